@@ -1,0 +1,76 @@
+"""Every error this project raises on purpose.
+
+    FairtriggerError
+    ├── ConfigError            a setting or a run configuration is wrong
+    ├── DataError              a data set cannot be read as asked
+    ├── InputError             one image or text from a client cannot be used
+    ├── ModelError             a model bundle cannot be loaded, or its weights changed
+    ├── ArtifactError
+    │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
+    │   ├── ArtifactUnsupported  written in a format version this release does not know
+    │   └── ArtifactMismatch     made for another model or another preprocessing
+    └── StoreError
+        ├── NotFound             no such model, version or file
+        ├── RevisionConflict     somebody else changed the rollout first
+        └── StoreUnavailable     the store cannot be reached
+
+A message names the offending value and says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class FairtriggerError(Exception):
+    """Base of all errors raised on purpose; its text is meant to be read by a person."""
+
+
+class ConfigError(FairtriggerError):
+    """A setting or a run configuration is wrong."""
+
+
+class DataError(FairtriggerError):
+    """A data set cannot be read as asked."""
+
+
+class InputError(FairtriggerError):
+    """One input of a client cannot be used; `code` is stable and machine-readable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ModelError(FairtriggerError):
+    """A model bundle cannot be loaded, or its weights are not the ones that were fingerprinted."""
+
+
+class ArtifactError(FairtriggerError):
+    """A trigger artifact cannot be used."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """The artifact is damaged, tampered with, or breaks its own stated bounds."""
+
+
+class ArtifactUnsupported(ArtifactError):
+    """The artifact is written in a format version this release does not know."""
+
+
+class ArtifactMismatch(ArtifactError):
+    """The artifact was made for another model or another preprocessing."""
+
+
+class StoreError(FairtriggerError):
+    """The trigger store refused or failed."""
+
+
+class NotFound(StoreError):
+    """No such model, version or file in the store."""
+
+
+class RevisionConflict(StoreError):
+    """The rollout was changed by somebody else since it was read."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached at the moment."""

@@ -1,0 +1,125 @@
+"""Image triggers in canonical form, and the one formula that puts them on a batch.
+
+    x' = clip(place(x, inner) * keep + delta, 0, 1)        x in [0, 1], before mean/std normalisation
+
+Every kind is such a triple: border and patch keep nothing under themselves, an overlay keeps everything and adds a
+bounded delta, no trigger keeps everything and adds nothing. So triggers of different kinds share one batch.
+Departure from the paper's code: its border and patch use tanh, so half of their pixels are negative and cannot be
+shown; here every image that reaches the model is a displayable one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from triggers.errors import ArtifactCorrupt
+
+ImageKind = Literal["none", "border", "patch", "overlay", "pixels"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTrigger:
+    """One trigger: shrink to `inner`, multiply by `keep` (C, S, S) in [0, 1], add `delta` (C, S, S) in [-1, 1]."""
+
+    kind: ImageKind
+    inner: int
+    keep: Tensor
+    delta: Tensor
+
+    @classmethod
+    def none(cls, channels: int, size: int) -> ImageTrigger:
+        """The trigger that changes nothing."""
+        shape = (channels, size, size)
+        return cls("none", size, torch.ones(shape), torch.zeros(shape))
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input in pixels."""
+        return int(self.keep.shape[-1])
+
+    def validate(self) -> None:
+        """Raise ArtifactCorrupt unless the three parts fit together and stay in their ranges."""
+        if self.kind not in get_args(ImageKind):
+            raise ArtifactCorrupt(f"Unknown image trigger kind {self.kind!r}.")
+        if self.keep.ndim != 3 or self.keep.shape != self.delta.shape or self.keep.shape[1] != self.keep.shape[2]:
+            shapes = f"keep {tuple(self.keep.shape)}, delta {tuple(self.delta.shape)}"
+            raise ArtifactCorrupt(f"An image trigger needs two equal (C, S, S) tensors, not {shapes}.")
+        if self.keep.dtype != torch.float32 or self.delta.dtype != torch.float32:
+            raise ArtifactCorrupt(f"Trigger tensors are float32, not {self.keep.dtype} and {self.delta.dtype}.")
+        if not 1 <= self.inner <= self.size:
+            raise ArtifactCorrupt(f"inner is {self.inner}, but the network's input is {self.size} pixels wide.")
+        _within("keep", self.keep, 0.0, 1.0)
+        _within("delta", self.delta, -1.0, 1.0)
+
+
+def _within(name: str, values: Tensor, low: float, high: float) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise ArtifactCorrupt(f"{name} holds NaN or infinite values.")
+    if float(values.min()) < low or float(values.max()) > high:
+        raise ArtifactCorrupt(f"{name} leaves [{low:g}, {high:g}]: {float(values.min()):g} to {float(values.max()):g}.")
+
+
+def place(images: Tensor, inner: int) -> Tensor:
+    """Shrink float images (N, C, S, S) to inner x inner and centre them on black (odd remainder: right and bottom)."""
+    size = images.shape[-1]
+    if inner == size:
+        return images
+    small = interpolate(images, size=(inner, inner), mode="bilinear", antialias=True, align_corners=False)
+    before = (size - inner + 1) // 2
+    after = size - inner - before
+    return pad(small, (before, after, before, after))
+
+
+def compose(placed: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
+    """clip(placed * keep + delta, 0, 1) by broadcasting."""
+    return (placed * keep + delta).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBank:
+    """V triggers of one network, ready to be chosen row by row: keep and delta (V, C, S, S), inner (V)."""
+
+    keep: Tensor
+    delta: Tensor
+    inner: tuple[int, ...]
+
+    @classmethod
+    def of(cls, triggers: Sequence[ImageTrigger]) -> ImageBank:
+        """Stack triggers of one shape."""
+        keep = torch.stack([trigger.keep for trigger in triggers])
+        delta = torch.stack([trigger.delta for trigger in triggers])
+        return cls(keep, delta, tuple(trigger.inner for trigger in triggers))
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def to(self, device: torch.device | str) -> ImageBank:
+        """The same bank on another device."""
+        return ImageBank(self.keep.to(device), self.delta.to(device), self.inner)
+
+    def apply(self, images: Tensor, index: Tensor) -> Tensor:
+        """Put trigger index[n] on image n: uint8 (N, C, S, S) and int64 (N,) to float32 (N, C, S, S) in [0, 1]."""
+        pixels = images.to(torch.float32) / 255.0
+        used = torch.unique(index).tolist()
+        if len(used) == 1:  # the common case of serving: nothing to gather
+            only = used[0]
+            return compose(place(pixels, self.inner[only]), self.keep[only], self.delta[only])
+        return compose(self._place_rows(pixels, index, used), self.keep[index], self.delta[index])
+
+    def _place_rows(self, pixels: Tensor, index: Tensor, used: list[int]) -> Tensor:
+        """Shrink each row as its trigger wants, one resize per distinct size."""
+        sizes = {self.inner[v] for v in used}
+        if len(sizes) == 1:
+            return place(pixels, sizes.pop())
+        row_inner = torch.tensor(self.inner, device=index.device)[index]
+        placed = pixels.clone()
+        for inner in sizes:
+            rows = row_inner == inner
+            placed[rows] = place(pixels[rows], inner)
+        return placed

@@ -1,0 +1,153 @@
+"""Bytes to a uint8 image at network size, and text to token ids: one function per modality, used in training and serving."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from triggers.errors import InputError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The image input of a network. `squash` ignores the aspect ratio, `crop` scales the short side and cuts the centre."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int = 3
+    resize: Literal["squash", "crop"] = "squash"
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
+
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a client may send: bytes of the file and pixels it claims to hold, checked before decoding."""
+
+    max_bytes: int = 16 * 1024 * 1024
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Token ids of one text, special tokens included; `truncated` says that words were dropped."""
+
+    ids: tuple[int, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatch:
+    """Padded token ids (N, L) and the true length (N,) of every row."""
+
+    ids: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, items: Sequence[Sequence[int]], pad_id: int) -> TextBatch:
+        """Pad token id sequences to the longest of them."""
+        lengths = torch.tensor([len(item) for item in items])
+        ids = torch.full((len(items), int(lengths.max())), pad_id)
+        for row, item in enumerate(items):
+            ids[row, : len(item)] = torch.tensor(item)
+        return cls(ids, lengths)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Tensor) -> TextBatch:
+        """The chosen rows, cut to the longest of them."""
+        lengths = self.lengths[index]
+        return TextBatch(self.ids[index, : int(lengths.max())], lengths)
+
+    def to(self, device: torch.device | str) -> TextBatch:
+        """The same rows on another device."""
+        return TextBatch(self.ids.to(device), self.lengths.to(device))
+
+
+Inputs: TypeAlias = Tensor | TextBatch
+"""Images as uint8 (N, C, S, S), or a TextBatch."""
+
+
+class Tokenizer(Protocol):
+    """The part of a `transformers` tokenizer that is used here."""
+
+    def __call__(self, text: str, *, truncation: bool, max_length: int, verbose: bool) -> object: ...
+
+
+def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
+    """Decode an image file to uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
+    limits = limits or ImageLimits()
+    if len(data) > limits.max_bytes:
+        raise InputError("image_too_large", f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted.")
+    image = _open(data, limits)
+    try:
+        image = _resize(_to_mode(ImageOps.exif_transpose(image), spec.channels), spec)
+    except (OSError, ValueError, SyntaxError, IndexError, EOFError, MemoryError) as error:
+        raise InputError("image_undecodable", f"The image is damaged or cut short: {error}") from error
+    pixels = np.asarray(image, dtype=np.uint8).reshape(spec.size, spec.size, spec.channels)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def _open(data: bytes, limits: ImageLimits) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError("image_too_many_pixels", f"The image claims too many pixels: {error}") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        known = ", ".join(FORMATS)
+        raise InputError("not_an_image", f"The bytes are not an image in a known format ({known}).") from error
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        message = f"The image claims {width} x {height} pixels; at most {limits.max_pixels} in all are accepted."
+        raise InputError("image_too_many_pixels", message)
+    if getattr(image, "n_frames", 1) > 1:
+        raise InputError("animated_image", "The image has several frames; send the one that is to be classified.")
+    return image
+
+
+def _to_mode(image: Image.Image, channels: int) -> Image.Image:
+    """Any colour mode to RGB or grey: 16 bits are scaled to 8, transparency is laid on black."""
+    if image.mode.startswith("I") or image.mode == "F":
+        wide = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((np.clip(wide / 257.0, 0, 255) + 0.5).astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return image.convert("RGB" if channels == 3 else "L")
+
+
+def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    target = (spec.size, spec.size)
+    if spec.resize == "crop":
+        return ImageOps.fit(image, target, Image.Resampling.BILINEAR)
+    return image if image.size == target else image.resize(target, Image.Resampling.BILINEAR)
+
+
+def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
+    """Tokenise one text with special tokens. A long text is cut to `max_tokens` and marked; blank text is an InputError."""
+    if not text.strip():
+        raise InputError("empty_text", "The text is empty.")
+    full: Sequence[int] = tokenizer(text, truncation=False, max_length=spec.max_tokens, verbose=False)["input_ids"]  # type: ignore[index]
+    if len(full) <= spec.max_tokens:
+        return TokenIds(tuple(full), truncated=False)
+    cut: Sequence[int] = tokenizer(text, truncation=True, max_length=spec.max_tokens, verbose=False)["input_ids"]  # type: ignore[index]
+    return TokenIds(tuple(cut), truncated=True)

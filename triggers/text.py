@@ -1,0 +1,147 @@
+"""Text triggers in canonical form, and how they are inserted into a batch of token embeddings.
+
+    after_cls      [CLS] t1 .. tT w1 .. wn [SEP]      read out at [CLS]; equals the same words typed there
+    before_sep     [CLS] w1 .. wn t1 .. tT [SEP]      read out at [CLS]; the paper's text: "appended after the text"
+    as_published   t1 .. tT [CLS] w1 .. wn [SEP]      what the paper's code does: the trigger sits first, its position
+                   ids say "end of the text", and BERT's pooler therefore reads the first trigger word, not [CLS]
+
+Rows with different triggers, lengths and positions share one batch: every source token gets a target slot, the slots
+are sorted, and padding is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from triggers.errors import ArtifactCorrupt
+from triggers.preprocess import TextBatch
+
+TextKind = Literal["none", "hard", "soft", "embedding"]
+Position = Literal["after_cls", "before_sep", "as_published"]
+
+
+@dataclass(frozen=True, eq=False)
+class TextTrigger:
+    """One trigger: embeddings (T, D) inserted at `position`. A hard trigger also names its token ids and words."""
+
+    kind: TextKind
+    position: Position
+    embeddings: Tensor
+    token_ids: tuple[int, ...] | None = None
+    words: tuple[str, ...] | None = None
+
+    @classmethod
+    def none(cls, dim: int) -> TextTrigger:
+        """The trigger that inserts nothing."""
+        return cls("none", "after_cls", torch.zeros(0, dim))
+
+    def validate(self) -> None:
+        """Raise ArtifactCorrupt unless the parts fit together and are finite."""
+        if self.kind not in get_args(TextKind) or self.position not in get_args(Position):
+            raise ArtifactCorrupt(f"Unknown text trigger kind or position: {self.kind!r}, {self.position!r}.")
+        if self.embeddings.ndim != 2 or self.embeddings.dtype != torch.float32:
+            shape = tuple(self.embeddings.shape)
+            raise ArtifactCorrupt(f"A text trigger needs a float32 (T, D) matrix, not {self.embeddings.dtype} {shape}.")
+        if not bool(torch.isfinite(self.embeddings).all()):
+            raise ArtifactCorrupt("embeddings holds NaN or infinite values.")
+        tokens = len(self.embeddings)
+        if (self.kind == "none") != (tokens == 0):
+            raise ArtifactCorrupt(f"A {self.kind} trigger with {tokens} tokens makes no sense.")
+        if self.kind == "hard" and self.token_ids is None:
+            raise ArtifactCorrupt("A hard trigger must name its token ids.")
+        for name, part in (("token_ids", self.token_ids), ("words", self.words)):
+            if part is not None and len(part) != tokens:
+                raise ArtifactCorrupt(f"{name} has {len(part)} entries for {tokens} embeddings.")
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedText:
+    """What a text model is given: embeds (N, M, D), mask (N, M), and position_ids (N, M) where the order alone is not enough."""
+
+    embeds: Tensor
+    mask: Tensor
+    position_ids: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class TextBank:
+    """V triggers of one model, ready to be chosen row by row: embeddings (V, T, D) padded, their lengths and positions (V)."""
+
+    embeddings: Tensor
+    lengths: tuple[int, ...]
+    positions: tuple[Position, ...]
+
+    @classmethod
+    def of(cls, triggers: Sequence[TextTrigger]) -> TextBank:
+        """Stack triggers of one embedding width, padding to the longest."""
+        lengths = tuple(len(trigger.embeddings) for trigger in triggers)
+        dim = triggers[0].embeddings.shape[1]
+        embeddings = torch.zeros(len(triggers), max(lengths), dim)
+        for v, trigger in enumerate(triggers):
+            embeddings[v, : lengths[v]] = trigger.embeddings
+        return cls(embeddings, lengths, tuple(trigger.position for trigger in triggers))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def to(self, device: torch.device | str) -> TextBank:
+        """The same bank on another device."""
+        return TextBank(self.embeddings.to(device), self.lengths, self.positions)
+
+    def apply(self, batch: TextBatch, embed: Callable[[Tensor], Tensor], index: Tensor) -> EmbeddedText:
+        """Insert trigger index[n] (N,) into text n. `embed` maps token ids to word embeddings (..., D)."""
+        device = index.device
+        extra = torch.tensor(self.lengths, device=device)[index].unsqueeze(1)
+        place = torch.tensor([get_args(Position).index(p) for p in self.positions], device=device)[index].unsqueeze(1)
+        layout = _Layout(batch.lengths.unsqueeze(1), extra, place, batch.ids.shape[1], self.embeddings.shape[1])
+        order, width = layout.order()
+        source = torch.cat([embed(batch.ids), self.embeddings[index].to(batch.ids.device)], dim=1)
+        embeds = source.gather(1, order.unsqueeze(2).expand(-1, -1, source.shape[2]))
+        mask = torch.arange(width, device=device) < batch.lengths.unsqueeze(1) + extra
+        published = bool((place == get_args(Position).index("as_published")).any())
+        return EmbeddedText(embeds, mask.long(), layout.position_ids(order) if published else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Where every token goes. Lengths, trigger lengths and places are (N, 1); sources are L text then T trigger columns."""
+
+    lengths: Tensor
+    extra: Tensor
+    place: Tensor
+    text_width: int
+    trigger_width: int
+
+    def order(self) -> tuple[Tensor, int]:
+        """For each target slot its source column (N, M), and M, the longest row."""
+        width = int((self.lengths + self.extra).max())
+        text, trigger = self._columns()
+        behind = self.text_width + self.trigger_width
+        text_slot = torch.where(text < self.lengths, text + self.extra * self._is_after(text), behind + text)
+        start = torch.where(self.place == 0, 1, torch.where(self.place == 1, self.lengths - 1, 0))
+        trigger_slot = torch.where(trigger < self.extra, start + trigger, 2 * behind + trigger)
+        slots = torch.cat([text_slot, trigger_slot], dim=1)
+        return slots.argsort(dim=1)[:, :width], width
+
+    def position_ids(self, order: Tensor) -> Tensor:
+        """Position of every target slot: its own place, except that a published trigger claims the end of its text."""
+        natural = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        text, trigger = self._columns()
+        end = self.lengths - 1
+        text_position = torch.where(text >= end, text + self.extra, text).expand(len(order), -1)
+        published = torch.cat([text_position, end + trigger], dim=1).gather(1, order)
+        return torch.where((self.place == 2) & (natural < self.lengths + self.extra), published, natural)
+
+    def _columns(self) -> tuple[Tensor, Tensor]:
+        device = self.lengths.device
+        return torch.arange(self.text_width, device=device)[None], torch.arange(self.trigger_width, device=device)[None]
+
+    def _is_after(self, text: Tensor) -> Tensor:
+        """Which text columns stand behind the trigger, by place: all but [CLS], only [SEP], all."""
+        after_cls, before_sep = text >= 1, text >= self.lengths - 1
+        return torch.where(self.place == 0, after_cls, torch.where(self.place == 1, before_sep, True)).long()
