@@ -1,0 +1,37 @@
+"""What a training run hands to selection, publishing and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from triggers.image import ImageTrigger
+from triggers.text import TextTrigger
+
+Counts: TypeAlias = Mapping[tuple[str, int | None, int], int]
+"""Confusion counts by (group name, label index, predicted index), as triggers.fairness reads them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One trained trigger, the optimiser step it was taken from, and its counts per split ("val", "test")."""
+
+    strength: float
+    step: int
+    trigger: ImageTrigger | TextTrigger
+    counts: Mapping[str, Counts]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A finished run: one candidate per strength in the order asked for, beside the bare model's counts per split."""
+
+    bare: Mapping[str, Counts]
+    candidates: tuple[Candidate, ...]
+    best: int | None  # index into candidates; None: none stays above the accuracy floor
+    front: tuple[int, ...]  # candidates above the floor that no other one beats in both accuracy and gap
+    data_counts: Mapping[str, Mapping[tuple[str, int], int]]  # per split: examples by (group name, label index)
+    steps: int
+    seconds: float
+    device: str
