@@ -112,6 +112,15 @@ class ImageBank:
             return compose(place(pixels, self.inner[only]), self.keep[only], self.delta[only])
         return compose(self._place_rows(pixels, index, used), self.keep[index], self.delta[index])
 
+    def apply_all(self, images: Tensor) -> Tensor:
+        """Put every trigger on every image: uint8 (N, C, S, S) to float32 (V * N, C, S, S), trigger by trigger."""
+        pixels = images.to(torch.float32) / 255.0
+        if len(set(self.inner)) == 1:
+            placed = place(pixels, self.inner[0]).unsqueeze(0)
+        else:
+            placed = torch.stack([place(pixels, inner) for inner in self.inner])
+        return compose(placed, self.keep.unsqueeze(1), self.delta.unsqueeze(1)).flatten(0, 1)
+
     def _place_rows(self, pixels: Tensor, index: Tensor, used: list[int]) -> Tensor:
         """Shrink each row as its trigger wants, one resize per distinct size."""
         sizes = {self.inner[v] for v in used}

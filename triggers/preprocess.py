@@ -1,4 +1,4 @@
-"""Bytes to a uint8 image at network size, and text to token ids: one function per modality, used in training and serving."""
+"""Bytes to a uint8 image at network size, text to token ids: one function each, for training and serving."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The image input of a network. `squash` ignores the aspect ratio, `crop` scales the short side and cuts the centre."""
+    """The image input of a network; `squash` ignores the aspect ratio, `crop` cuts the centre of the short side."""
 
     size: int
     mean: tuple[float, ...]
@@ -92,10 +92,11 @@ class Tokenizer(Protocol):
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
-    """Decode an image file to uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
+    """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     if len(data) > limits.max_bytes:
-        raise InputError("image_too_large", f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted.")
+        message = f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted."
+        raise InputError("image_too_large", message)
     image = _open(data, limits)
     try:
         image = _resize(_to_mode(ImageOps.exif_transpose(image), spec.channels), spec)
@@ -143,7 +144,7 @@ def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
-    """Tokenise one text with special tokens. A long text is cut to `max_tokens` and marked; blank text is an InputError."""
+    """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused."""
     if not text.strip():
         raise InputError("empty_text", "The text is empty.")
     full: Sequence[int] = tokenizer(text, truncation=False, max_length=spec.max_tokens, verbose=False)["input_ids"]  # type: ignore[index]

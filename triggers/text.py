@@ -61,7 +61,7 @@ class TextTrigger:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedText:
-    """What a text model is given: embeds (N, M, D), mask (N, M), and position_ids (N, M) where the order alone is not enough."""
+    """What a text model is given: embeds (N, M, D), mask (N, M); position_ids (N, M) where order does not tell."""
 
     embeds: Tensor
     mask: Tensor
@@ -70,7 +70,7 @@ class EmbeddedText:
 
 @dataclass(frozen=True, eq=False)
 class TextBank:
-    """V triggers of one model, ready to be chosen row by row: embeddings (V, T, D) padded, their lengths and positions (V)."""
+    """V triggers of one model, to be chosen row by row: embeddings (V, T, D) padded, lengths and positions (V)."""
 
     embeddings: Tensor
     lengths: tuple[int, ...]
@@ -109,7 +109,7 @@ class TextBank:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Where every token goes. Lengths, trigger lengths and places are (N, 1); sources are L text then T trigger columns."""
+    """Where every token goes; lengths, trigger lengths, places are (N, 1), sources L text then T trigger columns."""
 
     lengths: Tensor
     extra: Tensor

@@ -1,0 +1,165 @@
+"""A model bundle: a folder with `model.json` and the frozen weights, everything needed to run the model again.
+
+    {"name": "faces", "modality": "image", "labels": ["plain", "attractive"], "pos_label": 1,
+     "loader": {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}},
+     "image": {"size": 112, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+
+Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name, so treat
+`model.json` like the code itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from triggers.errors import ModelError
+from triggers.preprocess import ImageSpec, TextSpec
+
+SPEC_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TransformersLoader(_Strict):
+    """A `transformers` folder inside the bundle (relative path), or a hub id together with the revision to pin."""
+
+    kind: Literal["transformers"]
+    source: str = "."
+    revision: str | None = None
+
+
+class TorchvisionLoader(_Strict):
+    """A torchvision model builder by name, without its downloadable weights."""
+
+    kind: Literal["torchvision"]
+    builder: str
+    kwargs: dict[str, Any] = {}
+    weights: str = WEIGHTS_FILE
+
+
+class FactoryLoader(_Strict):
+    """`module:function` that builds the bare network."""
+
+    kind: Literal["factory"]
+    target: str = Field(pattern=r"^[\w.]+:\w+$")
+    kwargs: dict[str, Any] = {}
+    weights: str = WEIGHTS_FILE
+
+
+Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field(discriminator="kind")]
+
+
+class BundleSpec(_Strict):
+    """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    modality: Literal["image", "text"]
+    loader: Loader
+    labels: tuple[str, ...] = Field(min_length=2)
+    pos_label: int = 1
+    image: ImageSpec | None = None
+    text: TextSpec | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BundleSpec:
+        if (self.image is None) == (self.modality == "image") or (self.text is None) == (self.modality == "text"):
+            raise ValueError(f"a model of modality {self.modality!r} needs exactly the section {self.modality!r}")
+        if not 0 <= self.pos_label < len(self.labels):
+            raise ValueError(f"pos_label {self.pos_label} is not an index into {len(self.labels)} labels")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must differ from each other")
+        if self.image and not len(self.image.mean) == len(self.image.std) == self.image.channels:
+            raise ValueError(f"mean and std need {self.image.channels} numbers each")
+        return self
+
+
+def read_spec(folder: Path) -> BundleSpec:
+    """Read and check `model.json`. Raises ModelError."""
+    path = folder / SPEC_FILE
+    try:
+        return BundleSpec.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is no model bundle: {SPEC_FILE} is missing.") from error
+    except (ValidationError, OSError) as error:
+        raise ModelError(f"{path} cannot be used: {error}") from error
+
+
+def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write `model.json`, last, and the weights if given (a `transformers` model saves its own files first)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if state is not None:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        save_file(tensors, folder / WEIGHTS_FILE)
+    text = json.dumps(spec.model_dump(mode="json", exclude_none=True), indent=2)
+    (folder / SPEC_FILE).write_text(text + "\n")
+
+
+def build_network(folder: Path, spec: BundleSpec) -> nn.Module:
+    """Build the bare network and load its weights. Raises ModelError with what to mend."""
+    if isinstance(spec.loader, TransformersLoader):
+        return _transformers_network(folder, spec)
+    network = _torchvision(spec.loader) if isinstance(spec.loader, TorchvisionLoader) else _factory(spec.loader)
+    path = folder / spec.loader.weights
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {error}") from error
+    return network
+
+
+def transformers_source(folder: Path, loader: TransformersLoader) -> str:
+    """The folder inside the bundle if it exists, else the hub id."""
+    local = folder / loader.source
+    return str(local) if local.is_dir() else loader.source
+
+
+def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
+    import transformers
+
+    assert isinstance(spec.loader, TransformersLoader)
+    source = transformers_source(folder, spec.loader)
+    auto = (
+        transformers.AutoModelForSequenceClassification
+        if spec.modality == "text"
+        else transformers.AutoModelForImageClassification
+    )
+    try:
+        network = auto.from_pretrained(source, revision=spec.loader.revision or "main", use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"transformers cannot load {source!r}: {error}") from error
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def _torchvision(loader: TorchvisionLoader) -> nn.Module:
+    from torchvision.models import get_model, list_models
+
+    if loader.builder not in list_models():
+        raise ModelError(f"torchvision has no model {loader.builder!r}; see torchvision.models.list_models().")
+    network = get_model(loader.builder, weights=None, **loader.kwargs)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def _factory(loader: FactoryLoader) -> nn.Module:
+    module, _, function = loader.target.partition(":")
+    try:
+        network = getattr(importlib.import_module(module), function)(**loader.kwargs)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ModelError(f"The factory {loader.target!r} cannot be called: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"The factory {loader.target!r} returned a {type(network).__name__}, not a torch module.")
+    return network

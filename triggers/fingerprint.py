@@ -1,0 +1,31 @@
+"""Fingerprints: what exactly a trigger was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def canonical_json(value: object) -> bytes:
+    """One byte string per value: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def json_digest(value: object) -> str:
+    """`sha256:` over the canonical JSON."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], extra: Mapping[str, Any] | None = None) -> str:
+    """`sha256:` over name, dtype, shape and bytes of every tensor in name order, and `extra` as canonical JSON."""
+    digest = hashlib.sha256(canonical_json(dict(extra or {})))
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return "sha256:" + digest.hexdigest()
