@@ -1,0 +1,159 @@
+"""Trainable image triggers: K of them side by side, one per strength, rendered to the canonical bank.
+
+Kinds and sources: border and patch (FairReprogram, section 3.2), pixels (its code's `roptim`: here the mask is shared
+by the channels, `fraction` counts pixels, and it is learned on every device), overlay (ours: an additive frame-wide
+change bounded by epsilon). Values go through a sigmoid, not tanh, so that a trigger can be shown as a picture.
+All K start from the same values, so that a front over strengths differs by strength alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from triggers.errors import ConfigError
+from triggers.image import ImageBank, ImageKind, ImageTrigger
+
+Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
+
+
+class ImageModule(nn.Module):
+    """Base of the four kinds: `render` gives the bank with gradients, `export` the finished triggers."""
+
+    kind: ImageKind
+
+    def __init__(self, count: int, channels: int, size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.size = size
+        start = torch.rand((channels, size, size), generator=generator) * 2 - 1
+        self.weight = nn.Parameter(start.repeat(count, 1, 1, 1))
+
+    def render(self) -> ImageBank:
+        """The K triggers as one bank, differentiable."""
+        raise NotImplementedError
+
+    def export(self) -> list[ImageTrigger]:
+        """The K triggers as they are now, detached and on the CPU."""
+        with torch.no_grad():
+            bank = self.render()
+        return [
+            ImageTrigger(self.kind, inner, keep.cpu().clone(), delta.cpu().clone())
+            for keep, delta, inner in zip(bank.keep, bank.delta, bank.inner, strict=True)
+        ]
+
+    def constrain_(self) -> None:
+        """Bring the parameters back into their set after an optimiser step; images need nothing."""
+
+
+class MaskedModule(ImageModule):
+    """A trigger that replaces the pixels under a fixed mask (S, S): border and patch."""
+
+    mask: Tensor
+
+    def __init__(
+        self, kind: ImageKind, mask: Tensor, inner: int, count: int, channels: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(count, channels, mask.shape[-1], generator)
+        self.kind = kind
+        self.inner = inner
+        self.register_buffer("mask", mask)
+
+    def render(self) -> ImageBank:
+        """keep is 0 and delta the learned colour under the mask."""
+        delta = torch.sigmoid(self.weight) * self.mask
+        return ImageBank((1 - self.mask).expand_as(delta), delta, (self.inner,) * len(delta))
+
+
+class OverlayModule(ImageModule):
+    """An additive change of every pixel, |delta| <= epsilon."""
+
+    kind = "overlay"
+
+    def __init__(self, epsilon: float, count: int, channels: int, size: int, generator: torch.Generator) -> None:
+        super().__init__(count, channels, size, generator)
+        self.epsilon = epsilon
+        with torch.no_grad():
+            self.weight.mul_(0.05)
+
+    def render(self) -> ImageBank:
+        """keep is 1 everywhere, delta = epsilon * tanh(weight)."""
+        delta = self.epsilon * torch.tanh(self.weight)
+        return ImageBank(torch.ones_like(delta), delta, (self.size,) * len(delta))
+
+
+class PixelsModule(ImageModule):
+    """Replaces the `fraction` of pixels with the highest learned scores; straight-through gradient to the scores."""
+
+    kind = "pixels"
+
+    def __init__(self, fraction: float, count: int, channels: int, size: int, generator: torch.Generator) -> None:
+        super().__init__(count, channels, size, generator)
+        self.chosen = max(1, round(fraction * size * size))
+        start = torch.rand((1, size, size), generator=generator) * 0.02
+        self.score = nn.Parameter(start.repeat(count, 1, 1, 1))
+
+    def render(self) -> ImageBank:
+        """keep is 0 and delta the learned colour on the chosen pixels."""
+        mask = self._mask()
+        delta = torch.sigmoid(self.weight) * mask
+        return ImageBank((1 - mask).expand_as(delta), delta, (self.size,) * len(delta))
+
+    def _mask(self) -> Tensor:
+        """(K, 1, S, S), exactly 0 or 1 in value, with the gradient of a sigmoid of the scores."""
+        flat = self.score.flatten(1)
+        hard = torch.zeros_like(flat).scatter(1, flat.topk(self.chosen, dim=1).indices, 1.0).view_as(self.score)
+        soft = torch.sigmoid(self.score)
+        return hard + (soft - soft.detach())
+
+
+def build_image_module(
+    kind: str,
+    *,
+    count: int,
+    channels: int,
+    size: int,
+    seed: int,
+    width: int = 0,
+    patch_size: int = 0,
+    corner: Corner = "top_left",
+    epsilon: float = 32 / 255,
+    fraction: float = 0.1,
+) -> ImageModule:
+    """Build K = count trainable triggers of one kind. Lengths in pixels, epsilon in [0, 1]. Raises ConfigError."""
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "border":
+        mask, inner = border_mask(size, width), size - 2 * width
+        return MaskedModule("border", mask, inner, count, channels, generator)
+    if kind == "patch":
+        return MaskedModule("patch", patch_mask(size, patch_size, corner), size, count, channels, generator)
+    if kind == "overlay":
+        if not 0 < epsilon <= 1:
+            raise ConfigError(f"trigger.epsilon is {epsilon}; it must lie in (0, 1], for instance 32/255 = 0.125.")
+        return OverlayModule(epsilon, count, channels, size, generator)
+    if kind == "pixels":
+        if not 0 < fraction < 1:
+            raise ConfigError(f"trigger.fraction is {fraction}; it is a share of all pixels, between 0 and 1.")
+        return PixelsModule(fraction, count, channels, size, generator)
+    raise ConfigError(f"trigger.kind {kind!r} is no image trigger; choose border, patch, overlay or pixels.")
+
+
+def border_mask(size: int, width: int) -> Tensor:
+    """(S, S), 1 on a frame of `width` pixels."""
+    if not 0 < 2 * width < size:
+        raise ConfigError(f"trigger.width is {width}; a border needs 0 < 2 * width < {size}, the image's size.")
+    mask = torch.ones(size, size)
+    mask[width : size - width, width : size - width] = 0
+    return mask
+
+
+def patch_mask(size: int, patch_size: int, corner: Corner) -> Tensor:
+    """(S, S), 1 on a square flush with a corner."""
+    if not 0 < patch_size < size:
+        raise ConfigError(f"trigger.patch_size is {patch_size}; a patch needs a size between 1 and {size - 1}.")
+    far = slice(size - patch_size, size)
+    near = slice(0, patch_size)
+    mask = torch.zeros(size, size)
+    mask[far if corner.startswith("bottom") else near, far if corner.endswith("right") else near] = 1
+    return mask
