@@ -6,7 +6,8 @@ configuration file's folder. A default of None means that the program chooses an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,8 @@ class BaseConfig:
 
     labels: tuple[str, ...]  # names of the classes, index 0 first
     pos_label: int = 1  # index of the favourable class, whose rate is the selection rate
-    builder: str | None = None  # images: a torchvision model, e.g. "resnet18", fitted from scratch
+    builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
+    builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     encoder: Path | None = None  # texts: a local `transformers` encoder folder, fine-tuned
     size: int = 112  # images: side of the network's input in pixels
     channels: int = 3
@@ -89,12 +91,13 @@ class TriggerConfig:
     kind: TriggerKind
     width: int | None = None  # border: frame in pixels
     patch_size: int | None = None  # patch: side in pixels
+    corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
     epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]
     fraction: float | None = None  # pixels: share of the pixels that are replaced
-    tokens: int | None = None  # texts: number of trigger tokens
-    position: str | None = None  # texts: after_cls, before_sep, as_published
-    words: Literal["any", "letters"] = "any"  # texts: which vocabulary entries; letters: only [A-Za-z]+
-    words_file: Path | None = None  # texts: only these words, one per line
+    tokens: int = 5  # texts: number of trigger tokens
+    position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
+    allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of the vocabulary, or any piece of it
+    allowed_words_file: Path | None = None  # texts: only these words, one per line
 
 
 @dataclass(frozen=True)
