@@ -1,0 +1,59 @@
+# `make demo` runs the main job on the embedded default; `make test` proves the whole project. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .uv/bin/uv
+DEMO_OUT ?= demo-out
+export UV_PYTHON_DOWNLOADS = never
+
+.DEFAULT_GOAL := help
+.PHONY: help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## create .venv and install the locked packages and this project into it
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -x $(UV) || $(MAKE) --no-print-directory bootstrap
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only python and pip)
+	@mkdir -p .uv
+	@awk '/^[a-z]/ {on = /^uv==/} on' requirements.lock > .uv/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .uv --upgrade -r .uv/requirements.txt
+
+demo: install ## learn triggers on digits and comments, serve them, swap live, print the fairness table (EXIT=1 ends)
+	$(BIN)/python -m examples.demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
+
+test: install lint types contracts pytest ## everything: lint, types, import contracts, all tests
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+contracts:
+	$(BIN)/lint-imports
+
+pytest:
+	$(BIN)/python -m pytest
+
+quick: install ## the tests that take a second or two each
+	$(BIN)/python -m pytest -m "not slow"
+
+fmt: install ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: install ## resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \
+	  --no-header --no-annotate --all-extras pyproject.toml --output-file requirements.lock
+
+clean: ## remove what the demo and the tests made, not .venv
+	rm -rf $(DEMO_OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
