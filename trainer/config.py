@@ -1,22 +1,27 @@
 """A training run's configuration: frozen dataclasses, one per TOML section; `load_config` reads them from a file.
 
-`python -m trainer --example` prints a commented file. Paths are absolute here: relative ones are taken from the
-configuration file's folder. A default of None means that the program chooses and the comment says how.
+`python -m trainer --example` prints a commented file. Paths are absolute here: relative ones start from the
+configuration file's folder. A default of None means that the program chooses, and the comment says how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from trainer import tables
+from triggers.errors import ConfigError
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
-
-IMAGE_KINDS = ("border", "patch", "overlay", "pixels")
-TEXT_KINDS = ("hard", "soft", "embedding")
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
+
+GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
+"""The image kinds, and the one size that each of them takes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,6 @@ class ModelConfig:
     """[model] The frozen classifier: a bundle folder, fitted first when it is missing and [base] says how."""
 
     bundle: Path
-    name: str | None = None  # the model's name in the store; None: what the bundle says, or its folder's name
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class BaseConfig:
 
     labels: tuple[str, ...]  # names of the classes, index 0 first
     pos_label: int = 1  # index of the favourable class, whose rate is the selection rate
+    name: str | None = None  # the model's name in URLs and in the store; None: the bundle folder's name
     builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
     builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     encoder: Path | None = None  # texts: a local `transformers` encoder folder, fine-tuned
@@ -41,13 +46,27 @@ class BaseConfig:
     resize: Literal["squash", "crop"] = "squash"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
-    augment: bool = True  # images: random flip and shift
+    augment: bool = True  # images: random flips and shifts
     max_tokens: int = 128  # texts: longest input, special tokens included
     epochs: int = 20
     batch_size: int = 128
     lr: float | None = None  # None: 1e-3 for images, 3e-5 for texts
     weight_decay: float = 0.01
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("base", self, "size", "channels", "max_tokens", "epochs", "batch_size", "lr")
+        if len(self.labels) < 2 or not 0 <= self.pos_label < len(self.labels):
+            raise ConfigError(f"base.pos_label is {self.pos_label}, base.labels {list(self.labels)}: no such label.")
+        if (self.builder is None) == (self.encoder is None):
+            raise ConfigError("Give exactly one of base.builder (images) and base.encoder (texts).")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ConfigError(f"base.mean and base.std need {self.channels} numbers each, one per channel.")
+
+    @property
+    def modality(self) -> Modality:
+        """What the classifier reads."""
+        return "text" if self.encoder else "image"
 
 
 @dataclass(frozen=True)
@@ -59,13 +78,20 @@ class DataConfig:
     label: str  # column or attribute that holds the label
     group: tuple[str, ...] = ()  # column(s) or attribute(s); several are crossed
     group_names: tuple[str, ...] = ()  # names of the groups, index 0 first; empty: the values found, sorted
-    group_words: tuple[str, ...] = ()  # texts: group = does the text contain one of these; "word*" matches endings
+    group_words: tuple[str, ...] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
     group_words_file: Path | None = None  # the same, one per line
-    missing_group: Literal["refuse", "drop"] = "refuse"  # rows without a known group
-    input: str | None = None  # column of the image path or text; None: "path"/"text", or "image"/"text"
+    missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
+    input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
     root: Path | None = None  # csv: folder that image paths start from; None: the file's folder
-    limit: int | None = None  # at most so many rows, chosen by `seed`, for a quick try
-    seed: int = 0
+    limit: int | None = None  # at most so many rows, chosen by `split.seed`, for a quick try
+
+    def __post_init__(self) -> None:
+        _positive("data", self, "limit")
+        given = sum(map(bool, (self.group, self.group_words, self.group_words_file)))
+        if given != 1:
+            raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
+        if len(set(self.group_names)) != len(self.group_names):
+            raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
 
 
 @dataclass(frozen=True)
@@ -76,28 +102,54 @@ class SplitConfig:
     and `test` have theirs. None: .5 / .2 / .15 / .15 of one pool, or .7 / .3 / 1 / 1 of their own pools.
     """
 
-    column: str | None = None  # csv: column that holds train/val/test (or base/tuning/val/test); None: "split" if there
+    column: str | None = None  # csv, datasets: column that says train, val or test; None: "split" if there is one
     base: int | float | None = None
     tuning: int | float | None = None
     val: int | float | None = None
     test: int | float | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("base", "tuning", "val", "test"):
+            size = getattr(self, name)
+            if size is not None and (size < 0 or (isinstance(size, float) and size > 1)):
+                raise ConfigError(f"split.{name} is {size}; give a number of rows, or a share between 0.0 and 1.0.")
+
 
 @dataclass(frozen=True)
 class TriggerConfig:
-    """[trigger] What is learned. A geometry key that the kind does not use is refused."""
+    """[trigger] What is learned. A size that the kind does not use is refused."""
 
     kind: TriggerKind
     width: int | None = None  # border: frame in pixels
     patch_size: int | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
-    epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]
-    fraction: float | None = None  # pixels: share of the pixels that are replaced
+    epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
+    fraction: float | None = None  # pixels: share of the pixels that are replaced; None: 0.1
     tokens: int = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
     allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of the vocabulary, or any piece of it
     allowed_words_file: Path | None = None  # texts: only these words, one per line
+
+    def __post_init__(self) -> None:
+        _positive("trigger", self, "width", "patch_size", "epsilon", "fraction", "tokens")
+        own = GEOMETRY.get(self.kind)
+        for name in GEOMETRY.values():
+            if name != own and getattr(self, name) is not None:
+                raise ConfigError(f"trigger.{name} has no meaning for a {self.kind} trigger; remove it.")
+        if own in ("width", "patch_size") and getattr(self, own) is None:
+            raise ConfigError(f"A {self.kind} trigger needs trigger.{own}, in pixels.")
+
+    @property
+    def modality(self) -> Modality:
+        """What the trigger's kind works on."""
+        return "image" if self.kind in GEOMETRY else "text"
+
+    def geometry(self) -> dict[str, Any]:
+        """The sizes given for an image kind, as `build_image_module` takes them."""
+        own = GEOMETRY[self.kind]
+        sizes: dict[str, Any] = {} if getattr(self, own) is None else {own: getattr(self, own)}
+        return sizes | ({"corner": self.corner} if self.kind == "patch" else {})
 
 
 @dataclass(frozen=True)
@@ -113,12 +165,18 @@ class ObjectiveConfig:
     with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
     temperature: float = 1.0  # gap: softness of the predictions whose means are compared
 
+    def __post_init__(self) -> None:
+        _positive("objective", self, "adversary_lr", "adversary_hidden", "temperature")
+        bad = not self.strengths or min(self.strengths) < 0 or len(set(self.strengths)) != len(self.strengths)
+        if bad:
+            raise ConfigError(f"objective.strengths is {list(self.strengths)}; give different numbers, 0 or more.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """[train] How long and where."""
 
-    epochs: int | None = None  # exactly one of epochs and steps; neither: 20 epochs
+    epochs: int | None = None  # one of epochs and steps; neither: 20 epochs
     steps: int | None = None
     batch_size: int = 256
     lr: float = 0.05
@@ -131,6 +189,11 @@ class TrainConfig:
     eval_every: int | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
     threads: int | None = None  # CPU threads; None: what torch chooses
+
+    def __post_init__(self) -> None:
+        _positive("train", self, "epochs", "steps", "batch_size", "lr", "eval_every", "checkpoint_every", "threads")
+        if self.epochs and self.steps:
+            raise ConfigError("Give one of train.epochs and train.steps, not both.")
 
 
 @dataclass(frozen=True)
@@ -159,13 +222,63 @@ class RunConfig:
     data: DataConfig
     trigger: TriggerConfig
     base: BaseConfig | None = None
-    split: SplitConfig = SplitConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    train: TrainConfig = TrainConfig()
-    select: SelectConfig = SelectConfig()
-    publish: PublishConfig = PublishConfig()
+    split: SplitConfig = field(default_factory=SplitConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
+
+    def __post_init__(self) -> None:
+        if self.base and self.base.modality != self.modality:
+            wrong = f"a {self.trigger.kind} trigger works on {self.modality}s, but [base] fits a {self.base.modality}"
+            raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
+        if self.modality == "image" and not self.data.group:
+            raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")
 
     @property
     def modality(self) -> Modality:
-        """What the trigger's kind works on."""
-        return "image" if self.trigger.kind in IMAGE_KINDS else "text"
+        """What the trigger works on."""
+        return self.trigger.modality
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file, then apply overrides like "train.steps=200" in order. Raises ConfigError naming the place."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        keys, value = tables.parse_override(override)
+        tables.put(table, keys, value)
+    if "root" in table:
+        raise ConfigError("Unknown key 'root'; paths always start from the configuration file's folder.")
+    root = path.resolve().parent
+    try:
+        return tables.build(RunConfig, {"root": str(root), **table}, root)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values, paths relative to `root`, as the artifact and checkpoints keep it."""
+    table = asdict(config)
+    root = table.pop("root")
+    plain: dict[str, Any] = _plain(table, root)
+    return plain
+
+
+def _plain(value: Any, root: Path) -> Any:
+    if isinstance(value, Path):
+        return os.path.relpath(value, root)
+    if isinstance(value, dict):
+        return {key: _plain(item, root) for key, item in value.items() if item is not None}
+    return [_plain(item, root) for item in value] if isinstance(value, tuple) else value
+
+
+def _positive(section: str, owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"{section}.{name} is {value}; it must be more than 0.")
