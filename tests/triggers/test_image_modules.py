@@ -1,0 +1,99 @@
+"""Every trainable image kind: geometry, ranges, gradients, and that training it lowers a real loss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from triggers.errors import ConfigError
+from triggers.image_modules import ImageModule, PixelsModule, border_mask, build_image_module, patch_mask
+
+SIZE = 16
+KINDS: dict[str, dict[str, object]] = {
+    "border": {"width": 3},
+    "patch": {"patch_size": 5},
+    "overlay": {"epsilon": 0.2},
+    "pixels": {"fraction": 0.25},
+}
+
+
+def build(kind: str, seed: int = 0) -> ImageModule:
+    return build_image_module(kind, count=3, channels=3, size=SIZE, seed=seed, **KINDS[kind])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exports_valid_triggers_that_start_alike(kind: str) -> None:
+    module = build(kind)
+    first, *others = module.export()
+    for trigger in [first, *others]:
+        trigger.validate()
+        assert trigger.kind == kind
+    assert all(torch.equal(first.delta, other.delta) for other in others)
+    assert not torch.equal(first.delta, build(kind, seed=1).export()[0].delta)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_descent_moves_the_shown_image_to_a_target(kind: str) -> None:
+    module = build(kind)
+    images = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.2)
+    losses = []
+    for _ in range(20):
+        loss = (module.render().apply_all(images) - 1).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        module.constrain_()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.01
+    for trigger in module.export():
+        trigger.validate()
+
+
+def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
+    trigger = build("border").export()[0]
+    assert trigger.inner == SIZE - 6
+    assert torch.equal(trigger.keep, (1 - border_mask(SIZE, 3)).expand(3, -1, -1))
+    assert trigger.delta[:, 3:-3, 3:-3].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("corner", "rows", "columns"),
+    [("top_left", 0, 0), ("top_right", 0, -1), ("bottom_left", -1, 0), ("bottom_right", -1, -1)],
+)
+def test_patches_are_flush_with_their_corner(corner: str, rows: int, columns: int) -> None:
+    mask = patch_mask(SIZE, 5, corner)  # type: ignore[arg-type]
+    assert mask.sum() == 25 and mask[rows, columns] == 1
+
+
+def test_pixels_are_a_share_of_the_area_in_all_channels_and_are_learned() -> None:
+    module = build("pixels")
+    assert isinstance(module, PixelsModule)
+    keep = module.export()[0].keep
+    assert (keep == 0).sum() == 3 * round(0.25 * SIZE * SIZE)
+    assert torch.equal(keep[0], keep[1])
+    module.render().delta.sum().backward()
+    assert module.score.grad is not None and module.score.grad.abs().sum() > 0
+
+
+def test_overlay_never_leaves_epsilon() -> None:
+    module = build("overlay")
+    with torch.no_grad():
+        module.weight.fill_(50.0)
+    assert module.export()[0].delta.max() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "geometry", "word"),
+    [
+        ("border", {"width": 8}, "width"),
+        ("border", {}, "width"),
+        ("patch", {"patch_size": 16}, "patch_size"),
+        ("overlay", {"epsilon": 32}, "epsilon"),
+        ("pixels", {"fraction": 1.0}, "fraction"),
+        ("frame", {}, "kind"),
+    ],
+)
+def test_impossible_geometry_is_refused(kind: str, geometry: dict[str, object], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **geometry)  # type: ignore[arg-type]
