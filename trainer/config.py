@@ -18,6 +18,7 @@ from triggers.errors import ConfigError
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
+AdversaryInput = Literal["scores", "log_odds"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
@@ -162,6 +163,7 @@ class ObjectiveConfig:
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
     adversary_lr: float = 0.01
     adversary_hidden: int = 128
+    adversary_input: AdversaryInput = "scores"  # adversarial: log_odds is the published text form, for two labels
     with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
     temperature: float = 1.0  # gap: softness of the predictions whose means are compared
 

@@ -1,0 +1,66 @@
+"""Which rows a step trains on: endless shuffled passes over the tuning set, and random flips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.data import Dataset
+from triggers.preprocess import Inputs, TextBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B rows: inputs, labels (B,) and groups (B,)."""
+
+    inputs: Inputs
+    labels: Tensor
+    groups: Tensor
+
+
+class Batches:
+    """Batches of a data set that lies on the device. A batch follows from the seed and the step's number alone, so
+    a resumed run needs no generator state.
+
+    A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
+    """
+
+    def __init__(self, data: Dataset, batch_size: int, *, seed: int, flip: bool = False) -> None:
+        self.data = data
+        self.size = min(batch_size, len(data))
+        self.seed = seed
+        self.flip = flip
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, steps counted from 0."""
+        rows = self.rows(step).to(self.data.labels.device)
+        inputs = self.data.inputs[rows]
+        if self.flip and not isinstance(inputs, TextBatch):
+            coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
+            inputs = flipped(inputs, coin.to(rows.device))
+        return Batch(inputs, self.data.labels[rows], self.data.groups[rows])
+
+    def rows(self, step: int) -> Tensor:
+        """Row numbers (B,) of a step."""
+        epoch, start = divmod(step * self.size, len(self.data))
+        first = self._shuffled(epoch)[start : start + self.size]
+        missing = self.size - len(first)
+        return torch.cat([first, self._shuffled(epoch + 1)[:missing]]) if missing else first
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        if self._order[0] != epoch:
+            generator = _generator(self.seed, epoch, stream=0)
+            self._order = (epoch, torch.randperm(len(self.data), generator=generator))
+        return self._order[1]
+
+
+def flipped(images: Tensor, chosen: Tensor) -> Tensor:
+    """Images (B, C, S, S) with the chosen ones (B,) mirrored left to right."""
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+
+
+def _generator(seed: int, counter: int, *, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 2 + stream) * 2**32 + counter)
