@@ -47,7 +47,8 @@ class BaseConfig:
     resize: Literal["squash", "crop"] = "squash"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
-    augment: bool = True  # images: random flips and shifts
+    flip: bool = False  # images: random horizontal flips while fitting
+    shift: int = 0  # images: random shifts of up to so many pixels while fitting
     max_tokens: int = 128  # texts: longest input, special tokens included
     epochs: int = 20
     batch_size: int = 128
@@ -100,7 +101,7 @@ class SplitConfig:
     """[split] Sizes: a whole number is rows, a fraction is a share of the pool.
 
     Without a partition in the data there is one pool. With one, `base` and `tuning` share the train pool, and `val`
-    and `test` have theirs. None: .5 / .2 / .15 / .15 of one pool, or .7 / .3 / 1 / 1 of their own pools.
+    and `test` have theirs. None: all of its own pool; parts that share a pool share what is left as 50:20:15:15.
     """
 
     column: str | None = None  # csv, datasets: column that says train, val or test; None: "split" if there is one

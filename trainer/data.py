@@ -28,10 +28,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> Dataset:
-        """The chosen rows, in the order asked for."""
-        ids = tuple(self.ids[row] for row in index.tolist())
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index], groups=self.groups[index], ids=ids)
+    def take(self, rows: Tensor) -> Dataset:
+        """The chosen rows, in the order asked for, without their ids: a batch has no use for them."""
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], groups=self.groups[rows], ids=())
+
+    def with_inputs(self, inputs: Inputs) -> Dataset:
+        """The same examples with other inputs, for augmentation."""
+        return replace(self, inputs=inputs)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same examples on another device."""
