@@ -55,7 +55,13 @@ def test_projection_is_the_published_one_where_that_one_acts(values: list[float]
 
 
 def test_whole_words_leave_out_pieces_specials_and_numbers() -> None:
-    assert [word for word, ok in zip(WORDS, ALLOWED.tolist(), strict=True) if ok] == ["dog", "cat", "house", "tree", "sun"]
+    assert [word for word, ok in zip(WORDS, ALLOWED.tolist(), strict=True) if ok] == [
+        "dog",
+        "cat",
+        "house",
+        "tree",
+        "sun",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft", "embedding"])
