@@ -1,4 +1,4 @@
-"""Tiny real model bundles for tests: a torchvision network, a factory network, and a two-layer BERT with its tokenizer."""
+"""Tiny real bundles for tests: a torchvision network, a factory network, a two-layer BERT with its tokenizer."""
 
 from __future__ import annotations
 
