@@ -1,0 +1,263 @@
+"""The embedded store: one folder, artifacts as files, the rest in SQLite, for the processes of one machine.
+
+    index.sqlite                                  versions, rollouts, history
+    artifacts/<model>/v7-<digest12>.safetensors   written aside, flushed, renamed, and only then entered in the index
+
+A process killed between the rename and the entry leaves a file that no version refers to; the next publish removes it.
+Folders are private (0700), files too (0600).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.durable import TEMP_PREFIX, settle, write_aside
+from triggers.errors import ArtifactCorrupt, RevisionConflict, StoreUnavailable
+from triggers.index import (
+    Index,
+    insert_entry,
+    insert_version,
+    replace_rollout,
+    select_entries,
+    select_models,
+    select_rollout,
+    select_version,
+    select_versions,
+)
+from triggers.manifest import check_model_name
+from triggers.records import (
+    Action,
+    HistoryEntry,
+    Rollout,
+    VersionInfo,
+    champion_before,
+    check_chain,
+    check_outcome,
+    next_entry,
+    timestamp,
+    version_name,
+)
+
+INDEX_FILE = "index.sqlite"
+ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long
+
+
+class FileStore:
+    """A `store.Store` in a folder, which is made when it is missing."""
+
+    def __init__(self, folder: Path | str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.folder = Path(folder).absolute()
+        self.url = self.folder.as_uri()
+        self._clock = clock
+        _make_private(self.folder)
+        self._index = Index(self.folder / INDEX_FILE)
+
+    def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
+        """Write the file aside, then number, rename and enter it in one transaction."""
+        data = dump(artifact)
+        checked = load_artifact(data)
+        folder = self._artifacts(checked.manifest.model)
+        _make_private(folder)
+        temporary = _aside(folder, data)
+        try:
+            with self._index.write() as db:
+                return self._enter(db, checked, data, temporary, actor, reason)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _enter(
+        self, db: sqlite3.Connection, artifact: TriggerArtifact, data: bytes, temporary: Path, actor: str, reason: str
+    ) -> int:
+        manifest, digest = artifact.manifest, artifact.digest
+        known = select_versions(db, manifest.model)
+        same = [info.version for info in known if info.digest == digest]
+        if same:
+            return same[0]
+        version, sha256 = len(known) + 1, _sha256(data)
+        info = VersionInfo(manifest.model, version, digest, sha256, len(data), self._now(), actor, manifest)
+        self._sweep(known, manifest.model, temporary)
+        settle(temporary, self.path_of(info))
+        insert_version(db, info)
+        detail = {"digest": digest, "kind": manifest.kind, "file_sha256": sha256}
+        self._append(db, manifest.model, "publish", actor, None, version, reason, detail)
+        return version
+
+    def _sweep(self, known: list[VersionInfo], model: str, spare: Path) -> None:
+        """Remove what killed publishes left: files no version refers to, and old ones written aside."""
+        keep = {self.path_of(info) for info in known} | {spare}
+        for path in set(self._artifacts(model).iterdir()) - keep:
+            written_aside = path.name.startswith(TEMP_PREFIX)
+            if not written_aside or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+    def models(self) -> list[str]:
+        """Names of all models with a version or a history, sorted."""
+        with self._index.read() as db:
+            return select_models(db)
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """All versions of a model, oldest first."""
+        with self._index.read() as db:
+            return select_versions(db, check_model_name(model))
+
+    def version(self, model: str, version: int) -> VersionInfo:
+        """One version without its tensors. Raises NotFound."""
+        with self._index.read() as db:
+            return select_version(db, check_model_name(model), version)
+
+    def get(self, model: str, version: int) -> TriggerArtifact:
+        """One artifact, checked in full against itself and against the index."""
+        info = self.version(model, version)
+        artifact = load_artifact(self._bytes(info))
+        if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):
+            raise ArtifactCorrupt(f"The file of {model} {version_name(version)} is not the one in the index.")
+        return artifact
+
+    def get_bytes(self, model: str, version: int) -> bytes:
+        """The bytes of its file, checked against the hash they were stored with."""
+        return self._bytes(self.version(model, version))
+
+    def path_of(self, info: VersionInfo) -> Path:
+        """Where a version's file lies."""
+        name = f"{version_name(info.version)}-{info.digest.removeprefix('sha256:')[:12]}.safetensors"
+        return self._artifacts(info.model) / name
+
+    def rollout(self, model: str) -> Rollout:
+        """Which version serves the model now."""
+        with self._index.read() as db:
+            return select_rollout(db, check_model_name(model))
+
+    def set_rollout(
+        self, model: str, champion: int | None, *, if_revision: int | None, actor: str, reason: str
+    ) -> Rollout:
+        """Make `champion` (None: the bare model) serve, if the rollout is still at `if_revision`."""
+        with self._index.write() as db:
+            before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            if champion is not None:
+                select_version(db, model, champion)
+            return self._change(db, before, "activate", champion, actor, reason)
+
+    def rollback(self, model: str, *, if_revision: int | None, actor: str, reason: str) -> Rollout:
+        """Return to the champion before the current one."""
+        with self._index.write() as db:
+            before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            champion = champion_before(model, reversed(select_entries(db, model)))
+            return self._change(db, before, "rollback", champion, actor, reason)
+
+    def record_refusal(
+        self, model: str, version: int | None, *, actor: str, reason: str, detail: dict[str, str] | None = None
+    ) -> HistoryEntry:
+        """Write a refusal and its reason into the history."""
+        with self._index.write() as db:
+            return self._append(db, check_model_name(model), "refuse", actor, None, version, reason, detail or {})
+
+    def history(self, model: str, limit: int | None = 100) -> list[HistoryEntry]:
+        """The latest entries, newest first."""
+        with self._index.read() as db:
+            return select_entries(db, check_model_name(model), limit)
+
+    def verify_history(self, model: str) -> int:
+        """Check the chain and that rollout and versions are its outcome; return its length."""
+        with self._index.read() as db:
+            entries = select_entries(db, check_model_name(model))[::-1]
+            rollout, versions = select_rollout(db, model), select_versions(db, model)
+        check_chain(model, entries)
+        check_outcome(entries, rollout, versions)
+        return len(entries)
+
+    def close(self) -> None:
+        """Close the index; safe to call twice."""
+        self._index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _change(
+        self, db: sqlite3.Connection, before: Rollout, action: Action, champion: int | None, actor: str, reason: str
+    ) -> Rollout:
+        after = Rollout(before.model, before.revision + 1, champion, self._now(), actor, reason)
+        replace_rollout(db, after)
+        self._append(db, before.model, action, actor, before.champion, champion, reason, {})
+        return after
+
+    def _append(
+        self,
+        db: sqlite3.Connection,
+        model: str,
+        action: Action,
+        actor: str,
+        from_version: int | None,
+        to_version: int | None,
+        reason: str,
+        detail: dict[str, str],
+    ) -> HistoryEntry:
+        last = select_entries(db, model, limit=1)
+        blank = HistoryEntry(
+            model=model,
+            at=self._now(),
+            actor=actor,
+            action=action,
+            from_version=from_version,
+            to_version=to_version,
+            revision=select_rollout(db, model).revision,
+            reason=reason,
+            detail=detail,
+        )
+        entry = next_entry(last[0] if last else None, blank)
+        insert_entry(db, entry)
+        return entry
+
+    def _bytes(self, info: VersionInfo) -> bytes:
+        path = self.path_of(info)
+        try:
+            data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+        except OSError as error:
+            raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
+        found = _sha256(data)
+        if found != info.file_sha256:
+            raise ArtifactCorrupt(f"The file of {info.name} was altered: {found}, but {info.file_sha256} was stored.")
+        return data
+
+    def _artifacts(self, model: str) -> Path:
+        return self.folder / "artifacts" / model
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+
+def _at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
+    if wanted is not None and wanted != rollout.revision:
+        raise RevisionConflict(
+            f"The rollout of {rollout.model!r} is at revision {rollout.revision}, not {wanted}: read it and try again."
+        )
+    return rollout
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and its missing parents; those made here are private, those that exist stay as they are."""
+    try:
+        for missing in [path for path in (*reversed(folder.parents), folder) if not path.is_dir()]:
+            missing.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"The trigger store cannot make its folder {folder}: {error.strerror}.") from error
+
+
+def _aside(folder: Path, data: bytes) -> Path:
+    try:
+        return write_aside(folder, data)
+    except OSError as error:
+        raise StoreUnavailable(f"The trigger store cannot write to {folder}: {error.strerror}.") from error
+
+
+def _sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()

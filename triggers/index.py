@@ -1,0 +1,180 @@
+"""The SQLite side of the embedded store: rows in and out, one writer at a time, readers never waiting for it.
+
+Two connections, each behind its own lock, serve all threads of a process; SQLite's WAL mode serves several processes.
+Do not carry an open index over a fork: open it in the child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from triggers.errors import NotFound, StoreError, StoreUnavailable
+from triggers.manifest import Manifest
+from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+
+SCHEMA_VERSION = 1
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS versions (
+        model TEXT, version INTEGER, digest TEXT, file_sha256 TEXT, bytes INTEGER, created_at TEXT, created_by TEXT,
+        manifest TEXT, PRIMARY KEY (model, version), UNIQUE (model, digest)) STRICT""",
+    """CREATE TABLE IF NOT EXISTS rollouts (
+        model TEXT PRIMARY KEY, revision INTEGER, champion INTEGER, updated_at TEXT, updated_by TEXT,
+        reason TEXT) STRICT""",
+    "CREATE TABLE IF NOT EXISTS history (model TEXT, seq INTEGER, entry TEXT, PRIMARY KEY (model, seq)) STRICT",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+BUSY_SECONDS = 30.0
+
+
+class Index:
+    """An open index file. `read` and `write` lend a connection; the functions below work on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._locks = (threading.Lock(), threading.Lock())
+        with self._translated():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._reader, self._writer = self._connect(), self._connect()
+            self._prepare()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        _patiently(connection, "PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _prepare(self) -> None:
+        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if found == SCHEMA_VERSION:
+            return
+        if found > SCHEMA_VERSION:
+            self.close()
+            raise StoreError(f"{self.path} was made by a newer release (schema {found}): upgrade fairtrigger.")
+        with self.write() as db:
+            for statement in SCHEMA:
+                db.execute(statement)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend the reading connection, inside one transaction: all reads see the same moment."""
+        with self._locks[0], self._translated(), _transaction(self._reader, "DEFERRED"):
+            yield self._reader
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection, inside one transaction that no other writer overlaps; an error undoes it."""
+        with self._locks[1], self._translated(), _transaction(self._writer, "IMMEDIATE"):
+            yield self._writer
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"The trigger store {self.path.parent} cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        """Close both connections; safe to call twice."""
+        for lock, connection in zip(self._locks, (self._reader, self._writer), strict=True):
+            with lock:
+                connection.close()
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Switching to WAL mode does not wait for other processes that switch too, so try again for a while."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, mode: str) -> Iterator[None]:
+    connection.execute(f"BEGIN {mode}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def insert_version(db: sqlite3.Connection, info: VersionInfo) -> None:
+    """Enter a new version."""
+    row = (info.model, info.version, info.digest, info.file_sha256, info.bytes, info.created_at, info.created_by)
+    db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, info.manifest.model_dump_json()))
+
+
+def select_versions(db: sqlite3.Connection, model: str) -> list[VersionInfo]:
+    """All versions of a model, oldest first."""
+    rows = db.execute("SELECT * FROM versions WHERE model = ? ORDER BY version", (model,))
+    return [_info(*row) for row in rows]
+
+
+def select_version(db: sqlite3.Connection, model: str, version: int) -> VersionInfo:
+    """One version. Raises NotFound naming those there are."""
+    row = db.execute("SELECT * FROM versions WHERE model = ? AND version = ?", (model, version)).fetchone()
+    if row:
+        return _info(*row)
+    (count,) = db.execute("SELECT count(*) FROM versions WHERE model = ?", (model,)).fetchone()
+    there = f"it has v1 to v{count}" if count else "nothing was published for it"
+    raise NotFound(f"Model {model!r} has no trigger {version_name(version)}; {there}.")
+
+
+def _info(
+    model: str, version: int, digest: str, sha256: str, size: int, created_at: str, created_by: str, text: str
+) -> VersionInfo:
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(f"The index row of {model} {version_name(version)} was altered: {error}") from error
+    return VersionInfo(model, version, digest, sha256, size, created_at, created_by, manifest)
+
+
+def select_models(db: sqlite3.Connection) -> list[str]:
+    """Every model with a version or a history, sorted."""
+    return [name for (name,) in db.execute("SELECT model FROM versions UNION SELECT model FROM history ORDER BY model")]
+
+
+def select_rollout(db: sqlite3.Connection, model: str) -> Rollout:
+    """The rollout, at revision 0 if nobody set it."""
+    row = db.execute("SELECT * FROM rollouts WHERE model = ?", (model,)).fetchone()
+    return Rollout(*row) if row else Rollout(model)
+
+
+def replace_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
+    """Set the rollout."""
+    row = (rollout.model, rollout.revision, rollout.champion, rollout.updated_at, rollout.updated_by, rollout.reason)
+    db.execute("INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def insert_entry(db: sqlite3.Connection, entry: HistoryEntry) -> None:
+    """Append to the history."""
+    db.execute("INSERT INTO history VALUES (?, ?, ?)", (entry.model, entry.seq, json.dumps(entry.to_dict())))
+
+
+def select_entries(db: sqlite3.Connection, model: str, limit: int | None = None) -> list[HistoryEntry]:
+    """The latest entries, newest first. Raises StoreError for one that cannot be read."""
+    statement = "SELECT seq, entry FROM history WHERE model = ? ORDER BY seq DESC LIMIT ?"
+    return [_entry(model, *row) for row in db.execute(statement, (model, -1 if limit is None else limit))]
+
+
+def _entry(model: str, seq: int, text: str) -> HistoryEntry:
+    try:
+        return HistoryEntry.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"History of {model!r}: entry {seq} cannot be read, so it was altered: {error}.") from error

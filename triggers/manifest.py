@@ -1,0 +1,123 @@
+"""What an artifact says about itself: a frozen pydantic model, and the rule for model names."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from triggers.errors import ConfigError
+
+FORMAT: Literal[1] = 1
+MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+
+Count = Annotated[int, Field(ge=0)]
+Index = Annotated[int, Field(ge=0)]
+ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """Base of everything inside a manifest: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class ObjectiveRecord(Record):
+    """What the trigger was trained for."""
+
+    name: Literal["adversarial", "gap"]
+    criterion: Literal["demographic_parity", "equalized_odds"]
+    strength: Annotated[float, Field(ge=0)]
+
+
+class DataCount(Record):
+    """How many rows of a group and label a split had."""
+
+    split: str
+    group: str
+    label: Index
+    count: Count
+
+
+class EvaluationCell(Record):
+    """One confusion count: rows of a split, group and label predicted so, with the trigger or without it."""
+
+    split: str
+    trigger: bool
+    group: str
+    label: Index
+    prediction: Index
+    count: Count
+
+
+class Provenance(Record):
+    """Who made the artifact, when, with what. The only part that the digest leaves out."""
+
+    created_at: str
+    created_by: str
+    code_version: str
+    device: str
+    duration_seconds: Annotated[float, Field(ge=0)]
+    config: dict[str, JsonValue] = {}
+
+
+class Manifest(Record):
+    """Everything needed to use, judge and reproduce a trigger, apart from its tensors.
+
+    `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
+    `bounds.geometry_of` gives them. A kind may add its own, which is then checked: `width` (border), `patch_size`
+    (patch), `fraction` (pixels); an overlay must state its `epsilon`. `value_range` bounds the pixels that an image
+    trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it.
+    """
+
+    format: Literal[1] = FORMAT
+    model: ModelName
+    modality: Literal["image", "text"]
+    kind: str
+    geometry: dict[str, int | float | str]
+    value_range: tuple[float, float]
+    model_fingerprint: Sha256
+    preprocessing_fingerprint: Sha256
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    pos_label: Index
+    groups: tuple[str, ...]
+    objective: ObjectiveRecord
+    seed: int
+    steps: Count
+    data_counts: tuple[DataCount, ...] = ()
+    evaluation: tuple[EvaluationCell, ...] = ()
+    parent: int | None = None
+    words: tuple[str, ...] | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        known = len(self.labels)
+        used = {self.pos_label, *(row.label for row in self.data_counts)}
+        used |= {index for row in self.evaluation for index in (row.label, row.prediction)}
+        if max(used) >= known:
+            raise ValueError(f"label index {max(used)} is used, but there are {known} labels")
+        if self.value_range[0] > self.value_range[1]:
+            raise ValueError(f"value_range {self.value_range} is upside down")
+        cells = [(row.split, row.trigger, row.group, row.label, row.prediction) for row in self.evaluation]
+        if len(set(cells)) != len(cells):
+            raise ValueError("evaluation counts the same (split, trigger, group, label, prediction) twice")
+        return self
+
+    def content(self) -> dict[str, JsonValue]:
+        """Everything but `provenance`, JSON-ready: the part that the digest covers."""
+        return self.model_dump(mode="json", exclude={"provenance"})
+
+    def counts(self, split: str, *, trigger: bool) -> dict[tuple[str, int | None, int], int]:
+        """Confusion counts {(group, label, prediction): n} of a split, as `fairness.evaluate_counts` takes them."""
+        rows = [row for row in self.evaluation if row.split == split and row.trigger is trigger]
+        return {(row.group, row.label, row.prediction): row.count for row in rows}
+
+
+def check_model_name(name: str) -> str:
+    """Return `name` if it is a safe model name, which is also a safe folder name; otherwise raise ConfigError."""
+    if re.fullmatch(MODEL_NAME, name):
+        return name
+    raise ConfigError(f"Bad model name {name!r}: use 1 to 64 of a-z, 0-9 and ._- with a letter or digit first.")

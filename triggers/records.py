@@ -1,0 +1,161 @@
+"""What a store keeps beside the artifacts: versions, the rollout, and a history that cannot be rewritten unseen.
+
+Each history entry carries the hash of the one before: hash = sha256(canonical JSON of the entry without its own hash).
+Changing, dropping or inserting an entry breaks every later hash; `check_chain` finds the first break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from triggers.errors import NotFound, StoreError
+from triggers.fingerprint import json_digest
+from triggers.manifest import Manifest, ObjectiveRecord
+
+Action = Literal["publish", "activate", "rollback", "refuse"]
+GENESIS = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One published version, without its tensors. `bytes` and `file_sha256` are those of the artifact's file."""
+
+    model: str
+    version: int
+    digest: str
+    file_sha256: str
+    bytes: int
+    created_at: str
+    created_by: str
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Model and version for people: `faces v7`."""
+        return f"{self.model} {version_name(self.version)}"
+
+    @property
+    def kind(self) -> str:
+        """Kind of the trigger: border, patch, hard, ..."""
+        return self.manifest.kind
+
+    @property
+    def objective(self) -> ObjectiveRecord:
+        """What it was trained for."""
+        return self.manifest.objective
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Which version serves a model: `champion` None means the bare model. Revision 0: nobody has decided yet."""
+
+    model: str
+    revision: int = 0
+    champion: int | None = None
+    updated_at: str | None = None
+    updated_by: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One change or refusal. `from_version` and `to_version` are champions, or what was published or refused."""
+
+    model: str
+    at: str
+    actor: str
+    action: Action
+    from_version: int | None
+    to_version: int | None
+    revision: int
+    reason: str
+    detail: Mapping[str, str]
+    seq: int = 0
+    prev_hash: str = ""
+    hash: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready, with the keys `from` and `to`."""
+        return {
+            "model": self.model,
+            "seq": self.seq,
+            "at": self.at,
+            "actor": self.actor,
+            "action": self.action,
+            "from": self.from_version,
+            "to": self.to_version,
+            "revision": self.revision,
+            "reason": self.reason,
+            "detail": dict(self.detail),
+            "prev_hash": self.prev_hash,
+            "hash": self.hash,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> HistoryEntry:
+        """The inverse of `to_dict`; a missing or unknown key is a TypeError or KeyError."""
+        renamed = dict(fields)
+        renamed["from_version"], renamed["to_version"] = renamed.pop("from"), renamed.pop("to")
+        return cls(**renamed)  # type: ignore[arg-type]
+
+    def expected_hash(self) -> str:
+        """The hash this entry must have."""
+        fields = self.to_dict()
+        del fields["hash"]
+        return json_digest(fields)
+
+
+def check_chain(model: str, entries: Sequence[HistoryEntry]) -> None:
+    """Raise StoreError at the first entry, oldest first, that does not continue the chain."""
+    previous = GENESIS
+    for number, entry in enumerate(entries, start=1):
+        if entry.model != model or entry.seq != number:
+            raise StoreError(f"History of {model!r}: entry {number} is missing or out of place (found {entry.seq}).")
+        if entry.prev_hash != previous or entry.hash != entry.expected_hash():
+            raise StoreError(f"History of {model!r}: entry {number} was altered, or the one before it.")
+        previous = entry.hash
+
+
+def next_entry(last: HistoryEntry | None, entry: HistoryEntry) -> HistoryEntry:
+    """Link a new entry behind the last one: number it, and seal it with its hash."""
+    linked = replace(entry, seq=last.seq + 1 if last else 1, prev_hash=last.hash if last else GENESIS)
+    return replace(linked, hash=linked.expected_hash())
+
+
+def check_outcome(entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo]) -> None:
+    """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
+    changes = [entry for entry in entries if entry.action in ("activate", "rollback")]
+    told = (changes[-1].revision, changes[-1].to_version) if changes else (0, None)
+    if told != (rollout.revision, rollout.champion):
+        found = f"revision {rollout.revision} with {version_name(rollout.champion)}"
+        wanted = f"revision {told[0]} with {version_name(told[1])}"
+        raise StoreError(f"The rollout of {rollout.model!r} is at {found}, its history says {wanted}.")
+    published = [(entry.to_version, entry.detail.get("digest")) for entry in entries if entry.action == "publish"]
+    if published != [(info.version, info.digest) for info in versions]:
+        raise StoreError(f"The versions of {rollout.model!r} are not those that its history published.")
+
+
+def champion_before(model: str, entries: Iterable[HistoryEntry]) -> int | None:
+    """Where a rollback leads, from the history oldest first. A second rollback goes further back."""
+    stack: list[int | None] = [None]
+    for entry in entries:
+        if entry.action == "rollback":
+            stack.pop()
+        elif entry.action == "activate" and entry.to_version != stack[-1]:
+            stack.append(entry.to_version)
+    if len(stack) < 2:
+        raise NotFound(f"Model {model!r} had no other champion before, so there is nothing to roll back to.")
+    return stack[-2]
+
+
+def version_name(version: int | None) -> str:
+    """`v7`, or `none` for the bare model."""
+    return "none" if version is None else f"v{version}"
+
+
+def timestamp(now: datetime) -> str:
+    """UTC time to the microsecond, sortable as text."""
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

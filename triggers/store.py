@@ -1,0 +1,114 @@
+"""Where triggers live: what every store can do, and `open_store`, which picks one by its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, Self
+from urllib.parse import unquote, urlsplit
+
+from triggers.artifact import TriggerArtifact
+from triggers.errors import ConfigError, NotFound
+from triggers.file_store import FileStore
+from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+
+__all__ = ["HistoryEntry", "Rollout", "Store", "VersionInfo", "open_store", "version_name"]
+
+
+class Store(Protocol):
+    """Artifacts by (model, version), one rollout per model, and a history of every change.
+
+    Synchronous and thread-safe. Versions are 1, 2, 3, ... per model and never overwritten. A model's name is checked
+    (ConfigError); a model nobody published for is not an error: no versions, rollout at revision 0, empty history.
+    Any method may raise StoreUnavailable; trying again is safe for all of them but `record_refusal`, which would
+    record twice, and unconditional changes of the rollout, which would happen twice.
+    """
+
+    url: str
+
+    def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
+        """Store a sound artifact and return its version; the same digest again returns the version it already has.
+
+        Raises ArtifactCorrupt if the artifact does not survive the same checks as loading.
+        """
+        ...
+
+    def models(self) -> list[str]:
+        """Names of all models with a version or a history, sorted."""
+        ...
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """All versions of a model, oldest first."""
+        ...
+
+    def version(self, model: str, version: int) -> VersionInfo:
+        """One version without its tensors. Raises NotFound."""
+        ...
+
+    def get(self, model: str, version: int) -> TriggerArtifact:
+        """One artifact, checked in full. Raises NotFound, ArtifactCorrupt or ArtifactUnsupported."""
+        ...
+
+    def get_bytes(self, model: str, version: int) -> bytes:
+        """The bytes of its file, checked against the hash they were stored with. Raises NotFound or ArtifactCorrupt."""
+        ...
+
+    def rollout(self, model: str) -> Rollout:
+        """Which version serves the model now."""
+        ...
+
+    def set_rollout(
+        self, model: str, champion: int | None, *, if_revision: int | None, actor: str, reason: str
+    ) -> Rollout:
+        """Make `champion` (None: the bare model) serve. Only at revision `if_revision`, unless that is None.
+
+        Every call makes a new revision. Raises NotFound (no such version) or RevisionConflict.
+        """
+        ...
+
+    def rollback(self, model: str, *, if_revision: int | None, actor: str, reason: str) -> Rollout:
+        """Return to the champion before the current one. Raises NotFound if there was none, or RevisionConflict."""
+        ...
+
+    def record_refusal(
+        self, model: str, version: int | None, *, actor: str, reason: str, detail: dict[str, str] | None = None
+    ) -> HistoryEntry:
+        """Write into the history that a version, or a file that never became one (None), was refused, and why."""
+        ...
+
+    def history(self, model: str, limit: int | None = 100) -> list[HistoryEntry]:
+        """The latest entries, newest first; all of them with limit None."""
+        ...
+
+    def verify_history(self, model: str) -> int:
+        """Check the hash chain, and that rollout and versions are its outcome; return its length. Raises StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Release connections; safe to call twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_store(url: str | Path, *, create: bool = True) -> Store:
+    """Open `file:///dir` or a plain folder path, made when missing unless `create` is False (then NotFound).
+
+    Raises ConfigError for a URL nobody here can serve, StoreUnavailable if the store cannot be opened.
+    """
+    folder = _folder(str(url))
+    if not create and not folder.is_dir():
+        raise NotFound(f"There is no trigger store at {folder}.")
+    return FileStore(folder)
+
+
+def _folder(url: str) -> Path:
+    if "://" not in url:
+        if not url.strip():
+            raise ConfigError("The store's URL is empty; give a folder, for instance ./fairtrigger-store.")
+        return Path(url)
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path:
+        raise ConfigError(f"Unknown store {url!r}: use file:///absolute/folder or a plain folder path.")
+    return Path(unquote(parts.path))
