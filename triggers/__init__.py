@@ -1,1 +1,1 @@
-"""What training and serving must do identically: triggers, the frozen model, forward pass, counts, artifacts, stores."""
+"""What training and serving must do identically: triggers, frozen model, forward pass, counts, artifacts, stores."""
