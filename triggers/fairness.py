@@ -1,0 +1,149 @@
+"""Fairness of predictions from counts: rates per group, gaps between groups, an interval for each.
+
+Counts per (group, label, prediction) are all that any of these figures needs; they are exact, can be summed over
+replicas and minutes, and contain no inputs. Names are fairlearn's. Three rules differ from it on purpose:
+
+* A rate with nothing in its denominator is `None` with a reason, never 0; its group is left out of the gap and
+  listed in `excluded`.
+* A gap needs two groups with that rate. With fewer it is `None`, never "perfectly fair".
+* `unknown` is a group: it is shown and counted in the overall figures, but no gap compares it with the others.
+
+With more than two labels a prediction is "selected" when it is `pos_label`, true and false positive rates are
+`pos_label` against the rest, and accuracy is over all labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from triggers import gaps
+from triggers.gaps import INSUFFICIENT_GROUPS, Gap
+from triggers.rates import NO_LABELS, UNKNOWN, UNKNOWN_GROUP, ZERO_DENOMINATOR, Counts, Estimate, Rate, Table
+
+__all__ = [
+    "INSUFFICIENT_GROUPS", "NO_LABELS", "UNKNOWN", "UNKNOWN_GROUP", "ZERO_DENOMINATOR",
+    "Counts", "Coverage", "Estimate", "FairnessReport", "Gap", "GroupReport", "evaluate_counts",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """What was predicted for one group, and how well where labels are known."""
+
+    n: int
+    labelled: int
+    selection_rate: Estimate
+    accuracy: Estimate
+    true_positive_rate: Estimate
+    false_positive_rate: Estimate
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much is known: the share of predictions with a group, with a label, and labels by group and prediction.
+
+    `by_group` is group -> prediction -> {"labelled", "n"}. When labels arrive more often for one prediction than
+    for another, every figure that needs labels is biased.
+    """
+
+    group: float | None
+    label: float | None
+    by_group: Mapping[str, Mapping[str, Mapping[str, int]]]
+
+
+@dataclass(frozen=True)
+class FairnessReport:
+    """Every fairness figure of one set of counts."""
+
+    n: int
+    labelled: int
+    pos_label: int
+    confidence: float
+    overall: GroupReport
+    groups: Mapping[str, GroupReport]
+    demographic_parity_difference: Gap
+    demographic_parity_ratio: Gap
+    demographic_parity_to_overall: Gap
+    equal_opportunity_difference: Gap
+    false_positive_rate_difference: Gap
+    equalized_odds_difference: Gap
+    average_odds_difference: Gap
+    accuracy_difference: Gap
+    paper_dp: Gap
+    paper_eo: Gap
+    coverage: Coverage
+
+    @property
+    def gaps(self) -> dict[str, Gap]:
+        """The fields that compare groups, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Gap)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready values, with all gaps under one key."""
+        return {
+            "n": self.n,
+            "labelled": self.labelled,
+            "pos_label": self.pos_label,
+            "confidence": self.confidence,
+            "overall": asdict(self.overall),
+            "groups": {name: asdict(group) for name, group in self.groups.items()},
+            "gaps": {name: asdict(gap) for name, gap in self.gaps.items()},
+            "coverage": asdict(self.coverage),
+        }
+
+
+def evaluate_counts(counts: Counts, *, pos_label: int = 1, labels: int = 2, confidence: float = 0.95) -> FairnessReport:
+    """All figures of `counts`: (group, label or None, prediction) -> how many.
+
+    `labels` is the number of classes; `pos_label` is the class whose rate is the selection rate. The paper's DP and EO
+    are the mean distance of the groups to the overall rate (of predictions; of false negatives and false positives,
+    averaged, not summed), with more than two classes averaged over each class against the rest.
+    Raises DataError for a negative count or a class out of range.
+    """
+    table = Table.of(counts, labels)
+    selection, accuracy = table.selection(pos_label), table.accuracy()
+    tpr, fpr = table.true_positive(pos_label), table.false_positive(pos_label)
+    classes = [pos_label] if labels == 2 else range(labels)  # two classes against the rest are mirror images
+    n, labelled = int(table.n.sum()), int(table.labelled.sum())
+    rates = [selection, accuracy, tpr, fpr]
+    return FairnessReport(
+        n=n,
+        labelled=labelled,
+        pos_label=pos_label,
+        confidence=confidence,
+        overall=GroupReport(n, labelled, *(rate.overall(confidence) for rate in rates)),
+        groups=_groups(table, rates, confidence),
+        demographic_parity_difference=gaps.difference(selection, confidence),
+        demographic_parity_ratio=gaps.ratio(selection, confidence),
+        demographic_parity_to_overall=gaps.worst_to_overall(selection, confidence),
+        equal_opportunity_difference=gaps.difference(tpr, confidence),
+        false_positive_rate_difference=gaps.difference(fpr, confidence),
+        equalized_odds_difference=gaps.of_two(tpr, fpr, confidence, worst=True),
+        average_odds_difference=gaps.of_two(tpr, fpr, confidence, worst=False),
+        accuracy_difference=gaps.difference(accuracy, confidence),
+        paper_dp=gaps.mean_to_overall([table.selection(c) for c in classes], confidence),
+        paper_eo=gaps.mean_to_overall(
+            [rate(c) for c in classes for rate in (table.true_positive, table.false_positive)], confidence
+        ),
+        coverage=_coverage(table),
+    )
+
+
+def _groups(table: Table, rates: Sequence[Rate], confidence: float) -> dict[str, GroupReport]:
+    return {
+        name: GroupReport(int(table.n[i]), int(table.labelled[i]), *(rate.estimate(i, confidence) for rate in rates))
+        for i, name in enumerate(table.names)
+    }
+
+
+def _coverage(table: Table) -> Coverage:
+    everyone, labelled = table.cells.sum(axis=1), table.cells[:, :-1].sum(axis=1)  # both (G, K)
+    n = int(everyone.sum())
+    known = sum(int(count) for name, count in zip(table.names, table.n, strict=True) if name != UNKNOWN)
+    by_group = {
+        name: {str(c): {"labelled": int(labelled[i, c]), "n": int(everyone[i, c])} for c in range(everyone.shape[1])}
+        for i, name in enumerate(table.names)
+    }
+    return Coverage(known / n if n else None, int(labelled.sum()) / n if n else None, by_group)

@@ -1,0 +1,135 @@
+"""Confidence intervals from counts alone: one rate, two rates, and the spread of many.
+
+Every function takes integer arrays whose last axis is the group, `(..., G)`, so a simulation can evaluate
+thousands of repeats in one call. Sources: Wilson (1927) for a rate; Newcombe (1998, method 10) for a
+difference; Donner and Zou (2012, MOVER-R) for a ratio, fed with the same Wilson limits.
+
+A percentile bootstrap of "largest minus smallest" can never cover parity, because the spread of noisy rates is
+positive even when all true rates are equal. Here every pair of groups gets its own interval at a confidence
+raised by Bonferroni, so that all of them hold together; the spread is then between the largest lower and the
+largest upper limit, and 0 is inside whenever no pair differs.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Limits = tuple[Floats, Floats]
+_NORMAL = NormalDist()
+
+
+def critical(confidence: float, comparisons: int = 1) -> float:
+    """Two-sided normal quantile at which `comparisons` intervals hold together (Bonferroni)."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; give a number between 0 and 1, such as 0.95")
+    return -_NORMAL.inv_cdf((1 - confidence) / (2 * max(comparisons, 1)))
+
+
+def wilson(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
+    """Limits of one rate `hits / n`; `n` must be positive."""
+    k, m = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    p, shrink = k / m, 1 + z * z / m
+    centre = (p + z * z / (2 * m)) / shrink
+    half = z / shrink * np.sqrt(p * (1 - p) / m + z * z / (4 * m * m))
+    low = np.where(k == 0, 0.0, np.clip(centre - half, 0, 1))
+    high = np.where(k == m, 1.0, np.clip(centre + half, 0, 1))
+    return low, high
+
+
+def newcombe(hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike, z: float) -> Limits:
+    """Limits of the signed difference `hits_a / n_a - hits_b / n_b`."""
+    a, b = np.asarray(hits_a) / np.asarray(n_a), np.asarray(hits_b) / np.asarray(n_b)
+    (low_a, high_a), (low_b, high_b) = wilson(hits_a, n_a, z), wilson(hits_b, n_b, z)
+    low = a - b - np.hypot(a - low_a, high_b - b)
+    high = a - b + np.hypot(high_a - a, b - low_b)
+    return low, high
+
+
+def rate_ratio(hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike, z: float) -> Limits:
+    """Limits of the ratio of two rates, in [0, inf]; nothing is known, (0, inf), where both rates are 0."""
+    a, b = np.asarray(hits_a) / np.asarray(n_a), np.asarray(hits_b) / np.asarray(n_b)
+    (low_a, high_a), (low_b, high_b) = wilson(hits_a, n_a, z), wilson(hits_b, n_b, z)
+    product = a * b
+    # Each limit is a root of a quadratic; the lower one is written so that its leading term may be 0.
+    lead, rest = high_b * (2 * b - high_b), low_a * (2 * a - low_a)
+    below = product + np.sqrt(np.maximum(product**2 - lead * rest, 0))
+    low = np.divide(rest, below, out=np.zeros_like(below), where=below > 0)
+    lead, rest = low_b * (2 * b - low_b), high_a * (2 * a - high_a)
+    above = product + np.sqrt(np.maximum(product**2 - lead * rest, 0))
+    high = np.divide(above, lead, out=np.full_like(above, np.inf), where=lead > 0)
+    return low, high
+
+
+def absolute(low: Floats, high: Floats) -> Limits:
+    """Limits of |x| from limits of x: the lower one is 0 when x may have either sign."""
+    nearest = np.minimum(np.abs(low), np.abs(high))
+    return np.where((low <= 0) & (high >= 0), 0.0, nearest), np.maximum(np.abs(low), np.abs(high))
+
+
+def pairs(groups: int) -> int:
+    """How many pairs `groups` groups form: the comparisons behind one spread."""
+    return groups * (groups - 1) // 2
+
+
+def pairwise_differences(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
+    """Limits of the absolute difference of every pair, `(..., G)` to `(..., G(G-1)/2)`."""
+    k, m = np.asarray(hits), np.asarray(n)
+    i, j = np.triu_indices(k.shape[-1], 1)
+    return absolute(*newcombe(k[..., i], m[..., i], k[..., j], m[..., j], z))
+
+
+def pairwise_ratios(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
+    """Limits of smaller over larger rate of every pair, `(..., G)` to `(..., G(G-1)/2)`, within [0, 1]."""
+    k, m = np.asarray(hits), np.asarray(n)
+    i, j = np.triu_indices(k.shape[-1], 1)
+    low, high = rate_ratio(k[..., i], m[..., i], k[..., j], m[..., j], z)
+    flipped_low = np.divide(1.0, high, out=np.zeros_like(high), where=high > 0)
+    flipped_high = np.divide(1.0, low, out=np.full_like(low, np.inf), where=low > 0)
+    straddles = (low <= 1) & (high >= 1)
+    return np.minimum(low, flipped_low), np.where(straddles, 1.0, np.minimum(high, flipped_high))
+
+
+def spread(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+    """Limits of largest minus smallest rate over the last axis (two groups or more)."""
+    low, high = pairwise_differences(hits, n, critical(confidence, pairs(np.asarray(hits).shape[-1])))
+    return low.max(axis=-1), high.max(axis=-1)
+
+
+def smallest_over_largest(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+    """Limits of smallest over largest rate over the last axis (two groups or more)."""
+    low, high = pairwise_ratios(hits, n, critical(confidence, pairs(np.asarray(hits).shape[-1])))
+    return low.min(axis=-1), high.min(axis=-1)
+
+
+def to_overall(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, z: float) -> Limits:
+    """Limits of |group's rate - overall rate| for every group; `overall` contains the group.
+
+    The overall rate is a mixture of the group and the rest, so the distance to it is the distance to the rest
+    times the rest's share; the shares are taken as observed. A group that is everyone is at distance 0.
+    """
+    k, m = np.asarray(hits), np.asarray(n)
+    rest = np.asarray(all_n) - m
+    share = rest / np.asarray(all_n)
+    low, high = absolute(*newcombe(k, m, np.asarray(all_hits) - k, np.maximum(rest, 1), z))
+    return low * share, high * share
+
+
+def expected_spread(n: ArrayLike, rate: float) -> float:
+    """Largest minus smallest observed rate to expect from noise alone when every group's true rate is `rate`.
+
+    Normal approximation: the integral of 1 - P(all below x) - P(all above x) over x.
+    """
+    deviations = np.sqrt(rate * (1 - rate) / np.asarray(n, dtype=np.float64))
+    widest = float(deviations.max())
+    if widest == 0:
+        return 0.0
+    x = np.linspace(-6 * widest, 6 * widest, 241)
+    erf = np.array([[math.erf(v) for v in row] for row in x / (deviations[:, None] * math.sqrt(2))])
+    below = (1 + erf) / 2  # (G, points)
+    inside = 1 - below.prod(axis=0) - (1 - below).prod(axis=0)
+    return float(inside.sum() * (x[1] - x[0]))

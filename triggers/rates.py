@@ -1,0 +1,135 @@
+"""From counts per (group, label, prediction) to rates: which predictions each rate counts, and over which.
+
+A rate over nothing stays undefined with a reason; it is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triggers import intervals
+from triggers.errors import DataError
+
+Counts = Mapping[tuple[str, int | None, int], int]
+Ints = NDArray[np.int64]
+UNKNOWN = "unknown"
+NO_LABELS = "no_labels"
+ZERO_DENOMINATOR = "zero_denominator"
+UNKNOWN_GROUP = "unknown_group"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A rate over `n` predictions with its Wilson interval; all None, with a `reason`, when it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rate:
+    """One rate in every group: `hits` out of `n`, both (G,). `empty` is the reason (G,) given where `n` is 0."""
+
+    names: tuple[str, ...]
+    hits: Ints
+    n: Ints
+    empty: tuple[str, ...]
+
+    def estimate(self, group: int, confidence: float) -> Estimate:
+        """The rate of one group."""
+        return _estimate(int(self.hits[group]), int(self.n[group]), self.empty[group], confidence)
+
+    def overall(self, confidence: float) -> Estimate:
+        """The rate over all groups, `unknown` included."""
+        reason = NO_LABELS if self.unlabelled else ZERO_DENOMINATOR
+        return _estimate(int(self.hits.sum()), int(self.n.sum()), reason, confidence)
+
+    @property
+    def unlabelled(self) -> bool:
+        """There are predictions, but the rate needs labels and none has come."""
+        return bool(self.names) and not self.n.any() and all(reason == NO_LABELS for reason in self.empty)
+
+    def excluded(self) -> dict[str, str]:
+        """Groups that no gap can compare, and why."""
+        known = {name: reason for name, n, reason in zip(self.names, self.n, self.empty, strict=True) if n == 0}
+        return known | ({UNKNOWN: UNKNOWN_GROUP} if UNKNOWN in self.names else {})
+
+    def comparable(self) -> Rate:
+        """Only the groups that a gap can compare: known ones with a denominator."""
+        excluded = self.excluded()
+        keep = [i for i, name in enumerate(self.names) if name not in excluded]
+        return Rate(
+            tuple(self.names[i] for i in keep), self.hits[keep], self.n[keep], tuple(self.empty[i] for i in keep)
+        )
+
+
+def _estimate(hits: int, n: int, empty: str, confidence: float) -> Estimate:
+    if n == 0:
+        return Estimate(None, None, None, 0, empty)
+    low, high = intervals.wilson(hits, n, intervals.critical(confidence))
+    return Estimate(hits / n, float(low), float(high), n)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Counts as an array (G, K + 1, K): group, label (the last row: not known yet), prediction."""
+
+    names: tuple[str, ...]
+    cells: Ints
+
+    @classmethod
+    def of(cls, counts: Counts, labels: int) -> Table:
+        """Arrange `counts` for `labels` classes, groups in alphabetical order; empty cells do not make a group."""
+        names = tuple(sorted({group for (group, _, _), count in counts.items() if count}))
+        cells = np.zeros((len(names), labels + 1, labels), dtype=np.int64)
+        for (group, label, prediction), count in counts.items():
+            _check_cell(group, label, prediction, count, labels)
+            if count:
+                cells[names.index(group), labels if label is None else label, prediction] = count
+        return cls(names, cells)
+
+    @property
+    def n(self) -> Ints:
+        """Predictions per group, (G,)."""
+        return np.asarray(self.cells.sum(axis=(1, 2)))
+
+    @property
+    def labelled(self) -> Ints:
+        """Predictions with a known label per group, (G,)."""
+        return np.asarray(self.cells[:, :-1].sum(axis=(1, 2)))
+
+    def selection(self, label: int) -> Rate:
+        """How often `label` is predicted, labelled or not."""
+        return self._rate(self.cells[:, :, label].sum(axis=1), self.n)
+
+    def accuracy(self) -> Rate:
+        """How often the prediction is the label, where that is known."""
+        return self._rate(np.trace(self.cells[:, :-1], axis1=1, axis2=2), self.labelled)
+
+    def true_positive(self, label: int) -> Rate:
+        """How often `label` is predicted where it is the label."""
+        return self._rate(self.cells[:, label, label], self.cells[:, label].sum(axis=1))
+
+    def false_positive(self, label: int) -> Rate:
+        """How often `label` is predicted where the label is another one."""
+        others = np.delete(self.cells[:, :-1], label, axis=1)
+        return self._rate(others[:, :, label].sum(axis=1), others.sum(axis=(1, 2)))
+
+    def _rate(self, hits: Ints, n: Ints) -> Rate:
+        empty = tuple(ZERO_DENOMINATOR if labelled else NO_LABELS for labelled in self.labelled)
+        return Rate(self.names, hits, n, empty)
+
+
+def _check_cell(group: str, label: int | None, prediction: int, count: int, labels: int) -> None:
+    where = f"cell (group {group!r}, label {label}, prediction {prediction})"
+    if count < 0:
+        raise DataError(f"{where} counts {count}; a count cannot be negative")
+    if not (0 <= prediction < labels and (label is None or 0 <= label < labels)):
+        raise DataError(f"{where} is outside the {labels} labels 0 to {labels - 1}; give the right number of labels")
