@@ -1,0 +1,83 @@
+"""Values found in the data to label and group indices, with no silent guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.config import RunConfig
+from trainer.rows import Source
+from trainer.split import chosen
+from triggers.errors import DataError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The rows of a source that are used: their numbers there, and a label and group index for each."""
+
+    rows: tuple[int, ...]
+    labels: tuple[int, ...]
+    groups: tuple[int, ...]
+    label_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+
+
+def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> Labelled:
+    """Index the labels by `label_names` (the classifier's) and the groups. Raises DataError naming the row."""
+    data, all_rows = config.data, source.rows
+    kept = chosen([row.id for row in all_rows], data.limit, config.split.seed)
+    found = [(all_rows[at].group, all_rows[at].id) for at in kept]
+    drop = data.missing_group == "drop"
+    group_names, groups = indices(found, data.group_names, source.group_names, "data.group_names", missing_ok=drop)
+    if len(group_names) < 2:
+        raise DataError(f"The only group in the data is {list(group_names)}; fairness needs two. Check data.group.")
+    grouped = [(at, group) for at, group in zip(kept, groups, strict=True) if group is not None]
+    named = [(all_rows[at].label, all_rows[at].id) for at, _ in grouped]
+    _, labels = indices(named, label_names, (), "the classifier's labels")
+    return Labelled(
+        rows=tuple(at for at, _ in grouped),
+        labels=tuple(label for label in labels if label is not None),
+        groups=tuple(group for _, group in grouped),
+        label_names=label_names,
+        group_names=group_names,
+    )
+
+
+def indices(
+    found: Sequence[tuple[str, str]],
+    names: tuple[str, ...],
+    layout: tuple[str, ...],
+    what: str,
+    *,
+    missing_ok: bool = False,
+) -> tuple[tuple[str, ...], list[int | None]]:
+    """Map (value, row id) pairs to indices. Returns the names in force and an index, or None, per pair.
+
+    A value is looked up among `names` first, then by its place among `layout` (the data's own order of names), then
+    as a number. Without `names`, `layout` or else the values found, sorted, are the names. None only with
+    `missing_ok`; otherwise a value that has no name raises DataError, as do two values that mean the same name.
+    """
+    names = names or layout or tuple(sorted({value for value, _ in found if value}))
+    known = {value: _index(value, names, layout) for value in {value for value, _ in found}}
+    _refuse_collisions(known, names, what)
+    for value, row in found:
+        if known[value] is None and not missing_ok:
+            shown = f"has the value {value!r}" if value else "has no value"
+            raise DataError(f"{row} {shown}, which is none of {what} {list(names)}. Mend the row, or name the value.")
+    return names, [known[value] for value, _ in found]
+
+
+def _index(value: str, names: tuple[str, ...], layout: tuple[str, ...]) -> int | None:
+    if value in names:
+        return names.index(value)
+    if value in layout and len(layout) == len(names):
+        return layout.index(value)
+    number = value.removesuffix(".0")
+    return int(number) if number.isdecimal() and int(number) < len(names) else None
+
+
+def _refuse_collisions(known: dict[str, int | None], names: tuple[str, ...], what: str) -> None:
+    owners: dict[int, str] = {}
+    for value, index in sorted(known.items()):
+        if index is not None and owners.setdefault(index, value) != value:
+            raise DataError(f"{owners[index]!r} and {value!r} would both be {names[index]!r} ({what}); name them all.")

@@ -1,0 +1,103 @@
+"""A data set before decoding: rows of plain strings, and the rules that turn columns into groups and pools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Protocol
+
+from trainer.config import DataConfig, Modality
+from triggers.errors import DataError
+
+MENTION_GROUPS = ("not mentioned", "mentioned")
+
+POOLS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **{name: name for name in ("base", "tuning", "test")},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own."""
+
+    id: str
+    label: str
+    group: str
+    pool: str
+
+
+class Source(Protocol):
+    """An opened data set: its rows, and the raw input of each."""
+
+    @property
+    def modality(self) -> Modality:
+        """What `read` returns: an image file's bytes, or a text."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows, in the order of the data."""
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups in the order that the data's own layout gives them; empty when it gives none."""
+
+    def read(self, row: int) -> bytes | str:
+        """The raw input of a row, as a client would send it. Safe to call from several threads."""
+
+
+class WordList:
+    """Does a text hold one of these words? Whole words, any case; "word*" also matches longer words."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        words = [word.strip() for word in words if word.strip()]
+        if not words:
+            raise DataError("The list of group words is empty; name at least one in data.group_words.")
+        parts = [re.escape(word.removesuffix("*")) + (r"\w*" if word.endswith("*") else "") for word in words]
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)", re.IGNORECASE)
+
+    def group(self, text: str) -> str:
+        """`mentioned` or `not mentioned`."""
+        return MENTION_GROUPS[self._pattern.search(text) is not None]
+
+
+def word_list(data: DataConfig) -> WordList | None:
+    """The word list of [data], or None where the group is a column. Raises DataError."""
+    if data.group_words:
+        return WordList(data.group_words)
+    return WordList(read_words(data.group_words_file)) if data.group_words_file else None
+
+
+def read_words(path: Path) -> list[str]:
+    """Words of a file, one per line; blank lines and lines with # in front are left out. Raises DataError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the word list {path}: {error}") from error
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def crossed(columns: Sequence[str], values: Sequence[str]) -> str:
+    """One group name out of one value per column; "" when any of them is missing. A bare number gets its column."""
+    if len(columns) == 1 or not all(values):
+        return values[0] if all(values) else ""
+    return " & ".join(
+        f"{column}={value}" if value.isdigit() else value for column, value in zip(columns, values, strict=True)
+    )
+
+
+def crossed_names(per_column: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """All combinations of the columns' names, the last column varying fastest."""
+    return tuple(" & ".join(names) for names in product(*per_column))
+
+
+def pool_of(value: str, where: str) -> str:
+    """The pool that a partition's value names. Raises DataError."""
+    pool = POOLS.get(value.strip().lower())
+    if pool is None:
+        raise DataError(f"{where}: split {value!r} is not known; use train, val or test (or base, tuning).")
+    return pool
