@@ -35,3 +35,4 @@ class Outcome:
     steps: int
     seconds: float
     device: str
+    notes: tuple[str, ...] = ()  # what selection has to say: ties, floors nobody reaches

@@ -33,6 +33,10 @@ class Losses:
     utility: Tensor
     fairness: Tensor
 
+    def shown(self) -> dict[str, float]:
+        """Means over the strengths, for a progress display."""
+        return {"utility": self.utility.mean().item(), "fairness": self.fairness.mean().item()}
+
 
 class Learner:
     """The K triggers in training, with their adversaries and optimisers; only `step` changes them."""

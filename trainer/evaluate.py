@@ -1,0 +1,55 @@
+"""Confusion counts of a data set under each trigger of a bank: all that any accuracy or fairness figure needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from trainer.data import Dataset
+from trainer.outcome import Counts
+from triggers.classifier import Bank, FrozenClassifier
+from triggers.preprocess import TextBatch
+from triggers.reprogram import sweep
+
+
+def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int) -> list[Counts]:
+    """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
+
+    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass.
+    """
+    shape = (len(data.group_names), len(classifier.labels), len(classifier.labels))
+    totals = torch.zeros(len(bank), *shape, dtype=torch.long)
+    with torch.inference_mode():
+        for index in _chunks(data, rows):
+            predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
+            totals += _count(predictions, data.labels[index], data.groups[index], shape).cpu()
+    return [_named(table, data.group_names) for table in totals]
+
+
+def accuracy(counts: Counts) -> float:
+    """Share of the counted rows whose label was predicted."""
+    return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
+
+
+def _chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
+    """Row numbers, so many at a time; texts by length, which saves padding."""
+    order = torch.arange(len(data), device=data.labels.device)
+    if isinstance(data.inputs, TextBatch):
+        order = data.inputs.lengths.argsort(stable=True)
+    yield from torch.split(order, rows)
+
+
+def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """predictions (V, B), labels (B,), groups (B,) to counts (V, groups, labels, predictions)."""
+    cells = shape[0] * shape[1] * shape[2]
+    cell = (groups * shape[1] + labels) * shape[2] + predictions
+    which = torch.arange(len(predictions), device=cell.device)[:, None] * cells + cell
+    return torch.bincount(which.flatten(), minlength=len(predictions) * cells).view(-1, *shape)
+
+
+def _named(table: Tensor, groups: tuple[str, ...]) -> Counts:
+    """One trigger's counts (G, L, L) by name, without the empty cells."""
+    filled = ((cell, int(table[tuple(cell)])) for cell in table.nonzero().tolist())
+    return {(groups[group], label, prediction): n for (group, label, prediction), n in filled}

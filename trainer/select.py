@@ -1,0 +1,134 @@
+"""Which trained triggers are kept and recommended. Only validation decides; the test split is never looked at here.
+
+A trigger has to stay above an accuracy floor, the bare model's accuracy minus `max_accuracy_drop`: without a floor the
+constant predictor, perfectly fair and useless, wins. Above it, the smallest gap of the trained criterion wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trainer.config import Criterion
+from trainer.evaluate import accuracy
+from trainer.outcome import Counts
+from triggers.fairness import evaluate_counts
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy and gap of one trigger on validation; gap None: some group has no rows to measure it on."""
+
+    accuracy: float
+    gap: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A strength's triggers as they were after `step` steps: their counts and score on validation."""
+
+    step: int
+    counts: Counts
+    score: Score
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Indices into the snapshots: the recommended one, the trade-off front in order of accuracy, and why in words."""
+
+    best: int | None
+    front: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+class Judge:
+    """Scores counts on validation and prefers one score over another.
+
+    The gap for equalized odds is the average odds difference: the quantity that the objective lowers, and less noisy
+    than the worst of the two gaps, which the reports also show.
+    """
+
+    def __init__(self, bare: Counts, criterion: Criterion, max_accuracy_drop: float, pos_label: int, labels: int):
+        self._criterion, self._pos_label, self._labels = criterion, pos_label, labels
+        self.max_accuracy_drop = max_accuracy_drop
+        self.bare = self.score(bare)
+        self.floor = self.bare.accuracy - max_accuracy_drop
+
+    def score(self, counts: Counts) -> Score:
+        """Accuracy and gap of one trigger's counts."""
+        report = evaluate_counts(counts, pos_label=self._pos_label, labels=self._labels)
+        parity, odds = report.demographic_parity_difference, report.average_odds_difference
+        return Score(accuracy(counts), (parity if self._criterion == "demographic_parity" else odds).value)
+
+    def feasible(self, score: Score) -> bool:
+        """Is it above the floor, with a gap that can be measured? (Rounding must not turn "equal" into "below".)"""
+        return score.gap is not None and score.accuracy >= self.floor - 1e-9
+
+    def rank(self, score: Score) -> tuple[float, ...]:
+        """A sort key, better first: above the floor by gap, then accuracy; below it by accuracy, then gap."""
+        gap = float("inf") if score.gap is None else score.gap
+        return (0, gap, -score.accuracy) if self.feasible(score) else (1, -score.accuracy, gap)
+
+    def better(self, new: Snapshot, old: Snapshot | None) -> bool:
+        """Is `new` to replace `old`? A tie keeps the earlier one."""
+        return old is None or self.rank(new.score) < self.rank(old.score)
+
+
+def choose(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> Choice:
+    """Pick among the best snapshots of each strength. A tie goes to the strength that was named first."""
+    feasible = [i for i, snapshot in enumerate(snapshots) if judge.feasible(snapshot.score)]
+    if not feasible:
+        return Choice(None, (), (_nothing_above(judge, snapshots, strengths),))
+    best = min(feasible, key=lambda i: judge.rank(snapshots[i].score))
+    notes = [*_ties(judge, snapshots, strengths, best, feasible), *_below(judge, snapshots, strengths)]
+    front = _front(snapshots, feasible)
+    chosen, bare = snapshots[best].score, judge.bare
+    if bare.gap is not None and chosen.gap is not None and chosen.gap >= bare.gap:
+        text = f"No trigger is recommended: the best one's gap on validation is {chosen.gap:.4f}, without one it is"
+        return Choice(None, front, (f"{text} {bare.gap:.4f}. Raise objective.strengths or train longer.", *notes))
+    return Choice(best, front, tuple(notes))
+
+
+def _front(snapshots: Sequence[Snapshot], feasible: Iterable[int]) -> tuple[int, ...]:
+    """By falling accuracy, those whose gap is below that of every more accurate one."""
+    front: list[int] = []
+    order = sorted(feasible, key=lambda i: (-snapshots[i].score.accuracy, snapshots[i].score.gap, i))
+    lowest = float("inf")
+    for i in order:
+        gap = snapshots[i].score.gap
+        if gap is not None and gap < lowest:
+            front.append(i)
+            lowest = gap
+    return tuple(front)
+
+
+def _nothing_above(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> str:
+    nearest = min(range(len(snapshots)), key=lambda i: judge.rank(snapshots[i].score))
+    score = snapshots[nearest].score
+    if score.gap is None:
+        return "No trigger is recommended: validation cannot measure the gap, a group or label has no rows there."
+    return (
+        f"No trigger is recommended: none reaches the accuracy floor {judge.floor:.4f} on validation (without a trigger"
+        f" {judge.bare.accuracy:.4f}, allowed drop {judge.max_accuracy_drop:g}). Nearest: strength"
+        f" {strengths[nearest]:g} with {score.accuracy:.4f}. Raise select.max_accuracy_drop or lower"
+        " objective.strengths."
+    )
+
+
+def _ties(
+    judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float], best: int, feasible: Sequence[int]
+) -> list[str]:
+    rank = judge.rank(snapshots[best].score)
+    equal = [i for i in feasible if i != best and judge.rank(snapshots[i].score) == rank]
+    if not equal:
+        return []
+    others = ", ".join(f"{strengths[i]:g}" for i in equal)
+    return [f"Strength {strengths[best]:g} ties with {others} on validation and is taken because it was named first."]
+
+
+def _below(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> list[str]:
+    low = [i for i, snapshot in enumerate(snapshots) if not judge.feasible(snapshot.score)]
+    if not low:
+        return []
+    listed = ", ".join(f"{strengths[i]:g} ({snapshots[i].score.accuracy:.4f})" for i in low)
+    return [f"Never above the accuracy floor {judge.floor:.4f} on validation, by strength: {listed}."]
