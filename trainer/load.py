@@ -50,13 +50,12 @@ class DataLoader:
         if not chosen:
             raise DataError(f"The {part} part is empty: split.{part} is 0, or the pool it is drawn from has no rows.")
         rows = [table.rows[at] for at in chosen]
-        contents = [self._contents[at] for at in chosen]
 
         def item(at: int) -> Item:
             return self._item(classifier, rows[at])
 
         return Dataset(
-            inputs=decoded(classifier, contents, item, self._cache, self._progress, f"decode {part}"),
+            inputs=decoded(classifier, self.contents(part), item, self._cache, self._progress, f"decode {part}"),
             labels=torch.tensor([table.labels[at] for at in chosen]),
             groups=torch.tensor([table.groups[at] for at in chosen]),
             ids=tuple(self.source.rows[row].id for row in rows),
@@ -67,6 +66,10 @@ class DataLoader:
     def splits(self, classifier: FrozenClassifier) -> Splits:
         """The parts that a trigger is tuned, picked and reported on."""
         return Splits(*(self.load(classifier, part) for part in ("tuning", "val", "test")))
+
+    def contents(self, part: str) -> list[str]:
+        """Content digests of a part's examples."""
+        return [self._contents[at] for at in self.plan.rows[part]]
 
     def raw(self, part: str) -> list[tuple[str, bytes | str]]:
         """(id, raw input) of every example of a part, in the order of `load`: what a client would send."""

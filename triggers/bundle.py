@@ -111,13 +111,18 @@ def build_network(folder: Path, spec: BundleSpec) -> nn.Module:
     """Build the bare network and load its weights. Raises ModelError with what to mend."""
     if isinstance(spec.loader, TransformersLoader):
         return _transformers_network(folder, spec)
-    network = _torchvision(spec.loader) if isinstance(spec.loader, TorchvisionLoader) else _factory(spec.loader)
+    network = bare_network(spec.loader)
     path = folder / spec.loader.weights
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {error}") from error
     return network
+
+
+def bare_network(loader: TorchvisionLoader | FactoryLoader) -> nn.Module:
+    """Build the network with fresh weights. Raises ModelError."""
+    return _torchvision(loader) if isinstance(loader, TorchvisionLoader) else _factory(loader)
 
 
 def transformers_source(folder: Path, loader: TransformersLoader) -> str:

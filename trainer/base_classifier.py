@@ -1,0 +1,215 @@
+"""Fits the classifier that is then frozen: plain empirical risk minimisation, blind to groups.
+
+It reads the `base` part of the data, which no trigger is tuned on, runs through the serving forward pass with no
+trigger, and keeps the epoch with the best validation accuracy. Departure from the paper's code: there the base model
+saw the trigger's tuning rows, or they were its only ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trainer.batches import Batches
+from trainer.config import BaseConfig, RunConfig
+from trainer.data import Dataset
+from trainer.evaluate import accuracy, confusion_counts
+from trainer.load import DataLoader
+from trainer.progress import Progress, Task
+from triggers.bundle import BundleSpec, FactoryLoader, TorchvisionLoader, TransformersLoader, bare_network, save_bundle
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError, DataError, ModelError
+from triggers.preprocess import ImageSpec, Inputs, TextBatch, TextSpec
+from triggers.reprogram import reprogram
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises to its full value; after it, it falls as a cosine to 0."""
+
+CLIP_NORM = 1.0
+
+TRAINED_ON = "trained_on.txt"
+"""File in the bundle: the content digests of the rows that the classifier was fitted on, one per line."""
+
+
+def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progress: Progress) -> None:
+    """Fit the classifier of [base] and write it as the bundle of [model]. Raises ConfigError, DataError, ModelError."""
+    base, folder = config.base, config.model.bundle
+    assert base
+    with torch.random.fork_rng():
+        torch.manual_seed(base.seed)
+        untrained = build_untrained(base, folder, device)
+        train, val = (loader.load(untrained, part).to(device) for part in ("base", "val"))
+        fit = _Fit(base, untrained, train, val, bf16=config.train.precision == "bf16")
+        with progress.task(f"fit {untrained.name}", fit.steps) as task:
+            state = fit.run(task)
+    untrained.network.load_state_dict(state)
+    _write(folder, untrained, loader.contents("base"))
+    progress.note(f"base classifier: validation accuracy {fit.best_accuracy:.4f}, frozen in {folder}")
+
+
+def refuse_overlap(folder: Path, loader: DataLoader) -> None:
+    """Raise DataError if rows that this bundle was fitted on are now to tune, pick or judge triggers."""
+    path = folder / TRAINED_ON
+    used = set(path.read_text().split()) if path.exists() else set()
+    for part in ("tuning", "val", "test"):
+        shared = len(used.intersection(loader.contents(part)))
+        if shared:
+            problem = f"{shared} rows of the {part} part were used to fit {folder}, so results on them would flatter."
+            raise DataError(f"{problem} Restore [split] and [data] as they were then, or delete the bundle to refit.")
+
+
+def build_untrained(base: BaseConfig, folder: Path, device: torch.device) -> FrozenClassifier:
+    """The classifier with fresh weights (images) or a fresh head on the encoder (texts), not frozen yet."""
+    name = base.name or folder.name.lower()
+    try:
+        spec = _image_spec(base, name) if base.modality == "image" else _text_spec(base, name)
+    except ValueError as error:
+        raise ConfigError(f"[base] cannot make a model bundle named {name!r} (base.name): {error}") from error
+    network, tokenizer = _network(base, spec)
+    untrained = FrozenClassifier(spec, network, tokenizer, str(device))
+    untrained.network.requires_grad_(True)
+    return untrained
+
+
+@dataclass
+class _Fit:
+    """One run of AdamW over the base part."""
+
+    base: BaseConfig
+    classifier: FrozenClassifier
+    train: Dataset
+    val: Dataset
+    bf16: bool
+    best_accuracy: float = -1.0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.base.epochs * self._epoch
+
+    @property
+    def _epoch(self) -> int:
+        return ceil(len(self.train) / min(self.base.batch_size, len(self.train)))
+
+    def run(self, task: Task) -> dict[str, Tensor]:
+        """Train to the end; the weights of the best epoch."""
+        base, network = self.base, self.classifier.network
+        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip)
+        self._bare = self.classifier.bank([self.classifier.null_trigger()])
+        optimizer = torch.optim.AdamW(_parameter_groups(network, base.weight_decay))
+        peak = base.lr or (1e-3 if base.modality == "image" else 3e-5)
+        best: dict[str, Tensor] = {}
+        for step in range(self.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * _schedule(step / self.steps)
+            batch = batches.batch(step)
+            loss = self._step(optimizer, _shifted(batch.inputs, base.shift), batch.labels)
+            task.advance(loss=loss)
+            if (step + 1) % self._epoch == 0 and self._validate(task):
+                best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        return best
+
+    def _step(self, optimizer: torch.optim.Optimizer, inputs: Inputs, labels: Tensor) -> float:
+        self.classifier.network.train()
+        index = torch.zeros_like(labels)
+        with torch.autocast(labels.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = cross_entropy(reprogram(self.classifier, inputs, self._bare, index), labels)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.classifier.network.parameters(), CLIP_NORM)
+        optimizer.step()
+        return loss.item()
+
+    def _validate(self, task: Task) -> bool:
+        """Is this the best epoch so far? A tie keeps the earlier one."""
+        self.classifier.network.eval()
+        counts = confusion_counts(self.classifier, self.val, self._bare, self.base.batch_size)
+        reached = accuracy(counts[0])
+        task.advance(0, val_accuracy=reached)
+        better = reached > self.best_accuracy
+        self.best_accuracy = max(reached, self.best_accuracy)
+        return better
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Biases and normalisation weights are not decayed."""
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _schedule(share: float) -> float:
+    """Factor of the learning rate after a share of all steps."""
+    if share < WARMUP:
+        return share / WARMUP
+    return 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (share - WARMUP) / (1 - WARMUP))).item())
+
+
+def _shifted(inputs: Inputs, reach: int) -> Inputs:
+    """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
+    if not reach or isinstance(inputs, TextBatch):
+        return inputs
+    rows, _, size, _ = inputs.shape
+    steps = torch.randint(-reach, reach + 1, (2, rows, 1)).to(inputs.device)
+    y, x = (torch.arange(size, device=inputs.device) + steps).clamp(0, size - 1)  # (B, S) each
+    down = inputs.gather(2, y[:, None, :, None].expand_as(inputs))
+    return down.gather(3, x[:, None, None, :].expand_as(inputs))
+
+
+def _image_spec(base: BaseConfig, name: str) -> BundleSpec:
+    assert base.builder
+    loader: TorchvisionLoader | FactoryLoader
+    if ":" in base.builder:
+        loader = FactoryLoader(kind="factory", target=base.builder, kwargs=dict(base.builder_kwargs))
+    else:
+        kwargs = {"num_classes": len(base.labels), **base.builder_kwargs}
+        loader = TorchvisionLoader(kind="torchvision", builder=base.builder, kwargs=kwargs)
+    image = ImageSpec(base.size, base.mean, base.std, base.channels, base.resize)
+    return BundleSpec(
+        name=name, modality="image", loader=loader, labels=base.labels, pos_label=base.pos_label, image=image
+    )
+
+
+def _text_spec(base: BaseConfig, name: str) -> BundleSpec:
+    loader, text = TransformersLoader(kind="transformers"), TextSpec(base.max_tokens)
+    return BundleSpec(
+        name=name, modality="text", loader=loader, labels=base.labels, pos_label=base.pos_label, text=text
+    )
+
+
+def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
+    """The bare network and, for texts, the encoder's tokenizer."""
+    if not isinstance(spec.loader, TransformersLoader):
+        return bare_network(spec.loader), None
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder, labels = str(base.encoder), dict(enumerate(base.labels))
+    if not Path(folder).is_dir():
+        raise ModelError(f"No such folder: {folder}. Set base.encoder to a local transformers encoder.")
+    try:
+        network = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=len(labels), id2label=labels, dtype=torch.float32, use_safetensors=True
+        )
+        return network, AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"transformers cannot load the encoder {folder}: {error}") from error
+
+
+def _write(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
+    """Weights, then the digests of the rows they were fitted on; `model.json` last: without it there is no bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TRAINED_ON).write_text("\n".join(contents) + "\n")
+    if isinstance(classifier.spec.loader, TransformersLoader):
+        network: Any = classifier.network
+        network.save_pretrained(folder)
+        classifier.tokenizer.save_pretrained(folder)
+        save_bundle(folder, classifier.spec)
+    else:
+        save_bundle(folder, classifier.spec, classifier.network.state_dict())

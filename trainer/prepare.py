@@ -1,0 +1,49 @@
+"""The first half of a run: the frozen classifier, fitted now if it is missing, and the data decoded for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from trainer.base_classifier import fit_base, refuse_overlap
+from trainer.config import RunConfig
+from trainer.data import Splits
+from trainer.learn import reproducible
+from trainer.load import DataLoader
+from trainer.progress import Progress
+from triggers.bundle import SPEC_FILE, read_spec
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.errors import ConfigError
+
+
+def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:
+    """Open the data, fit the base classifier if its bundle is missing, load it, decode the other parts.
+
+    `cache` is the folder for decoded data. Raises ConfigError, DataError or ModelError.
+    """
+    device = pick_device(config.train.device)
+    folder = config.model.bundle
+    if (folder / SPEC_FILE).exists():
+        spec = read_spec(folder)
+        if spec.modality != config.modality:
+            kind = config.trigger.kind
+            raise ConfigError(f"{folder} is a model of {spec.modality}s; a {kind} trigger works on {config.modality}s.")
+        loader = DataLoader(config, spec.labels, cache, progress)
+        refuse_overlap(folder, loader)
+    elif config.base:
+        loader = DataLoader(config, config.base.labels, cache, progress)
+        with reproducible(device, config.train.threads):
+            fit_base(config, loader, device, progress)
+    else:
+        raise ConfigError(f"{folder} is no model bundle. Set model.bundle to one, or add [base] to fit one.")
+    classifier = load_bundle(folder, str(device))
+    return classifier, loader.splits(classifier)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` is the GPU if there is one. Raises ConfigError for a GPU that is not there."""
+    present = torch.cuda.is_available()
+    if wanted == "cuda" and not present:
+        raise ConfigError('train.device is "cuda", but torch sees no GPU; use "auto" or "cpu".')
+    return torch.device("cuda" if present and wanted != "cpu" else "cpu")
