@@ -24,10 +24,10 @@ from torch import Tensor
 from triggers.bounds import check_bounds
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.durable import write_whole
-from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, NotFound
+from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
 from triggers.fingerprint import canonical_json, tensors_digest
 from triggers.image import ImageTrigger
-from triggers.manifest import FORMAT, Manifest
+from triggers.manifest import FORMAT, Manifest, check_model_name
 from triggers.text import Position, TextTrigger
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -73,7 +73,7 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
 
     Raises NotFound (no such file), ArtifactUnsupported (unknown format) or ArtifactCorrupt (anything else).
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
+    data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
     stated_digest, manifest = _papers(header)
     tensors = _load_tensors(data, header, manifest)
@@ -83,6 +83,15 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
         raise ArtifactCorrupt(f"The content has digest {actual}, the file states {stated_digest}: it was altered.")
     check_bounds(trigger, manifest)
     return TriggerArtifact(trigger, manifest, actual)
+
+
+def claimed_model(data: bytes) -> str | None:
+    """The model that a file says it is for, however wrong the rest of it is; None if it does not say. For messages."""
+    try:
+        papers = _json(_header(data)["__metadata__"][METADATA_KEY], "metadata")
+        return check_model_name(papers["manifest"]["model"])
+    except (ArtifactCorrupt, ConfigError, KeyError, TypeError):
+        return None
 
 
 def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) -> None:
@@ -130,7 +139,8 @@ def _tensors(trigger: Trigger) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
-def _read(path: Path) -> bytes:
+def read_limited(path: Path) -> bytes:
+    """The bytes of a file that may be an artifact. Raises NotFound, or ArtifactCorrupt for one that is too big."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -1,0 +1,81 @@
+"""The gate in front of a store: what does not verify is neither stored nor made to serve, and the history says why."""
+
+from __future__ import annotations
+
+import hashlib
+
+from triggers.artifact import check_compatible, claimed_model, load_artifact
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ArtifactError, ArtifactMismatch
+from triggers.records import Rollout, champion_before
+from triggers.store import Store
+
+
+def push(
+    store: Store,
+    data: bytes,
+    *,
+    actor: str,
+    reason: str = "",
+    model: str | None = None,
+    classifier: FrozenClassifier | None = None,
+    file: str = "",
+) -> int:
+    """Check the bytes of an artifact and publish it; return its version.
+
+    `model` is the model it must be for, `classifier` one it must fit, `file` a name for the history. Raises
+    ArtifactError; the refusal is in the history of `model`, or else of the model that the file claims to be for.
+    """
+    try:
+        artifact = load_artifact(data)
+        if model not in (None, artifact.manifest.model):
+            raise ArtifactMismatch(f"The trigger was made for model {artifact.manifest.model!r}, not {model!r}.")
+        if classifier:
+            check_compatible(artifact, classifier)
+    except ArtifactError as error:
+        known = model or claimed_model(data)
+        if known:
+            detail = {"file": file, "file_sha256": "sha256:" + hashlib.sha256(data).hexdigest()}
+            store.record_refusal(known, None, actor=actor, reason=str(error), detail=detail)
+        raise
+    return store.publish(artifact, actor=actor, reason=reason)
+
+
+def activate(
+    store: Store,
+    model: str,
+    version: int | None,
+    *,
+    actor: str,
+    reason: str,
+    if_revision: int | None = None,
+    classifier: FrozenClassifier | None = None,
+) -> Rollout:
+    """Make a version (None: the bare model) serve once it verifies; otherwise record the refusal and raise it."""
+    check_servable(store, model, version, actor=actor, classifier=classifier)
+    return store.set_rollout(model, version, if_revision=if_revision, actor=actor, reason=reason)
+
+
+def rollback(
+    store: Store, model: str, *, actor: str, reason: str, classifier: FrozenClassifier | None = None
+) -> Rollout:
+    """Return to the champion before, once it verifies. Raises RevisionConflict if somebody changes it meanwhile."""
+    revision = store.rollout(model).revision
+    champion = champion_before(model, reversed(store.history(model, limit=None)))
+    check_servable(store, model, champion, actor=actor, classifier=classifier)
+    return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
+
+
+def check_servable(
+    store: Store, model: str, version: int | None, *, actor: str, classifier: FrozenClassifier | None = None
+) -> None:
+    """Raise ArtifactError, and record the refusal, unless the version verifies and fits the classifier."""
+    if version is None:
+        return
+    try:
+        artifact = store.get(model, version)
+        if classifier:
+            check_compatible(artifact, classifier)
+    except ArtifactError as error:
+        store.record_refusal(model, version, actor=actor, reason=str(error))
+        raise

@@ -1,0 +1,114 @@
+"""Tables of the `fairtrigger` command, built from records; nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from triggers.card import Headline, headline
+from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+
+SERVING = "[bold green]champion[/]"
+FIGURES = {
+    "accuracy": ("overall", "accuracy"),
+    "demographic parity difference": ("gaps", "demographic_parity_difference"),
+    "equalized odds difference": ("gaps", "equalized_odds_difference"),
+    "equal opportunity difference": ("gaps", "equal_opportunity_difference"),
+    "accuracy difference": ("gaps", "accuracy_difference"),
+}
+
+
+def overview(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Table:
+    """All versions of all models, each model led by its bare self."""
+    table = Table(title="Trigger versions (figures from validation counts)", title_justify="left")
+    for column in ("model", "version", "kind", "objective", "strength", "accuracy", "DP", "EO", "made", ""):
+        table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
+    for model, (rollout, versions) in models.items():
+        bare = headline(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
+        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", SERVING if rollout.champion is None else "")
+        for info in versions:
+            goal = info.objective
+            serving = SERVING if rollout.champion == info.version else ""
+            figures = _figures(headline(info.manifest, trigger=True))
+            name, objective = version_name(info.version), f"{goal.name}, {goal.criterion}"
+            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10], serving)
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def facts(card: Mapping[str, Any]) -> Table:
+    """The short facts of a card, two columns."""
+    manifest = card["manifest"]
+    goal, made = manifest["objective"], manifest["provenance"]
+    rows = {
+        "version": f"{card['model']} {version_name(card['version'])}" + ("  (champion)" if card["champion"] else ""),
+        "kind": f"{manifest['kind']} ({manifest['modality']})",
+        "geometry": ", ".join(f"{key} {value}" for key, value in manifest["geometry"].items()),
+        "words": " ".join(manifest["words"] or ()),
+        "objective": f"{goal['name']}, {goal['criterion']}, strength {goal['strength']:g}",
+        "training": f"{manifest['steps']} steps, seed {manifest['seed']}, {made['duration_seconds']:.0f} s",
+        "labels": ", ".join(manifest["labels"]) + f"  (favourable: {manifest['labels'][manifest['pos_label']]})",
+        "groups": ", ".join(manifest["groups"]),
+        "parent": "" if manifest["parent"] is None else version_name(manifest["parent"]),
+        "digest": card["digest"],
+        "model weights": manifest["model_fingerprint"],
+        "preprocessing": manifest["preprocessing_fingerprint"],
+        "made": f"{made['created_at']} by {made['created_by']}, code {made['code_version']}, on {made['device']}",
+        "published": f"{card['created_at']} by {card['created_by']}, {card['bytes']} bytes",
+    }
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        if value:
+            table.add_row(f"[bold]{name}[/]", escape(value))
+    return table
+
+
+def effect(split: str, reports: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One split: each figure with its 95 % interval, bare and with the trigger, then the rates of every group."""
+    rows = max(report["n"] for report in reports.values())
+    table = Table(title=f"{escape(split)}, {rows} rows", title_justify="left")
+    for column in ("", *reports):
+        table.add_column(column)
+    for name, (part, key) in FIGURES.items():
+        table.add_row(name, *(_estimate(report[part][key]) for report in reports.values()))
+    table.add_section()
+    for group in sorted({group for report in reports.values() for group in report["groups"]}):
+        for rate in ("selection_rate", "true_positive_rate", "false_positive_rate"):
+            cells = (_estimate(report["groups"].get(group, {}).get(rate)) for report in reports.values())
+            table.add_row(f"{escape(group)}: {rate.replace('_', ' ')}", *cells)
+    return table
+
+
+def log(entries: Sequence[HistoryEntry]) -> Table:
+    """History entries in the order given."""
+    table = Table()
+    for column in ("#", "when", "who", "action", "change", "revision", "reason"):
+        table.add_column(column)
+    for entry in entries:
+        change = version_name(entry.to_version)
+        if entry.action in ("activate", "rollback"):
+            change = f"{version_name(entry.from_version)} -> {change}"
+        elif entry.action == "refuse" and entry.to_version is None:
+            change = entry.detail.get("file", "")
+        row = (str(entry.seq), entry.at[:19] + "Z", entry.actor, entry.action, change, str(entry.revision))
+        table.add_row(*map(escape, row), escape(entry.reason))
+    return table
+
+
+def _figures(figures: Headline) -> list[str]:
+    values = (figures.accuracy, figures.demographic_parity, figures.equalized_odds)
+    return ["-" if value is None else f"{value:.3f}" for value in values]
+
+
+def _estimate(estimate: Mapping[str, Any] | None) -> str:
+    """`0.123 [0.100, 0.150]`, or why there is no value."""
+    if estimate is None:
+        return "-"
+    if estimate["value"] is None:
+        return f"- ({str(estimate['reason']).replace('_', ' ')})"
+    interval = "" if estimate["low"] is None else f" \\[{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    return f"{estimate['value']:.3f}{interval}"
