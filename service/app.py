@@ -1,0 +1,85 @@
+"""The composition root: `create_app` puts the service together; nothing else constructs anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service import problems
+from service.limits import BodyLimit, Observed
+from service.routes import health, models, predict, rollout, triggers
+from service.running import Running
+from service.schemas import ProblemDocument
+from service.settings import Settings
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.store import Store, open_store
+
+DESCRIPTION = """A frozen classifier, served under a learned fairness trigger that is swapped while traffic flows.
+
+Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
+"""
+ROUTERS = (predict, models, triggers, rollout, health)
+
+
+def create_app(
+    settings: Settings, store: Store | None = None, classifiers: Sequence[FrozenClassifier] | None = None
+) -> FastAPI:
+    """The whole service as an ASGI app. Raises ConfigError, ModelError or StoreUnavailable if it cannot be built.
+
+    `store` and `classifiers` default to what the settings name; a store that is handed in is left open at the end.
+    """
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
+    running = Running(settings, store or open_store(settings.store), loaded, owns_store=store is None)
+    app = FastAPI(title="fairtrigger", version=_version(), description=DESCRIPTION, lifespan=_lifespan)
+    app.state.running, app.state.settings = running, settings
+    problems.install(app)
+    for module in ROUTERS:
+        app.include_router(module.router, responses=_PROBLEMS)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Observed, metrics=running.metrics, known_model=running.models.__contains__)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("fairtrigger")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+source"
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    running: Running = app.state.running
+    await running.start()
+    try:
+        yield
+    finally:
+        await running.close()
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+    for name in [ProblemDocument.__name__]
+    for code, text in (("4XX", "The request cannot be served as it is"), ("5XX", "The service cannot serve it now"))
+}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the schemas that only hand-written parts refer to."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for model in (*predict.BODY_SCHEMAS, ProblemDocument):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        app.openapi_schema = document
+    return app.openapi_schema

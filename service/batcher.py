@@ -1,0 +1,271 @@
+"""A bounded queue in front of one inference thread.
+
+There is no timer: a batch is whatever queued while the last one ran. A request is admitted whole or refused at once;
+its items may be spread over several batches, and one call into the event loop delivers a whole batch. A client that has
+gone (its future is cancelled) is skipped when a batch is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from triggers.errors import FairtriggerError
+
+logger = logging.getLogger(__name__)
+
+
+class Overloaded(FairtriggerError):
+    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Abandoned(FairtriggerError):
+    """The client went away before its items were computed."""
+
+
+class Work(Protocol):
+    """One item of a request; `cost` is the number of rows it takes in a forward pass."""
+
+    @property
+    def cost(self) -> int: ...
+
+
+W = TypeVar("W", bound=Work)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one batch took, in seconds: the longest wait of this request's items in it, and the forward pass."""
+
+    queue: float
+    infer: float
+    batch_size: int
+
+
+@dataclass(eq=False)
+class _Ticket(Generic[W, R]):
+    """One admitted request. The inference thread moves `taken`; only the event loop touches the rest."""
+
+    items: Sequence[W]
+    future: asyncio.Future[list[R]]
+    submitted: float = field(default_factory=time.perf_counter)
+    taken: int = 0
+    results: list[R] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> Sequence[W]:
+        return self.items[self.taken :]
+
+
+@dataclass(frozen=True)
+class _Share(Generic[W, R]):
+    """The items of one ticket in one batch."""
+
+    ticket: _Ticket[W, R]
+    items: Sequence[W]
+
+
+class Batcher(Generic[W, R]):
+    """Runs `run(items) -> results` on its own thread, at most `max_batch` rows at a time, `capacity` rows waiting."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[W]], Sequence[R]],
+        *,
+        name: str,
+        max_batch: int,
+        capacity: int,
+        on_batch: Callable[[Sequence[Timing]], None] = lambda timings: None,
+        on_dropped: Callable[[int], None] = lambda items: None,
+    ) -> None:
+        self._run, self._max_batch, self._capacity = run, max_batch, capacity
+        self._on_batch, self._on_dropped = on_batch, on_dropped
+        self._queue: deque[_Ticket[W, R]] = deque()
+        self._queued = 0
+        self._rows_per_second = 0.0
+        self._closing = False
+        self._wake = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._work, name=f"infer-{name}", daemon=True)
+
+    @property
+    def queued(self) -> int:
+        """Rows that wait for a batch."""
+        return self._queued
+
+    @property
+    def alive(self) -> bool:
+        """Whether the inference thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread; call it inside the event loop that will submit."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Refuse new requests, finish the queued ones, stop the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    async def submit(
+        self, items: Sequence[W], gone: Coroutine[None, None, None] | None = None
+    ) -> tuple[list[R], list[Timing]]:
+        """Results in the order of the items, and the timing of every batch involved.
+
+        Raises Overloaded at once, and Abandoned when `gone` (the client's going away) ends first.
+        """
+        ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
+        with _watched(gone, ticket.future) as left:
+            self._admit(ticket)
+            try:
+                return await ticket.future, ticket.timings
+            except asyncio.CancelledError:
+                if left():
+                    raise Abandoned("The client went away.") from None
+                raise
+
+    def _admit(self, ticket: _Ticket[W, R]) -> None:
+        rows = _rows(ticket.items)
+        with self._wake:
+            if self._closing:
+                raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
+            if self._queued + rows > self._capacity:
+                message = f"{self._queued} rows wait already and {rows} more do not fit into {self._capacity}."
+                raise Overloaded(message + " Retry later, or raise queue_size.", self._retry_after())
+            self._queue.append(ticket)
+            self._queued += rows
+            self._wake.notify()
+
+    def _retry_after(self) -> int:
+        """Whole seconds until the present queue is served at the measured speed, 1 to 60."""
+        seconds = self._queued / self._rows_per_second if self._rows_per_second else 1.0
+        return min(60, max(1, math.ceil(seconds)))
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch:
+                self._serve(batch)
+
+    def _next_batch(self) -> list[_Share[W, R]] | None:
+        """Wait for work and take a batch of it; None when closed and empty. May be empty if every client has gone."""
+        with self._wake:
+            while not self._queue:
+                if self._closing:
+                    return None
+                self._wake.wait()
+            return self._take()
+
+    def _take(self) -> list[_Share[W, R]]:
+        batch: list[_Share[W, R]] = []
+        room = self._max_batch
+        while self._queue:
+            ticket = self._queue[0]
+            items = [] if ticket.future.cancelled() else _fitting(ticket.waiting, room, first=not batch)
+            if ticket.future.cancelled():
+                self._drop(ticket)
+            elif not items:
+                break
+            else:
+                batch.append(_Share(ticket, items))
+                ticket.taken += len(items)
+                self._queued -= _rows(items)
+                room -= _rows(items)
+            if not ticket.waiting:
+                self._queue.popleft()
+        return batch
+
+    def _drop(self, ticket: _Ticket[W, R]) -> None:
+        """Forget the rest of a ticket."""
+        self._queued -= _rows(ticket.waiting)
+        self._on_dropped(len(ticket.waiting))
+        ticket.taken = len(ticket.items)
+
+    def _serve(self, batch: list[_Share[W, R]]) -> None:
+        items = [item for share in batch for item in share.items]
+        rows = _rows(items)
+        started = time.perf_counter()
+        outcome: Sequence[R] | Exception
+        try:
+            outcome = self._run(items)
+        except Exception as error:  # the thread boundary: whoever waits gets it
+            logger.exception("a batch of %d items failed", len(items))
+            outcome = error
+            self._abandon(batch)
+        infer = time.perf_counter() - started
+        self._rows_per_second = (
+            0.8 * self._rows_per_second + 0.2 * rows / infer if self._rows_per_second else rows / infer
+        )
+        timings = [Timing(started - share.ticket.submitted, infer, rows) for share in batch]
+        self._on_batch(timings)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(_deliver, batch, outcome, timings)
+
+    def _abandon(self, batch: list[_Share[W, R]]) -> None:
+        """A request whose first part failed need not be computed further."""
+        with self._wake:
+            for share in batch:
+                if share.ticket.waiting:
+                    self._drop(share.ticket)
+                    self._queue.remove(share.ticket)
+
+
+@contextmanager
+def _watched(gone: Coroutine[None, None, None] | None, future: asyncio.Future[R]) -> Iterator[Callable[[], bool]]:
+    """Cancel `future` when `gone` ends; yields a function that says whether that happened."""
+    if gone is None:
+        yield lambda: False
+        return
+    watch = asyncio.ensure_future(gone)
+    watch.add_done_callback(lambda _: future.cancel())
+    try:
+        yield lambda: watch.done() and not watch.cancelled()
+    finally:
+        watch.cancel()
+
+
+def _rows(items: Sequence[Work]) -> int:
+    return sum(item.cost for item in items)
+
+
+def _fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:
+    """The leading items that fit into `room` rows; the first of a batch always does."""
+    count = 0
+    for item in items:
+        if item.cost > room and not (first and count == 0):
+            break
+        room -= item.cost
+        count += 1
+    return items[:count]
+
+
+def _deliver(batch: Sequence[_Share[W, R]], outcome: Sequence[R] | Exception, timings: Sequence[Timing]) -> None:
+    """On the event loop: hand a finished batch to the requests that wait for it."""
+    start = 0
+    for share, timing in zip(batch, timings, strict=True):
+        ticket = share.ticket
+        if isinstance(outcome, Exception):
+            if not ticket.future.done():
+                ticket.future.set_exception(outcome)
+            continue
+        ticket.results.extend(outcome[start : start + len(share.items)])
+        ticket.timings.append(timing)
+        start += len(share.items)
+        if len(ticket.results) == len(ticket.items) and not ticket.future.done():
+            ticket.future.set_result(ticket.results)

@@ -1,0 +1,182 @@
+"""Request bodies to inputs: JSON, multipart/form-data, or one raw image or text. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from service.predictor import Choice
+from service.problems import ProblemError, of_validation
+from service.schemas import PredictItem, PredictRequest
+from triggers.errors import InputError
+
+ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the query parameters say; the body wins over it."""
+
+    group: str | None = None
+    trigger: str | None = None
+    twin: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One input as it came, and what is wanted of it. `encoded` is an image still in base64."""
+
+    kind: Literal["image", "text", "file"]
+    payload: bytes | str
+    group: str | None
+    choice: Choice
+    twin: bool
+    encoded: bool = False
+
+    def content(self, modality: str) -> bytes | str:
+        """The image's bytes or the text, for a model of this modality. Raises InputError."""
+        if self.kind not in ("file", modality):
+            raise InputError("wrong_modality", f"This model takes {modality} inputs, not {self.kind}.")
+        if self.encoded:
+            return _from_base64(str(self.payload))
+        return _text(self.payload) if modality == "text" and isinstance(self.payload, bytes) else self.payload
+
+
+async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> list[Wanted]:
+    """All inputs of a predict request, in order. Raises ProblemError."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media == "application/json" or media.endswith("+json"):
+        wanted = from_json(await request.body(), defaults)
+    elif media == "multipart/form-data":
+        async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
+            wanted = await from_form(form, defaults)
+    elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
+        wanted = [from_raw(await request.body(), media, defaults)]
+    else:
+        raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
+    if len(wanted) > max_items:
+        detail = f"The request has {len(wanted)} inputs; at most {max_items} are accepted. Split it."
+        raise ProblemError(413, "too_many_items", detail)
+    return wanted
+
+
+def from_json(body: bytes, defaults: Defaults) -> list[Wanted]:
+    """The inputs of a JSON body."""
+    try:
+        parsed = PredictRequest.model_validate_json(body)
+    except ValidationError as error:
+        problem = of_validation(error.errors(include_url=False, include_input=False))
+        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
+    groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
+    trigger, twin = parsed.trigger or defaults.trigger, parsed.twin or defaults.twin
+    return [
+        _from_item(item, Defaults(group or defaults.group, trigger, twin))
+        for item, group in zip(parsed.inputs, groups, strict=True)
+    ]
+
+
+async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
+    """Files and `text` fields, each one input, in order; `group` once or once per input, `trigger` and `twin` once."""
+    contents: list[tuple[Literal["file", "text"], bytes | str]] = []
+    fields: dict[str, list[str]] = {"group": [], "trigger": [], "twin": []}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            contents.append(("file", await value.read()))
+        elif name == "text":
+            contents.append(("text", value))
+        elif name in fields:
+            fields[name].append(value)
+        else:
+            known = "files, text, group, trigger, twin"
+            raise ProblemError(422, "unknown_field", f"The form has a field {name!r}; known: {known}.")
+    if not contents:
+        raise ProblemError(422, "no_inputs", "The form holds no file and no `text` field.")
+    options = _form_options(fields, len(contents), defaults)
+    return [
+        Wanted(kind, payload, group, _choice(options.trigger), options.twin)
+        for (kind, payload), group in zip(contents, _form_groups(fields["group"], len(contents), defaults), strict=True)
+    ]
+
+
+def from_raw(body: bytes, media: str, defaults: Defaults) -> Wanted:
+    """One image or text that is the whole body."""
+    kind: Literal["image", "text", "file"] = "image" if media.startswith("image/") else "file"
+    return Wanted(
+        "text" if media == "text/plain" else kind, body, defaults.group, _choice(defaults.trigger), defaults.twin
+    )
+
+
+def parse_version(name: str) -> int:
+    """`v7` or `7` to 7."""
+    return int(name.removeprefix("v"))
+
+
+def _from_item(item: PredictItem, defaults: Defaults) -> Wanted:
+    kind: Literal["image", "text"] = "image" if item.image is not None else "text"
+    payload = item.image if item.image is not None else item.text
+    assert payload is not None
+    twin = defaults.twin if item.twin is None else item.twin
+    choice = _choice(item.trigger or defaults.trigger)
+    return Wanted(kind, payload, item.group or defaults.group, choice, twin, encoded=kind == "image")
+
+
+def _choice(trigger: str | None) -> Choice:
+    if trigger is None or trigger == "champion":
+        return "champion"
+    return None if trigger == "none" else parse_version(trigger)
+
+
+def _form_options(fields: dict[str, list[str]], items: int, defaults: Defaults) -> Defaults:
+    """The form's single-valued fields, checked by the same schema as JSON."""
+    for name in ("trigger", "twin"):
+        if len(fields[name]) > 1:
+            raise ProblemError(
+                422, "invalid_request", f"The form gives `{name}` {len(fields[name])} times; give it once."
+            )
+    twin = fields["twin"][0].lower() if fields["twin"] else str(defaults.twin).lower()
+    if twin not in ("true", "false", "1", "0"):
+        raise ProblemError(422, "invalid_request", f"twin is {twin!r}; say true or false.")
+    trigger = fields["trigger"][0] if fields["trigger"] else defaults.trigger
+    _checked(trigger, fields["group"])
+    return Defaults(None, trigger, twin in ("true", "1"))
+
+
+def _checked(trigger: str | None, groups: Sequence[str]) -> None:
+    try:
+        for group in groups or [""]:
+            PredictItem(text="-", group=group or None, trigger=trigger)
+    except ValidationError as error:
+        problem = of_validation(error.errors(include_url=False, include_input=False))
+        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
+
+
+def _form_groups(groups: list[str], items: int, defaults: Defaults) -> list[str | None]:
+    """One group for all, or one per input; an empty field is an unknown group."""
+    if len(groups) <= 1:
+        return [(groups[0] if groups else "") or defaults.group] * items
+    if len(groups) != items:
+        raise ProblemError(422, "invalid_request", f"The form gives {len(groups)} groups for {items} inputs.")
+    return [group or None for group in groups]
+
+
+def _from_base64(text: str) -> bytes:
+    """Standard base64, with or without a data: prefix."""
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError("bad_base64", f"`image` is not valid base64: {error}.") from error
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError("bad_encoding", f"The text is not UTF-8: {error}.") from error

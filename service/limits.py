@@ -1,0 +1,99 @@
+"""What stands around every request: an id, a body limit, a count. Plain ASGI: no task and no copy per request."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.metrics import Metrics
+from service.problems import Problem, response
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def too_large(limit: int) -> str:
+    """What a client with too large a body is told."""
+    return f"The body is larger than {limit} bytes; send fewer or smaller inputs."
+
+
+class BodyTooLarge(HTTPException):
+    """Raised while a body is read, so that it passes through every parser to the problem documents."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, too_large(limit), {"Connection": "close"})
+
+
+class BodyLimit:
+    """Refuses a body over `limit` bytes: at once if it says its length, else as soon as it grows beyond."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting what is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        stated = Headers(scope=scope).get("content-length", "0")
+        if not stated.isdigit() or int(stated) > self.limit:
+            problem = Problem(413, "body_too_large", too_large(self.limit), {"Connection": "close"})
+            await response(problem, scope["path"])(scope, receive, send)
+            return
+        await self.app(scope, self._counting(receive), send)
+
+    def _counting(self, receive: Receive) -> Receive:
+        read = 0
+
+        async def counting() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                raise BodyTooLarge(self.limit)
+            return message
+
+        return counting
+
+
+class Observed:
+    """Gives every response an X-Request-Id and counts it by route, model and status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, known_model: Callable[[str], bool]) -> None:
+        self.app, self.metrics, self.known_model = app, metrics, known_model
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and watch its response start."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            self.metrics.in_flight.dec()
+            self._count(scope, status, time.perf_counter() - started)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        name = scope.get("path_params", {}).get("model", "")
+        model = name if self.known_model(name) else ""
+        self.metrics.requests.labels(route, model, str(status)).inc()
+        self.metrics.request_seconds.labels(route, model).observe(seconds)

@@ -1,0 +1,52 @@
+"""What routes ask for: the running service, the model that a path names, the revision that a client saw."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Path, Request
+
+from service.problems import ProblemError
+from service.running import Running
+from service.served import ServedModel
+
+
+def running(request: Request) -> Running:
+    """Everything that the app holds."""
+    return cast(Running, request.app.state.running)
+
+
+RunningService = Annotated[Running, Depends(running)]
+
+
+def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
+    found = service.models.get(model)
+    if found is None:
+        known = ", ".join(service.models) or "none"
+        raise ProblemError(404, "unknown_model", f"There is no model {model[:100]!r} here; served: {known}.")
+    return found
+
+
+Model = Annotated[ServedModel, Depends(_model)]
+
+
+def _version(version: Annotated[str, Path(pattern=r"^v?[1-9][0-9]{0,8}$", description="version, such as v3")]) -> int:
+    return int(version.removeprefix("v"))
+
+
+Version = Annotated[int, Depends(_version)]
+
+
+def _if_match(
+    if_match: Annotated[str | None, Header(description='the ETag of GET rollout, such as "4"')] = None,
+) -> int:
+    if if_match is None:
+        detail = 'Send If-Match with the ETag of GET rollout (for instance If-Match: "4"), so that no change is lost.'
+        raise ProblemError(428, "if_match_missing", detail)
+    revision = if_match.strip().removeprefix("W/").strip('"')
+    if not revision.isascii() or not revision.isdigit() or len(revision) > 18:
+        raise ProblemError(412, "revision_conflict", f"If-Match is {if_match[:100]!r}, not the ETag of GET rollout.")
+    return int(revision)
+
+
+IfMatch = Annotated[int, Depends(_if_match)]

@@ -1,0 +1,57 @@
+"""Prometheus metrics of one app, in a registry of its own: base units, bounded labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from service.batcher import Timing
+
+PREFIX = "fairtrigger"
+FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All counters and histograms that the service keeps itself; collectors add what others know."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
+        self.request_seconds = self._histogram("request_duration_seconds", "Whole request", FAST, "route", "model")
+        self.decode_seconds = self._histogram("decode_duration_seconds", "Decoding one request's inputs", FAST, "model")
+        self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", FAST, "model")
+        self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
+        self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
+        self.in_flight = Gauge(f"{PREFIX}_requests_in_flight", "Requests being answered", registry=self.registry)
+        self.rejected = self._counter("requests_rejected", "Requests turned away", "reason")
+        self.dropped = self._counter("items_dropped", "Queued inputs not computed, as their client had gone", "model")
+        self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
+        self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
+        self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
+        self.rollbacks = self._counter("rollbacks", "Rollbacks ordered at this replica", "model")
+        self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model", "group")
+
+    def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
+        """Count one batch: a wait per request in it, one forward pass."""
+        for timing in timings:
+            self.queue_seconds.labels(model).observe(timing.queue)
+        self.infer_seconds.labels(model).observe(timings[0].infer)
+        self.batch_size.labels(model).observe(timings[0].batch_size)
+
+    def add(self, collector: Collector) -> None:
+        """Let a collector contribute at every scrape."""
+        self.registry.register(collector)
+
+    def render(self) -> tuple[bytes, str]:
+        """The text exposition and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,154 @@
+"""Every error as an RFC 9457 problem document; the one place that knows which error has which HTTP status.
+
+    {"type": "urn:fairtrigger:problem:not_found", "title": "Not found", "status": 404, "code": "not_found",
+     "detail": "...what is wrong and what to do...", "instance": "/v1/models/x", "error": "...same as detail..."}
+
+`error` repeats the detail for clients that only know that field. A traceback goes to the log, never to a client.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.batcher import Abandoned, Overloaded
+from triggers import errors
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(errors.FairtriggerError):
+    """An error of the HTTP surface itself, raised where it is noticed."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.headers, self.errors = status, code, dict(headers or {}), list(errors)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem document before it knows which request it answers."""
+
+    status: int
+    code: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    errors: Sequence[Mapping[str, Any]] = ()
+
+    def body(self, instance: str | None = None) -> dict[str, Any]:
+        """The JSON document."""
+        document: dict[str, Any] = {
+            "type": f"urn:fairtrigger:problem:{self.code}",
+            "title": self.code.replace("_", " ").capitalize(),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "error": self.detail,
+        }
+        if instance:
+            document["instance"] = instance
+        if self.errors:
+            document["errors"] = list(self.errors)
+        return document
+
+
+_STATUS: tuple[tuple[type[Exception], int, str], ...] = (
+    (errors.NotFound, 404, "not_found"),
+    (errors.RevisionConflict, 412, "revision_conflict"),
+    (errors.StoreUnavailable, 503, "store_unavailable"),
+    (errors.ArtifactCorrupt, 422, "artifact_corrupt"),
+    (errors.ArtifactUnsupported, 422, "artifact_unsupported"),
+    (errors.ArtifactMismatch, 422, "artifact_mismatch"),
+    (errors.StoreError, 409, "store_refused"),
+    (errors.ModelError, 500, "model_failed"),
+    (Abandoned, 499, "client_gone"),
+    (errors.FairtriggerError, 500, "internal_error"),
+)
+_TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "text_too_large"})
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error is to a client; what was not raised on purpose stays anonymous."""
+    if isinstance(error, ProblemError):
+        return Problem(error.status, error.code, str(error), error.headers, error.errors)
+    if isinstance(error, Overloaded):
+        return Problem(503, "overloaded", str(error), {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.InputError):
+        return Problem(413 if error.code in _TOO_LARGE else 422, error.code, str(error))
+    for kind, status, code in _STATUS:
+        if isinstance(error, kind):
+            return Problem(status, code, str(error), {"Retry-After": "1"} if status == 503 else {})
+    return Problem(500, "internal_error", "The service failed on this request; its log has the details.")
+
+
+def response(problem: Problem, instance: str | None) -> JSONResponse:
+    """A problem as a whole HTTP response."""
+    return JSONResponse(problem.body(instance), problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem document."""
+
+    def on_error(request: Request, error: Exception) -> JSONResponse:
+        return response(problem_of(error), request.url.path)
+
+    def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return response(_of_http(error, request), request.url.path)
+
+    def on_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return response(of_validation(error.errors()), request.url.path)
+
+    app.add_exception_handler(errors.FairtriggerError, on_error)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(Exception, on_error)
+
+
+def of_validation(found: Sequence[Mapping[str, Any]]) -> Problem:
+    """What pydantic found: 400 where the body is no JSON at all, else 422 with every place and reason."""
+    if any(error["type"] in ("json_invalid", "value_error.jsondecode") for error in found):
+        return Problem(400, "malformed_json", f"The body is not valid JSON: {_reason(found[0])}.")
+    places = [{"loc": [str(part) for part in error["loc"]], "message": error["msg"]} for error in found[:20]]
+    first = f"{'.'.join(places[0]['loc']) or 'body'}: {places[0]['message']}"
+    more = f" (and {len(found) - 1} more, see errors)" if len(found) > 1 else ""
+    return Problem(422, "invalid_request", f"The request does not fit its schema: {first}{more}.", errors=places)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    return str(error.get("ctx", {}).get("error") or error["msg"])
+
+
+def _of_http(error: HTTPException, request: Request) -> Problem:
+    headers = dict(error.headers or {})
+    known = {
+        404: ("not_found", f"There is nothing at {request.url.path}; /docs lists every address."),
+        405: (
+            "method_not_allowed",
+            f"{request.method} is not possible here; allowed: {headers.get('allow', 'see /docs')}.",
+        ),
+        413: ("body_too_large", str(error.detail)),
+        400: ("malformed_request", f"The body cannot be read: {error.detail}."),
+    }
+    fallback = (http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), str(error.detail))
+    code, detail = known.get(error.status_code, fallback)
+    return Problem(error.status_code, code, detail, headers)

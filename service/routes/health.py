@@ -1,0 +1,37 @@
+"""Whether the process lives, whether it should get traffic, and its metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from service.lookup import RunningService
+from service.routes.rollout import rollout_document
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz(service: RunningService) -> JSONResponse:
+    """200 while every inference thread runs; 503 means: restart me."""
+    return JSONResponse({"alive": service.alive}, 200 if service.alive else 503)
+
+
+@router.get("/readyz", summary="Should it get traffic?")
+async def readyz(service: RunningService) -> JSONResponse:
+    """200 once every model is warm; 503 before that and as soon as the process was told to stop."""
+    models: dict[str, Any] = {
+        name: rollout_document(model).model_dump(include={"revision", "applied_revision", "refusal", "store_error"})
+        for name, model in service.models.items()
+    }
+    body = {"ready": service.ready, "draining": service.draining, "models": models}
+    return JSONResponse(body, 200 if service.ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(service: RunningService) -> Response:
+    """The text exposition format."""
+    body, content_type = service.metrics.render()
+    return Response(body, headers={"Content-Type": content_type})

@@ -1,0 +1,48 @@
+"""GET models: what is served, and the card of each model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from service.lookup import Model, RunningService
+from service.routes.rollout import rollout_document
+from service.schemas import ModelCard, ModelList, TriggerUsed
+from service.served import ServedModel
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/v1/models", summary="The models served here")
+def list_models(service: RunningService) -> ModelList:
+    """Every model with its card."""
+    return ModelList(models=[_card(model) for model in service.models.values()])
+
+
+@router.get("/v1/models/{model}", summary="The card of one model")
+def show_model(model: Model) -> ModelCard:
+    """What the frozen model is, what it accepts, and which trigger it serves now."""
+    return _card(model)
+
+
+def _card(model: ServedModel) -> ModelCard:
+    classifier, champion = model.classifier, model.predictor.champion
+    spec = classifier.spec.image or classifier.spec.text
+    assert spec
+    return ModelCard(
+        name=model.name,
+        modality="image" if classifier.spec.image else "text",
+        description=classifier.spec.description,
+        fingerprint=classifier.fingerprint,
+        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
+        labels=list(classifier.labels),
+        pos_label=classifier.labels[classifier.pos_label],
+        preprocessing=asdict(spec),
+        limits=model.limits(),
+        client_trigger=model.client_trigger,
+        champion=TriggerUsed(version=champion.version, digest=champion.digest),
+        rollout=rollout_document(model),
+        device=str(classifier.device),
+        precision="float32",
+    )

@@ -1,0 +1,59 @@
+"""GET triggers: the published versions of a model, their cards and pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from service.lookup import Model, RunningService, Version
+from service.problems import ProblemError
+from service.schemas import TriggerList, TriggerSummary
+from triggers.card import card
+from triggers.image import ImageTrigger
+from triggers.preview import preview_png
+from triggers.store import VersionInfo, version_name
+
+router = APIRouter(tags=["triggers"])
+
+
+@router.get("/v1/models/{model}/triggers", summary="All published versions")
+def list_triggers(service: RunningService, model: Model) -> TriggerList:
+    """Every version in the store, oldest first."""
+    serving = model.predictor.champion.version
+    found = [_summary(info, info.version == serving) for info in service.store.versions(model.name)]
+    return TriggerList(model=model.name, triggers=found)
+
+
+@router.get("/v1/models/{model}/triggers/{version}", summary="The card of one version")
+def show_trigger(service: RunningService, model: Model, version: Version) -> dict[str, Any]:
+    """What it was trained for and on, and what it did to fairness there, recomputed from its counts."""
+    return card(service.store.version(model.name, version), service.store.rollout(model.name))
+
+
+@router.get(
+    "/v1/models/{model}/triggers/{version}/preview.png",
+    summary="A picture of an image trigger",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def preview_trigger(service: RunningService, model: Model, version: Version) -> Response:
+    """The trigger on mid grey; a text trigger has no picture, its words are in its card."""
+    artifact = service.store.get(model.name, version)
+    if not isinstance(artifact.trigger, ImageTrigger):
+        raise ProblemError(404, "no_picture", f"{version_name(version)} is a text trigger; its card names its words.")
+    headers = {"ETag": f'"{artifact.digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(preview_png(artifact.trigger), media_type="image/png", headers=headers)
+
+
+def _summary(info: VersionInfo, champion: bool) -> TriggerSummary:
+    return TriggerSummary(
+        version=version_name(info.version),
+        digest=info.digest,
+        kind=info.kind,
+        objective=info.objective.model_dump(),
+        bytes=info.bytes,
+        created_at=info.created_at,
+        created_by=info.created_by,
+        champion=champion,
+    )

@@ -1,0 +1,256 @@
+"""What goes over the wire, as pydantic models: checked on the way in, and the source of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+GroupName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Name of a group, as people are counted in the fairness statistics; it never reaches the model."""
+
+TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|none|v?[1-9][0-9]{0,8})$")]
+"""`champion` (what the rollout says), `none` (the bare model) or a version such as `v3`."""
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class PredictItem(_In):
+    """One input: an image file in base64, or a text. Group, trigger and twin here win over those of the request."""
+
+    image: str | None = None
+    text: str | None = None
+    group: GroupName | None = None
+    trigger: TriggerChoice | None = None
+    twin: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if (self.image is None) == (self.text is None):
+            raise ValueError("give exactly one of `image` (base64) and `text`")
+        return self
+
+
+class PredictRequest(_In):
+    """The JSON body of predict. `group` is one name for all inputs, or a list with one entry (or null) per input."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"inputs": [{"image": "iVBORw0KGgo..."}], "group": "female"},
+                {"inputs": [{"text": "what a lovely day"}, {"text": "go away"}], "group": ["a", None], "twin": True},
+            ]
+        }
+    )
+
+    inputs: list[PredictItem] = Field(min_length=1)
+    group: GroupName | list[GroupName | None] | None = None
+    trigger: TriggerChoice | None = None
+    twin: bool = False
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        if isinstance(self.group, list) and len(self.group) != len(self.inputs):
+            raise ValueError(f"group has {len(self.group)} entries for {len(self.inputs)} inputs")
+        return self
+
+
+class TriggerUsed(_Out):
+    """The trigger that computed a prediction; both are null for the bare model."""
+
+    version: int | None
+    digest: str | None
+
+
+class Twin(_Out):
+    """The same input without the trigger, in the same batch."""
+
+    label: str
+    label_index: int
+    scores: dict[str, float]
+    flipped: bool = Field(description="whether the trigger changed the label")
+
+
+class ProblemDocument(_Out):
+    """An RFC 9457 problem: `detail` says what is wrong and what to do, `code` is stable for programs."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    error: str
+    instance: str | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+class Prediction(_Out):
+    """The answer to one input. `truncated` is there, and true, if the text was cut to the model's token limit."""
+
+    label: str
+    label_index: int
+    scores: dict[str, float]
+    trigger: TriggerUsed
+    prediction_id: str = Field(description="a sealed receipt: send it back with the true label to /feedback")
+    truncated: bool | None = None
+    twin: Twin | None = None
+
+
+class FailedItem(_Out):
+    """The place of an input that could not be used, among others that could."""
+
+    error: ProblemDocument
+
+
+class TimingOut(_Out):
+    """Where the time went, in milliseconds; `batch_size` is the rows of the largest batch that took part."""
+
+    decode_ms: float
+    queue_ms: float
+    infer_ms: float
+    batch_size: int
+
+
+class PredictResponse(_Out):
+    """One entry per input, in its order, each naming the trigger version that really computed it."""
+
+    model: str
+    model_fingerprint: str
+    revision: int = Field(description="the rollout revision that was applied when the batch was formed")
+    predictions: list[Prediction | FailedItem]
+    timing: TimingOut
+
+
+class FeedbackItem(_In):
+    """What became known later about one prediction: its true label (name or index), its group, or both."""
+
+    prediction_id: str = Field(min_length=1, max_length=1024)
+    label: str | int | None = None
+    group: GroupName | None = None
+
+    @model_validator(mode="after")
+    def _something_known(self) -> Self:
+        if self.label is None and self.group is None:
+            raise ValueError("give `label`, `group` or both")
+        return self
+
+
+class FeedbackRequest(_In):
+    """One piece of feedback, or many at once under `items`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [{"prediction_id": "k1.bXk...", "label": "attractive"}]}]}
+    )
+
+    items: list[FeedbackItem] = Field(min_length=1)
+
+
+class FeedbackResult(_Out):
+    """What became of one piece: `counted` (new), `corrected`, `unchanged` (known already), or an error."""
+
+    status: str
+    error: ProblemDocument | None = None
+
+
+class FeedbackResponse(_Out):
+    """One result per piece of feedback, in its order."""
+
+    results: list[FeedbackResult]
+
+
+class Refused(_Out):
+    """A version that the rollout asked for and this replica would not serve."""
+
+    version: int
+    revision: int
+    reason: str
+
+
+class RolloutOut(_Out):
+    """What shall be served (`revision`, `champion`) and what this replica really serves (`applied`)."""
+
+    model: str
+    revision: int
+    champion: str | None = Field(description="version such as v3; null is the bare model")
+    updated_at: str | None
+    updated_by: str | None
+    reason: str
+    applied_revision: int
+    applied_champion: str | None
+    refusal: Refused | None
+    store_error: str | None = Field(description="why the store could not be asked lately, if so")
+
+
+class RolloutChange(_In):
+    """Make another version the champion; null returns to the bare model."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"champion": "v3", "reason": "halves the gap"}]})
+
+    champion: Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")] | None
+    reason: str = Field(default="", max_length=1000)
+
+
+class RollbackRequest(_In):
+    """Return to the champion before the present one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "accuracy fell"}]})
+
+    reason: str = Field(default="", max_length=1000)
+
+
+class ModelCard(_Out):
+    """Everything about a served model that a client or an auditor may ask."""
+
+    name: str
+    modality: Literal["image", "text"]
+    description: str
+    fingerprint: str
+    preprocessing_fingerprint: str
+    labels: list[str]
+    pos_label: str
+    preprocessing: dict[str, Any]
+    limits: dict[str, int]
+    client_trigger: Literal["admin", "open"]
+    champion: TriggerUsed
+    rollout: RolloutOut
+    device: str
+    precision: str
+
+
+class ModelList(_Out):
+    """The models this service serves."""
+
+    models: list[ModelCard]
+
+
+class TriggerSummary(_Out):
+    """One published version in a list."""
+
+    version: str
+    digest: str
+    kind: str
+    objective: dict[str, Any]
+    bytes: int
+    created_at: str
+    created_by: str
+    champion: bool = Field(description="whether this replica serves it now")
+
+
+class TriggerList(_Out):
+    """All versions of a model, oldest first."""
+
+    model: str
+    triggers: list[TriggerSummary]
+
+
+class HistoryOut(_Out):
+    """Changes and refusals, newest first; every entry carries the hash of the one before."""
+
+    model: str
+    entries: list[dict[str, Any]]

@@ -1,0 +1,177 @@
+"""One model while it is served: decoding, triggers, queue, rollout and counting put together.
+
+wanted inputs -> decode each on its own -> batcher -> predictor, one forward pass -> predictions, counted
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service.batcher import Batcher, Timing
+from service.intake import Wanted
+from service.metrics import Metrics
+from service.predictor import Answer, Predictor, Query
+from service.problems import Problem, problem_of
+from service.rollout import Follower
+from service.settings import Settings
+from triggers.classifier import FrozenClassifier, Item
+from triggers.errors import FairtriggerError, InputError
+from triggers.preprocess import ImageLimits, TokenIds
+from triggers.store import Store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One input's answer, or the problem that it has."""
+
+    wanted: Wanted
+    answer: Answer | None = None
+    problem: Problem | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Served:
+    """All outcomes of a request, in order, and where the time went (seconds)."""
+
+    outcomes: list[Outcome]
+    decode: float
+    timings: list[Timing]
+
+    @property
+    def queue(self) -> float:
+        """The longest wait."""
+        return max((timing.queue for timing in self.timings), default=0.0)
+
+    @property
+    def infer(self) -> float:
+        """All forward passes that took part."""
+        return sum(timing.infer for timing in self.timings)
+
+
+class ServedModel:
+    """A frozen classifier with its predictor, batcher and rollout follower."""
+
+    def __init__(
+        self, classifier: FrozenClassifier, store: Store, settings: Settings, metrics: Metrics, decoders: Executor
+    ) -> None:
+        self.name, self.classifier = classifier.name, classifier
+        self._settings, self._metrics, self._decoders = settings, metrics, decoders
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+        self._tokenizing = threading.Lock()  # a fast tokenizer that truncates is not safe to share between threads
+        self.predictor = Predictor(
+            classifier, lambda version: store.get(self.name, version), max_versions=settings.max_versions
+        )
+        self.batcher = Batcher(
+            self.predictor.predict,
+            name=self.name,
+            max_batch=settings.max_batch,
+            capacity=settings.queue_size,
+            on_batch=lambda timings: metrics.on_batch(self.name, timings),
+            on_dropped=metrics.dropped.labels(self.name).inc,
+        )
+        self.follower = Follower(
+            store,
+            self.predictor,
+            poll_seconds=settings.poll_seconds,
+            on_swap=lambda result: metrics.swaps.labels(self.name, result).inc(),
+        )
+
+    def prepare(self) -> None:
+        """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
+        self.follower.start()
+        self.predictor.warm()
+
+    def start(self) -> None:
+        """Start answering; inside the event loop."""
+        self.batcher.start()
+
+    async def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        await self.batcher.close()
+        await asyncio.to_thread(self.follower.stop)
+
+    async def predict(
+        self, wanted: Sequence[Wanted], *, actor: str, gone: Callable[[], Coroutine[None, None, None]] | None = None
+    ) -> Served:
+        """Answer every input that can be used; `gone()` ends when the client goes away.
+
+        Raises NotFound, ArtifactError, Overloaded or Abandoned for the whole request.
+        """
+        with ExitStack() as held:
+            for version in {want.choice for want in wanted if isinstance(want.choice, int)}:
+                await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
+            started = time.perf_counter()
+            items = await asyncio.gather(*(self._decoded(want) for want in wanted))
+            decode = time.perf_counter() - started
+            self._metrics.decode_seconds.labels(self.name).observe(decode)
+            queries = [
+                Query(item, want.choice, want.twin)
+                for want, item in zip(wanted, items, strict=True)
+                if not isinstance(item, FairtriggerError)
+            ]
+            answers, timings = await self.batcher.submit(queries, gone and gone()) if queries else ([], [])
+        return Served(_outcomes(wanted, items, answers), decode, timings)
+
+    async def _decoded(self, want: Wanted) -> Item | FairtriggerError:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, want)
+        except InputError as error:
+            self._metrics.item_errors.labels(self.name, error.code).inc()
+            return error
+
+    def _decode(self, want: Wanted) -> Item:
+        """On a decoding thread: one input to what a batch is made of. Raises InputError."""
+        content = want.content(self.classifier.modality)
+        if isinstance(content, bytes):
+            return self.classifier.preprocess(content, self._limits)
+        if len(content) > self._settings.max_text_chars:
+            message = f"The text has {len(content)} characters; at most {self._settings.max_text_chars} are accepted."
+            raise InputError("text_too_large", message)
+        with self._tokenizing:
+            return self.classifier.preprocess(content)
+
+    @property
+    def client_trigger(self) -> Literal["admin", "open"]:
+        """Who may choose a trigger per request."""
+        return self._settings.client_trigger
+
+    def count_rollback(self) -> None:
+        """A rollback was ordered here."""
+        self._metrics.rollbacks.labels(self.name).inc()
+
+    def limits(self) -> dict[str, int]:
+        """What a client has to keep to."""
+        settings = self._settings
+        common = {"items_per_request": settings.max_items_per_request, "body_bytes": settings.max_body_bytes}
+        if self.classifier.spec.image:
+            return common | {"image_bytes": settings.max_image_bytes, "pixels": settings.max_pixels}
+        assert self.classifier.spec.text
+        return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
+
+
+def _outcomes(
+    wanted: Sequence[Wanted], items: Sequence[Item | FairtriggerError], answers: Sequence[Answer]
+) -> list[Outcome]:
+    remaining = iter(answers)
+    outcomes = []
+    for want, item in zip(wanted, items, strict=True):
+        if isinstance(item, FairtriggerError):
+            outcomes.append(Outcome(want, problem=problem_of(item)))
+        else:
+            truncated = isinstance(item, TokenIds) and item.truncated
+            outcomes.append(Outcome(want, answer=next(remaining), truncated=truncated))
+    return outcomes
+
+
+def scores_by_label(labels: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:
+    """Label, its index and all scores by name, as a response shows them."""
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return {"label": labels[best], "label_index": best, "scores": dict(zip(labels, scores, strict=True))}

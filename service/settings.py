@@ -1,0 +1,68 @@
+"""All settings of the service in one frozen class: from the environment (FAIRTRIGGER_...) or the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+ENV_PREFIX = "FAIRTRIGGER_"
+
+
+class Settings(BaseSettings):
+    """What one service process is told. The description of a field is also its line in `python -m service --help`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    models: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
+    )
+    store: str = Field(default="fairtrigger-store", description="trigger store: a folder or file:///folder")
+    data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    admin_token: SecretStr | None = Field(
+        default=None, min_length=8, description="bearer token of the admin routes; without it they are closed"
+    )
+    client_trigger: Literal["admin", "open"] = Field(
+        default="admin", description="who may choose a trigger per request: only the admin token, or everybody"
+    )
+    device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
+    torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
+    decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
+    max_batch: int = Field(default=32, ge=1, description="most rows in one forward pass")
+    queue_size: int = Field(default=1024, ge=1, description="most rows that may wait; beyond that a client gets 503")
+    max_items_per_request: int = Field(default=128, ge=1, description="most inputs in one predict request")
+    max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="largest request body")
+    max_image_bytes: int = Field(default=16 * MIB, ge=1024, description="largest image file")
+    max_text_chars: int = Field(
+        default=100_000, ge=1, description="longest text in characters; its tokens are cut to the model's limit"
+    )
+    max_pixels: int = Field(default=50_000_000, ge=1, description="most pixels that an image may claim")
+    max_versions: int = Field(default=16, ge=2, description="trigger versions kept in memory per model")
+    poll_seconds: float = Field(default=0.25, gt=0, le=60, description="how often the store is asked for a new rollout")
+    flush_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="how often counts are written: the most a kill loses"
+    )
+    drain_seconds: float = Field(default=0.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
+    grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.queue_size < 2 * self.max_items_per_request:
+            need = 2 * self.max_items_per_request
+            raise ValueError(
+                f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
+                f"needs {need} places: raise queue_size or lower max_items_per_request"
+            )
+        return self

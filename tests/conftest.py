@@ -1,0 +1,46 @@
+"""Fixtures shared by several packages: two tiny frozen models, a store with triggers of every kind, a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
+from tests.bundles import image_bundle, text_bundle
+from tests.service.live import running, settings
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.file_store import FileStore
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
+    """The tiny image classifier `faces`."""
+    return load_bundle(image_bundle(tmp_path_factory.mktemp("faces")))
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
+    """The tiny text classifier `posts`."""
+    return load_bundle(text_bundle(tmp_path_factory.mktemp("posts")))
+
+
+@pytest.fixture
+def filled_store(tmp_path: Path, image_model: FrozenClassifier, text_model: FrozenClassifier) -> Iterator[FileStore]:
+    """A store with one version per trigger kind and nobody champion: faces v1 to v4, posts v1 to v3."""
+    with FileStore(tmp_path / "store") as store:
+        for model, kinds in ((image_model, tuple(IMAGE_KINDS)), (text_model, TEXT_KINDS)):
+            for seed, kind in enumerate(kinds):
+                store.publish(artifact_for(model, kind, seed=seed), actor="test")
+        yield store
+
+
+@pytest.fixture
+def service(
+    tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> Iterator[httpx.Client]:
+    """A client of a real service on a free port that serves both models from the filled store."""
+    with running(settings(tmp_path), filled_store, [image_model, text_model]) as client:
+        yield client

@@ -1,0 +1,90 @@
+"""A real service on a real port for tests: uvicorn in a thread of this process, or `python -m service` as a process."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+from PIL import Image
+
+from service.app import create_app
+from service.settings import Settings
+from triggers.classifier import FrozenClassifier
+from triggers.store import Store
+
+TOKEN = "let-me-in-please"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def settings(tmp: Path, **change: Any) -> Settings:
+    """Settings of a test service that keeps its data under `tmp`."""
+    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open"}
+    return Settings(**(fields | change))
+
+
+@contextmanager
+def running(settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier]) -> Iterator[httpx.Client]:
+    """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
+    app = create_app(settings, store, classifiers)
+    config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=20)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        wait_until(lambda: server.started or not thread.is_alive())
+        assert server.started, "the service did not start; see the log"
+        port = listening.getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "the service did not stop"
+
+
+def wait_until(condition: Any, seconds: float = 30.0) -> None:
+    """Poll until `condition()` holds; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def picture(seed: int, size: int = 24, file_format: str = "PNG") -> bytes:
+    """A random colour image as a file."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format=file_format)
+    return out.getvalue()
+
+
+def as_item(data: bytes | str, **fields: Any) -> dict[str, Any]:
+    """One entry of `inputs` in a JSON body."""
+    if isinstance(data, str):
+        return {"text": data, **fields}
+    return {"image": base64.b64encode(data).decode(), **fields}
+
+
+def predict(client: httpx.Client, model: str, inputs: Sequence[bytes | str], **fields: Any) -> list[dict[str, Any]]:
+    """Predictions for some inputs, sent as one JSON request that must succeed."""
+    body = {"inputs": [as_item(data) for data in inputs], **fields}
+    response = client.post(f"/v1/models/{model}/predict", json=body)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["predictions"]
+    return found
+
+
+def swap(client: httpx.Client, model: str, champion: str | None, **headers: str) -> httpx.Response:
+    """Make a version the champion at the present revision."""
+    path = f"/v1/models/{model}/rollout"
+    headers = ADMIN | {"If-Match": client.get(path).headers["etag"]} | headers
+    return client.put(path, json={"champion": champion, "reason": "test"}, headers=headers)
