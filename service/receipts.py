@@ -1,0 +1,144 @@
+"""Prediction ids that carry their own record: sealed with AES-GCM, so late labels need no table of predictions.
+
+    id = base64url( format 1 | key id 4 | nonce 12 | ciphertext of (minute, version, prediction, bare, group) | tag 16 )
+
+The model's name is authenticated but not stored: an id opens only for the model that it was made for. The group is
+padded, so that its length cannot be read off. An id cannot be forged or changed and survives a restart, as long as its
+key is kept. The first key seals, all keys open: to rotate, put a new one first and drop the old one when no label for
+its predictions is expected any more. Rotate before 2**32 predictions per key, the usual limit for random nonces.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.event import NONCE_BYTES, Event
+from triggers.durable import write_aside
+from triggers.errors import ConfigError, InputError
+
+FORMAT = b"\x01"
+KEY_BYTES = 32
+KEY_ID_BYTES = 4
+KEY_FILE = "receipt.keys"
+_FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
+_PAD = 16
+_HEAD = len(FORMAT) + KEY_ID_BYTES + NONCE_BYTES
+
+
+class Receipts:
+    """Seals and opens prediction ids."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys or any(len(key) != KEY_BYTES for key in keys):
+            lengths = [len(key) for key in keys]
+            raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
+        self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
+        self._sealing = key_id(keys[0])
+
+    @classmethod
+    def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> Receipts:
+        """With the given keys (base64), or else those of `folder`/receipt.keys, which is made on first use."""
+        if keys:
+            return cls([parse_key(text, "the settings") for text in keys])
+        path = folder / KEY_FILE
+        return cls([parse_key(line, str(path)) for line in _key_file(path).split()])
+
+    def seal(self, event: Event) -> str:
+        """The prediction id of `event`."""
+        head = FORMAT + self._sealing + event.nonce
+        sealed = self._ciphers[self._sealing].encrypt(event.nonce, _pack(event), _bound(head, event.model))
+        return base64.urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
+
+    def open(self, prediction_id: str, model: str) -> Event:
+        """The event behind an id. Raises InputError("invalid_prediction_id") unless we sealed it for `model`."""
+        try:
+            token = _decode(prediction_id)
+            head, sealed = token[:_HEAD], token[_HEAD:]
+            nonce = head[-NONCE_BYTES:]
+            cipher = self._ciphers[head[len(FORMAT) : -NONCE_BYTES]]
+            return _unpack(cipher.decrypt(nonce, sealed, _bound(head, model)), model, nonce)
+        except (ValueError, KeyError, InvalidTag, struct.error):
+            raise InputError(
+                "invalid_prediction_id",
+                f"{_shown(prediction_id)} is not a prediction id that this service gave for model {model!r}; "
+                "send the prediction_id of a response unchanged, to the model that answered.",
+            ) from None
+
+
+def key_id(key: bytes) -> bytes:
+    """A short public name of a key; says nothing about the key."""
+    return hashlib.sha256(b"fairtrigger receipt key\0" + key).digest()[:KEY_ID_BYTES]
+
+
+def new_key() -> str:
+    """A fresh random key, as it is written in settings and in the key file."""
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def parse_key(text: str, where: str) -> bytes:
+    """Bytes of a base64 key. The error never shows the key."""
+    try:
+        key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(
+            f"A receipt key in {where} is not {KEY_BYTES} bytes of base64; make one with `openssl rand -base64 32`."
+        )
+    return key
+
+
+def _key_file(path: Path) -> str:
+    """Text of the key file, made private and whole on first use, also when several processes start at once."""
+    if not path.exists():
+        temporary = write_aside(path.parent, f"{new_key()}\n".encode())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass  # another process was first; its key is everybody's
+        finally:
+            temporary.unlink()
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigError(f"{path} has mode {mode:o}: others may read the key and forge ids; run `chmod 600 {path}`.")
+    return path.read_text(encoding="ascii", errors="replace")
+
+
+def _bound(head: bytes, model: str) -> bytes:
+    """What the seal covers without hiding it."""
+    return head + model.encode()
+
+
+def _pack(event: Event) -> bytes:
+    group = event.group.encode()
+    bare = 0 if event.bare is None else event.bare + 1
+    fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))
+    return fields + group + b"\0" * (-len(group) % _PAD)
+
+
+def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
+    minute, version, prediction, bare, length = _FIELDS.unpack_from(data)
+    group = data[_FIELDS.size : _FIELDS.size + length].decode()
+    return Event(model, minute, version or None, prediction, group, bare - 1 if bare else None, nonce)
+
+
+def _decode(prediction_id: str) -> bytes:
+    """Bytes of an id; only the one spelling that `seal` writes is accepted."""
+    raw = prediction_id.encode("ascii")
+    token = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+    if token[:1] != FORMAT or base64.urlsafe_b64encode(token).rstrip(b"=") != raw:
+        raise ValueError("another format or spelling")
+    return token
+
+
+def _shown(prediction_id: str) -> str:
+    return repr(prediction_id if len(prediction_id) <= 24 else f"{prediction_id[:24]}...")

@@ -1,0 +1,107 @@
+"""An SQLite file with one schema: one writer at a time, readers never waiting for it, errors in our own words.
+
+Two connections, each behind its own lock, serve all threads of a process; WAL mode serves several processes. Do not
+carry an open file over a fork: open it in the child.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from triggers.errors import StoreError, StoreUnavailable
+
+
+class SqliteFile:
+    """An open file, made with mode 0600 when it is missing. `read` and `write` lend a connection in a transaction."""
+
+    def __init__(
+        self,
+        path: Path,
+        schema: Sequence[str],
+        schema_version: int,
+        *,
+        busy_seconds: float = 30.0,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ) -> None:
+        self.path = path
+        self._busy_seconds, self._synchronous = busy_seconds, synchronous
+        self._locks = (threading.Lock(), threading.Lock())
+        with self._translated():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._reader, self._writer = self._connect(), self._connect()
+            self._prepare(schema, schema_version)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        self._patiently(connection, "PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return connection
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Switching to WAL mode does not wait for other processes that switch too, so try again for a while."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _prepare(self, schema: Sequence[str], version: int) -> None:
+        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if found == version:
+            return
+        if found > version:
+            self.close()
+            raise StoreError(f"{self.path} was made by a newer release (schema {found}): upgrade fairtrigger.")
+        with self.write() as db:
+            for statement in schema:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version}")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend the reading connection: all reads of the block see the same moment."""
+        with self._locks[0], self._translated(), _transaction(self._reader, "DEFERRED"):
+            yield self._reader
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection: no other writer overlaps the block, and an error undoes it."""
+        with self._locks[1], self._translated(), _transaction(self._writer, "IMMEDIATE"):
+            yield self._writer
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{self.path} cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        """Close both connections; safe to call twice."""
+        for lock, connection in zip(self._locks, (self._reader, self._writer), strict=True):
+            with lock:
+                connection.close()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, mode: str) -> Iterator[None]:
+    connection.execute(f"BEGIN {mode}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
