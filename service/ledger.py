@@ -175,6 +175,8 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is left and leave in good order; if that fails, the next start reports a possible loss."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._thread.join()
         in_order = False

@@ -67,7 +67,8 @@ class Presence:
         """Leave; unless `in_order`, as a killed process would, for others to find."""
         if in_order:
             self.path.unlink(missing_ok=True)
-        os.close(self._handle)
+        handle, self._handle = self._handle, -1  # never write to a number that another file may get
+        os.close(handle)
 
     def _write(self) -> None:
         with suppress(OSError):  # a broken disk makes the estimate coarser, it must not fail a prediction
