@@ -10,6 +10,7 @@ Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are c
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
     """
     data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
+    _check_length(data, header)
     stated_digest, manifest = _papers(header)
     tensors = _load_tensors(data, header, manifest)
     trigger = _trigger(manifest, tensors)
@@ -159,12 +161,14 @@ def _header(data: bytes) -> dict[str, Any]:
         raise ArtifactCorrupt(f"The header claims {length} bytes (at most {MAX_HEADER_BYTES}): no safetensors file.")
     if len(data) < 8 + length:
         raise ArtifactCorrupt(f"The file is cut short: {len(data)} bytes, the header alone needs {8 + length}.")
-    header = _json(data[8 : 8 + length], "header")
-    stored = len(data) - 8 - length
+    return _json(data[8 : 8 + length], "header")
+
+
+def _check_length(data: bytes, header: Mapping[str, Any]) -> None:
+    stored = len(data) - 8 - int.from_bytes(data[:8], "little")
     needed = max((_end_of(entry) for name, entry in header.items() if name != "__metadata__"), default=0)
     if stored < needed:
         raise ArtifactCorrupt(f"The file is cut short: {stored} bytes of tensors, {needed} are announced.")
-    return header
 
 
 def _end_of(entry: object) -> int:
@@ -176,7 +180,7 @@ def _end_of(entry: object) -> int:
 def _json(text: str | bytes, part: str) -> dict[str, Any]:
     """A JSON object without repeated keys, NaN or Infinity."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ArtifactCorrupt(f"The {part} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
@@ -191,8 +195,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _finite(number: str) -> float:
+    """A JSON number, which Python would also read from NaN, Infinity or 1e999."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value
 
 
 def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest]:

@@ -73,11 +73,11 @@ def _check_image(trigger: ImageTrigger, manifest: Manifest) -> None:
     kept, replaced = trigger.keep == 1, trigger.keep == 0
     if not bool((kept | replaced).all()):
         raise ArtifactCorrupt("keep holds values between 0 and 1; every kind either keeps a pixel or replaces it.")
+    if trigger.kind in ("none", "overlay") and not bool(kept.all()):
+        raise ArtifactCorrupt(f"A trigger of kind {trigger.kind!r} keeps every pixel, but keep holds zeros.")
     _within("delta of the replaced pixels", trigger.delta[replaced], low, high)
     if trigger.kind != "overlay" and bool((trigger.delta[kept] != 0).any()):
         raise ArtifactCorrupt(f"A {trigger.kind} trigger may change only what it replaces, but delta goes beyond.")
-    if trigger.kind in ("none", "overlay") and not bool(kept.all()):
-        raise ArtifactCorrupt(f"A trigger of kind {trigger.kind!r} keeps every pixel, but keep holds zeros.")
     _KIND_CHECKS.get(trigger.kind, _anything)(trigger, replaced, manifest)
 
 
