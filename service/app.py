@@ -13,18 +13,19 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.limits import BodyLimit, Observed
-from service.routes import health, models, predict, rollout, triggers
+from service.routes import feedback, health, models, predict, rollout, triggers
 from service.running import Running
 from service.schemas import ProblemDocument
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.errors import ConfigError
 from triggers.store import Store, open_store
 
 DESCRIPTION = """A frozen classifier, served under a learned fairness trigger that is swapped while traffic flows.
 
 Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
 """
-ROUTERS = (predict, models, triggers, rollout, health)
+ROUTERS = (predict, feedback, models, triggers, rollout, health)
 
 
 def create_app(
@@ -37,6 +38,7 @@ def create_app(
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
+    _check_names([classifier.name for classifier in loaded])
     running = Running(settings, store or open_store(settings.store), loaded, owns_store=store is None)
     app = FastAPI(title="fairtrigger", version=_version(), description=DESCRIPTION, lifespan=_lifespan)
     app.state.running, app.state.settings = running, settings
@@ -49,6 +51,13 @@ def create_app(
     return app
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"Two bundles share the name {sorted(twice)}: change `name` in one model.json.")
+
+
 def _version() -> str:
     try:
         return version("fairtrigger")
@@ -59,8 +68,8 @@ def _version() -> str:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     running: Running = app.state.running
-    await running.start()
     try:
+        await running.start()
         yield
     finally:
         await running.close()

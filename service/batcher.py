@@ -122,7 +122,8 @@ class Batcher(Generic[W, R]):
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
 
     async def submit(
         self, items: Sequence[W], gone: Coroutine[None, None, None] | None = None

@@ -21,6 +21,7 @@ from triggers.store import Rollout, Store, version_name
 logger = logging.getLogger(__name__)
 
 ACTOR = "service"
+CHANGES = ("activate", "rollback")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ class Follower:
         """Apply the present rollout, or the last good one if that is refused, then follow."""
         self.sync()
         if self._status.refusal:
-            self._serve_the_last_good()
+            try:
+                self._serve_the_last_good()
+            except StoreError as error:
+                self._trouble(error)
         self._thread.start()
 
     def stop(self) -> None:
@@ -160,8 +164,10 @@ class Follower:
 
     def _serve_the_last_good(self) -> None:
         """At start there is no champion of before in memory, so look for it in the history."""
-        for entry in self._store.history(self.model, limit=None):
-            if entry.action not in ("activate", "rollback") or entry.revision == self._status.desired.revision:
+        refused = self._status.desired.revision
+        changes = [each for each in self._store.history(self.model, limit=None) if each.action in CHANGES]
+        for entry in changes:
+            if entry.revision == refused:
                 continue
             try:
                 self._promote(entry.to_version, entry.revision)

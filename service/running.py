@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from service.counting import Counting
+from service.ledger import Ledger
 from service.metrics import Metrics
+from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
+
+LEDGER_FILE = "ledger.sqlite"
 
 
 class Running:
@@ -24,10 +30,20 @@ class Running:
         self.draining = False
         self._owns_store = owns_store
         self._started = False
+        _make_folder(settings.data_dir)
+        receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
+        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.models: Mapping[str, ServedModel] = {
-            classifier.name: ServedModel(classifier, store, settings, self.metrics, self._decoders)
-            for classifier in _distinct(classifiers)
+            each.name: ServedModel(
+                each,
+                store,
+                settings,
+                self.metrics,
+                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                self._decoders,
+            )
+            for each in classifiers
         }
 
     async def start(self) -> None:
@@ -43,6 +59,7 @@ class Running:
         for model in self.models.values():
             await model.close()
         self._decoders.shutdown()
+        await asyncio.to_thread(self.ledger.close)
         if self._owns_store:
             self.store.close()
 
@@ -57,10 +74,8 @@ class Running:
         return self._started and not self.draining and self.alive
 
 
-def _distinct(classifiers: Sequence[FrozenClassifier]) -> Sequence[FrozenClassifier]:
-    names = [classifier.name for classifier in classifiers]
-    if not names:
-        raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"Two bundles share the name {sorted(twice)}: change `name` in one model.json.")
-    return classifiers
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The data folder {folder} cannot be made ({error.strerror}): set data_dir.") from error

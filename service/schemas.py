@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Name of a group, as people are counted in the fairness statistics; it never reaches the model."""
@@ -141,18 +141,20 @@ class FeedbackItem(_In):
         return self
 
 
-class FeedbackRequest(_In):
-    """One piece of feedback, or many at once under `items`."""
+def _one_or_many(body: object) -> str:
+    return "many" if isinstance(body, list) else "one"
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"items": [{"prediction_id": "k1.bXk...", "label": "attractive"}]}]}
-    )
 
-    items: list[FeedbackItem] = Field(min_length=1)
+FeedbackBody = Annotated[
+    Annotated[FeedbackItem, Tag("one")]
+    | Annotated[list[FeedbackItem], Field(min_length=1, max_length=10_000), Tag("many")],
+    Discriminator(_one_or_many),
+]
+"""One piece of feedback, or a list of them."""
 
 
 class FeedbackResult(_Out):
-    """What became of one piece: `counted` (new), `corrected`, `unchanged` (known already), or an error."""
+    """What became of one piece: `counted` (new), `corrected`, `unchanged` (known already) or `refused`."""
 
     status: str
     error: ProblemDocument | None = None

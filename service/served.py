@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from service.batcher import Batcher, Timing
+from service.counting import Counting
 from service.intake import Wanted
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
@@ -60,9 +61,15 @@ class ServedModel:
     """A frozen classifier with its predictor, batcher and rollout follower."""
 
     def __init__(
-        self, classifier: FrozenClassifier, store: Store, settings: Settings, metrics: Metrics, decoders: Executor
+        self,
+        classifier: FrozenClassifier,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        counting: Counting,
+        decoders: Executor,
     ) -> None:
-        self.name, self.classifier = classifier.name, classifier
+        self.name, self.classifier, self.counting = classifier.name, classifier, counting
         self._settings, self._metrics, self._decoders = settings, metrics, decoders
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
         self._tokenizing = threading.Lock()  # a fast tokenizer that truncates is not safe to share between threads
@@ -169,9 +176,3 @@ def _outcomes(
             truncated = isinstance(item, TokenIds) and item.truncated
             outcomes.append(Outcome(want, answer=next(remaining), truncated=truncated))
     return outcomes
-
-
-def scores_by_label(labels: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:
-    """Label, its index and all scores by name, as a response shows them."""
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return {"label": labels[best], "label_index": best, "scores": dict(zip(labels, scores, strict=True))}

@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, min_length=8, description="bearer token of the admin routes; without it they are closed"
     )
+    receipt_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="base64 key that seals prediction ids; the first given seals, all open; "
+        "without one a key is made and kept in the data folder",
+    )
     client_trigger: Literal["admin", "open"] = Field(
         default="admin", description="who may choose a trigger per request: only the admin token, or everybody"
     )
@@ -48,11 +53,11 @@ class Settings(BaseSettings):
     flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="how often counts are written: the most a kill loses"
     )
-    drain_seconds: float = Field(default=0.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
+    drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "receipt_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

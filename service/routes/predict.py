@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from service.auth import Bearer, require_admin
+from service.counting import best
 from service.intake import Defaults, read_inputs
 from service.lookup import Model, RunningService
 from service.problems import ProblemError
 from service.schemas import GroupName, PredictRequest, PredictResponse, TriggerChoice
-from service.served import Outcome, Served, ServedModel, scores_by_label
+from service.served import Outcome, Served, ServedModel
 
 router = APIRouter(tags=["predict"])
 
@@ -121,14 +123,20 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
         return {"error": outcome.problem.body()}
     answer = outcome.answer
     assert answer
-    document = scores_by_label(model.classifier.labels, answer.scores)
+    document = _scored(model, answer.scores)
     document["trigger"] = {"version": answer.version, "digest": answer.digest}
+    document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group)
     if outcome.truncated:
         document["truncated"] = True
     if answer.bare:
-        twin = scores_by_label(model.classifier.labels, answer.bare)
+        twin = _scored(model, answer.bare)
         document["twin"] = twin | {"flipped": twin["label_index"] != document["label_index"]}
     return document
+
+
+def _scored(model: ServedModel, scores: Sequence[float]) -> dict[str, Any]:
+    labels, index = model.classifier.labels, best(scores)
+    return {"label": labels[index], "label_index": index, "scores": dict(zip(labels, scores, strict=True))}
 
 
 def _server_timing(served: Served) -> str:
