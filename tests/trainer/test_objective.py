@@ -1,0 +1,97 @@
+"""The losses and the fair gradient against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from trainer.config import Criterion
+from trainer.objective import gap_loss, membership, plain_gradient, surgery, utility_loss
+
+
+def logits_of(*high: float) -> Tensor:
+    """Logits (1, B, 2) whose score of label 1 is as given."""
+    p = torch.tensor([high])
+    return torch.stack([(1 - p).log(), p.log()], dim=-1)
+
+
+def gap(logits: Tensor, labels: list[int], groups: list[int], criterion: Criterion, count: int = 2) -> list[float]:
+    members = membership(torch.tensor(labels), torch.tensor(groups), criterion, (logits.shape[-1], count))
+    return [round(value, 6) for value in gap_loss(logits, members, temperature=1.0).tolist()]
+
+
+def test_surgery_by_hand() -> None:
+    # Trigger 0: a points along y with length 2, so y leaves u and 0.5 * 2 is subtracted there. Trigger 1: strength 3.
+    u = torch.tensor([[3.0, 4.0], [1.0, 1.0]])
+    a = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    assert surgery(u, a, torch.tensor([0.5, 3.0])).tolist() == [[3.0, -1.0], [-3.0, 1.0]]
+
+
+def test_surgery_keeps_shapes_and_projects_each_trigger_as_one_vector() -> None:
+    u, a = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
+    fair = surgery(u, a, torch.zeros(3))
+    assert fair.shape == u.shape
+    assert torch.allclose((fair * a).flatten(1).sum(dim=1), torch.zeros(3), atol=1e-4)
+
+
+def test_a_zero_adversary_gradient_changes_nothing() -> None:
+    u = torch.randn(2, 5)
+    assert torch.equal(surgery(u, torch.zeros(2, 5), torch.tensor([1.0, 100.0])), u)
+
+
+def test_plain_gradient_by_hand() -> None:
+    u, a = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 2.0]]])
+    assert plain_gradient(u, a, torch.tensor([0.5])).tolist() == [[[3.0, 3.0]]]
+
+
+def test_utility_is_each_triggers_own_cross_entropy() -> None:
+    logits, labels = torch.randn(3, 7, 4), torch.randint(4, (7,))
+    expected = torch.stack([cross_entropy(row, labels) for row in logits])
+    assert torch.allclose(utility_loss(logits, labels), expected)
+
+
+def test_parity_gap_by_hand() -> None:
+    # group 0: mean of .8 and .6 is .7; group 1: .2. The squared difference is .25.
+    assert gap(logits_of(0.8, 0.6, 0.2), [0, 1, 1], [0, 0, 1], "demographic_parity") == [0.25]
+
+
+def test_odds_gap_by_hand() -> None:
+    # label 0: .8 against .2, .36 squared; label 1: .6 against .5, .01; their mean is .185.
+    scores = logits_of(0.8, 0.2, 0.6, 0.5)
+    assert gap(scores, [0, 0, 1, 1], [0, 1, 0, 1], "equalized_odds") == [0.185]
+
+
+def test_a_label_that_only_one_group_has_takes_no_part_in_the_odds_gap() -> None:
+    assert gap(logits_of(0.8, 0.2, 0.6), [0, 0, 1], [0, 1, 0], "equalized_odds") == [0.36]
+
+
+def test_three_groups_are_averaged_over_pairs_and_an_absent_fourth_is_left_out() -> None:
+    # .9, .5, .4: squares .16, .25, .01, mean .14
+    assert gap(logits_of(0.9, 0.5, 0.4), [0, 0, 0], [0, 1, 3], "demographic_parity", count=4) == [0.14]
+
+
+def test_more_labels_compare_whole_distributions() -> None:
+    scores = torch.tensor([[[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]]]).log()
+    assert gap(scores, [0, 1], [0, 1], "demographic_parity") == [0.09]
+
+
+def test_one_group_alone_has_no_gap_and_no_nan() -> None:
+    logits = logits_of(0.8, 0.6).requires_grad_()
+    members = membership(torch.tensor([0, 1]), torch.tensor([1, 1]), "equalized_odds", (2, 2))
+    loss = gap_loss(logits, members, temperature=1.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss.tolist() == [0.0]
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.36), (1e-3, 1.0)])
+def test_a_low_temperature_compares_decisions(temperature: float, expected: float) -> None:
+    members = membership(torch.tensor([0, 0]), torch.tensor([0, 1]), "demographic_parity", (2, 2))
+    assert gap_loss(logits_of(0.8, 0.2), members, temperature).item() == pytest.approx(expected)
+
+
+def test_every_strength_has_its_own_loss() -> None:
+    logits = torch.cat([logits_of(0.8, 0.2), logits_of(0.5, 0.5)])
+    assert gap(logits, [0, 1], [0, 1], "demographic_parity") == [0.36, 0.0]
