@@ -1,0 +1,1 @@
+"""Programs built on the product: the demo, and the two examples on real data."""
