@@ -32,6 +32,7 @@ class Ledger:
     """The counts of all models of one service, in a file that several processes of a machine may share.
 
     At most `max_groups` group names per model are counted under their own name; later ones are counted as "other".
+    `busy_seconds` is how long to wait for another process that is writing.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Ledger:
         flush_interval: float = 1.0,
         max_groups: int = 64,
         max_cells: int = 100_000,
+        busy_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.flush_interval, self._max_groups, self._max_cells, self._clock = (
@@ -53,7 +55,7 @@ class Ledger:
         self._batches = 0
         self._dropped: Loss | None = None
         self._run, self._stop = uuid.uuid4().hex, threading.Event()
-        self._file = LedgerFile(Path(path))
+        self._file = LedgerFile(Path(path), busy_seconds)
         self.lost_at_start = self._file.bury(clock())
         self._groups = self._file.groups()
         self._presence = self._file.start(self._run, flush_interval, clock())

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from service.event import Cell, Feedback
 from service.runs import Loss, Presence, find_dead
+from triggers.fairness import UNKNOWN
 from triggers.sqlite_file import SqliteFile
 
 NONE = -1  # a label or a bare prediction that there is not; version 0 is the bare model
@@ -35,11 +36,10 @@ SCHEMA = (
     "CREATE TABLE people (model TEXT, grp TEXT, PRIMARY KEY (model, grp)) STRICT, WITHOUT ROWID",
 )
 SCHEMA_VERSION = 1
-BUSY_SECONDS = 5.0
 
 
 class Outcome(StrEnum):
-    """What feedback did: it was new, it changed what was known, or it said nothing new."""
+    """What feedback did: it added something, it replaced something known, or it said nothing new."""
 
     COUNTED = "counted"
     CORRECTED = "corrected"
@@ -60,8 +60,8 @@ class Batch:
 class LedgerFile:
     """An open ledger file. Everything that changes it is one transaction and may safely be repeated."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, busy_seconds=BUSY_SECONDS, synchronous="NORMAL")
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, busy_seconds=busy_seconds, synchronous="NORMAL")
         self._runs = path.with_name(f"{path.name}.runs")
         self._runs.mkdir(mode=0o700, exist_ok=True)
 
@@ -173,8 +173,8 @@ def _learn(db: sqlite3.Connection, item: Feedback) -> Outcome:
     _add(db, [(event.cell(label, group), -1), (event.cell(new_label, new_group), 1)])
     stored = NONE if new_label is None else new_label
     db.execute("REPLACE INTO known VALUES (?, ?, ?)", (event.nonce, stored, new_group))
-    changed = (label not in (None, new_label)) or (row is not None and group != new_group)
-    return Outcome.CORRECTED if changed else Outcome.COUNTED
+    replaced = label not in (None, new_label) or group not in (UNKNOWN, new_group)
+    return Outcome.CORRECTED if replaced else Outcome.COUNTED
 
 
 def _close(db: sqlite3.Connection, run: str, now: float) -> bool:

@@ -1,0 +1,37 @@
+"""What the ledger tests share: predictions to count, and all counts at one glance."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.event import Event
+from service.ledger import Ledger
+
+NEVER = 3600.0  # a flush interval that leaves flushing to the test
+MINUTE = 29_000_000
+
+
+def prediction(
+    h: int = 1, group: str = "a", version: int | None = 1, bare: int | None = None, minute: int = MINUTE
+) -> Event:
+    return Event("m", minute, version, h, group, bare)
+
+
+def everything(ledger: Ledger) -> dict[tuple[int | None, str, int | None, int, int | None], int]:
+    """All counts: (version, group, label, prediction, bare) -> n."""
+    return {cell[2:]: n for cell, n in ledger.counts("m", 0, 2**31).items()}
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else holds the file for writing."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
