@@ -24,6 +24,9 @@ TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "e
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
 """The image kinds, and the one size that each of them takes."""
 
+SIZES = {"epsilon": 32 / 255, "fraction": 0.1}
+"""Sizes that need not be given."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -127,7 +130,7 @@ class TriggerConfig:
     patch_size: int | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
     epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
-    fraction: float | None = None  # pixels: share of the pixels that are replaced; None: 0.1
+    fraction: float | None = None  # pixels: share of the pixels that are replaced; None: a tenth
     tokens: int = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
     allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of the vocabulary, or any piece of it
@@ -139,7 +142,7 @@ class TriggerConfig:
         for name in GEOMETRY.values():
             if name != own and getattr(self, name) is not None:
                 raise ConfigError(f"trigger.{name} has no meaning for a {self.kind} trigger; remove it.")
-        if own in ("width", "patch_size") and getattr(self, own) is None:
+        if own and own not in SIZES and getattr(self, own) is None:
             raise ConfigError(f"A {self.kind} trigger needs trigger.{own}, in pixels.")
 
     @property
@@ -148,9 +151,12 @@ class TriggerConfig:
         return "image" if self.kind in GEOMETRY else "text"
 
     def geometry(self) -> dict[str, Any]:
-        """The sizes given for an image kind, as `build_image_module` takes them."""
+        """The sizes of an image kind, as `build_image_module` takes them and the artifact states them."""
+        if self.kind not in GEOMETRY:
+            return {}
         own = GEOMETRY[self.kind]
-        sizes: dict[str, Any] = {} if getattr(self, own) is None else {own: getattr(self, own)}
+        size = getattr(self, own)
+        sizes = {own: SIZES[own] if size is None else size}
         return sizes | ({"corner": self.corner} if self.kind == "patch" else {})
 
 
@@ -211,7 +217,7 @@ class SelectConfig:
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
-    store: str = "store"  # a folder or a URL
+    store: str = "fairtrigger-store"  # a folder or a file:// URL
     enabled: bool = True
     actor: str = "trainer"
 

@@ -1,0 +1,136 @@
+"""`python -m trainer run.toml`: learn fairness triggers for a frozen classifier and publish them.
+
+Ends with 0 when the run is complete, 1 when it failed, 2 when the command line or the configuration is wrong, and 130
+when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trainer.config import RunConfig, load_config
+from trainer.example import EXAMPLE
+from trainer.outcome import Counts
+from trainer.progress import open_progress
+from trainer.publish import store_url
+from trainer.report import report_of
+from trainer.train import CHECKPOINT, Finished, train
+from triggers.errors import ConfigError, FairtriggerError
+
+HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
+
+Reads a TOML file. Fits the classifier first if its bundle is missing and section "base" says how. Trains one trigger
+per strength, recommends one on validation data, leaves metrics.json and pictures in the output folder.
+
+Was it killed? The same command goes on from the last checkpoint.
+"""
+
+EPILOG = """Start here:  python -m trainer --example > run.toml
+
+Then:  python -m trainer run.toml --set "objective.strengths=[1,5,20]" --set train.device=cuda"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+def _print_example(wanted: bool) -> None:
+    if wanted:
+        typer.echo(EXAMPLE, nl=False)
+        raise typer.Exit
+
+
+@app.command(help=HELP, epilog=EPILOG, no_args_is_help=True)
+def run(
+    config: Annotated[Path, typer.Argument(metavar="RUN.TOML", help="The run's configuration.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as in TOML; may be given again."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder; default runs/NAME after the file's name.", show_default=False)
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Ignore a checkpoint, or go on from it.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a commented configuration.", is_eager=True, callback=_print_example)
+    ] = False,
+) -> None:
+    """Load the configuration, run it, say what came of it."""
+    folder = out or Path("runs") / config.stem
+    try:
+        settings = load_config(config, overrides or ())
+        _quiet_transformers(settings)
+        with open_progress(sys.stderr) as progress:
+            finished = train(settings, folder, progress, fresh=fresh)
+    except FairtriggerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    except KeyboardInterrupt as error:
+        kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
+        typer.echo(f"interrupted{kept}", err=True)
+        raise typer.Exit(130) from error
+    _tell(settings, folder, finished)
+
+
+def _quiet_transformers(config: RunConfig) -> None:
+    """Its own bars and load reports would tear ours apart."""
+    if config.modality == "text":
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _tell(config: RunConfig, folder: Path, finished: Finished) -> None:
+    """The table of all strengths, what selection says, and where things are."""
+    console = Console()
+    console.print(_table(config, finished))
+    for note in finished.outcome.notes:
+        console.print(note, markup=False, highlight=False)
+    console.print(f"Report: {folder / 'metrics.json'}", markup=False, highlight=False, soft_wrap=True)
+    if finished.published:
+        name = finished.classifier.name
+        command = f"fairtrigger --store {store_url(config)} list {name}"
+        console.print(f"Look at them: {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(config: RunConfig, finished: Finished) -> Table:
+    classifier, outcome = finished.classifier, finished.outcome
+    versions = {place.strength: f"v{place.version}" for place in finished.published}
+    rows = [("none", outcome.bare, "")]
+    for at, candidate in enumerate(outcome.candidates):
+        mark = " best" if at == outcome.best else ""
+        rows.append((f"{candidate.strength:g}", candidate.counts, versions.get(candidate.strength, "") + mark))
+    title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
+    table = Table("strength", title=title)
+    for column in ("val accuracy", "val DP", "val AOD", "test accuracy", "test DP", "test AOD"):
+        table.add_column(column, justify="right")
+    table.add_column("published")
+    for name, splits, note in rows:
+        figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
+        table.add_row(name, *figures, note)
+    table.caption = "DP: demographic parity difference; AOD: average odds difference; both 0 when groups are alike"
+    return table
+
+
+def _figures(finished: Finished, counts: Counts) -> list[str]:
+    report = report_of(finished.classifier, counts)
+    values = (
+        report.overall.accuracy.value,
+        report.demographic_parity_difference.value,
+        report.average_odds_difference.value,
+    )
+    return ["-" if value is None else f"{value:.3f}" for value in values]
+
+
+def main() -> None:
+    """Entry point."""
+    app(prog_name="python -m trainer")
+
+
+if __name__ == "__main__":
+    main()

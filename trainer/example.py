@@ -1,0 +1,58 @@
+"""A commented configuration that `python -m trainer --example` prints; every key that most runs need is in it."""
+
+EXAMPLE = """\
+# Faces: learn a fairness trigger for a frozen classifier.     python -m trainer run.toml
+# Relative paths start from this file's folder. Any key can be changed on the command line: --set train.steps=500
+
+[model]
+bundle = "models/faces"       # folder of the frozen classifier; fitted as [base] says while it is missing
+
+[base]                        # leave this section out when the bundle exists already
+labels = ["plain", "attractive"]
+pos_label = 1                 # index of the favourable label: its rate is the selection rate
+builder = "resnet18"          # a torchvision model, or "module:function"; for texts: encoder = "folder"
+size = 112                    # pixels
+epochs = 20
+flip = true                   # mirror half of the images while fitting
+shift = 6                     # move them by up to 6 pixels
+
+[data]
+format = "celeba"             # celeba: folder or .tar; csv: a file with a header; datasets: a save_to_disk folder
+path = "data/celeba"
+label = "Attractive"          # attribute or column
+group = "Male"                # attribute or column, or several: ["Male", "Young"]
+group_names = ["female", "male"]
+# texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
+
+[split]                       # whole numbers are rows, fractions are shares; no content is in two parts
+base = 5000                   # fits the classifier
+tuning = 2000                 # trains the trigger
+val = 1500                    # picks the trigger
+test = 1500                   # is reported
+seed = 0
+
+[trigger]
+kind = "overlay"              # images: border, patch, overlay, pixels; texts: hard, soft, embedding
+epsilon = 0.125               # overlay: largest change of a pixel, 1 = from black to white
+# border: width = 8   patch: patch_size = 40   pixels: fraction = 0.1
+# texts: tokens = 5, position = "after_cls"
+
+[objective]
+name = "adversarial"          # or gap: the squared difference of the groups' mean scores
+criterion = "equalized_odds"  # or demographic_parity
+strengths = [1, 5, 20, 100]   # one trigger each, trained side by side
+
+[train]
+epochs = 40                   # or steps = 600
+batch_size = 256
+lr = 0.05
+device = "auto"               # cpu, cuda
+
+[select]
+max_accuracy_drop = 0.01      # against no trigger, on validation; among the rest the smallest gap wins
+publish = "best"              # best, front or all
+
+[publish]
+store = "fairtrigger-store"   # where `python -m service --store ...` finds it
+actor = "trainer"
+"""

@@ -1,0 +1,146 @@
+"""Trained triggers to artifacts, and the chosen ones into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from trainer.config import RunConfig, to_dict
+from trainer.outcome import Candidate, Counts, Outcome
+from triggers.artifact import TriggerArtifact, save_artifact, seal
+from triggers.bounds import geometry_of, value_range_of
+from triggers.classifier import FrozenClassifier
+from triggers.errors import DataError
+from triggers.image import ImageTrigger
+from triggers.manifest import DataCount, EvaluationCell, Manifest, ObjectiveRecord, Provenance
+from triggers.records import timestamp
+from triggers.store import open_store
+
+
+@dataclass(frozen=True)
+class Published:
+    """A candidate's place in the store."""
+
+    strength: float
+    version: int
+    digest: str
+
+
+def make_artifacts(
+    config: RunConfig, classifier: FrozenClassifier, group_names: tuple[str, ...], outcome: Outcome
+) -> list[TriggerArtifact]:
+    """One sealed artifact per candidate, in their order. The digests depend on the training alone, not on the day."""
+    manifests = (_manifest(config, classifier, group_names, outcome, candidate) for candidate in outcome.candidates)
+    return [seal(one.trigger, manifest) for one, manifest in zip(outcome.candidates, manifests, strict=True)]
+
+
+def save_artifacts(folder: Path, outcome: Outcome, artifacts: Sequence[TriggerArtifact]) -> list[Path]:
+    """Write every artifact into `folder`, published or not, named after its strength; those of other runs go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("strength-*.safetensors"):
+        old.unlink()
+    paths = [folder / f"strength-{candidate.strength:g}.safetensors" for candidate in outcome.candidates]
+    for path, artifact in zip(paths, artifacts, strict=True):
+        save_artifact(artifact, path)
+    return paths
+
+
+def publish(config: RunConfig, outcome: Outcome, artifacts: Sequence[TriggerArtifact]) -> list[Published]:
+    """Put the candidates that [select] asks for into the store; the same training again adds no version.
+
+    Raises StoreError or ConfigError.
+    """
+    chosen = chosen_candidates(config, outcome)
+    if not chosen or not config.publish.enabled:
+        return []
+    done = []
+    with open_store(store_url(config)) as store:
+        for at in chosen:
+            strength, artifact = outcome.candidates[at].strength, artifacts[at]
+            reason = f"strength {strength:g}" + (", best on validation" if at == outcome.best else "")
+            number = store.publish(artifact, actor=config.publish.actor, reason=reason)
+            done.append(Published(strength, number, artifact.digest))
+    return done
+
+
+def chosen_candidates(config: RunConfig, outcome: Outcome) -> list[int]:
+    """Indices of the candidates that [select] asks to publish, in the order of the strengths."""
+    if config.select.publish == "all":
+        return list(range(len(outcome.candidates)))
+    best = set() if outcome.best is None else {outcome.best}
+    return sorted(best | set(outcome.front) if config.select.publish == "front" else best)
+
+
+def store_url(config: RunConfig) -> str:
+    """The store's URL; a folder starts from the configuration file's folder."""
+    store = config.publish.store
+    return store if "://" in store else str(config.root / Path(store).expanduser())
+
+
+def _manifest(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    group_names: tuple[str, ...],
+    outcome: Outcome,
+    candidate: Candidate,
+) -> Manifest:
+    trigger, objective = candidate.trigger, config.objective
+    return Manifest(
+        model=classifier.name,
+        modality="image" if isinstance(trigger, ImageTrigger) else "text",
+        kind=trigger.kind,
+        geometry=config.trigger.geometry() | geometry_of(trigger),
+        value_range=value_range_of(trigger),
+        model_fingerprint=classifier.fingerprint,
+        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
+        labels=classifier.labels,
+        pos_label=classifier.pos_label,
+        groups=group_names,
+        objective=ObjectiveRecord(name=objective.name, criterion=objective.criterion, strength=candidate.strength),
+        seed=config.train.seed,
+        steps=candidate.step,
+        data_counts=tuple(
+            DataCount(split=split, group=group, label=label, count=count)
+            for split, cells in outcome.data_counts.items()
+            for (group, label), count in cells.items()
+        ),
+        evaluation=(*_cells(outcome.bare, trigger=False), *_cells(candidate.counts, trigger=True)),
+        words=None if isinstance(trigger, ImageTrigger) else trigger.words,
+        provenance=_provenance(config, outcome),
+    )
+
+
+def _cells(splits: Mapping[str, Counts], *, trigger: bool) -> list[EvaluationCell]:
+    cells = []
+    for split, counts in splits.items():
+        for (group, label, prediction), count in sorted(counts.items()):
+            if label is None:
+                raise DataError(f"A row of group {group!r} was evaluated without a label; training data needs labels.")
+            cells.append(
+                EvaluationCell(
+                    split=split, trigger=trigger, group=group, label=label, prediction=prediction, count=count
+                )
+            )
+    return cells
+
+
+def _provenance(config: RunConfig, outcome: Outcome) -> Provenance:
+    return Provenance(
+        created_at=timestamp(datetime.now(UTC)),
+        created_by=config.publish.actor,
+        code_version=code_version(),
+        device=outcome.device,
+        duration_seconds=outcome.seconds,
+        config=to_dict(config),
+    )
+
+
+def code_version() -> str:
+    """The installed release of this project."""
+    try:
+        return version("fairtrigger")
+    except PackageNotFoundError:
+        return "not installed"
