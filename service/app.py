@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.limits import BodyLimit, Observed
-from service.routes import feedback, health, models, predict, rollout, triggers
+from service.routes import fairness, feedback, health, models, predict, rollout, triggers
 from service.running import Running
 from service.schemas import ProblemDocument
 from service.settings import Settings
@@ -25,7 +25,7 @@ DESCRIPTION = """A frozen classifier, served under a learned fairness trigger th
 
 Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
 """
-ROUTERS = (predict, feedback, models, triggers, rollout, health)
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health)
 
 
 def create_app(

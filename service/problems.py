@@ -139,12 +139,12 @@ def _reason(error: Mapping[str, Any]) -> str:
 
 
 def _of_http(error: HTTPException, request: Request) -> Problem:
-    headers = dict(error.headers or {})
+    headers = {name.title(): value for name, value in (error.headers or {}).items()}
     known = {
         404: ("not_found", f"There is nothing at {request.url.path}; /docs lists every address."),
         405: (
             "method_not_allowed",
-            f"{request.method} is not possible here; allowed: {headers.get('allow', 'see /docs')}.",
+            f"{request.method} is not possible here; allowed: {headers.get('Allow', 'see /docs')}.",
         ),
         413: ("body_too_large", str(error.detail)),
         400: ("malformed_request", f"The body cannot be read: {error.detail}."),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from service.batcher import Overloaded
 from service.predictor import Predictor, Resident
-from triggers.errors import ArtifactError, NotFound, StoreError, StoreUnavailable
+from triggers.errors import ArtifactError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.records import champion_before
 from triggers.store import Rollout, Store, version_name
 
@@ -87,6 +87,7 @@ class Follower:
 
         Raises NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
+        self._expect(if_revision)
         with ExitStack() as stack:
             if champion is not None:
                 stack.enter_context(self.admit(champion, actor=actor))
@@ -95,14 +96,29 @@ class Follower:
         return new
 
     def roll_back(self, *, if_revision: int, actor: str, reason: str) -> Rollout:
-        """Return to the champion before the present one, under the same checks as `change`."""
-        target = champion_before(self.model, reversed(self._store.history(self.model, limit=None)))
+        """Return to the champion before the present one, under the same checks as `change`.
+
+        Raises StoreError if there was none, and what `change` raises.
+        """
+        self._expect(if_revision)
+        try:
+            target = champion_before(self.model, reversed(self._store.history(self.model, limit=None)))
+        except NotFound as error:
+            raise StoreError(str(error)) from error
         with ExitStack() as stack:
             if target is not None:
                 stack.enter_context(self.admit(target, actor=actor))
             new = self._store.rollback(self.model, if_revision=if_revision, actor=actor, reason=reason)
             self.sync()
         return new
+
+    def _expect(self, revision: int) -> None:
+        """Refuse a stale change before anything is loaded for it; the store checks again when it writes."""
+        now = self._store.rollout(self.model).revision
+        if now != revision:
+            raise RevisionConflict(
+                f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it."
+            )
 
     @contextmanager
     def admit(self, version: int, *, actor: str) -> Iterator[Resident]:

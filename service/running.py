@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
 from service.ledger import Ledger
 from service.metrics import Metrics
+from service.monitor import Monitor
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
+
+logger = logging.getLogger(__name__)
 
 LEDGER_FILE = "ledger.sqlite"
 
@@ -45,9 +50,14 @@ class Running:
             )
             for each in classifiers
         }
+        self.monitor = Monitor(self.ledger, {each.name: each for each in classifiers})
+        self.metrics.add(ServingCollector(self.models))
+        self.metrics.add(FairnessCollector(self.monitor, self.models))
 
     async def start(self) -> None:
-        """Apply the rollouts, warm up, start the threads."""
+        """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
+        for loss in self.ledger.lost_at_start:
+            logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
             await asyncio.to_thread(model.prepare)
             model.start()

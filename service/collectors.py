@@ -1,0 +1,69 @@
+"""Gauges that are looked up at every scrape: the queue, the trigger that serves, and live fairness."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.metrics import PREFIX
+from service.monitor import Monitor
+from service.served import ServedModel
+from triggers.errors import StoreError
+from triggers.store import version_name
+
+WINDOW = "1h"
+GAPS = {
+    "fairness_demographic_parity_gap": "demographic_parity_difference",
+    "fairness_equalized_odds_gap": "equalized_odds_difference",
+}
+logger = logging.getLogger(__name__)
+
+
+class ServingCollector(Collector):
+    """Queue depth, and one info line per model that names its trigger."""
+
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        depth = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Rows that wait for a batch", labels=["model"])
+        labels = ["model", "version", "digest", "alias"]
+        info = GaugeMetricFamily(f"{PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
+        behind = GaugeMetricFamily(f"{PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"])
+        for name, model in self._models.items():
+            champion, desired = model.predictor.champion, model.follower.status.desired
+            depth.add_metric([name], model.batcher.queued)
+            info.add_metric([name, version_name(champion.version), champion.digest or "", "champion"], 1)
+            behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
+        return [depth, info, behind]
+
+
+class FairnessCollector(Collector):
+    """The gaps of the last hour, per model and version; a gap that is undefined has no sample."""
+
+    def __init__(self, monitor: Monitor, models: Mapping[str, ServedModel]) -> None:
+        self._monitor, self._models = monitor, models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        keys = ["model", "version", "window"]
+        gaps = {name: GaugeMetricFamily(f"{PREFIX}_{name}", f"{key}", labels=keys) for name, key in GAPS.items()}
+        samples = GaugeMetricFamily(f"{PREFIX}_fairness_samples", "Predictions counted", labels=[*keys, "group"])
+        for model in self._models:
+            try:
+                versions = self._monitor.fairness(model, WINDOW)["versions"]
+            except StoreError as error:
+                logger.warning("no fairness metrics for %s: %s", model, error)
+                continue
+            for version, report in versions.items():
+                for name, gauge in gaps.items():
+                    value = report["gaps"][GAPS[name]]["value"]
+                    if value is not None:
+                        gauge.add_metric([model, version, WINDOW], value)
+                for group, each in report["groups"].items():
+                    samples.add_metric([model, version, WINDOW, group], each["n"])
+        return [*gaps.values(), samples]

@@ -1,0 +1,27 @@
+"""GET fairness: what the served predictions looked like, group by group, with intervals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from service.lookup import Model, RunningService
+from service.monitor import BY, MINUTES
+
+router = APIRouter(tags=["fairness"])
+
+
+@router.get("/v1/models/{model}/fairness", summary="Live fairness statistics")
+def show_fairness(
+    service: RunningService,
+    model: Model,
+    window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
+    by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
+) -> dict[str, Any]:
+    """Exact counts of the window's predictions per trigger version, and every figure that follows from them.
+
+    Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
+    trigger. `twins` counts the inputs that ran both ways; `possible_loss` says what may be missing.
+    """
+    return service.monitor.fairness(model.name, window, by)

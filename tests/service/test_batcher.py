@@ -1,0 +1,212 @@
+"""The batcher with real threads and a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from service.batcher import Abandoned, Batcher, Overloaded
+
+
+@dataclass(frozen=True)
+class Number:
+    """An item whose result is its square; 13 makes the whole batch fail."""
+
+    value: int
+    cost: int = 1
+
+
+class Gate:
+    """A `run` that records its batches and waits, while closed, for the test to open it."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.opened = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.opened.set()
+
+    def __call__(self, items: Sequence[Number]) -> list[int]:
+        self.batches.append([item.value for item in items])
+        self.entered.release()
+        assert self.opened.wait(10)
+        if any(item.value == 13 for item in items):
+            raise ValueError("thirteen")
+        return [item.value**2 for item in items]
+
+    async def wait_until_entered(self) -> None:
+        """Return when the next batch is in the hands of the inference thread."""
+        assert await asyncio.to_thread(self.entered.acquire, timeout=10)
+
+
+@asynccontextmanager
+async def batching(
+    gate: Gate, *, max_batch: int = 4, capacity: int = 100, on_dropped: Callable[[int], None] = lambda items: None
+) -> AsyncIterator[Batcher[Number, int]]:
+    batcher: Batcher[Number, int] = Batcher(
+        gate, name="test", max_batch=max_batch, capacity=capacity, on_dropped=on_dropped
+    )
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        gate.opened.set()
+        await batcher.close()
+        assert not batcher.alive
+
+
+def numbers(*values: int) -> list[Number]:
+    return [Number(value) for value in values]
+
+
+async def squares(batcher: Batcher[Number, int], *values: int) -> list[int]:
+    results, _ = await batcher.submit(numbers(*values))
+    return results
+
+
+async def closed_on(gate: Gate, batcher: Batcher[Number, int]) -> asyncio.Task[list[int]]:
+    """Close the gate and let one request run into it."""
+    gate.opened.clear()
+    first = asyncio.create_task(squares(batcher, 1))
+    await gate.wait_until_entered()
+    return first
+
+
+def test_what_queued_while_a_batch_ran_is_the_next_batch() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            first = await closed_on(gate, batcher)
+            others = [asyncio.create_task(squares(batcher, n)) for n in (2, 3, 4)]
+            await asyncio.sleep(0)
+            assert batcher.queued == 3
+            gate.opened.set()
+            assert [await task for task in (first, *others)] == [[1], [4], [9], [16]]
+            assert batcher.queued == 0
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[1], [2, 3, 4]]
+
+
+def test_a_request_larger_than_a_batch_is_answered_in_order() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            results, timings = await batcher.submit(numbers(*range(20, 30)))
+            assert results == [n * n for n in range(20, 30)]
+            assert [timing.batch_size for timing in timings] == [4, 4, 2]
+            assert all(timing.queue >= 0 and timing.infer >= 0 for timing in timings)
+
+    asyncio.run(scenario(Gate()))
+
+
+def test_rows_count_towards_the_batch_not_items() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate, max_batch=3) as batcher:
+            await batcher.submit([Number(n, cost=2) for n in (1, 2, 3)])
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[1], [2], [3]]
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_retry() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate, capacity=3) as batcher:
+            first = await closed_on(gate, batcher)
+            waiting = asyncio.create_task(squares(batcher, 2, 3))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="2 rows wait already") as refused:
+                await squares(batcher, 4, 5)
+            assert 1 <= refused.value.retry_after <= 60
+            gate.opened.set()
+            assert [await first, await waiting] == [[1], [4, 9]]
+            assert await squares(batcher, 4, 5) == [16, 25]
+
+    asyncio.run(scenario(Gate()))
+
+
+def test_items_of_a_client_that_went_away_are_not_computed() -> None:
+    dropped: list[int] = []
+
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate, on_dropped=dropped.append) as batcher:
+            first = await closed_on(gate, batcher)
+            leave = asyncio.Event()
+
+            async def gone() -> None:
+                await leave.wait()
+
+            lost = asyncio.create_task(batcher.submit(numbers(5, 6), gone()))
+            kept = asyncio.create_task(squares(batcher, 7))
+            await asyncio.sleep(0)
+            leave.set()
+            with pytest.raises(Abandoned):
+                await lost
+            gate.opened.set()
+            assert [await first, await kept] == [[1], [49]]
+            assert batcher.queued == 0
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[1], [7]]
+    assert dropped == [2]
+
+
+def test_a_cancelled_task_stays_cancelled() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            first = await closed_on(gate, batcher)
+            task = asyncio.create_task(squares(batcher, 2))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            gate.opened.set()
+            assert await first == [1]
+
+    asyncio.run(scenario(Gate()))
+
+
+def test_a_failing_batch_fails_its_own_requests_only() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            with pytest.raises(ValueError, match="thirteen"):
+                await squares(batcher, 1, 13, 3, 4, 5, 6)
+            assert batcher.queued == 0
+            assert await squares(batcher, 2) == [4]
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[1, 13, 3, 4], [2]]
+
+
+def test_closing_answers_what_is_queued_and_refuses_the_rest() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            first = await closed_on(gate, batcher)
+            queued = asyncio.create_task(squares(batcher, 2))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(batcher.close())
+            await asyncio.sleep(0.01)
+            with pytest.raises(Overloaded, match="shutting down"):
+                await squares(batcher, 3)
+            gate.opened.set()
+            await closing
+            assert [await first, await queued] == [[1], [4]]
+
+    asyncio.run(scenario(Gate()))
+
+
+def test_an_idle_batcher_uses_no_time() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate):
+            before = time.process_time()
+            await asyncio.sleep(0.5)
+            assert time.process_time() - before < 0.1
+
+    asyncio.run(scenario(Gate()))

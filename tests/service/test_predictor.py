@@ -1,0 +1,168 @@
+"""Which trigger computes a row: mixtures, champions, leases, eviction, refusals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+import torch
+
+from service.batcher import Overloaded
+from service.predictor import Answer, Predictor, Query
+from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_artifact, text_trigger
+from tests.service.live import picture
+from triggers.artifact import TriggerArtifact, seal
+from triggers.bounds import geometry_of, value_range_of
+from triggers.classifier import FrozenClassifier, Item
+from triggers.errors import ArtifactMismatch, ModelError, NotFound
+
+TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")
+
+
+class Shelf:
+    """Artifacts by version; remembers what was fetched."""
+
+    def __init__(self, *artifacts: TriggerArtifact) -> None:
+        self.artifacts = dict(enumerate(artifacts, start=1))
+        self.fetched: list[int] = []
+
+    def __call__(self, version: int) -> TriggerArtifact:
+        self.fetched.append(version)
+        if version not in self.artifacts:
+            raise NotFound(f"no v{version}")
+        return self.artifacts[version]
+
+
+def image_items(classifier: FrozenClassifier, count: int) -> list[Item]:
+    return [classifier.preprocess(picture(seed)) for seed in range(count)]
+
+
+def filled(classifier: FrozenClassifier, *kinds: str, max_versions: int = 8) -> tuple[Predictor, Shelf]:
+    shelf = Shelf(*(artifact_for(classifier, kind, seed) for seed, kind in enumerate(kinds)))
+    return Predictor(classifier, shelf, max_versions=max_versions), shelf
+
+
+def close(a: Sequence[float], b: Sequence[float]) -> bool:
+    return torch.allclose(torch.tensor(a), torch.tensor(b), atol=1e-5, rtol=0)
+
+
+def one_by_one(predictor: Predictor, queries: Sequence[Query]) -> list[Answer]:
+    return [predictor.predict([query])[0] for query in queries]
+
+
+def test_mixed_image_triggers_in_one_batch_answer_as_one_by_one(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, *IMAGE_KINDS)
+    items = image_items(image_model, 10)
+    with ExitStack() as held:
+        for version in (1, 2, 3, 4):
+            held.enter_context(predictor.lease(version))
+        queries = [Query(item, (None, 1, 2, 3, 4)[n % 5], twin=n % 3 == 0) for n, item in enumerate(items)]
+        together = predictor.predict(queries)
+        assert [answer.version for answer in together] == [None, 1, 2, 3, 4] * 2
+        for alone, mixed in zip(one_by_one(predictor, queries), together, strict=True):
+            assert close(alone.scores, mixed.scores)
+            assert (alone.bare is None) == (mixed.bare is None)
+            assert alone.bare is None or close(alone.bare, mixed.bare or ())
+        bare = predictor.predict([Query(item, None) for item in items])
+        assert any(not close(a.scores, b.scores) for a, b in zip(together, bare, strict=True))
+        assert all(close(m.bare, b.scores) for m, b in zip(together, bare, strict=True) if m.bare)
+
+
+def test_mixed_text_triggers_of_0_3_and_5_words_answer_as_one_by_one(text_model: FrozenClassifier) -> None:
+    matrix = text_model.embedding_matrix
+    sealed = [artifact_for(text_model, kind, seed) for seed, kind in enumerate(TEXT_KINDS)]
+    five = text_trigger("soft", 9, tokens=5, matrix=matrix)
+    change = {"geometry": geometry_of(five), "value_range": value_range_of(five)}
+    five_words = seal(five, sealed[1].manifest.model_copy(update=change))
+    predictor = Predictor(text_model, Shelf(*sealed, five_words), max_versions=8)
+    with ExitStack() as held:
+        for version in (1, 2, 3, 4):
+            held.enter_context(predictor.lease(version))
+        queries = [
+            Query(text_model.preprocess(text), choice, twin=True) for text in TEXTS for choice in (None, 1, 2, 3, 4)
+        ]
+        together = predictor.predict(queries)
+        for alone, mixed in zip(one_by_one(predictor, queries), together, strict=True):
+            assert close(alone.scores, mixed.scores)
+            assert close(alone.bare or (), mixed.bare or ())
+        assert not close(together[0].scores, together[4].scores)
+
+
+def test_the_champion_is_resolved_when_the_batch_is_formed(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border", "patch")
+    query = Query(image_items(image_model, 1)[0])
+    assert (predictor.predict([query])[0].version, predictor.predict([query])[0].revision) == (None, 0)
+    predictor.promote(2, revision=7)
+    answer = predictor.predict([query])[0]
+    assert (answer.version, answer.revision) == (2, 7)
+    assert answer.digest == predictor.champion.digest
+    predictor.promote(None, revision=8)
+    assert predictor.predict([query])[0].version is None
+
+
+def test_the_least_recently_used_version_leaves_but_never_champion_or_held(image_model: FrozenClassifier) -> None:
+    predictor, shelf = filled(image_model, "border", "patch", "overlay", "pixels", max_versions=3)
+    predictor.promote(1, revision=1)
+    with predictor.lease(2):
+        for version in (3, 4, 3):
+            with predictor.lease(version):
+                assert set(predictor.snapshot.rows) == {None, 1, 2, version}
+    assert shelf.fetched == [1, 2, 3, 4, 3]
+
+
+def test_more_versions_at_once_than_fit_are_refused_not_loaded(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border", "patch", "overlay", max_versions=2)
+    with predictor.lease(1), predictor.lease(2), pytest.raises(Overloaded, match="max_versions"), predictor.lease(3):
+        pass
+    with predictor.lease(3):
+        assert 3 in predictor.snapshot.rows
+
+
+def test_an_artifact_for_another_model_never_becomes_visible(image_model: FrozenClassifier) -> None:
+    predictor = Predictor(image_model, Shelf(image_artifact("border")), max_versions=4)
+    with pytest.raises(ArtifactMismatch, match="model fingerprint"):
+        predictor.promote(1, revision=1)
+    assert set(predictor.snapshot.rows) == {None}
+    assert (predictor.snapshot.champion, predictor.snapshot.revision) == (None, 0)
+
+
+def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border")
+    broken = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), _Nan()))
+    with pytest.raises(ModelError, match="NaN"):
+        Predictor(broken, predictor._fetch, max_versions=2).predict([Query(image_items(broken, 1)[0])])
+
+
+class _Nan(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[:, :2] * float("nan")
+
+
+def test_swaps_while_batches_run_never_mix_trigger_and_name(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border", "patch")
+    items = image_items(image_model, 4)
+    expected: dict[int | None, list[Answer]] = {}
+    for version in (None, 1, 2):
+        predictor.promote(version, revision=0)
+        expected[version] = predictor.predict([Query(item) for item in items])
+    stop = threading.Event()
+
+    def keep_swapping() -> None:
+        revision = 0
+        while not stop.is_set():
+            revision += 1
+            predictor.promote((None, 1, 2)[revision % 3], revision)
+
+    swapping = threading.Thread(target=keep_swapping)
+    swapping.start()
+    seen = set()
+    for _ in range(300):
+        answers = predictor.predict([Query(item) for item in items])
+        (version,) = {answer.version for answer in answers}
+        seen.add(version)
+        assert all(close(a.scores, b.scores) for a, b in zip(answers, expected[version], strict=True))
+    stop.set()
+    swapping.join()
+    assert seen == {None, 1, 2}
