@@ -1,25 +1,17 @@
-"""The SQLite side of the embedded store: rows in and out, one writer at a time, readers never waiting for it.
-
-Two connections, each behind its own lock, serve all threads of a process; SQLite's WAL mode serves several processes.
-Do not carry an open index over a fork: open it in the child.
-"""
+"""The SQLite side of the embedded store: rows in and out."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from triggers.errors import NotFound, StoreError, StoreUnavailable
+from triggers.errors import NotFound, StoreError
 from triggers.manifest import Manifest
 from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+from triggers.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 1
 SCHEMA = (
@@ -30,87 +22,15 @@ SCHEMA = (
         model TEXT PRIMARY KEY, revision INTEGER, champion INTEGER, updated_at TEXT, updated_by TEXT,
         reason TEXT) STRICT""",
     "CREATE TABLE IF NOT EXISTS history (model TEXT, seq INTEGER, entry TEXT, PRIMARY KEY (model, seq)) STRICT",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 BUSY_SECONDS = 30.0
 
 
-class Index:
-    """An open index file. `read` and `write` lend a connection; the functions below work on it."""
+class Index(SqliteFile):
+    """An open index file. The functions below work on the connection that `read` or `write` lends."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._locks = (threading.Lock(), threading.Lock())
-        with self._translated():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._reader, self._writer = self._connect(), self._connect()
-            self._prepare()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        _patiently(connection, "PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-    def _prepare(self) -> None:
-        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if found == SCHEMA_VERSION:
-            return
-        if found > SCHEMA_VERSION:
-            self.close()
-            raise StoreError(f"{self.path} was made by a newer release (schema {found}): upgrade fairtrigger.")
-        with self.write() as db:
-            for statement in SCHEMA:
-                db.execute(statement)
-
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend the reading connection, inside one transaction: all reads see the same moment."""
-        with self._locks[0], self._translated(), _transaction(self._reader, "DEFERRED"):
-            yield self._reader
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Lend the writing connection, inside one transaction that no other writer overlaps; an error undoes it."""
-        with self._locks[1], self._translated(), _transaction(self._writer, "IMMEDIATE"):
-            yield self._writer
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"The trigger store {self.path.parent} cannot be used: {error}.") from error
-
-    def close(self) -> None:
-        """Close both connections; safe to call twice."""
-        for lock, connection in zip(self._locks, (self._reader, self._writer), strict=True):
-            with lock:
-                connection.close()
-
-
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """Switching to WAL mode does not wait for other processes that switch too, so try again for a while."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, mode: str) -> Iterator[None]:
-    connection.execute(f"BEGIN {mode}")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        super().__init__(path, SCHEMA, SCHEMA_VERSION, busy_seconds=BUSY_SECONDS)
 
 
 def insert_version(db: sqlite3.Connection, info: VersionInfo) -> None:

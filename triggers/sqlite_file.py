@@ -66,6 +66,8 @@ class SqliteFile:
             self.close()
             raise StoreError(f"{self.path} was made by a newer release (schema {found}): upgrade fairtrigger.")
         with self.write() as db:
+            if db.execute("PRAGMA user_version").fetchone() == (version,):
+                return  # another process made it meanwhile
             for statement in schema:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {version}")
