@@ -285,10 +285,10 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=160)
 
 
-def main() -> None:
-    """Run the command; an expected failure is one line on stderr and status 1."""
+def main(words: list[str] | None = None) -> None:
+    """Run the command, on sys.argv unless given; an expected failure is one line on stderr and status 1."""
     try:
-        app(prog_name="fairtrigger")
+        app(words, prog_name="fairtrigger")
     except (FairtriggerError, OSError) as error:
         typer.echo("fairtrigger: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
