@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +57,41 @@ def running(settings: Settings, store: Store, classifiers: Sequence[FrozenClassi
         assert not thread.is_alive(), "the service did not stop"
 
 
-def wait_until(condition: Any, seconds: float = 30.0) -> None:
+@dataclass(frozen=True)
+class Process:
+    """A running `python -m service`."""
+
+    popen: subprocess.Popen[str]
+    client: httpx.Client
+    log: Path
+
+    def stop(self, sent: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        self.popen.send_signal(sent)
+        return self.popen.wait(60)
+
+
+@contextmanager
+def process(tmp: Path, models: Sequence[Path], **options: object) -> Iterator[Process]:
+    """`python -m service` on a free port, with its store and data under `tmp`; killed when the block ends."""
+    chosen = {"store": tmp / "store", "data_dir": tmp / "data", "port": 0, "client_trigger": "open"} | options
+    command = [sys.executable, "-m", "service"]
+    for name, value in [*(("model", model) for model in models), *chosen.items()]:
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    log = tmp / f"service-{time.monotonic_ns()}.log"
+    environment = os.environ | {"FAIRTRIGGER_ADMIN_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, text=True, env=environment) as popen:
+        try:
+            wait_until(lambda: "docs http" in log.read_text() or popen.poll() is not None, 90)
+            found = re.search(r"docs (http://\S+)/docs", log.read_text())
+            assert found, log.read_text()
+            with httpx.Client(base_url=found[1], timeout=30) as client:
+                yield Process(popen, client, log)
+        finally:
+            popen.kill()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Poll until `condition()` holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
