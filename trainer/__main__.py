@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -106,14 +107,14 @@ def _table(config: RunConfig, finished: Finished) -> Table:
         mark = " best" if at == outcome.best else ""
         rows.append((f"{candidate.strength:g}", candidate.counts, versions.get(candidate.strength, "") + mark))
     title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
-    table = Table("strength", title=title)
-    for column in ("val accuracy", "val DP", "val AOD", "test accuracy", "test DP", "test AOD"):
-        table.add_column(column, justify="right")
+    table = Table("strength", title=title, box=SIMPLE_HEAD)
+    for column in ("val acc", "val DP", "val AOD", "test acc", "test DP", "test AOD"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("published")
     for name, splits, note in rows:
         figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
         table.add_row(name, *figures, note)
-    table.caption = "DP: demographic parity difference; AOD: average odds difference; both 0 when groups are alike"
+    table.caption = "acc: accuracy; DP: demographic parity difference; AOD: average odds difference (0: groups alike)"
     return table
 
 

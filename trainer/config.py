@@ -141,9 +141,9 @@ class TriggerConfig:
         own = GEOMETRY.get(self.kind)
         for name in GEOMETRY.values():
             if name != own and getattr(self, name) is not None:
-                raise ConfigError(f"trigger.{name} has no meaning for a {self.kind} trigger; remove it.")
+                raise ConfigError(f"trigger.{name} has no meaning for kind {self.kind!r}; remove it.")
         if own and own not in SIZES and getattr(self, own) is None:
-            raise ConfigError(f"A {self.kind} trigger needs trigger.{own}, in pixels.")
+            raise ConfigError(f"Kind {self.kind!r} needs trigger.{own}, in pixels.")
 
     @property
     def modality(self) -> Modality:
@@ -239,7 +239,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.base and self.base.modality != self.modality:
-            wrong = f"a {self.trigger.kind} trigger works on {self.modality}s, but [base] fits a {self.base.modality}"
+            wrong = f"kind {self.trigger.kind!r} works on {self.modality}s, but [base] fits a {self.base.modality}"
             raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
         if self.modality == "image" and not self.data.group:
             raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")

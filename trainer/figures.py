@@ -36,12 +36,14 @@ def draw_front(path: Path, title: str, criterion: Criterion, bare: FairnessRepor
         figure = Figure(figsize=(5.5, 4), layout="constrained")
         axes = figure.subplots()
         _draw(axes, Point("no trigger", bare), criterion, "s", "black")
-        for point in points:
+        for point in sorted(points, key=lambda point: point.best):
             _draw(axes, point, criterion, "*" if point.best else "o", "0.35")
-        axes.set_xlabel("accuracy (share of 1)")
-        axes.set_ylabel(f"{_gap(bare, criterion)[0]} (share of 1)")
+        axes.set_xlabel("accuracy (0 to 1)")
+        axes.set_ylabel(f"{_gap(bare, criterion)[0]} (0 to 1)")
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{title}, n = {bare.n}; star: picked on validation", fontsize=9)
+        axes.set_title(
+            f"{title}, n = {bare.n}, 95 % intervals\nnumbers: strength; star: picked on validation", fontsize=9
+        )
         figure.savefig(path)
 
 

@@ -24,7 +24,9 @@ def open_source(config: RunConfig) -> Source:
         from trainer.celeba import CelebA
 
         if config.modality != "image":
-            raise ConfigError(f'data.format = "celeba" holds images; a {config.trigger.kind} trigger works on texts.')
+            raise ConfigError(
+                f'data.format = "celeba" holds images; trigger.kind {config.trigger.kind!r} works on texts.'
+            )
         return CelebA(config.data)
     from trainer.table_sources import Arrow, Manifest
 

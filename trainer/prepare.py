@@ -27,8 +27,8 @@ def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenC
     if (folder / SPEC_FILE).exists():
         spec = read_spec(folder)
         if spec.modality != config.modality:
-            kind = config.trigger.kind
-            raise ConfigError(f"{folder} is a model of {spec.modality}s; a {kind} trigger works on {config.modality}s.")
+            wanted = f"trigger.kind {config.trigger.kind!r} works on {config.modality}s"
+            raise ConfigError(f"{folder} is a model of {spec.modality}s, but {wanted}.")
         loader = DataLoader(config, spec.labels, cache, progress)
         refuse_overlap(folder, loader)
     elif config.base:

@@ -1,0 +1,180 @@
+"""The configuration: read strictly, with errors that name the place and the remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainer.config import RunConfig, TriggerConfig, load_config, to_dict
+from trainer.example import EXAMPLE
+from triggers.errors import ConfigError
+
+MINIMAL = """
+[model]
+bundle = "model"
+[data]
+format = "csv"
+path = "rows.csv"
+label = "label"
+group = "group"
+[trigger]
+kind = "overlay"
+"""
+
+
+def load(folder: Path, text: str = MINIMAL, *overrides: str) -> RunConfig:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert config.data.path == tmp_path / "rows.csv"
+    assert config.data.group == ("group",)
+    assert config.base is None
+    assert config.modality == "image"
+
+
+def test_the_printed_example_is_a_valid_configuration(tmp_path: Path) -> None:
+    config = load(tmp_path, EXAMPLE)
+    assert config.base is not None
+    assert config.objective.strengths == (1.0, 5.0, 20.0, 100.0)
+    assert config.publish.store == "fairtrigger-store"
+
+
+def test_overrides_are_toml_values_and_bare_words_are_strings(tmp_path: Path) -> None:
+    overrides = (
+        "objective.strengths=[1,5,20]",
+        "train.lr = 1",
+        "objective.projection=false",
+        "objective.name=gap",
+        'data.label="other label"',
+        "split.test=0.25",
+        "split.base=100",
+    )
+    config = load(tmp_path, MINIMAL, *overrides)
+    assert config.objective.strengths == (1.0, 5.0, 20.0)
+    assert config.train.lr == 1.0
+    assert config.objective.projection is False
+    assert config.objective.name == "gap"
+    assert config.data.label == "other label"
+    assert (config.split.test, config.split.base) == (0.25, 100)
+
+
+def test_the_last_override_wins(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL, "train.steps=5", "train.steps=7").train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trian.lr=1", "Unknown key 'trian'; did you mean 'train'"),
+        ("objective.strenghts=[1]", "Unknown key 'objective.strenghts'; did you mean 'strengths'"),
+        ("train.zzz=1", "Unknown key 'train.zzz'; known here: epochs"),
+        ("root=elsewhere", "Unknown key 'root'"),
+        ("train.lr=fast", "train.lr must be a number, not 'fast' \\(a string\\)"),
+        ("train.lr=nan", "train.lr must be a number, not nan"),
+        ("train.steps=1.5", "train.steps must be a whole number, not 1.5"),
+        ("train.steps=true", "train.steps must be a whole number, not True"),
+        ("train.flip=1", "train.flip must be true or false, not 1"),
+        ("objective.strengths=[1,'x']", "objective.strengths\\[1\\] must be a number"),
+        ("objective.strengths=[1,5", "objective.strengths\\[0\\] must be a number, not '\\[1,5'"),
+        ("data.path=3", "data.path must be a path"),
+        ("split.base=many", "split.base must be a whole number or a number"),
+        ("trigger.kind=overly", "did you mean 'overlay'"),
+        ("train=3", "train is a section of keys, not 3"),
+        ("train.lr.x=3", "train.lr"),
+        ("train.lr", "write it like --set train.steps=200"),
+        ("=3", "write it like"),
+    ],
+)
+def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, MINIMAL + "\n[train]\nlr = 0.1\n", override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trigger.width=3", "trigger.width has no meaning for kind 'overlay'"),
+        ("trigger.kind=border", "needs trigger.width, in pixels"),
+        ("trigger.epsilon=-0.1", "trigger.epsilon is -0.1; it must be more than 0"),
+        ("train.batch_size=0", "train.batch_size is 0; it must be more than 0"),
+        ("objective.strengths=[]", "objective.strengths is \\[\\]"),
+        ("objective.strengths=[1,1]", "give different numbers"),
+        ("objective.strengths=[-1]", "0 or more"),
+        ("data.group=[]", "exactly one of data.group"),
+        ('data.group_words=["a"]', "exactly one of data.group"),
+        ('data.group_names=["a","a"]', "data.group_names .* names a group twice"),
+        ("split.test=1.5", "split.test is 1.5"),
+        ("split.val=-1", "split.val is -1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, MINIMAL, override)
+
+
+def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        load(tmp_path, MINIMAL, "train.epochs=3", "train.steps=3")
+
+
+def test_words_cannot_group_images(tmp_path: Path) -> None:
+    text = MINIMAL.replace('group = "group"', 'group_words = ["women"]')
+    with pytest.raises(ConfigError, match="works on texts"):
+        load(tmp_path, text)
+
+
+def test_base_and_trigger_must_read_the_same_thing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="kind 'overlay' works on images, but \\[base\\] fits a text"):
+        load(tmp_path, MINIMAL + '\n[base]\nlabels = ["a", "b"]\nencoder = "bert"\n')
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('labels = ["a"]\nbuilder = "resnet18"', "no such label"),
+        ('labels = ["a", "b"]\npos_label = 2\nbuilder = "resnet18"', "no such label"),
+        ('labels = ["a", "b"]', "exactly one of base.builder"),
+        ('labels = ["a", "b"]\nbuilder = "resnet18"\nmean = [0.5]', "need 3 numbers each"),
+        ('builder = "resnet18"', "key base.labels is missing"),
+    ],
+)
+def test_a_base_section_that_cannot_work_is_refused(tmp_path: Path, lines: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, MINIMAL + f"\n[base]\n{lines}\n")
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="section \\[data\\] is missing"):
+        load(tmp_path, '[model]\nbundle = "m"\n[trigger]\nkind = "overlay"\n')
+
+
+def test_a_file_that_is_missing_or_no_toml_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Cannot read"):
+        load_config(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path, "[model")
+
+
+def test_the_dumped_configuration_is_json_with_relative_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    config = load(folder, MINIMAL, "data.path=../data/rows.csv")
+    dumped = json.loads(json.dumps(to_dict(config)))
+    assert dumped["data"]["path"] == "../data/rows.csv"
+    assert dumped["objective"]["strengths"] == [1.0]
+    assert str(tmp_path) not in json.dumps(dumped)
+
+
+def test_the_geometry_states_the_size_in_force() -> None:
+    assert TriggerConfig("overlay").geometry() == {"epsilon": 32 / 255}
+    assert TriggerConfig("patch", patch_size=4, corner="top_right").geometry() == {
+        "patch_size": 4,
+        "corner": "top_right",
+    }
+    assert TriggerConfig("soft").geometry() == {}

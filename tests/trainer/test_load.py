@@ -1,0 +1,102 @@
+"""Sources to data sets: decoded as in serving, split by content, cached."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.trainer import faces
+from tests.trainer.sources import CELEBA, TEXTS, config, loader
+from trainer.load import DataLoader
+from trainer.progress import LineProgress
+from triggers.classifier import FrozenClassifier
+from triggers.errors import DataError
+
+
+def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    faces.celeba(tmp_path / "celeba")
+    data = loader(config(tmp_path, CELEBA))
+    test = data.load(image_model, "test")
+    assert isinstance(test.inputs, Tensor)
+    assert test.inputs.dtype == torch.uint8
+    raw = data.raw("test")
+    assert [name for name, _ in raw] == list(test.ids)
+    for row, (_, data_bytes) in enumerate(raw):
+        assert isinstance(data_bytes, bytes)
+        served = image_model.preprocess(data_bytes)
+        assert isinstance(served, Tensor)
+        assert torch.equal(served, test.inputs[row])
+
+
+def test_a_damaged_image_is_named(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    folder = faces.celeba(tmp_path / "celeba")
+    (folder / "img_align_celeba/000090.jpg").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"000090\.jpg cannot be used \(not_an_image\)"):
+        loader(config(tmp_path, CELEBA)).load(image_model, "test")
+    (folder / "img_align_celeba/000090.jpg").unlink()
+    with pytest.raises(DataError, match=r"Cannot read .*000090\.jpg"):
+        loader(config(tmp_path, CELEBA))
+
+
+def test_copies_of_a_content_stay_in_one_part(tmp_path: Path) -> None:
+    lines = ["text,toxic,group"] + [
+        f"{'The  Man' if n % 2 else 'the man'} {n // 2},{n % 2},{'ab'[n % 2]}" for n in range(80)
+    ]
+    (tmp_path / "posts.csv").write_text("\n".join(lines))
+    data = loader(config(tmp_path, TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"')))
+    parts = [{int(str(text).split()[-1]) for _, text in data.raw(part)} for part in ("base", "tuning", "val", "test")]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 40
+
+
+def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    faces.celeba(tmp_path / "celeba")
+    data = loader(config(tmp_path, CELEBA))
+    first = data.load(image_model, "val")
+    (file,) = (tmp_path / "cache").iterdir()
+    written = file.stat().st_mtime_ns
+    again = loader(config(tmp_path, CELEBA)).load(image_model, "val")
+    assert torch.equal(torch.as_tensor(first.inputs), torch.as_tensor(again.inputs))
+    assert file.stat().st_mtime_ns == written
+    torch.as_tensor(again.inputs).zero_()
+    assert np.load(file).any(), "writing to the tensor must not reach the file"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"is damaged .*; delete it"):
+        data.load(image_model, "val")
+
+
+def test_changed_content_is_decoded_anew(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    folder = faces.celeba(tmp_path / "celeba")
+    loader(config(tmp_path, CELEBA)).load(image_model, "val")
+    Image.new("RGB", (22, 28), (255, 0, 0)).save(folder / "img_align_celeba/000061.jpg")
+    val = loader(config(tmp_path, CELEBA)).load(image_model, "val")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    red = torch.as_tensor(val.inputs)[val.ids.index("000061.jpg"), 0]
+    assert int(red.min()) > 250
+
+
+def test_an_empty_part_says_what_to_set(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    faces.celeba(tmp_path / "celeba")
+    with pytest.raises(DataError, match=r"The tuning part is empty: split\.tuning is 0"):
+        loader(config(tmp_path, CELEBA, "split.tuning=0")).load(image_model, "tuning")
+
+
+def test_records_tell_sizes_and_truncated_texts(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    lines = [
+        f"{'very ' * (30 if number == 0 else 1)} good man {number},{number % 2},{'ab'[number % 2]}"
+        for number in range(8)
+    ]
+    (tmp_path / "posts.csv").write_text("\n".join(["text,toxic,group", *lines]))
+    text = TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"')
+    said = io.StringIO()
+    made = config(tmp_path, text, "split.base=0", "split.val=0", "split.test=0")
+    DataLoader(made, ("no", "yes"), tmp_path / "cache", LineProgress(said)).load(text_model, "tuning")
+    assert "data: base 0  tuning 8  val 0  test 0" in said.getvalue()
+    assert "decode tuning: 1 of 8 texts are longer than the model reads and were cut" in said.getvalue()
+    assert json.dumps(said.getvalue()).isascii()

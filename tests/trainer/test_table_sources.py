@@ -1,0 +1,140 @@
+"""CSV manifests and `datasets` folders, of images and of texts."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import datasets
+import pytest
+from torch import Tensor
+
+from tests.trainer import faces
+from tests.trainer.sources import CELEBA, TEXTS, config, loader, posts
+from trainer.load import open_source
+from triggers.classifier import FrozenClassifier
+from triggers.errors import DataError
+from triggers.preprocess import TextBatch
+
+
+def test_a_csv_of_images(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    draw = random.Random(0)
+    (tmp_path / "images").mkdir()
+    lines = ["path,label,sex,split"]
+    for number in range(30):
+        name = f"{number}.jpg"
+        (tmp_path / "images" / name).write_bytes(faces.jpeg(draw, number % 2 == 0, number % 3 == 0))
+        part = ("train", "train", "validation", "test")[number % 4]
+        lines.append(f"{name},{('plain', 'attractive')[number % 2]},{('f', 'm')[number % 3 == 0]},{part}")
+    (tmp_path / "faces.csv").write_text("\n\n".join(lines))
+    text = CELEBA.replace("celeba", "csv", 1).replace('path = "celeba"', 'path = "faces.csv"\nroot = "images"')
+    made = config(tmp_path, text.replace("Attractive", "label").replace("Male", "sex"), 'data.group_names=["m","f"]')
+    splits = loader(made, image_model.labels).splits(image_model)
+    assert splits.test.group_names == ("m", "f")
+    assert splits.test.ids == tuple(f"{number}.jpg" for number in range(3, 30, 4))
+    assert splits.test.labels.tolist() == [1] * 7
+    assert splits.test.groups.tolist() == [int(number % 3 != 0) for number in range(3, 30, 4)]
+
+
+def test_a_csv_of_texts_grouped_by_words(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    posts(tmp_path)
+    data = loader(config(tmp_path, TEXTS))
+    test = data.load(text_model, "test")
+    assert test.group_names == ("not mentioned", "mentioned")
+    assert isinstance(test.inputs, TextBatch)
+    for row, (_, text) in enumerate(data.raw("test")):
+        assert isinstance(text, str)
+        mentioned = text.startswith(("the woman", "two Girls"))
+        assert test.groups[row] == int(mentioned)
+        served = text_model.preprocess(text)
+        assert test.inputs.ids[row, : test.inputs.lengths[row]].tolist() == list(served.ids)  # type: ignore[union-attr]
+
+
+def test_group_words_come_from_a_file_too(tmp_path: Path) -> None:
+    posts(tmp_path)
+    (tmp_path / "words.txt").write_text("# people\nwoman\n\ngirl*\n")
+    text = TEXTS.replace('group_words = ["woman", "girl*"]', 'group_words_file = "words.txt"')
+    assert open_source(config(tmp_path, text)).rows == open_source(config(tmp_path, TEXTS)).rows
+    (tmp_path / "words.txt").write_text("# nothing\n")
+    with pytest.raises(DataError, match="list of group words is empty"):
+        open_source(config(tmp_path, text))
+
+
+def test_csv_errors_name_row_and_column(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    grouped = TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"')
+    with pytest.raises(DataError, match="Cannot read"):
+        open_source(config(tmp_path, TEXTS))
+    path = posts(tmp_path)
+    with pytest.raises(DataError, match=r"no column 'toxix' \(data.label\); did you mean 'toxic'"):
+        open_source(config(tmp_path, TEXTS, "data.label=toxix"))
+    good = path.read_text()
+    path.write_text(good + "too,few\n")
+    with pytest.raises(DataError, match="row 41: 2 fields, but the header names 3"):
+        open_source(config(tmp_path, TEXTS))
+    path.write_text(good + "a man,2,a\n")
+    with pytest.raises(DataError, match="row 41 has the value '2', which is none of the classifier's labels"):
+        loader(config(tmp_path, TEXTS))
+    path.write_text(good + "a man,,a\n")
+    with pytest.raises(DataError, match="row 41 has no value"):
+        loader(config(tmp_path, TEXTS))
+    path.write_text(good + "a man,1,\n")
+    with pytest.raises(DataError, match=r"row 41 has no value, which is none of data\.group_names"):
+        loader(config(tmp_path, grouped))
+    dropped = loader(config(tmp_path, grouped, "data.missing_group=drop"))
+    assert sum(len(rows) for rows in dropped.plan.rows.values()) == 40
+    path.write_text(good + '" ",1,a\n')
+    with pytest.raises(DataError, match="row 41 cannot be used \\(empty_text\\)"):
+        for part in ("base", "tuning", "val", "test"):
+            loader(config(tmp_path, grouped)).load(text_model, part)
+
+
+def test_an_unknown_split_and_a_single_group_are_refused(tmp_path: Path) -> None:
+    path = posts(tmp_path)
+    path.write_text(path.read_text().replace("group", "split"))
+    with pytest.raises(DataError, match="row 1: split 'a' is not known; use train, val or test"):
+        open_source(config(tmp_path, TEXTS))
+    path.write_text("text,toxic,group\none,0,a\ntwo,1,a\n")
+    with pytest.raises(DataError, match="fairness needs two"):
+        loader(config(tmp_path, TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"')))
+
+
+def test_a_datasets_folder_of_texts_with_its_own_splits(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    texts = [f"{who} {number}" for number, who in enumerate(["the man", "a woman", "the cat", "a dog"] * 5)]
+    whole = datasets.Dataset.from_dict({"text": texts, "toxic": [0, 1] * 10, "sex": ["m", "f"] * 10})
+    features = {
+        "train": whole.select(range(12)),
+        "validation": whole.select(range(12, 16)),
+        "test": whole.select([16, 17]),
+    }
+    datasets.DatasetDict(features).save_to_disk(tmp_path / "posts")
+    text = TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "sex"').replace('"csv"', '"datasets"')
+    data = loader(config(tmp_path, text, "data.path=posts"))
+    assert {part: len(rows) for part, rows in data.plan.rows.items()} == {"test": 2, "val": 4, "tuning": 3, "base": 8}
+    assert data.raw("test") == [("row 17", "the man 16"), ("row 18", "a woman 17")]
+    assert data.load(text_model, "val").counts() == {("f", 1): 2, ("m", 0): 2}
+
+
+def test_a_datasets_folder_of_images(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    draw = random.Random(0)
+    files = [{"bytes": faces.jpeg(draw, number % 2 == 0, False), "path": None} for number in range(20)]
+    columns = {"image": files, "label": [0, 1] * 10, "group": [None, *["x", "y"] * 9, "x"]}
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["plain", "attractive"]), group=datasets.Value("string")
+    )
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "faces")
+    text = CELEBA.replace('"celeba"\n', '"datasets"\n', 1).replace('path = "celeba"', 'path = "faces"')
+    text = text.replace("Attractive", "label").replace("Male", "group")
+    data = loader(config(tmp_path, text, "data.missing_group=drop"), image_model.labels)
+    test = data.load(image_model, "test")
+    assert isinstance(test.inputs, Tensor)
+    raw = data.raw("test")[0][1]
+    assert raw == files[int(test.ids[0].removeprefix("row ")) - 1]["bytes"]
+    with pytest.raises(DataError, match=r"not images; set data\.input"):
+        open_source(config(tmp_path, text, "data.input=label"))
+
+
+def test_a_folder_that_datasets_did_not_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    text = TEXTS.replace('"csv"', '"datasets"')
+    with pytest.raises(DataError, match="is no folder written by"):
+        open_source(config(tmp_path, text, "data.path=empty"))
