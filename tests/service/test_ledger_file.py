@@ -61,6 +61,24 @@ def test_feedback_is_known_after_a_restart(path: Path) -> None:
         assert everything(second) == {(1, "a", 1, 1, None): 1}
 
 
+def test_feedback_writes_what_was_recorded_before_it(path: Path) -> None:
+    event = prediction()
+    with Ledger(path, flush_interval=NEVER) as learning, Ledger(path, flush_interval=NEVER) as watching:
+        learning.record(event)
+        learning.record(prediction())
+        learning.feedback([Feedback(event, 1)])
+        assert everything(watching) == {(1, "a", 1, 1, None): 1, (1, "a", None, 1, None): 1}
+
+
+def test_feedback_that_overtook_a_count_takes_nothing_from_other_minutes(path: Path) -> None:
+    event = prediction()
+    with Ledger(path, flush_interval=NEVER) as counting, Ledger(path, flush_interval=NEVER) as learning:
+        counting.record(event)
+        learning.record(prediction(minute=MINUTE - 1))
+        learning.feedback([Feedback(event, 1)])
+        assert everything(learning) == {(1, "a", 1, 1, None): 1, (1, "a", None, 1, None): 1}
+
+
 def test_feedback_through_another_process_may_overtake_the_count(path: Path) -> None:
     event = prediction()
     with Ledger(path, flush_interval=NEVER) as counting, Ledger(path, flush_interval=NEVER) as learning:

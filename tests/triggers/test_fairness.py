@@ -181,6 +181,9 @@ def test_a_group_without_positives_has_no_true_positive_rate() -> None:
     assert (gap.lowest, gap.highest) == ("c", "a")
     assert report.equalized_odds_difference.excluded == {"b": "zero_denominator"}
     assert report.false_positive_rate_difference.excluded == {}
+    mirrored = evaluate_counts(counts_of(a=(8, 2, 2, 8), b=(3, 0, 7, 0), c=(5, 4, 5, 6)))
+    assert mirrored.equal_opportunity_difference.excluded == {}
+    assert mirrored.equalized_odds_difference.excluded == {"b": "zero_denominator"}
 
 
 def test_equalized_odds_is_undefined_when_one_half_is() -> None:
