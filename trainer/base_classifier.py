@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,9 @@ class _Fit:
         best: dict[str, Tensor] = {}
         for step in range(self.steps):
             for group in optimizer.param_groups:
-                group["lr"] = peak * _schedule(step / self.steps)
+                group["lr"] = peak * schedule(step, self.steps)
             batch = batches.batch(step)
-            loss = self._step(optimizer, _shifted(batch.inputs, base.shift), batch.labels)
+            loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
             if (step + 1) % self._epoch == 0 and self._validate(task):
                 best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -145,14 +145,15 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _schedule(share: float) -> float:
-    """Factor of the learning rate after a share of all steps."""
-    if share < WARMUP:
-        return share / WARMUP
-    return 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (share - WARMUP) / (1 - WARMUP))).item())
+def schedule(step: int, steps: int) -> float:
+    """Factor of the learning rate at a step, counted from 0."""
+    warm = max(1, round(WARMUP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + cos(pi * (step - warm) / (steps - warm)))
 
 
-def _shifted(inputs: Inputs, reach: int) -> Inputs:
+def shifted(inputs: Inputs, reach: int) -> Inputs:
     """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
     if not reach or isinstance(inputs, TextBatch):
         return inputs
