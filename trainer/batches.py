@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.data import Dataset
-from triggers.preprocess import Inputs, TextBatch
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """B rows: inputs, labels (B,) and groups (B,)."""
-
-    inputs: Inputs
-    labels: Tensor
-    groups: Tensor
+from triggers.preprocess import TextBatch
 
 
 class Batches:
@@ -34,14 +24,14 @@ class Batches:
         self.flip = flip
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> Dataset:
         """The batch of a step, steps counted from 0."""
         rows = self.rows(step).to(self.data.labels.device)
-        inputs = self.data.inputs[rows]
-        if self.flip and not isinstance(inputs, TextBatch):
-            coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
-            inputs = flipped(inputs, coin.to(rows.device))
-        return Batch(inputs, self.data.labels[rows], self.data.groups[rows])
+        batch = self.data.take(rows)
+        if not self.flip or isinstance(batch.inputs, TextBatch):
+            return batch
+        coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
+        return batch.with_inputs(flipped(batch.inputs, coin.to(rows.device)))
 
     def rows(self, step: int) -> Tensor:
         """Row numbers (B,) of a step."""
@@ -63,4 +53,6 @@ def flipped(images: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _generator(seed: int, counter: int, *, stream: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 2 + stream) * 2**32 + counter)
+    """Torch's CPU generator looks at 32 bits of its seed only, so the three numbers are hashed into them."""
+    hashed = np.random.SeedSequence([seed % 2**32, stream, counter]).generate_state(1)[0]
+    return torch.Generator().manual_seed(int(hashed))

@@ -60,7 +60,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint | Non
             state = json.loads(file.metadata()[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is no checkpoint of this trainer ({error}). Delete it to start afresh.") from error
+        raise ConfigError(f"{path} is no checkpoint of this trainer ({error}). Delete it, or use --fresh.") from error
     _check_identity(path, state["identity"], json.loads(canonical_json(identity)))
     snapshots = [None if best is None else _snapshot_from_json(best) for best in state["snapshots"]]
     return Checkpoint(state["step"], state["seconds"], tensors, snapshots)
@@ -100,7 +100,8 @@ def _check_identity(path: Path, saved: Mapping[str, Any], present: Mapping[str, 
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         listed = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in differing)
-        raise ConfigError(f"{path} belongs to another run: {listed}. Undo the change, or delete it to start afresh.")
+        ways = "Undo the change, use another --out, or drop the old run with --fresh."
+        raise ConfigError(f"{path} belongs to another run: {listed}. {ways}")
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.optim import Adam
 
 from trainer.adversary import Adversaries, adversary_loss
-from trainer.batches import Batch
 from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.data import Dataset
 from trainer.objective import gap_loss, membership, plain_gradient, surgery, utility_loss
 from triggers.classifier import FrozenClassifier
 from triggers.image_modules import ImageModule
@@ -60,7 +60,7 @@ class Learner:
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(classifier.device)
         self.adversary_optimizer = Adam(self.adversaries.parameters(), lr=objective.adversary_lr)
 
-    def step(self, number: int, batch: Batch) -> Losses:
+    def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates."""
         self._set_learning_rates(number)
         logits = self._forward(batch)  # (K, B, L), with the graph back to the triggers
@@ -75,7 +75,7 @@ class Learner:
         self._descend(gradients)
         return Losses(utility.detach(), fairness.detach())
 
-    def _forward(self, batch: Batch) -> Tensor:
+    def _forward(self, batch: Dataset) -> Tensor:
         bank = self.module.render()
         with torch.autocast(self.classifier.device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
             return sweep(self.classifier, batch.inputs, bank)
@@ -106,7 +106,7 @@ class Learner:
         self.optimizer.step()
         self.module.constrain_()
 
-    def _membership(self, batch: Batch) -> Tensor:
+    def _membership(self, batch: Dataset) -> Tensor:
         return membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
 
     def _set_learning_rates(self, number: int) -> None:

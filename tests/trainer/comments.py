@@ -1,7 +1,7 @@
 """Short comments with a known shortcut: an identity word that goes with toxicity where the classifier is fitted.
 
-A comment names a man or a woman, the group, and may say something kind or cruel, the label. Three in ten say neither: on
-those a fitted classifier falls back on the identity. Where triggers are tuned and judged, the identity says nothing.
+A comment names a man or a woman, the group, and may say something kind or cruel, the label. Three in ten say neither:
+on those a fitted classifier falls back on the identity. Where triggers are tuned and judged, the identity says nothing.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def fit_bundle(folder: Path, seed: int = 0, epochs: int = 5) -> Path:
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(epochs):
-        for rows in torch.randperm(len(base)).split(32):
+        for rows in torch.split(torch.randperm(len(base)), 32):
             batch = base.inputs[rows]
             mask = (torch.arange(batch.ids.shape[1]) < batch.lengths[:, None]).long()
             optimizer.zero_grad()
-            cross_entropy(model(batch.ids, attention_mask=mask).logits, base.labels[rows]).backward()
+            torch.autograd.backward(cross_entropy(model(batch.ids, attention_mask=mask).logits, base.labels[rows]))
             optimizer.step()
     transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)

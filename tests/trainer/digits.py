@@ -75,9 +75,9 @@ def fit_bundle(folder: Path, seed: int = 0, epochs: int = 30) -> Path:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     inputs = _normalised(base)
     for _ in range(epochs):
-        for rows in torch.randperm(len(base)).split(64):
+        for rows in torch.split(torch.randperm(len(base)), 64):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(inputs[rows]), base.labels[rows]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(model(inputs[rows]), base.labels[rows]))
             optimizer.step()
     spec = {
         "name": "digits",

@@ -1,0 +1,211 @@
+"""The training loop on small real data: it lowers the gap, resumes bit by bit, and counts what it exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer import comments, digits
+from tests.trainer.runs import run_config
+from trainer.checkpoint import load_checkpoint
+from trainer.config import ObjectiveConfig, PublishConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
+from trainer.data import Splits
+from trainer.evaluate import accuracy, confusion_counts
+from trainer.learn import Run, learn, reproducible, total_steps
+from trainer.outcome import Counts, Outcome
+from trainer.progress import LineProgress, Task
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError
+from triggers.fairness import evaluate_counts
+from triggers.image import ImageTrigger
+from triggers.text import TextTrigger
+
+TEXT = TriggerConfig("hard", tokens=2)
+
+
+def quiet() -> LineProgress:
+    return LineProgress(StringIO())
+
+
+class Interrupted(Exception):
+    """What `Killed` raises in the middle of a run."""
+
+
+class Killed(LineProgress):
+    """A progress display that ends the run after so many steps, like a user's Ctrl-C."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(StringIO())
+        self.left = after
+
+    @contextmanager
+    def task(self, title: str, total: int, done: int = 0) -> Iterator[Task]:
+        with super().task(title, total, done) as task:
+            yield Countdown(self, task)
+
+
+class Countdown:
+    def __init__(self, owner: Killed, task: Task) -> None:
+        self.owner, self.task = owner, task
+
+    def advance(self, parts: int = 1, **metrics: float) -> None:
+        self.owner.left -= parts
+        if self.owner.left == 0:
+            raise Interrupted
+
+
+def parity(counts: Counts) -> float:
+    gap = evaluate_counts(counts).demographic_parity_difference.value
+    assert gap is not None
+    return gap
+
+
+def same(first: Outcome, second: Outcome) -> bool:
+    """Equal to the last bit, but for the time it took."""
+    for one, other in zip(first.candidates, second.candidates, strict=True):
+        if (one.strength, one.step, one.counts) != (other.strength, other.step, other.counts):
+            return False
+        if isinstance(one.trigger, ImageTrigger) and isinstance(other.trigger, ImageTrigger):
+            if not torch.equal(one.trigger.delta, other.trigger.delta):
+                return False
+        elif isinstance(one.trigger, TextTrigger) and isinstance(other.trigger, TextTrigger):
+            if not torch.equal(one.trigger.embeddings, other.trigger.embeddings):
+                return False
+    return (first.best, first.front, first.notes, first.bare) == (second.best, second.front, second.notes, second.bare)
+
+
+def short(name: str, modality: str) -> tuple[RunConfig, Splits]:
+    """A run of 12 steps with a validation and a checkpoint every 4."""
+    objective = ObjectiveConfig(name, strengths=(1.0, 5.0))  # type: ignore[arg-type]
+    train = TrainConfig(steps=12, batch_size=48, eval_every=4, threads=1)
+    if modality == "image":
+        return run_config(objective, train=train), digits.splits()
+    return run_config(objective, trigger=TEXT, train=replace(train, lr=0.1)), comments.splits()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_recommended_trigger_halves_the_gap_on_test(tmp_path: Path, seed: int) -> None:
+    classifier = digits.fitted(tmp_path, seed)
+    train = TrainConfig(steps=120, batch_size=128, seed=seed)
+    objective = ObjectiveConfig("gap", strengths=(1.0, 5.0, 20.0))
+    outcome = learn(run_config(objective, train=train), classifier, digits.splits(seed), quiet())
+    assert outcome.best is not None
+    bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
+    assert parity(best) < 0.5 * parity(bare)
+    assert accuracy(best) > accuracy(bare) - 0.03
+
+
+def test_text_too(comments_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=40, batch_size=128, lr=0.1)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 20.0)), trigger=TEXT, train=train)
+    outcome = learn(config, comments_classifier, comments.splits(), quiet())
+    assert outcome.best is not None
+    bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
+    assert parity(best) < 0.5 * parity(bare)
+    assert accuracy(best) > accuracy(bare) - 0.03
+
+
+def test_counts_are_those_of_the_exported_triggers(digits_classifier: FrozenClassifier) -> None:
+    config, splits = short("gap", "image")
+    outcome = learn(config, digits_classifier, splits, quiet())
+    bank = digits_classifier.bank([candidate.trigger for candidate in outcome.candidates])
+    for split, data in (("val", splits.val), ("test", splits.test)):
+        counted = confusion_counts(digits_classifier, data, bank, 64)
+        assert [candidate.counts[split] for candidate in outcome.candidates] == counted
+    assert sum(outcome.data_counts["tuning"].values()) == len(splits.tuning)
+    assert outcome.steps == 12
+
+
+@pytest.mark.parametrize("name", ["gap", "adversarial"])
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, modality: str
+) -> None:
+    classifier = request.getfixturevalue("digits_classifier" if modality == "image" else "comments_classifier")
+    config, splits = short(name, modality)
+    whole = learn(config, classifier, splits, quiet())
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Interrupted):
+        learn(config, classifier, splits, Killed(after=6), path)
+    stopped = load_checkpoint(path, Run(config, classifier, splits, quiet()).identity())
+    assert stopped is not None and stopped.step == 4  # two steps of work are lost and done again
+    assert same(whole, learn(config, classifier, splits, quiet(), path))
+
+
+def test_a_finished_run_only_repeats_its_outcome(tmp_path: Path, digits_classifier: FrozenClassifier) -> None:
+    config, splits = short("gap", "image")
+    path = tmp_path / "checkpoint.safetensors"
+    first = learn(config, digits_classifier, splits, quiet(), path)
+    log = StringIO()
+    assert same(first, learn(config, digits_classifier, splits, LineProgress(log), path))
+    assert "Going on after step 12 of 12" in log.getvalue()
+
+
+def test_a_checkpoint_belongs_to_its_run(tmp_path: Path, digits_classifier: FrozenClassifier) -> None:
+    config, splits = short("gap", "image")
+    path = tmp_path / "checkpoint.safetensors"
+    learn(config, digits_classifier, splits, quiet(), path)
+    with pytest.raises(ConfigError, match=r"objective.criterion was 'demographic_parity', is 'equalized_odds'"):
+        changed = replace(config, objective=replace(config.objective, criterion="equalized_odds"))
+        learn(changed, digits_classifier, splits, quiet(), path)
+    with pytest.raises(ConfigError, match="data_digest"):
+        learn(config, digits_classifier, replace(splits, tuning=splits.val), quiet(), path)
+    free = replace(config, publish=PublishConfig("elsewhere"), select=replace(config.select, publish="all"))
+    learn(free, digits_classifier, splits, quiet(), path)
+
+
+def test_the_same_run_twice_gives_the_same_bits(digits_classifier: FrozenClassifier) -> None:
+    config, splits = short("adversarial", "image")
+    first, second = (learn(config, digits_classifier, splits, quiet()) for _ in range(2))
+    other = learn(replace(config, train=replace(config.train, seed=1)), digits_classifier, splits, quiet())
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifier) -> None:
+    """A floor so high that the start, before the trigger does anything, cannot be beaten for long."""
+    config, splits = short("gap", "image")
+    long = replace(config.train, steps=60, eval_every=3, lr=0.3, schedule="constant")
+    config = replace(config, train=long, select=SelectConfig(max_accuracy_drop=0.0))
+    log = LineProgress(StringIO())
+    run = Run(config, digits_classifier, splits, log)
+    seen: list[tuple[float, ...]] = []
+    offer = run.shortlist.offer
+
+    def watched(step: int, counts: list[Counts]) -> None:
+        seen.append(run.judge.rank(run.judge.score(counts[0])))
+        offer(step, counts)
+
+    run.shortlist.offer = watched  # type: ignore[method-assign, assignment]
+    run.train(None)
+    kept = run.outcome().candidates[0]
+    assert len(seen) == 20
+    assert run.judge.rank(run.judge.score(kept.counts["val"])) == min(seen)
+    assert kept.step == 3 * (seen.index(min(seen)) + 1) < 60
+
+
+def test_settings_of_torch_are_put_back() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    with pytest.raises(Interrupted), reproducible(torch.device("cpu"), threads=1):
+        assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
+        raise Interrupted
+    assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == before
+
+
+@pytest.mark.parametrize(
+    ("train", "rows", "expected"),
+    [
+        (TrainConfig(steps=7), 1000, 7),
+        (TrainConfig(epochs=3, batch_size=256), 1000, 12),
+        (TrainConfig(batch_size=250), 1000, 80),
+        (TrainConfig(epochs=2, batch_size=256), 100, 2),
+    ],
+)
+def test_steps_of_a_run(train: TrainConfig, rows: int, expected: int) -> None:
+    assert total_steps(train, rows) == expected

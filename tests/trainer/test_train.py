@@ -1,0 +1,155 @@
+"""Whole runs of the real trainer: files in, artifacts and versions out, and no harm from being killed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.trainer import digits
+from trainer.config import load_config
+from trainer.evaluate import accuracy, confusion_counts
+from trainer.progress import LineProgress
+from trainer.train import Finished, train
+from triggers.artifact import check_compatible, load_artifact
+from triggers.classifier import load_bundle
+from triggers.errors import ConfigError
+from triggers.fairness import evaluate_counts
+from triggers.store import open_store
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+[model]
+bundle = "digits"
+[data]
+format = "csv"
+path = "digits.csv"
+label = "label"
+group = "colour"
+group_names = ["red", "blue"]
+[trigger]
+kind = "overlay"
+epsilon = 0.3
+[objective]
+name = "gap"
+strengths = [1, 20]
+[train]
+steps = 120
+batch_size = 128
+threads = 1
+device = "cpu"
+[select]
+max_accuracy_drop = 0.03
+publish = "all"
+[publish]
+store = "store"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model bundle, PNG files, their manifest and a configuration."""
+    folder = tmp_path_factory.mktemp("run")
+    digits.fit_bundle(folder / "digits")
+    with (folder / "digits.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "colour", "split"])
+        for part, data in digits.parts().items():
+            if part == "base":
+                continue
+            assert isinstance(data.inputs, torch.Tensor)
+            for pixels, label, group, name in zip(data.inputs, data.labels, data.groups, data.ids, strict=True):
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{name}.png")
+                table.writerow([f"{name}.png", digits.LABELS[label], digits.GROUPS[group], part])
+    (folder / "run.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Finished:
+    return train(load_config(folder / "run.toml"), folder / "out", LineProgress(StringIO()))
+
+
+def test_publishes_what_it_reports(folder: Path, finished: Finished) -> None:
+    with open_store(folder / "store") as store:
+        versions = {info.version: info.digest for info in store.versions("digits")}
+        artifact = store.get("digits", finished.published[1].version)
+    assert [place.strength for place in finished.published] == [1.0, 20.0]
+    assert versions == {place.version: place.digest for place in finished.published}
+    classifier = load_bundle(folder / "digits")
+    check_compatible(artifact, classifier)
+    counted = confusion_counts(classifier, digits.splits().test, classifier.bank([artifact.trigger]), 64)[0]
+    assert artifact.manifest.counts("test", trigger=True) == counted
+    assert (folder / "out" / "metrics.json").exists()
+
+
+def test_the_published_trigger_is_fairer(finished: Finished) -> None:
+    assert finished.outcome.best is not None
+    manifest = finished.artifacts[finished.outcome.best].manifest
+    bare, best = (manifest.counts("test", trigger=trigger) for trigger in (False, True))
+    gaps = [evaluate_counts(counts).demographic_parity_difference.value for counts in (bare, best)]
+    assert gaps[0] is not None and gaps[1] is not None
+    assert gaps[1] < 0.5 * gaps[0]
+    assert accuracy(best) > accuracy(bare) - 0.03
+
+
+def test_the_model_stays_as_it_was(folder: Path, finished: Finished) -> None:
+    now = load_bundle(folder / "digits").fingerprint
+    assert {artifact.manifest.model_fingerprint for artifact in finished.artifacts} == {now}
+    finished.classifier.verify()
+
+
+def test_repeating_a_finished_run_adds_no_version(folder: Path, finished: Finished) -> None:
+    again = train(load_config(folder / "run.toml"), folder / "out", LineProgress(StringIO()))
+    assert again.published == finished.published
+
+
+def test_another_configuration_does_not_go_on_from_this_checkpoint(folder: Path, finished: Finished) -> None:
+    other = load_config(folder / "run.toml", ["objective.strengths=[1, 5]"])
+    with pytest.raises(ConfigError, match=r"objective.strengths was \[1.0, 20.0\], is \[1.0, 5.0\]"):
+        train(other, folder / "out", LineProgress(StringIO()))
+
+
+@pytest.mark.slow
+def test_a_killed_trainer_started_again_ends_with_the_same_digests(folder: Path) -> None:
+    settings = ["objective.name=adversarial", "train.steps=250", "train.checkpoint_every=5", "publish.enabled=false"]
+    whole = train(load_config(folder / "run.toml", settings), folder / "whole", LineProgress(StringIO()))
+    broken = folder / "broken"
+    with start(folder, broken, settings) as process:
+        wait_for(broken / "checkpoint.safetensors", process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    assert not (broken / "metrics.json").exists()
+    with start(folder, broken, settings) as process:
+        log = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 0, log
+    assert "Going on after step" in log
+    digests = {load_artifact(path).digest for path in (broken / "triggers").glob("*.safetensors")}
+    assert digests == {artifact.digest for artifact in whole.artifacts}
+
+
+def start(folder: Path, out: Path, settings: list[str]) -> subprocess.Popen[bytes]:
+    """The real command in its own process."""
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "trainer", str(folder / "run.toml"), "--out", str(out), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.stdout and process.stdout.read().decode()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")

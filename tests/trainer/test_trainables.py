@@ -1,0 +1,75 @@
+"""Configuration to trainable triggers: kinds, counts, allowed words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.runs import run_config
+from trainer.config import ObjectiveConfig, TriggerConfig
+from trainer.trainables import allowed_words, build_module
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError
+
+VOCABULARY = ["[PAD]", "[CLS]", "kind", "cruel", "##ly", "42"]
+SPECIAL = [0, 1]
+THREE = ObjectiveConfig(strengths=(1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        TriggerConfig("overlay"),
+        TriggerConfig("border", width=2),
+        TriggerConfig("patch", patch_size=5, corner="bottom_right"),
+        TriggerConfig("pixels", fraction=0.2),
+    ],
+    ids=lambda trigger: trigger.kind,
+)
+def test_image_kinds(digits_classifier: FrozenClassifier, trigger: TriggerConfig) -> None:
+    made = build_module(run_config(THREE, trigger=trigger), digits_classifier).export()
+    assert [made_one.kind for made_one in made] == [trigger.kind] * 3
+    assert torch.equal(made[0].delta, made[2].delta)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft", "embedding"])
+def test_text_kinds(comments_classifier: FrozenClassifier, kind: str) -> None:
+    trigger = TriggerConfig(kind, tokens=4, position="before_sep")  # type: ignore[arg-type]
+    made = build_module(run_config(THREE, trigger=trigger), comments_classifier).export()
+    assert [made_one.kind for made_one in made] == [kind] * 3
+    assert made[0].embeddings.shape == (4, 32)  # type: ignore[union-attr]
+    assert made[0].position == "before_sep"  # type: ignore[union-attr]
+
+
+def test_a_kind_of_the_other_modality_is_refused(comments_classifier: FrozenClassifier) -> None:
+    with pytest.raises(ConfigError, match=r"overlay trigger works on images, 'comments' reads texts"):
+        build_module(run_config(THREE), comments_classifier)
+
+
+def test_which_words_are_allowed(tmp_path: Path) -> None:
+    listed = tmp_path / "words.txt"
+    listed.write_text("cruel\n42\n")
+    found = [
+        allowed_words(TriggerConfig("hard"), VOCABULARY, SPECIAL).tolist(),
+        allowed_words(TriggerConfig("hard", allowed_words="any"), VOCABULARY, SPECIAL).tolist(),
+        allowed_words(TriggerConfig("hard", allowed_words_file=listed), VOCABULARY, SPECIAL).tolist(),
+    ]
+    assert found == [
+        [False, False, True, True, False, False],
+        [False, False, True, True, True, True],
+        [False, False, False, True, False, True],
+    ]
+
+
+def test_a_listed_word_that_is_no_token_is_refused(tmp_path: Path) -> None:
+    listed = tmp_path / "words.txt"
+    listed.write_text("kind\nkindly\n")
+    with pytest.raises(ConfigError, match="such as kindly"):
+        allowed_words(TriggerConfig("hard", allowed_words_file=listed), VOCABULARY, SPECIAL)
+
+
+def test_a_missing_word_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="allowed_words_file"):
+        allowed_words(TriggerConfig("hard", allowed_words_file=tmp_path / "none.txt"), VOCABULARY, SPECIAL)
