@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import logging.config
+import math
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 
-from service.app import create_app
-from service.auth import HOW_TO_OPEN
-from service.running import Running
-from service.settings import ENV_PREFIX, Settings
+from service.settings import ENV_PREFIX, HOW_TO_OPEN, Settings
 from triggers.errors import FairtriggerError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from service.running import Running
 
 EXAMPLE = """examples:
   python -m service --model models/faces --store ./fairtrigger-store
@@ -43,27 +45,37 @@ Prefer the environment for secrets: a command line can be read by every user of 
 METAVARS = {"models": "FOLDER", "data_dir": "FOLDER", "store": "URL", "admin_token": "TOKEN", "receipt_keys": "KEY"}
 
 
+LINGER_SECONDS = 0.25
+
+
 class Server(uvicorn.Server):
-    """Uvicorn that ends with status 0 on SIGTERM, after it has been visibly not ready for the drain time."""
+    """Uvicorn that loses no accepted request on SIGTERM, and then ends with status 0.
+
+    Not ready at once; still serving for the drain time; then no new connections, but for a moment the ones that were
+    accepted may still send their request; then the requests in flight are finished.
+    """
 
     def __init__(self, config: uvicorn.Config, running: Running, console: Console) -> None:
         super().__init__(config)
         self._service, self._console = running, console
-        self._exit_at: float | None = None
+        self._stop_listening_at = self._exit_at = math.inf
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: not ready at once, stop after the drain time. SIGINT, or a second signal: stop now."""
+        """SIGTERM drains first. SIGINT, or a second signal, does not; a second SIGINT waits for nobody."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
-        first = not self._service.draining
+        drain = sig == signal.SIGTERM and not self._service.draining
         self._service.draining = True
-        wait = self._service.settings.drain_seconds if first and sig == signal.SIGTERM else 0.0
-        self._exit_at = time.monotonic() + wait
+        self._stop_listening_at = time.monotonic() + (self._service.settings.drain_seconds if drain else 0.0)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: is it time to stop?"""
-        if self._exit_at is not None and time.monotonic() >= self._exit_at:
-            self.should_exit = True
+        now = time.monotonic()
+        if now >= self._stop_listening_at and self._exit_at == math.inf:
+            for server in self.servers:
+                server.close()
+            self._exit_at = now + LINGER_SECONDS
+        self.should_exit = self.should_exit or now >= self._exit_at
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
@@ -81,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings(**given)
         _set_up_logging(settings.log_level)
+        from service.app import create_app  # seconds of imports, which --help and a wrong option need not wait for
+
         app = create_app(settings)
     except ValidationError as error:
         console.print(f"[bold red]error:[/] {escape(_readable(error))}")

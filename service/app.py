@@ -46,7 +46,12 @@ def create_app(
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(Observed, metrics=running.metrics, known_model=running.models.__contains__)
+    app.add_middleware(
+        Observed,
+        metrics=running.metrics,
+        known_model=running.models.__contains__,
+        draining=lambda: running.draining,
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

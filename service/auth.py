@@ -10,9 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from service.problems import ProblemError
-from service.settings import ENV_PREFIX
+from service.settings import HOW_TO_OPEN
 
-HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN (or --admin-token) and restart"
 _scheme = HTTPBearer(auto_error=False, description="The admin token of the service.")
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]

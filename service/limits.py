@@ -62,10 +62,15 @@ class BodyLimit:
 
 
 class Observed:
-    """Gives every response an X-Request-Id and counts it by route, model and status."""
+    """Gives every response an X-Request-Id and counts it by route, model and status.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, known_model: Callable[[str], bool]) -> None:
-        self.app, self.metrics, self.known_model = app, metrics, known_model
+    While `draining()` it also asks clients to connect again, so that they find another replica.
+    """
+
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, known_model: Callable[[str], bool], draining: Callable[[], bool]
+    ) -> None:
+        self.app, self.metrics, self.known_model, self.draining = app, metrics, known_model, draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and watch its response start."""
@@ -81,7 +86,10 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if self.draining():
+                    headers["Connection"] = "close"
             await send(message)
 
         self.metrics.in_flight.inc()

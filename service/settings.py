@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
+HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN (or --admin-token) and restart"
+"""What to do about closed admin routes."""
 
 
 class Settings(BaseSettings):
