@@ -128,3 +128,19 @@ def swap(client: httpx.Client, model: str, champion: str | None, **headers: str)
     path = f"/v1/models/{model}/rollout"
     headers = ADMIN | {"If-Match": client.get(path).headers["etag"]} | headers
     return client.put(path, json={"champion": champion, "reason": "test"}, headers=headers)
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check that a response is this problem, and that the service still answers afterwards."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "x-request-id" in response.headers
+    document: dict[str, Any] = response.json()
+    assert (document["status"], document["code"]) == (status, code), document
+    assert document["type"] == f"urn:fairtrigger:problem:{code}"
+    assert document["error"] == document["detail"] and len(document["detail"]) > 10
+    assert "Traceback" not in response.text
+    base = response.request.url.copy_with(path="/v1/models/faces/predict", query=None)
+    again = httpx.post(base, content=picture(1), headers={"Content-Type": "image/png"})
+    assert again.status_code == 200
+    return document
