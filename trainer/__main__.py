@@ -108,13 +108,14 @@ def _table(config: RunConfig, finished: Finished) -> Table:
         rows.append((f"{candidate.strength:g}", candidate.counts, versions.get(candidate.strength, "") + mark))
     title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
     table = Table("strength", title=title, box=SIMPLE_HEAD)
-    for column in ("val acc", "val DP", "val AOD", "test acc", "test DP", "test AOD"):
-        table.add_column(column, justify="right", no_wrap=True)
+    for split in ("val", "test"):
+        for column in ("accuracy", "DP", "AOD"):
+            table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
     table.add_column("published")
     for name, splits, note in rows:
         figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
         table.add_row(name, *figures, note)
-    table.caption = "acc: accuracy; DP: demographic parity difference; AOD: average odds difference (0: groups alike)"
+    table.caption = "DP: demographic parity difference, AOD: average odds difference; 0: groups alike"
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,11 +61,15 @@ def image_run(folder: Path, *overrides: str) -> RunConfig:
 
 
 def text_run(folder: Path) -> RunConfig:
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
     words = tokenizer()
-    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **sizes)).save_pretrained(
         folder / "encoder"
     )
@@ -183,6 +188,7 @@ def test_shifts_move_whole_images_and_repeat_the_border() -> None:
     image = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6)
     torch.manual_seed(0)
     moved = shifted(image.repeat(200, 2, 1, 1), 1)
+    assert isinstance(moved, torch.Tensor)
     padded = torch.nn.functional.pad(image.float(), (1, 1, 1, 1), mode="replicate")[0, 0].byte()
     windows = {tuple(padded[y : y + 6, x : x + 6].flatten().tolist()) for y in range(3) for x in range(3)}
     assert {tuple(row.flatten().tolist()) for row in moved[:, 0]} == windows
