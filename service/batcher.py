@@ -1,8 +1,9 @@
 """A bounded queue in front of one inference thread.
 
-There is no timer: a batch is whatever queued while the last one ran. A request is admitted whole or refused at once;
-its items may be spread over several batches, and one call into the event loop delivers a whole batch. A client that has
-gone (its future is cancelled) is skipped when a batch is built.
+There is no timer: a batch is whatever queued while the last one ran. A request takes its place before it is decoded and
+keeps it until it is answered, or is refused at once. Its items may be spread over several batches, and one call into
+the event loop delivers a whole batch. A client that has gone (its future is cancelled) is skipped when a batch is
+built. When a batch fails, its requests run again one by one, so that only the one at fault fails.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class Overloaded(FairtriggerError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BatchFailed(FairtriggerError):
+    """The model failed on the items of one request; the log has the details."""
 
 
 class Abandoned(FairtriggerError):
@@ -80,7 +85,7 @@ class _Share(Generic[W, R]):
 
 
 class Batcher(Generic[W, R]):
-    """Runs `run(items) -> results` on its own thread, at most `max_batch` rows at a time, `capacity` rows waiting."""
+    """Runs `run(items) -> results` on its own thread, at most `max_batch` rows at a time, `capacity` rows in work."""
 
     def __init__(
         self,
@@ -95,7 +100,7 @@ class Batcher(Generic[W, R]):
         self._run, self._max_batch, self._capacity = run, max_batch, capacity
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._queue: deque[_Ticket[W, R]] = deque()
-        self._queued = 0
+        self._queued, self._placed = 0, 0
         self._rows_per_second = 0.0
         self._closing = False
         self._wake = threading.Condition()
@@ -125,12 +130,24 @@ class Batcher(Generic[W, R]):
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
 
+    @contextmanager
+    def place(self, rows: int) -> Iterator[None]:
+        """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
+        if self._placed + rows > self._capacity:
+            message = f"{self._placed} rows are in work already and {rows} more do not fit into {self._capacity}."
+            raise Overloaded(message + " Retry later, or raise queue_size.", self._retry_after())
+        self._placed += rows
+        try:
+            yield
+        finally:
+            self._placed -= rows
+
     async def submit(
         self, items: Sequence[W], gone: Coroutine[None, None, None] | None = None
     ) -> tuple[list[R], list[Timing]]:
         """Results in the order of the items, and the timing of every batch involved.
 
-        Raises Overloaded at once, and Abandoned when `gone` (the client's going away) ends first.
+        Raises BatchFailed, or Abandoned when `gone` (the client's going away) ends first.
         """
         ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
         with _watched(gone, ticket.future) as left:
@@ -143,20 +160,16 @@ class Batcher(Generic[W, R]):
                 raise
 
     def _admit(self, ticket: _Ticket[W, R]) -> None:
-        rows = _rows(ticket.items)
         with self._wake:
             if self._closing:
                 raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
-            if self._queued + rows > self._capacity:
-                message = f"{self._queued} rows wait already and {rows} more do not fit into {self._capacity}."
-                raise Overloaded(message + " Retry later, or raise queue_size.", self._retry_after())
             self._queue.append(ticket)
-            self._queued += rows
+            self._queued += _rows(ticket.items)
             self._wake.notify()
 
     def _retry_after(self) -> int:
-        """Whole seconds until the present queue is served at the measured speed, 1 to 60."""
-        seconds = self._queued / self._rows_per_second if self._rows_per_second else 1.0
+        """Whole seconds until what is in work is done at the measured speed, 1 to 60."""
+        seconds = self._placed / self._rows_per_second if self._rows_per_second else 1.0
         return min(60, max(1, math.ceil(seconds)))
 
     def _work(self) -> None:
@@ -200,23 +213,28 @@ class Batcher(Generic[W, R]):
 
     def _serve(self, batch: list[_Share[W, R]]) -> None:
         items = [item for share in batch for item in share.items]
-        rows = _rows(items)
-        started = time.perf_counter()
-        outcome: Sequence[R] | Exception
+        rows, started = _rows(items), time.perf_counter()
+        outcome: Sequence[R] | FairtriggerError
         try:
             outcome = self._run(items)
         except Exception as error:  # the thread boundary: whoever waits gets it
-            logger.exception("a batch of %d items failed", len(items))
-            outcome = error
+            if len(batch) > 1:
+                for share in batch:
+                    self._serve([share])
+                return
+            logger.exception("a request of %d items failed", len(items))
+            outcome = error if isinstance(error, FairtriggerError) else BatchFailed("The model failed on this request.")
             self._abandon(batch)
-        infer = time.perf_counter() - started
-        self._rows_per_second = (
-            0.8 * self._rows_per_second + 0.2 * rows / infer if self._rows_per_second else rows / infer
-        )
-        timings = [Timing(started - share.ticket.submitted, infer, rows) for share in batch]
+        timings = [Timing(started - share.ticket.submitted, time.perf_counter() - started, rows) for share in batch]
+        self._measure(rows / timings[0].infer)
         self._on_batch(timings)
         assert self._loop is not None
         self._loop.call_soon_threadsafe(_deliver, batch, outcome, timings)
+
+    def _measure(self, rows_per_second: float) -> None:
+        """Keep a moving average of the speed."""
+        before = self._rows_per_second or rows_per_second
+        self._rows_per_second = 0.8 * before + 0.2 * rows_per_second
 
     def _abandon(self, batch: list[_Share[W, R]]) -> None:
         """A request whose first part failed need not be computed further."""
@@ -256,12 +274,12 @@ def _fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:
     return items[:count]
 
 
-def _deliver(batch: Sequence[_Share[W, R]], outcome: Sequence[R] | Exception, timings: Sequence[Timing]) -> None:
+def _deliver(batch: Sequence[_Share[W, R]], outcome: Sequence[R] | FairtriggerError, timings: Sequence[Timing]) -> None:
     """On the event loop: hand a finished batch to the requests that wait for it."""
     start = 0
     for share, timing in zip(batch, timings, strict=True):
         ticket = share.ticket
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, FairtriggerError):
             if not ticket.future.done():
                 ticket.future.set_exception(outcome)
             continue

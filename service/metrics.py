@@ -27,7 +27,7 @@ class Metrics:
         self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
         self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
         self.in_flight = Gauge(f"{PREFIX}_requests_in_flight", "Requests being answered", registry=self.registry)
-        self.rejected = self._counter("requests_rejected", "Requests turned away", "reason")
+        self.rejected = self._counter("requests_rejected", "Requests turned away", "model", "reason")
         self.dropped = self._counter("items_dropped", "Queued inputs not computed, as their client had gone", "model")
         self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.batcher import Abandoned, Overloaded
+from service.batcher import Abandoned, BatchFailed, Overloaded
 from triggers import errors
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ArtifactMismatch, 422, "artifact_mismatch"),
     (errors.StoreError, 409, "store_refused"),
     (errors.ModelError, 500, "model_failed"),
+    (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
     (errors.FairtriggerError, 500, "internal_error"),
 )

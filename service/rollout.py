@@ -116,9 +116,7 @@ class Follower:
         """Refuse a stale change before anything is loaded for it; the store checks again when it writes."""
         now = self._store.rollout(self.model).revision
         if now != revision:
-            raise RevisionConflict(
-                f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it."
-            )
+            raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
     def admit(self, version: int, *, actor: str) -> Iterator[Resident]:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
-from service.batcher import Batcher, Timing
+from service.batcher import Batcher, Overloaded, Timing
 from service.counting import Counting
 from service.intake import Wanted
 from service.metrics import Metrics
@@ -110,10 +110,11 @@ class ServedModel:
     ) -> Served:
         """Answer every input that can be used; `gone()` ends when the client goes away.
 
-        Raises NotFound, ArtifactError, Overloaded or Abandoned for the whole request.
+        Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
         """
         with ExitStack() as held:
-            for version in {want.choice for want in wanted if isinstance(want.choice, int)}:
+            self._take_place(held, sum(2 if want.twin else 1 for want in wanted))
+            for version in self._versions(wanted):
                 await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
             started = time.perf_counter()
             items = await asyncio.gather(*(self._decoded(want) for want in wanted))
@@ -126,6 +127,23 @@ class ServedModel:
             ]
             answers, timings = await self.batcher.submit(queries, gone and gone()) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
+
+    def _take_place(self, held: ExitStack, rows: int) -> None:
+        try:
+            held.enter_context(self.batcher.place(rows))
+        except Overloaded:
+            self._metrics.rejected.labels(self.name, "overloaded").inc()
+            raise
+
+    def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
+        """The versions that are named explicitly; more than fit into memory beside the champion cannot be served."""
+        versions = {want.choice for want in wanted if isinstance(want.choice, int)}
+        if len(versions) >= self._settings.max_versions:
+            message = (
+                f"The request names {len(versions)} trigger versions; name fewer than {self._settings.max_versions}."
+            )
+            raise InputError("too_many_versions", message)
+        return versions
 
     async def _decoded(self, want: Wanted) -> Item | FairtriggerError:
         try:

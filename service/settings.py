@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
     decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
     max_batch: int = Field(default=32, ge=1, description="most rows in one forward pass")
-    queue_size: int = Field(default=1024, ge=1, description="most rows that may wait; beyond that a client gets 503")
+    queue_size: int = Field(default=1024, ge=1, description="most rows in work at once; beyond that a client gets 503")
     max_items_per_request: int = Field(default=128, ge=1, description="most inputs in one predict request")
     max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="largest request body")
     max_image_bytes: int = Field(default=16 * MIB, ge=1024, description="largest image file")

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
+from numpy.typing import NDArray
 from PIL import Image
 
 from service.app import create_app
@@ -101,7 +102,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 def picture(seed: int, size: int = 24, file_format: str = "PNG") -> bytes:
     """A random colour image as a file."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return encoded(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8), file_format)
+
+
+def encoded(pixels: NDArray[np.uint8], file_format: str = "PNG") -> bytes:
+    """Pixels (H, W, 3) as an image file."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, format=file_format)
     return out.getvalue()

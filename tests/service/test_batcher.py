@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.batcher import Abandoned, Batcher, Overloaded
+from service.batcher import Abandoned, Batcher, BatchFailed, Overloaded
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,17 @@ def test_rows_count_towards_the_batch_not_items() -> None:
     assert gate.batches == [[1], [2], [3]]
 
 
-def test_a_full_queue_refuses_at_once_and_says_when_to_retry() -> None:
+def test_without_a_place_a_request_is_refused_at_once_and_told_when_to_retry() -> None:
     async def scenario(gate: Gate) -> None:
         async with batching(gate, capacity=3) as batcher:
-            first = await closed_on(gate, batcher)
-            waiting = asyncio.create_task(squares(batcher, 2, 3))
-            await asyncio.sleep(0)
-            with pytest.raises(Overloaded, match="2 rows wait already") as refused:
-                await squares(batcher, 4, 5)
-            assert 1 <= refused.value.retry_after <= 60
-            gate.opened.set()
-            assert [await first, await waiting] == [[1], [4, 9]]
-            assert await squares(batcher, 4, 5) == [16, 25]
+            with batcher.place(2):
+                with pytest.raises(Overloaded, match="2 rows are in work already") as refused, batcher.place(2):
+                    pass
+                assert 1 <= refused.value.retry_after <= 60
+                with batcher.place(1):
+                    assert await squares(batcher, 4, 5) == [16, 25]
+            with batcher.place(3):
+                pass
 
     asyncio.run(scenario(Gate()))
 
@@ -172,10 +171,26 @@ def test_a_cancelled_task_stays_cancelled() -> None:
     asyncio.run(scenario(Gate()))
 
 
-def test_a_failing_batch_fails_its_own_requests_only() -> None:
+def test_a_failing_request_fails_alone() -> None:
     async def scenario(gate: Gate) -> None:
         async with batching(gate) as batcher:
-            with pytest.raises(ValueError, match="thirteen"):
+            first = await closed_on(gate, batcher)
+            good, bad, other = (asyncio.create_task(squares(batcher, *values)) for values in ((2,), (13, 3), (4,)))
+            await asyncio.sleep(0)
+            gate.opened.set()
+            assert [await first, await good, await other] == [[1], [4], [16]]
+            with pytest.raises(BatchFailed):
+                await bad
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[1], [2, 13, 3, 4], [2], [13, 3], [4]]
+
+
+def test_the_rest_of_a_failing_request_is_not_computed() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            with pytest.raises(BatchFailed):
                 await squares(batcher, 1, 13, 3, 4, 5, 6)
             assert batcher.queued == 0
             assert await squares(batcher, 2) == [4]
