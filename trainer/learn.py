@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,13 @@ from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
 from trainer.outcome import Candidate, Counts, Outcome
 from trainer.progress import Progress
+from trainer.reproducible import reproducible
 from trainer.select import Judge, Snapshot, choose
 from trainer.shortlist import Shortlist
-from trainer.step import Learner
+from trainer.step import Learner, Losses
 from trainer.trainables import build_module
 from triggers.classifier import FrozenClassifier, Trigger
+from triggers.errors import ConfigError
 from triggers.fingerprint import tensors_digest
 from triggers.preprocess import TextBatch
 
@@ -66,8 +66,7 @@ class Run:
                 self.seconds = time.monotonic() - began
                 if path and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     self.save(path, done)
-                shown = losses.shown() if done % REPORT_EVERY == 0 else {}
-                task.advance(1, **shown)
+                task.advance(1, **(self._shown(losses, done) if done % REPORT_EVERY == 0 else {}))
 
     def outcome(self) -> Outcome:
         """Choose on validation, then look at the test split, once, for every strength's best trigger and for none."""
@@ -105,13 +104,14 @@ class Run:
         found = checkpoint.load_checkpoint(path, self.identity())
         if found is None:
             return
-        learner, device = self.learner, self.classifier.device
-        tensors = {name: tensor.to(device) for name, tensor in found.tensors.items()}
+        learner, tensors = self.learner, found.tensors
         checkpoint.restore_module("module", learner.module, tensors)
         checkpoint.restore_module("adversaries", learner.adversaries, tensors)
         checkpoint.restore_optimizer("optimizer", learner.optimizer, tensors)
         checkpoint.restore_optimizer("adversary_optimizer", learner.adversary_optimizer, tensors)
-        self.shortlist.best = {name: tensors[f"best.{name}"] for name in self.shortlist.best}
+        self.shortlist.best = {
+            name: tensors[f"best.{name}"].to(present.device) for name, present in self.shortlist.best.items()
+        }
         self.shortlist.snapshots = [None if best is None else self._snapshot(*best) for best in found.snapshots]
         self.first, self.seconds = found.step, found.seconds
         self.progress.note(f"Going on after step {found.step} of {self.steps}, from {path}.")
@@ -123,6 +123,14 @@ class Run:
             table[section] = {} if key is None else {k: v for k, v in table[section].items() if k != key}
         content = {f"{name}.{key}": value for name in ("tuning", "val") for key, value in _tensors(getattr(self, name))}
         return {**table, "model_fingerprint": self.classifier.fingerprint, "data_digest": tensors_digest(content)}
+
+    def _shown(self, losses: Losses, step: int) -> dict[str, float]:
+        """Losses for the display. Raises ConfigError once they are no numbers any more."""
+        shown = losses.shown()
+        if not all(map(isfinite, shown.values())):
+            advice = f"lower train.lr ({self.config.train.lr:g}) or objective.strengths and use --fresh."
+            raise ConfigError(f"Training diverged, the losses of step {step} are {shown}: {advice}")
+        return shown
 
     def _validate(self, step: int) -> None:
         with torch.no_grad():
@@ -151,19 +159,6 @@ def learn(
             run.resume(path)
         run.train(path)
         return run.outcome()
-
-
-@contextmanager
-def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
-    """On a CPU only deterministic algorithms, on `threads` threads (None: as many as torch has now); then as before."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.set_num_threads(threads or before[1])
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.set_num_threads(before[1])
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

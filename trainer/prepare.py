@@ -9,9 +9,9 @@ import torch
 from trainer.base_classifier import fit_base, refuse_overlap
 from trainer.config import RunConfig
 from trainer.data import Splits
-from trainer.learn import reproducible
 from trainer.load import DataLoader
 from trainer.progress import Progress
+from trainer.reproducible import reproducible
 from triggers.bundle import SPEC_FILE, read_spec
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError

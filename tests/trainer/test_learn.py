@@ -17,7 +17,7 @@ from trainer.checkpoint import load_checkpoint
 from trainer.config import ObjectiveConfig, PublishConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
 from trainer.data import Splits
 from trainer.evaluate import accuracy, confusion_counts
-from trainer.learn import Run, learn, reproducible, total_steps
+from trainer.learn import Run, learn, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import LineProgress, Task
 from triggers.classifier import FrozenClassifier
@@ -190,12 +190,11 @@ def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifi
     assert kept.step == 3 * (seen.index(min(seen)) + 1) < 60
 
 
-def test_settings_of_torch_are_put_back() -> None:
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    with pytest.raises(Interrupted), reproducible(torch.device("cpu"), threads=1):
-        assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
-        raise Interrupted
-    assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == before
+def test_a_run_that_diverges_stops_and_says_what_to_change(comments_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=20, batch_size=32, lr=1e30)
+    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("embedding"), train=train)
+    with pytest.raises(ConfigError, match=r"step 10 .*nan.*lower train.lr"):
+        learn(config, comments_classifier, comments.splits(), quiet())
 
 
 @pytest.mark.parametrize(
