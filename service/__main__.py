@@ -176,7 +176,7 @@ def _set_up_logging(level: str) -> None:
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {"httpx": {"level": "WARNING"}},
+            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about what clients send
         }
     )
 
