@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,11 @@ class Run:
         tensors |= checkpoint.optimizer_tensors("adversary_optimizer", learner.adversary_optimizer)
         tensors |= {f"best.{name}": tensor for name, tensor in self.shortlist.best.items()}
         snapshots = [None if best is None else (best.step, best.counts) for best in self.shortlist.snapshots]
-        checkpoint.save_checkpoint(path, Checkpoint(step, self.seconds, tensors, snapshots), self.identity())
+        checkpoint.save_checkpoint(path, Checkpoint(step, self.seconds, tensors, snapshots), self.identity)
 
     def resume(self, path: Path) -> None:
         """Go on from the checkpoint, if there is one. Raises ConfigError if it is another run's."""
-        found = checkpoint.load_checkpoint(path, self.identity())
+        found = checkpoint.load_checkpoint(path, self.identity)
         if found is None:
             return
         learner, tensors = self.learner, found.tensors
@@ -116,6 +117,7 @@ class Run:
         self.first, self.seconds = found.step, found.seconds
         self.progress.note(f"Going on after step {found.step} of {self.steps}, from {path}.")
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the result: configuration, model, data. A checkpoint of another identity is refused."""
         table = to_dict(self.config)

@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Interrupted):
         learn(config, classifier, splits, Killed(after=6), path)
-    stopped = load_checkpoint(path, Run(config, classifier, splits, quiet()).identity())
+    stopped = load_checkpoint(path, Run(config, classifier, splits, quiet()).identity)
     assert stopped is not None and stopped.step == 4  # two steps of work are lost and done again
     assert same(whole, learn(config, classifier, splits, quiet(), path))
 
