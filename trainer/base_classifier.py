@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, cos, pi
+from math import ceil, cos, isfinite, pi
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,8 @@ class _Fit:
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=self.bf16):
             loss = cross_entropy(reprogram(self.classifier, inputs, self._bare, index), labels)
         optimizer.zero_grad(set_to_none=True)
+        if not isfinite(loss.item()):
+            raise ConfigError(f"Fitting the base classifier diverged, its loss is {loss.item()}: lower base.lr.")
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.classifier.network.parameters(), CLIP_NORM)
         optimizer.step()

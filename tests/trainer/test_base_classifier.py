@@ -61,7 +61,7 @@ def image_run(folder: Path, *overrides: str) -> RunConfig:
 
 
 def text_run(folder: Path) -> RunConfig:
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     torch.manual_seed(0)
     words = tokenizer()
     sizes: dict[str, Any] = {
@@ -159,6 +159,12 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     with pytest.raises(ModelError, match="transformers cannot load the encoder"):
         prepared(made)
+
+
+def test_a_fit_that_diverges_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"diverged, its loss is .*lower base\.lr"):
+        prepared(image_run(tmp_path, "base.lr=1e30"))
+    assert not (tmp_path / "model" / "model.json").exists()
 
 
 def test_a_bundle_of_the_other_modality_is_refused(tmp_path: Path) -> None:

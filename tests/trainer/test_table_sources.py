@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import datasets
@@ -13,7 +14,7 @@ from tests.trainer import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader, posts
 from trainer.load import open_source
 from triggers.classifier import FrozenClassifier
-from triggers.errors import DataError
+from triggers.errors import ConfigError, DataError
 from triggers.preprocess import TextBatch
 
 
@@ -138,3 +139,9 @@ def test_a_folder_that_datasets_did_not_write_is_refused(tmp_path: Path) -> None
     text = TEXTS.replace('"csv"', '"datasets"')
     with pytest.raises(DataError, match="is no folder written by"):
         open_source(config(tmp_path, text, "data.path=empty"))
+
+
+def test_without_the_datasets_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)  # what Python itself does for a package that is not there
+    with pytest.raises(ConfigError, match=r'pip install "fairtrigger\[datasets\]"'):
+        open_source(config(tmp_path, TEXTS.replace('"csv"', '"datasets"')))
