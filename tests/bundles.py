@@ -97,7 +97,6 @@ def text_bundle(folder: Path, name: str = "posts", seed: int = 0) -> Path:
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.3,
-        num_labels=2,
     )
     transformers_logging.disable_progress_bar()
     BertForSequenceClassification(config).save_pretrained(folder)

@@ -82,8 +82,8 @@ def _quiet_transformers(config: RunConfig) -> None:
     if config.modality == "text":
         from transformers.utils import logging
 
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def _tell(config: RunConfig, folder: Path, finished: Finished) -> None:

@@ -48,7 +48,7 @@ class TextModule(nn.Module):
 class EmbeddingModule(TextModule):
     """Free vectors (K, T, D)."""
 
-    kind = "embedding"
+    kind: TextKind = "embedding"
 
     def __init__(self, start: Tensor, position: Position) -> None:
         super().__init__(position)
@@ -62,7 +62,7 @@ class EmbeddingModule(TextModule):
 class SoftModule(TextModule):
     """Mixtures of word embeddings: weights (K, T, V) with 0 <= v and sum <= 1, zero on words not allowed."""
 
-    kind = "soft"
+    kind: TextKind = "soft"
 
     def __init__(self, ids: Tensor, count: int, matrix: Tensor, allowed: Tensor, position: Position) -> None:
         super().__init__(position)
@@ -89,7 +89,7 @@ class SoftModule(TextModule):
 class HardModule(SoftModule):
     """One word per slot: the value of the best allowed word, the gradient of the mixture."""
 
-    kind = "hard"
+    kind: TextKind = "hard"
 
     def __init__(
         self, ids: Tensor, count: int, matrix: Tensor, allowed: Tensor, position: Position, vocabulary: Sequence[str]

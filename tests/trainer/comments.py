@@ -81,7 +81,7 @@ def fit_bundle(folder: Path, seed: int = 0, epochs: int = 5) -> Path:
             optimizer.zero_grad()
             torch.autograd.backward(cross_entropy(model(batch.ids, attention_mask=mask).logits, base.labels[rows]))
             optimizer.step()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     spec = {

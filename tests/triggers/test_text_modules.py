@@ -98,6 +98,7 @@ def test_a_hard_trigger_has_exactly_the_words_values_and_a_gradient() -> None:
 
 def test_forbidden_words_are_never_chosen() -> None:
     module = build("hard")
+    assert isinstance(module, HardModule)
     with torch.no_grad():
         module.weight.fill_(0.0)
         module.weight[..., 2] = 1.0  # a word piece
