@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,17 @@ def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_mo
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(DataError, match=r"is damaged .*; delete it"):
         data.load(image_model, "val")
+
+
+def test_another_preprocessing_is_decoded_anew(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    faces.celeba(tmp_path / "celeba")
+    data = loader(config(tmp_path, CELEBA))
+    squashed = data.load(image_model, "val")
+    assert image_model.spec.image
+    cropping = image_model.spec.model_copy(update={"image": replace(image_model.spec.image, resize="crop")})
+    cropped = data.load(FrozenClassifier(cropping, faces.network()), "val")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert not torch.equal(torch.as_tensor(squashed.inputs), torch.as_tensor(cropped.inputs))
 
 
 def test_changed_content_is_decoded_anew(tmp_path: Path, image_model: FrozenClassifier) -> None:
