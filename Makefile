@@ -17,8 +17,8 @@ install: $(VENV)/.installed ## create .venv and install the locked packages and 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -x $(UV) || $(MAKE) --no-print-directory bootstrap
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip install --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only python and pip)
