@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,14 +102,21 @@ class Client:
 
 
 @contextmanager
-def running_service(bundle: Path, store: str, data_dir: Path, device: str = "cpu") -> Iterator[tuple[str, str]]:
-    """Start `python -m service` on a free port; yields its URL and admin token once it is ready, then ends it."""
-    url, token = f"http://127.0.0.1:{_free_port()}", secrets.token_urlsafe()
-    options = {"model": bundle, "store": store, "data-dir": data_dir, "device": device, "port": url.rpartition(":")[2]}
+def running_service(
+    bundles: Sequence[Path], store: str, data_dir: Path, device: str = "cpu", *, port: int = 0, log: Path | None = None
+) -> Iterator[tuple[str, str]]:
+    """Start `python -m service`; yields its URL and admin token once it is ready, then ends it.
+
+    Port 0 picks a free one. Without `log` the service writes to this program's own output.
+    """
+    url, token = f"http://127.0.0.1:{port or _free_port()}", secrets.token_urlsafe()
+    options = {"store": store, "data-dir": data_dir, "device": device, "port": url.rpartition(":")[2]}
     command = [sys.executable, "-m", "service", *(f"--{name}={value}" for name, value in options.items())]
-    process = subprocess.Popen(command, env=_environment(token))
+    command += [f"--model={bundle}" for bundle in bundles]
+    with log.open("wb") if log else nullcontext() as sink:
+        process = subprocess.Popen(command, env=_environment(token), stdout=sink, stderr=sink)
     try:
-        _wait(process, url)
+        _wait(process, url, log)
         yield url, token
     finally:
         process.terminate()
@@ -122,7 +129,7 @@ def _environment(token: str) -> dict[str, str]:
     return {**os.environ, "FAIRTRIGGER_ADMIN_TOKEN": token, "FAIRTRIGGER_LOG_LEVEL": "warning"}
 
 
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path | None) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -131,7 +138,7 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise StoreUnavailable(f"The service at {url} did not become ready; its log above says why.")
+    raise StoreUnavailable(f"The service at {url} did not become ready; its log, {log or 'above'}, says why.")
 
 
 def _free_port() -> int:

@@ -81,7 +81,7 @@ def serve_and_replay(
     """The same with a service of its own, started for it and ended after it; its counts start from nothing."""
     bundle, model = config.model.bundle, read_spec(config.model.bundle).name
     with tempfile.TemporaryDirectory() as data:
-        with running_service(bundle, store_url(config), Path(data), device) as (url, token):
+        with running_service([bundle], store_url(config), Path(data), device) as (url, token):
             return replay(Client(url, model, token), rows, versions, CLIENTS, progress)
 
 
