@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging.config
-import math
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from pydantic import ValidationError
@@ -18,6 +14,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 
+from service.server import Server
 from service.settings import ENV_PREFIX, HOW_TO_OPEN, Settings
 from triggers.errors import FairtriggerError
 
@@ -43,47 +40,6 @@ Prefer the environment for secrets: a command line can be read by every user of 
 """
 
 METAVARS = {"models": "FOLDER", "data_dir": "FOLDER", "store": "URL", "admin_token": "TOKEN", "receipt_keys": "KEY"}
-
-
-LINGER_SECONDS = 0.25
-
-
-class Server(uvicorn.Server):
-    """Uvicorn that loses no accepted request on SIGTERM, and then ends with status 0.
-
-    Not ready at once; still serving for the drain time; then no new connections, but for a moment the ones that were
-    accepted may still send their request; then the requests in flight are finished.
-    """
-
-    def __init__(self, config: uvicorn.Config, running: Running, console: Console) -> None:
-        super().__init__(config)
-        self._service, self._console = running, console
-        self._stop_listening_at = self._exit_at = math.inf
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM drains first. SIGINT, or a second signal, does not; a second SIGINT waits for nobody."""
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        drain = sig == signal.SIGTERM and not self._service.draining
-        self._service.draining = True
-        self._stop_listening_at = time.monotonic() + (self._service.settings.drain_seconds if drain else 0.0)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: is it time to stop?"""
-        now = time.monotonic()
-        if now >= self._stop_listening_at and self._exit_at == math.inf:
-            for server in self.servers:
-                server.close()
-            self._exit_at = now + LINGER_SECONDS
-        self.should_exit = self.should_exit or now >= self._exit_at
-        return await super().on_tick(counter)
-
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Start listening, then say what is served where."""
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            _announce(self._console, self._service, f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +72,8 @@ def _server(app: FastAPI, settings: Settings, console: Console) -> Server:
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         server_header=False,
     )
-    return Server(config, app.state.running, console)
+    running: Running = app.state.running
+    return Server(config, running, lambda url: _announce(console, running, url))
 
 
 def _announce(console: Console, running: Running, url: str) -> None:

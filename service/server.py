@@ -1,0 +1,83 @@
+"""Uvicorn that stops without losing a request, and says what it serves once it listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from service.running import Running
+
+LINGER_SECONDS = 0.25
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that loses no accepted request on SIGTERM, and then ends with status 0.
+
+    Not ready at once; still serving for the drain time; then no new connections, but for a moment the ones that were
+    accepted may still send their request; then the requests in flight are finished.
+    """
+
+    def __init__(self, config: uvicorn.Config, running: Running, announce: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._service, self._announce = running, announce
+        self._stop_listening_at = self._exit_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM drains first. SIGINT, or a second signal, does not; a second SIGINT waits for nobody."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        drain = sig == signal.SIGTERM and not self._service.draining
+        self._service.draining = True
+        self._stop_listening_at = time.monotonic() + (self._service.settings.drain_seconds if drain else 0.0)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: is it time to stop?"""
+        now = time.monotonic()
+        if now >= self._stop_listening_at and self._exit_at == math.inf:
+            await self._stop_listening()
+            self._exit_at = now + LINGER_SECONDS
+        self.should_exit = self.should_exit or now >= self._exit_at
+        return await super().on_tick(counter)
+
+    async def _stop_listening(self) -> None:
+        """Close the door behind those who stand in it: closing alone would reset connections not yet accepted."""
+        for server in self.servers:
+            doors = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
+            server.close()
+            for door in doors:
+                with door:
+                    waiting = list(_waiting_at(door))
+                for connection in waiting:
+                    await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """Start listening, then say what is served where."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _waiting_at(door: socket.socket) -> Iterator[socket.socket]:
+    """Every connection that the kernel holds ready."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = door.accept()
+            connection.setblocking(False)
+            yield connection
