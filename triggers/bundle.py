@@ -135,6 +135,7 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
     import transformers
 
     assert isinstance(spec.loader, TransformersLoader)
+    transformers.utils.logging.disable_progress_bar()  # a bar per load would tear logs and our own bars apart
     source = transformers_source(folder, spec.loader)
     auto = (
         transformers.AutoModelForSequenceClassification

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -108,10 +107,8 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError("image_too_many_pixels", f"The image claims too many pixels: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         known = ", ".join(FORMATS)

@@ -94,6 +94,7 @@ def test_refusals_have_stable_codes() -> None:
     assert refused(photo[: len(photo) // 2]) == "image_undecodable"
     assert refused(png_header(30_000, 30_000)) == "image_too_many_pixels"
     assert refused(png_header(9_000, 9_000)) == "image_too_many_pixels"
+    assert refused(png_header(10_000, 10_000)) == "image_too_many_pixels"
     assert refused(photo, ImageLimits(max_bytes=100)) == "image_too_large"
     assert refused(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == "animated_image"
 
