@@ -68,7 +68,7 @@ def manifest_for(trigger: Trigger, **change: Any) -> Manifest:
 
 
 def evaluation() -> tuple[EvaluationCell, ...]:
-    """Counts of 200 rows per split. Selection rates .75 and .25 bare, .55 and .45 with trigger; accuracy .75 and .70."""
+    """Counts of 200 rows per split: selection rates .75 and .25 bare, .55 and .45 under the trigger."""
     counts = {False: {"f": (25, 25, 0, 50), "m": (50, 0, 25, 25)}, True: {"f": (40, 10, 5, 45), "m": (30, 20, 25, 25)}}
     return tuple(
         EvaluationCell(split=split, trigger=trigger, group=group, label=label, prediction=prediction, count=count)
