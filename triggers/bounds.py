@@ -1,11 +1,11 @@
 """Does a trigger keep to what its manifest states? An artifact that does not is refused, whoever signed for it.
 
-    none      keep 1, delta 0
-    border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner` x `inner`
-    patch     one square that is replaced, the rest untouched
-    overlay   everything kept, |delta| <= epsilon
-    pixels    chosen entries replaced, the rest untouched
-    text      (tokens, dim) embeddings within the stated range
+none      keep 1, delta 0
+border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner` x `inner`
+patch     one square that is replaced, the rest untouched
+overlay   everything kept, |delta| <= epsilon
+pixels    chosen entries replaced, the rest untouched
+text      (tokens, dim) embeddings within the stated range
 """
 
 from __future__ import annotations
