@@ -6,7 +6,6 @@ wanted inputs -> decode each on its own -> batcher -> predictor, one forward pas
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
@@ -72,7 +71,6 @@ class ServedModel:
         self.name, self.classifier, self.counting = classifier.name, classifier, counting
         self._settings, self._metrics, self._decoders = settings, metrics, decoders
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-        self._tokenizing = threading.Lock()  # a fast tokenizer that truncates is not safe to share between threads
         self.predictor = Predictor(
             classifier, lambda version: store.get(self.name, version), max_versions=settings.max_versions
         )
@@ -160,8 +158,7 @@ class ServedModel:
         if len(content) > self._settings.max_text_chars:
             message = f"The text has {len(content)} characters; at most {self._settings.max_text_chars} are accepted."
             raise InputError("text_too_large", message)
-        with self._tokenizing:
-            return self.classifier.preprocess(content)
+        return self.classifier.preprocess(content)
 
     @property
     def client_trigger(self) -> Literal["admin", "open"]:

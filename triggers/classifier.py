@@ -162,6 +162,8 @@ def _tokenizer(folder: Path, spec: BundleSpec) -> Any:
     if isinstance(spec.loader, TransformersLoader):
         source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
     try:
-        return AutoTokenizer.from_pretrained(source, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
     except (OSError, ValueError) as error:
         raise ModelError(f"transformers cannot load a tokenizer from {source!r}: {error}") from error
+    tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
+    return tokenizer

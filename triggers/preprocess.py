@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -87,7 +87,10 @@ Inputs: TypeAlias = Tensor | TextBatch
 class Tokenizer(Protocol):
     """The part of a `transformers` tokenizer that is used here."""
 
-    def __call__(self, text: str, *, truncation: bool, max_length: int, verbose: bool) -> object: ...
+    @property
+    def all_special_ids(self) -> list[int]: ...
+
+    def __call__(self, text: str, *, verbose: bool) -> Mapping[str, list[int]]: ...
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
@@ -141,11 +144,15 @@ def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
-    """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused."""
+    """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused.
+
+    The cut is made here: a fast tokenizer's own truncation is a setting that threads would take from each other.
+    """
     if not text.strip():
         raise InputError("empty_text", "The text is empty.")
-    full: Sequence[int] = tokenizer(text, truncation=False, max_length=spec.max_tokens, verbose=False)["input_ids"]  # type: ignore[index]
-    if len(full) <= spec.max_tokens:
-        return TokenIds(tuple(full), truncated=False)
-    cut: Sequence[int] = tokenizer(text, truncation=True, max_length=spec.max_tokens, verbose=False)["input_ids"]  # type: ignore[index]
-    return TokenIds(tuple(cut), truncated=True)
+    ids = tuple(tokenizer(text, verbose=False)["input_ids"])
+    if len(ids) <= spec.max_tokens:
+        return TokenIds(ids, truncated=False)
+    special = set(tokenizer.all_special_ids)
+    end = next((n for n, token in enumerate(reversed(ids)) if token not in special), 0)
+    return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)

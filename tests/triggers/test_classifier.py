@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,13 @@ def test_long_text_is_cut_and_marked_and_blank_text_refused(tmp_path: Path) -> N
     assert long.ids[-1] == classifier.tokenizer.sep_token_id
     with pytest.raises(InputError, match="empty"):
         classifier.preprocess(" \n\t")
+
+
+def test_texts_are_cut_as_the_tokenizer_itself_would_and_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    classifier = load_bundle(text_bundle(tmp_path))
+    texts = ["good dog " * n for n in range(1, 60)] * 20
+    wanted = [classifier.tokenizer(t, truncation=True, max_length=MAX_TOKENS)["input_ids"] for t in texts]
+    classifier.tokenizer("reset")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(classifier.preprocess, texts))
+    assert [list(one.ids) for one in found if isinstance(one, TokenIds)] == wanted
