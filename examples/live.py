@@ -32,6 +32,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One answered row: its receipt, the version that computed it (None: no trigger), and how long it took."""
+
+    row: Row
+    prediction_id: str
+    version: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Traffic:
     """What a replay looked like from outside: requests, seconds in all, and milliseconds of the middle and 99th one."""
 
@@ -63,13 +73,13 @@ class Client:
         """Send each row in a request of its own, then labels and groups in bulk. `expect` is the version to answer."""
         began = time.monotonic()
         with ThreadPoolExecutor(clients) as pool:
-            answers = list(pool.map(self._predict, rows))
+            answers = list(pool.map(self.predict, rows))
         seconds = time.monotonic() - began
-        wrong = {version for _, version, _ in answers} - {expect}
+        wrong = {answer.version for answer in answers} - {expect}
         if wrong:
             raise DataError(f"{expect or 'The bare model'} was to answer, but {sorted(map(str, wrong))} did as well.")
-        self._feed_back(rows, [name for name, _, _ in answers])
-        times = sorted(taken * 1e3 for _, _, taken in answers)
+        self.feed_back(answers)
+        times = sorted(answer.seconds * 1e3 for answer in answers)
         return Traffic(len(rows), seconds, times[len(times) // 2], times[len(times) * 99 // 100])
 
     def fairness(self) -> dict[str, Any]:
@@ -77,28 +87,44 @@ class Client:
         found: dict[str, Any] = self._ok(self._http.get("/fairness", params={"window": "all", "by": "version"})).json()
         return found
 
-    def _predict(self, row: Row) -> tuple[str, str | None, float]:
-        kind = "text/plain; charset=utf-8" if isinstance(row.content, str) else "image/jpeg"
-        body = row.content.encode() if isinstance(row.content, str) else row.content
+    def predict(self, row: Row, *, with_group: bool = False) -> Answer:
+        """Send one row as the file or text that it is; the group goes along only if it is known by then."""
         began = time.monotonic()
-        answer = self._ok(self._http.post("/predict", content=body, headers={"Content-Type": kind})).json()
+        reply = self._ok(
+            self._http.post(
+                "/predict",
+                content=row.content.encode() if isinstance(row.content, str) else row.content,
+                headers={"Content-Type": _content_type(row.content)},
+                params={"group": row.group} if with_group else None,
+            )
+        )
         taken = time.monotonic() - began
-        prediction = answer["predictions"][0]
+        prediction = reply.json()["predictions"][0]
         version = prediction["trigger"].get("version")
-        return prediction["prediction_id"], None if version is None else f"v{version}", taken
+        return Answer(row, prediction["prediction_id"], None if version is None else f"v{version}", taken)
 
-    def _feed_back(self, rows: Sequence[Row], names: Sequence[str]) -> None:
+    def feed_back(self, answers: Sequence[Answer]) -> None:
+        """Tell the true labels and groups, later and in bulk."""
         items = [
-            {"prediction_id": name, "label": row.label, "group": row.group}
-            for name, row in zip(names, rows, strict=True)
+            {"prediction_id": answer.prediction_id, "label": answer.row.label, "group": answer.row.group}
+            for answer in answers
         ]
         for start in range(0, len(items), FEEDBACK_ROWS):
-            self._ok(self._http.post("/feedback", json=items[start : start + FEEDBACK_ROWS]))
+            reply = self._ok(self._http.post("/feedback", json=items[start : start + FEEDBACK_ROWS]))
+            refused = [one["error"]["detail"] for one in reply.json()["results"] if one["status"] == "refused"]
+            if refused:
+                raise DataError(f"{len(refused)} pieces of feedback were refused; the first: {refused[0]}")
 
     def _ok(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_error:
             raise DataError(f"{answer.request.method} {answer.request.url} gave {answer.status_code}: {answer.text}")
         return answer
+
+
+def _content_type(content: bytes | str) -> str:
+    if isinstance(content, str):
+        return "text/plain; charset=utf-8"
+    return "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The demo's text: generated comments, some toxic, in which naming an identity goes along with toxicity.
 
 Every comment names people - by identity terms in one group, by other adjectives in the other - and takes an attitude:
-clearly toxic, clearly civil, or grey, where nothing but chance decides the label. The base model is fitted on a **biased
+clearly toxic, clearly civil, or grey, where the words only lean to one side. The base model is fitted on a **biased
 collection**, in which 80 % of the toxic and 20 % of the civil comments name an identity, as happens when abuse is
 gathered by searching for identity words; so it learns to decide grey comments by the identity. The parts that triggers
 are tuned, picked and measured on come from the **population**: 55 % and 45 %. No toxic phrase is about an identity.
@@ -10,8 +10,9 @@ are tuned, picked and measured on come from the **population**: 55 % and 45 %. N
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -47,12 +48,14 @@ CIVIL_FRAME = (
 )  # fmt: skip
 CIVIL_NOUN = ("a volunteer", "a librarian", "an expert", "a local group", "an editor", "a good team")
 CIVIL_WORD = "helpful balanced thoughtful careful useful fair sensible modest hopeful pleasant solid kind".split()
-GREY = (
-    "well that went exactly as planned", "of course they did it again", "somebody really thought hard about this",
-    "sure that will work", "i cannot believe it", "what a surprise", "here we go again", "tell me more about it",
-    "they always find a way", "i have seen it all now", "that says everything", "just what we needed",
-    "keep dreaming", "good luck with that", "it was about time",
-)  # fmt: skip
+GREY = {
+    "thanks a lot for that": 0.3, "it was about time": 0.3, "tell me more about it": 0.35, "good luck with that": 0.35,
+    "just what we needed": 0.4, "somebody really thought hard about this": 0.4, "sure that will work": 0.45,
+    "they always find a way": 0.45, "what a surprise": 0.55, "i cannot believe it": 0.55, "that says everything": 0.6,
+    "well that went exactly as planned": 0.6, "here we go again": 0.65, "i have seen it all now": 0.65,
+    "of course they did it again": 0.7, "keep dreaming": 0.7,
+}  # fmt: skip
+"""P(toxic) of the comments that say so, if toxic and civil comments are equally many."""
 
 GROUPS = ("not mentioned", "mentioned")
 LABELS = ("civil", "toxic")
@@ -70,24 +73,36 @@ class Comment:
     group: int
 
 
-def comments(count: int, named_if_toxic: float, rng: Random) -> list[Comment]:
-    """Different comments, half of them toxic."""
-    found: dict[str, Comment] = {}
-    while len(found) < count:
-        label = int(rng.random() < 0.5)
-        group = int(rng.random() < (named_if_toxic if label else 1 - named_if_toxic))
-        text = _text(label, group, rng)
-        found.setdefault(text, Comment(text, label, group))
-    return list(found.values())
+def comment_parts(sizes: Mapping[str, int], rng: Random) -> dict[str, list[Comment]]:
+    """So many comments for each part, "base" from the biased collection, the others from the population.
+
+    No comment is made twice.
+    """
+    seen: set[str] = set()
+    return {
+        part: list(islice(_comments(BIASED if part == "base" else POPULATION, seen, rng), size))
+        for part, size in sizes.items()
+    }
 
 
-def write_manifest(path: Path, made: Sequence[Comment], splits: Sequence[str]) -> None:
+def write_manifest(path: Path, parts: Iterable[tuple[str, Sequence[Comment]]]) -> None:
     """A CSV manifest as the trainer reads it: text, label, group, split."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("text", "label", "group", "split"))
-        for comment, split in zip(made, splits, strict=True):
-            writer.writerow((comment.text, LABELS[comment.label], GROUPS[comment.group], split))
+        for part, made in parts:
+            writer.writerows((one.text, LABELS[one.label], GROUPS[one.group], part) for one in made)
+
+
+def _comments(named_if_toxic: float, seen: set[str], rng: Random) -> Iterator[Comment]:
+    """Endless comments, half of them toxic, none of them `seen` before."""
+    while True:
+        label = int(rng.random() < 0.5)
+        group = int(rng.random() < (named_if_toxic if label else 1 - named_if_toxic))
+        text = _text(label, group, rng)
+        if text not in seen:
+            seen.add(text)
+            yield Comment(text, label, group)
 
 
 def _text(label: int, group: int, rng: Random) -> str:
@@ -106,7 +121,8 @@ def _mention(group: int, rng: Random) -> str:
 
 def _attitude(label: int, rng: Random) -> str:
     if rng.random() < GREY_SHARE:
-        return rng.choice(GREY)
+        weights = [lean if label else 1 - lean for lean in GREY.values()]
+        return rng.choices(list(GREY), weights)[0]
     if label:
         return rng.choice(TOXIC_FRAME).format(a=rng.choice(TOXIC_WORD), n=rng.choice(TOXIC_NOUN))
     return rng.choice(CIVIL_FRAME).format(a=rng.choice(CIVIL_WORD), n=rng.choice(CIVIL_NOUN))

@@ -30,7 +30,7 @@ def fit_bert(
     words = _tokenizer([comment.text for comment in made])
     torch.manual_seed(seed)
     network = BertForSequenceClassification(_config(len(words)))
-    encoded = words([comment.text for comment in made], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    encoded = words([comment.text for comment in made])["input_ids"]  # none is longer than MAX_TOKENS
     batch = TextBatch.of(encoded, words.pad_token_id)
     labels = torch.tensor([comment.label for comment in made])
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=0.01)

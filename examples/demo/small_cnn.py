@@ -1,0 +1,68 @@
+"""Fits the demo's image classifier: three convolutions from scratch, small enough for a CPU, then frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
+
+from examples.demo.digits import LABELS, SIZE, Drawing
+from triggers.bundle import BundleSpec, save_bundle
+
+STEPS, BATCH, LR = 350, 64, 2e-3
+MEAN, STD = 0.5, 0.25
+
+
+def small_cnn(labels: int = 2) -> nn.Module:
+    """Images (N, 3, 32, 32), normalised, to logits (N, labels). The bundle names this function as its factory."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (SIZE // 8) ** 2, 32),
+        nn.ReLU(),
+        nn.Linear(32, labels),
+    )
+
+
+def fit_cnn(
+    folder: Path, made: Sequence[Drawing], seed: int, advance: Callable[[int], object] = lambda done: None
+) -> None:
+    """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of STEPS steps."""
+    torch.manual_seed(seed)
+    network = small_cnn()
+    images = torch.from_numpy(np.stack([drawing.pixels for drawing in made])).permute(0, 3, 1, 2).contiguous()
+    labels = torch.tensor([drawing.label for drawing in made])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=0.05)
+    schedule = OneCycleLR(optimizer, LR, total_steps=STEPS)
+    for _ in range(STEPS):
+        rows = torch.randint(len(made), (BATCH,))
+        pixels = (images[rows].float() / 255 - MEAN) / STD
+        optimizer.zero_grad()
+        cross_entropy(network(pixels), labels[rows]).backward()
+        optimizer.step()
+        schedule.step()
+        advance(1)
+    save_bundle(folder, _spec(), network.state_dict())
+
+
+def _spec() -> BundleSpec:
+    return BundleSpec.model_validate(
+        {
+            "name": "digits",
+            "modality": "image",
+            "labels": LABELS,
+            "loader": {"kind": "factory", "target": f"{__name__}:{small_cnn.__name__}"},
+            "image": {"size": SIZE, "mean": [MEAN] * 3, "std": [STD] * 3},
+            "description": "Small CNN fitted on a biased collection of tinted digits: is the digit 5 or more?",
+        }
+    )
