@@ -40,7 +40,7 @@ class BaseConfig:
     """[base] How to fit the classifier that is then frozen (plain empirical risk minimisation)."""
 
     labels: tuple[str, ...]  # names of the classes, index 0 first
-    pos_label: int = 1  # index of the favourable class, whose rate is the selection rate
+    pos_label: int = 1  # index of the class whose rate is the selection rate
     name: str | None = None  # the model's name in URLs and in the store; None: the bundle folder's name
     builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
     builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)

@@ -9,7 +9,7 @@ bundle = "models/faces"       # folder of the frozen classifier; fitted as [base
 
 [base]                        # leave this section out when the bundle exists already
 labels = ["plain", "attractive"]
-pos_label = 1                 # index of the favourable label: its rate is the selection rate
+pos_label = 1                 # index of the label whose rate is the selection rate
 builder = "resnet18"          # a torchvision model, or "module:function"; for texts: encoder = "folder"
 size = 112                    # pixels
 epochs = 20

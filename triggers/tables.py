@@ -51,7 +51,7 @@ def facts(card: Mapping[str, Any]) -> Table:
         "words": " ".join(manifest["words"] or ()),
         "objective": f"{goal['name']}, {goal['criterion']}, strength {goal['strength']:g}",
         "training": f"{manifest['steps']} steps, seed {manifest['seed']}, {made['duration_seconds']:.0f} s",
-        "labels": ", ".join(manifest["labels"]) + f"  (favourable: {manifest['labels'][manifest['pos_label']]})",
+        "labels": ", ".join(manifest["labels"]) + f"  (selection rate: of {manifest['labels'][manifest['pos_label']]})",
         "groups": ", ".join(manifest["groups"]),
         "parent": "" if manifest["parent"] is None else version_name(manifest["parent"]),
         "digest": card["digest"],

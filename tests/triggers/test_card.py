@@ -39,7 +39,7 @@ def test_figures_are_those_of_the_fairness_module() -> None:
     assert report.to_dict() == evaluate_counts(counts).to_dict()
 
 
-def test_the_favourable_label_is_the_manifests() -> None:
+def test_the_selected_label_is_the_manifests() -> None:
     report = evaluate(image_artifact(pos_label=0).manifest, "val", trigger=False)
     assert report
     assert report.groups["f"].selection_rate.value == 0.25
