@@ -28,9 +28,9 @@ def fairness_table(document: Mapping[str, Any], versions: Sequence[str], title: 
 
 
 def shown(estimate: Mapping[str, Any] | None) -> str:
-    """`0.123 (0.100 to 0.150)`, or the reason why there is no figure."""
+    """`0.123 [0.100, 0.150]`, or the reason why there is no figure."""
     if estimate is None:
         return "-"
     if estimate["value"] is None:
         return f"- ({estimate['reason']})"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 
 SIZE = 32
 GLYPH = 26
@@ -64,6 +63,8 @@ class Drawing:
 
 def draw_parts(rng: np.random.Generator) -> dict[str, list[Drawing]]:
     """All four parts; no digit is in two of them."""
+    from sklearn.datasets import load_digits  # a second to import, which a run that reuses its models need not wait for
+
     images, numerals = load_digits(return_X_y=True)
     shuffled = rng.permutation(len(images))
     ends = np.cumsum(list(PARTS.values()))

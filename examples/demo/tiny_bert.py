@@ -14,6 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from examples.demo.comments import LABELS, Comment
 from triggers.bundle import BundleSpec, save_bundle
@@ -45,6 +46,7 @@ def fit_bert(
         optimizer.step()
         schedule.step()
         advance(1)
+    disable_progress_bar()
     network.save_pretrained(folder)
     words.save_pretrained(folder)
     save_bundle(folder, _spec())

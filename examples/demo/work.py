@@ -44,16 +44,18 @@ def run_all(works: Sequence[Work], progress: Progress) -> None:
     for process in processes.values():
         process.start()
     try:
-        with ExitStack() as tasks:
-            _relay(channel, processes, progress, tasks)
-    finally:
+        _relay(channel, processes, progress)
+    except BaseException:
         for process in processes.values():
             process.terminate()
+        raise
+    finally:
+        for process in processes.values():
             process.join()
 
 
-def _relay(channel: Channel, processes: dict[str, Any], progress: Progress, tasks: ExitStack) -> None:
-    running, opened = set(processes), dict[tuple[str, int], Task]()
+def _relay(channel: Channel, processes: dict[str, Any], progress: Progress) -> None:
+    running, opened = set(processes), dict[tuple[str, int], tuple[Task, ExitStack]]()
     while running:
         try:
             name, what, *rest = channel.get(timeout=LOOK_SECONDS)
@@ -62,10 +64,13 @@ def _relay(channel: Channel, processes: dict[str, Any], progress: Progress, task
             continue
         if what == "task":
             number, title, total, done = rest
-            opened[name, number] = tasks.enter_context(progress.task(f"{name}: {title}", total, done))
+            stack = ExitStack()
+            opened[name, number] = stack.enter_context(progress.task(f"{name}: {title}", total, done)), stack
         elif what == "advance":
             number, parts, metrics = rest
-            opened[name, number].advance(parts, **metrics)
+            opened[name, number][0].advance(parts, **metrics)
+        elif what == "close":
+            opened.pop((name, rest[0]))[1].close()
         elif what == "note":
             progress.note(f"{name}: {rest[0]}")
         elif what == "failed":
@@ -111,6 +116,7 @@ class _Sender:
         number = next(self._numbers)
         self._channel.put((self._name, "task", number, title, total, done))
         yield _SentTask(self._channel, self._name, number)
+        self._channel.put((self._name, "close", number))
 
     def note(self, text: str) -> None:
         """A line that stays, at the other end."""

@@ -1,0 +1,71 @@
+"""One model of the demo, from its data to published triggers, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+
+from examples.demo import comments, digits, small_cnn, tiny_bert
+from trainer.config import load_config
+from trainer.progress import Progress
+from trainer.train import Finished, train
+from triggers.bundle import SPEC_FILE
+from triggers.durable import write_whole
+from triggers.errors import DataError
+
+HERE = Path(__file__).parent
+FINISHED = "finished.json"
+COMMENTS = {"base": 12_000, "tuning": 1_500, "val": 2_000, "test": 2_000}
+
+
+def build(progress: Progress, name: str, out: Path, seed: int, overrides: Sequence[str]) -> None:
+    """Data, base classifier, triggers, published versions, and at the end the file FINISHED that names them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    torch.set_num_threads(1)
+    folder = out / name
+    folder.mkdir(exist_ok=True)
+    _FITTERS[name](folder, seed, progress)
+    run = out / f"{name}.toml"
+    shutil.copy(HERE / run.name, run)  # its relative paths start from `out`
+    config = load_config(run, [f"train.seed={seed}", *overrides])
+    _write_finished(folder, train(config, folder / "run", progress))
+
+
+def _fit_digits(folder: Path, seed: int, progress: Progress) -> None:
+    parts = digits.draw_parts(np.random.default_rng(seed))
+    population = [(part, parts[part]) for part in parts if part != "base"]
+    with progress.task("draw digits", sum(len(drawings) for _, drawings in population)) as task:
+        for done in digits.write_images(folder / "images", folder / "digits.csv", population):
+            task.advance(done)
+    if not (folder / "model" / SPEC_FILE).exists():
+        with progress.task("fit a small CNN", small_cnn.STEPS) as task:
+            small_cnn.fit_cnn(folder / "model", parts["base"], seed, task.advance)
+
+
+def _fit_comments(folder: Path, seed: int, progress: Progress) -> None:
+    parts = comments.comment_parts(COMMENTS, Random(seed))
+    population = [(part, made) for part, made in parts.items() if part != "base"]
+    comments.write_manifest(folder / "comments.csv", population)
+    if not (folder / "model" / SPEC_FILE).exists():
+        with progress.task("fit a tiny BERT", tiny_bert.STEPS) as task:
+            tiny_bert.fit_bert(folder / "model", parts["base"], seed, task.advance)
+
+
+_FITTERS: dict[str, Callable[[Path, int, Progress], None]] = {"digits": _fit_digits, "comments": _fit_comments}
+
+
+def _write_finished(folder: Path, finished: Finished) -> None:
+    best = finished.outcome.best
+    if best is None:
+        notes = " ".join(finished.outcome.notes)
+        raise DataError(f"No trigger for {folder.name} passed validation. {notes} Or try another --seed.")
+    versions = {one.digest: f"v{one.version}" for one in finished.published}
+    found = {"versions": list(versions.values()), "recommended": versions[finished.artifacts[best].digest]}
+    write_whole(folder / FINISHED, json.dumps(found).encode())
