@@ -1,10 +1,10 @@
 """The demo's text: generated comments, some toxic, in which naming an identity goes along with toxicity.
 
 Every comment names people - by identity terms in one group, by other adjectives in the other - and takes an attitude:
-clearly toxic, clearly civil, or grey, where the words only lean to one side. The base model is fitted on a **biased
+clearly toxic, clearly civil, or grey, where nothing but chance decides the label. The base model is fitted on a **biased
 collection**, in which 80 % of the toxic and 20 % of the civil comments name an identity, as happens when abuse is
 gathered by searching for identity words; so it learns to decide grey comments by the identity. The parts that triggers
-are tuned, picked and measured on come from the **population**: 55 % and 45 %. No toxic phrase is about an identity.
+are tuned, picked and measured on come from the **population**: 52 % and 48 %. No toxic phrase is about an identity.
 """
 
 from __future__ import annotations
@@ -48,19 +48,17 @@ CIVIL_FRAME = (
 )  # fmt: skip
 CIVIL_NOUN = ("a volunteer", "a librarian", "an expert", "a local group", "an editor", "a good team")
 CIVIL_WORD = "helpful balanced thoughtful careful useful fair sensible modest hopeful pleasant solid kind".split()
-GREY = {
-    "thanks a lot for that": 0.3, "it was about time": 0.3, "tell me more about it": 0.35, "good luck with that": 0.35,
-    "just what we needed": 0.4, "somebody really thought hard about this": 0.4, "sure that will work": 0.45,
-    "they always find a way": 0.45, "what a surprise": 0.55, "i cannot believe it": 0.55, "that says everything": 0.6,
-    "well that went exactly as planned": 0.6, "here we go again": 0.65, "i have seen it all now": 0.65,
-    "of course they did it again": 0.7, "keep dreaming": 0.7,
-}  # fmt: skip
-"""P(toxic) of the comments that say so, if toxic and civil comments are equally many."""
+GREY = (
+    "well that went exactly as planned", "of course they did it again", "somebody really thought hard about this",
+    "sure that will work", "i cannot believe it", "what a surprise", "here we go again", "tell me more about it",
+    "they always find a way", "i have seen it all now", "that says everything", "just what we needed",
+    "keep dreaming", "good luck with that", "it was about time", "thanks a lot for that",
+)  # fmt: skip
 
 GROUPS = ("not mentioned", "mentioned")
 LABELS = ("civil", "toxic")
 GREY_SHARE = 0.3
-BIASED, POPULATION = 0.8, 0.55
+BIASED, POPULATION = 0.8, 0.52
 """P(identity named | toxic) in the base model's collection and in the population; the rest to 1 where civil."""
 
 
@@ -121,8 +119,7 @@ def _mention(group: int, rng: Random) -> str:
 
 def _attitude(label: int, rng: Random) -> str:
     if rng.random() < GREY_SHARE:
-        weights = [lean if label else 1 - lean for lean in GREY.values()]
-        return rng.choices(list(GREY), weights)[0]
+        return rng.choice(GREY)
     if label:
         return rng.choice(TOXIC_FRAME).format(a=rng.choice(TOXIC_WORD), n=rng.choice(TOXIC_NOUN))
     return rng.choice(CIVIL_FRAME).format(a=rng.choice(CIVIL_WORD), n=rng.choice(CIVIL_NOUN))

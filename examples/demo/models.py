@@ -22,7 +22,7 @@ from triggers.errors import DataError
 
 HERE = Path(__file__).parent
 FINISHED = "finished.json"
-COMMENTS = {"base": 12_000, "tuning": 1_500, "val": 2_000, "test": 2_000}
+COMMENTS = {"base": 12_000, "tuning": 1_500, "val": 2_500, "test": 2_500}
 
 
 def build(progress: Progress, name: str, out: Path, seed: int, overrides: Sequence[str]) -> None:
