@@ -1,0 +1,159 @@
+"""The demo's claim on fresh seeds, measured by the service, and the demo as a whole.
+
+The seeds were not used to choose any setting of the demo.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from examples.demo.closing import next_steps
+from examples.demo.prepare import DATA, STORE, Prepared, prepare
+from examples.demo.traffic import held_out, replay
+from examples.fairness_table import fairness_table
+from examples.live import Client, running_service
+from trainer.progress import LineProgress
+from triggers.errors import DataError
+from triggers.store import open_store
+
+ROOT = Path(__file__).parent.parent.parent
+FRESH_SEEDS = (301, 302, 303, 304, 305)
+LARGEST_LOSS = 0.03
+
+Document = dict[str, Any]
+
+
+def demo(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does, without settings of this environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAIRTRIGGER_")}
+    command = [sys.executable, "-m", "examples.demo", *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("seed", FRESH_SEEDS)
+def test_the_gap_is_at_least_halved_for_at_most_three_points_in_both_modalities(seed: int, tmp_path: Path) -> None:
+    quiet = LineProgress(io.StringIO())
+    models = prepare(tmp_path / "out", seed, quiet)
+    with service(tmp_path / "out", models) as (url, token):
+        for model in models:
+            client = Client(url, model.name, token)
+            replay(client, held_out(model.manifest), model.recommended, quiet)
+            versions = client.fairness()["versions"]
+            bare, trigger = versions["bare"], versions[model.recommended]
+            assert parity(trigger) <= parity(bare) / 2, f"{model.name}: {parity(bare)} -> {parity(trigger)}"
+            assert accuracy(trigger) >= accuracy(bare) - LARGEST_LOSS, f"{accuracy(bare)} -> {accuracy(trigger)}"
+            assert parity(bare) > 0.25  # there is something to halve
+            assert trigger["labelled"] == trigger["n"] == len(held_out(model.manifest))
+            assert counted(trigger) == trainers_counts(tmp_path / "out", model)
+
+
+def service(out: Path, models: list[Prepared]) -> Any:
+    return running_service([model.bundle for model in models], str(out / STORE), out / DATA, log=out / "service.log")
+
+
+def parity(report: Document) -> float:
+    value: float = report["gaps"]["demographic_parity_difference"]["value"]
+    return value
+
+
+def accuracy(report: Document) -> float:
+    value: float = report["overall"]["accuracy"]["value"]
+    return value
+
+
+def counted(report: Document) -> Counter[tuple[str, int, int]]:
+    return Counter({(row["group"], row["label"], row["prediction"]): row["n"] for row in report["counts"]})
+
+
+def trainers_counts(out: Path, model: Prepared) -> Counter[tuple[str, int, int]]:
+    """What the trainer counted on the same inputs: training and serving agree on every one of them."""
+    with open_store(out / STORE, create=False) as store:
+        manifest = store.get(model.name, int(model.recommended.removeprefix("v"))).manifest
+    rows = [row for row in manifest.evaluation if row.split == "test" and row.trigger]
+    return Counter({(row.group, row.label, row.prediction): row.count for row in rows})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A demo that ran to its end, and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    done = demo("--out", str(out), "--exit")
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_runs_to_its_end(finished: tuple[Path, str]) -> None:
+    out, printed = finished
+    for word in ("digits", "comments", "accuracy", "demographic_parity_difference", "equalized_odds_difference"):
+        assert word in printed
+    for name in ("triggers.png", "before_after.png"):
+        with Image.open(out / name) as picture:
+            assert picture.width > 600
+    with open_store(out / STORE, create=False) as store:
+        assert {model: len(store.versions(model)) >= 2 for model in store.models()} == {
+            "digits": True,
+            "comments": True,
+        }
+
+
+@pytest.mark.slow
+def test_a_second_run_fits_and_trains_nothing_and_its_commands_work(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    said = io.StringIO()
+    models = prepare(out, 0, LineProgress(said))
+    assert "reused" in said.getvalue()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
+    with service(out, models) as (url, token):
+        Client(url, "digits", token).swap(None, "begin bare")
+        script = "set -euo pipefail\n" + next_steps(out, url, token, models).split("\n\n", 1)[1]
+        done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('"prediction_id"') == 2
+        assert '"flipped"' in done.stdout
+        other = next(version for version in models[0].versions if version != models[0].recommended)
+        assert f'"champion":"{other}"' in done.stdout
+        assert '"reason":"trying a weaker trigger"' in done.stdout
+        assert httpx.get(f"{url}/v1/models/digits/triggers/{other}/preview.png").headers["content-type"] == "image/png"
+
+
+@pytest.mark.slow
+def test_the_table_shows_what_the_endpoint_says(finished: tuple[Path, str]) -> None:
+    out, printed = finished
+    models = prepare(out, 0, LineProgress(io.StringIO()))
+    with service(out, models) as (url, token):
+        document = Client(url, "comments", token).fairness()
+    recommended = models[1].recommended
+    text = io.StringIO()
+    Console(file=text, width=80).print(fairness_table(document, ("bare", recommended), "t"))
+    rows = [line for line in text.getvalue().splitlines() if "│" in line]
+    assert rows and all(row in printed for row in rows)
+    value = document["versions"][recommended]["gaps"]["demographic_parity_difference"]
+    assert f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" in text.getvalue()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(DataError, match="not the demo's"):
+        prepare(tmp_path, 0, LineProgress(io.StringIO()))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_help_teaches() -> None:
+    done = demo("--help")
+    assert done.returncode == 0
+    assert "python -m examples.demo --exit" in done.stdout
