@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from examples.fairness_table import fairness_table
 from examples.live import Client, Row, running_service
-from examples.results_table import served_table
 from trainer.config import RunConfig, load_config
 from trainer.load import DataLoader
 from trainer.progress import Progress, open_progress
@@ -29,6 +30,15 @@ from triggers.store import open_store
 
 Document = dict[str, Any]
 CLIENTS = 8
+
+
+def quiet_transformers(config: RunConfig) -> None:
+    """Its load reports and bars would tear a text example's own progress apart."""
+    if config.modality == "text":
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def held_out(config: RunConfig, cache: Path, progress: Progress) -> list[Row]:
@@ -103,6 +113,7 @@ def program(path: Path) -> typer.Typer:
     ) -> None:
         try:
             config = load_config(path, overrides or ())
+            quiet_transformers(config)
             folder = config.model.bundle.parent
             with open_progress(sys.stderr) as progress:
                 rows = held_out(config, folder.parent / "data-cache", progress)
@@ -114,6 +125,10 @@ def program(path: Path) -> typer.Typer:
                     found = serve_and_replay(config, rows, versions, device, progress)
         except FairtriggerError as error:
             raise SystemExit(f"error: {error}") from error
-        typer.echo(json.dumps(found, indent=2) if as_json else served_table(found["fairness"]))
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            title = f"{read_spec(config.model.bundle).name}, {len(rows)} rows of the test part"
+            Console().print(fairness_table(found["fairness"], ["bare", *versions], title))
 
     return app

@@ -1,4 +1,4 @@
-"""Tables of served fairness figures in Markdown, from the documents that the fairness endpoint gave.
+"""The figures of a run over several seeds as a Markdown table, from what the service's fairness endpoint gave.
 
 python -m examples.results_table runs/celeba-seeds/results.json
 """
@@ -7,60 +7,84 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
-Figure: TypeAlias = Mapping[str, Any]
-"""An estimate or a gap as the endpoint gives it: value, low, high, reason."""
+from examples.fairness_table import GAPS
 
-GAPS = {
-    "demographic_parity_difference": "demographic parity difference",
-    "equalized_odds_difference": "equalized odds difference",
-    "average_odds_difference": "average odds difference",
-}
-HEADER = ("accuracy", *GAPS.values())
+Report: TypeAlias = Mapping[str, Any]
+"""One version's part of the fairness document."""
 
-
-def served_table(fairness: Mapping[str, Any]) -> str:
-    """One row per version that the service has counted, each figure with its 95 % interval."""
-    rows = [(name, str(report["n"]), *map(_interval, figures(report))) for name, report in fairness["versions"].items()]
-    return _markdown(("served", "n", *HEADER), rows)
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""Student's t for a two-sided 95 % interval of a mean of 2, 3, ... 10 values."""
 
 
 def seeds_table(results: Mapping[str, Any]) -> str:
-    """Per seed bare and under the recommended trigger; then the means over the seeds with the range in brackets."""
-    rows, columns = [], {"bare": [], "trigger": []}  # type: ignore[var-annotated]
-    for run in results["seeds"]:
-        for name, version in (("bare", "bare"), ("trigger", run["recommended"])):
-            found = figures(run["fairness"]["versions"][version])
-            columns[name].append([figure["value"] for figure in found])
-            rows.append((str(run["seed"]), name, *map(_interval, found)))
-    for name, values in columns.items():
-        rows.append(("mean", name, *map(_range, zip(*values, strict=True))))
-    return _markdown(("seed", "served", *HEADER), rows)
+    """Rows: each seed bare and under its recommended trigger, then the mean over the seeds and the mean change.
+
+    In square brackets the service's 95 % interval of one model over its test rows, in round ones the 95 % interval
+    (Student's t) of the mean over the seeds.
+    """
+    pairs = [(run, _versions(run)) for run in results["seeds"]]
+    rows = [
+        (str(run["seed"]), name, str(report["n"]), *map(_interval, figures(report)))
+        for run, reports in pairs
+        for name, report in zip(("bare", _trigger_name(run)), reports, strict=True)
+    ]
+    bare, under = ([[one["value"] for one in figures(reports[at])] for _, reports in pairs] for at in (0, 1))
+    change = [[b - a for a, b in zip(*two, strict=True)] for two in zip(bare, under, strict=True)]
+    for name, values in (("bare", bare), ("trigger", under), ("change", change)):
+        cells = [_mean(column, signed=name == "change") for column in zip(*values, strict=True)]
+        rows.append(("mean", name, "", *cells))
+    return _markdown(("seed", "served", "n", "accuracy", *(gap.replace("_", " ") for gap in GAPS)), rows)
 
 
-def figures(report: Mapping[str, Any]) -> list[Figure]:
-    """Accuracy and the gaps of one version's report, in the order of HEADER."""
-    return [report["overall"]["accuracy"], *(report["gaps"][name] for name in GAPS)]
+def timing(results: Mapping[str, Any]) -> str:
+    """Where the time went, per seed."""
+    parts = [
+        f"seed {run['seed']}: {run['seconds']['base_and_data']:.0f} s data and classifier, "
+        f"{run['seconds']['triggers']:.0f} s triggers, {run['seconds']['replay']:.0f} s replay"
+        for run in results["seeds"]
+    ]
+    return f"{results['device']}, {results['seconds']:.0f} s in all ({'; '.join(parts)})."
 
 
-def _interval(figure: Figure) -> str:
+def figures(report: Report) -> list[Mapping[str, Any]]:
+    """Accuracy and the gaps of one version."""
+    return [report["overall"]["accuracy"], *(report["gaps"][gap] for gap in GAPS)]
+
+
+def _versions(run: Mapping[str, Any]) -> tuple[Report, Report]:
+    versions = run["fairness"]["versions"]
+    return versions["bare"], versions[run["recommended"]]
+
+
+def _trigger_name(run: Mapping[str, Any]) -> str:
+    """A run that recommends no trigger goes on being served bare, and counts as that in the means."""
+    return "no trigger found" if run["recommended"] == "bare" else "trigger"
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
         return f"undefined ({figure['reason']})"
     return f"{_short(figure['value'])} [{_short(figure['low'])}, {_short(figure['high'])}]"
 
 
-def _range(values: Iterable[float]) -> str:
-    found = list(values)
-    return f"**{_short(mean(found))}** ({_short(min(found))} to {_short(max(found))})"
+def _mean(values: Sequence[float], *, signed: bool) -> str:
+    middle = mean(values)
+    if len(values) < 2:
+        return f"**{_short(middle, signed)}**"
+    half = T_975[len(values) - 2] * stdev(values) / sqrt(len(values))
+    return f"**{_short(middle, signed)}** ({_short(middle - half, signed)}, {_short(middle + half, signed)})"
 
 
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
+def _short(value: float, signed: bool = False) -> str:
+    """Three digits without the leading zero: .123, -.045, and +.045 for a change."""
+    return f"{value:+.3f}".replace("0.", ".", 1).removeprefix("" if signed else "+")
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -69,10 +93,9 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def main(path: Annotated[Path, typer.Argument(help="results.json of `python -m examples.seeds`")]) -> None:
-    """Print the Markdown table of a run over several seeds, with the command that made it."""
+    """Print the command of a run over several seeds, its Markdown table, and how long it took."""
     results = json.loads(path.read_bytes())
-    print(f"`{results['command']}` on {results['device']}, {results['seconds']:.0f} s in all:\n")
-    print(seeds_table(results))
+    print(f"`{results['command']}`\n\n{seeds_table(results)}\n\n{timing(results)}")
 
 
 if __name__ == "__main__":
