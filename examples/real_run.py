@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
 
@@ -125,6 +126,8 @@ def program(path: Path) -> typer.Typer:
                     found = serve_and_replay(config, rows, versions, device, progress)
         except FairtriggerError as error:
             raise SystemExit(f"error: {error}") from error
+        except httpx.TransportError as error:
+            raise SystemExit(f"error: No service answers at {url} ({error}); start one or leave --url out.") from error
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:

@@ -1,6 +1,8 @@
 """The figures of a run over several seeds as a Markdown table, from what the service's fairness endpoint gave.
 
-python -m examples.results_table runs/celeba-seeds/results.json
+python -m examples.results_table runs/celeba-seeds/results.json --keep docs/results/celeba.json
+
+What `--keep` writes is read like the run's own file; `docs/results.md` is made from such files.
 """
 
 from __future__ import annotations
@@ -36,11 +38,41 @@ def seeds_table(results: Mapping[str, Any]) -> str:
         for name, report in zip(("bare", _trigger_name(run)), reports, strict=True)
     ]
     bare, under = ([[one["value"] for one in figures(reports[at])] for _, reports in pairs] for at in (0, 1))
-    change = [[b - a for a, b in zip(*two, strict=True)] for two in zip(bare, under, strict=True)]
+    change = [[_change(*values) for values in zip(*two, strict=True)] for two in zip(bare, under, strict=True)]
     for name, values in (("bare", bare), ("trigger", under), ("change", change)):
         cells = [_mean(column, signed=name == "change") for column in zip(*values, strict=True)]
         rows.append(("mean", name, "", *cells))
     return _markdown(("seed", "served", "n", "accuracy", *(gap.replace("_", " ") for gap in GAPS)), rows)
+
+
+def kept(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the results that the table needs: of each seed, no trigger and the recommended one."""
+    return {**results, "seeds": [_kept_seed(run) for run in results["seeds"]]}
+
+
+def _kept_seed(run: Mapping[str, Any]) -> dict[str, Any]:
+    versions = {name: _kept_report(run["fairness"]["versions"][name]) for name in ("bare", run["recommended"])}
+    same = ("seed", "recommended", "device", "model_fingerprint", "seconds")
+    return {**{key: run[key] for key in same}, "fairness": {"versions": versions}}
+
+
+def _kept_report(report: Report) -> dict[str, Any]:
+    groups = {name: {"n": group["n"], **_rates(group)} for name, group in report["groups"].items()}
+    gaps = {gap: _rounded(report["gaps"][gap]) for gap in GAPS}
+    return {"n": report["n"], "overall": _rates(report["overall"]), "gaps": gaps, "groups": groups}
+
+
+def _rates(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {rate: _rounded(part[rate]) for rate in ("accuracy", "selection_rate")}
+
+
+def _rounded(figure: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in figure.items()}
+
+
+def block(results: Mapping[str, Any]) -> str:
+    """The command, its table and its time, as they stand in docs/results.md."""
+    return f"```sh\n{results['command']}\n```\n\n{seeds_table(results)}\n\n{timing(results)}"
 
 
 def timing(results: Mapping[str, Any]) -> str:
@@ -74,11 +106,18 @@ def _interval(figure: Mapping[str, Any]) -> str:
     return f"{_short(figure['value'])} [{_short(figure['low'])}, {_short(figure['high'])}]"
 
 
-def _mean(values: Sequence[float], *, signed: bool) -> str:
-    middle = mean(values)
-    if len(values) < 2:
+def _change(bare: float | None, trigger: float | None) -> float | None:
+    return None if bare is None or trigger is None else trigger - bare
+
+
+def _mean(values: Sequence[float | None], *, signed: bool) -> str:
+    found = [value for value in values if value is not None]
+    if len(found) < len(values):
+        return "undefined"
+    middle = mean(found)
+    if len(found) < 2:
         return f"**{_short(middle, signed)}**"
-    half = T_975[len(values) - 2] * stdev(values) / sqrt(len(values))
+    half = T_975[len(found) - 2] * stdev(found) / sqrt(len(found))
     return f"**{_short(middle, signed)}** ({_short(middle - half, signed)}, {_short(middle + half, signed)})"
 
 
@@ -92,10 +131,15 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def main(path: Annotated[Path, typer.Argument(help="results.json of `python -m examples.seeds`")]) -> None:
+def main(
+    path: Annotated[Path, typer.Argument(help="results.json of `python -m examples.seeds`")],
+    keep: Annotated[Path | None, typer.Option(help="write the part that this table needs to a JSON file")] = None,
+) -> None:
     """Print the command of a run over several seeds, its Markdown table, and how long it took."""
     results = json.loads(path.read_bytes())
-    print(f"`{results['command']}`\n\n{seeds_table(results)}\n\n{timing(results)}")
+    if keep:
+        keep.write_text(json.dumps(kept(results), indent=1) + "\n")
+    print(block(results))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def _recommended(finished: Finished) -> str:
 def main(
     config: Annotated[Path, typer.Argument(metavar="RUN.TOML", help="an example's configuration")],
     out: Annotated[Path, typer.Option(help="folder for everything that is made")],
-    seeds: Annotated[int, typer.Option(help="how many: 0, 1, 2, ...")] = 3,
-    at_once: Annotated[int, typer.Option(help="seeds that run side by side")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=10, help="how many: 0, 1, 2, ...")] = 3,
+    at_once: Annotated[int, typer.Option(min=1, help="seeds that run side by side")] = 1,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
 ) -> None:
     """Run an example with several seeds and collect what the service said about each."""
