@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -52,16 +52,22 @@ class Traffic:
 
 
 class Client:
-    """Speaks to one model of a service. `token` opens the admin routes."""
+    """Speaks to one model of a service. `token` opens the admin routes. A context manager: it closes connections."""
 
     def __init__(self, url: str, model: str, token: str) -> None:
         self.model = model
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/v1/models/{model}",
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=60.0,
             limits=httpx.Limits(max_connections=64),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def swap(self, version: str | None, reason: str) -> None:
         """Make a version the champion, None the bare model, while the service runs."""

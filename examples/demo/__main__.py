@@ -51,7 +51,8 @@ def main(
     ] = None,
 ) -> None:
     """Run the demo; ends with 1 and one line if it fails, and with 130 if it is interrupted before the table."""
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # so that the service is ended as well
+    for number in (signal.SIGINT, signal.SIGTERM):  # both end the service as well
+        signal.signal(number, signal.default_int_handler)
     try:
         run(out, seed, port, leave, overrides or [])
     except FairtriggerError as error:
@@ -67,12 +68,13 @@ def run(out: Path, seed: int, port: int, leave: bool, overrides: list[str]) -> N
         with open_progress(sys.stderr) as progress:
             models = prepare(out, seed, progress, overrides)
             rows = {model.name: held_out(model.manifest) for model in models}
+            progress.note("starting the service")
             url, token = stack.enter_context(_service(out, models, port))
             served: dict[str, Any] = {}
             for model in models:
-                client = Client(url, model.name, token)
-                replay(client, rows[model.name], model.recommended, progress)
-                served[model.name] = client.fairness()
+                with Client(url, model.name, token) as client:
+                    replay(client, rows[model.name], model.recommended, progress)
+                    served[model.name] = client.fairness()
         _show(console, out, models, rows["digits"], served)
         console.print(f"\n{time.monotonic() - began:.0f} seconds in all.", style="dim")
         if leave:
@@ -92,8 +94,11 @@ def _service(out: Path, models: list[Prepared], port: int) -> Any:
 def _show(console: Console, out: Path, models: list[Prepared], images: list[Row], served: dict[str, Any]) -> None:
     """The tables from the service, and the pictures."""
     for model in models:
-        title = f"{model.name}, as the service counted it: bare against trigger {model.recommended}"
-        console.print(fairness_table(served[model.name], ("bare", model.recommended), title))
+        document = served[model.name]
+        selected = document["labels"][document["pos_label"]]
+        title = f"{model.name} (selected means {selected}), as the service counted it"
+        console.print(fairness_table(document, ("bare", model.recommended), title), "")
+    console.print("Bare counts the whole first pass, and what was answered before the swap in the second.", style="dim")
     from examples.demo.gallery import draw_all  # torch and matplotlib: seconds that the traffic need not wait for
 
     pictures = draw_all(out, models, images, served)

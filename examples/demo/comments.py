@@ -1,10 +1,11 @@
 """The demo's text: generated comments, some toxic, in which naming an identity goes along with toxicity.
 
 Every comment names people - by identity terms in one group, by other adjectives in the other - and takes an attitude:
-clearly toxic, clearly civil, or grey, where nothing but chance decides the label. The base model is fitted on a **biased
-collection**, in which 80 % of the toxic and 20 % of the civil comments name an identity, as happens when abuse is
-gathered by searching for identity words; so it learns to decide grey comments by the identity. The parts that triggers
-are tuned, picked and measured on come from the **population**: 52 % and 48 %. No toxic phrase is about an identity.
+clearly toxic, clearly civil, or grey, where nothing but chance decides the label. The base model is fitted on a
+**biased collection**, in which 80 % of the toxic and 20 % of the civil comments name an identity, as happens when abuse
+is gathered by searching for identity words; so it learns to decide grey comments by the identity. The parts that
+triggers are tuned, picked and measured on come from the **population**: 52 % and 48 %. No toxic phrase is about an
+identity.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ def prepare(out: Path, seed: int, progress: Progress, overrides: Sequence[str] =
     """
     _claim(out, _stamp(seed, overrides))
     missing = [name for name in MODELS if not (out / name / FINISHED).exists()]
-    if not missing:
+    if missing:
+        progress.note(f"fitting models and learning triggers for {' and '.join(missing)}, each in a process of its own")
+    else:
         progress.note(f"The models and triggers in {out} are reused: seed, settings and code are as they were.")
     run_all([Work(name, _build, (name, out, seed, tuple(overrides))) for name in missing], progress)
     return [_finished(out, name) for name in MODELS]

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx
@@ -49,9 +52,9 @@ def test_the_gap_is_at_least_halved_for_at_most_three_points_in_both_modalities(
     models = prepare(tmp_path / "out", seed, quiet)
     with service(tmp_path / "out", models) as (url, token):
         for model in models:
-            client = Client(url, model.name, token)
-            replay(client, held_out(model.manifest), model.recommended, quiet)
-            versions = client.fairness()["versions"]
+            with Client(url, model.name, token) as client:
+                replay(client, held_out(model.manifest), model.recommended, quiet)
+                versions = client.fairness()["versions"]
             bare, trigger = versions["bare"], versions[model.recommended]
             assert parity(trigger) <= parity(bare) / 2, f"{model.name}: {parity(bare)} -> {parity(trigger)}"
             assert accuracy(trigger) >= accuracy(bare) - LARGEST_LOSS, f"{accuracy(bare)} -> {accuracy(trigger)}"
@@ -119,7 +122,8 @@ def test_a_second_run_fits_and_trains_nothing_and_its_commands_work(finished: tu
     assert "reused" in said.getvalue()
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
     with service(out, models) as (url, token):
-        Client(url, "digits", token).swap(None, "begin bare")
+        with Client(url, "digits", token) as client:
+            client.swap(None, "begin bare")
         script = "set -euo pipefail\n" + next_steps(out, url, token, models).split("\n\n", 1)[1]
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -131,19 +135,35 @@ def test_a_second_run_fits_and_trains_nothing_and_its_commands_work(finished: tu
         assert httpx.get(f"{url}/v1/models/digits/triggers/{other}/preview.png").headers["content-type"] == "image/png"
 
 
-@pytest.mark.slow
-def test_the_table_shows_what_the_endpoint_says(finished: tuple[Path, str]) -> None:
-    out, printed = finished
-    models = prepare(out, 0, LineProgress(io.StringIO()))
-    with service(out, models) as (url, token):
-        document = Client(url, "comments", token).fairness()
-    recommended = models[1].recommended
+def table_of_the_endpoint(url: str, model: str) -> list[str]:
+    """The lines with figures of a table made from what the service says now."""
+    with Client(url, model, token="") as client:
+        document = client.fairness()
     text = io.StringIO()
-    Console(file=text, width=80).print(fairness_table(document, ("bare", recommended), "t"))
+    Console(file=text, width=80).print(fairness_table(document, tuple(document["versions"]), model))
     rows = [line for line in text.getvalue().splitlines() if "│" in line]
-    assert rows and all(row in printed for row in rows)
-    value = document["versions"][recommended]["gaps"]["demographic_parity_difference"]
-    assert f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" in text.getvalue()
+    assert len(document["versions"]) == 2 and len(rows) >= 6
+    return rows
+
+
+@pytest.mark.slow
+def test_it_serves_until_ctrl_c_and_its_table_is_the_endpoints(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    command = [sys.executable, "-m", "examples.demo", "--out", str(out)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+        assert running.stdout
+        stopper = Timer(120, running.terminate)  # so that a failure below cannot wait for ever
+        stopper.start()
+        lines = list(takewhile(lambda line: line != "The service runs until Ctrl-C.\n", running.stdout))
+        url = next(line.split()[-1] for line in lines if line.startswith("API documentation")).removesuffix("/docs")
+        for model in ("digits", "comments"):
+            assert all(row in "".join(lines) for row in table_of_the_endpoint(url, model))
+        os.kill(running.pid, signal.SIGINT)
+        assert "Stopped." in running.stdout.read()
+        stopper.cancel()
+    assert running.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
