@@ -74,12 +74,12 @@ def published(config: RunConfig) -> list[str]:
         return [f"v{info.version}" for info in store.versions(read_spec(config.model.bundle).name)]
 
 
-def replay(client: Client, rows: Sequence[Row], versions: Sequence[str], clients: int, progress: Progress) -> Document:
+def replay(client: Client, rows: Sequence[Row], versions: Sequence[str], progress: Progress) -> Document:
     """Bare, then under each version after a live swap: what the clients saw (`passes`) and the service's `fairness`."""
     passes = []
     for version in (None, *versions):
         client.swap(version, "replay of the test part")
-        traffic = client.replay(rows, version, clients)
+        traffic = client.replay(rows, version, CLIENTS)
         shown = f"{traffic.requests} requests in {traffic.seconds:.1f} s, median {traffic.median_ms:.1f} ms"
         progress.note(f"replayed under {version or 'no trigger'}: {shown}")
         passes.append({"version": version or "bare", **asdict(traffic)})
@@ -93,7 +93,8 @@ def serve_and_replay(
     bundle, model = config.model.bundle, read_spec(config.model.bundle).name
     with tempfile.TemporaryDirectory() as data:
         with running_service([bundle], store_url(config), Path(data), device) as (url, token):
-            return replay(Client(url, model, token), rows, versions, CLIENTS, progress)
+            with Client(url, model, token) as client:
+                return replay(client, rows, versions, progress)
 
 
 def program(path: Path) -> typer.Typer:
@@ -120,8 +121,8 @@ def program(path: Path) -> typer.Typer:
                 rows = held_out(config, folder.parent / "data-cache", progress)
                 versions = published(config) if every else version or [recommended(folder)]
                 if url:
-                    client = Client(url, read_spec(config.model.bundle).name, token)
-                    found = replay(client, rows, versions, CLIENTS, progress)
+                    with Client(url, read_spec(config.model.bundle).name, token) as client:
+                        found = replay(client, rows, versions, progress)
                 else:
                     found = serve_and_replay(config, rows, versions, device, progress)
         except FairtriggerError as error:

@@ -1,4 +1,4 @@
-"""The two examples on real data: their configurations, HateXplain's own file, and a small run end to end."""
+"""The two examples on real data: their configurations and HateXplain's own file."""
 
 from __future__ import annotations
 
