@@ -111,7 +111,7 @@ def _draw_figures(axes: Axes, bare: Report, trigger: Report) -> None:
 
 def _write_beside(axes: Axes, figure: Report, place: float) -> None:
     """The value as text, right of its interval, or left of it where the axis ends."""
-    right = figure["high"] < 0.85
+    right = figure["high"] < 0.88
     end, shift, side = (figure["high"], 6, "left") if right else (figure["low"], -6, "right")
     axes.annotate(
         f"{figure['value']:.3f}", (end, place), (shift, 0), textcoords="offset points", ha=side, va="center", fontsize=8
@@ -121,7 +121,7 @@ def _write_beside(axes: Axes, figure: Report, place: float) -> None:
 def _draw_rates(axes: Axes, bare: Report, trigger: Report) -> None:
     """Selection rate of each group, bare beside trigger."""
     groups = [name for name in bare["groups"] if name != "unknown"]
-    looks = ((bare, "white", "", -0.2), (trigger, TRIGGER["color"], "///", 0.2))
+    looks = ((bare, "white", "", -0.2), (trigger, "#9fc9d8", "///", 0.2))
     for report, colour, hatch, offset in looks:
         rates = [report["groups"][name]["selection_rate"] for name in groups]
         values = [rate["value"] or 0.0 for rate in rates]
