@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from examples.real_run import held_out
+from tests.real_data import need
 from trainer.config import load_config
 from trainer.progress import LineProgress
 from triggers.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
 ROWS = 60
 SPLIT = ("split.base=160", f"split.tuning={ROWS}", f"split.val={ROWS}", f"split.test={ROWS}")
 TRAIN = ("train.epochs=4", "train.batch_size=20", "train.eval_every=2", "train.threads=1", "select.publish=all")
@@ -36,7 +36,7 @@ Cells = Counter[tuple[str, int, int]]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["celeba", "hatexplain"])
 def test_train_publish_serve_and_replay_real_inputs(name: str, tmp_path: Path) -> None:
-    require_data(name)
+    need(*NEEDED[name])
     config, out = f"examples/{name}/run.toml", tmp_path / "run"
     settings = (f"model.bundle={out / 'model'}", f"publish.store={out / 'store'}", *FEW[name])
     command("trainer", config, f"--out={out}", *sets(settings))
@@ -60,22 +60,12 @@ def test_train_publish_serve_and_replay_real_inputs(name: str, tmp_path: Path) -
 
 
 def test_a_replay_before_the_training_says_what_to_do(tmp_path: Path) -> None:
-    require_data("celeba")
+    need(*NEEDED["celeba"])
     done = run("examples.celeba", *sets((f"model.bundle={tmp_path / 'model'}",)))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert str(tmp_path / "model") in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def require_data(name: str) -> None:
-    """Fail in words, not with a traceback out of the trainer, where the real data is missing."""
-    missing = [str(SHARED / path) for path in NEEDED[name] if not (SHARED / path).exists()]
-    if missing:
-        pytest.fail(
-            f"This test reads real data, and {', '.join(missing)} is not there. The data cannot be part of the project;"
-            f" examples/{name}/README.md says where it is to be had and in which layout to put it there."
-        )
 
 
 def sets(settings: tuple[str, ...]) -> list[str]:

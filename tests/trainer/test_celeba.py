@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.real_data import SHARED, need
 from tests.trainer import faces
 from tests.trainer.sources import CELEBA, config, loader
 from trainer.load import open_source
@@ -14,7 +15,7 @@ from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError, DataError
 from triggers.preprocess import ImageSpec, decode_image
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data/celeba10k.tar"
+SAMPLE = "data/celeba10k.tar"
 
 
 def test_celeba_reads_labels_groups_and_partition(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -74,8 +75,8 @@ def test_celeba_errors_name_the_place(tmp_path: Path) -> None:
 
 
 def test_the_real_sample_reads_straight_from_its_tar(tmp_path: Path) -> None:
-    assert REAL.is_file(), f"{REAL} is missing: put the CelebA sample beside the checkout"
-    made = config(tmp_path, CELEBA, f"data.path={REAL}", 'data.group_names=["female","male"]')
+    need(SAMPLE)
+    made = config(tmp_path, CELEBA, f"data.path={SHARED / SAMPLE}", 'data.group_names=["female","male"]')
     source = open_source(made)
     assert len(source.rows) == 10_000
     women = [int(row.label) for row in source.rows if row.group == "not Male"]
