@@ -6,6 +6,7 @@ triggers are tuned, picked and measured on come from the **population**: 55 % an
 faint, so the tint is the easier thing to learn, and the base model leans on it.
 
 Every digit is drawn several times, each time shifted, tinted and worn anew; all drawings of a digit are in one part.
+They are not independent, so the intervals of this demo are somewhat too narrow.
 """
 
 from __future__ import annotations
