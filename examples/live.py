@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import subprocess
@@ -156,8 +157,6 @@ def running_service(
 
 
 def _environment(token: str) -> dict[str, str]:
-    import os
-
     return {**os.environ, "FAIRTRIGGER_ADMIN_TOKEN": token, "FAIRTRIGGER_LOG_LEVEL": "warning"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,5 @@ def serve_again(out: Path, seed: int) -> str:
 
 def _tool(name: str) -> str:
     """The tool of this environment, by a relative path where there is one."""
-    import sys
-
     path = Path(sys.executable).parent / name
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
