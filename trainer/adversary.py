@@ -1,10 +1,12 @@
 """The adversaries: one small network per strength that guesses the group from what the classifier says.
 
 Source: the released code of "Fairness Reprogramming" (arXiv 2209.10222), after Zhang, Lemoine and Mitchell 2018. Both
-of its input forms are here, and both serve images and texts. Deliberate departures from that code:
+of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that code:
 
 - All K adversaries are one batched module, and all start from the same weights, so that a front of K strengths equals
   K runs of one strength.
+- By default the logits are centred first: the adversary then sees what decides, and one walk back through the model
+  gives both gradients of a step (trainer/passes.py).
 - Biases are trained. There, the text optimiser's parameter groups lose every bias.
 - One hidden layer for both forms; the text code has two, the paper says three layers.
 - Groups are classes under cross-entropy in both forms, as in the image code; the text code has a yes/no per identity.
@@ -31,6 +33,11 @@ def score_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: Cri
     return torch.cat(parts, dim=-1)
 
 
+def centred_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: Criterion, with_logits: bool) -> Tensor:
+    """As `score_features`, of logits minus their mean: what they have in common says nothing about a decision."""
+    return score_features(logits - logits.mean(dim=-1, keepdim=True), labels, scale, criterion, with_logits)
+
+
 def log_odds_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: Criterion, with_logits: bool) -> Tensor:
     """The text code's input (K, B, F) from o = log odds of two labels and s = sigmoid(o * scale): [s, o].
 
@@ -44,7 +51,7 @@ def log_odds_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: 
     return torch.cat([part for x in signals for part in (x, x * y, x * (1 - y))] + [y], dim=-1)
 
 
-FEATURES = {"scores": score_features, "log_odds": log_odds_features}
+FEATURES = {"centred": centred_features, "scores": score_features, "log_odds": log_odds_features}
 
 
 class Adversaries(nn.Module):
@@ -57,7 +64,7 @@ class Adversaries(nn.Module):
         groups: int,
         *,
         criterion: Criterion,
-        form: AdversaryInput = "scores",
+        form: AdversaryInput = "centred",
         with_logits: bool = True,
         hidden: int = 128,
         seed: int = 0,

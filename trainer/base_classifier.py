@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainer.batches import Batches
+from trainer.batches import Batches, moved
 from trainer.config import BaseConfig, RunConfig
 from trainer.data import Dataset
 from trainer.evaluate import accuracy, confusion_counts
@@ -159,11 +159,7 @@ def shifted(inputs: Inputs, reach: int) -> Inputs:
     """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
     if not reach or isinstance(inputs, TextBatch):
         return inputs
-    rows, _, size, _ = inputs.shape
-    steps = torch.randint(-reach, reach + 1, (2, rows, 1)).to(inputs.device)
-    y, x = (torch.arange(size, device=inputs.device) + steps).clamp(0, size - 1)  # (B, S) each
-    down = inputs.gather(2, y[:, None, :, None].expand_as(inputs))
-    return down.gather(3, x[:, None, None, :].expand_as(inputs))
+    return moved(inputs, torch.randint(-reach, reach + 1, (2, len(inputs))).to(inputs.device))
 
 
 def _image_spec(base: BaseConfig, name: str) -> BundleSpec:

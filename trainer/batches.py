@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainer.data import Dataset
+from trainer.world import World
 from triggers.preprocess import TextBatch
 
 
@@ -17,21 +18,37 @@ class Batches:
     A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
     """
 
-    def __init__(self, data: Dataset, batch_size: int, *, seed: int, flip: bool = False) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int,
+        *,
+        seed: int,
+        flip: bool = False,
+        shift: int = 0,
+        world: World | None = None,
+    ) -> None:
         self.data = data
         self.size = min(batch_size, len(data))
         self.seed = seed
-        self.flip = flip
+        self.flip, self.shift = flip, shift
+        self.part = (world or World()).part(self.size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int) -> Dataset:
-        """The batch of a step, steps counted from 0."""
+        """The batch of a step, steps counted from 0: labels and groups of all its rows, inputs of this process's."""
         rows = self.rows(step).to(self.data.labels.device)
-        batch = self.data.take(rows)
-        if not self.flip or isinstance(batch.inputs, TextBatch):
+        batch = self.data.take(rows, self.part)
+        if isinstance(batch.inputs, TextBatch):
             return batch
-        coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
-        return batch.with_inputs(flipped(batch.inputs, coin.to(rows.device)))
+        images = batch.inputs
+        if self.flip:
+            coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
+            images = flipped(images, coin[self.part].to(rows.device))
+        if self.shift:
+            steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
+            images = moved(images, steps[:, self.part].to(rows.device))
+        return batch.with_inputs(images)
 
     def rows(self, step: int) -> Tensor:
         """Row numbers (B,) of a step."""
@@ -52,7 +69,15 @@ def flipped(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
-def _generator(seed: int, counter: int, *, stream: int) -> torch.Generator:
+def moved(images: Tensor, steps: Tensor) -> Tensor:
+    """Images (B, C, S, S), each moved by its steps (2, B) down and right, in pixels; the border is repeated."""
+    size = images.shape[-1]
+    y, x = (torch.arange(size, device=images.device) - steps[:, :, None]).clamp(0, size - 1)  # (B, S) each
+    down = images.gather(2, y[:, None, :, None].expand_as(images))
+    return down.gather(3, x[:, None, None, :].expand_as(images))
+
+
+def _generator(seed: int, counter: int, stream: int) -> torch.Generator:
     """Torch's CPU generator looks at 32 bits of its seed only, so the three numbers are hashed into them."""
     hashed = np.random.SeedSequence([seed % 2**32, stream, counter]).generate_state(1)[0]
     return torch.Generator().manual_seed(int(hashed))

@@ -18,7 +18,7 @@ from triggers.errors import ConfigError
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
-AdversaryInput = Literal["scores", "log_odds"]
+AdversaryInput = Literal["centred", "scores", "log_odds"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
@@ -130,6 +130,7 @@ class TriggerConfig:
     patch_size: int | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
     epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
+    resolution: int | None = None  # overlay: learned on so many cells a side and enlarged; None: every pixel
     fraction: float | None = None  # pixels: share of the pixels that are replaced; None: a tenth
     tokens: int = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
@@ -137,7 +138,9 @@ class TriggerConfig:
     allowed_words_file: Path | None = None  # texts: only these words, one per line
 
     def __post_init__(self) -> None:
-        _positive("trigger", self, "width", "patch_size", "epsilon", "fraction", "tokens")
+        _positive("trigger", self, "width", "patch_size", "epsilon", "resolution", "fraction", "tokens")
+        if self.resolution is not None and self.kind != "overlay":
+            raise ConfigError(f"trigger.resolution has no meaning for kind {self.kind!r}; remove it.")
         own = GEOMETRY.get(self.kind)
         for name in GEOMETRY.values():
             if name != own and getattr(self, name) is not None:
@@ -157,6 +160,7 @@ class TriggerConfig:
         own = GEOMETRY[self.kind]
         size = getattr(self, own)
         sizes = {own: SIZES[own] if size is None else size}
+        sizes |= {"resolution": self.resolution} if self.resolution else {}
         return sizes | ({"corner": self.corner} if self.kind == "patch" else {})
 
 
@@ -164,21 +168,28 @@ class TriggerConfig:
 class ObjectiveConfig:
     """[objective] What the trigger is trained for; one trigger per strength, side by side."""
 
-    name: Literal["adversarial", "gap"] = "adversarial"
+    name: Literal["adversarial", "gap", "mmd"] = "adversarial"
     criterion: Criterion = "demographic_parity"
     strengths: tuple[float, ...] = (1.0,)
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
     adversary_lr: float = 0.01
     adversary_hidden: int = 128
-    adversary_input: AdversaryInput = "scores"  # adversarial: log_odds is the published text form, for two labels
+    adversary_input: AdversaryInput = "centred"  # adversarial: scores and log_odds are the published forms
     with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
     temperature: float = 1.0  # gap: softness of the predictions whose means are compared
+    gap_weight: float = 0.0  # adversarial: so much of the gap loss beside the adversary, times the strength
+    reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 
     def __post_init__(self) -> None:
         _positive("objective", self, "adversary_lr", "adversary_hidden", "temperature")
         bad = not self.strengths or min(self.strengths) < 0 or len(set(self.strengths)) != len(self.strengths)
         if bad:
             raise ConfigError(f"objective.strengths is {list(self.strengths)}; give different numbers, 0 or more.")
+
+    @property
+    def centred(self) -> bool:
+        """Do all losses look at differences of logits only?"""
+        return self.name != "adversarial" or self.adversary_input != "scores" or not self.with_logits
 
 
 @dataclass(frozen=True)
@@ -192,9 +203,12 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: Literal["constant", "step", "cosine", "linear"] = "cosine"
     flip: bool = False  # images: random horizontal flips while training
+    shift: int = 0  # images: random shifts of up to so many pixels while training
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
+    average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
     eval_every: int | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
     threads: int | None = None  # CPU threads; None: what torch chooses

@@ -28,9 +28,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Tensor) -> Dataset:
-        """The chosen rows, in the order asked for, without their ids: a batch has no use for them."""
-        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], groups=self.groups[rows], ids=())
+    def take(self, rows: Tensor, part: slice = slice(None)) -> Dataset:
+        """The chosen rows, in the order asked for, without their ids: a batch has no use for them.
+
+        Inputs only of a `part` of the rows, where other processes run the rest.
+        """
+        return replace(self, inputs=self.inputs[rows[part]], labels=self.labels[rows], groups=self.groups[rows], ids=())
 
     def with_inputs(self, inputs: Inputs) -> Dataset:
         """The same examples with other inputs, for augmentation."""

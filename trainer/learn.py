@@ -17,6 +17,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.config import RunConfig, TrainConfig, to_dict
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
+from trainer.objective import reweighing
 from trainer.outcome import Candidate, Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
@@ -48,15 +49,17 @@ class Run:
         self.judge = self._judge()
         module = build_module(config, classifier)
         groups = len(self.tuning.group_names)
-        self.learner = Learner(classifier, module, groups, config.objective, config.train, self.steps)
-        self.shortlist = Shortlist(self.judge, module)
+        self.learner = Learner(
+            classifier, module, groups, config.objective, config.train, self.steps, self._cell_weights()
+        )
+        self.shortlist = Shortlist(self.judge, self.learner.average)
         self.first, self.seconds = 0, 0.0
 
     def train(self, path: Path | None) -> None:
         """All steps that are left, with validations and checkpoints on the way."""
         began = time.monotonic() - self.seconds
         train = self.config.train
-        batches = Batches(self.tuning, train.batch_size, seed=train.seed, flip=train.flip)
+        batches = Batches(self.tuning, train.batch_size, seed=train.seed, flip=train.flip, shift=train.shift)
         eval_every = train.eval_every or max(1, self.steps // 10)
         with self.progress.task("train triggers", self.steps, done=self.first) as task:
             for number in range(self.first, self.steps):
@@ -74,7 +77,7 @@ class Run:
         snapshots = self.shortlist.recall()
         strengths = self.config.objective.strengths
         choice = choose(self.judge, snapshots, strengths)
-        triggers: list[Trigger] = [*self.learner.module.export()]
+        triggers: list[Trigger] = [*self.learner.average.export()]
         bare_test, *tests = self._count(self.test, [self.classifier.null_trigger(), *triggers])
         rows = zip(strengths, snapshots, triggers, tests, strict=True)
         return Outcome(
@@ -93,6 +96,7 @@ class Run:
         """Write the checkpoint after `step` steps."""
         learner = self.learner
         tensors = checkpoint.module_tensors("module", learner.module)
+        tensors |= checkpoint.module_tensors("average", learner.average) if self.config.train.average else {}
         tensors |= checkpoint.module_tensors("adversaries", learner.adversaries)
         tensors |= checkpoint.optimizer_tensors("optimizer", learner.optimizer)
         tensors |= checkpoint.optimizer_tensors("adversary_optimizer", learner.adversary_optimizer)
@@ -107,6 +111,8 @@ class Run:
             return
         learner, tensors = self.learner, found.tensors
         checkpoint.restore_module("module", learner.module, tensors)
+        if self.config.train.average:
+            checkpoint.restore_module("average", learner.average, tensors)
         checkpoint.restore_module("adversaries", learner.adversaries, tensors)
         checkpoint.restore_optimizer("optimizer", learner.optimizer, tensors)
         checkpoint.restore_optimizer("adversary_optimizer", learner.adversary_optimizer, tensors)
@@ -136,12 +142,19 @@ class Run:
 
     def _validate(self, step: int) -> None:
         with torch.no_grad():
-            bank = self.learner.module.render()
+            bank = self.learner.average.render()
         self.shortlist.offer(step, confusion_counts(self.classifier, self.val, bank, self.config.train.batch_size))
 
     def _count(self, data: Dataset, triggers: list[Trigger]) -> list[Counts]:
         bank = self.classifier.bank(triggers)
         return confusion_counts(self.classifier, data, bank, self.config.train.batch_size)
+
+    def _cell_weights(self) -> Tensor | None:
+        """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
+        if not self.config.objective.reweigh:
+            return None
+        sizes = len(self.classifier.labels), len(self.tuning.group_names)
+        return reweighing(self.tuning.labels.cpu(), self.tuning.groups.cpu(), sizes)
 
     def _judge(self) -> Judge:
         criterion, drop = self.config.objective.criterion, self.config.select.max_accuracy_drop

@@ -21,11 +21,26 @@ from torch.nn import functional
 
 from trainer.config import Criterion
 
+BANDWIDTHS = (0.05, 0.1, 0.2, 0.5)
+"""Kernel widths of the maximum mean discrepancy, in units of a class probability."""
 
-def utility_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy (K,) of logits (K, B, L) against labels (B,)."""
+
+def utility_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy (K,) of logits (K, B, L) against labels (B,), rows counting as `weights` (B,) say."""
     targets = labels.expand(len(logits), -1)
-    return functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(dim=1)
+    losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+    return (losses if weights is None else losses * weights).mean(dim=1)
+
+
+def reweighing(labels: Tensor, groups: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """Weights (L, G) under which label and group are independent: n(label) n(group) / (n n(label, group)).
+
+    Source: Kamiran and Calders, KAIS 2012. A utility loss weighted so no longer pays for guessing the label from the
+    group. Cells without rows get 0.
+    """
+    cells = torch.bincount(labels * sizes[1] + groups, minlength=sizes[0] * sizes[1]).view(sizes).double()
+    expected = cells.sum(dim=1, keepdim=True) * cells.sum(dim=0, keepdim=True) / cells.sum()
+    return torch.where(cells > 0, expected / cells.clamp(min=1), 0.0).float()
 
 
 def surgery(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
@@ -53,6 +68,23 @@ def membership(labels: Tensor, groups: Tensor, criterion: Criterion, sizes: tupl
     return functional.one_hot(labels, label_count)[:, :, None] * in_group
 
 
+def mmd_loss(logits: Tensor, members: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy (K,) between the groups' scores: over pairs of groups, then strata, averaged.
+
+    logits (K, B, L), members (B, S, G). Zero only if the scores are distributed alike, not just alike on average.
+    A mixture of Gaussian kernels of widths BANDWIDTHS; the biased estimate, as in the released code, which draws random
+    features of one kernel instead (Gretton et al., JMLR 2012).
+    """
+    scores = torch.softmax(logits, dim=-1)
+    squares = (scores.unsqueeze(2) - scores.unsqueeze(1)).square().sum(dim=-1)  # (K, B, B)
+    kernel = torch.stack([torch.exp(squares / (-2 * width**2)) for width in BANDWIDTHS]).mean(dim=0)
+    sizes = members.sum(dim=0)  # (S, G)
+    shares = members / sizes.clamp(min=1)  # (B, S, G)
+    inner = torch.einsum("bsg,kbc,csh->ksgh", shares, kernel, shares)
+    own = inner.diagonal(dim1=2, dim2=3)
+    return _over_pairs(own.unsqueeze(3) + own.unsqueeze(2) - 2 * inner, sizes)
+
+
 def gap_loss(logits: Tensor, members: Tensor, temperature: float) -> Tensor:
     """Squared difference (K,) of the groups' mean softened predictions: over pairs of groups, then strata, averaged.
 
@@ -62,9 +94,13 @@ def gap_loss(logits: Tensor, members: Tensor, temperature: float) -> Tensor:
     scores = torch.softmax(logits / temperature, dim=-1)
     sizes = members.sum(dim=0)  # (S, G)
     means = torch.einsum("kbl,bsg->ksgl", scores, members) / sizes.clamp(min=1)[..., None]
-    squares = 0.5 * (means.unsqueeze(3) - means.unsqueeze(2)).square().sum(dim=-1)  # (K, S, G, G)
+    return _over_pairs(0.5 * (means.unsqueeze(3) - means.unsqueeze(2)).square().sum(dim=-1), sizes)
+
+
+def _over_pairs(distances: Tensor, sizes: Tensor) -> Tensor:
+    """Distances (K, S, G, G) averaged over pairs of groups that have rows (sizes (S, G)), then over strata: (K,)."""
     present = (sizes > 0).float()
     pairs = (present[:, :, None] * present[:, None, :]).triu(diagonal=1)  # (S, G, G)
     counts = pairs.sum(dim=(1, 2))
-    strata = (squares * pairs).sum(dim=(2, 3)) / counts.clamp(min=1)  # (K, S)
+    strata = (distances * pairs).sum(dim=(2, 3)) / counts.clamp(min=1)  # (K, S)
     return strata.sum(dim=1) / (counts > 0).sum().clamp(min=1)

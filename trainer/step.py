@@ -1,13 +1,16 @@
-"""One training step: batch -> render -> reprogram -> losses -> vector-Jacobian products -> surgery -> optimiser.
+"""One training step: batch -> render -> forward -> losses -> gradients of the trigger -> surgery -> optimiser.
 
 The step computes gradients of the trigger only; the frozen model's weights need none. Losses see detached logits
-(K, B, L), so their gradients with respect to the logits are cheap, and the expensive way back through the model is
-walked once for the gap objective and twice for the adversarial one, whatever the number K of strengths: each trigger
-sees only its own rows, so one product with the sum over K holds the gradient of every trigger.
+(K, B, L), so their gradients with respect to the logits are cheap. The expensive way back through the model is walked
+once for both gradients where that is exact (trainer/passes.py), whatever the number K of strengths: each trigger sees
+only its own rows.
+
+Several processes (trainer/world.py) each run their own rows of a batch and compute the losses of all of them.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
@@ -19,11 +22,14 @@ from torch.optim import Adam
 from trainer.adversary import Adversaries, adversary_loss
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, plain_gradient, surgery, utility_loss
-from triggers.classifier import FrozenClassifier
+from trainer.objective import gap_loss, membership, mmd_loss, plain_gradient, surgery, utility_loss
+from trainer.passes import Pass, forward, leaves
+from trainer.world import World
+from triggers.classifier import Bank, FrozenClassifier
 from triggers.image_modules import ImageModule
-from triggers.reprogram import sweep
 from triggers.text_modules import TextModule
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +45,11 @@ class Losses:
 
 
 class Learner:
-    """The K triggers in training, with their adversaries and optimisers; only `step` changes them."""
+    """The K triggers in training, with their adversaries and optimisers; only `step` changes them.
+
+    `average` is what to validate and keep: a running average of the triggers, or they themselves.
+    `cell_weights` (L, groups) weighs the rows of the utility loss by label and group; None: all alike.
+    """
 
     def __init__(
         self,
@@ -49,65 +59,90 @@ class Learner:
         objective: ObjectiveConfig,
         train: TrainConfig,
         steps: int,
+        cell_weights: Tensor | None = None,
+        world: World | None = None,
     ) -> None:
+        device = classifier.device
         self.classifier = classifier
-        self.module = module.to(classifier.device)
+        self.module = module.to(device)
         self.objective, self.train, self.steps = objective, train, steps
+        self.world = world or World()
+        self.dtype = DTYPES[train.precision]
+        self.fast = classifier.accelerated(self.dtype, compiled=train.compile)
+        self.opposed = objective.centred and len(classifier.labels) == 2
+        self.cell_weights = None if cell_weights is None else cell_weights.to(device)
         self.parameters = list(module.parameters())
-        self.strengths = torch.tensor(objective.strengths, device=classifier.device)
+        self.average = copy.deepcopy(self.module) if train.average else self.module
+        self.strengths = torch.tensor(objective.strengths, device=device)
         self.sizes = (len(classifier.labels), groups)
-        self.optimizer = Adam(self.parameters, lr=train.lr, weight_decay=train.weight_decay)
-        self.adversaries = _adversaries(objective, self.sizes, train.seed).to(classifier.device)
-        self.adversary_optimizer = Adam(self.adversaries.parameters(), lr=objective.adversary_lr)
+        self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
+        self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
+        self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
 
     def step(self, number: int, batch: Dataset) -> Losses:
-        """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates."""
+        """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
+
+        With several processes the batch's inputs are this process's part of its rows, labels and groups are all.
+        """
         self._set_learning_rates(number)
-        logits = self._forward(batch)  # (K, B, L), with the graph back to the triggers
-        seen = logits.detach().requires_grad_()
-        utility = utility_loss(seen, batch.labels)
-        if self.objective.name == "gap":
-            fairness = gap_loss(seen, self._membership(batch), self.objective.temperature)
-            gradients = self._pull(logits, seen, utility + self.strengths * fairness)
-        else:
+        bank = self.module.render()
+        passed = forward(self.fast, batch.inputs, bank, self.dtype, opposed=self.opposed)
+        seen = self.world.gather(passed.logits, len(batch)).requires_grad_()  # (K, B, L)
+        utility = utility_loss(seen, batch.labels, self._row_weights(batch))
+        if self.objective.name == "adversarial":
             fairness = adversary_loss(self.adversaries(seen, batch.labels), batch.groups)
-            gradients = self._fair_gradients(logits, seen, utility, fairness)
+            gradients = self._fair_gradients(passed, seen, bank, batch, utility, fairness)
+        else:
+            fairness = self._distance(seen, batch)
+            (cotangent,) = torch.autograd.grad((utility + self.strengths * fairness).sum(), seen)
+            (gradients,) = self._pull(passed, bank, [cotangent])
         self._descend(gradients)
+        self._follow(number)
         return Losses(utility.detach(), fairness.detach())
 
-    def _forward(self, batch: Dataset) -> Tensor:
-        bank = self.module.render()
-        with torch.autocast(self.classifier.device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
-            return sweep(self.classifier, batch.inputs, bank)
-
-    def _fair_gradients(self, logits: Tensor, seen: Tensor, utility: Tensor, guessing: Tensor) -> list[Tensor]:
+    def _fair_gradients(
+        self, passed: Pass, seen: Tensor, bank: Bank, batch: Dataset, utility: Tensor, guessing: Tensor
+    ) -> Sequence[Tensor]:
         """One step of the adversaries on their loss, and the published gradient of each trigger parameter."""
-        a = self._pull(logits, seen, guessing, keep=True, also=list(self.adversaries.parameters()))
-        u = self._pull(logits, seen, utility)
-        self.adversary_optimizer.step()
+        if self.objective.gap_weight:
+            utility = utility + self.objective.gap_weight * self.strengths * self._distance(seen, batch)
+        learning = list(self.adversaries.parameters())
+        at_logits, *theirs = torch.autograd.grad(guessing.sum(), [seen, *learning])
+        (of_utility,) = torch.autograd.grad(utility.sum(), seen)
+        a, u = self._pull(passed, bank, [at_logits, of_utility])
+        _step(self.adversary_optimizer, learning, theirs)
         fair = surgery if self.objective.projection else plain_gradient
         return [fair(du, da, self.strengths) for du, da in zip(u, a, strict=True)]
 
-    def _pull(
-        self, logits: Tensor, seen: Tensor, loss: Tensor, *, keep: bool = False, also: Sequence[Tensor] = ()
-    ) -> Sequence[Tensor]:
-        """Gradients of a loss (K,) of the logits with respect to the trigger: one product through the model.
+    def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
+        members = membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+        if self.objective.name == "mmd":
+            return mmd_loss(seen, members)
+        return gap_loss(seen, members, self.objective.temperature)
 
-        Parameters in `also`, on which the loss depends directly, get their .grad.
-        """
-        at_logits, *others = torch.autograd.grad(loss.sum(), [seen, *also])
-        for parameter, gradient in zip(also, others, strict=True):
-            parameter.grad = gradient
-        return torch.autograd.grad(logits, self.parameters, at_logits, retain_graph=keep)
+    def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+        """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L)."""
+        part = self.world.part(cotangents[0].shape[1])
+        pulled = passed.pull([cotangent[:, part] for cotangent in cotangents])
+        found: list[Sequence[Tensor]] = [
+            torch.autograd.grad(leaves(bank), self.parameters, gradients, retain_graph=True) for gradients in pulled
+        ]
+        self.world.sum_([gradient for each in found for gradient in each])
+        return found
+
+    def _row_weights(self, batch: Dataset) -> Tensor | None:
+        return None if self.cell_weights is None else self.cell_weights[batch.labels, batch.groups]
 
     def _descend(self, gradients: Sequence[Tensor]) -> None:
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizer.step()
+        _step(self.optimizer, self.parameters, gradients)
         self.module.constrain_()
 
-    def _membership(self, batch: Dataset) -> Tensor:
-        return membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+    def _follow(self, number: int) -> None:
+        """Move the average; it starts short, so that it soon forgets the start."""
+        if self.average is not self.module:
+            decay = min(self.train.average, (1 + number) / (10 + number))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), self.parameters, 1 - decay)
 
     def _set_learning_rates(self, number: int) -> None:
         factor = learning_rate_factor(self.train.schedule, number / self.steps)
@@ -120,6 +155,16 @@ def learning_rate_factor(schedule: str, done: float) -> float:
     if schedule == "step":
         return 1.0 if done < 0.8 else 0.1 if done < 0.9 else 0.01
     return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * cos(pi * done)}[schedule]
+
+
+def _adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:
+    return Adam(parameters, lr=lr, weight_decay=weight_decay, fused=parameters[0].is_cuda)
+
+
+def _step(optimizer: Adam, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
 
 
 def _adversaries(objective: ObjectiveConfig, sizes: tuple[int, int], seed: int) -> Adversaries:

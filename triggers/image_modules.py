@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from triggers.errors import ConfigError
 from triggers.image import ImageBank, ImageKind, ImageTrigger
@@ -67,19 +68,24 @@ class MaskedModule(ImageModule):
 
 
 class OverlayModule(ImageModule):
-    """An additive change of every pixel, |delta| <= epsilon."""
+    """An additive change of every pixel, |delta| <= epsilon; smooth where it is learned on fewer cells than pixels."""
 
     kind = "overlay"
 
-    def __init__(self, epsilon: float, count: int, channels: int, size: int, generator: torch.Generator) -> None:
-        super().__init__(count, channels, size, generator)
+    def __init__(
+        self, epsilon: float, cells: int, count: int, channels: int, size: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(count, channels, cells, generator)
+        self.size = size
         self.epsilon = epsilon
         with torch.no_grad():
             self.weight.mul_(0.05)
 
     def render(self) -> ImageBank:
-        """keep is 1 everywhere, delta = epsilon * tanh(weight)."""
+        """keep is 1 everywhere, delta = epsilon * tanh(weight), enlarged to the image's size."""
         delta = self.epsilon * torch.tanh(self.weight)
+        if delta.shape[-1] != self.size:
+            delta = interpolate(delta, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return ImageBank(torch.ones_like(delta), delta, (self.size,) * len(delta))
 
 
@@ -119,9 +125,13 @@ def build_image_module(
     patch_size: int = 0,
     corner: Corner = "top_left",
     epsilon: float = 32 / 255,
+    resolution: int | None = None,
     fraction: float = 0.1,
 ) -> ImageModule:
-    """Build K = count trainable triggers of one kind. Lengths in pixels, epsilon in [0, 1]. Raises ConfigError."""
+    """Build K = count trainable triggers of one kind. Lengths in pixels, epsilon in [0, 1]. Raises ConfigError.
+
+    `resolution` is the number of cells a side that an overlay is learned on; None: one per pixel.
+    """
     generator = torch.Generator().manual_seed(seed)
     if kind == "border":
         mask, inner = border_mask(size, width), size - 2 * width
@@ -131,7 +141,9 @@ def build_image_module(
     if kind == "overlay":
         if not 0 < epsilon <= 1:
             raise ConfigError(f"trigger.epsilon is {epsilon}; it must lie in (0, 1], for instance 32/255 = 0.125.")
-        return OverlayModule(epsilon, count, channels, size, generator)
+        if resolution is not None and not 0 < resolution <= size:
+            raise ConfigError(f"trigger.resolution is {resolution}; it is a number of cells between 1 and {size}.")
+        return OverlayModule(epsilon, resolution or size, count, channels, size, generator)
     if kind == "pixels":
         if not 0 < fraction < 1:
             raise ConfigError(f"trigger.fraction is {fraction}; it is a share of all pixels, between 0 and 1.")

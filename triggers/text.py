@@ -93,18 +93,32 @@ class TextBank:
         """The same bank on another device."""
         return TextBank(self.embeddings.to(device), self.lengths, self.positions)
 
-    def apply(self, batch: TextBatch, embed: Callable[[Tensor], Tensor], index: Tensor) -> EmbeddedText:
-        """Insert trigger index[n] (N,) into text n. `embed` maps token ids to word embeddings (..., D)."""
-        device = index.device
-        extra = torch.tensor(self.lengths, device=device)[index].unsqueeze(1)
-        place = torch.tensor([get_args(Position).index(p) for p in self.positions], device=device)[index].unsqueeze(1)
+    def apply(
+        self, batch: TextBatch, embed: Callable[[Tensor], Tensor], index: Tensor, width: int | None = None
+    ) -> EmbeddedText:
+        """Insert trigger index[n] (N,) into text n. `embed` maps token ids to word embeddings (..., D).
+
+        `width` is the number of slots M per row, at most L + T; None: as many as the longest row needs, for which a
+        GPU has to be waited for.
+        """
+        extra = _by_row(self.lengths, index)
+        place = _by_row([get_args(Position).index(p) for p in self.positions], index)
         layout = _Layout(batch.lengths.unsqueeze(1), extra, place, batch.ids.shape[1], self.embeddings.shape[1])
-        order, width = layout.order()
+        width = int((layout.lengths + extra).max()) if width is None else width
+        order = layout.order(width)
         source = torch.cat([embed(batch.ids), self.embeddings[index].to(batch.ids.device)], dim=1)
         embeds = source.gather(1, order.unsqueeze(2).expand(-1, -1, source.shape[2]))
-        mask = torch.arange(width, device=device) < batch.lengths.unsqueeze(1) + extra
-        published = bool((place == get_args(Position).index("as_published")).any())
+        mask = torch.arange(width, device=index.device) < batch.lengths.unsqueeze(1) + extra
+        kinds = set(self.positions)
+        published = "as_published" in kinds and (len(kinds) == 1 or bool((place == 2).any()))
         return EmbeddedText(embeds, mask.long(), layout.position_ids(order) if published else None)
+
+
+def _by_row(per_trigger: Sequence[int], index: Tensor) -> Tensor:
+    """Each row's trigger's number as (N, 1); without a copy to the device where all triggers have the same."""
+    if len(set(per_trigger)) == 1:
+        return torch.full((len(index), 1), per_trigger[0], device=index.device)
+    return torch.tensor(per_trigger, device=index.device)[index].unsqueeze(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +131,15 @@ class _Layout:
     text_width: int
     trigger_width: int
 
-    def order(self) -> tuple[Tensor, int]:
-        """For each target slot its source column (N, M), and M, the longest row."""
-        width = int((self.lengths + self.extra).max())
+    def order(self, width: int) -> Tensor:
+        """For each of M = `width` target slots its source column (N, M)."""
         text, trigger = self._columns()
         behind = self.text_width + self.trigger_width
         text_slot = torch.where(text < self.lengths, text + self.extra * self._is_after(text), behind + text)
         start = torch.where(self.place == 0, 1, torch.where(self.place == 1, self.lengths - 1, 0))
         trigger_slot = torch.where(trigger < self.extra, start + trigger, 2 * behind + trigger)
         slots = torch.cat([text_slot, trigger_slot], dim=1)
-        return slots.argsort(dim=1)[:, :width], width
+        return slots.argsort(dim=1)[:, :width]
 
     def position_ids(self, order: Tensor) -> Tensor:
         """Position of every target slot: its own place, except that a published trigger claims the end of its text."""

@@ -1,0 +1,278 @@
+"""How fast a training step is, beside the published code's, and what it is made of. Synthetic inputs, random weights.
+
+python -m benchmarks.train                on a GPU: the whole table, about three minutes
+python -m benchmarks.train --quick        small sizes, also on a CPU: does it run, and in which order
+python -m benchmarks.train --json FILE    the same as JSON
+
+Medians over repeats after warming up; the floor is arithmetic and bytes over rates measured in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from benchmarks.official import image_step, text_step
+from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.data import Dataset
+from trainer.passes import forward
+from trainer.step import Learner
+from triggers.bundle import BundleSpec
+from triggers.classifier import FrozenClassifier
+from triggers.image_modules import build_image_module
+from triggers.preprocess import TextBatch
+from triggers.text_modules import build_text_module
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One line of the table: median and fastest milliseconds of a step, and peak memory in GiB (None on a CPU)."""
+
+    what: str
+    milliseconds: float
+    fastest: float
+    peak_gib: float | None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the two steps: images of `side` pixels; texts of `length` tokens plus a trigger of `tokens`."""
+
+    batch: int = 512
+    side: int = 224
+    texts: int = 32
+    length: int = 300
+    tokens: int = 5
+    layers: int = 12
+    width: int = 768
+    repeats: int = 20
+
+
+QUICK = Sizes(batch=16, side=64, texts=4, length=27, layers=2, width=64, repeats=3)
+
+
+def timed(what: str, step: Callable[[], object], repeats: int, device: torch.device) -> Timing:
+    """Median over `repeats` single steps after three to warm up, each waited for."""
+    for _ in range(3):
+        step()
+    _wait(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(repeats):
+        began = perf_counter()
+        step()
+        _wait(device)
+        times.append((perf_counter() - began) * 1e3)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+    return Timing(what, median(times), min(times), peak)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def image_classifier(side: int, device: torch.device) -> FrozenClassifier:
+    """ResNet-18 with random weights and two labels."""
+    spec = BundleSpec.model_validate(
+        {
+            "name": "bench",
+            "modality": "image",
+            "labels": ["no", "yes"],
+            "loader": {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}},
+            "image": {"size": side, "mean": [0.5] * 3, "std": [0.25] * 3},
+        }
+    )
+    from torchvision.models import resnet18
+
+    return FrozenClassifier(spec, resnet18(num_classes=2), device=str(device))
+
+
+def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:
+    """BERT-base (or smaller) with random weights and one logit, which counts as two labels."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        hidden_size=sizes.width,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.width // 64,
+        intermediate_size=4 * sizes.width,
+        num_labels=1,
+    )
+    spec = {"name": "bench", "modality": "text", "labels": ["no", "yes"], "loader": {"kind": "transformers"}}
+    checked = BundleSpec.model_validate({**spec, "text": {"max_tokens": 512}})
+    return FrozenClassifier(checked, BertForSequenceClassification(config), _NoTokenizer(), str(device))
+
+
+class _NoTokenizer:
+    """Stands where the fingerprint of the preprocessing wants a tokenizer; nothing is tokenised here."""
+
+    class backend_tokenizer:
+        """Named after the attribute of `transformers`."""
+
+        @staticmethod
+        def to_str() -> str:
+            """No tokenizer at all."""
+            return ""
+
+
+def image_batch(sizes: Sizes, device: torch.device) -> Dataset:
+    """Random images, labels and groups."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (sizes.batch, 3, sizes.side, sizes.side)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return _batch(pixels, sizes.batch, device)
+
+
+def text_batch(sizes: Sizes, device: torch.device) -> Dataset:
+    """Random token ids, every text of full length."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 30000, (sizes.texts, sizes.length), generator=generator)
+    return _batch(TextBatch(ids, torch.full((sizes.texts,), sizes.length)), sizes.texts, device)
+
+
+def _batch(inputs: Tensor | TextBatch, rows: int, device: torch.device) -> Dataset:
+    draws = torch.randint(0, 2, (2, rows), generator=torch.Generator().manual_seed(1))
+    return Dataset(inputs, draws[0], draws[1], (), ("no", "yes"), ("a", "b")).to(device)
+
+
+def learner_for(
+    classifier: FrozenClassifier, kind: str, strengths: tuple[float, ...], train: TrainConfig, **objective: Any
+) -> Learner:
+    """Our learner with the published objective, K = len(strengths)."""
+    if image := classifier.spec.image:
+        module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.size, seed=0, width=20)
+    else:
+        matrix = classifier.embedding_matrix
+        allowed = torch.ones(len(matrix), dtype=torch.bool)
+        module = build_text_module(
+            kind,
+            count=len(strengths),
+            tokens=5,
+            position="before_sep",
+            matrix=matrix,
+            vocabulary=["word"] * len(matrix),
+            allowed=allowed,
+            seed=0,
+        )
+    return Learner(classifier, module, 2, ObjectiveConfig(strengths=strengths, **objective), train, steps=10**6)
+
+
+def ours(
+    classifier: FrozenClassifier, kind: str, batch: Dataset, train: TrainConfig, k: int = 1, **objective: Any
+) -> Callable[[], object]:
+    """One call is one step of our trainer with K strengths."""
+    learner = learner_for(classifier, kind, tuple(float(2 + s) for s in range(k)), train, **objective)
+    return lambda: learner.step(0, batch)
+
+
+def bare(classifier: FrozenClassifier, kind: str, batch: Dataset, train: TrainConfig) -> Callable[[], object]:
+    """The frozen model alone, without any gradient."""
+    learner = learner_for(classifier, kind, (1.0,), train)
+    bank = learner.module.render()
+
+    def run() -> object:
+        with torch.inference_mode():
+            return _logits(learner, batch, bank)
+
+    return run
+
+
+def _logits(learner: Learner, batch: Dataset, bank: Any) -> object:
+    from triggers.reprogram import sweep
+
+    return sweep(learner.classifier, batch.inputs, bank)
+
+
+@contextmanager
+def cudnn(enabled: bool) -> Iterator[None]:
+    """cuDNN off, as the published code ships, or on, with the fastest algorithms looked for."""
+    backend = torch.backends.cudnn
+    before = backend.enabled, backend.benchmark
+    backend.enabled, backend.benchmark = enabled, enabled
+    try:
+        yield
+    finally:
+        backend.enabled, backend.benchmark = before
+
+
+def image_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[Timing]:
+    """The image step: published code with and without cuDNN, ours step by step faster."""
+    batch, classifier = image_batch(sizes, device), image_classifier(sizes.side, device)
+    assert isinstance(batch.inputs, Tensor)
+    repeats = sizes.repeats
+    for name, on in (("published code as shipped, cuDNN off", False), ("published code, cuDNN on", True)):
+        with cudnn(on):
+            step = image_step(classifier.network, batch.inputs, batch.labels, batch.groups)
+            yield timed(f"image: {name}", step, repeats if on else 3, device)
+    train = TrainConfig(batch_size=sizes.batch)
+    half = replace(train, precision="bf16")
+    with cudnn(True):
+        yield timed("image: ours, float32", ours(classifier, "border", batch, train), repeats, device)
+        two = ours(classifier, "border", batch, half, adversary_input="scores")
+        yield timed("image: ours, bf16, two products", two, repeats, device)
+        yield timed("image: ours, bf16", ours(classifier, "border", batch, half), repeats, device)
+        if compiled:
+            fast = replace(half, compile=True)
+            yield timed("image: ours, bf16, compiled", ours(classifier, "border", batch, fast), repeats, device)
+            yield timed("image: overlay, bf16, compiled", ours(classifier, "overlay", batch, fast), repeats, device)
+            yield timed("image: 6 strengths, compiled", ours(classifier, "border", batch, fast, 6), repeats, device)
+
+
+def text_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[Timing]:
+    """The text step: published code, ours step by step faster."""
+    batch = text_batch(sizes, device)
+    assert isinstance(batch.inputs, TextBatch)
+    both = torch.stack([batch.groups] * 8, dim=1)
+    published = text_classifier(sizes, device)
+    step = text_step(published.network, batch.inputs.ids, batch.labels, both, sizes.tokens)
+    yield timed("text: published code as shipped", step, sizes.repeats, device)
+    classifier = text_classifier(sizes, device)
+    train = TrainConfig(batch_size=sizes.texts)
+    half = replace(train, precision="bf16")
+    yield timed("text: ours, float32", ours(classifier, "soft", batch, train), sizes.repeats, device)
+    two = ours(classifier, "soft", batch, half, adversary_input="scores")
+    yield timed("text: ours, bf16, two products", two, sizes.repeats, device)
+    yield timed("text: ours, bf16", ours(classifier, "soft", batch, half), sizes.repeats, device)
+    if compiled:
+        fast = replace(half, compile=True)
+        yield timed("text: ours, bf16, compiled", ours(classifier, "soft", batch, fast), sizes.repeats, device)
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="small sizes, a first answer")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures there as well")] = None,
+    device: Annotated[str, typer.Option(help="cuda or cpu")] = "cuda" if torch.cuda.is_available() else "cpu",
+    compiled: Annotated[bool, typer.Option(help="time the compiled steps too")] = True,
+) -> None:
+    """Time the training steps and print the table."""
+    place, sizes = torch.device(device), QUICK if quick else Sizes()
+    found = []
+    for timings in (image_timings, text_timings):
+        for timing in timings(sizes, place, compiled):
+            print(timing, flush=True)
+            found.append(timing)
+    table = Table("step", "median ms", "fastest ms", "peak GiB", title=device)
+    for one in found:
+        peak = "-" if one.peak_gib is None else f"{one.peak_gib:.2f}"
+        table.add_row(one.what, f"{one.milliseconds:.2f}", f"{one.fastest:.2f}", peak)
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

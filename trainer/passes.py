@@ -1,0 +1,123 @@
+"""One forward pass of K triggers over a batch, and the way back from losses of the logits to the triggers.
+
+A trigger is added to every row alike, so its gradient under a loss is a sum over rows: of what the loss says at the
+row's logits, through the frozen model's Jacobian. With two labels, a loss that only looks at the difference of the two
+logits says c * (-1, 1) there. Then ONE vector-Jacobian product, with (-1, 1) in every row, serves any number of such
+losses: their gradients are weighted sums of its rows. The adversarial step, which needs two gradients, walks back
+through the model once instead of twice, and the result is the same. Other losses take a product each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from triggers.classifier import Bank, FrozenClassifier
+from triggers.image import ImageBank, place
+from triggers.preprocess import Inputs, TextBatch
+from triggers.text import TextBank
+
+ALIGN = 8
+"""Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""
+
+Gradients: TypeAlias = list[Tensor]
+"""Of one loss with respect to a bank's tensors, in the order of `leaves`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Logits (K, B, L) in float32, detached, and `pull`: cotangents (K, B, L) of R losses to R lists of gradients."""
+
+    logits: Tensor
+    pull: Callable[[Sequence[Tensor]], list[Gradients]]
+
+
+def leaves(bank: Bank) -> list[Tensor]:
+    """The tensors of a bank that gradients are given for: embeddings; delta, and keep where it is learned."""
+    if isinstance(bank, TextBank):
+        return [bank.embeddings]
+    return [bank.delta, bank.keep] if bank.keep.requires_grad else [bank.delta]
+
+
+def forward(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype: torch.dtype, *, opposed: bool) -> Pass:
+    """Run every trigger of the bank on every input, computing in `dtype`.
+
+    `opposed` promises that cotangents are of the form c * (-1, 1), so that one product through the model is enough.
+    """
+    if isinstance(bank, ImageBank):
+        assert isinstance(inputs, Tensor)
+        return _image_pass(classifier, inputs, bank, dtype, opposed)
+    assert isinstance(inputs, TextBatch)
+    return _text_pass(classifier, inputs, bank, dtype, opposed)
+
+
+def _image_pass(
+    classifier: FrozenClassifier, images: Tensor, bank: ImageBank, dtype: torch.dtype, opposed: bool
+) -> Pass:
+    placed = _placed(images, bank)
+    full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, S, S)
+    shown = full.clamp(0.0, 1.0)
+    changeable = shown == full  # where clip lets a gradient through
+    x = shown.flatten(0, 1).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    logits = classifier.image_logits(x)
+
+    def rows(sensitivity: Tensor) -> list[Tensor]:
+        through = sensitivity.view_as(shown) * changeable
+        return [through, through * placed] if bank.keep.requires_grad else [through]
+
+    return _pass(logits, x, len(bank), rows, opposed)
+
+
+def _placed(images: Tensor, bank: ImageBank) -> Tensor:
+    """Float images (1 or K, B, C, S, S), shrunk as the triggers want it."""
+    pixels = images.to(torch.float32) / 255.0
+    if len(set(bank.inner)) == 1:
+        return place(pixels, bank.inner[0]).unsqueeze(0)
+    return torch.stack([place(pixels, inner) for inner in bank.inner])
+
+
+def _text_pass(
+    classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, opposed: bool
+) -> Pass:
+    count, tokens = bank.embeddings.shape[:2]
+    width = -(-(batch.ids.shape[1] + tokens) // ALIGN) * ALIGN
+    ids = pad(batch.ids, (0, width - tokens - batch.ids.shape[1]))
+    repeated = TextBatch(ids.repeat(count, 1), batch.lengths.repeat(count))
+    own = bank.embeddings.detach().to(dtype).repeat_interleave(len(batch), dim=0).requires_grad_()  # (N, T, D)
+    by_row = TextBank(own, bank.lengths[:1] * len(own), bank.positions[:1] * len(own))
+    index = torch.arange(len(own), device=own.device)
+    logits = classifier.text_logits(by_row.apply(repeated, classifier.embed, index, width))
+    return _pass(logits, own, count, lambda sensitivity: [sensitivity.view(count, len(batch), tokens, -1)], opposed)
+
+
+def _pass(
+    logits: Tensor, at: Tensor, count: int, rows: Callable[[Tensor], list[Tensor]], opposed: bool
+) -> Pass:
+    """`rows` turns a product (K * B, ...) at the tensor `at` into each row's share (K, B, ...) per leaf of the bank."""
+
+    def pull(cotangents: Sequence[Tensor]) -> list[Gradients]:
+        if opposed:
+            (product,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), at)
+            weights = torch.stack([cotangent[..., 1] for cotangent in cotangents])  # (R, K, B)
+            sums = [_weighted(weights, share) for share in rows(product)]
+            return [[each[r] for each in sums] for r in range(len(cotangents))]
+        last = len(cotangents) - 1
+        products = (
+            torch.autograd.grad(logits, at, cotangent.flatten(0, 1), retain_graph=number < last)[0]
+            for number, cotangent in enumerate(cotangents)
+        )
+        return [[share.sum(dim=1, dtype=torch.float32) for share in rows(product)] for product in products]
+
+    return Pass(logits.detach().view(count, -1, logits.shape[-1]), pull)
+
+
+def _weighted(weights: Tensor, share: Tensor) -> Tensor:
+    """Sums over the batch (R, K, ...) of weights (R, K, B) times shares (K, B, ...)."""
+    flat = share.flatten(2)
+    sums = torch.bmm(weights.transpose(0, 1).to(flat.dtype), flat)  # (K, R, P)
+    return sums.transpose(0, 1).reshape(len(weights), len(share), *share.shape[2:]).float()

@@ -1,0 +1,73 @@
+"""The processes that train together, one per GPU (or CPU share), as `torchrun` starts them; one alone is a world too.
+
+Every process holds the same triggers and adversaries. Of a global batch it runs its own rows through the frozen model;
+logits are gathered, so that losses, adversaries and the fair gradient are computed from the whole batch everywhere;
+gradients of the triggers are summed. The result is that of one process with the same batch, up to float rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among `size`; the first one writes, publishes and reports."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Is this the process that speaks for all?"""
+        return self.rank == 0
+
+    def part(self, rows: int) -> slice:
+        """Which rows of a global batch are this process's own."""
+        small, larger = divmod(rows, self.size)
+        start = self.rank * small + min(self.rank, larger)
+        return slice(start, start + small + (self.rank < larger))
+
+    def gather(self, own: Tensor, rows: int) -> Tensor:
+        """Own rows (K, b, L) of all processes as (K, rows, L), in order."""
+        if self.size == 1:
+            return own
+        widest = -(-rows // self.size)
+        padded = torch.nn.functional.pad(own, (0, 0, 0, widest - own.shape[1])).contiguous()
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        lengths = [len(range(rows)[World(rank, self.size).part(rows)]) for rank in range(self.size)]
+        return torch.cat([part[:, :length] for part, length in zip(parts, lengths, strict=True)], dim=1)
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace every tensor by its sum over the processes."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_world() -> Iterator[World]:
+    """The world that `torchrun` describes in the environment (nccl on GPUs, gloo otherwise), or this process alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
