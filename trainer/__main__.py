@@ -7,6 +7,7 @@ when it was interrupted.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from trainer.comparison import in_short
 from trainer.config import RunConfig, load_config
 from trainer.example import EXAMPLE
 from trainer.outcome import Counts
@@ -113,20 +115,29 @@ def _table(config: RunConfig, finished: Finished) -> Table:
             table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
     table.add_column("published")
     for name, splits, note in rows:
-        figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
-        table.add_row(name, *figures, note)
+        table.add_row(name, *_figures(finished, [splits]), note)
+    table.add_section()
+    for name, compared, chosen in in_short(outcome.comparisons):
+        table.add_row(name, *_figures(finished, [one.counts for one in compared]), "best" if chosen else "")
     table.caption = "DP: demographic parity difference, AOD: average odds difference; 0: groups alike"
     return table
 
 
-def _figures(finished: Finished, counts: Counts) -> list[str]:
+def _figures(finished: Finished, several: Sequence[Mapping[str, Counts]]) -> list[str]:
+    """Accuracy and gaps on both splits, as the mean over several systems."""
+    rows = [[value for split in ("val", "test") for value in _values(finished, one[split])] for one in several]
+    return [_mean(column) for column in zip(*rows, strict=True)]
+
+
+def _values(finished: Finished, counts: Counts) -> list[float | None]:
     report = report_of(finished.classifier, counts)
-    values = (
-        report.overall.accuracy.value,
-        report.demographic_parity_difference.value,
-        report.average_odds_difference.value,
-    )
-    return ["-" if value is None else f"{value:.3f}" for value in values]
+    gaps = report.demographic_parity_difference, report.average_odds_difference
+    return [report.overall.accuracy.value, *(gap.value for gap in gaps)]
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else "-"
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
         with progress.task(f"fit {untrained.name}", fit.steps) as task:
             state = fit.run(task)
     untrained.network.load_state_dict(state)
-    _write(folder, untrained, loader.contents("base"))
+    write_bundle(folder, untrained, loader.contents("base"))
     progress.note(f"base classifier: validation accuracy {fit.best_accuracy:.4f}, frozen in {folder}")
 
 
@@ -103,12 +103,11 @@ class _Fit:
         base, network = self.base, self.classifier.network
         batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip)
         self._bare = self.classifier.bank([self.classifier.null_trigger()])
-        optimizer = torch.optim.AdamW(_parameter_groups(network, base.weight_decay))
-        peak = base.lr or (1e-3 if base.modality == "image" else 3e-5)
+        optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay))
         best: dict[str, Tensor] = {}
         for step in range(self.steps):
             for group in optimizer.param_groups:
-                group["lr"] = peak * schedule(step, self.steps)
+                group["lr"] = base.peak_lr * schedule(step, self.steps)
             batch = batches.batch(step)
             loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
@@ -140,8 +139,8 @@ class _Fit:
         return better
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and normalisation weights are not decayed."""
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The weights for AdamW: biases and normalisation weights are not decayed."""
     matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -201,14 +200,18 @@ def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
         raise ModelError(f"transformers cannot load the encoder {folder}: {error}") from error
 
 
-def _write(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
-    """Weights, then the digests of the rows they were fitted on; `model.json` last: without it there is no bundle."""
+def write_bundle(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
+    """Write a fitted model: weights, then the digests of the rows they were fitted on.
+
+    `model.json` is last: without it there is no bundle.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TRAINED_ON).write_text("\n".join(contents) + "\n")
     if isinstance(classifier.spec.loader, TransformersLoader):
         network: Any = classifier.network
         network.save_pretrained(folder)
-        classifier.tokenizer.save_pretrained(folder)
+        if classifier.tokenizer:
+            classifier.tokenizer.save_pretrained(folder)
         save_bundle(folder, classifier.spec)
     else:
         save_bundle(folder, classifier.spec, classifier.network.state_dict())

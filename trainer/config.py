@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer import tables
+from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Schedule
+from trainer.tables import different
+from trainer.tables import positive as _positive
 from triggers.errors import ConfigError
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
@@ -72,6 +75,11 @@ class BaseConfig:
     def modality(self) -> Modality:
         """What the classifier reads."""
         return "text" if self.encoder else "image"
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate."""
+        return self.lr or (1e-3 if self.modality == "image" else 3e-5)
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ class TriggerConfig:
 class ObjectiveConfig:
     """[objective] What the trigger is trained for; one trigger per strength, side by side."""
 
-    name: Literal["adversarial", "gap", "mmd"] = "adversarial"
+    name: ObjectiveName = "adversarial"
     criterion: Criterion = "demographic_parity"
     strengths: tuple[float, ...] = (1.0,)
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
@@ -182,9 +190,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         _positive("objective", self, "adversary_lr", "adversary_hidden", "temperature")
-        bad = not self.strengths or min(self.strengths) < 0 or len(set(self.strengths)) != len(self.strengths)
-        if bad:
-            raise ConfigError(f"objective.strengths is {list(self.strengths)}; give different numbers, 0 or more.")
+        different("objective", self.strengths)
 
     @property
     def centred(self) -> bool:
@@ -201,7 +207,7 @@ class TrainConfig:
     batch_size: int = 256
     lr: float = 0.05
     weight_decay: float = 0.0
-    schedule: Literal["constant", "step", "cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     flip: bool = False  # images: random horizontal flips while training
     shift: int = 0  # images: random shifts of up to so many pixels while training
     seed: int = 0
@@ -249,6 +255,8 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    controls: ControlsConfig = field(default_factory=ControlsConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
     def __post_init__(self) -> None:
@@ -257,6 +265,10 @@ class RunConfig:
             raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
         if self.modality == "image" and not self.data.group:
             raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")
+        if "adv_in" in self.baselines.systems and not self.base:
+            raise ConfigError(
+                'baselines.systems has "adv_in", which trains from scratch: [base] must say what and how.'
+            )
 
     @property
     def modality(self) -> Modality:
@@ -298,10 +310,3 @@ def _plain(value: Any, root: Path) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item, root) for key, item in value.items() if item is not None}
     return [_plain(item, root) for item in value] if isinstance(value, tuple) else value
-
-
-def _positive(section: str, owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"{section}.{name} is {value}; it must be more than 0.")

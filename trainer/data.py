@@ -52,8 +52,12 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The parts a trigger is tuned, picked and reported on; no content is in two of them, nor in the base's part."""
+    """The parts a trigger is tuned, picked and reported on; no content is in two of them, nor in the base's part.
+
+    `base` is that part, where a baseline is to be trained on it.
+    """
 
     tuning: Dataset
     val: Dataset
     test: Dataset
+    base: Dataset | None = None

@@ -19,13 +19,19 @@ def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, ro
 
     `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass.
     """
-    shape = (len(data.group_names), len(classifier.labels), len(classifier.labels))
+    shape = _shape(data)
     totals = torch.zeros(len(bank), *shape, dtype=torch.long)
     with torch.inference_mode():
-        for index in _chunks(data, rows):
+        for index in chunks(data, rows):
             predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
             totals += _count(predictions, data.labels[index], data.groups[index], shape).cpu()
     return [_named(table, data.group_names) for table in totals]
+
+
+def counts_of(data: Dataset, predictions: Tensor) -> Counts:
+    """The same of given predictions (N,), one per row of the data."""
+    shape = _shape(data)
+    return _named(_count(predictions[None], data.labels, data.groups, shape).cpu()[0], data.group_names)
 
 
 def accuracy(counts: Counts) -> float:
@@ -33,12 +39,16 @@ def accuracy(counts: Counts) -> float:
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
 
-def _chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
+def chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
     """Row numbers, so many at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)
     yield from torch.split(order, rows)
+
+
+def _shape(data: Dataset) -> tuple[int, int, int]:
+    return len(data.group_names), len(data.label_names), len(data.label_names)
 
 
 def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int, int, int]) -> Tensor:

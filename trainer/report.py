@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trainer.comparison import Comparison, cells
 from trainer.config import RunConfig, to_dict
 from trainer.outcome import Counts, Outcome
 from trainer.publish import Published
@@ -55,9 +56,11 @@ def summary(
                 "published": versions.get(candidate.strength),
                 "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
                 "splits": _reports(classifier, candidate.counts),
+                "counts": _cells(candidate.counts),
             }
             for candidate in outcome.candidates
         ],
+        "comparisons": [_comparison(classifier, one) for one in outcome.comparisons],
         "config": to_dict(config),
     }
 
@@ -69,6 +72,24 @@ def report_of(classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
 
 def _reports(classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
     return {split: report_of(classifier, counts).to_dict() for split, counts in splits.items()}
+
+
+def _comparison(classifier: FrozenClassifier, one: Comparison) -> dict[str, Any]:
+    """A baseline or control as JSON values, in the form of a candidate."""
+    return {
+        "system": one.system,
+        "setting": one.setting,
+        "strength": one.strength,
+        "step": one.step,
+        "seconds": round(one.seconds, 3),
+        "chosen": one.chosen,
+        "splits": _reports(classifier, one.counts),
+        "counts": _cells(one.counts),
+    }
+
+
+def _cells(splits: Mapping[str, Counts]) -> dict[str, Any]:
+    return {split: cells(counts) for split, counts in splits.items()}
 
 
 def _draw(folder: Path, config: RunConfig, classifier: FrozenClassifier, outcome: Outcome) -> list[Path]:

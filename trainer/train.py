@@ -2,22 +2,29 @@
 
 prepare    open and split the data, fit the base classifier if it is missing, load and freeze it, decode
 learn      train one trigger per strength, go on from a checkpoint, select on validation
+compare    count the controls, train the baselines
 publish    seal the artifacts, put the chosen ones into the store
 report     metrics.json, front.png, triggers.png
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainer.baselines import save_baselines, train_baselines
+from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
+from trainer.controls import run_controls
+from trainer.data import Splits
 from trainer.learn import learn
+from trainer.load import DataLoader
 from trainer.outcome import Outcome
-from trainer.prepare import prepare
+from trainer.prepare import open_run
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts
 from trainer.report import write_report
+from trainer.select import Judge
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier
 
@@ -45,11 +52,38 @@ def train(config: RunConfig, out: Path, progress: Progress, *, fresh: bool = Fal
     checkpoint = out / CHECKPOINT
     if fresh:
         checkpoint.unlink(missing_ok=True)
-    classifier, splits = prepare(config, out.parent / "data-cache", progress)
-    outcome = learn(config, classifier, splits, progress, checkpoint)
+    classifier, loader = open_run(config, out.parent / "data-cache", progress)
+    splits = loader.splits(classifier)
+    outcome = learn(_without_comparisons(config), classifier, splits, progress, checkpoint)
+    outcome = compare(config, classifier, loader, splits, outcome, out, progress)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.group_names, outcome)
     files = save_artifacts(out / TRIGGERS, outcome, artifacts)
     published = publish(config, outcome, artifacts)
     files += write_report(out, config, classifier, outcome, published)
     return Finished(classifier, outcome, artifacts, published, files)
+
+
+def compare(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    loader: DataLoader,
+    splits: Splits,
+    outcome: Outcome,
+    out: Path,
+    progress: Progress,
+) -> Outcome:
+    """The outcome with its controls and baselines, whose models are saved in `out` where that is wanted."""
+    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
+    judge = Judge(outcome.bare["val"], criterion, drop, classifier.pos_label, len(classifier.labels))
+    controls = run_controls(config, classifier, splits, outcome, judge, progress)
+    if "adv_in" in config.baselines.systems:
+        splits = replace(splits, base=loader.load(classifier, "base"))
+    baselines = train_baselines(config, classifier, splits, judge, progress)
+    save_baselines(out, baselines, config, loader)
+    return replace(outcome, comparisons=(*controls, *baselines.comparisons))
+
+
+def _without_comparisons(config: RunConfig) -> RunConfig:
+    """What decides the triggers: a checkpoint stays good when only what they are compared with changes."""
+    return replace(config, baselines=BaselinesConfig(), controls=ControlsConfig())
