@@ -13,9 +13,22 @@ from trainer.config import (
     TrainConfig,
     TriggerConfig,
 )
+from trainer.recipe import Recipe
 
 NOWHERE = Path("unused")
 OVERLAY = TriggerConfig("overlay", epsilon=0.3)
+RECIPE = Recipe(
+    epochs=1,
+    batch_size=64,
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="linear",
+    flip=False,
+    shift=0,
+    eval_every=None,
+    bf16=False,
+    seed=0,
+)
 
 
 def run_config(

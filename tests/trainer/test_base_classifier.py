@@ -60,7 +60,7 @@ def image_run(folder: Path, *overrides: str) -> RunConfig:
     return config(folder, CELEBA + IMAGE_BASE, "split.base=120", *overrides)
 
 
-def text_run(folder: Path) -> RunConfig:
+def text_run(folder: Path, *overrides: str) -> RunConfig:
     transformers_logging.disable_progress_bar()
     torch.manual_seed(0)
     words = tokenizer()
@@ -78,7 +78,7 @@ def text_run(folder: Path) -> RunConfig:
         f"the {('man', 'woman')[n // 2 % 2]} is {('good', 'awful')[n % 2]} {'very ' * n},{n % 2}" for n in range(120)
     ]
     (folder / "posts.csv").write_text("\n".join(["text,toxic", *rows]))
-    return config(folder, TEXTS + TEXT_BASE, "train.device=cpu")
+    return config(folder, TEXTS + TEXT_BASE, "train.device=cpu", *overrides)
 
 
 def test_an_image_classifier_learns_its_label(tmp_path: Path) -> None:
