@@ -59,7 +59,14 @@ class Run:
         """All steps that are left, with validations and checkpoints on the way."""
         began = time.monotonic() - self.seconds
         train = self.config.train
-        batches = Batches(self.tuning, train.batch_size, seed=train.seed, flip=train.flip, shift=train.shift)
+        batches = Batches(
+            self.tuning,
+            train.batch_size,
+            seed=train.seed,
+            flip=train.flip,
+            shift=train.shift,
+            pieces=1 if train.graph else 4,
+        )
         eval_every = train.eval_every or max(1, self.steps // 10)
         with self.progress.task("train triggers", self.steps, done=self.first) as task:
             for number in range(self.first, self.steps):
