@@ -103,7 +103,7 @@ class _Fit:
         base, network = self.base, self.classifier.network
         batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip)
         self._bare = self.classifier.bank([self.classifier.null_trigger()])
-        optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay))
+        optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
         best: dict[str, Tensor] = {}
         for step in range(self.steps):
             for group in optimizer.param_groups:

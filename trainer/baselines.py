@@ -21,6 +21,7 @@ from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
 from trainer.full_weights import train_weights
+from trainer.learn import judge_of
 from trainer.load import DataLoader
 from trainer.outcome import Counts
 from trainer.progress import Progress
@@ -52,15 +53,14 @@ class _Trained:
     model: FrozenClassifier | None
 
 
-def train_baselines(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, judge: Judge, progress: Progress
-) -> Baselines:
-    """Train every system of [baselines] at every strength; `judge` chooses snapshots and strengths on validation, as it
-    does among triggers, and the test split is counted once. Raises ConfigError.
+def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> Baselines:
+    """Train every system of [baselines] at every strength; snapshots and strengths are chosen on the validation part by
+    the rule for triggers (they are not cross-fitted), and the test split is counted once. Raises ConfigError.
     """
     comparisons: list[Comparison] = []
     models: dict[Baseline, FrozenClassifier] = {}
     with reproducible(classifier.device, config.train.threads):
+        judge = _judge(config, classifier, splits.val)
         for system in config.baselines.systems:
             strengths = config.baselines.strengths or config.objective.strengths
             trained = [_train(system, config, classifier, splits, judge, s, progress) for s in strengths]
@@ -83,6 +83,12 @@ def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader
         if system == "adv_post" and before.exists():
             contents = [*before.read_text().split(), *contents]
         write_bundle(folder / FOLDER / system, model, contents)
+
+
+def _judge(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> Judge:
+    bank = classifier.bank([classifier.null_trigger()])
+    (bare,) = confusion_counts(classifier, val.to(classifier.device), bank, config.train.batch_size)
+    return judge_of(config, classifier, bare)
 
 
 def _train(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,12 +12,16 @@ from trainer.data import Dataset
 from trainer.world import World
 from triggers.preprocess import TextBatch
 
+WIDTH_STEP = 16
+"""Widths of text batches are multiples of this, so that only few shapes are compiled and recorded."""
+
 
 class Batches:
     """Batches of a data set that lies on the device. A batch follows from the seed and the step's number alone, so
     a resumed run needs no generator state.
 
     A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
+    Texts come sorted by length, in so many `pieces` of one width each.
     """
 
     def __init__(
@@ -27,21 +33,26 @@ class Batches:
         flip: bool = False,
         shift: int = 0,
         world: World | None = None,
+        pieces: int = 4,
     ) -> None:
         self.data = data
         self.size = min(batch_size, len(data))
         self.seed = seed
         self.flip, self.shift = flip, shift
-        self.part = (world or World()).part(self.size)
+        self.world = world or World()
+        self.part = self.world.part(self.size)
+        self.pieces = pieces
+        self._lengths = data.inputs.lengths.cpu() if isinstance(data.inputs, TextBatch) else None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int) -> Dataset:
         """The batch of a step, steps counted from 0: labels and groups of all its rows, inputs of this process's."""
+        if self._lengths is not None:
+            return self._texts(self.rows(step), self._lengths)
         rows = self.rows(step).to(self.data.labels.device)
         batch = self.data.take(rows, self.part)
-        if isinstance(batch.inputs, TextBatch):
-            return batch
         images = batch.inputs
+        assert isinstance(images, Tensor)
         if self.flip:
             coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
             images = flipped(images, coin[self.part].to(rows.device))
@@ -49,6 +60,24 @@ class Batches:
             steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
             images = moved(images, steps[:, self.part].to(rows.device))
         return batch.with_inputs(images)
+
+    def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:
+        """A batch of texts, which may come in any order, sorted by length, so that each piece pads little."""
+        rows = rows[all_lengths[rows].argsort(stable=True)]
+        rows = torch.cat([rows[rank :: self.world.size] for rank in range(self.world.size)])  # alike for every process
+        own = all_lengths[rows[self.part]]
+        cuts = [int(one[-1]) for one in own.tensor_split(self.pieces) if len(one)]
+        inputs = self.data.inputs
+        assert isinstance(inputs, TextBatch)
+        widest = inputs.ids.shape[1]
+        widths = [min(-(-cut // WIDTH_STEP) * WIDTH_STEP, widest) for cut in cuts]
+        sizes = [len(one) for one in own.tensor_split(self.pieces) if len(one)]
+        on_device = rows.to(inputs.ids.device)
+        mine = on_device[self.part]
+        texts = TextBatch(inputs.ids[mine, : widths[-1]], inputs.lengths[mine], tuple(zip(sizes, widths, strict=True)))
+        return replace(
+            self.data, inputs=texts, labels=self.data.labels[on_device], groups=self.data.groups[on_device], ids=()
+        )
 
     def rows(self, step: int) -> Tensor:
         """Row numbers (B,) of a step."""

@@ -214,6 +214,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
+    graph: bool = False  # GPU: record the step as a CUDA graph, for small batches, whose launches cost more than they
     average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
     eval_every: int | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
@@ -230,6 +231,7 @@ class SelectConfig:
     """[select] Which trigger is recommended, on validation, and which are published."""
 
     max_accuracy_drop: float = 0.01  # against no trigger
+    folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
     publish: Literal["best", "front", "all"] = "best"
 
 

@@ -20,13 +20,13 @@ import torch
 
 from trainer.comparison import Comparison, System
 from trainer.config import RunConfig
+from trainer.crossfit import cross_fit, joined
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
-from trainer.learn import learn
+from trainer.learn import judge_of, learn
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
-from trainer.select import Judge
 from trainer.threshold import Margins, margins, nearest_first, thinned
 from trainer.trainables import build_module
 from triggers.classifier import FrozenClassifier, Trigger
@@ -37,19 +37,21 @@ SPLITS = ("val", "test")
 
 
 def run_controls(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, outcome: Outcome, judge: Judge, progress: Progress
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, outcome: Outcome, progress: Progress
 ) -> tuple[Comparison, ...]:
-    """All controls that [controls] asks for, of a finished training; `judge` chooses among shifts as among triggers."""
+    """All controls that [controls] asks for, of a finished training, counted on the rows that its triggers were."""
     if not config.controls.enabled:
         return ()
     device, rows = classifier.device, config.train.batch_size
-    data = {"val": splits.val.to(device), "test": splits.test.to(device)}
+    val = joined(splits.tuning, splits.val) if config.select.folds > 1 else splits.val
+    data = {"val": val.to(device), "test": splits.test.to(device)}
+    counter = classifier.accelerated() if device.type == "cuda" else classifier  # as training counts
     with reproducible(device, config.train.threads):
         made = [
-            *threshold_controls(config, classifier, data, outcome, judge),
-            constant_control(classifier, splits),
-            *trigger_controls("random", random_triggers(config, classifier), classifier, data, rows),
-            *_blank_controls(classifier, data, outcome, rows),
+            *threshold_controls(config, counter, data, outcome),
+            constant_control(classifier.labels, splits.tuning, data),
+            *trigger_controls("random", random_triggers(config, classifier), counter, data, rows),
+            *_blank_controls(counter, data, outcome, rows),
         ]
     if config.controls.strength_zero:
         made.append(strength_zero(config, classifier, splits, progress))
@@ -57,10 +59,11 @@ def run_controls(
 
 
 def threshold_controls(
-    config: RunConfig, classifier: FrozenClassifier, data: Mapping[str, Dataset], outcome: Outcome, judge: Judge
+    config: RunConfig, classifier: FrozenClassifier, data: Mapping[str, Dataset], outcome: Outcome
 ) -> list[Comparison]:
     """The curve over shifts with the best one marked, then for every trigger the shift with its share of positives."""
     began = time.monotonic()
+    judge = judge_of(config, classifier, outcome.bare["val"])
     parts = {split: margins(classifier, data[split], config.train.batch_size) for split in SPLITS}
     cuts = parts["val"].cuts()
     scanned = nearest_first(thinned(cuts, config.controls.thresholds))
@@ -78,15 +81,13 @@ def threshold_controls(
     return found
 
 
-def constant_control(classifier: FrozenClassifier, splits: Splits) -> Comparison:
+def constant_control(labels: Sequence[str], tuning: Dataset, data: Mapping[str, Dataset]) -> Comparison:
     """The commonest label of the tuning part for every row; a tie goes to the lower label."""
-    commonest = int(torch.bincount(splits.tuning.labels, minlength=len(classifier.labels)).argmax())
-
-    def counts(part: Dataset) -> Counts:
-        return {(group, label, commonest): n for (group, label), n in part.counts().items()}
-
-    counted = {"val": counts(splits.val), "test": counts(splits.test)}
-    return Comparison("constant", f"always {classifier.labels[commonest]}", counted, 0.0, chosen=True)
+    commonest = int(torch.bincount(tuning.labels, minlength=len(labels)).argmax())
+    counts: dict[str, Counts] = {
+        split: {(group, label, commonest): n for (group, label), n in data[split].counts().items()} for split in SPLITS
+    }
+    return Comparison("constant", f"always {labels[commonest]}", counts, 0.0, chosen=True)
 
 
 def random_triggers(config: RunConfig, classifier: FrozenClassifier) -> list[tuple[str, Trigger]]:
@@ -122,7 +123,8 @@ def trigger_controls(
 def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> Comparison:
     """Train one more trigger, for utility alone: the gap objective with strength 0, which has no projection either."""
     objective = replace(config.objective, name="gap", strengths=(0.0,), reweigh=False)
-    outcome = learn(replace(config, objective=objective), classifier, splits, progress)
+    train = cross_fit if config.select.folds > 1 else learn
+    outcome = train(replace(config, objective=objective), classifier, splits, progress)
     (one,) = outcome.candidates
     return Comparison("strength_zero", "strength 0", one.counts, outcome.seconds, 0.0, one.step, chosen=True)
 

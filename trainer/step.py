@@ -24,6 +24,7 @@ from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
 from trainer.objective import gap_loss, membership, mmd_loss, plain_gradient, surgery, utility_loss
 from trainer.passes import Pass, forward, leaves
+from trainer.replay import Replay
 from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.image_modules import ImageModule
@@ -78,6 +79,7 @@ class Learner:
         self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
         self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
+        self._replay = Replay(self._run) if train.graph and device.type == "cuda" else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -85,6 +87,12 @@ class Learner:
         With several processes the batch's inputs are this process's part of its rows, labels and groups are all.
         """
         self._set_learning_rates(number)
+        utility, fairness = self._replay(batch) if self._replay else self._run(batch)
+        self._follow(number)
+        return Losses(utility, fairness)
+
+    def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
+        """All of a step that is the same every time; utility and fairness losses (K,) before it."""
         bank = self.module.render()
         passed = forward(self.fast, batch.inputs, bank, self.dtype, opposed=self.opposed)
         seen = self.world.gather(passed.logits, len(batch)).requires_grad_()  # (K, B, L)
@@ -97,8 +105,7 @@ class Learner:
             (cotangent,) = torch.autograd.grad((utility + self.strengths * fairness).sum(), seen)
             (gradients,) = self._pull(passed, bank, [cotangent])
         self._descend(gradients)
-        self._follow(number)
-        return Losses(utility.detach(), fairness.detach())
+        return utility.detach(), fairness.detach()
 
     def _fair_gradients(
         self, passed: Pass, seen: Tensor, bank: Bank, batch: Dataset, utility: Tensor, guessing: Tensor
@@ -146,8 +153,12 @@ class Learner:
 
     def _set_learning_rates(self, number: int) -> None:
         factor = learning_rate_factor(self.train.schedule, number / self.steps)
-        self.optimizer.param_groups[0]["lr"] = factor * self.train.lr
-        self.adversary_optimizer.param_groups[0]["lr"] = factor * self.objective.adversary_lr
+        for optimizer, lr in ((self.optimizer, self.train.lr), (self.adversary_optimizer, self.objective.adversary_lr)):
+            present = optimizer.param_groups[0]["lr"]
+            if isinstance(present, Tensor):
+                present.fill_(factor * lr)  # in place: a recorded step reads it
+            else:
+                optimizer.param_groups[0]["lr"] = factor * lr
 
 
 def learning_rate_factor(schedule: str, done: float) -> float:
@@ -158,7 +169,11 @@ def learning_rate_factor(schedule: str, done: float) -> float:
 
 
 def _adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:
-    return Adam(parameters, lr=lr, weight_decay=weight_decay, fused=parameters[0].is_cuda)
+    """On a GPU in one kernel, with its learning rate in a tensor, so that a step can be recorded."""
+    if not parameters[0].is_cuda:
+        return Adam(parameters, lr=lr, weight_decay=weight_decay)
+    rate = torch.tensor(lr, device=parameters[0].device)
+    return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True, capturable=True)
 
 
 def _step(optimizer: Adam, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:

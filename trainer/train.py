@@ -16,6 +16,7 @@ from trainer.baselines import save_baselines, train_baselines
 from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
 from trainer.controls import run_controls
+from trainer.crossfit import cross_fit
 from trainer.data import Splits
 from trainer.learn import learn
 from trainer.load import DataLoader
@@ -24,7 +25,6 @@ from trainer.prepare import open_run
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts
 from trainer.report import write_report
-from trainer.select import Judge
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier
 
@@ -51,10 +51,12 @@ def train(config: RunConfig, out: Path, progress: Progress, *, fresh: bool = Fal
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
     if fresh:
-        checkpoint.unlink(missing_ok=True)
+        for old in out.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
+            old.unlink()
     classifier, loader = open_run(config, out.parent / "data-cache", progress)
     splits = loader.splits(classifier)
-    outcome = learn(_without_comparisons(config), classifier, splits, progress, checkpoint)
+    train_all = cross_fit if config.select.folds > 1 else learn
+    outcome = train_all(_without_comparisons(config), classifier, splits, progress, checkpoint)
     outcome = compare(config, classifier, loader, splits, outcome, out, progress)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.group_names, outcome)
@@ -74,12 +76,10 @@ def compare(
     progress: Progress,
 ) -> Outcome:
     """The outcome with its controls and baselines, whose models are saved in `out` where that is wanted."""
-    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
-    judge = Judge(outcome.bare["val"], criterion, drop, classifier.pos_label, len(classifier.labels))
-    controls = run_controls(config, classifier, splits, outcome, judge, progress)
+    controls = run_controls(config, classifier, splits, outcome, progress)
     if "adv_in" in config.baselines.systems:
         splits = replace(splits, base=loader.load(classifier, "base"))
-    baselines = train_baselines(config, classifier, splits, judge, progress)
+    baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
     return replace(outcome, comparisons=(*controls, *baselines.comparisons))
 

@@ -47,7 +47,7 @@ class WeightLearner:
         self.cell_weights = None if cell_weights is None else cell_weights.to(model.device)
         self.bare = model.bank([model.null_trigger()])
         self.parameters = list(model.network.requires_grad_(True).parameters())
-        self.optimizer = AdamW(parameter_groups(model.network, recipe.weight_decay))
+        self.optimizer = AdamW(parameter_groups(model.network, recipe.weight_decay), fused=model.device.type == "cuda")
         self.adversary = _adversary(objective, self.sizes, recipe.seed).to(model.device)
         self.adversary_optimizer = Adam(self.adversary.parameters(), lr=objective.adversary_lr)
 

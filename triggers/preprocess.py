@@ -53,10 +53,14 @@ class TokenIds:
 
 @dataclass(frozen=True, eq=False)
 class TextBatch:
-    """Padded token ids (N, L) and the true length (N,) of every row."""
+    """Padded token ids (N, L) and the true length (N,) of every row.
+
+    `pieces` may say, for rows sorted by length, how many consecutive ones fit into which width: (rows, width) each.
+    """
 
     ids: Tensor
     lengths: Tensor
+    pieces: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, items: Sequence[Sequence[int]], pad_id: int) -> TextBatch:

@@ -12,16 +12,16 @@ import pytest
 from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.test_base_classifier import image_run, text_run
-from trainer.baselines import save_baselines, train_baselines
+from trainer.baselines import Baselines, save_baselines, train_baselines
 from trainer.compared import Baseline, BaselinesConfig, ObjectiveName
 from trainer.comparison import Comparison
 from trainer.config import BaseConfig, Criterion, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data import Splits
 from trainer.evaluate import accuracy, confusion_counts
+from trainer.learn import judge_of
 from trainer.outcome import Counts
 from trainer.prepare import open_run
 from trainer.progress import LineProgress
-from trainer.select import Judge
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError, DataError
 from triggers.fairness import evaluate_counts
@@ -45,17 +45,13 @@ def image_config(objective: ObjectiveConfig, system: Baseline = "adv_post", epoc
     return replace(run_config(objective, train=train), baselines=baselines, base=DIGITS)
 
 
-def judge_for(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> Judge:
-    return Judge(bare(classifier, splits, "val"), config.objective.criterion, 0.03, classifier.pos_label, 2)
-
-
 def bare(classifier: FrozenClassifier, splits: Splits, split: str) -> Counts:
     data = getattr(splits, split)
     return confusion_counts(classifier, data, classifier.bank([classifier.null_trigger()]), 128)[0]
 
 
 def trained(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> tuple[Comparison, ...]:
-    return train_baselines(config, classifier, splits, judge_for(config, classifier, splits), quiet()).comparisons
+    return train_baselines(config, classifier, splits, quiet()).comparisons
 
 
 def gap(counts: Counts, criterion: Criterion) -> float:
@@ -148,24 +144,23 @@ def test_validation_chooses_as_among_triggers(digits_classifier: FrozenClassifie
     config = image_config(ObjectiveConfig("gap", strengths=(0.0, 20.0)), epochs=4)
     splits = image_splits()
     found = trained(config, digits_classifier, splits)
-    judge = judge_for(config, digits_classifier, splits)
+    judge = judge_of(config, digits_classifier, bare(digits_classifier, splits, "val"))
     ranks = [judge.rank(judge.score(one.counts["val"])) for one in found]
     assert [one.chosen for one in found] == [rank == min(ranks) for rank in ranks]
     assert len(set(ranks)) == 2
-    strict = Judge(bare(digits_classifier, splits, "val"), "demographic_parity", -0.5, 1, 2)
-    found = train_baselines(config, digits_classifier, splits, strict, quiet()).comparisons
-    assert not any(one.chosen for one in found)  # nothing is half a unit more accurate
+    strict = replace(config, select=replace(config.select, max_accuracy_drop=-0.5))  # half a unit more accurate
+    assert not any(one.chosen for one in trained(strict, digits_classifier, splits))
 
 
 def test_the_snapshot_is_the_best_validation(digits_classifier: FrozenClassifier) -> None:
     config = image_config(ObjectiveConfig("gap", strengths=(20.0,)), epochs=10)
     every = replace(config, baselines=replace(config.baselines, eval_every=3, save=True))
     splits = image_splits()
-    judge = judge_for(every, digits_classifier, splits)
-    made = train_baselines(every, digits_classifier, splits, judge, quiet())
+    made = train_baselines(every, digits_classifier, splits, quiet())
     (one,), model = made.comparisons, made.models["adv_post"]
     assert one.step is not None and one.step % 3 == 0 and 0 < one.step <= 30
     counted = {split: bare(model, splits, split) for split in ("val", "test")}
+    assert (model.name, digits_classifier.name) == ("digits-adv-post", "digits")
     assert counted == one.counts  # the model that is handed out is the one that was counted
 
 
@@ -178,21 +173,14 @@ def test_a_baseline_that_diverges_says_what_to_change(digits_classifier: FrozenC
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_saved_models_are_bundles_that_know_their_rows(tmp_path: Path, modality: str) -> None:
-    settings = ("base.epochs=2", "baselines.epochs=2", "baselines.save=true", 'baselines.systems=["adv_post","adv_in"]')
-    config = (image_run if modality == "image" else text_run)(tmp_path, *settings)
+    config = (image_run if modality == "image" else text_run)(tmp_path, "base.epochs=2")
     classifier, loader = open_run(config, tmp_path / "cache", quiet())
-    splits = replace(loader.splits(classifier), base=loader.load(classifier, "base"))
-    generous = Judge({("a", 0, 0): 1, ("b", 0, 1): 1}, "demographic_parity", 1.0, classifier.pos_label, 2)
-    made = train_baselines(config, classifier, splits, generous, quiet())
-    save_baselines(tmp_path / "out", made, config, loader)
+    save_baselines(tmp_path, Baselines((), {"adv_post": classifier, "adv_in": classifier}), config, loader)
     base, tuning = (set(loader.contents(part)) for part in ("base", "tuning"))
-    for one in made.comparisons:
-        folder = tmp_path / "out" / "baselines" / one.system
-        model = load_bundle(folder)
-        assert model.name == f"model-{one.system.replace('_', '-')}"
-        assert bare(model, splits, "test") == one.counts["test"]
-        trained_on = set((folder / "trained_on.txt").read_text().split())
-        assert trained_on == (base | tuning if one.system == "adv_post" else base)
-    reused = replace(config, model=ModelConfig(tmp_path / "out" / "baselines" / "adv_post"))
+    for system, rows in (("adv_post", base | tuning), ("adv_in", base)):
+        folder = tmp_path / "baselines" / system
+        assert load_bundle(folder).fingerprint == classifier.fingerprint
+        assert set((folder / "trained_on.txt").read_text().split()) == rows
+    reused = replace(config, model=ModelConfig(tmp_path / "baselines" / "adv_post"))
     with pytest.raises(DataError, match="rows of the tuning part were used to fit"):
         open_run(reused, tmp_path / "cache", quiet())

@@ -39,8 +39,7 @@ def config_for(trigger: TriggerConfig, **controls: int | bool) -> RunConfig:
 
 def controlled(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> tuple[Outcome, list[Comparison]]:
     outcome = learn(config, classifier, splits, quiet())
-    judge = Judge(outcome.bare["val"], "demographic_parity", 0.03, classifier.pos_label, 2)
-    return outcome, list(run_controls(config, classifier, splits, outcome, judge, quiet()))
+    return outcome, list(run_controls(config, classifier, splits, outcome, quiet()))
 
 
 def of(system: str, found: list[Comparison]) -> list[Comparison]:
@@ -102,9 +101,8 @@ def test_the_constant_predictor_says_the_tuning_parts_commonest_label(digits_cla
     for tuning, label in ((splits.tuning, 0), (rare, 1)):
         config = config_for(TriggerConfig("overlay"), random=0)
         outcome, _ = controlled(config, digits_classifier, splits)
-        judge = Judge(outcome.bare["val"], "demographic_parity", 0.03, 1, 2)
         changed = replace(splits, tuning=tuning)
-        (one,) = of("constant", list(run_controls(config, digits_classifier, changed, outcome, judge, quiet())))
+        (one,) = of("constant", list(run_controls(config, digits_classifier, changed, outcome, quiet())))
         assert one.setting == f"always {digits.LABELS[label]}"
         assert {prediction for (_, _, prediction) in one.counts["test"]} == {label}
         assert accuracy(one.counts["test"]) == pytest.approx((splits.test.labels == label).float().mean().item())
