@@ -52,6 +52,13 @@ device = "auto"               # cpu, cuda
 max_accuracy_drop = 0.01      # against no trigger, on validation; among the rest the smallest gap wins
 publish = "best"              # best, front or all
 
+[controls]                    # what a trigger has to beat: threshold shift, constant, random trigger, shrinking alone
+strength_zero = false         # also a trigger trained for utility alone: costs as much as one strength
+
+[baselines]                   # whole models trained for fairness, one per strength, each a training of its own
+systems = []                  # ["adv_post", "adv_in"]: the classifier trained on, and one trained from scratch
+# strengths = [0.1, 1, 5], epochs, lr, batch_size: else as [objective] and as each system needs
+
 [publish]
 store = "fairtrigger-store"   # where `python -m service --store ...` finds it
 actor = "trainer"
