@@ -36,7 +36,10 @@ def test_metrics_hold_the_figures_of_every_candidate(tmp_path: Path, image_model
 
 
 def test_metrics_hold_what_triggers_are_compared_with(tmp_path: Path, image_model: FrozenClassifier) -> None:
-    constant = {"val": {("women", 1, 1): 50, ("men", 0, 1): 50}, "test": {("women", 0, 1): 5, ("men", 1, 1): 15}}
+    constant: dict[str, Counts] = {
+        "val": {("women", 1, 1): 50, ("men", 0, 1): 50},
+        "test": {("women", 0, 1): 5, ("men", 1, 1): 15},
+    }
     one = Comparison("adv_post", "strength 5", constant, 12.3456, strength=5.0, step=40, chosen=True)
     outcome = replace(image_outcome(), comparisons=(one,))
     paths = write_report(tmp_path, image_config(tmp_path), image_model, outcome, [])
