@@ -1,7 +1,8 @@
 """The adversaries: one small network per strength that guesses the group from what the classifier says.
 
 Source: the released code of "Fairness Reprogramming" (arXiv 2209.10222), after Zhang, Lemoine and Mitchell 2018. Both
-of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that code:
+of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that
+code:
 
 - All K adversaries are one batched module, and all start from the same weights, so that a front of K strengths equals
   K runs of one strength.
