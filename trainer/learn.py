@@ -47,8 +47,10 @@ class Run:
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
         module = build_module(config, classifier)
-        groups = len(self.tuning.group_names)
-        self.learner = Learner(classifier, module, groups, config.objective, config.train, self.steps)
+        groups, overlapping = len(self.tuning.identities), config.data.groups_overlap
+        self.learner = Learner(
+            classifier, module, groups, config.objective, config.train, self.steps, overlapping=overlapping
+        )
         self.shortlist = Shortlist(self.judge, module)
         self.first, self.seconds = 0, 0.0
 
@@ -145,7 +147,8 @@ class Run:
 
     def _judge(self) -> Judge:
         criterion, drop = self.config.objective.criterion, self.config.select.max_accuracy_drop
-        return Judge(self.bare_val, criterion, drop, self.classifier.pos_label, len(self.classifier.labels))
+        labels, overlapping = len(self.classifier.labels), self.config.data.groups_overlap
+        return Judge(self.bare_val, criterion, drop, self.classifier.pos_label, labels, overlapping=overlapping)
 
     def _snapshot(self, step: int, counts: Counts) -> Snapshot:
         return Snapshot(step, counts, self.judge.score(counts))

@@ -19,7 +19,7 @@ from torch.optim import Adam
 from trainer.adversary import Adversaries, adversary_loss
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, plain_gradient, surgery, utility_loss
+from trainer.objective import distance_loss, gap_loss, membership, plain_gradient, strata, surgery, utility_loss
 from triggers.classifier import FrozenClassifier
 from triggers.image_modules import ImageModule
 from triggers.reprogram import sweep
@@ -49,8 +49,10 @@ class Learner:
         objective: ObjectiveConfig,
         train: TrainConfig,
         steps: int,
+        *,
+        overlapping: bool = False,
     ) -> None:
-        self.classifier = classifier
+        self.classifier, self.overlapping = classifier, overlapping
         self.module = module.to(classifier.device)
         self.objective, self.train, self.steps = objective, train, steps
         self.parameters = list(module.parameters())
@@ -67,10 +69,10 @@ class Learner:
         seen = logits.detach().requires_grad_()
         utility = utility_loss(seen, batch.labels)
         if self.objective.name == "gap":
-            fairness = gap_loss(seen, self._membership(batch), self.objective.temperature)
+            fairness = self._gap(seen, batch)
             gradients = self._pull(logits, seen, utility + self.strengths * fairness)
         else:
-            fairness = adversary_loss(self.adversaries(seen, batch.labels), batch.groups)
+            fairness = self._guessing(seen, batch)
             gradients = self._fair_gradients(logits, seen, utility, fairness)
         self._descend(gradients)
         return Losses(utility.detach(), fairness.detach())
@@ -106,8 +108,15 @@ class Learner:
         self.optimizer.step()
         self.module.constrain_()
 
-    def _membership(self, batch: Dataset) -> Tensor:
-        return membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+    def _gap(self, logits: Tensor, batch: Dataset) -> Tensor:
+        criterion, temperature = self.objective.criterion, self.objective.temperature
+        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
+        if self.overlapping:
+            return distance_loss(logits, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
+        return gap_loss(logits, members, temperature)
+
+    def _guessing(self, logits: Tensor, batch: Dataset) -> Tensor:
+        return adversary_loss(self.adversaries(logits, batch.labels), batch.members, overlapping=self.overlapping)
 
     def _set_learning_rates(self, number: int) -> None:
         factor = learning_rate_factor(self.train.schedule, number / self.steps)

@@ -48,7 +48,7 @@ def train(config: RunConfig, out: Path, progress: Progress, *, fresh: bool = Fal
     classifier, splits = prepare(config, out.parent / "data-cache", progress)
     outcome = learn(config, classifier, splits, progress, checkpoint)
     classifier.verify()
-    artifacts = make_artifacts(config, classifier, splits.tuning.group_names, outcome)
+    artifacts = make_artifacts(config, classifier, splits.tuning.identities, outcome)
     files = save_artifacts(out / TRIGGERS, outcome, artifacts)
     published = publish(config, outcome, artifacts)
     files += write_report(out, config, classifier, outcome, published)

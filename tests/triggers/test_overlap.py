@@ -164,8 +164,8 @@ def test_every_figure_is_that_of_a_recount(rows: list[Person], pos: int) -> None
         "paper_dp": mean([mean_distance(rows, "selection_rate", c) for c in range(3)]),
         "paper_eo": mean([mean_distance(rows, rate, c) for c in range(3) for rate in odds]),
     }
-    for name, value in expected.items():
-        assert report.gaps[name].value == (None if value is None else pytest.approx(value, abs=1e-12)), name
+    for name, figure in expected.items():
+        assert report.gaps[name].value == (None if figure is None else pytest.approx(figure, abs=1e-12)), name
 
 
 @settings(max_examples=40, deadline=None)
