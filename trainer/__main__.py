@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trainer.config import RunConfig, load_config
+from trainer.config import Criterion, RunConfig, load_config
 from trainer.example import EXAMPLE
-from trainer.outcome import Counts
 from trainer.progress import open_progress
 from trainer.publish import store_url
 from trainer.report import report_of
+from trainer.select import judged_gap
 from trainer.train import CHECKPOINT, Finished, train
 from triggers.errors import ConfigError, FairtriggerError
+from triggers.fairness import FairnessReport
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
@@ -113,19 +114,16 @@ def _table(config: RunConfig, finished: Finished) -> Table:
             table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
     table.add_column("published")
     for name, splits, note in rows:
-        figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
-        table.add_row(name, *figures, note)
-    table.caption = "DP: demographic parity difference, AOD: average odds difference; 0: groups alike"
+        reports = [report_of(config, classifier, splits[split]) for split in ("val", "test")]
+        table.add_row(name, *(text for report in reports for text in _figures(report)), note)
+    parity, odds = (judged_gap(reports[0], criterion)[0] for criterion in get_args(Criterion))
+    table.caption = f"DP: {parity}, AOD: {odds}; 0: groups alike"
     return table
 
 
-def _figures(finished: Finished, counts: Counts) -> list[str]:
-    report = report_of(finished.classifier, counts)
-    values = (
-        report.overall.accuracy.value,
-        report.demographic_parity_difference.value,
-        report.average_odds_difference.value,
-    )
+def _figures(report: FairnessReport) -> list[str]:
+    values = [report.overall.accuracy.value]
+    values += [judged_gap(report, criterion)[1].value for criterion in get_args(Criterion)]
     return ["-" if value is None else f"{value:.3f}" for value in values]
 
 

@@ -61,7 +61,7 @@ class Run:
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
         module = build_module(config, classifier)
-        groups = len(self.tuning.group_names)
+        groups, overlapping = len(self.tuning.identities), config.data.groups_overlap
         self.learner = Learner(
             classifier,
             module,
@@ -71,6 +71,7 @@ class Run:
             self.steps,
             self._cell_weights(),
             self.world,
+            overlapping=overlapping,
         )
         self.shortlist = Shortlist(self.judge, self.learner.average)
         self.keeper: Keeper = self.shortlist
@@ -210,7 +211,8 @@ def learn(
 def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
     """The judge of a configuration, given the bare model's counts on validation."""
     criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
-    return Judge(bare, criterion, drop, classifier.pos_label, len(classifier.labels))
+    labels, overlapping = len(classifier.labels), config.data.groups_overlap
+    return Judge(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

@@ -51,7 +51,7 @@ def train(config: RunConfig, out: Path, progress: Progress, *, fresh: bool = Fal
     train_all = cross_fit if config.select.folds > 1 else learn
     outcome = train_all(config, classifier, splits, progress, checkpoint)
     classifier.verify()
-    artifacts = make_artifacts(config, classifier, splits.tuning.group_names, outcome)
+    artifacts = make_artifacts(config, classifier, splits.tuning.identities, outcome)
     files = save_artifacts(out / TRIGGERS, outcome, artifacts)
     published = publish(config, outcome, artifacts)
     files += write_report(out, config, classifier, outcome, published)

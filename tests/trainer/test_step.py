@@ -41,7 +41,7 @@ def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) ->
 def soft_gaps(learner: Learner, data: Dataset, criterion: Criterion) -> list[float]:
     """Squared gaps of mean scores, per strength, then of the bare model."""
     classifier = learner.classifier
-    members = membership(data.labels, data.groups, criterion, (2, 2))
+    members = membership(data.labels, data.members, criterion, 2)
     triggers = [*learner.module.export(), classifier.null_trigger()]
     gaps: list[float] = gap_loss(sweep(classifier, data.inputs, classifier.bank(triggers)), members, 1.0).tolist()
     return gaps
@@ -111,7 +111,7 @@ def test_the_adversarial_gradient_is_the_published_one(
     batch = Batches(digits.splits().tuning, 64, seed=0).batch(0)
     logits = sweep(digits_classifier, batch.inputs, learner.module.render())
     (a,) = torch.autograd.grad(
-        adversary_loss(learner.adversaries(logits, batch.labels), batch.groups).sum(),
+        adversary_loss(learner.adversaries(logits, batch.labels), batch.members).sum(),
         learner.parameters,
         retain_graph=True,
     )
