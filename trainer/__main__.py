@@ -6,9 +6,11 @@ when it was interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, TextIO, get_args
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -22,6 +24,7 @@ from trainer.publish import store_url
 from trainer.report import report_of
 from trainer.select import judged_gap
 from trainer.train import CHECKPOINT, Finished, train
+from trainer.world import World, joined_world
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.fairness import FairnessReport
 
@@ -31,6 +34,8 @@ Reads a TOML file. Fits the classifier first if its bundle is missing and sectio
 per strength, recommends one on validation data, leaves metrics.json and pictures in the output folder.
 
 Was it killed? The same command goes on from the last checkpoint.
+
+Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
 
 EPILOG = """Start here:  python -m trainer --example > run.toml
@@ -66,8 +71,8 @@ def run(
     try:
         settings = load_config(config, overrides or ())
         _quiet_transformers(settings)
-        with open_progress(sys.stderr) as progress:
-            finished = train(settings, folder, progress, fresh=fresh)
+        with joined_world() as world, _stream(world) as stream, open_progress(stream) as progress:
+            finished = train(settings, folder, progress, fresh=fresh, world=world)
     except FairtriggerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
@@ -75,7 +80,13 @@ def run(
         kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
         typer.echo(f"interrupted{kept}", err=True)
         raise typer.Exit(130) from error
-    _tell(settings, folder, finished)
+    if world.first:
+        _tell(settings, folder, finished)
+
+
+def _stream(world: World) -> AbstractContextManager[TextIO]:
+    """Where progress goes: of several processes only the first one's is shown."""
+    return nullcontext(sys.stderr) if world.first else open(os.devnull, "w")
 
 
 def _quiet_transformers(config: RunConfig) -> None:

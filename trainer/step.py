@@ -90,7 +90,7 @@ class Learner:
         self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
         self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
-        self._replay = Replay(self._run) if train.graph and device.type == "cuda" else None
+        self._replay = Replay(self._run) if train.graph and device.type == "cuda" and self.world.size == 1 else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -101,6 +101,12 @@ class Learner:
         utility, fairness = self._replay(batch) if self._replay else self._run(batch)
         self._follow(number)
         return Losses(utility, fairness)
+
+    def exchanged(self, rows: int) -> int:
+        """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
+        gradients = 2 if self.objective.name == "adversarial" else 1
+        logits = len(self.strengths) * rows * self.sizes[0]
+        return 4 * (logits + gradients * sum(parameter.numel() for parameter in self.parameters))
 
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
         """All of a step that is the same every time; utility and fairness losses (K,) before it."""
