@@ -108,7 +108,7 @@ def _train(
     with torch.random.fork_rng(), progress.task(f"fit {NAMES[system]} {strength:g}", how.steps(len(train))) as task:
         torch.manual_seed(how.seed)
         model = _start(system, config, classifier)
-        snapshot = train_weights(model, train, val, objective, how, judge, task)
+        snapshot = train_weights(model, train, val, objective, how, judge, task, overlapping=config.data.groups_overlap)
     (counts,) = confusion_counts(model, test, model.bank([model.null_trigger()]), how.batch_size)
     seconds = time.monotonic() - began
     model.network.cpu()

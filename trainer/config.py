@@ -18,6 +18,7 @@ from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Sch
 from trainer.tables import different
 from trainer.tables import positive as _positive
 from triggers.errors import ConfigError
+from triggers.identities import identities_of
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -90,6 +91,7 @@ class DataConfig:
     path: Path  # csv: the file; celeba: a folder or a .tar of it; datasets: a `save_to_disk` folder
     label: str  # column or attribute that holds the label
     group: tuple[str, ...] = ()  # column(s) or attribute(s); several are crossed
+    groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
     group_names: tuple[str, ...] = ()  # names of the groups, index 0 first; empty: the values found, sorted
     group_words: tuple[str, ...] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
     group_words_file: Path | None = None  # the same, one per line
@@ -105,6 +107,17 @@ class DataConfig:
             raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
         if len(set(self.group_names)) != len(self.group_names):
             raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
+        if self.groups_overlap:
+            self._check_overlap()
+
+    def _check_overlap(self) -> None:
+        if self.group_names or self.group_words or self.group_words_file:
+            raise ConfigError(
+                "With data.groups_overlap the groups are the columns in data.group; remove other data.group_* keys."
+            )
+        bad = [name for name in self.group if identities_of(name) != (name,)]
+        if bad:
+            raise ConfigError(f"data.group {bad[0]!r} cannot name a group that overlaps others; rename the column.")
 
 
 @dataclass(frozen=True)

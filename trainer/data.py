@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainer.overlap import membership_table
 from triggers.preprocess import Inputs
+
+NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
+"""Stands for a membership that is still to be made."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N examples: inputs (uint8 (N, C, S, S) or TextBatch), labels (N,) and groups (N,) as int64, and their ids.
 
-    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed.
+    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed. A group code
+    stands for a cell of `group_names`. Where groups overlap, a cell joins several of the G `identities`, or none;
+    elsewhere the identities are the group names. `membership` (codes, G) says which cell holds which identity.
     """
 
     inputs: Inputs
@@ -24,6 +30,22 @@ class Dataset:
     ids: tuple[str, ...]
     label_names: tuple[str, ...]
     group_names: tuple[str, ...]
+    identities: tuple[str, ...] = ()
+    membership: Tensor = NO_TABLE
+
+    def __post_init__(self) -> None:
+        disjoint = self.identities in ((), self.group_names)
+        if not self.identities:
+            object.__setattr__(self, "identities", self.group_names)
+        if self.membership is NO_TABLE:
+            table = torch.eye(len(self.group_names), dtype=torch.bool)
+            made = table if disjoint else membership_table(self.group_names, self.identities)
+            object.__setattr__(self, "membership", made.to(self.groups.device))
+
+    @property
+    def members(self) -> Tensor:
+        """Which example belongs to which identity: float (N, G), rows of one 1 where groups do not overlap."""
+        return self.membership[self.groups].float()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,8 +63,10 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same examples on another device."""
-        moved = self.inputs.to(device)
-        return replace(self, inputs=moved, labels=self.labels.to(device), groups=self.groups.to(device))
+        moved, table = self.inputs.to(device), self.membership.to(device)
+        return replace(
+            self, inputs=moved, labels=self.labels.to(device), groups=self.groups.to(device), membership=table
+        )
 
     def counts(self) -> dict[tuple[str, int], int]:
         """Examples per (group name, label index)."""

@@ -9,23 +9,29 @@ from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.outcome import Counts
+from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.preprocess import TextBatch
 from triggers.reprogram import sweep
 
 
-def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int) -> list[Counts]:
+def confusion_counts(
+    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, world: World | None = None
+) -> list[Counts]:
     """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
 
-    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass.
+    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
+    processes count a part of the rows each.
     """
+    world = world or World()
     shape = _shape(data)
-    totals = torch.zeros(len(bank), *shape, dtype=torch.long)
+    totals = torch.zeros(len(bank), *shape, dtype=torch.long, device=data.labels.device)
     with torch.inference_mode():
-        for index in chunks(data, rows):
+        for index in chunks(data, rows, world):
             predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
-            totals += _count(predictions, data.labels[index], data.groups[index], shape).cpu()
-    return [_named(table, data.group_names) for table in totals]
+            totals += _count(predictions, data.labels[index], data.groups[index], shape)
+    world.sum_([totals])
+    return [_named(table, data.group_names) for table in totals.cpu()]
 
 
 def counts_of(data: Dataset, predictions: Tensor) -> Counts:
@@ -39,12 +45,13 @@ def accuracy(counts: Counts) -> float:
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
 
-def chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
-    """Row numbers, so many at a time; texts by length, which saves padding."""
+def chunks(data: Dataset, rows: int, world: World) -> Iterator[Tensor]:
+    """This process's row numbers, so many at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)
-    yield from torch.split(order, rows)
+    own = order[world.part(len(order))]
+    yield from torch.split(own, rows) if len(own) else ()
 
 
 def _shape(data: Dataset) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ path = "data/celeba"
 label = "Attractive"          # attribute or column
 group = "Male"                # attribute or column, or several: ["Male", "Young"]
 group_names = ["female", "male"]
+# groups that overlap: group = ["black", "female"], groups_overlap = true; a row may be in both or in none
 # texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
 
 [split]                       # whole numbers are rows, fractions are shares; no content is in two parts

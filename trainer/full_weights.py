@@ -28,17 +28,24 @@ REPORT_EVERY = 10
 
 
 def train_weights(
-    model: FrozenClassifier, train: Dataset, val: Dataset, objective: ObjectiveConfig, recipe: Recipe, judge: Judge,
+    model: FrozenClassifier,
+    train: Dataset,
+    val: Dataset,
+    objective: ObjectiveConfig,
+    recipe: Recipe,
+    judge: Judge,
     task: Task,
-) -> Snapshot:  # fmt: skip
+    *,
+    overlapping: bool = False,
+) -> Snapshot:
     """Train every weight of `model` and leave it as at its best validation, frozen again; returns that snapshot.
 
     Data lies on the model's device. Raises ConfigError if the training diverges.
     """
     steps = recipe.steps(len(train))
-    groups = len(train.group_names)
-    weights = reweighing(train.labels, train.groups, (len(model.labels), groups)) if objective.reweigh else None
-    learner = WeightLearner(model, groups, objective, recipe, steps, weights)
+    learner = WeightLearner(
+        model, len(train.identities), objective, recipe, steps, _cell_weights(train, objective), overlapping=overlapping
+    )
     batches = Batches(train, recipe.batch_size, seed=recipe.seed, flip=recipe.flip, shift=recipe.shift)
     eval_every = recipe.eval_every or max(1, steps // 10)
     best: Snapshot | None = None
@@ -55,6 +62,12 @@ def train_weights(
     model.network.load_state_dict(state)
     model.network.requires_grad_(False).eval()
     return best
+
+
+def _cell_weights(train: Dataset, objective: ObjectiveConfig) -> Tensor | None:
+    if not objective.reweigh:
+        return None
+    return reweighing(train.labels, train.groups, (len(train.label_names), len(train.group_names)))
 
 
 def _snapshot(learner: WeightLearner, val: Dataset, judge: Judge, step: int) -> Snapshot:

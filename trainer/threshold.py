@@ -15,6 +15,7 @@ from torch import Tensor
 from trainer.data import Dataset
 from trainer.evaluate import chunks, counts_of
 from trainer.outcome import Counts
+from trainer.world import World
 from triggers.classifier import FrozenClassifier
 from triggers.reprogram import sweep
 
@@ -55,7 +56,7 @@ def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
     lacking = torch.empty(len(data), dtype=torch.float64, device=device)
     otherwise = torch.empty(len(data), dtype=torch.long, device=device)
     with torch.inference_mode():
-        for index in chunks(data, rows):
+        for index in chunks(data, rows, World()):
             logits = sweep(classifier, data.inputs[index], bank)[0].double()  # (B, L)
             positive = logits[:, classifier.pos_label].clone()
             logits[:, classifier.pos_label] = -torch.inf

@@ -19,7 +19,16 @@ from trainer.adversary import Adversaries, adversary_loss
 from trainer.base_classifier import parameter_groups
 from trainer.config import ObjectiveConfig
 from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, mmd_loss, plain_gradient, surgery, utility_loss
+from trainer.objective import (
+    distance_loss,
+    gap_loss,
+    membership,
+    mmd_loss,
+    plain_gradient,
+    strata,
+    surgery,
+    utility_loss,
+)
 from trainer.recipe import Recipe
 from trainer.step import Losses, learning_rate_factor
 from triggers.classifier import FrozenClassifier
@@ -29,7 +38,8 @@ from triggers.reprogram import sweep
 class WeightLearner:
     """A classifier with all of its weights in training, its adversary and their optimisers; only `step` changes them.
 
-    `objective` has one strength. `cell_weights` (L, groups) weighs the rows of the utility loss; None: all alike.
+    `objective` has one strength. `groups` counts identities, which may be `overlapping`. `cell_weights` (L, groups)
+    weighs the rows of the utility loss; None: all alike.
     """
 
     def __init__(
@@ -40,7 +50,10 @@ class WeightLearner:
         recipe: Recipe,
         steps: int,
         cell_weights: Tensor | None = None,
+        *,
+        overlapping: bool = False,
     ) -> None:
+        self.overlapping = overlapping
         self.model, self.objective, self.recipe, self.steps = model, objective, recipe, steps
         self.sizes = (len(model.labels), groups)
         self.strength = torch.tensor(objective.strengths, device=model.device)  # (1,)
@@ -59,7 +72,8 @@ class WeightLearner:
         weights = None if self.cell_weights is None else self.cell_weights[batch.labels, batch.groups]
         utility = utility_loss(seen, batch.labels, weights)
         if self.objective.name == "adversarial":
-            fairness = adversary_loss(self.adversary(seen, batch.labels), batch.groups)
+            guesses = self.adversary(seen, batch.labels)
+            fairness = adversary_loss(guesses, batch.members, overlapping=self.overlapping)
             gradients = self._fair_gradients(logits, seen, batch, utility, fairness)
         else:
             fairness = self._distance(seen, batch)
@@ -90,10 +104,13 @@ class WeightLearner:
         return fair_gradients(u, a, self.strength, projection=self.objective.projection)
 
     def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
-        members = membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+        criterion, temperature = self.objective.criterion, self.objective.temperature
+        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
         if self.objective.name == "mmd":
             return mmd_loss(seen, members)
-        return gap_loss(seen, members, self.objective.temperature)
+        if self.overlapping:
+            return distance_loss(seen, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
+        return gap_loss(seen, members, temperature)
 
     def _pull(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
         """Gradients of the weights, given a loss's at the logits; None for a weight that the logits do not read."""

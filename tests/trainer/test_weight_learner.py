@@ -61,7 +61,7 @@ def test_the_step_descends_the_fair_gradient_of_every_tensor(tmp_path: Path) -> 
     learner = learner_for(tmp_path, ObjectiveConfig(strengths=(3.0,)))
     one = batch()
     logits = sweep(learner.model, one.inputs, learner.bare)
-    guessing = adversary_loss(learner.adversary(logits, one.labels), one.groups).sum()
+    guessing = adversary_loss(learner.adversary(logits, one.labels), one.members).sum()
     a = torch.autograd.grad(guessing, learner.parameters, retain_graph=True)
     u = torch.autograd.grad(utility_loss(logits, one.labels).sum(), learner.parameters)
     learner.step(0, one)
