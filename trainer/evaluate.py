@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.outcome import Counts
+from trainer.prefetch import streamed
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.preprocess import TextBatch
 from triggers.reprogram import sweep
@@ -22,9 +23,11 @@ def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, ro
     shape = (len(data.group_names), len(classifier.labels), len(classifier.labels))
     totals = torch.zeros(len(bank), *shape, dtype=torch.long)
     with torch.inference_mode():
-        for index in _chunks(data, rows):
-            predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
-            totals += _count(predictions, data.labels[index], data.groups[index], shape).cpu()
+        for batch in streamed(
+            lambda index, into: data.take(index, into=into), _chunks(data, rows), data, rows, classifier.device
+        ):
+            predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
+            totals += _count(predictions, batch.labels, batch.groups, shape).cpu()
     return [_named(table, data.group_names) for table in totals]
 
 
