@@ -255,6 +255,7 @@ class SelectConfig:
     """[select] Which trigger is recommended, on validation, and which are published."""
 
     max_accuracy_drop: float = 0.01  # against no trigger
+    folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
     publish: Literal["best", "front", "all"] = "best"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
@@ -23,9 +24,10 @@ from trainer.progress import Progress
 from trainer.reproducible import reproducible
 from trainer.residency import placed
 from trainer.select import Judge, Snapshot, choose
-from trainer.shortlist import Shortlist
+from trainer.shortlist import Keeper, Shortlist
 from trainer.step import Learner, Losses
 from trainer.trainables import build_module
+from trainer.world import World
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.errors import ConfigError
 from triggers.fingerprint import tensors_digest
@@ -41,19 +43,39 @@ FREE_KEYS = {"publish": None, "select": "publish", "train": "checkpoint_every"}
 class Run:
     """One training run; the splits lie on the classifier's device as far as they fit."""
 
-    def __init__(self, config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        classifier: FrozenClassifier,
+        splits: Splits,
+        progress: Progress,
+        *,
+        title: str = "train triggers",
+        world: World | None = None,
+    ) -> None:
+        self.title, self.world = title, world or World()
         self.config, self.classifier, self.progress = config, classifier, progress
+        device = classifier.device
+        self.counter = classifier.accelerated() if device.type == "cuda" else classifier
         parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
-        self.tuning, self.val, self.test = placed(parts, classifier.device, config.train.device_memory_gb, progress)
+        self.tuning, self.val, self.test = placed(parts, device, config.train.device_memory_gb, progress)
         self.steps = total_steps(config.train, len(self.tuning))
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
         module = build_module(config, classifier)
         groups = len(self.tuning.group_names)
         self.learner = Learner(
-            classifier, module, groups, config.objective, config.train, self.steps, self._cell_weights()
+            classifier,
+            module,
+            groups,
+            config.objective,
+            config.train,
+            self.steps,
+            self._cell_weights(),
+            self.world,
         )
         self.shortlist = Shortlist(self.judge, self.learner.average)
+        self.keeper: Keeper = self.shortlist
         self.first, self.seconds = 0, 0.0
 
     def train(self, path: Path | None) -> None:
@@ -66,12 +88,13 @@ class Run:
             seed=train.seed,
             flip=train.flip,
             shift=train.shift,
+            world=self.world,
             pieces=1 if train.graph else 4,
             device=self.classifier.device,
         )
         eval_every = train.eval_every or max(1, self.steps // 10)
-        with self.progress.task("train triggers", self.steps, done=self.first) as task:
-            steps = range(self.first, self.steps)
+        steps = range(self.first, self.steps)
+        with self.progress.task(self.title, self.steps, done=self.first) as task:
             for number, batch in zip(steps, batches.each(steps), strict=True):
                 losses = self.learner.step(number, batch)
                 done = number + 1
@@ -84,14 +107,17 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Choose on validation, then look at the test split, once, for every strength's best trigger and for none."""
-        snapshots = self.shortlist.recall()
+        return self.judged(self.judge, self.shortlist.recall())
+
+    def judged(self, judge: Judge, snapshots: Sequence[Snapshot]) -> Outcome:
+        """Choose among snapshots whose parameters the learner's module has, and look at the test split."""
         strengths = self.config.objective.strengths
-        choice = choose(self.judge, snapshots, strengths)
+        choice = choose(judge, snapshots, strengths)
         triggers: list[Trigger] = [*self.learner.average.export()]
         bare_test, *tests = self._count(self.test, [self.classifier.null_trigger(), *triggers])
         rows = zip(strengths, snapshots, triggers, tests, strict=True)
         return Outcome(
-            bare={"val": self.bare_val, "test": bare_test},
+            bare={"val": judge.bare_counts, "test": bare_test},
             candidates=tuple(_candidate(s, snapshot, trigger, counts) for s, snapshot, trigger, counts in rows),
             best=choice.best,
             front=choice.front,
@@ -110,9 +136,9 @@ class Run:
         tensors |= checkpoint.module_tensors("adversaries", learner.adversaries)
         tensors |= checkpoint.optimizer_tensors("optimizer", learner.optimizer)
         tensors |= checkpoint.optimizer_tensors("adversary_optimizer", learner.adversary_optimizer)
-        tensors |= {f"best.{name}": tensor for name, tensor in self.shortlist.best.items()}
-        snapshots = [None if best is None else (best.step, best.counts) for best in self.shortlist.snapshots]
-        checkpoint.save_checkpoint(path, Checkpoint(step, self.seconds, tensors, snapshots), self.identity)
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
+        state = Checkpoint(step, self.seconds, tensors, self.keeper.kept())
+        checkpoint.save_checkpoint(path, state, self.identity)
 
     def resume(self, path: Path) -> None:
         """Go on from the checkpoint, if there is one. Raises ConfigError if it is another run's."""
@@ -126,10 +152,8 @@ class Run:
         checkpoint.restore_module("adversaries", learner.adversaries, tensors)
         checkpoint.restore_optimizer("optimizer", learner.optimizer, tensors)
         checkpoint.restore_optimizer("adversary_optimizer", learner.adversary_optimizer, tensors)
-        self.shortlist.best = {
-            name: tensors[f"best.{name}"].to(present.device) for name, present in self.shortlist.best.items()
-        }
-        self.shortlist.snapshots = [None if best is None else self._snapshot(*best) for best in found.snapshots]
+        kept = {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
+        self.keeper.restore(kept, found.snapshots)
         self.first, self.seconds = found.step, found.seconds
         self.progress.note(f"Going on after step {found.step} of {self.steps}, from {path}.")
 
@@ -153,11 +177,11 @@ class Run:
     def _validate(self, step: int) -> None:
         with torch.no_grad():
             bank = self.learner.average.render()
-        self.shortlist.offer(step, confusion_counts(self.classifier, self.val, bank, self.config.train.batch_size))
+        self.keeper.offer(step, confusion_counts(self.counter, self.val, bank, self.config.train.batch_size))
 
     def _count(self, data: Dataset, triggers: list[Trigger]) -> list[Counts]:
         bank = self.classifier.bank(triggers)
-        return confusion_counts(self.classifier, data, bank, self.config.train.batch_size)
+        return confusion_counts(self.counter, data, bank, self.config.train.batch_size)
 
     def _cell_weights(self) -> Tensor | None:
         """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
@@ -167,23 +191,30 @@ class Run:
         return reweighing(self.tuning.labels.cpu(), self.tuning.groups.cpu(), sizes)
 
     def _judge(self) -> Judge:
-        criterion, drop = self.config.objective.criterion, self.config.select.max_accuracy_drop
-        return Judge(self.bare_val, criterion, drop, self.classifier.pos_label, len(self.classifier.labels))
-
-    def _snapshot(self, step: int, counts: Counts) -> Snapshot:
-        return Snapshot(step, counts, self.judge.score(counts))
+        return judge_of(self.config, self.classifier, self.bare_val)
 
 
 def learn(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress, path: Path | None = None
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None = None,
+    world: World | None = None,
 ) -> Outcome:
     """Train the triggers of a configuration; with a checkpoint `path`, go on where a killed run stopped."""
     with reproducible(classifier.device, config.train.threads):
-        run = Run(config, classifier, splits, progress)
+        run = Run(config, classifier, splits, progress, world=world)
         if path:
             run.resume(path)
         run.train(path)
         return run.outcome()
+
+
+def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
+    """The judge of a configuration, given the bare model's counts on validation."""
+    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
+    return Judge(bare, criterion, drop, classifier.pos_label, len(classifier.labels))
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

@@ -51,6 +51,7 @@ class Judge:
     def __init__(self, bare: Counts, criterion: Criterion, max_accuracy_drop: float, pos_label: int, labels: int):
         self._criterion, self._pos_label, self._labels = criterion, pos_label, labels
         self.max_accuracy_drop = max_accuracy_drop
+        self.bare_counts = bare
         self.bare = self.score(bare)
         self.floor = self.bare.accuracy - max_accuracy_drop
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config import RunConfig
+from trainer.crossfit import cross_fit
 from trainer.learn import learn
 from trainer.outcome import Outcome
 from trainer.prepare import prepare
@@ -44,9 +45,11 @@ def train(config: RunConfig, out: Path, progress: Progress, *, fresh: bool = Fal
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
     if fresh:
-        checkpoint.unlink(missing_ok=True)
+        for old in out.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
+            old.unlink()
     classifier, splits = prepare(config, out.parent / "data-cache", progress)
-    outcome = learn(config, classifier, splits, progress, checkpoint)
+    train_all = cross_fit if config.select.folds > 1 else learn
+    outcome = train_all(config, classifier, splits, progress, checkpoint)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.group_names, outcome)
     files = save_artifacts(out / TRIGGERS, outcome, artifacts)
