@@ -14,7 +14,6 @@ from trainer.prefetch import streamed
 from trainer.world import World
 from triggers.preprocess import TextBatch
 
-
 WIDTH_STEP = 16
 """Widths of text batches are multiples of this, so that only few shapes are compiled and recorded."""
 

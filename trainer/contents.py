@@ -37,7 +37,7 @@ def content_digests(
     """
     index = cache / f"contents-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}.index"
     known = _load(index)
-    stamps = list(in_threads(source.stamp, rows))  # before reading, so that a change in between is seen next time
+    stamps = [source.stamp(row) for row in rows]  # before reading, so that a change in between is seen next time
     keys = [stamp.key(RULE) if stamp else None for stamp in stamps]
     found = {at: known[key] for at, key in enumerate(keys) if key in known}
     missing = [at for at in range(len(rows)) if at not in found]
