@@ -45,10 +45,10 @@ def test_no_more_batches_are_made_than_there_is_room_for() -> None:
         return data.take(torch.arange(4))
 
     batches: Iterator[Dataset] = pipelined(gather, range(100), CPU, [None] * 3)
-    next(batches)
-    next(batches)
+    for _ in range(20):
+        next(batches)
     batches.close()  # type: ignore[attr-defined]
-    assert len(made) <= 5
+    assert len(made) <= 23
 
 
 def test_an_error_while_gathering_reaches_who_asked() -> None:
