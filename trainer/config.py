@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from trainer import tables
 from triggers.errors import ConfigError
+from triggers.identities import identities_of
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -113,6 +114,17 @@ class DataConfig:
             raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
         if len(set(self.group_names)) != len(self.group_names):
             raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
+        if self.groups_overlap:
+            self._check_overlap()
+
+    def _check_overlap(self) -> None:
+        if self.group_names or self.group_words or self.group_words_file:
+            raise ConfigError(
+                "With data.groups_overlap the groups are the columns in data.group; remove other data.group_* keys."
+            )
+        bad = [name for name in self.group if identities_of(name) != (name,)]
+        if bad:
+            raise ConfigError(f"data.group {bad[0]!r} cannot name a group that overlaps others; rename the column.")
 
     def _all_identities(self) -> bool:
         """Civil Comments without a choice of groups: all of its identities, which overlap."""

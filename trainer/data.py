@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainer.overlap import membership_table
 from triggers.preprocess import Inputs, TextBatch
+
+NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
+"""Stands for a membership that is still to be made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +21,9 @@ class Dataset:
 
     The inputs of a whole part may be mapped from a file that is larger than memory: take rows, never all of them.
 
-    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed.
+    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed. A group code
+    stands for a cell of `group_names`. Where groups overlap, a cell joins several of the G `identities`, or none;
+    elsewhere the identities are the group names. `membership` (codes, G) says which cell holds which identity.
     """
 
     inputs: Inputs
@@ -26,6 +32,22 @@ class Dataset:
     ids: tuple[str, ...]
     label_names: tuple[str, ...]
     group_names: tuple[str, ...]
+    identities: tuple[str, ...] = ()
+    membership: Tensor = NO_TABLE
+
+    def __post_init__(self) -> None:
+        disjoint = self.identities in ((), self.group_names)
+        if not self.identities:
+            object.__setattr__(self, "identities", self.group_names)
+        if self.membership is NO_TABLE:
+            table = torch.eye(len(self.group_names), dtype=torch.bool)
+            made = table if disjoint else membership_table(self.group_names, self.identities)
+            object.__setattr__(self, "membership", made.to(self.groups.device))
+
+    @property
+    def members(self) -> Tensor:
+        """Which example belongs to which identity: float (N, G), rows of one 1 where groups do not overlap."""
+        return self.membership[self.groups].float()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,8 +72,13 @@ class Dataset:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Dataset:
         """The same examples on another device; without waiting for images in pinned memory, if that is wanted."""
         inputs = self.inputs
-        moved = inputs.to(device) if isinstance(inputs, TextBatch) else inputs.to(device, non_blocking=non_blocking)
-        return replace(self, inputs=moved, labels=self.labels.to(device), groups=self.groups.to(device))
+        return replace(
+            self,
+            inputs=inputs.to(device) if isinstance(inputs, TextBatch) else inputs.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device),
+            groups=self.groups.to(device),
+            membership=self.membership.to(device),
+        )
 
     def tensors(self) -> list[Tensor]:
         """Inputs, labels and groups as bare tensors."""

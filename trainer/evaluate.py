@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -10,25 +10,29 @@ from torch import Tensor
 from trainer.data import Dataset
 from trainer.outcome import Counts
 from trainer.prefetch import streamed
+from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.preprocess import TextBatch
 from triggers.reprogram import sweep
 
 
-def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int) -> list[Counts]:
+def confusion_counts(
+    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, world: World | None = None
+) -> list[Counts]:
     """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
 
-    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass.
+    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
+    processes count a part of the rows each.
     """
+    world = world or World()
     shape = (len(data.group_names), len(classifier.labels), len(classifier.labels))
-    totals = torch.zeros(len(bank), *shape, dtype=torch.long)
+    totals = torch.zeros(len(bank), *shape, dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
-        for batch in streamed(
-            lambda index, into: data.take(index, into=into), _chunks(data, rows), data, rows, classifier.device
-        ):
+        for batch in streamed(_taken(data), _chunks(data, rows, world), data, rows, classifier.device):
             predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
-            totals += _count(predictions, batch.labels, batch.groups, shape).cpu()
-    return [_named(table, data.group_names) for table in totals]
+            totals += _count(predictions, batch.labels, batch.groups, shape)
+    world.sum_([totals])
+    return [_named(table, data.group_names) for table in totals.cpu()]
 
 
 def accuracy(counts: Counts) -> float:
@@ -36,12 +40,17 @@ def accuracy(counts: Counts) -> float:
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
 
-def _chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
-    """Row numbers, so many at a time; texts by length, which saves padding."""
+def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:
+    return lambda rows, into: data.take(rows, into=into)
+
+
+def _chunks(data: Dataset, rows: int, world: World) -> Iterator[Tensor]:
+    """This process's row numbers, so many at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)
-    yield from torch.split(order, rows)
+    own = order[world.part(len(order))]
+    yield from torch.split(own, rows) if len(own) else ()
 
 
 def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int, int, int]) -> Tensor:

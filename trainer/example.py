@@ -23,6 +23,7 @@ path = "data/celeba"
 label = "Attractive"          # attribute or column; several are one label: ["Blond_Hair", "Smiling"] has 4 classes
 group = "Male"                # attribute or column, or several: ["Male", "Young"]
 group_names = ["female", "male"]
+# groups that overlap: group = ["black", "female"], groups_overlap = true; a row may be in both or in none
 # texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
 # utkface: label = "age", age_bins = [35], group = "race"   civilcomments: label = "toxicity", groups_overlap = true
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from trainer.config import Criterion
+from trainer.select import judged_gap
 from triggers.fairness import Estimate, FairnessReport, Gap
 from triggers.image import ImageTrigger
 from triggers.preview import preview_png
@@ -39,7 +40,7 @@ def draw_front(path: Path, title: str, criterion: Criterion, bare: FairnessRepor
         for point in sorted(points, key=lambda point: point.best):
             _draw(axes, point, criterion, "*" if point.best else "o", "0.35")
         axes.set_xlabel("accuracy (0 to 1)")
-        axes.set_ylabel(f"{_gap(bare, criterion)[0]} (0 to 1)")
+        axes.set_ylabel(f"{judged_gap(bare, criterion)[0]} (0 to 1)")
         axes.set_ylim(bottom=0)
         axes.set_title(
             f"{title}, n = {bare.n}, 95 % intervals\nnumbers: strength; star: picked on validation", fontsize=9
@@ -59,15 +60,8 @@ def draw_triggers(path: Path, triggers: Sequence[tuple[str, ImageTrigger]]) -> N
         figure.savefig(path)
 
 
-def _gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
-    """The gap that selection looks at, and its name."""
-    if criterion == "demographic_parity":
-        return "demographic parity difference", report.demographic_parity_difference
-    return "average odds difference", report.average_odds_difference
-
-
 def _draw(axes: Axes, point: Point, criterion: Criterion, marker: str, colour: str) -> None:
-    gap, accuracy = _gap(point.report, criterion)[1], point.report.overall.accuracy
+    gap, accuracy = judged_gap(point.report, criterion)[1], point.report.overall.accuracy
     if gap.value is None or accuracy.value is None:
         return
     x, y = accuracy.value, gap.value

@@ -57,13 +57,15 @@ class Run:
         self.config, self.classifier, self.progress = config, classifier, progress
         device = classifier.device
         self.counter = classifier.accelerated() if device.type == "cuda" else classifier
+        if self.world.size > config.train.batch_size:
+            raise ConfigError(f"train.batch_size is {config.train.batch_size}, fewer than {self.world.size} processes.")
         parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
         self.tuning, self.val, self.test = placed(parts, device, config.train.device_memory_gb, progress)
         self.steps = total_steps(config.train, len(self.tuning))
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
         module = build_module(config, classifier)
-        groups = len(self.tuning.group_names)
+        groups, overlapping = len(self.tuning.identities), config.data.groups_overlap
         self.learner = Learner(
             classifier,
             module,
@@ -73,6 +75,7 @@ class Run:
             self.steps,
             self._cell_weights(),
             self.world,
+            overlapping=overlapping,
         )
         self.shortlist = Shortlist(self.judge, self.learner.average)
         self.keeper: Keeper = self.shortlist
@@ -80,6 +83,7 @@ class Run:
 
     def train(self, path: Path | None) -> None:
         """All steps that are left, with validations and checkpoints on the way."""
+        self._tell_of_others()
         began = time.monotonic() - self.seconds
         train = self.config.train
         batches = Batches(
@@ -105,6 +109,15 @@ class Run:
                     self.save(path, done)
                 task.advance(1, **(self._shown(losses, done) if done % REPORT_EVERY == 0 else {}))
 
+    def _tell_of_others(self) -> None:
+        """What the processes send each other, beside what training all weights would send."""
+        if self.world.size == 1:
+            return
+        own = self.learner.exchanged(min(self.config.train.batch_size, len(self.tuning)))
+        weights = 4 * sum(parameter.numel() for parameter in self.classifier.network.parameters())
+        sent = f"exchange {own / 1e6:.3g} MB in a step (all weights' gradients: {weights / 1e6:.3g} MB)"
+        self.progress.note(f"{self.world.size} processes {sent}.")
+
     def outcome(self) -> Outcome:
         """Choose on validation, then look at the test split, once, for every strength's best trigger and for none."""
         return self.judged(self.judge, self.shortlist.recall())
@@ -129,7 +142,9 @@ class Run:
         )
 
     def save(self, path: Path, step: int) -> None:
-        """Write the checkpoint after `step` steps."""
+        """Write the checkpoint after `step` steps; of several processes, which all stand alike, the first does."""
+        if not self.world.first:
+            return
         learner = self.learner
         tensors = checkpoint.module_tensors("module", learner.module)
         tensors |= checkpoint.module_tensors("average", learner.average) if self.config.train.average else {}
@@ -177,11 +192,13 @@ class Run:
     def _validate(self, step: int) -> None:
         with torch.no_grad():
             bank = self.learner.average.render()
-        self.keeper.offer(step, confusion_counts(self.counter, self.val, bank, self.config.train.batch_size))
+        self.keeper.offer(
+            step, confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.world)
+        )
 
     def _count(self, data: Dataset, triggers: list[Trigger]) -> list[Counts]:
         bank = self.classifier.bank(triggers)
-        return confusion_counts(self.counter, data, bank, self.config.train.batch_size)
+        return confusion_counts(self.counter, data, bank, self.config.train.batch_size, self.world)
 
     def _cell_weights(self) -> Tensor | None:
         """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
@@ -214,7 +231,8 @@ def learn(
 def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
     """The judge of a configuration, given the bare model's counts on validation."""
     criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
-    return Judge(bare, criterion, drop, classifier.pos_label, len(classifier.labels))
+    labels, overlapping = len(classifier.labels), config.data.groups_overlap
+    return Judge(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

@@ -74,6 +74,7 @@ class DataLoader:
             ids=tuple(self.source.rows[row].id for row in rows),
             label_names=table.label_names,
             group_names=table.group_names,
+            identities=table.identities,
         )
 
     def splits(self, classifier: FrozenClassifier) -> Splits:

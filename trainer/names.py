@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-JOINT = " + "
-NO_GROUP = "none"
+from triggers.identities import cell_of
+
 NO_LABEL = "none"
 
 FLAGS = {**dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0", "-1", "false"), False)}
@@ -41,7 +41,7 @@ def flag_groups(columns: Sequence[str], *, overlapping: bool) -> tuple[str, ...]
 
 def cell(columns: Sequence[str], members: Sequence[bool]) -> str:
     """The overlapping groups of one row: the columns it is a member of, in their order, or "none"."""
-    return JOINT.join(column for column, member in zip(columns, members, strict=True) if member) or NO_GROUP
+    return cell_of([column for column, member in zip(columns, members, strict=True) if member])
 
 
 def label_of(parts: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def _text_pass(
     classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, opposed: bool
 ) -> Pass:
     """Piece by piece where the batch is cut by length, so that short texts are not padded like long ones."""
-    count, tokens = bank.embeddings.shape[:2]
+    count = len(bank)
     parts = [bank.embeddings.detach().to(dtype)[:, None].repeat(1, rows, 1, 1) for rows, _ in _pieces(batch)]
     logits, start = [], 0
     for (rows, width), own in zip(_pieces(batch), parts, strict=True):

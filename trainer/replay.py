@@ -1,4 +1,4 @@
-"""Training steps recorded once as a CUDA graph and replayed: a step then costs what the GPU needs, not what Python does.
+"""Training steps recorded once as a CUDA graph and replayed: a step then costs what the GPU needs, no more.
 
 Nothing in a step may wait for the GPU or depend on numbers that only the CPU knows; what changes from step to step
 (the batch, learning rates) lies in tensors. Each shape of batch is recorded after a few ordinary steps.
@@ -76,7 +76,9 @@ def _tensors(batch: Dataset) -> list[Tensor]:
 def _rebuilt(batch: Dataset, tensors: list[Tensor]) -> Dataset:
     *content, labels, groups = tensors
     if isinstance(batch.inputs, TextBatch):
-        return replace(batch, inputs=replace(batch.inputs, ids=content[0], lengths=content[1]), labels=labels, groups=groups)
+        return replace(
+            batch, inputs=replace(batch.inputs, ids=content[0], lengths=content[1]), labels=labels, groups=groups
+        )
     return replace(batch, inputs=content[0], labels=labels, groups=groups)
 
 

@@ -45,7 +45,7 @@ def summary(
         "seconds": round(outcome.seconds, 3),
         "device": outcome.device,
         "notes": outcome.notes,
-        "bare": _reports(classifier, outcome.bare),
+        "bare": _reports(config, classifier, outcome.bare),
         "best": None if outcome.best is None else outcome.candidates[outcome.best].strength,
         "front": [outcome.candidates[at].strength for at in outcome.front],
         "candidates": [
@@ -54,7 +54,7 @@ def summary(
                 "step": candidate.step,
                 "published": versions.get(candidate.strength),
                 "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
-                "splits": _reports(classifier, candidate.counts),
+                "splits": _reports(config, classifier, candidate.counts),
             }
             for candidate in outcome.candidates
         ],
@@ -62,13 +62,16 @@ def summary(
     }
 
 
-def report_of(classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
+def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
     """All figures of one table of counts."""
-    return evaluate_counts(counts, pos_label=classifier.pos_label, labels=len(classifier.labels))
+    overlapping = config.data.groups_overlap
+    return evaluate_counts(
+        counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
+    )
 
 
-def _reports(classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
-    return {split: report_of(classifier, counts).to_dict() for split, counts in splits.items()}
+def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
+    return {split: report_of(config, classifier, counts).to_dict() for split, counts in splits.items()}
 
 
 def _draw(folder: Path, config: RunConfig, classifier: FrozenClassifier, outcome: Outcome) -> list[Path]:
@@ -76,10 +79,10 @@ def _draw(folder: Path, config: RunConfig, classifier: FrozenClassifier, outcome
 
     named = [(f"{candidate.strength:g}", candidate) for candidate in outcome.candidates]
     points = [
-        figures.Point(name, report_of(classifier, candidate.counts["test"]), best=at == outcome.best)
+        figures.Point(name, report_of(config, classifier, candidate.counts["test"]), best=at == outcome.best)
         for at, (name, candidate) in enumerate(named)
     ]
-    bare = report_of(classifier, outcome.bare["test"])
+    bare = report_of(config, classifier, outcome.bare["test"])
     front, title = folder / "front.png", f"{classifier.name}: test split"
     figures.draw_front(front, title, config.objective.criterion, bare, points)
     pictures = [(f"strength {name}", one.trigger) for name, one in named if isinstance(one.trigger, ImageTrigger)]

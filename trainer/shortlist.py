@@ -69,7 +69,7 @@ class Shortlist:
 
 
 class Trail:
-    """Every validation in order: `steps`, the counts of all K strengths, and the module's parameters then, on the CPU."""
+    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

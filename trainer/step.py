@@ -22,7 +22,16 @@ from torch.optim import Adam
 from trainer.adversary import Adversaries, adversary_loss
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, mmd_loss, plain_gradient, surgery, utility_loss
+from trainer.objective import (
+    distance_loss,
+    gap_loss,
+    membership,
+    mmd_loss,
+    plain_gradient,
+    strata,
+    surgery,
+    utility_loss,
+)
 from trainer.passes import Pass, forward, leaves
 from trainer.replay import Replay
 from trainer.world import World
@@ -62,9 +71,11 @@ class Learner:
         steps: int,
         cell_weights: Tensor | None = None,
         world: World | None = None,
+        *,
+        overlapping: bool = False,
     ) -> None:
         device = classifier.device
-        self.classifier = classifier
+        self.classifier, self.overlapping = classifier, overlapping
         self.module = module.to(device)
         self.objective, self.train, self.steps = objective, train, steps
         self.world = world or World()
@@ -79,7 +90,7 @@ class Learner:
         self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
         self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
-        self._replay = Replay(self._run) if train.graph and device.type == "cuda" else None
+        self._replay = Replay(self._run) if train.graph and device.type == "cuda" and self.world.size == 1 else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -91,6 +102,12 @@ class Learner:
         self._follow(number)
         return Losses(utility, fairness)
 
+    def exchanged(self, rows: int) -> int:
+        """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
+        gradients = 2 if self.objective.name == "adversarial" else 1
+        logits = len(self.strengths) * rows * self.sizes[0]
+        return 4 * (logits + gradients * sum(parameter.numel() for parameter in self.parameters))
+
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
         """All of a step that is the same every time; utility and fairness losses (K,) before it."""
         bank = self.module.render()
@@ -98,7 +115,8 @@ class Learner:
         seen = self.world.gather(passed.logits, len(batch)).requires_grad_()  # (K, B, L)
         utility = utility_loss(seen, batch.labels, self._row_weights(batch))
         if self.objective.name == "adversarial":
-            fairness = adversary_loss(self.adversaries(seen, batch.labels), batch.groups)
+            guesses = self.adversaries(seen, batch.labels)
+            fairness = adversary_loss(guesses, batch.members, overlapping=self.overlapping)
             gradients = self._fair_gradients(passed, seen, bank, batch, utility, fairness)
         else:
             fairness = self._distance(seen, batch)
@@ -122,10 +140,13 @@ class Learner:
         return [fair(du, da, self.strengths) for du, da in zip(u, a, strict=True)]
 
     def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
-        members = membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+        criterion, temperature = self.objective.criterion, self.objective.temperature
+        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
         if self.objective.name == "mmd":
             return mmd_loss(seen, members)
-        return gap_loss(seen, members, self.objective.temperature)
+        if self.overlapping:
+            return distance_loss(seen, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
+        return gap_loss(seen, members, temperature)
 
     def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L)."""

@@ -2,7 +2,8 @@
 
 Folding rewrites convolution-then-norm pairs into one convolution (Jacob et al., CVPR 2018, section 3.2); outputs agree
 to float32 rounding. A network that cannot be traced is left as it is. On a GPU a strided first convolution over colour
-channels, which tensor cores are nearly idle in, becomes one of stride 1 over four times the channels.
+channels, which tensor cores are nearly idle in, becomes one of stride 1 over four times the channels. A BERT leaves out
+what its answer does not need (lean_bert.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 from torch.nn.functional import conv2d, pad
 
+from triggers.lean_bert import LeanBert
+
 LANES = 8
 """Channels are filled up to multiples of this, which tensor cores want."""
 
@@ -22,6 +25,8 @@ LANES = 8
 def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a network in eval mode for inference and for gradients of its input; the original is not touched."""
     faster = folded(network)
+    if LeanBert.fits(faster):
+        faster = LeanBert(faster)
     if next(network.parameters()).is_cuda:
         faster = with_dense_stem(faster)
     faster = faster.to(dtype)

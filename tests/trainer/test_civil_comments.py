@@ -52,6 +52,9 @@ def test_chosen_identities_overlap_or_cross(tmp_path: Path, text_model: FrozenCl
     table(tmp_path, *lines)
     chosen = open_source(config(tmp_path, CIVIL, 'data.group=["muslim","male"]'))
     assert [row.group for row in chosen.rows[:4]] == ["none", "male", "muslim", "muslim + male"]
+    overlapping = loader(config(tmp_path, CIVIL, "split.val=0.2", "split.test=0.2"), ()).load(text_model, "tuning")
+    assert overlapping.group_names == ("none", "male", "muslim", "male + muslim")
+    assert overlapping.identities == ("male", "muslim")
     made = config(tmp_path, CIVIL, "data.group=muslim", "data.groups_overlap=false", "split.val=0.2", "split.test=0.2")
     tuning = loader(made, ()).load(text_model, "tuning")
     assert tuning.group_names == ("not muslim", "muslim")
@@ -72,7 +75,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set data\.groups_overlap = true"):
         config(tmp_path, CIVIL, "data.groups_overlap=false")
     with pytest.raises(ConfigError, match=r"use data\.group in place of group words"):
-        open_source(config(tmp_path, CIVIL, 'data.group_words=["man"]'))
+        open_source(config(tmp_path, CIVIL, 'data.group_words=["man"]', "data.groups_overlap=false"))
     with pytest.raises(ConfigError, match="holds texts"):
         open_source(config(tmp_path, CIVIL, "trigger.kind=overlay", "data.group=male"))
     path.write_text("id,text\n")
