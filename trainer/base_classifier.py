@@ -23,6 +23,7 @@ from trainer.data import Dataset
 from trainer.evaluate import accuracy, confusion_counts
 from trainer.load import DataLoader
 from trainer.progress import Progress, Task
+from trainer.residency import placed
 from triggers.bundle import BundleSpec, FactoryLoader, TorchvisionLoader, TransformersLoader, bare_network, save_bundle
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError, DataError, ModelError
@@ -40,12 +41,13 @@ TRAINED_ON = "trained_on.txt"
 
 def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progress: Progress) -> None:
     """Fit the classifier of [base] and write it as the bundle of [model]. Raises ConfigError, DataError, ModelError."""
-    base, folder = config.base, config.model.bundle
-    assert base
+    assert config.base
+    base, folder = config.base.named(loader.label_names), config.model.bundle
     with torch.random.fork_rng():
         torch.manual_seed(base.seed)
         untrained = build_untrained(base, folder, device)
-        train, val = (loader.load(untrained, part).to(device) for part in ("base", "val"))
+        parts = {part: loader.load(untrained, part) for part in ("base", "val")}
+        train, val = placed(parts, device, config.train.device_memory_gb, progress)
         fit = _Fit(base, untrained, train, val, bf16=config.train.precision == "bf16")
         with progress.task(f"fit {untrained.name}", fit.steps) as task:
             state = fit.run(task)
@@ -101,14 +103,14 @@ class _Fit:
     def run(self, task: Task) -> dict[str, Tensor]:
         """Train to the end; the weights of the best epoch."""
         base, network = self.base, self.classifier.network
-        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip)
+        device = self.classifier.device
+        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
         self._bare = self.classifier.bank([self.classifier.null_trigger()])
         optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
         best: dict[str, Tensor] = {}
-        for step in range(self.steps):
+        for step, batch in enumerate(batches.each(range(self.steps))):
             for group in optimizer.param_groups:
                 group["lr"] = base.peak_lr * schedule(step, self.steps)
-            batch = batches.batch(step)
             loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
             if (step + 1) % self._epoch == 0 and self._validate(task):

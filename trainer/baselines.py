@@ -27,6 +27,7 @@ from trainer.outcome import Counts
 from trainer.progress import Progress
 from trainer.recipe import recipe
 from trainer.reproducible import reproducible
+from trainer.residency import placed
 from trainer.select import Judge, Snapshot, choose
 from triggers.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
 from triggers.classifier import FrozenClassifier
@@ -87,7 +88,7 @@ def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader
 
 def _judge(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> Judge:
     bank = classifier.bank([classifier.null_trigger()])
-    (bare,) = confusion_counts(classifier, val.to(classifier.device), bank, config.train.batch_size)
+    (bare,) = confusion_counts(classifier, val, bank, config.train.batch_size)
     return judge_of(config, classifier, bare)
 
 
@@ -102,7 +103,8 @@ def _train(
 ) -> _Trained:
     began = time.monotonic()
     how, device = recipe(config, system), classifier.device
-    train, val, test = (part.to(device) for part in (_part(system, splits), splits.val, splits.test))
+    parts = {"training": _part(system, splits), "val": splits.val, "test": splits.test}
+    train, val, test = placed(parts, device, config.train.device_memory_gb, progress)
     name = config.baselines.objective or config.objective.name
     objective = replace(config.objective, name=name, strengths=(strength,))
     with torch.random.fork_rng(), progress.task(f"fit {NAMES[system]} {strength:g}", how.steps(len(train))) as task:
@@ -127,7 +129,7 @@ def _start(system: Baseline, config: RunConfig, classifier: FrozenClassifier) ->
     device = str(classifier.device)
     if system == "adv_in":
         assert config.base
-        fresh = build_untrained(config.base, config.model.bundle, classifier.device)
+        fresh = build_untrained(config.base.named(classifier.labels), config.model.bundle, classifier.device)
         return FrozenClassifier(_spec(fresh.spec, system), fresh.network, fresh.tokenizer, device)
     network = copy.deepcopy(classifier.network)
     return FrozenClassifier(_spec(classifier.spec, system), network, classifier.tokenizer, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data import Dataset
+from trainer.prefetch import streamed
 from trainer.world import World
 from triggers.preprocess import TextBatch
 
@@ -17,8 +19,8 @@ WIDTH_STEP = 16
 
 
 class Batches:
-    """Batches of a data set that lies on the device. A batch follows from the seed and the step's number alone, so
-    a resumed run needs no generator state.
+    """Batches of a data set, on a `device` (None: where the data lies). A batch follows from the seed and the step's
+    number alone, so a resumed run needs no generator state.
 
     A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
     Texts come sorted by length, in so many `pieces` of one width each.
@@ -34,8 +36,9 @@ class Batches:
         shift: int = 0,
         world: World | None = None,
         pieces: int = 4,
+        device: torch.device | None = None,
     ) -> None:
-        self.data = data
+        self.data, self.device = data, device or data.labels.device
         self.size = min(batch_size, len(data))
         self.seed = seed
         self.flip, self.shift = flip, shift
@@ -47,18 +50,31 @@ class Batches:
 
     def batch(self, step: int) -> Dataset:
         """The batch of a step, steps counted from 0: labels and groups of all its rows, inputs of this process's."""
+        return self._finished(step, self._gathered(step, None).to(self.device))
+
+    def each(self, steps: range) -> Iterator[Dataset]:
+        """The batches of these steps, made ahead where the data does not lie on the device."""
+        gathered = streamed(self._gathered, steps, self.data, len(range(self.size)[self.part]), self.device)
+        for step, batch in zip(steps, gathered, strict=True):
+            yield self._finished(step, batch)
+
+    def _gathered(self, step: int, into: Tensor | None) -> Dataset:
+        """The rows of a batch, where the data lies."""
         if self._lengths is not None:
             return self._texts(self.rows(step), self._lengths)
-        rows = self.rows(step).to(self.data.labels.device)
-        batch = self.data.take(rows, self.part)
+        return self.data.take(self.rows(step).to(self.data.labels.device), self.part, into)
+
+    def _finished(self, step: int, batch: Dataset) -> Dataset:
+        """The batch with its images changed at random."""
         images = batch.inputs
-        assert isinstance(images, Tensor)
+        if isinstance(images, TextBatch):
+            return batch
         if self.flip:
             coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
-            images = flipped(images, coin[self.part].to(rows.device))
+            images = flipped(images, coin[self.part].to(self.device))
         if self.shift:
             steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
-            images = moved(images, steps[:, self.part].to(rows.device))
+            images = moved(images, steps[:, self.part].to(self.device))
         return batch.with_inputs(images)
 
     def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:

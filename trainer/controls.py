@@ -27,6 +27,7 @@ from trainer.learn import judge_of, learn
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
+from trainer.residency import placed
 from trainer.threshold import Margins, margins, nearest_first, thinned
 from trainer.trainables import build_module
 from triggers.classifier import FrozenClassifier, Trigger
@@ -42,9 +43,9 @@ def run_controls(
     """All controls that [controls] asks for, of a finished training, counted on the rows that its triggers were."""
     if not config.controls.enabled:
         return ()
-    device, rows = classifier.device, config.train.batch_size
+    device, rows, limit = classifier.device, config.train.batch_size, config.train.device_memory_gb
     val = joined(splits.tuning, splits.val) if config.select.folds > 1 else splits.val
-    data = {"val": val.to(device), "test": splits.test.to(device)}
+    data = dict(zip(SPLITS, placed({"val": val, "test": splits.test}, device, limit, progress), strict=True))
     counter = classifier.accelerated() if device.type == "cuda" else classifier  # as training counts
     with reproducible(device, config.train.threads):
         made = [

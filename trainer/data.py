@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.overlap import membership_table
-from triggers.preprocess import Inputs
+from triggers.preprocess import Inputs, TextBatch
 
 NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
 """Stands for a membership that is still to be made."""
@@ -18,6 +18,8 @@ NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N examples: inputs (uint8 (N, C, S, S) or TextBatch), labels (N,) and groups (N,) as int64, and their ids.
+
+    The inputs of a whole part may be mapped from a file that is larger than memory: take rows, never all of them.
 
     An id names the example in its source (a file name or a row), so that its raw bytes can be replayed. A group code
     stands for a cell of `group_names`. Where groups overlap, a cell joins several of the G `identities`, or none;
@@ -50,23 +52,44 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Tensor, part: slice = slice(None)) -> Dataset:
+    def take(self, rows: Tensor, part: slice = slice(None), into: Tensor | None = None) -> Dataset:
         """The chosen rows, in the order asked for, without their ids: a batch has no use for them.
 
-        Inputs only of a `part` of the rows, where other processes run the rest.
+        Inputs only of a `part` of the rows, where other processes run the rest; images are put `into` a buffer of at
+        least as many rows, if there is one. This is how data is read that does not fit into memory.
         """
-        return replace(self, inputs=self.inputs[rows[part]], labels=self.labels[rows], groups=self.groups[rows], ids=())
+        own = rows[part]
+        if into is None or isinstance(self.inputs, TextBatch):
+            inputs = self.inputs[own]
+        else:
+            inputs = torch.index_select(self.inputs, 0, own, out=into[: len(own)])
+        return replace(self, inputs=inputs, labels=self.labels[rows], groups=self.groups[rows], ids=())
 
     def with_inputs(self, inputs: Inputs) -> Dataset:
         """The same examples with other inputs, for augmentation."""
         return replace(self, inputs=inputs)
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same examples on another device."""
-        moved, table = self.inputs.to(device), self.membership.to(device)
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Dataset:
+        """The same examples on another device; without waiting for images in pinned memory, if that is wanted."""
+        inputs = self.inputs
         return replace(
-            self, inputs=moved, labels=self.labels.to(device), groups=self.groups.to(device), membership=table
+            self,
+            inputs=inputs.to(device) if isinstance(inputs, TextBatch) else inputs.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device),
+            groups=self.groups.to(device),
+            membership=self.membership.to(device),
         )
+
+    def tensors(self) -> list[Tensor]:
+        """Inputs, labels and groups as bare tensors."""
+        inputs = self.inputs
+        content = [inputs.ids, inputs.lengths] if isinstance(inputs, TextBatch) else [inputs]
+        return [*content, self.labels, self.groups]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        return sum(tensor.nbytes for tensor in self.tensors())
 
     def counts(self) -> dict[tuple[str, int], int]:
         """Examples per (group name, label index)."""

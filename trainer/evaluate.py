@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.outcome import Counts
+from trainer.prefetch import streamed
 from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.preprocess import TextBatch
@@ -24,12 +25,11 @@ def confusion_counts(
     processes count a part of the rows each.
     """
     world = world or World()
-    shape = _shape(data)
-    totals = torch.zeros(len(bank), *shape, dtype=torch.long, device=data.labels.device)
+    totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
-        for index in chunks(data, rows, world):
-            predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
-            totals += _count(predictions, data.labels[index], data.groups[index], shape)
+        for batch in streamed(_taken(data), chunks(data, rows, world), data, rows, classifier.device):
+            predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
+            totals += _count(predictions, batch.labels, batch.groups, _shape(data))
     world.sum_([totals])
     return [_named(table, data.group_names) for table in totals.cpu()]
 
@@ -43,6 +43,10 @@ def counts_of(data: Dataset, predictions: Tensor) -> Counts:
 def accuracy(counts: Counts) -> float:
     """Share of the counted rows whose label was predicted."""
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
+
+
+def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:
+    return lambda rows, into: data.take(rows, into=into)
 
 
 def chunks(data: Dataset, rows: int, world: World) -> Iterator[Tensor]:

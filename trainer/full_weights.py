@@ -40,18 +40,20 @@ def train_weights(
 ) -> Snapshot:
     """Train every weight of `model` and leave it as at its best validation, frozen again; returns that snapshot.
 
-    Data lies on the model's device. Raises ConfigError if the training diverges.
+    Raises ConfigError if the training diverges.
     """
     steps = recipe.steps(len(train))
     learner = WeightLearner(
         model, len(train.identities), objective, recipe, steps, _cell_weights(train, objective), overlapping=overlapping
     )
-    batches = Batches(train, recipe.batch_size, seed=recipe.seed, flip=recipe.flip, shift=recipe.shift)
+    batches = Batches(
+        train, recipe.batch_size, seed=recipe.seed, flip=recipe.flip, shift=recipe.shift, device=model.device
+    )
     eval_every = recipe.eval_every or max(1, steps // 10)
     best: Snapshot | None = None
     state: dict[str, Tensor] = {}
-    for number in range(steps):
-        losses = learner.step(number, batches.batch(number))
+    for number, batch in enumerate(batches.each(range(steps))):
+        losses = learner.step(number, batch)
         done = number + 1
         if done % eval_every == 0 or done == steps:
             snapshot = _snapshot(learner, val, judge, done)

@@ -34,7 +34,7 @@ def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) ->
         raise DataError(f"The only group in the data is {list(identities)}; fairness needs two. Check data.group.")
     grouped = [(at, group) for at, group in zip(kept, groups, strict=True) if group is not None]
     named = [(all_rows[at].label, all_rows[at].id) for at, _ in grouped]
-    _, labels = indices(named, label_names, (), "the classifier's labels")
+    _, labels = indices(named, label_names, source.label_names, "the classifier's labels")
     return Labelled(
         rows=tuple(at for at, _ in grouped),
         labels=tuple(label for label in labels if label is not None),

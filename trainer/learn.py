@@ -22,6 +22,7 @@ from trainer.objective import reweighing
 from trainer.outcome import Candidate, Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
+from trainer.residency import placed
 from trainer.select import Judge, Snapshot, choose
 from trainer.shortlist import Keeper, Shortlist
 from trainer.step import Learner, Losses
@@ -40,7 +41,7 @@ FREE_KEYS = {"publish": None, "select": "publish", "train": "checkpoint_every"}
 
 
 class Run:
-    """One training run over splits that lie on the classifier's device."""
+    """One training run; the splits lie on the classifier's device as far as they fit."""
 
     def __init__(
         self,
@@ -58,7 +59,8 @@ class Run:
         self.counter = classifier.accelerated() if device.type == "cuda" else classifier
         if self.world.size > config.train.batch_size:
             raise ConfigError(f"train.batch_size is {config.train.batch_size}, fewer than {self.world.size} processes.")
-        self.tuning, self.val, self.test = (part.to(device) for part in (splits.tuning, splits.val, splits.test))
+        parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
+        self.tuning, self.val, self.test = placed(parts, device, config.train.device_memory_gb, progress)
         self.steps = total_steps(config.train, len(self.tuning))
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
@@ -92,11 +94,13 @@ class Run:
             shift=train.shift,
             world=self.world,
             pieces=1 if train.graph else 4,
+            device=self.classifier.device,
         )
         eval_every = train.eval_every or max(1, self.steps // 10)
+        steps = range(self.first, self.steps)
         with self.progress.task(self.title, self.steps, done=self.first) as task:
-            for number in range(self.first, self.steps):
-                losses = self.learner.step(number, batches.batch(number))
+            for number, batch in zip(steps, batches.each(steps), strict=True):
+                losses = self.learner.step(number, batch)
                 done = number + 1
                 if done % eval_every == 0 or done == self.steps:
                     self._validate(done)

@@ -83,7 +83,7 @@ class Learner:
         self.fast = classifier.accelerated(self.dtype, compiled=train.compile)
         self.opposed = objective.centred and len(classifier.labels) == 2
         self.cell_weights = None if cell_weights is None else cell_weights.to(device)
-        self.parameters = list(module.parameters())
+        self.parameters: list[Tensor] = list(module.parameters())
         self.average = copy.deepcopy(self.module) if train.average else self.module
         self.strengths = torch.tensor(objective.strengths, device=device)
         self.sizes = (len(classifier.labels), groups)
@@ -170,7 +170,8 @@ class Learner:
         if self.average is not self.module:
             decay = min(self.train.average, (1 + number) / (10 + number))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), self.parameters, 1 - decay)
+                averages: list[Tensor] = list(self.average.parameters())
+                torch._foreach_lerp_(averages, self.parameters, 1 - decay)
 
     def _set_learning_rates(self, number: int) -> None:
         factor = learning_rate_factor(self.train.schedule, number / self.steps)

@@ -52,12 +52,13 @@ class Margins:
 
 def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
     """Run the bare classifier on a data set, `rows` at a time."""
-    bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device
+    bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device  # where the results lie as well
     lacking = torch.empty(len(data), dtype=torch.float64, device=device)
     otherwise = torch.empty(len(data), dtype=torch.long, device=device)
     with torch.inference_mode():
         for index in chunks(data, rows, World()):
-            logits = sweep(classifier, data.inputs[index], bank)[0].double()  # (B, L)
+            batch = data.take(index).to(classifier.device)
+            logits = sweep(classifier, batch.inputs, bank)[0].double().to(device)  # (B, L)
             positive = logits[:, classifier.pos_label].clone()
             logits[:, classifier.pos_label] = -torch.inf
             best, otherwise[index] = logits.max(dim=1)

@@ -31,7 +31,7 @@ def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mo
         faster = with_dense_stem(faster)
     faster = faster.to(dtype)
     if any(isinstance(module, nn.Conv2d) for module in faster.modules()):
-        faster = faster.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        faster = faster.to(memory_format=torch.channels_last)
     made: nn.Module = faster.requires_grad_(False).eval()
     return made
 
@@ -73,7 +73,7 @@ class DenseStem(nn.Module):
     @staticmethod
     def fits(conv: nn.Conv2d) -> bool:
         """Square, stride 2, one group, few channels, zeros around."""
-        square = conv.kernel_size[0] == conv.kernel_size[1] and conv.padding in ((p, p) for p in range(8))
+        square = conv.kernel_size[0] == conv.kernel_size[1] and conv.padding in [(p, p) for p in range(8)]
         plain = conv.stride == (2, 2) and conv.dilation == (1, 1) and conv.groups == 1
         return square and plain and conv.in_channels <= 4 and conv.padding_mode == "zeros"
 

@@ -86,4 +86,5 @@ class LeanLayer(nn.Module):
 
     def _heads(self, projected: Tensor) -> Tensor:
         """(N, M, D) to (N, heads, M, D / heads)."""
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = projected.unflatten(-1, (self.heads, -1))
+        return split.transpose(1, 2)

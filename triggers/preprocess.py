@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -81,7 +81,7 @@ class TextBatch:
 
     def to(self, device: torch.device | str) -> TextBatch:
         """The same rows on another device."""
-        return TextBatch(self.ids.to(device), self.lengths.to(device))
+        return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device))
 
 
 Inputs: TypeAlias = Tensor | TextBatch

@@ -42,7 +42,7 @@ def run_config(
     return RunConfig(
         root=NOWHERE,
         model=ModelConfig(NOWHERE),
-        data=DataConfig("csv", NOWHERE, label="label", group=("group",)),
+        data=DataConfig("csv", NOWHERE, label=("label",), group=("group",)),
         trigger=trigger,
         objective=objective,
         train=train or TrainConfig(steps=60, batch_size=128),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ def test_a_text_classifier_learns_its_label(tmp_path: Path) -> None:
     assert accuracy(counts[0]) >= 0.9
     assert classifier.pos_label == 0
     assert classifier.network.config.id2label == {0: "fine", 1: "toxic"}  # type: ignore[union-attr]
+
+
+def test_the_layout_names_the_classes_when_the_base_does_not(tmp_path: Path) -> None:
+    made = image_run(
+        tmp_path, "base.epochs=1", "base.labels=[]", 'data.label=["Attractive","Male"]', "base.pos_label=3"
+    )
+    made = replace(made, base=replace(made.base, builder_kwargs={"labels": 4}))  # type: ignore[type-var]
+    classifier, splits = prepared(made)
+    assert classifier.labels == splits.val.label_names == ("none", "Attractive", "Male", "Attractive & Male")
+    assert classifier.pos_label == 3
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

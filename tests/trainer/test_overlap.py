@@ -34,6 +34,8 @@ class Posts:
     groups: Sequence[str]
     group_names: tuple[str, ...] = ()
     modality: Modality = "text"
+    label_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -42,10 +44,13 @@ class Posts:
     def read(self, row: int) -> str:
         return f"post {row}"
 
+    def stamp(self, row: int) -> None:
+        return None
+
 
 def config(*group: str, missing: str = "refuse") -> RunConfig:
     base = run_config(ObjectiveConfig())
-    data = DataConfig("csv", base.root, "label", group=group, groups_overlap=True, missing_group=missing)  # type: ignore[arg-type]
+    data = DataConfig("csv", base.root, ("label",), group=group, groups_overlap=True, missing_group=missing)  # type: ignore[arg-type]
     return replace(base, data=data)
 
 
@@ -103,7 +108,7 @@ def test_one_identity_is_not_enough() -> None:
 def test_names_that_could_be_misread_are_refused(change: dict[str, tuple[str, ...]], message: str) -> None:
     fields = {"group": ("a", "b"), **change}
     with pytest.raises(ConfigError, match=message):
-        DataConfig("csv", Path("x.csv"), "label", groups_overlap=True, **fields)  # type: ignore[arg-type]
+        DataConfig("csv", Path("x.csv"), ("label",), groups_overlap=True, **fields)  # type: ignore[arg-type]
 
 
 def test_members_are_the_identities_of_each_rows_cell() -> None:

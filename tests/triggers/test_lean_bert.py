@@ -14,10 +14,9 @@ from triggers.lean_bert import LeanBert
 @pytest.fixture(scope="module")
 def bert() -> nn.Module:
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, num_labels=2
-    )
-    return BertForSequenceClassification(config).eval().requires_grad_(False)
+    config = BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64)
+    network: nn.Module = BertForSequenceClassification(config)
+    return network.eval().requires_grad_(False)
 
 
 def inputs(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
