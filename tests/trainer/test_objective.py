@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from math import exp
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from trainer.config import Criterion
-from trainer.objective import distance_loss, gap_loss, membership, plain_gradient, strata, surgery, utility_loss
+from trainer.objective import (
+    BANDWIDTHS,
+    distance_loss,
+    gap_loss,
+    membership,
+    mmd_loss,
+    plain_gradient,
+    reweighing,
+    strata,
+    surgery,
+    utility_loss,
+)
 
 
 def logits_of(*high: float) -> Tensor:
@@ -141,3 +154,42 @@ def test_rows_of_no_group_alone_have_no_distance_and_no_nan() -> None:
 def test_a_row_counts_in_all_its_groups_and_only_there() -> None:
     cells = membership(torch.tensor([0, 1, 0, 1]), BOTH_A_B_NONE, "equalized_odds", 2)
     assert cells.sum(dim=0).tolist() == [[1, 2], [1, 0]]  # by label, then group
+
+
+def test_reweighing_by_hand() -> None:
+    labels, groups = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1]), torch.tensor([0, 0, 1, 0, 1, 1, 1, 1])
+    weights = reweighing(labels, groups, (2, 2))
+    # n = 8: labels 3 and 5, groups 3 and 5; cells (0,0) 2, (0,1) 1, (1,0) 1, (1,1) 4
+    expected = torch.tensor([[3 * 3 / 8 / 2, 3 * 5 / 8 / 1], [5 * 3 / 8 / 1, 5 * 5 / 8 / 4]])
+    assert torch.allclose(weights, expected)
+    table = torch.zeros(2, 2)
+    table.index_put_((labels, groups), weights[labels, groups], accumulate=True)
+    assert torch.allclose(table / 8, torch.outer(table.sum(1) / 8, table.sum(0) / 8))  # now independent
+
+
+def test_weights_weigh_rows() -> None:
+    logits, labels = torch.randn(2, 4, 2), torch.tensor([0, 1, 1, 0])
+    weights = torch.tensor([2.0, 0.0, 1.0, 0.0])
+    rows = [utility_loss(logits[:, [row]], labels[[row]]) for row in range(4)]
+    assert torch.allclose(utility_loss(logits, labels, weights), (2 * rows[0] + rows[2]) / 4)
+
+
+def test_mmd_by_hand() -> None:
+    """Two groups of one row each: twice the kernel at 0 minus twice the kernel at their distance."""
+    scores = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    members = torch.eye(2)[:, None, :]
+    kernel = sum(exp(-(2 * 0.3**2) / (2 * width**2)) for width in BANDWIDTHS) / len(BANDWIDTHS)
+    assert mmd_loss(scores.log()[None], members).item() == pytest.approx(2 - 2 * kernel, rel=1e-5)
+
+
+def test_mmd_sees_what_means_hide() -> None:
+    """Equal mean scores, unequal spread: the gap is zero, the discrepancy is not; alike groups have neither."""
+    spread, narrow = [0.1, 0.9, 0.1, 0.9], [0.5, 0.5, 0.5, 0.5]
+    members = membership(
+        torch.zeros(8, dtype=torch.long), torch.eye(2).repeat_interleave(4, 0), "demographic_parity", 2
+    )
+    for second, alike in ((narrow, False), (spread, True)):
+        positive = torch.tensor([*spread, *second])
+        logits = torch.stack([1 - positive, positive], dim=1).log()[None]
+        assert gap_loss(logits, members, 1.0).item() == pytest.approx(0, abs=1e-6)
+        assert (mmd_loss(logits, members).item() < 1e-6) is alike
