@@ -228,6 +228,24 @@ class SelectConfig:
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """[report] What the run leaves for people; needs `pip install 'fairtrigger[report]'` for pages and pictures."""
+
+    enabled: bool = True  # false: metrics.json and the model card alone
+    rows: int = 1000  # at most so many rows of a split for the group probes
+    examples: int = 3  # real validation inputs that are shown, before and after; 0 where nobody may see them
+    saliency_steps: int = 32  # integrated gradients: points between baseline and input
+    price_per_hour: float | None = None  # of the machine, for the cost
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        _positive("report", self, "rows", "saliency_steps")
+        if self.examples < 0 or (self.price_per_hour or 0) < 0:
+            wrong = f"report.examples is {self.examples}, report.price_per_hour is {self.price_per_hour}"
+            raise ConfigError(f"{wrong}; neither can be less than 0.")
+
+
+@dataclass(frozen=True)
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
@@ -250,6 +268,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
         if self.base and self.base.modality != self.modality:
