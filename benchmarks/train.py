@@ -22,12 +22,11 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.official import image_step, text_step
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.passes import forward
 from trainer.step import Learner
 from triggers.bundle import BundleSpec
 from triggers.classifier import FrozenClassifier

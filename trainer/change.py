@@ -77,12 +77,9 @@ def paired_changes(
     `groups` are the ones that gaps compare. A change is None where it cannot be measured.
     """
     rows = list(paired)
-    cells = Cells(
-        *(np.array([row[column] for row in rows], dtype=np.int64) for column in (1, 2, 3)),
-        members=np.array([[in_group(row[0], group, overlapping) for group in groups] for row in rows]),
-        classes=[pos_label] if labels == 2 else range(labels),
-        overlapping=overlapping,
-    )
+    label, before, after = (np.array([row[column] for row in rows], dtype=np.int64) for column in (1, 2, 3))
+    members = np.array([[in_group(row[0], group, overlapping) for group in groups] for row in rows])
+    cells = Cells(label, before, after, members, [pos_label] if labels == 2 else range(labels), overlapping)
     seen = np.array([[paired[row] for row in rows]], dtype=np.float64)
     total = int(seen.sum())
     drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=REPEATS).astype(np.float64)

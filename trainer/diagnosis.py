@@ -71,8 +71,12 @@ def pick_examples(before: Tensor, after: Tensor, groups: Tensor, count: int) -> 
     for row, kind in enumerate(zip(before.tolist(), after.tolist(), groups.tolist(), strict=True)):
         kinds.setdefault(kind, []).append(row)
     flipped = [rows[0] for kind, rows in sorted(kinds.items()) if kind[0] != kind[1]][: -(-count // 2)]
-    staying = sorted((place, kind[2], rows[place]) for kind, rows in kinds.items() if kind[0] == kind[1]
-                     for place in range(min(count, len(rows))))
+    staying = sorted(
+        (place, kind[2], rows[place])
+        for kind, rows in kinds.items()
+        if kind[0] == kind[1]
+        for place in range(min(count, len(rows)))
+    )
     return [*flipped, *(row for *_, row in staying)][:count]
 
 

@@ -45,7 +45,9 @@ def explain(config: RunConfig, classifier: FrozenClassifier, examples: Dataset, 
         if isinstance(inputs, TextBatch):
             assert isinstance(trigger, TextTrigger) and isinstance(null, TextTrigger)
             rows = [inputs.ids[row, : int(inputs.lengths[row])].cpu() for row in range(len(inputs))]
-            return tuple(ExplainedText(*(text_saliency(classifier, ids, t, steps) for t in (null, trigger))) for ids in rows)
+            return tuple(
+                ExplainedText(*(text_saliency(classifier, ids, t, steps) for t in (null, trigger))) for ids in rows
+            )
         assert isinstance(trigger, ImageTrigger) and isinstance(null, ImageTrigger)
         bare, explained = (image_saliency(classifier, inputs, each, steps) for each in (null, trigger))
         return ExplainedImages(inputs.to("cpu", torch.float32) / 255.0, bare, explained)

@@ -32,7 +32,7 @@ def paired_counts(data: Dataset, before: Tensor, after: Tensor) -> Paired:
     """Count the rows of `data` by group, label and the two predictions (N,)."""
     columns = (data.groups, data.labels, before, after)
     cells = Counter(zip(*(column.tolist() for column in columns), strict=True))
-    return {(data.group_names[group], *rest): n for (group, *rest), n in sorted(cells.items())}  # type: ignore[misc]
+    return {(data.group_names[group], *rest): n for (group, *rest), n in sorted(cells.items())}
 
 
 def flips(paired: Paired, groups: Sequence[str], pos_label: int, *, overlapping: bool = False) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def fit_probe(features: Tensor, groups: Tensor, count: int) -> Probe:
         torch.autograd.backward(value)
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     fitted = theta.detach()
     return Probe(centre, scale, fitted[:, :-1], fitted[:, -1])
 

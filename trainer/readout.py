@@ -68,9 +68,7 @@ def null_inputs(classifier: FrozenClassifier) -> dict[str, Inputs]:
     return {f"empty text {words}": TextBatch.of([ids], tokenizer.pad_token_id or 0)} if ids else {}
 
 
-def _null(
-    classifier: FrozenClassifier, trigger: Trigger, probe: Probe, names: tuple[str, ...]
-) -> list[dict[str, Any]]:
+def _null(classifier: FrozenClassifier, trigger: Trigger, probe: Probe, names: tuple[str, ...]) -> list[dict[str, Any]]:
     found = []
     for name, inputs in null_inputs(classifier).items():
         nobody = torch.zeros(1, dtype=torch.long)

@@ -85,7 +85,11 @@ def text_saliency(classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigge
 
 
 def _integrate(
-    score: Callable[..., Tensor], given: Tensor, baseline: Tensor | None, steps: int, rest: tuple[Tensor | None, ...] = ()
+    score: Callable[..., Tensor],
+    given: Tensor,
+    baseline: Tensor | None,
+    steps: int,
+    rest: tuple[Tensor | None, ...] = (),
 ) -> Tensor:
     """Mean gradient of the score along the straight line from the baseline (None: zero) to what is given."""
     explainer = IntegratedGradients(score, multiply_by_inputs=False)
@@ -106,11 +110,12 @@ def _embedded(classifier: FrozenClassifier, ids: Tensor, bank: TextBank) -> Embe
     return replace(made, embeds=made.embeds.detach())
 
 
-def _tokens(classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigger) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+def _tokens(
+    classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigger
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """The tokens in the order in which the model is given them, and which are the trigger's."""
     words = list(classifier.tokenizer.convert_ids_to_tokens(ids.tolist()))
     own = list(trigger.words or (f"t{number + 1}" for number in range(len(trigger.embeddings))))
     at = {"after_cls": 1, "before_sep": len(words) - 1, "as_published": 0}[trigger.position]
     marks = [False] * at + [True] * len(own) + [False] * (len(words) - at)
     return (*words[:at], *own, *words[at:]), tuple(marks)
-

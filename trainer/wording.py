@@ -10,8 +10,24 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-NONE = "–"
+NONE = "\N{EN DASH}"
 """What stands for an undefined figure."""
+
+SYSTEMS = {
+    "adv_post": "AdvPost",
+    "adv_in": "AdvIN",
+    "threshold": "threshold shift",
+    "threshold_matched": "threshold shift, same positive rate",
+    "constant": "constant predictor",
+    "random": "random trigger",
+    "shrink": "shrunk image alone",
+    "black": "black in the trigger's place",
+    "strength_zero": "trigger for utility alone",
+}
+"""What triggers are compared with, by the name in metrics.json."""
+
+CURVES = ("threshold", "threshold_matched")
+"""Systems in many settings, of which tables show the one that was picked."""
 
 CRITERIA = ("demographic_parity", "equalized_odds")
 
@@ -21,7 +37,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return NONE
     text = f"{abs(value):.{digits}f}"
-    sign = "−" if value < 0 and float(text) else ""
+    sign = "\N{MINUS SIGN}" if value < 0 and float(text) else ""
     return sign + (text[1:] if text.startswith("0") else text)
 
 
@@ -84,6 +100,11 @@ def judged_gap(report: Json, criterion: str) -> tuple[str, Json]:
     name = key.replace("_", " ")
     macro = gaps.get(f"macro_{key}")
     return (f"{name}, mean over labels", macro) if macro else (name, gaps[key])
+
+
+def system_name(system: str) -> str:
+    """A system's name in words."""
+    return SYSTEMS.get(system, system.replace("_", " "))
 
 
 def other(criterion: str) -> str:
