@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from trainer.explanation import ExplainedImages
 from trainer.figures import pixels
@@ -45,8 +46,17 @@ def draw_examples(path: Path, summary: Json, explained: ExplainedImages) -> Path
 
 def _attributions(before: Axes, after: Axes, bare: Tensor, trigger: Tensor) -> None:
     """Both on one scale: black for, white against, mid grey neither."""
-    both = Tensor([float(bare.abs().quantile(0.995)), float(trigger.abs().quantile(0.995))])
-    limit = max(float(both.max()), 1e-12)
-    shown: dict[str, Any] = {"cmap": "gray_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
-    before.imshow(bare.numpy(), **shown)
-    after.imshow(trigger.numpy(), **shown)
+    pictures = [_smooth(bare), _smooth(trigger)]
+    limit = max(float(torch.stack(pictures).abs().quantile(0.995)), 1e-12)
+    for axes, picture in zip((before, after), pictures, strict=True):
+        axes.imshow(picture.numpy(), cmap="gray_r", vmin=-limit, vmax=limit, interpolation="nearest")
+
+
+def smoothing(size: int) -> int:
+    """Side of the square, in pixels, over which attributions are averaged to be seen: single ones are noise."""
+    return max(1, size // 16 * 2 - 1)
+
+
+def _smooth(attribution: Tensor) -> Tensor:
+    side = smoothing(len(attribution))
+    return avg_pool2d(attribution[None], side, stride=1, padding=side // 2, count_include_pad=False)[0]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.ink import BLACK, BLUE, GREY, INK, ORANGE, save
-from trainer.wording import CURVES, Json, judged_gap, number, other, system_name, whole
+from trainer.wording import CURVES, SWEPT, Json, judged_gap, number, other, system_name, whole
 
 SPLIT = "test"
 
@@ -41,8 +41,6 @@ KNOWN = {
     "black": Style("black in the trigger's place", "s"),
     "strength_zero": Style("trigger for utility alone", "D"),
 }
-LABELLED = ("adv_post", "adv_in")
-"""Systems with one dot per strength, which the dots name."""
 
 SPARE = ("p", "h", "8", "<", ">", "d", "P", "X")
 """Markers of systems that have no style of their own."""
@@ -99,7 +97,7 @@ def _comparisons(summary: Json) -> Iterable[Series]:
     spare = iter(SPARE * 9)
     for system, ones in systems.items():
         style = KNOWN.get(system) or Style(system_name(system), next(spare))
-        if system in LABELLED:
+        if system in SWEPT:
             ones = sorted(ones, key=lambda one: one["strength"])
         elif system in CURVES and style.marker:
             ones = [one for one in ones if one["chosen"]]
@@ -107,7 +105,7 @@ def _comparisons(summary: Json) -> Iterable[Series]:
 
 
 def _label_of(one: Json) -> str:
-    return f"{one['strength']:g}" if one["system"] in LABELLED else ""
+    return f"{one['strength']:g}" if one["system"] in SWEPT else ""
 
 
 def _panel(axes: Axes, series: Sequence[Series], criterion: str, role: str) -> None:

@@ -162,6 +162,7 @@ def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) ->
 
 def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
     """Pictures and page; the shares of the saliency go into `found`."""
+    from trainer.example_figure import smoothing
     from trainer.explanation import explain, trigger_shares
     from trainer.pictures import draw_pictures
     from trainer.report_page import Extras, render_page, tokens_of
@@ -173,6 +174,7 @@ def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Di
             example["trigger_share"] = share
     pictures = draw_pictures(folder, found, material.outcome, explained)
     nearest = [] if isinstance(trigger, ImageTrigger) else nearest_words(material.classifier, trigger)
+    side = smoothing(trigger.size) if isinstance(trigger, ImageTrigger) else 1
     page = folder / "report.html"
-    write_whole(page, render_page(found, Extras(pictures, tokens_of(explained), nearest)).encode())
+    write_whole(page, render_page(found, Extras(pictures, tokens_of(explained), nearest, side)).encode())
     return [page, *pictures.values()]

@@ -58,12 +58,13 @@ class Picture:
 @dataclass(frozen=True)
 class Extras:
     """What is on the page but not in metrics.json: pictures by file name, tokens per example (bare, trigger), nearest
-    words with their cosines.
+    words with their cosines, the side of the square that image attributions were averaged over.
     """
 
     pictures: Mapping[str, Path]
     tokens: Sequence[tuple[Sequence[Token], Sequence[Token]]] = ()
     nearest: Sequence[tuple[str, float]] = ()
+    smoothing: int = 1
 
 
 def render_page(summary: Json, extras: Extras) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from trainer.verdict import cell_accuracies
 from trainer.wording import (
     CURVES,
+    SWEPT,
     Json,
     interval,
     judged_gap,
@@ -182,7 +183,7 @@ def comparisons(summary: Json) -> Table:
             marked.add(len(rows))
         rows.append(_system("trigger", f"strength {one['strength']:g}", one["step"], one["splits"]["test"], criterion))
     for one in _worth_listing(summary.get("comparisons", ())):
-        setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] not in CURVES else "")
+        setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] in SWEPT else "")
         rows.append(_system(system_name(one["system"]), setting, one["step"], one["splits"]["test"], criterion))
     gaps = [judged_gap(summary["bare"]["test"], each)[0] for each in (criterion, other(criterion))]
     caption = f"Test split, n = {whole(summary['bare']['test']['n'])}, 95 % intervals. Bold: picked on validation."

@@ -29,6 +29,9 @@ SYSTEMS = {
 CURVES = ("threshold", "threshold_matched")
 """Systems in many settings, of which tables show the one that was picked."""
 
+SWEPT = ("adv_post", "adv_in")
+"""Systems with one entry per strength, of which validation picked one."""
+
 CRITERIA = ("demographic_parity", "equalized_odds")
 
 
