@@ -52,6 +52,10 @@ device = "auto"               # cpu, cuda
 max_accuracy_drop = 0.01      # against no trigger, on validation; among the rest the smallest gap wins
 publish = "best"              # best, front or all
 
+[report]                      # report.html and model-card.md beside metrics.json; pip install 'fairtrigger[report]'
+examples = 3                  # real inputs that the report shows, before and after; 0: none
+# price_per_hour = 2.5, currency = "USD": the run's cost
+
 [publish]
 store = "fairtrigger-store"   # where `python -m service --store ...` finds it
 actor = "trainer"

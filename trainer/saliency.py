@@ -35,12 +35,13 @@ class ImageSaliency:
 @dataclass(frozen=True, eq=False)
 class TextSaliency:
     """One text as the model is given it: its tokens, which of them are the trigger's, and attributions, summed over
-    the embedding and divided by their L2 norm.
+    the embedding and divided by their L2 `norm`; `share` is the part of their mass on the trigger's tokens.
     """
 
     tokens: tuple[str, ...]
     is_trigger: tuple[bool, ...]
     attribution: tuple[float, ...]
+    norm: float
     share: float
 
 
@@ -78,10 +79,11 @@ def text_saliency(classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigge
 
     gradient = _integrate(score, given.embeds, baseline.embeds, steps, rest)
     summed = (gradient * (given.embeds - baseline.embeds)).sum(dim=2)[0].cpu()
-    normed = summed / summed.norm().clamp(min=1e-12)
+    norm = summed.norm()
+    normed = summed / norm.clamp(min=1e-12)
     tokens, own = _tokens(classifier, ids, trigger)
     share = float(normed[torch.tensor(own)].abs().sum() / normed.abs().sum().clamp(min=1e-12))
-    return TextSaliency(tokens, own, tuple(normed.tolist()), share)
+    return TextSaliency(tokens, own, tuple(normed.tolist()), float(norm), share)
 
 
 def _integrate(

@@ -83,10 +83,10 @@ def test_the_real_command_fits_trains_publishes_and_reports(folder: Path) -> Non
     done = subprocess.run(made, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "fit model" in done.stderr and "train triggers" in done.stderr
-    for part in ("none", "v1", "v2", "runs/run/metrics.json", "fairtrigger --store"):
+    for part in ("none", "v1", "v2", "runs/run/metrics.json", "runs/run/report.html", "fairtrigger --store"):
         assert part in done.stdout
     names = {path.name for path in (folder / "runs" / "run").iterdir()}
-    assert names >= {"metrics.json", "front.png", "triggers.png", "triggers", "checkpoint.safetensors"}
+    assert names >= {"metrics.json", "report.html", "front.png", "triggers.png", "triggers", "checkpoint.safetensors"}
     with open_store(folder / "fairtrigger-store") as store:
         assert len(store.versions("model")) == 2
 

@@ -87,6 +87,14 @@ def test_texts_add_up_and_tokens_stand_where_the_model_reads_them(
     assert [word for word, mine in zip(found.tokens, found.is_trigger, strict=True) if mine] == list(words)
     assert sum(value**2 for value in found.attribution) == pytest.approx(1)
     assert 0 < found.share < 1
+    padding = TextBatch(torch.tensor([[ids[0], *[tokenizer.pad_token_id] * (len(ids) - 2), ids[-1]]]), batch.lengths)
+    pads = embeddings * 0 + comments_classifier.embedding_matrix[tokenizer.pad_token_id].detach()
+    blank = comments_classifier.bank([TextTrigger("soft", position, pads)])
+    served, nothing = (
+        float(log_odds(reprogram(comments_classifier, words_in, each, index), 1))
+        for words_in, each in ((batch, bank), (padding, blank))
+    )
+    assert sum(found.attribution) * found.norm == pytest.approx(served - nothing, abs=0.05)
 
 
 def test_an_identity_word_carries_the_biased_score(comments_classifier: FrozenClassifier) -> None:
