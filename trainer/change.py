@@ -1,13 +1,14 @@
 """How much a trigger changed accuracy and gaps on one split, with intervals that use the pairing.
 
 The same rows are predicted twice, so most of the noise is shared and cancels: rows, each with both predictions, are
-resampled (percentile bootstrap, fixed seed). Near parity a gap between noisy rates is biased upwards; for a change from
-a clear gap to a small one that errs on the side of promising less.
+resampled (percentile bootstrap, fixed seed). A gap between noisy rates is never below 0 and so biased upwards; a change
+of two gaps would look certain where there is none. So each limit takes one of the two gaps with its observed sign,
+which resamples may turn around: the upper one the gap before, the lower one the gap after. Both err towards no change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,13 +44,16 @@ class Cells:
         """Accuracies (R, G)."""
         return self._rates(n, prediction == self.label, np.ones_like(self.label, dtype=bool))[0]
 
-    def gap(self, n: Floats, prediction: NDArray[np.int64], criterion: str) -> Floats:
-        """The criterion's gaps (R,), made as the fairness reports make the one that selection goes by."""
+    def gap(self, n: Floats, prediction: NDArray[np.int64], criterion: str, *, signed: bool = False) -> Floats:
+        """The criterion's gaps (R,), made as the fairness reports make the one that selection goes by.
+
+        `signed`: between the groups that are extreme in the first row of counts, in that order, so it may be negative.
+        """
         everyone = np.ones_like(self.label, dtype=bool)
         spreads = []
         for c in self.classes:
             strata = [everyone] if criterion == CRITERIA[0] else [self.label == c, self.label != c]
-            spreads += [self._spread(*self._rates(n, prediction == c, stratum)) for stratum in strata]
+            spreads += [self._spread(*self._rates(n, prediction == c, stratum), signed) for stratum in strata]
         mean: Floats = np.mean(spreads, axis=0)
         return mean
 
@@ -60,13 +64,23 @@ class Cells:
         rates = np.divide(hits, all_rows, out=np.full_like(hits, np.nan), where=all_rows > 0)
         return rates[:, :-1], rates[:, -1:]
 
-    def _spread(self, rates: Floats, overall: Floats) -> Floats:
+    def _spread(self, rates: Floats, overall: Floats, signed: bool) -> Floats:
+        """Rates (R, G) and overall ones (R, 1) to one gap each: largest minus smallest, or mean distance to overall."""
         known = ~np.isnan(rates).all(axis=0)
         if known.sum() < 2:
             return np.full(len(rates), np.nan)
         rates = rates[:, known]
-        spread: Floats = np.abs(rates - overall).mean(axis=1) if self.overlapping else np.ptp(rates, axis=1)
-        return spread
+        if self.overlapping:
+            distance = rates - overall
+            way = np.where(distance[0] < 0, -1, 1) if signed else np.sign(distance)
+            mean: Floats = (distance * way).mean(axis=1)
+            return mean
+        if not signed:
+            ptp: Floats = np.ptp(rates, axis=1)
+            return ptp
+        high, low = rates[0].argmax(), rates.shape[1] - 1 - rates[0, ::-1].argmin()  # two groups even in a tie
+        difference: Floats = rates[:, high] - rates[:, low]
+        return difference
 
 
 def paired_changes(
@@ -82,25 +96,27 @@ def paired_changes(
     cells = Cells(label, before, after, members, [pos_label] if labels == 2 else range(labels), overlapping)
     seen = np.array([[paired[row] for row in rows]], dtype=np.float64)
     total = int(seen.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=REPEATS).astype(np.float64)
-
-    def change(measure: Callable[[Floats, NDArray[np.int64]], Floats]) -> Floats:
-        return np.concatenate([measure(n, cells.after) - measure(n, cells.before) for n in (seen, drawn)])
-
-    by_group = change(cells.group_accuracy)
+    drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=REPEATS)
+    n = np.concatenate([seen, drawn])  # the observed counts come first
+    by_group = cells.group_accuracy(n, after) - cells.group_accuracy(n, before)
     return {
-        "accuracy": _interval(change(cells.accuracy)),
-        **{
-            criterion: _interval(change(lambda n, p, c=criterion: cells.gap(n, p, c)))  # type: ignore[misc]
-            for criterion in CRITERIA
-        },
+        "accuracy": _interval(cells.accuracy(n, after) - cells.accuracy(n, before)),
+        **{criterion: _gap_change(cells, n, criterion) for criterion in CRITERIA},
         "group_accuracy": {group: _interval(by_group[:, at]) for at, group in enumerate(groups)},
     }
 
 
-def _interval(values: Floats) -> dict[str, float] | None:
-    """The observed value comes first, the resampled ones behind it."""
+def _gap_change(cells: Cells, n: Floats, criterion: str) -> dict[str, float] | None:
+    old, new = (cells.gap(n, prediction, criterion) for prediction in (cells.before, cells.after))
+    signed_old, signed_new = (
+        cells.gap(n, prediction, criterion, signed=True) for prediction in (cells.before, cells.after)
+    )
+    return _interval(signed_new - old, new - signed_old)
+
+
+def _interval(values: Floats, upper: Floats | None = None) -> dict[str, float] | None:
+    """The observed value comes first, the resampled ones behind it; `upper` has those of the upper limit."""
     if np.isnan(values[0]):
         return None
-    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    low, high = np.nanpercentile(values[1:], 2.5), np.nanpercentile((values if upper is None else upper)[1:], 97.5)
     return {"value": float(values[0]), "low": float(low), "high": float(high)}

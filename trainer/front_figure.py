@@ -169,20 +169,21 @@ def _reach(figure: Json) -> list[list[float]] | None:
 
 
 def _label(axes: Axes, labels: Sequence[tuple[float, float, str, str]], near: Sequence[tuple[float, float]]) -> None:
-    """Write each label at the first place around its dot that no dot and no other label covers."""
-    pixels = axes.transData.transform
+    """Write each label at the first place around its dot that no dot and no other label covers, inside the axes."""
+    pixels, inside = axes.transData.transform, axes.get_window_extent().extents
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in (pixels(point) for point in near)]
     for x, y, text, colour in labels:
         at_x, at_y = pixels((x, y))
         wide, high = 6.0 * len(text) + 2, 9.0
         spots = [(7, 4), (7, -12), (-7 - wide, 4), (-7 - wide, -12), (-wide / 2, 9), (-wide / 2, -18), (12, -4)]
         boxes = [(at_x + dx, at_y + dy, at_x + dx + wide, at_y + dy + high) for dx, dy in spots]
-        best = min(range(len(spots)), key=lambda at: sum(_overlap(boxes[at], box) for box in taken))
+        covered = [sum(_overlap(box, other) for other in taken) - _overlap(box, inside) for box in boxes]
+        best = min(range(len(spots)), key=covered.__getitem__)
         taken.append(boxes[best])
         offset = (spots[best][0] * 72 / axes.figure.dpi, spots[best][1] * 72 / axes.figure.dpi)
         axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=colour, zorder=5)
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Area that two boxes (left, bottom, right, top) share."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -27,8 +27,8 @@ def drawn(seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: i
 
 def report(paired: Paired, column: int, labels: int = 2) -> FairnessReport:
     counts: Counter[tuple[str, int | None, int]] = Counter()
-    for cell, n in paired.items():
-        counts[cell[0], cell[1], cell[column]] += n
+    for (group, label, before, after), n in paired.items():
+        counts[group, label, before if column == 2 else after] += n
     return evaluate_counts(counts, pos_label=1, labels=labels)
 
 
@@ -79,7 +79,8 @@ def test_overlapping_groups_are_measured_against_everyone() -> None:
 def test_nothing_changes_without_a_flip() -> None:
     found = paired_changes(drawn(3, flip=0.0), ("f", "m"), pos_label=1, labels=2)
     for name in ("accuracy", "demographic_parity", "equalized_odds"):
-        assert found[name] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert (found[name]["value"], found[name]["low"] <= 0 <= found[name]["high"]) == (0.0, True)
+    assert found["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_the_interval_covers_about_as_often_as_it_says() -> None:
@@ -90,6 +91,26 @@ def test_the_interval_covers_about_as_often_as_it_says() -> None:
         truth = 0.2 * (0.5 - (1 - (0.1 + 0.075)))
         inside += found["low"] <= truth <= found["high"]
     assert 52 <= inside <= 60
+
+
+def test_two_gaps_near_parity_show_no_change() -> None:
+    """Resampled gaps of fair predictions are all above 0, constant predictions have none: that is no fall."""
+    paired = {
+        (group, label, before, 1): 50 + (group == "f") for group in ("f", "m") for label in (0, 1) for before in (0, 1)
+    }
+    back = {(group, label, after, before): n for (group, label, before, after), n in paired.items()}
+    for each in (paired, back):
+        found = paired_changes(each, ("f", "m"), pos_label=1, labels=2)
+        for criterion in ("demographic_parity", "equalized_odds"):
+            assert found[criterion]["low"] < -0.02
+            assert found[criterion]["high"] > 0.02
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_clear_fall_leaves_out_0(overlapping: bool) -> None:
+    paired = {("f", 1, 1, 1): 60, ("f", 1, 0, 0): 40, ("m", 1, 0, 1): 50, ("m", 1, 0, 0): 40, ("m", 1, 1, 1): 10}
+    found = paired_changes(paired, ("f", "m"), pos_label=1, labels=2, overlapping=overlapping)["demographic_parity"]
+    assert found["low"] < found["value"] < found["high"] < -0.1
 
 
 def test_pairing_narrows_the_interval() -> None:

@@ -111,6 +111,9 @@ def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override:
         ('data.group_names=["a","a"]', "data.group_names .* names a group twice"),
         ("split.test=1.5", "split.test is 1.5"),
         ("split.val=-1", "split.val is -1"),
+        ("report.rows=0", "report.rows is 0; it must be more than 0"),
+        ("report.examples=-1", "report.examples is -1"),
+        ("report.price_per_hour=-2.0", "report.price_per_hour is -2.0"),
     ],
 )
 def test_a_value_out_of_range_is_refused(tmp_path: Path, override: str, message: str) -> None:

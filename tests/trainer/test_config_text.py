@@ -11,7 +11,7 @@ from trainer.config_text import toml_text
 
 
 def test_a_configuration_comes_back_from_its_text(tmp_path: Path) -> None:
-    kwargs = {"num_classes": 2, "name": 'a "b"', "on": True}
+    kwargs: dict[str, str | int | float | bool] = {"num_classes": 2, "name": 'a "b"', "on": True}
     base = BaseConfig(("no", "yes"), pos_label=0, builder="resnet18", builder_kwargs=kwargs)
     for config in (replace(image_config(tmp_path), base=base), text_config(tmp_path)):
         path = tmp_path / "run.toml"

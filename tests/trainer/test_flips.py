@@ -55,10 +55,10 @@ def test_margins_are_the_confusion_counts(digits_classifier: FrozenClassifier, r
     before, after = predictions(digits_classifier, test, bank, rows)
     paired = paired_counts(test, before, after)
     assert sum(n for (*_, bare, with_trigger), n in paired.items() if bare != with_trigger) > 20
-    for column, counts in zip((2, 3), confusion_counts(digits_classifier, test, bank, 64), strict=True):
+    for column, counts in zip((0, 1), confusion_counts(digits_classifier, test, bank, 64), strict=True):
         margin: Counter[tuple[str, int, int]] = Counter()
-        for cell, n in paired.items():
-            margin[cell[0], cell[1], cell[column]] += n
+        for (group, label, *both), n in paired.items():
+            margin[group, label, both[column]] += n
         assert margin == counts
     assert {group for group, *_ in paired} == set(GROUPS)
 

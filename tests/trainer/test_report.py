@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tests.bundles import tiny_network
 from tests.trainer import comments, digits
 from tests.trainer.outcomes import image_config, image_outcome, text_config, text_outcome
 from tests.trainer.reports import Page, material, short_run, written
 from tests.trainer.runs import run_config
 from trainer.config import ObjectiveConfig, ReportConfig, TrainConfig, TriggerConfig
+from trainer.data import Dataset, Splits
 from trainer.outcome import Counts
 from trainer.publish import Published
 from trainer.report import Material
@@ -147,6 +150,27 @@ def test_a_real_run_on_texts_shows_its_tokens(tmp_path: Path, comments_classifie
     assert len(own) == 2 + 2 * 2  # the nearest words, and twice in each of two examples with the trigger
     assert "[CLS]" in page.text
     assert "150 validation rows" in page.text
+
+
+def test_several_labels_and_groups(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    """Three labels, three groups: every table and picture has them all."""
+    labels, groups = ("low", "middle", "high"), ("a", "b", "c")
+    torch.manual_seed(0)
+    spec = image_model.spec.model_copy(update={"labels": labels, "pos_label": 2})
+    classifier = FrozenClassifier(spec, tiny_network(labels=3))
+    parts = []
+    for seed in range(3):
+        draw = torch.Generator().manual_seed(seed)
+        truth, group = (torch.randint(3, (90,), generator=draw) for _ in range(2))
+        pixels = torch.randint(256, (90, 3, 16, 16), generator=draw, dtype=torch.uint8)
+        parts.append(Dataset(pixels, truth, group, tuple(map(str, range(90))), labels, groups))
+    config = run_config(ObjectiveConfig("gap", "equalized_odds", (1.0,)), train=TrainConfig(steps=2, threads=1))
+    paths = written(tmp_path, short_run(config, classifier, Splits(*parts)))
+    metrics, page = json.loads(paths[0].read_text()), Page(next(p for p in paths if p.suffix == ".html").read_text())
+    assert set(metrics["flips"]["groups"]) == set(groups)
+    assert sum(row[-1] for row in metrics["paired"]) == 90
+    for words in ("predicted middle", "away from high", "between others", "read as c"):
+        assert words in page.text
 
 
 def test_no_example_is_shown_where_none_is_wanted(tmp_path: Path, digits_run: Material) -> None:

@@ -12,7 +12,7 @@ from triggers.classifier import FrozenClassifier
 from triggers.image import ImageTrigger
 from triggers.preprocess import TextBatch
 from triggers.reprogram import reprogram
-from triggers.text import Position, TextTrigger
+from triggers.text import Position, TextBank, TextTrigger
 
 STEPS = 200
 
@@ -80,10 +80,11 @@ def test_texts_add_up_and_tokens_stand_where_the_model_reads_them(
     hard = TextTrigger("hard", position, embeddings, tuple(own), words)
     found = text_saliency(comments_classifier, ids, hard, STEPS)
     bank, index = comments_classifier.bank([hard]), torch.zeros(1, dtype=torch.long)
+    assert isinstance(bank, TextBank)
     batch = TextBatch(ids[None], torch.tensor([len(ids)]))
-    given = bank.apply(batch, comments_classifier.embed, index)  # type: ignore[arg-type]
+    given = bank.apply(batch, comments_classifier.embed, index)
     expected = comments_classifier.embed(torch.tensor(tokenizer.convert_tokens_to_ids(list(found.tokens))))
-    assert torch.equal(given.embeds[0], expected)  # type: ignore[attr-defined]
+    assert torch.equal(given.embeds[0], expected)
     assert [word for word, mine in zip(found.tokens, found.is_trigger, strict=True) if mine] == list(words)
     assert sum(value**2 for value in found.attribution) == pytest.approx(1)
     assert 0 < found.share < 1
