@@ -25,8 +25,10 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.official import image_step, text_step
+from trainer.batches import Batches
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
+from trainer.passes import forward
 from trainer.step import Learner
 from triggers.bundle import BundleSpec
 from triggers.classifier import FrozenClassifier
@@ -58,6 +60,12 @@ class Sizes:
     width: int = 768
     repeats: int = 20
 
+
+RESNET18_MACS = 1.814e9
+"""Multiply-adds of ResNet-18 for one image of 224 pixels (torchvision's documentation)."""
+
+CELEBA = 162_770
+"""Images in the training part of CelebA."""
 
 QUICK = Sizes(batch=16, side=64, texts=4, length=27, layers=2, width=64, repeats=3)
 
@@ -109,7 +117,7 @@ def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:
         num_hidden_layers=sizes.layers,
         num_attention_heads=sizes.width // 64,
         intermediate_size=4 * sizes.width,
-        num_labels=1,
+        id2label={0: "yes"},
     )
     spec = {"name": "bench", "modality": "text", "labels": ["no", "yes"], "loader": {"kind": "transformers"}}
     checked = BundleSpec.model_validate({**spec, "text": {"max_tokens": 512}})
@@ -184,16 +192,10 @@ def bare(classifier: FrozenClassifier, kind: str, batch: Dataset, train: TrainCo
     bank = learner.module.render()
 
     def run() -> object:
-        with torch.inference_mode():
-            return _logits(learner, batch, bank)
+        with torch.no_grad():
+            return forward(learner.fast, batch.inputs, bank, learner.dtype, opposed=True)
 
     return run
-
-
-def _logits(learner: Learner, batch: Dataset, bank: Any) -> object:
-    from triggers.reprogram import sweep
-
-    return sweep(learner.classifier, batch.inputs, bank)
 
 
 @contextmanager
@@ -209,7 +211,7 @@ def cudnn(enabled: bool) -> Iterator[None]:
 
 
 def image_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[Timing]:
-    """The image step: published code with and without cuDNN, ours step by step faster."""
+    """The image step: published code with and without cuDNN, ours step by step faster, a front of six strengths."""
     batch, classifier = image_batch(sizes, device), image_classifier(sizes.side, device)
     assert isinstance(batch.inputs, Tensor)
     repeats = sizes.repeats
@@ -217,10 +219,11 @@ def image_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterato
         with cudnn(on):
             step = image_step(classifier.network, batch.inputs, batch.labels, batch.groups)
             yield timed(f"image: {name}", step, repeats if on else 3, device)
-    train = TrainConfig(batch_size=sizes.batch)
-    half = replace(train, precision="bf16")
+    half = TrainConfig(batch_size=sizes.batch, precision="bf16")
     with cudnn(True):
-        yield timed("image: ours, float32", ours(classifier, "border", batch, train), repeats, device)
+        yield timed("image: forward alone, bf16", bare(classifier, "border", batch, half), repeats, device)
+        full = replace(half, precision="float32")
+        yield timed("image: ours, float32", ours(classifier, "border", batch, full), repeats, device)
         two = ours(classifier, "border", batch, half, adversary_input="scores")
         yield timed("image: ours, bf16, two products", two, repeats, device)
         yield timed("image: ours, bf16", ours(classifier, "border", batch, half), repeats, device)
@@ -228,7 +231,38 @@ def image_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterato
             fast = replace(half, compile=True)
             yield timed("image: ours, bf16, compiled", ours(classifier, "border", batch, fast), repeats, device)
             yield timed("image: overlay, bf16, compiled", ours(classifier, "overlay", batch, fast), repeats, device)
-            yield timed("image: 6 strengths, compiled", ours(classifier, "border", batch, fast, 6), repeats, device)
+            yield from _fronts(sizes, batch, classifier, replace(fast, graph=True), device)
+            yield _epoch(sizes, classifier, fast, device)
+
+
+def _fronts(
+    sizes: Sizes, batch: Dataset, classifier: FrozenClassifier, train: TrainConfig, device: torch.device
+) -> Iterator[Timing]:
+    """One strength against six side by side, at the full batch and at an eighth of it, steps recorded."""
+    small = image_batch(replace(sizes, batch=max(1, sizes.batch // 8)), device)
+    for rows in (batch, small):
+        for k in (1, 6):
+            step = ours(classifier, "border", rows, train, k)
+            yield timed(f"image: {k} strengths, batch {len(rows)}, recorded", step, sizes.repeats, device)
+            _release(device)
+
+
+def _epoch(sizes: Sizes, classifier: FrozenClassifier, train: TrainConfig, device: torch.device) -> Timing:
+    """Steps of an epoch over as many images as CelebA's training part, batches drawn as training draws them."""
+    images = CELEBA if device.type == "cuda" else 4 * sizes.batch
+    shape = (images, 3, sizes.side, sizes.side)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    draws = torch.randint(0, 2, (2, images), device=device)
+    data = Dataset(pixels, draws[0], draws[1], (), ("no", "yes"), ("a", "b"))
+    batches = Batches(data, sizes.batch, seed=0, flip=True)
+    learner = learner_for(classifier, "border", (2.0,), train)
+    numbers = iter(range(10**6))
+
+    def step() -> None:
+        number = next(numbers)
+        learner.step(number, batches.batch(number))
+
+    return timed(f"image: a step within an epoch over {images} images", step, 2 * sizes.repeats, device)
 
 
 def text_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[Timing]:
@@ -237,18 +271,49 @@ def text_timings(sizes: Sizes, device: torch.device, compiled: bool) -> Iterator
     assert isinstance(batch.inputs, TextBatch)
     both = torch.stack([batch.groups] * 8, dim=1)
     published = text_classifier(sizes, device)
-    step = text_step(published.network, batch.inputs.ids, batch.labels, both, sizes.tokens)
+    step: Callable[[], object] = text_step(published.network, batch.inputs.ids, batch.labels, both, sizes.tokens)
     yield timed("text: published code as shipped", step, sizes.repeats, device)
     classifier = text_classifier(sizes, device)
-    train = TrainConfig(batch_size=sizes.texts)
-    half = replace(train, precision="bf16")
-    yield timed("text: ours, float32", ours(classifier, "soft", batch, train), sizes.repeats, device)
+    half = TrainConfig(batch_size=sizes.texts, precision="bf16")
+    full = replace(half, precision="float32")
+    yield timed("text: forward alone, bf16", bare(classifier, "soft", batch, half), sizes.repeats, device)
+    yield timed("text: ours, float32", ours(classifier, "soft", batch, full), sizes.repeats, device)
     two = ours(classifier, "soft", batch, half, adversary_input="scores")
     yield timed("text: ours, bf16, two products", two, sizes.repeats, device)
     yield timed("text: ours, bf16", ours(classifier, "soft", batch, half), sizes.repeats, device)
+    recorded = replace(half, graph=True)
+    yield timed("text: ours, bf16, recorded", ours(classifier, "soft", batch, recorded), sizes.repeats, device)
     if compiled:
-        fast = replace(half, compile=True)
-        yield timed("text: ours, bf16, compiled", ours(classifier, "soft", batch, fast), sizes.repeats, device)
+        fast = replace(recorded, compile=True)
+        for kind in ("soft", "hard", "embedding"):
+            step = ours(classifier, kind, batch, fast)
+            yield timed(f"text: {kind}, bf16, compiled, recorded", step, sizes.repeats, device)
+
+
+def floors(sizes: Sizes, device: torch.device) -> list[str]:
+    """The least time that arithmetic needs: operations of one pass and one product back, at a rate measured here."""
+    rate = _product_rate(device)
+    image = 2 * RESNET18_MACS * (sizes.side / 224) ** 2 * sizes.batch
+    tokens = sizes.texts * (sizes.length + sizes.tokens)
+    per_token = 2 * (12 * sizes.width**2 + 2 * sizes.width * (sizes.length + sizes.tokens))
+    text = per_token * sizes.layers * tokens
+    return [
+        f"{name}: {operations / 1e12:.2f} TFLOP forward, as many back: {2e3 * operations / rate:.2f} ms"
+        f" at the {rate / 1e12:.0f} TFLOP/s of a large bf16 product"
+        for name, operations in (("image", image), ("text", text))
+    ]
+
+
+def _product_rate(device: torch.device) -> float:
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
+    taken = timed("product", lambda: left @ right, 10, device).milliseconds
+    return 2 * size**3 / taken * 1e3
+
+
+def _release(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def main(
@@ -264,11 +329,15 @@ def main(
         for timing in timings(sizes, place, compiled):
             print(timing, flush=True)
             found.append(timing)
-    table = Table("step", "median ms", "fastest ms", "peak GiB", title=device)
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else device
+    table = Table("step", "median ms", "fastest ms", "peak GiB", title=name)
     for one in found:
         peak = "-" if one.peak_gib is None else f"{one.peak_gib:.2f}"
         table.add_row(one.what, f"{one.milliseconds:.2f}", f"{one.fastest:.2f}", peak)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for line in floors(sizes, place):
+        console.print(f"floor, {line}", highlight=False, soft_wrap=True)
     if json_file:
         json_file.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
 

@@ -1,7 +1,8 @@
 """Live fairness statistics: the counts of a window, per version, with every figure of `triggers.fairness`.
 
 A window is a fixed number of whole minutes that ends with the current one. A prediction belongs to the minute in which
-it was made; a label that comes later improves the figures of that minute.
+it was made; a label that comes later improves the figures of that minute. For a model whose triggers were made on
+groups that overlap, a group "a + b" counts for both a and b.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from service.event import Cell
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
 from triggers.errors import InputError, NotFound
-from triggers.fairness import UNKNOWN, FairnessReport, evaluate_counts
+from triggers.fairness import NO_GROUP, UNKNOWN, FairnessReport, evaluate_counts
+from triggers.identities import groups_of
 
 MINUTES: Mapping[str, int | None] = {"5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10080, "all": None}
 BY = ("version", "total")
@@ -50,8 +52,10 @@ class Monitor:
         *,
         confidence: float = 0.95,
         clock: Callable[[], float] = time.time,
+        overlapping: Callable[[str], bool] = lambda model: False,
     ) -> None:
         self._ledger, self._models, self._confidence, self._clock = ledger, models, confidence, clock
+        self._overlapping = overlapping
 
     def fairness(self, model: str, window: str = "1h", by: str = "version") -> Document:
         """The statistics of one model as JSON-ready values; waits for the ledger, so call it from a thread.
@@ -67,7 +71,7 @@ class Monitor:
         minutes = MINUTES[window]
         since = 0 if minutes is None else until - minutes
         cells = self._ledger.counts(model, since, until)
-        split = _split(cells, by)
+        split, overlapping = _split(cells, by), self._overlapping(model)
         return {
             "model": model,
             "window": {"name": window, "since": None if minutes is None else iso(since * 60), "until": iso(until * 60)},
@@ -77,7 +81,7 @@ class Monitor:
             "labels": list(served.labels),
             "pos_label": served.pos_label,
             "confidence": self._confidence,
-            "versions": {name: self._version(part, served) for name, part in split.items()},
+            "versions": {name: self._version(part, served, overlapping) for name, part in split.items()},
             "possible_loss": _possible_loss(self._ledger.possible_loss(since * 60, until * 60)),
             "warnings": self._crowd(model, cells),
         }
@@ -87,17 +91,21 @@ class Monitor:
             raise NotFound(f"No model {model!r} is served here; there are {', '.join(sorted(self._models)) or 'none'}.")
         return self._models[model]
 
-    def _version(self, cells: Mapping[Cell, int], served: Labelled) -> Document:
+    def _version(self, cells: Mapping[Cell, int], served: Labelled, overlapping: bool) -> Document:
         counts = Counter[tuple[str, int | None, int]]()
         for cell, n in cells.items():
             counts[cell.group, cell.label, cell.prediction] += n
         report = evaluate_counts(
-            counts, pos_label=served.pos_label, labels=len(served.labels), confidence=self._confidence
+            counts,
+            pos_label=served.pos_label,
+            labels=len(served.labels),
+            confidence=self._confidence,
+            overlapping=overlapping,
         )
         listed = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or 0, item[0][2]))
         return report.to_dict() | {
             "counts": [{"group": g, "label": y, "prediction": h, "n": n} for (g, y, h), n in listed],
-            "twins": twins(cells),
+            "twins": twins(cells, overlapping=overlapping),
             "warnings": low_support(report),
         }
 
@@ -108,14 +116,15 @@ class Monitor:
         return [{"code": "too_many_groups", "group": OTHER, "n": n}]
 
 
-def twins(cells: Mapping[Cell, int]) -> Document | None:
+def twins(cells: Mapping[Cell, int], *, overlapping: bool = False) -> Document | None:
     """How the trigger changed predictions, from those made twice: with it, and bare. None if there are none."""
     paired = {cell: n for cell, n in cells.items() if cell.bare is not None}
     if not paired:
         return None
     groups: dict[str, Counter[tuple[int, int]]] = {}
     for cell, n in paired.items():
-        groups.setdefault(cell.group, Counter())[cell.bare or 0, cell.prediction] += n
+        for group in groups_of(cell.group) if overlapping else (cell.group,):
+            groups.setdefault(group, Counter())[cell.bare or 0, cell.prediction] += n
     return {
         "n": sum(paired.values()),
         "flipped": sum(n for cell, n in paired.items() if cell.bare != cell.prediction),
@@ -130,11 +139,12 @@ def _flips(pairs: Counter[tuple[int, int]]) -> Document:
 
 def low_support(report: FairnessReport) -> list[Document]:
     """Rates of known groups that stand on fewer than 30 predictions."""
+    no_groups = (UNKNOWN, NO_GROUP) if report.overlapping else (UNKNOWN,)
     return [
         {"code": "low_support", "metric": rate, "group": name, "n": n}
         for name, group in report.groups.items()
         for rate in RATES
-        if name != UNKNOWN and 0 < (n := getattr(group, rate).n) < LOW_SUPPORT
+        if name not in no_groups and 0 < (n := getattr(group, rate).n) < LOW_SUPPORT
     ]
 
 

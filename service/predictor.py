@@ -55,11 +55,12 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Resident:
-    """A checked trigger in memory."""
+    """A checked trigger in memory; `groups_overlap` is what its manifest says of the people it was made on."""
 
     version: int | None
     digest: str | None
     trigger: Trigger
+    groups_overlap: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,11 @@ class Predictor:
         """The trigger that serves whoever does not choose one."""
         snapshot = self._snapshot
         return snapshot.residents[snapshot.row("champion")]
+
+    @property
+    def groups_overlap(self) -> bool:
+        """Whether a trigger in memory was made on groups that overlap: its model's group names are read likewise."""
+        return any(resident.groups_overlap for resident in self._snapshot.residents)
 
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
         """One forward pass over all queries and twins, each row under its own trigger."""
@@ -153,7 +159,7 @@ class Predictor:
                 return found
             artifact = self._fetch(version)
             check_compatible(artifact, self.classifier)
-            resident = Resident(version, artifact.digest, artifact.trigger)
+            resident = Resident(version, artifact.digest, artifact.trigger, artifact.manifest.groups_overlap)
             self._try_out(resident)
             with self._change:
                 self._make_room()

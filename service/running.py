@@ -50,7 +50,11 @@ class Running:
             )
             for each in classifiers
         }
-        self.monitor = Monitor(self.ledger, {each.name: each for each in classifiers})
+        self.monitor = Monitor(
+            self.ledger,
+            {each.name: each for each in classifiers},
+            overlapping=lambda name: self.models[name].predictor.groups_overlap,
+        )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
 

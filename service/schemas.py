@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
-GroupName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""Name of a group, as people are counted in the fairness statistics; it never reaches the model."""
+GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Name of a group, as people are counted in the fairness statistics; it never reaches the model.
+
+Where groups overlap, a person's are joined: "black + female"."""
 
 TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|none|v?[1-9][0-9]{0,8})$")]
 """`champion` (what the rollout says), `none` (the bare model) or a version such as `v3`."""

@@ -6,23 +6,30 @@ when it was interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, get_args
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trainer.config import RunConfig, load_config
+from trainer.comparison import in_short
+from trainer.config import Criterion, RunConfig, load_config
 from trainer.example import EXAMPLE
 from trainer.outcome import Counts
 from trainer.progress import open_progress
 from trainer.publish import store_url
 from trainer.report import report_of
+from trainer.select import judged_gap
 from trainer.train import CHECKPOINT, Finished, train
+from trainer.world import World, joined_world
 from triggers.errors import ConfigError, FairtriggerError
+from triggers.fairness import FairnessReport
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
@@ -30,6 +37,8 @@ Reads a TOML file. Fits the classifier first if its bundle is missing and sectio
 per strength, recommends one on validation data, leaves metrics.json, a model card and a report in the output folder.
 
 Was it killed? The same command goes on from the last checkpoint.
+
+Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
 
 EPILOG = """Start here:  python -m trainer --example > run.toml
@@ -65,8 +74,8 @@ def run(
     try:
         settings = load_config(config, overrides or ())
         _quiet_transformers(settings)
-        with open_progress(sys.stderr) as progress:
-            finished = train(settings, folder, progress, fresh=fresh)
+        with joined_world() as world, _stream(world) as stream, open_progress(stream) as progress:
+            finished = train(settings, folder, progress, fresh=fresh, world=world)
     except FairtriggerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
@@ -74,7 +83,13 @@ def run(
         kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
         typer.echo(f"interrupted{kept}", err=True)
         raise typer.Exit(130) from error
-    _tell(settings, folder, finished)
+    if world.first:
+        _tell(settings, folder, finished)
+
+
+def _stream(world: World) -> AbstractContextManager[TextIO]:
+    """Where progress goes: of several processes only the first one's is shown."""
+    return nullcontext(sys.stderr) if world.first else open(os.devnull, "w")
 
 
 def _quiet_transformers(config: RunConfig) -> None:
@@ -116,20 +131,30 @@ def _table(config: RunConfig, finished: Finished) -> Table:
             table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
     table.add_column("published")
     for name, splits, note in rows:
-        figures = [text for split in ("val", "test") for text in _figures(finished, splits[split])]
-        table.add_row(name, *figures, note)
-    table.caption = "DP: demographic parity difference, AOD: average odds difference; 0: groups alike"
+        table.add_row(name, *_figures(config, finished, [splits]), note)
+    table.add_section()
+    for name, compared, chosen in in_short(outcome.comparisons):
+        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
+    report = report_of(config, classifier, outcome.bare["test"])
+    parity, odds = (judged_gap(report, criterion)[0] for criterion in get_args(Criterion))
+    table.caption = f"DP: {parity}, AOD: {odds}; 0: groups alike"
     return table
 
 
-def _figures(finished: Finished, counts: Counts) -> list[str]:
-    report = report_of(finished.classifier, counts)
-    values = (
-        report.overall.accuracy.value,
-        report.demographic_parity_difference.value,
-        report.average_odds_difference.value,
-    )
-    return ["-" if value is None else f"{value:.3f}" for value in values]
+def _figures(config: RunConfig, finished: Finished, several: Sequence[Mapping[str, Counts]]) -> list[str]:
+    """Accuracy and gaps on both splits, as the mean over several systems."""
+    reports = [[report_of(config, finished.classifier, one[split]) for split in ("val", "test")] for one in several]
+    rows = [[value for report in splits for value in _values(report)] for splits in reports]
+    return [_mean(column) for column in zip(*rows, strict=True)]
+
+
+def _values(report: FairnessReport) -> list[float | None]:
+    return [report.overall.accuracy.value, *(judged_gap(report, one)[1].value for one in get_args(Criterion))]
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else "-"
 
 
 def main() -> None:

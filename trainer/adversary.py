@@ -1,7 +1,8 @@
 """The adversaries: one small network per strength that guesses the group from what the classifier says.
 
 Source: the released code of "Fairness Reprogramming" (arXiv 2209.10222), after Zhang, Lemoine and Mitchell 2018. Both
-of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that code:
+of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that
+code:
 
 - All K adversaries are one batched module, and all start from the same weights, so that a front of K strengths equals
   K runs of one strength.
@@ -9,7 +10,8 @@ of its input forms are here, `scores` and `log_odds`, and both serve images and 
   gives both gradients of a step (trainer/passes.py).
 - Biases are trained. There, the text optimiser's parameter groups lose every bias.
 - One hidden layer for both forms; the text code has two, the paper says three layers.
-- Groups are classes under cross-entropy in both forms, as in the image code; the text code has a yes/no per identity.
+- What is guessed does not depend on the form: which of several groups (as in the image code), or where groups overlap
+  a yes or no per identity (as in the text code).
 """
 
 from __future__ import annotations
@@ -88,10 +90,17 @@ class Adversaries(nn.Module):
         return torch.baddbmm(self.bias2, hidden, self.weight2)
 
 
-def adversary_loss(guesses: Tensor, groups: Tensor) -> Tensor:
-    """Mean cross-entropy (K,) of guesses (K, B, G) against groups (B,)."""
-    targets = groups.expand(len(guesses), -1)
-    return functional.cross_entropy(guesses.transpose(1, 2), targets, reduction="none").mean(dim=1)
+def adversary_loss(guesses: Tensor, members: Tensor, *, overlapping: bool = False) -> Tensor:
+    """Mean loss (K,) of guesses (K, B, G) against members (B, G), 1 where the row belongs to the group.
+
+    Cross-entropy over groups that exclude each other; for overlapping ones binary cross-entropy of every identity, in
+    the mean, where a row of none is a no to all of them.
+    """
+    targets = members.expand_as(guesses)
+    if overlapping:
+        return functional.binary_cross_entropy_with_logits(guesses, targets, reduction="none").mean(dim=(1, 2))
+    losses = functional.cross_entropy(guesses.transpose(1, 2), targets.transpose(1, 2), reduction="none")
+    return losses.mean(dim=1)
 
 
 def _linear(count: int, inputs: int, outputs: int, generator: torch.Generator) -> tuple[nn.Parameter, nn.Parameter]:

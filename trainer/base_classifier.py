@@ -23,6 +23,7 @@ from trainer.data import Dataset
 from trainer.evaluate import accuracy, confusion_counts
 from trainer.load import DataLoader
 from trainer.progress import Progress, Task
+from trainer.residency import placed
 from triggers.bundle import BundleSpec, FactoryLoader, TorchvisionLoader, TransformersLoader, bare_network, save_bundle
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError, DataError, ModelError
@@ -40,17 +41,18 @@ TRAINED_ON = "trained_on.txt"
 
 def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progress: Progress) -> None:
     """Fit the classifier of [base] and write it as the bundle of [model]. Raises ConfigError, DataError, ModelError."""
-    base, folder = config.base, config.model.bundle
-    assert base
+    assert config.base
+    base, folder = config.base.named(loader.label_names), config.model.bundle
     with torch.random.fork_rng():
         torch.manual_seed(base.seed)
         untrained = build_untrained(base, folder, device)
-        train, val = (loader.load(untrained, part).to(device) for part in ("base", "val"))
+        parts = {part: loader.load(untrained, part) for part in ("base", "val")}
+        train, val = placed(parts, device, config.train.device_memory_gb, progress)
         fit = _Fit(base, untrained, train, val, bf16=config.train.precision == "bf16")
         with progress.task(f"fit {untrained.name}", fit.steps) as task:
             state = fit.run(task)
     untrained.network.load_state_dict(state)
-    _write(folder, untrained, loader.contents("base"))
+    write_bundle(folder, untrained, loader.contents("base"))
     progress.note(f"base classifier: validation accuracy {fit.best_accuracy:.4f}, frozen in {folder}")
 
 
@@ -101,15 +103,14 @@ class _Fit:
     def run(self, task: Task) -> dict[str, Tensor]:
         """Train to the end; the weights of the best epoch."""
         base, network = self.base, self.classifier.network
-        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip)
+        device = self.classifier.device
+        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
         self._bare = self.classifier.bank([self.classifier.null_trigger()])
-        optimizer = torch.optim.AdamW(_parameter_groups(network, base.weight_decay))
-        peak = base.lr or (1e-3 if base.modality == "image" else 3e-5)
+        optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
         best: dict[str, Tensor] = {}
-        for step in range(self.steps):
+        for step, batch in enumerate(batches.each(range(self.steps))):
             for group in optimizer.param_groups:
-                group["lr"] = peak * schedule(step, self.steps)
-            batch = batches.batch(step)
+                group["lr"] = base.peak_lr * schedule(step, self.steps)
             loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
             if (step + 1) % self._epoch == 0 and self._validate(task):
@@ -140,8 +141,8 @@ class _Fit:
         return better
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and normalisation weights are not decayed."""
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The weights for AdamW: biases and normalisation weights are not decayed."""
     matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -201,14 +202,18 @@ def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
         raise ModelError(f"transformers cannot load the encoder {folder}: {error}") from error
 
 
-def _write(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
-    """Weights, then the digests of the rows they were fitted on; `model.json` last: without it there is no bundle."""
+def write_bundle(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
+    """Write a fitted model: weights, then the digests of the rows they were fitted on.
+
+    `model.json` is last: without it there is no bundle.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TRAINED_ON).write_text("\n".join(contents) + "\n")
     if isinstance(classifier.spec.loader, TransformersLoader):
         network: Any = classifier.network
         network.save_pretrained(folder)
-        classifier.tokenizer.save_pretrained(folder)
+        if classifier.tokenizer:
+            classifier.tokenizer.save_pretrained(folder)
         save_bundle(folder, classifier.spec)
     else:
         save_bundle(folder, classifier.spec, classifier.network.state_dict())

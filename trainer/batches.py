@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.data import Dataset
+from trainer.prefetch import streamed
 from trainer.world import World
 from triggers.preprocess import TextBatch
 
+WIDTH_STEP = 16
+"""Widths of text batches are multiples of this, so that only few shapes are compiled and recorded."""
+
 
 class Batches:
-    """Batches of a data set that lies on the device. A batch follows from the seed and the step's number alone, so
-    a resumed run needs no generator state.
+    """Batches of a data set, on a `device` (None: where the data lies). A batch follows from the seed and the step's
+    number alone, so a resumed run needs no generator state.
 
     A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
+    Texts come sorted by length, in so many `pieces` of one width each.
     """
 
     def __init__(
@@ -27,28 +35,65 @@ class Batches:
         flip: bool = False,
         shift: int = 0,
         world: World | None = None,
+        pieces: int = 4,
+        device: torch.device | None = None,
     ) -> None:
-        self.data = data
+        self.data, self.device = data, device or data.labels.device
         self.size = min(batch_size, len(data))
         self.seed = seed
         self.flip, self.shift = flip, shift
-        self.part = (world or World()).part(self.size)
+        self.world = world or World()
+        self.part = self.world.part(self.size)
+        self.pieces = pieces
+        self._lengths = data.inputs.lengths.cpu() if isinstance(data.inputs, TextBatch) else None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int) -> Dataset:
         """The batch of a step, steps counted from 0: labels and groups of all its rows, inputs of this process's."""
-        rows = self.rows(step).to(self.data.labels.device)
-        batch = self.data.take(rows, self.part)
-        if isinstance(batch.inputs, TextBatch):
-            return batch
+        return self._finished(step, self._gathered(step, None).to(self.device))
+
+    def each(self, steps: range) -> Iterator[Dataset]:
+        """The batches of these steps, made ahead where the data does not lie on the device."""
+        gathered = streamed(self._gathered, steps, self.data, len(range(self.size)[self.part]), self.device)
+        for step, batch in zip(steps, gathered, strict=True):
+            yield self._finished(step, batch)
+
+    def _gathered(self, step: int, into: Tensor | None) -> Dataset:
+        """The rows of a batch, where the data lies."""
+        if self._lengths is not None:
+            return self._texts(self.rows(step), self._lengths)
+        return self.data.take(self.rows(step).to(self.data.labels.device), self.part, into)
+
+    def _finished(self, step: int, batch: Dataset) -> Dataset:
+        """The batch with its images changed at random."""
         images = batch.inputs
+        if isinstance(images, TextBatch):
+            return batch
         if self.flip:
             coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
-            images = flipped(images, coin[self.part].to(rows.device))
+            images = flipped(images, coin[self.part].to(self.device))
         if self.shift:
             steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
-            images = moved(images, steps[:, self.part].to(rows.device))
+            images = moved(images, steps[:, self.part].to(self.device))
         return batch.with_inputs(images)
+
+    def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:
+        """A batch of texts, which may come in any order, sorted by length, so that each piece pads little."""
+        rows = rows[all_lengths[rows].argsort(stable=True)]
+        rows = torch.cat([rows[rank :: self.world.size] for rank in range(self.world.size)])  # alike for every process
+        own = all_lengths[rows[self.part]]
+        cuts = [int(one[-1]) for one in own.tensor_split(self.pieces) if len(one)]
+        inputs = self.data.inputs
+        assert isinstance(inputs, TextBatch)
+        widest = inputs.ids.shape[1]
+        widths = [min(-(-cut // WIDTH_STEP) * WIDTH_STEP, widest) for cut in cuts]
+        sizes = [len(one) for one in own.tensor_split(self.pieces) if len(one)]
+        on_device = rows.to(inputs.ids.device)
+        mine = on_device[self.part]
+        texts = TextBatch(inputs.ids[mine, : widths[-1]], inputs.lengths[mine], tuple(zip(sizes, widths, strict=True)))
+        return replace(
+            self.data, inputs=texts, labels=self.data.labels[on_device], groups=self.data.groups[on_device], ids=()
+        )
 
     def rows(self, step: int) -> Tensor:
         """Row numbers (B,) of a step."""

@@ -7,15 +7,14 @@ list_eval_partition.txt      "000001.jpg 0": 0 train, 1 val, 2 test
 
 from __future__ import annotations
 
-import difflib
-import mmap
-import tarfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
 
+from trainer.columns import known
 from trainer.config import DataConfig, Modality
-from trainer.rows import Row, crossed_names
+from trainer.image_files import FolderFiles, ImageFiles, open_files
+from trainer.names import flag_group, flag_groups, flag_index, flag_names
+from trainer.rows import Row
+from trainer.stamps import Stamp
 from triggers.errors import DataError
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -23,22 +22,29 @@ POOL_CODES = {"0": "train", "1": "val", "2": "test"}
 
 
 class CelebA:
-    """Rows with `label` 0/1 and groups named "not Male" and "Male" after their attribute."""
+    """Labels and groups are named "not Male" and "Male" after their attribute.
+
+    Several label attributes are one label of 2**n classes, index sum of 2**i over the attributes i that hold, named
+    after those ("none", "Blond_Hair", "Smiling", "Blond_Hair & Smiling"). Several group attributes are crossed, or, if
+    they overlap, joined ("Male + Young").
+    """
 
     modality: Modality = "image"
+    notes: Sequence[str] = ()
 
     def __init__(self, data: DataConfig) -> None:
-        self._files: _Files = _TarFiles(data.path) if data.path.is_file() else _FolderFiles(data.path)
+        self._files = open_files(data.path, "CelebA")
+        self._inside = _inside(self._files)
         names, table = _attributes(self._text(ATTRIBUTES))
-        label, *groups = (_column(names, name) for name in (data.label, *data.group))
+        labels, groups = ([_column(names, name) for name in chosen] for chosen in (data.label, data.group))
         pools = _partition(self._text(PARTITION))
-        columns = [(f"not {name}", name) for name in data.group]
-        self.group_names = crossed_names(columns)
+        self.label_names = flag_names(data.label)
+        self.group_names = flag_groups(data.group, overlapping=data.groups_overlap)
         self.rows: Sequence[Row] = [
             Row(
                 image,
-                str(int(values[label] == "1")),
-                " & ".join(pair[values[at] == "1"] for pair, at in zip(columns, groups, strict=True)),
+                self.label_names[flag_index(_held(values, labels))],
+                flag_group(data.group, _held(values, groups), overlapping=data.groups_overlap),
                 pools[image],
             )
             for image, values in table.items()
@@ -50,53 +56,31 @@ class CelebA:
 
     def read(self, row: int) -> bytes:
         """The JPEG file of a row."""
-        return self._files.read(f"{IMAGES}/{self.rows[row].id}")
+        return self._files.read(self._name(row))
+
+    def stamp(self, row: int) -> Stamp | None:
+        """Of the image file, or of its place in the tar file."""
+        return self._files.stamp(self._name(row))
+
+    def _name(self, row: int) -> str:
+        return f"{self._inside}{IMAGES}/{self.rows[row].id}"
 
     def _text(self, name: str) -> str:
-        return self._files.read(name).decode("utf-8")
+        return self._files.read(self._inside + name).decode("utf-8")
 
 
-class _Files(Protocol):
-    def read(self, name: str) -> bytes: ...
+def _inside(files: ImageFiles) -> str:
+    """The leading folders of a tar file's members; a folder is the layout itself."""
+    if isinstance(files, FolderFiles):
+        return ""
+    found = next((name for name in files.names() if name.endswith(ATTRIBUTES)), None)
+    if found is None:
+        raise DataError(f"{files.path} holds no {ATTRIBUTES}, so it is not laid out like CelebA.")
+    return found.removesuffix(ATTRIBUTES)
 
 
-class _FolderFiles:
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise DataError(f"No such folder or tar file: {folder}. Set data.path to a copy of CelebA.")
-        self._folder = folder
-
-    def read(self, name: str) -> bytes:
-        try:
-            return (self._folder / name).read_bytes()
-        except OSError as error:
-            raise DataError(f"Cannot read {self._folder / name}: {error.strerror}.") from error
-
-
-class _TarFiles:
-    """Members are found once; the file is mapped, so threads share it."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            with tarfile.open(path, "r:") as archive:
-                places = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-        except tarfile.TarError as error:
-            raise DataError(f"{path} is not a plain tar file ({error}); unpack it, or pack it uncompressed.") from error
-        inside = next((name.removesuffix(ATTRIBUTES) for name in places if name.endswith(ATTRIBUTES)), None)
-        if inside is None:
-            raise DataError(f"{path} holds no {ATTRIBUTES}, so it is not laid out like CelebA.")
-        self._path, self._inside, self._places = path, inside, places
-        with path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def read(self, name: str) -> bytes:
-        if self._inside + name not in self._places:
-            raise DataError(f"{self._path} holds no {self._inside + name}.")
-        offset, size = self._places[self._inside + name]
-        return self._bytes[offset : offset + size]
-
-
-def _attributes(text: str) -> tuple[list[str], dict[str, list[str]]]:
+def _attributes(text: str) -> tuple[list[str], dict[str, str]]:
+    """Attribute names, and per image its values as one character each: 1, or - for -1."""
     lines = text.splitlines()
     if len(lines) < 3:
         raise DataError(f"{ATTRIBUTES} has {len(lines)} lines; it needs a count, the names and a row per image.")
@@ -105,8 +89,13 @@ def _attributes(text: str) -> tuple[list[str], dict[str, list[str]]]:
         image, *values = line.split() or [""]
         if len(values) != len(names) or not set(values) <= {"-1", "1"}:
             raise DataError(f"{ATTRIBUTES}, line {number}: expected a file name and {len(names)} values of -1 or 1.")
-        table[image] = values
+        table[image] = "".join(value[0] for value in values)
     return names, table
+
+
+def _held(values: str, columns: Sequence[int]) -> list[bool]:
+    """Which of the attributes an image has."""
+    return [values[column] == "1" for column in columns]
 
 
 def _partition(text: str) -> Mapping[str, str]:
@@ -121,8 +110,4 @@ def _partition(text: str) -> Mapping[str, str]:
 
 
 def _column(names: Sequence[str], name: str) -> int:
-    if name in names:
-        return names.index(name)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
-    raise DataError(f"CelebA has no attribute {name!r}; {hint}")
+    return names.index(known(name, names, f"CelebA has no attribute {name!r}"))

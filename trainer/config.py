@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from trainer import tables
+from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Schedule
+from trainer.report_config import ReportConfig
+from trainer.tables import different
+from trainer.tables import positive as _positive
 from triggers.errors import ConfigError
+from triggers.identities import identities_of
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -39,8 +44,8 @@ class ModelConfig:
 class BaseConfig:
     """[base] How to fit the classifier that is then frozen (plain empirical risk minimisation)."""
 
-    labels: tuple[str, ...]  # names of the classes, index 0 first
-    pos_label: int = 1  # index of the class whose rate is the selection rate
+    labels: tuple[str, ...] = ()  # names of the classes, index 0 first; empty: those of the data's own layout
+    pos_label: int = 1  # index of the class whose rate is the selection rate, whoever names the classes
     name: str | None = None  # the model's name in URLs and in the store; None: the bundle folder's name
     builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
     builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -61,30 +66,46 @@ class BaseConfig:
 
     def __post_init__(self) -> None:
         _positive("base", self, "size", "channels", "max_tokens", "epochs", "batch_size", "lr")
-        if len(self.labels) < 2 or not 0 <= self.pos_label < len(self.labels):
-            raise ConfigError(f"base.pos_label is {self.pos_label}, base.labels {list(self.labels)}: no such label.")
+        if self.labels or self.pos_label < 0:
+            self._check_labels(self.labels)
         if (self.builder is None) == (self.encoder is None):
             raise ConfigError("Give exactly one of base.builder (images) and base.encoder (texts).")
         if not len(self.mean) == len(self.std) == self.channels:
             raise ConfigError(f"base.mean and base.std need {self.channels} numbers each, one per channel.")
+
+    def named(self, labels: tuple[str, ...]) -> BaseConfig:
+        """The same with these names of the classes, which the data's layout gave. Raises ConfigError."""
+        self._check_labels(labels)
+        return replace(self, labels=labels)
+
+    def _check_labels(self, labels: tuple[str, ...]) -> None:
+        if len(labels) < 2 or not 0 <= self.pos_label < len(labels):
+            raise ConfigError(f"base.pos_label is {self.pos_label}, base.labels {list(labels)}: no such label.")
 
     @property
     def modality(self) -> Modality:
         """What the classifier reads."""
         return "text" if self.encoder else "image"
 
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate."""
+        return self.lr or (1e-3 if self.modality == "image" else 3e-5)
+
 
 @dataclass(frozen=True)
 class DataConfig:
     """[data] Where the labelled, grouped inputs are."""
 
-    format: Literal["csv", "celeba", "datasets"]
-    path: Path  # csv: the file; celeba: a folder or a .tar of it; datasets: a `save_to_disk` folder
-    label: str  # column or attribute that holds the label
+    format: Literal["csv", "celeba", "utkface", "civilcomments", "datasets"]
+    path: Path  # csv, civilcomments: a file; celeba, utkface: a folder or a .tar of it; datasets: a save_to_disk folder
+    label: tuple[str, ...]  # column(s) or attribute(s); several make one label, a class for each combination
     group: tuple[str, ...] = ()  # column(s) or attribute(s); several are crossed
+    groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
     group_names: tuple[str, ...] = ()  # names of the groups, index 0 first; empty: the values found, sorted
     group_words: tuple[str, ...] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
     group_words_file: Path | None = None  # the same, one per line
+    age_bins: tuple[int, ...] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
     input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
     root: Path | None = None  # csv: folder that image paths start from; None: the file's folder
@@ -92,11 +113,36 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive("data", self, "limit")
+        if not self.label or len(set(self.label)) != len(self.label):
+            raise ConfigError(f"data.label is {list(self.label)}; name one column or attribute, or several different.")
+        bins = list(self.age_bins)
+        if bins and (self.format != "utkface" or bins[0] < 1 or bins != sorted(set(bins))):
+            raise ConfigError(f"data.age_bins is {bins}; it takes rising ages, and has a meaning for utkface only.")
         given = sum(map(bool, (self.group, self.group_words, self.group_words_file)))
-        if given != 1:
+        if given != 1 and not self._all_identities():
             raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
         if len(set(self.group_names)) != len(self.group_names):
             raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
+        if self.groups_overlap:
+            self._check_overlap()
+
+    def _check_overlap(self) -> None:
+        if self.group_names or self.group_words or self.group_words_file:
+            raise ConfigError(
+                "With data.groups_overlap the groups are the columns in data.group; remove other data.group_* keys."
+            )
+        bad = [name for name in self.group if identities_of(name) != (name,)]
+        if bad:
+            raise ConfigError(f"data.group {bad[0]!r} cannot name a group that overlaps others; rename the column.")
+
+    def _all_identities(self) -> bool:
+        """Civil Comments without a choice of groups: all of its identities, which overlap."""
+        named = self.group or self.group_words or self.group_words_file
+        if self.format != "civilcomments" or named:
+            return False
+        if not self.groups_overlap:
+            raise ConfigError("Civil Comments' identities overlap; set data.groups_overlap = true, or name data.group.")
+        return True
 
 
 @dataclass(frozen=True)
@@ -112,9 +158,12 @@ class SplitConfig:
     tuning: int | float | None = None
     val: int | float | None = None
     test: int | float | None = None
+    tuning_ratio: float = 1.0  # share of the tuning part that is used; smaller shares lie in larger ones
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 < self.tuning_ratio <= 1:
+            raise ConfigError(f"split.tuning_ratio is {self.tuning_ratio}; give a share above 0.0, at most 1.0.")
         for name in ("base", "tuning", "val", "test"):
             size = getattr(self, name)
             if size is not None and (size < 0 or (isinstance(size, float) and size > 1)):
@@ -168,7 +217,7 @@ class TriggerConfig:
 class ObjectiveConfig:
     """[objective] What the trigger is trained for; one trigger per strength, side by side."""
 
-    name: Literal["adversarial", "gap", "mmd"] = "adversarial"
+    name: ObjectiveName = "adversarial"
     criterion: Criterion = "demographic_parity"
     strengths: tuple[float, ...] = (1.0,)
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
@@ -182,9 +231,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         _positive("objective", self, "adversary_lr", "adversary_hidden", "temperature")
-        bad = not self.strengths or min(self.strengths) < 0 or len(set(self.strengths)) != len(self.strengths)
-        if bad:
-            raise ConfigError(f"objective.strengths is {list(self.strengths)}; give different numbers, 0 or more.")
+        different("objective", self.strengths)
 
     @property
     def centred(self) -> bool:
@@ -201,13 +248,15 @@ class TrainConfig:
     batch_size: int = 256
     lr: float = 0.05
     weight_decay: float = 0.0
-    schedule: Literal["constant", "step", "cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     flip: bool = False  # images: random horizontal flips while training
     shift: int = 0  # images: random shifts of up to so many pixels while training
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    device_memory_gb: float | None = None  # data kept on the GPU at most; None: half of the memory that is free there
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
+    graph: bool = False  # GPU: record the step as a CUDA graph, for small batches, whose launches cost more than they
     average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
     eval_every: int | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
@@ -215,6 +264,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _positive("train", self, "epochs", "steps", "batch_size", "lr", "eval_every", "checkpoint_every", "threads")
+        _positive("train", self, "device_memory_gb")
         if self.epochs and self.steps:
             raise ConfigError("Give one of train.epochs and train.steps, not both.")
 
@@ -224,25 +274,8 @@ class SelectConfig:
     """[select] Which trigger is recommended, on validation, and which are published."""
 
     max_accuracy_drop: float = 0.01  # against no trigger
+    folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
     publish: Literal["best", "front", "all"] = "best"
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """[report] What the run leaves for people; needs `pip install 'fairtrigger[report]'` for pages and pictures."""
-
-    enabled: bool = True  # false: metrics.json and the model card alone
-    rows: int = 1000  # at most so many rows of a split for the group probes
-    examples: int = 3  # real validation inputs that are shown, before and after; 0 where nobody may see them
-    saliency_steps: int = 32  # integrated gradients: points between baseline and input
-    price_per_hour: float | None = None  # of the machine, for the cost
-    currency: str = "USD"
-
-    def __post_init__(self) -> None:
-        _positive("report", self, "rows", "saliency_steps")
-        if self.examples < 0 or (self.price_per_hour or 0) < 0:
-            wrong = f"report.examples is {self.examples}, report.price_per_hour is {self.price_per_hour}"
-            raise ConfigError(f"{wrong}; neither can be less than 0.")
 
 
 @dataclass(frozen=True)
@@ -267,6 +300,8 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    controls: ControlsConfig = field(default_factory=ControlsConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
@@ -276,6 +311,10 @@ class RunConfig:
             raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
         if self.modality == "image" and not self.data.group:
             raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")
+        if "adv_in" in self.baselines.systems and not self.base:
+            raise ConfigError(
+                'baselines.systems has "adv_in", which trains from scratch: [base] must say what and how.'
+            )
 
     @property
     def modality(self) -> Modality:
@@ -317,10 +356,3 @@ def _plain(value: Any, root: Path) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item, root) for key, item in value.items() if item is not None}
     return [_plain(item, root) for item in value] if isinstance(value, tuple) else value
-
-
-def _positive(section: str, owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"{section}.{name} is {value}; it must be more than 0.")

@@ -8,14 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from triggers.preprocess import Inputs
+from trainer.overlap import membership_table
+from triggers.preprocess import Inputs, TextBatch
+
+NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
+"""Stands for a membership that is still to be made."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N examples: inputs (uint8 (N, C, S, S) or TextBatch), labels (N,) and groups (N,) as int64, and their ids.
 
-    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed.
+    The inputs of a whole part may be mapped from a file that is larger than memory: take rows, never all of them.
+
+    An id names the example in its source (a file name or a row), so that its raw bytes can be replayed. A group code
+    stands for a cell of `group_names`. Where groups overlap, a cell joins several of the G `identities`, or none;
+    elsewhere the identities are the group names. `membership` (codes, G) says which cell holds which identity.
     """
 
     inputs: Inputs
@@ -24,25 +32,64 @@ class Dataset:
     ids: tuple[str, ...]
     label_names: tuple[str, ...]
     group_names: tuple[str, ...]
+    identities: tuple[str, ...] = ()
+    membership: Tensor = NO_TABLE
+
+    def __post_init__(self) -> None:
+        disjoint = self.identities in ((), self.group_names)
+        if not self.identities:
+            object.__setattr__(self, "identities", self.group_names)
+        if self.membership is NO_TABLE:
+            table = torch.eye(len(self.group_names), dtype=torch.bool)
+            made = table if disjoint else membership_table(self.group_names, self.identities)
+            object.__setattr__(self, "membership", made.to(self.groups.device))
+
+    @property
+    def members(self) -> Tensor:
+        """Which example belongs to which identity: float (N, G), rows of one 1 where groups do not overlap."""
+        return self.membership[self.groups].float()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Tensor, part: slice = slice(None)) -> Dataset:
+    def take(self, rows: Tensor, part: slice = slice(None), into: Tensor | None = None) -> Dataset:
         """The chosen rows, in the order asked for, without their ids: a batch has no use for them.
 
-        Inputs only of a `part` of the rows, where other processes run the rest.
+        Inputs only of a `part` of the rows, where other processes run the rest; images are put `into` a buffer of at
+        least as many rows, if there is one. This is how data is read that does not fit into memory.
         """
-        return replace(self, inputs=self.inputs[rows[part]], labels=self.labels[rows], groups=self.groups[rows], ids=())
+        own = rows[part]
+        if into is None or isinstance(self.inputs, TextBatch):
+            inputs = self.inputs[own]
+        else:
+            inputs = torch.index_select(self.inputs, 0, own, out=into[: len(own)])
+        return replace(self, inputs=inputs, labels=self.labels[rows], groups=self.groups[rows], ids=())
 
     def with_inputs(self, inputs: Inputs) -> Dataset:
         """The same examples with other inputs, for augmentation."""
         return replace(self, inputs=inputs)
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same examples on another device."""
-        moved = self.inputs.to(device)
-        return replace(self, inputs=moved, labels=self.labels.to(device), groups=self.groups.to(device))
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Dataset:
+        """The same examples on another device; without waiting for images in pinned memory, if that is wanted."""
+        inputs = self.inputs
+        return replace(
+            self,
+            inputs=inputs.to(device) if isinstance(inputs, TextBatch) else inputs.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device),
+            groups=self.groups.to(device),
+            membership=self.membership.to(device),
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Inputs, labels and groups as bare tensors."""
+        inputs = self.inputs
+        content = [inputs.ids, inputs.lengths] if isinstance(inputs, TextBatch) else [inputs]
+        return [*content, self.labels, self.groups]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        return sum(tensor.nbytes for tensor in self.tensors())
 
     def counts(self) -> dict[tuple[str, int], int]:
         """Examples per (group name, label index)."""
@@ -52,8 +99,12 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The parts a trigger is tuned, picked and reported on; no content is in two of them, nor in the base's part."""
+    """The parts a trigger is tuned, picked and reported on; no content is in two of them, nor in the base's part.
+
+    `base` is that part, where a baseline is to be trained on it.
+    """
 
     tuning: Dataset
     val: Dataset
     test: Dataset
+    base: Dataset | None = None

@@ -1,7 +1,8 @@
 """Raw inputs to what the classifier reads, through the serving code, kept on disk as .npy files mapped into memory.
 
-A file is named after the digest of its contents and of the preprocessing, so it is never stale and can be deleted at
-will.
+Inputs are written as they are decoded, and pages of the files come and go as they are read, so neither building nor
+using the cache needs memory for the whole. A file is named after the digest of its contents and of the preprocessing,
+so it is never stale and can be deleted at will.
 """
 
 from __future__ import annotations
@@ -10,24 +11,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.progress import Progress
+from trainer.threads import in_threads
 from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import DataError
 from triggers.preprocess import Inputs, TextBatch
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-THREADS = min(8, os.cpu_count() or 1)
 CACHE_VERSION = 1
 
 
@@ -50,17 +47,12 @@ def decoded(
         return _mapped(path)
     ids, lengths = cache / f"{name}.ids.npy", cache / f"{name}.lengths.npy"
     if not (ids.exists() and lengths.exists()):
-        items = list(_watched(item, range(len(contents)), progress, title))
-        _cache_texts(classifier, items, ids, lengths, progress, title)
-    return TextBatch(_mapped(ids).long(), _mapped(lengths).long())
-
-
-def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Results in order, a window at a time so that memory stays bounded. Decoding releases the interpreter lock."""
-    window = 64 * THREADS
-    with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(items), window):
-            yield from pool.map(work, items[start : start + window])
+        texts = _watched(item, range(len(contents)), progress, title)
+        cut = _cache_texts(classifier, texts, len(contents), ids, lengths)
+        if cut:
+            progress.note(f"{title}: {cut} of {len(contents)} texts are longer than the model reads and were cut")
+    sizes = _mapped(lengths).long()
+    return TextBatch(_mapped(ids)[:, : int(sizes.max())], sizes)
 
 
 def _watched(item: Callable[[int], Item], rows: Sequence[int], progress: Progress, title: str) -> Iterator[Item]:
@@ -81,16 +73,22 @@ def _cache_images(classifier: FrozenClassifier, images: Iterator[Any], count: in
         pixels.flush()
 
 
-def _cache_texts(
-    classifier: FrozenClassifier, items: Sequence[Any], ids: Path, lengths: Path, progress: Progress, title: str
-) -> None:
-    cut = sum(item.truncated for item in items)
-    if cut:
-        progress.note(f"{title}: {cut} of {len(items)} texts are longer than the model reads and were cut")
-    batch = TextBatch.of([item.ids for item in items], classifier.tokenizer.pad_token_id or 0)
-    for path, array in ((ids, batch.ids), (lengths, batch.lengths)):
-        with _whole(path) as partial, partial.open("wb") as file:
-            np.save(file, array.int().numpy(), allow_pickle=False)
+def _cache_texts(classifier: FrozenClassifier, texts: Iterator[Any], count: int, ids: Path, lengths: Path) -> int:
+    """Token ids padded to the model's limit, so that texts are written as they come; how many had to be cut."""
+    spec, pad_id = classifier.spec.text, classifier.tokenizer.pad_token_id or 0
+    assert spec
+    cut, sizes = 0, np.zeros(count, dtype=np.int32)
+    with _whole(ids) as partial:
+        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int32, shape=(count, spec.max_tokens))
+        for row, text in enumerate(texts):
+            sizes[row] = len(text.ids)
+            table[row, : len(text.ids)] = text.ids
+            table[row, len(text.ids) :] = pad_id
+            cut += text.truncated
+        table.flush()
+    with _whole(lengths) as partial, partial.open("wb") as file:
+        np.save(file, sizes, allow_pickle=False)
+    return cut
 
 
 @contextmanager

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.outcome import Counts
+from trainer.prefetch import streamed
+from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.preprocess import TextBatch
 from triggers.reprogram import sweep
 
 
-def confusion_counts(classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int) -> list[Counts]:
+def confusion_counts(
+    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, world: World | None = None
+) -> list[Counts]:
     """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
 
-    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass.
+    `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
+    processes count a part of the rows each.
     """
-    shape = (len(data.group_names), len(classifier.labels), len(classifier.labels))
-    totals = torch.zeros(len(bank), *shape, dtype=torch.long)
+    world = world or World()
+    totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
-        for index in _chunks(data, rows):
-            predictions = sweep(classifier, data.inputs[index], bank).argmax(dim=-1)  # (V, B)
-            totals += _count(predictions, data.labels[index], data.groups[index], shape).cpu()
-    return [_named(table, data.group_names) for table in totals]
+        for batch in streamed(_taken(data), chunks(data, rows, world), data, rows, classifier.device):
+            predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
+            totals += _count(predictions, batch.labels, batch.groups, _shape(data))
+    world.sum_([totals])
+    return [_named(table, data.group_names) for table in totals.cpu()]
+
+
+def counts_of(data: Dataset, predictions: Tensor) -> Counts:
+    """The same of given predictions (N,), one per row of the data."""
+    shape = _shape(data)
+    return _named(_count(predictions[None], data.labels, data.groups, shape).cpu()[0], data.group_names)
 
 
 def accuracy(counts: Counts) -> float:
@@ -33,12 +45,21 @@ def accuracy(counts: Counts) -> float:
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
 
-def _chunks(data: Dataset, rows: int) -> Iterator[Tensor]:
-    """Row numbers, so many at a time; texts by length, which saves padding."""
+def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:
+    return lambda rows, into: data.take(rows, into=into)
+
+
+def chunks(data: Dataset, rows: int, world: World) -> Iterator[Tensor]:
+    """This process's row numbers, so many at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)
-    yield from torch.split(order, rows)
+    own = order[world.part(len(order))]
+    yield from torch.split(own, rows) if len(own) else ()
+
+
+def _shape(data: Dataset) -> tuple[int, int, int]:
+    return len(data.group_names), len(data.label_names), len(data.label_names)
 
 
 def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int, int, int]) -> Tensor:

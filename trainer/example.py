@@ -8,7 +8,7 @@ EXAMPLE = """\
 bundle = "models/faces"       # folder of the frozen classifier; fitted as [base] says while it is missing
 
 [base]                        # leave this section out when the bundle exists already
-labels = ["plain", "attractive"]
+labels = ["plain", "attractive"]  # left out: the names that the data's layout gives (celeba, utkface, civilcomments)
 pos_label = 1                 # index of the label whose rate is the selection rate
 builder = "resnet18"          # a torchvision model, or "module:function"; for texts: encoder = "folder"
 size = 112                    # pixels
@@ -17,12 +17,15 @@ flip = true                   # mirror half of the images while fitting
 shift = 6                     # move them by up to 6 pixels
 
 [data]
-format = "celeba"             # celeba: folder or .tar; csv: a file with a header; datasets: a save_to_disk folder
+format = "celeba"             # celeba, utkface: folder or .tar; csv: a file with a header; datasets: a save_to_disk
+                              # folder; civilcomments: the file all_data_with_identities.csv. See docs/data.md
 path = "data/celeba"
-label = "Attractive"          # attribute or column
+label = "Attractive"          # attribute or column; several are one label: ["Blond_Hair", "Smiling"] has 4 classes
 group = "Male"                # attribute or column, or several: ["Male", "Young"]
 group_names = ["female", "male"]
+# groups that overlap: group = ["black", "female"], groups_overlap = true; a row may be in both or in none
 # texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
+# utkface: label = "age", age_bins = [35], group = "race"   civilcomments: label = "toxicity", groups_overlap = true
 
 [split]                       # whole numbers are rows, fractions are shares; no content is in two parts
 base = 5000                   # fits the classifier
@@ -30,6 +33,7 @@ tuning = 2000                 # trains the trigger
 val = 1500                    # picks the trigger
 test = 1500                   # is reported
 seed = 0
+# tuning_ratio = 0.1          # use a tenth of the tuning part
 
 [trigger]
 kind = "overlay"              # images: border, patch, overlay, pixels; texts: hard, soft, embedding
@@ -47,10 +51,18 @@ epochs = 40                   # or steps = 600
 batch_size = 256
 lr = 0.05
 device = "auto"               # cpu, cuda
+# device_memory_gb = 20       # data kept on the GPU at most; left out: half of what is free
 
 [select]
 max_accuracy_drop = 0.01      # against no trigger, on validation; among the rest the smallest gap wins
 publish = "best"              # best, front or all
+
+[controls]                    # what a trigger has to beat: threshold shift, constant, random trigger, shrinking alone
+strength_zero = false         # also a trigger trained for utility alone: costs as much as one strength
+
+[baselines]                   # whole models trained for fairness, one per strength, each a training of its own
+systems = []                  # ["adv_post", "adv_in"]: the classifier trained on, and one trained from scratch
+# strengths = [0.1, 1, 5], epochs, lr, batch_size: else as [objective] and as each system needs
 
 [report]                      # report.html and model-card.md beside metrics.json; pip install 'fairtrigger[report]'
 examples = 3                  # real inputs that the report shows, before and after; 0: none

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.config import RunConfig
+from trainer.config import DataConfig, RunConfig
+from trainer.overlap import cell_names, identities_in, respelled
 from trainer.rows import Source
 from trainer.split import chosen
 from triggers.errors import DataError
@@ -20,6 +21,7 @@ class Labelled:
     groups: tuple[int, ...]
     label_names: tuple[str, ...]
     group_names: tuple[str, ...]
+    identities: tuple[str, ...]  # the group names, or where groups overlap what the names are joined from
 
 
 def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> Labelled:
@@ -27,20 +29,35 @@ def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) ->
     data, all_rows = config.data, source.rows
     kept = chosen([row.id for row in all_rows], data.limit, config.split.seed)
     found = [(all_rows[at].group, all_rows[at].id) for at in kept]
-    drop = data.missing_group == "drop"
-    group_names, groups = indices(found, data.group_names, source.group_names, "data.group_names", missing_ok=drop)
-    if len(group_names) < 2:
-        raise DataError(f"The only group in the data is {list(group_names)}; fairness needs two. Check data.group.")
+    group_names, identities, groups = _grouped(data, source, found)
+    if len(identities) < 2:
+        raise DataError(f"The only group in the data is {list(identities)}; fairness needs two. Check data.group.")
     grouped = [(at, group) for at, group in zip(kept, groups, strict=True) if group is not None]
     named = [(all_rows[at].label, all_rows[at].id) for at, _ in grouped]
-    _, labels = indices(named, label_names, (), "the classifier's labels")
+    _, labels = indices(named, label_names, source.label_names, "the classifier's labels")
     return Labelled(
         rows=tuple(at for at, _ in grouped),
         labels=tuple(label for label in labels if label is not None),
         groups=tuple(group for _, group in grouped),
         label_names=label_names,
         group_names=group_names,
+        identities=identities,
     )
+
+
+def _grouped(
+    data: DataConfig, source: Source, found: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, ...], tuple[str, ...], list[int | None]]:
+    """Group names, identities, and an index or None for each (group, row id) pair."""
+    drop = data.missing_group == "drop"
+    if not data.groups_overlap:
+        names, groups = indices(found, data.group_names, source.group_names, "data.group_names", missing_ok=drop)
+        return names, names, groups
+    present = identities_in(cell for cell, _ in found)
+    order = data.group or source.group_names or present
+    spelled = respelled(found, order)
+    names, groups = indices(spelled, cell_names({cell for cell, _ in spelled}, order), (), "groups", missing_ok=drop)
+    return names, tuple(name for name in order if name in present), groups
 
 
 def indices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
@@ -21,10 +22,12 @@ from trainer.objective import reweighing
 from trainer.outcome import Candidate, Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
+from trainer.residency import placed
 from trainer.select import Judge, Snapshot, choose
-from trainer.shortlist import Shortlist
+from trainer.shortlist import Keeper, Shortlist
 from trainer.step import Learner, Losses
 from trainer.trainables import build_module
+from trainer.world import World
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.errors import ConfigError
 from triggers.fingerprint import tensors_digest
@@ -38,32 +41,66 @@ FREE_KEYS = {"publish": None, "report": None, "select": "publish", "train": "che
 
 
 class Run:
-    """One training run over splits that lie on the classifier's device."""
+    """One training run; the splits lie on the classifier's device as far as they fit."""
 
-    def __init__(self, config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        classifier: FrozenClassifier,
+        splits: Splits,
+        progress: Progress,
+        *,
+        title: str = "train triggers",
+        world: World | None = None,
+    ) -> None:
+        self.title, self.world = title, world or World()
         self.config, self.classifier, self.progress = config, classifier, progress
         device = classifier.device
-        self.tuning, self.val, self.test = (part.to(device) for part in (splits.tuning, splits.val, splits.test))
+        self.counter = classifier.accelerated() if device.type == "cuda" else classifier
+        if self.world.size > config.train.batch_size:
+            raise ConfigError(f"train.batch_size is {config.train.batch_size}, fewer than {self.world.size} processes.")
+        parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
+        self.tuning, self.val, self.test = placed(parts, device, config.train.device_memory_gb, progress)
         self.steps = total_steps(config.train, len(self.tuning))
         self.bare_val = self._count(self.val, [classifier.null_trigger()])[0]
         self.judge = self._judge()
         module = build_module(config, classifier)
-        groups = len(self.tuning.group_names)
+        groups, overlapping = len(self.tuning.identities), config.data.groups_overlap
         self.learner = Learner(
-            classifier, module, groups, config.objective, config.train, self.steps, self._cell_weights()
+            classifier,
+            module,
+            groups,
+            config.objective,
+            config.train,
+            self.steps,
+            self._cell_weights(),
+            self.world,
+            overlapping=overlapping,
         )
         self.shortlist = Shortlist(self.judge, self.learner.average)
+        self.keeper: Keeper = self.shortlist
         self.first, self.seconds = 0, 0.0
 
     def train(self, path: Path | None) -> None:
         """All steps that are left, with validations and checkpoints on the way."""
+        self._tell_of_others()
         began = time.monotonic() - self.seconds
         train = self.config.train
-        batches = Batches(self.tuning, train.batch_size, seed=train.seed, flip=train.flip, shift=train.shift)
+        batches = Batches(
+            self.tuning,
+            train.batch_size,
+            seed=train.seed,
+            flip=train.flip,
+            shift=train.shift,
+            world=self.world,
+            pieces=1 if train.graph else 4,
+            device=self.classifier.device,
+        )
         eval_every = train.eval_every or max(1, self.steps // 10)
-        with self.progress.task("train triggers", self.steps, done=self.first) as task:
-            for number in range(self.first, self.steps):
-                losses = self.learner.step(number, batches.batch(number))
+        steps = range(self.first, self.steps)
+        with self.progress.task(self.title, self.steps, done=self.first) as task:
+            for number, batch in zip(steps, batches.each(steps), strict=True):
+                losses = self.learner.step(number, batch)
                 done = number + 1
                 if done % eval_every == 0 or done == self.steps:
                     self._validate(done)
@@ -72,16 +109,28 @@ class Run:
                     self.save(path, done)
                 task.advance(1, **(self._shown(losses, done) if done % REPORT_EVERY == 0 else {}))
 
+    def _tell_of_others(self) -> None:
+        """What the processes send each other, beside what training all weights would send."""
+        if self.world.size == 1:
+            return
+        own = self.learner.exchanged(min(self.config.train.batch_size, len(self.tuning)))
+        weights = 4 * sum(parameter.numel() for parameter in self.classifier.network.parameters())
+        sent = f"exchange {own / 1e6:.3g} MB in a step (all weights' gradients: {weights / 1e6:.3g} MB)"
+        self.progress.note(f"{self.world.size} processes {sent}.")
+
     def outcome(self) -> Outcome:
         """Choose on validation, then look at the test split, once, for every strength's best trigger and for none."""
-        snapshots = self.shortlist.recall()
+        return self.judged(self.judge, self.shortlist.recall())
+
+    def judged(self, judge: Judge, snapshots: Sequence[Snapshot]) -> Outcome:
+        """Choose among snapshots whose parameters the learner's module has, and look at the test split."""
         strengths = self.config.objective.strengths
-        choice = choose(self.judge, snapshots, strengths)
+        choice = choose(judge, snapshots, strengths)
         triggers: list[Trigger] = [*self.learner.average.export()]
         bare_test, *tests = self._count(self.test, [self.classifier.null_trigger(), *triggers])
         rows = zip(strengths, snapshots, triggers, tests, strict=True)
         return Outcome(
-            bare={"val": self.bare_val, "test": bare_test},
+            bare={"val": judge.bare_counts, "test": bare_test},
             candidates=tuple(_candidate(s, snapshot, trigger, counts) for s, snapshot, trigger, counts in rows),
             best=choice.best,
             front=choice.front,
@@ -93,16 +142,18 @@ class Run:
         )
 
     def save(self, path: Path, step: int) -> None:
-        """Write the checkpoint after `step` steps."""
+        """Write the checkpoint after `step` steps; of several processes, which all stand alike, the first does."""
+        if not self.world.first:
+            return
         learner = self.learner
         tensors = checkpoint.module_tensors("module", learner.module)
         tensors |= checkpoint.module_tensors("average", learner.average) if self.config.train.average else {}
         tensors |= checkpoint.module_tensors("adversaries", learner.adversaries)
         tensors |= checkpoint.optimizer_tensors("optimizer", learner.optimizer)
         tensors |= checkpoint.optimizer_tensors("adversary_optimizer", learner.adversary_optimizer)
-        tensors |= {f"best.{name}": tensor for name, tensor in self.shortlist.best.items()}
-        snapshots = [None if best is None else (best.step, best.counts) for best in self.shortlist.snapshots]
-        checkpoint.save_checkpoint(path, Checkpoint(step, self.seconds, tensors, snapshots), self.identity)
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
+        state = Checkpoint(step, self.seconds, tensors, self.keeper.kept())
+        checkpoint.save_checkpoint(path, state, self.identity)
 
     def resume(self, path: Path) -> None:
         """Go on from the checkpoint, if there is one. Raises ConfigError if it is another run's."""
@@ -116,10 +167,8 @@ class Run:
         checkpoint.restore_module("adversaries", learner.adversaries, tensors)
         checkpoint.restore_optimizer("optimizer", learner.optimizer, tensors)
         checkpoint.restore_optimizer("adversary_optimizer", learner.adversary_optimizer, tensors)
-        self.shortlist.best = {
-            name: tensors[f"best.{name}"].to(present.device) for name, present in self.shortlist.best.items()
-        }
-        self.shortlist.snapshots = [None if best is None else self._snapshot(*best) for best in found.snapshots]
+        kept = {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
+        self.keeper.restore(kept, found.snapshots)
         self.first, self.seconds = found.step, found.seconds
         self.progress.note(f"Going on after step {found.step} of {self.steps}, from {path}.")
 
@@ -143,11 +192,13 @@ class Run:
     def _validate(self, step: int) -> None:
         with torch.no_grad():
             bank = self.learner.average.render()
-        self.shortlist.offer(step, confusion_counts(self.classifier, self.val, bank, self.config.train.batch_size))
+        self.keeper.offer(
+            step, confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.world)
+        )
 
     def _count(self, data: Dataset, triggers: list[Trigger]) -> list[Counts]:
         bank = self.classifier.bank(triggers)
-        return confusion_counts(self.classifier, data, bank, self.config.train.batch_size)
+        return confusion_counts(self.counter, data, bank, self.config.train.batch_size, self.world)
 
     def _cell_weights(self) -> Tensor | None:
         """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
@@ -157,23 +208,31 @@ class Run:
         return reweighing(self.tuning.labels.cpu(), self.tuning.groups.cpu(), sizes)
 
     def _judge(self) -> Judge:
-        criterion, drop = self.config.objective.criterion, self.config.select.max_accuracy_drop
-        return Judge(self.bare_val, criterion, drop, self.classifier.pos_label, len(self.classifier.labels))
-
-    def _snapshot(self, step: int, counts: Counts) -> Snapshot:
-        return Snapshot(step, counts, self.judge.score(counts))
+        return judge_of(self.config, self.classifier, self.bare_val)
 
 
 def learn(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress, path: Path | None = None
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None = None,
+    world: World | None = None,
 ) -> Outcome:
     """Train the triggers of a configuration; with a checkpoint `path`, go on where a killed run stopped."""
     with reproducible(classifier.device, config.train.threads):
-        run = Run(config, classifier, splits, progress)
+        run = Run(config, classifier, splits, progress, world=world)
         if path:
             run.resume(path)
         run.train(path)
         return run.outcome()
+
+
+def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
+    """The judge of a configuration, given the bare model's counts on validation."""
+    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
+    labels, overlapping = len(classifier.labels), config.data.groups_overlap
+    return Judge(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
 
+from trainer.celeba import CelebA
+from trainer.civil_comments import CivilComments
 from trainer.config import RunConfig
+from trainer.contents import content_digests
 from trainer.data import Dataset, Splits
-from trainer.decode import decoded, in_threads
+from trainer.decode import decoded
 from trainer.labels import labelled
 from trainer.progress import Progress
 from trainer.rows import Source
 from trainer.split import Plan, split_rows
+from trainer.table_sources import Arrow, Manifest
+from trainer.utkface import UTKFace
 from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import ConfigError, DataError, InputError
 
 
 def open_source(config: RunConfig) -> Source:
     """Open the data of a run. Raises DataError or ConfigError."""
-    if config.data.format == "celeba":
-        from trainer.celeba import CelebA
-
-        if config.modality != "image":
-            raise ConfigError(
-                f'data.format = "celeba" holds images; trigger.kind {config.trigger.kind!r} works on texts.'
-            )
-        return CelebA(config.data)
-    from trainer.table_sources import Arrow, Manifest
-
-    kind = Manifest if config.data.format == "csv" else Arrow
-    return kind(config.data, config.split, config.modality)
+    data, split, wanted = config.data, config.split, config.modality
+    holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(data.format, wanted)
+    if holds != wanted:
+        kind = config.trigger.kind
+        raise ConfigError(f'data.format = "{data.format}" holds {holds}s; trigger.kind {kind!r} works on {wanted}s.')
+    match data.format:
+        case "celeba":
+            return CelebA(data)
+        case "utkface":
+            return UTKFace(data)
+        case "civilcomments":
+            return CivilComments(data, split)
+        case "csv":
+            return Manifest(data, split, wanted)
+        case "datasets":
+            return Arrow(data, split, wanted)
 
 
 class DataLoader:
     """An opened, indexed and split data set; `load` decodes one of its parts, `source` still has the raw inputs."""
 
     def __init__(self, config: RunConfig, label_names: tuple[str, ...], cache: Path, progress: Progress) -> None:
+        """`label_names` are those of the classifier; empty: the ones that the data's own layout gives."""
         self._cache, self._progress = cache, progress
         self.source = open_source(config)
-        self._table = labelled(config, self.source, label_names)
-        self._contents = _contents(self.source, self._table.rows, progress)
+        self.label_names = label_names or _layout_names(config, self.source)
+        self._table = labelled(config, self.source, self.label_names)
+        self._contents = content_digests(self.source, self._table.rows, cache, config.data.path, progress)
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
-        progress.note(_summary(self.plan))
+        for note in (*self.source.notes, _summary(self.plan)):
+            progress.note(note)
 
     def load(self, classifier: FrozenClassifier, part: str) -> Dataset:
         """Part "base", "tuning", "val" or "test", preprocessed for `classifier`. Raises DataError."""
@@ -63,6 +74,7 @@ class DataLoader:
             ids=tuple(self.source.rows[row].id for row in rows),
             label_names=table.label_names,
             group_names=table.group_names,
+            identities=table.identities,
         )
 
     def splits(self, classifier: FrozenClassifier) -> Splits:
@@ -85,20 +97,12 @@ class DataLoader:
             raise DataError(f"{self.source.rows[row].id} cannot be used ({error.code}): {error}") from error
 
 
-def _contents(source: Source, rows: tuple[int, ...], progress: Progress) -> list[str]:
-    """A digest per row: of an image file's bytes, or of a text without its case and spacing."""
-
-    def digest(row: int) -> str:
-        raw = source.read(row)
-        data = raw if isinstance(raw, bytes) else " ".join(raw.casefold().split()).encode()
-        return hashlib.sha256(data).hexdigest()
-
-    found = []
-    with progress.task("read data", len(rows)) as task:
-        for content in in_threads(digest, rows):
-            task.advance()
-            found.append(content)
-    return found
+def _layout_names(config: RunConfig, source: Source) -> tuple[str, ...]:
+    if not source.label_names:
+        raise ConfigError(
+            f"base.labels is missing, and data in format {config.data.format!r} does not name its labels."
+        )
+    return source.label_names
 
 
 def _summary(plan: Plan) -> str:

@@ -46,18 +46,18 @@ def model_card(summary: Json) -> str:
         "## Factors",
         _bullets(
             [
-                f"Groups: {listed(summary['bare']['test']['groups'])}, from `{_group_source(config)}`.",
+                f"Groups: {listed(summary['bare']['test']['groups'])}, from {_group_source(config)}.",
                 "Other groups were not looked at.",
             ]
         ),
         "## Metrics",
         _bullets(_metrics(summary)),
         "## Evaluation data",
-        "Validation picked the trigger; the test split was counted once, after that.",
+        _evaluation(summary),
         _markdown(data_table(summary)),
         "## Training data",
-        f"The tuning split above: `{config['data']['path']}`, label `{config['data']['label']}`. The classifier's own"
-        " training rows are in no split of this run.",
+        f"The tuning split above: `{config['data']['path']}`, label {_columns(config['data']['label'])}."
+        " The classifier's own training rows are in no split of this run.",
         "## Quantitative analyses",
         _markdown(key_figures(summary)),
         _markdown(group_rates(summary)),
@@ -89,6 +89,12 @@ def _details(summary: Json) -> list[str]:
     ]
 
 
+def _evaluation(summary: Json) -> str:
+    folds = summary["config"]["select"].get("folds", 1)
+    crossed = f" Tuning and validation rows were joined and cross-fitted in {folds} folds." if folds > 1 else ""
+    return f"Validation picked the trigger; the test split was counted once, after that.{crossed}"
+
+
 def _metrics(summary: Json) -> list[str]:
     criterion = summary["config"]["objective"]["criterion"]
     report = summary["bare"]["test"]
@@ -107,9 +113,13 @@ def _labels(summary: Json) -> str:
 
 def _group_source(config: Json) -> str:
     data = config["data"]
-    return " & ".join(data.get("group") or ()) or (
-        "a word list" if data.get("group_words") else data["group_words_file"]
-    )
+    words = "a word list" if data.get("group_words") or data.get("group_words_file") else "the data's own layout"
+    return _columns(data["group"]) if data.get("group") else words
+
+
+def _columns(names: str | Sequence[str]) -> str:
+    """One column or attribute, or several."""
+    return f"`{names if isinstance(names, str) else ' & '.join(names)}`"
 
 
 def _bullets(lines: Sequence[str]) -> str:

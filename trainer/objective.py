@@ -1,7 +1,7 @@
 """What a trigger is trained for: losses and the fair gradient, as pure functions on tensors.
 
 K strengths are trained side by side: a leading K is the strength everywhere, and every loss is (K,), so that the sum
-over K gives each trigger its own gradient. B rows, L labels, G groups.
+over K gives each trigger its own gradient. B rows, L labels, G groups, S strata.
 
 The published adversarial objective takes two gradients of a trigger, u of the utility loss and a of the adversary's
 loss, and descends u - (u.â)â - strength * a. Deliberate departures from the released code (arXiv 2209.10222):
@@ -56,16 +56,16 @@ def plain_gradient(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
     return u - strength.view(-1, *[1] * (u.ndim - 1)) * a
 
 
-def membership(labels: Tensor, groups: Tensor, criterion: Criterion, sizes: tuple[int, int]) -> Tensor:
-    """Which row is in which cell (B, S, G): one stratum for demographic parity, one per label for equalized odds.
-
-    `sizes` is (L, G).
-    """
-    label_count, group_count = sizes
-    in_group = functional.one_hot(groups, group_count)[:, None, :].float()
+def strata(labels: Tensor, criterion: Criterion, label_count: int) -> Tensor:
+    """Within what the groups are compared (B, S): everyone for demographic parity, each label for equalized odds."""
     if criterion == "demographic_parity":
-        return in_group
-    return functional.one_hot(labels, label_count)[:, :, None] * in_group
+        return torch.ones(len(labels), 1, device=labels.device)
+    return functional.one_hot(labels, label_count).float()
+
+
+def membership(labels: Tensor, members: Tensor, criterion: Criterion, label_count: int) -> Tensor:
+    """Which row is in which cell (B, S, G) of stratum and group, from members (B, G) as `Dataset.members` has them."""
+    return strata(labels, criterion, label_count)[:, :, None] * members[:, None, :]
 
 
 def mmd_loss(logits: Tensor, members: Tensor) -> Tensor:
@@ -104,3 +104,20 @@ def _over_pairs(distances: Tensor, sizes: Tensor) -> Tensor:
     counts = pairs.sum(dim=(1, 2))
     strata = (distances * pairs).sum(dim=(2, 3)) / counts.clamp(min=1)  # (K, S)
     return strata.sum(dim=1) / (counts > 0).sum().clamp(min=1)
+
+
+def distance_loss(logits: Tensor, members: Tensor, everyone: Tensor, temperature: float) -> Tensor:
+    """Squared distance (K,) of each group's mean softened prediction to everyone's: over groups, then strata, averaged.
+
+    The rule for overlapping groups, whose gap is published as the mean distance to the overall rate; a pair of them
+    would be compared by what both share. `everyone` (B, S) of `strata` holds the rows of no group too. For two disjoint
+    groups of equal size it is a quarter of `gap_loss`. Cells without rows take no part.
+    """
+    scores = torch.softmax(logits / temperature, dim=-1)
+    sizes = members.sum(dim=0)  # (S, G)
+    means = torch.einsum("kbl,bsg->ksgl", scores, members) / sizes.clamp(min=1)[..., None]
+    overall = torch.einsum("kbl,bs->ksl", scores, everyone) / everyone.sum(dim=0).clamp(min=1)[:, None]
+    squares = 0.5 * (means - overall[:, :, None]).square().sum(dim=-1)  # (K, S, G)
+    present = (sizes > 0).float()
+    counts = present.sum(dim=1)  # (S,)
+    return ((squares * present).sum(dim=2) / counts.clamp(min=1)).sum(dim=1) / (counts > 0).sum().clamp(min=1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trainer.comparison import Comparison
 from triggers.image import ImageTrigger
 from triggers.text import TextTrigger
 
@@ -36,3 +37,4 @@ class Outcome:
     seconds: float
     device: str
     notes: tuple[str, ...] = ()  # what selection has to say: ties, floors nobody reaches
+    comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.image import ImageBank, place
 from triggers.preprocess import Inputs, TextBatch
-from triggers.text import TextBank
+from triggers.text import Position, TextBank
 
 ALIGN = 8
 """Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""
@@ -66,11 +66,11 @@ def _image_pass(
     x = shown.flatten(0, 1).to(dtype, memory_format=torch.channels_last).requires_grad_()
     logits = classifier.image_logits(x)
 
-    def rows(sensitivity: Tensor) -> list[Tensor]:
-        through = sensitivity.view_as(shown) * changeable
+    def rows(product: Sequence[Tensor]) -> list[Tensor]:
+        through = product[0].view_as(shown) * changeable
         return [through, through * placed] if bank.keep.requires_grad else [through]
 
-    return _pass(logits, x, len(bank), rows, opposed)
+    return _pass(logits, [x], len(bank), rows, opposed)
 
 
 def _placed(images: Tensor, bank: ImageBank) -> Tensor:
@@ -84,31 +84,48 @@ def _placed(images: Tensor, bank: ImageBank) -> Tensor:
 def _text_pass(
     classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, opposed: bool
 ) -> Pass:
-    count, tokens = bank.embeddings.shape[:2]
-    width = -(-(batch.ids.shape[1] + tokens) // ALIGN) * ALIGN
-    ids = pad(batch.ids, (0, width - tokens - batch.ids.shape[1]))
-    repeated = TextBatch(ids.repeat(count, 1), batch.lengths.repeat(count))
-    own = bank.embeddings.detach().to(dtype).repeat_interleave(len(batch), dim=0).requires_grad_()  # (N, T, D)
-    by_row = TextBank(own, bank.lengths[:1] * len(own), bank.positions[:1] * len(own))
+    """Piece by piece where the batch is cut by length, so that short texts are not padded like long ones."""
+    count = len(bank)
+    parts = [bank.embeddings.detach().to(dtype)[:, None].repeat(1, rows, 1, 1) for rows, _ in _pieces(batch)]
+    logits, start = [], 0
+    for (rows, width), own in zip(_pieces(batch), parts, strict=True):
+        own.requires_grad_()  # (K, b, T, D): every row has a trigger of its own
+        piece = TextBatch(batch.ids[start : start + rows, :width], batch.lengths[start : start + rows])
+        logits.append(_text_logits(classifier, piece, own.flatten(0, 1), bank.positions[0]).view(count, rows, -1))
+        start += rows
+    found = torch.cat(logits, dim=1).flatten(0, 1)
+    return _pass(found, parts, count, lambda products: [torch.cat(list(products), dim=1)], opposed)
+
+
+def _pieces(batch: TextBatch) -> tuple[tuple[int, int], ...]:
+    return batch.pieces or ((len(batch), batch.ids.shape[1]),)
+
+
+def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, position: Position) -> Tensor:
+    """Logits (K * b, L) of b texts under triggers (K * b, T, D), padded to a width that attention kernels like."""
+    tokens, count = own.shape[1], len(own) // len(piece)
+    width = -(-(piece.ids.shape[1] + tokens) // ALIGN) * ALIGN
+    ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]))
+    repeated = TextBatch(ids.repeat(count, 1), piece.lengths.repeat(count))
+    bank = TextBank(own, (tokens,) * len(own), (position,) * len(own))
     index = torch.arange(len(own), device=own.device)
-    logits = classifier.text_logits(by_row.apply(repeated, classifier.embed, index, width))
-    return _pass(logits, own, count, lambda sensitivity: [sensitivity.view(count, len(batch), tokens, -1)], opposed)
+    return classifier.text_logits(bank.apply(repeated, classifier.embed, index, width))
 
 
 def _pass(
-    logits: Tensor, at: Tensor, count: int, rows: Callable[[Tensor], list[Tensor]], opposed: bool
+    logits: Tensor, at: Sequence[Tensor], count: int, rows: Callable[[Sequence[Tensor]], list[Tensor]], opposed: bool
 ) -> Pass:
-    """`rows` turns a product (K * B, ...) at the tensor `at` into each row's share (K, B, ...) per leaf of the bank."""
+    """`rows` turns a product at the tensors `at` into each row's share (K, B, ...) per leaf of the bank."""
 
     def pull(cotangents: Sequence[Tensor]) -> list[Gradients]:
         if opposed:
-            (product,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), at)
+            product = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), at)
             weights = torch.stack([cotangent[..., 1] for cotangent in cotangents])  # (R, K, B)
             sums = [_weighted(weights, share) for share in rows(product)]
             return [[each[r] for each in sums] for r in range(len(cotangents))]
         last = len(cotangents) - 1
         products = (
-            torch.autograd.grad(logits, at, cotangent.flatten(0, 1), retain_graph=number < last)[0]
+            torch.autograd.grad(logits, at, cotangent.flatten(0, 1), retain_graph=number < last)
             for number, cotangent in enumerate(cotangents)
         )
         return [[share.sum(dim=1, dtype=torch.float32) for share in rows(product)] for product in products]

@@ -18,7 +18,13 @@ from triggers.errors import ConfigError
 
 
 def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:
-    """Open the data, fit the base classifier if its bundle is missing, load it, decode the other parts.
+    """The frozen classifier and the decoded parts that triggers are trained and judged on. As `open_run` otherwise."""
+    classifier, loader = open_run(config, cache, progress)
+    return classifier, loader.splits(classifier)
+
+
+def open_run(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, DataLoader]:
+    """Open the data, fit the base classifier if its bundle is missing, load it.
 
     `cache` is the folder for decoded data. Raises ConfigError, DataError or ModelError.
     """
@@ -37,8 +43,7 @@ def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenC
             fit_base(config, loader, device, progress)
     else:
         raise ConfigError(f"{folder} is no model bundle. Set model.bundle to one, or add [base] to fit one.")
-    classifier = load_bundle(folder, str(device))
-    return classifier, loader.splits(classifier)
+    return load_bundle(folder, str(device)), loader
 
 
 def pick_device(wanted: str) -> torch.device:

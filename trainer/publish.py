@@ -32,7 +32,10 @@ class Published:
 def make_artifacts(
     config: RunConfig, classifier: FrozenClassifier, group_names: tuple[str, ...], outcome: Outcome
 ) -> list[TriggerArtifact]:
-    """One sealed artifact per candidate, in their order. The digests depend on the training alone, not on the day."""
+    """One sealed artifact per candidate, in their order. The digests depend on the training alone, not on the day.
+
+    `group_names` are the data's identities, which are its groups unless groups overlap.
+    """
     manifests = (_manifest(config, classifier, group_names, outcome, candidate) for candidate in outcome.candidates)
     return [seal(one.trigger, manifest) for one, manifest in zip(outcome.candidates, manifests, strict=True)]
 
@@ -99,6 +102,7 @@ def _manifest(
         labels=classifier.labels,
         pos_label=classifier.pos_label,
         groups=group_names,
+        groups_overlap=config.data.groups_overlap,
         objective=ObjectiveRecord(name=objective.name, criterion=objective.criterion, strength=candidate.strength),
         seed=config.train.seed,
         steps=candidate.step,

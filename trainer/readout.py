@@ -5,8 +5,9 @@ shift    real inputs of the test split, by true group: how far does the trigger 
 leak     how much of the group a fresh probe still finds in features and outputs, held out, without and with it
 
 The probe of `null` and `shift` is fitted on tuning inputs without a trigger; those of `leak` are fitted anew, with and
-without it, on validation, which the trigger was not trained on. All are judged on test. A probe reads triggered inputs
-through a network that never saw them: its words are hints about a mechanism, no measurement of fairness.
+without it, on validation, which the trigger was not trained on (cross-fitting excepted). All are judged on test. A
+probe reads triggered inputs through a network that never saw them: its words are hints about a mechanism, no
+measurement of fairness.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from trainer.comparison import Comparison, cells
 from trainer.config import RunConfig, to_dict
 from trainer.cost import Stopwatch, cost_record
 from trainer.data import Splits
@@ -90,14 +91,15 @@ def summary(material: Material) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "device": outcome.device,
         "notes": list(outcome.notes),
-        "bare": _reports(classifier, outcome.bare),
-        "bare_counts": _rows(outcome.bare),
+        "bare": _reports(config, classifier, outcome.bare),
+        "bare_counts": _cells(outcome.bare),
         "best": None if outcome.best is None else outcome.candidates[outcome.best].strength,
         "shown": outcome.candidates[shown_at(outcome)].strength,
         "front": [outcome.candidates[at].strength for at in outcome.front],
         "candidates": _candidates(material),
+        "comparisons": [_comparison(config, classifier, one) for one in outcome.comparisons],
         "data_counts": {
-            split: [[*cell, n] for cell, n in cells.items()] for split, cells in outcome.data_counts.items()
+            split: [[*cell, n] for cell, n in counted.items()] for split, counted in outcome.data_counts.items()
         },
         "config": to_dict(config),
         "provenance": {
@@ -119,9 +121,12 @@ def shown_at(outcome: Outcome) -> int:
     return max(range(len(outcome.candidates)), key=lambda at: accuracy(outcome.candidates[at].counts["val"]))
 
 
-def report_of(classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
+def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
     """All figures of one table of counts."""
-    return evaluate_counts(counts, pos_label=classifier.pos_label, labels=len(classifier.labels))
+    overlapping = config.data.groups_overlap
+    return evaluate_counts(
+        counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
+    )
 
 
 def _candidates(material: Material) -> list[dict[str, Any]]:
@@ -133,20 +138,33 @@ def _candidates(material: Material) -> list[dict[str, Any]]:
             "digest": artifact.digest,
             "published": versions.get(candidate.strength),
             "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
-            "splits": _reports(material.classifier, candidate.counts),
-            "counts": _rows(candidate.counts),
+            "splits": _reports(material.config, material.classifier, candidate.counts),
+            "counts": _cells(candidate.counts),
         }
         for candidate, artifact in zip(material.outcome.candidates, material.artifacts, strict=True)
     ]
 
 
-def _reports(classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
-    return {split: report_of(classifier, counts).to_dict() for split, counts in splits.items()}
+def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
+    return {split: report_of(config, classifier, counts).to_dict() for split, counts in splits.items()}
 
 
-def _rows(splits: Mapping[str, Counts]) -> dict[str, list[list[Any]]]:
-    """Counts as rows [group, label, prediction, n]."""
-    return {split: [[*cell, n] for cell, n in sorted(counts.items())] for split, counts in splits.items()}
+def _comparison(config: RunConfig, classifier: FrozenClassifier, one: Comparison) -> dict[str, Any]:
+    """A baseline or control as JSON values, in the form of a candidate."""
+    return {
+        "system": one.system,
+        "setting": one.setting,
+        "strength": one.strength,
+        "step": one.step,
+        "seconds": round(one.seconds, 3),
+        "chosen": one.chosen,
+        "splits": _reports(config, classifier, one.counts),
+        "counts": _cells(one.counts),
+    }
+
+
+def _cells(splits: Mapping[str, Counts]) -> dict[str, Any]:
+    return {split: cells(counts) for split, counts in splits.items()}
 
 
 def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) -> Diagnosis | None:

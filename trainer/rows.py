@@ -1,15 +1,15 @@
-"""A data set before decoding: rows of plain strings, and the rules that turn columns into groups and pools."""
+"""A data set before decoding: rows of plain strings, and the rules for groups by words and for pools."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Protocol
 
 from trainer.config import DataConfig, Modality
+from trainer.stamps import Stamp
 from triggers.errors import DataError
 
 MENTION_GROUPS = ("not mentioned", "mentioned")
@@ -21,9 +21,12 @@ POOLS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own."""
+    """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own.
+
+    Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none".
+    """
 
     id: str
     label: str
@@ -43,8 +46,22 @@ class Source(Protocol):
         """All rows, in the order of the data."""
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels in the order that the data's own layout gives them; empty when it gives none."""
+
+    @property
     def group_names(self) -> tuple[str, ...]:
-        """The groups in the order that the data's own layout gives them; empty when it gives none."""
+        """The groups in the order that the data's own layout gives them; empty when it gives none.
+
+        Where groups overlap: the single groups, of which rows join several.
+        """
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know about how the data was read, a line each."""
+
+    def stamp(self, row: int) -> Stamp | None:
+        """What the raw input of a row is known by without reading it; None where only reading it tells."""
 
     def read(self, row: int) -> bytes | str:
         """The raw input of a row, as a client would send it. Safe to call from several threads."""
@@ -79,20 +96,6 @@ def read_words(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the word list {path}: {error}") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-
-
-def crossed(columns: Sequence[str], values: Sequence[str]) -> str:
-    """One group name out of one value per column; "" when any of them is missing. A bare number gets its column."""
-    if len(columns) == 1 or not all(values):
-        return values[0] if all(values) else ""
-    return " & ".join(
-        f"{column}={value}" if value.isdigit() else value for column, value in zip(columns, values, strict=True)
-    )
-
-
-def crossed_names(per_column: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """All combinations of the columns' names, the last column varying fastest."""
-    return tuple(" & ".join(names) for names in product(*per_column))
 
 
 def pool_of(value: str, where: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from trainer.config import Criterion
 from trainer.evaluate import accuracy
 from trainer.outcome import Counts
-from triggers.fairness import evaluate_counts
+from triggers.fairness import FairnessReport, Gap, evaluate_counts
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,30 @@ class Choice:
 class Judge:
     """Scores counts on validation and prefers one score over another.
 
-    The gap for equalized odds is the average odds difference: the quantity that the objective lowers, and less noisy
-    than the worst of the two gaps, which the reports also show.
+    `judged_gap` says by which gap.
     """
 
-    def __init__(self, bare: Counts, criterion: Criterion, max_accuracy_drop: float, pos_label: int, labels: int):
+    def __init__(
+        self,
+        bare: Counts,
+        criterion: Criterion,
+        max_accuracy_drop: float,
+        pos_label: int,
+        labels: int,
+        *,
+        overlapping: bool = False,
+    ) -> None:
         self._criterion, self._pos_label, self._labels = criterion, pos_label, labels
+        self._overlapping = overlapping
         self.max_accuracy_drop = max_accuracy_drop
+        self.bare_counts = bare
         self.bare = self.score(bare)
         self.floor = self.bare.accuracy - max_accuracy_drop
 
     def score(self, counts: Counts) -> Score:
         """Accuracy and gap of one trigger's counts."""
-        report = evaluate_counts(counts, pos_label=self._pos_label, labels=self._labels)
-        parity, odds = report.demographic_parity_difference, report.average_odds_difference
-        return Score(accuracy(counts), (parity if self._criterion == "demographic_parity" else odds).value)
+        report = evaluate_counts(counts, pos_label=self._pos_label, labels=self._labels, overlapping=self._overlapping)
+        return Score(accuracy(counts), judged_gap(report, self._criterion)[1].value)
 
     def feasible(self, score: Score) -> bool:
         """Is it above the floor, with a gap that can be measured? (Rounding must not turn "equal" into "below".)"""
@@ -72,6 +81,24 @@ class Judge:
     def better(self, new: Snapshot, old: Snapshot | None) -> bool:
         """Is `new` to replace `old`? A tie keeps the earlier one."""
         return old is None or self.rank(new.score) < self.rank(old.score)
+
+
+def judged_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
+    """The gap that selection goes by, and its name in words: the quantity that the objective lowers.
+
+    For equalized odds it is the average odds difference, less noisy than the worst of the two gaps, which the reports
+    also show. With more than two labels every class counts, each against the rest, as published. Groups that overlap
+    are measured against everyone, as published: the spread of many small groups is mostly noise.
+    """
+    parity = criterion == "demographic_parity"
+    name = "demographic parity difference" if parity else "average odds difference"
+    if report.overlapping:
+        rates = "selection rate" if parity else "error rates"
+        return f"mean distance to the overall {rates}", report.paper_dp if parity else report.paper_eo
+    macro = report.macro_demographic_parity_difference if parity else report.macro_average_odds_difference
+    if macro is not None:
+        return f"{name}, mean over labels", macro
+    return name, report.demographic_parity_difference if parity else report.average_odds_difference
 
 
 def choose(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> Choice:

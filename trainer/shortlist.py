@@ -1,14 +1,31 @@
-"""The best snapshot of each strength so far: when it was taken, its score, and the parameters to render it again."""
+"""What a run keeps of its validations: the best snapshot of each strength, or all of them for cross-fitting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainer.outcome import Counts
 from trainer.select import Judge, Snapshot
+
+
+class Keeper(Protocol):
+    """Takes what every validation found, and can be written into a checkpoint and read back."""
+
+    def offer(self, step: int, counts: Sequence[Counts]) -> None:
+        """The validation counts of every strength's trigger as it is after `step` steps."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters that are kept, by name."""
+
+    def kept(self) -> list[tuple[int, Counts] | None]:
+        """The (step, counts) that belong to them."""
+
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+        """Undo `tensors` and `kept`."""
 
 
 class Shortlist:
@@ -36,3 +53,49 @@ class Shortlist:
             for name, value in self.module.named_parameters():
                 value.copy_(self.best[name])
         return [snapshot for snapshot in self.snapshots if snapshot]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`best` by name."""
+        return dict(self.best)
+
+    def kept(self) -> list[tuple[int, Counts] | None]:
+        """The snapshots' steps and counts."""
+        return [None if best is None else (best.step, best.counts) for best in self.snapshots]
+
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+        """Undo `tensors` and `kept`."""
+        self.best = {name: tensors[name].to(present.device) for name, present in self.best.items()}
+        self.snapshots = [best and Snapshot(*best, self.judge.score(best[1])) for best in kept]
+
+
+class Trail:
+    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.steps: list[int] = []
+        self.counts: list[Sequence[Counts]] = []
+        self.parameters: list[dict[str, Tensor]] = []
+
+    def offer(self, step: int, counts: Sequence[Counts]) -> None:
+        """Keep all."""
+        self.steps.append(step)
+        self.counts.append(counts)
+        self.parameters.append({name: value.detach().cpu().clone() for name, value in self.module.named_parameters()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`<validation>.<parameter>`."""
+        return {f"{n}.{name}": value for n, each in enumerate(self.parameters) for name, value in each.items()}
+
+    def kept(self) -> list[tuple[int, Counts] | None]:
+        """Validation by validation, strength by strength."""
+        return [(step, counts) for step, row in zip(self.steps, self.counts, strict=True) for counts in row]
+
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+        """Undo `tensors` and `kept`."""
+        rows = [best for best in kept if best]
+        self.steps = list(dict.fromkeys(step for step, _ in rows))
+        width = len(rows) // max(len(self.steps), 1)
+        self.counts = [[counts for _, counts in rows[n * width : (n + 1) * width]] for n in range(len(self.steps))]
+        names = [name for name, _ in self.module.named_parameters()]
+        self.parameters = [{name: tensors[f"{n}.{name}"] for name in names} for n in range(len(self.steps))]

@@ -57,7 +57,8 @@ def split_rows(pools: Sequence[str], contents: Sequence[str], split: SplitConfig
     for name, pool in by_pool.items():
         sharing = [part for part in PARTS if sources[part] == name]
         for part, size in _sizes(pool.size(), sharing, split).items():
-            rows[part] = tuple(sorted(pool.draw(size)))
+            drawn = pool.draw(size)
+            rows[part] = tuple(sorted(_first(drawn, split.tuning_ratio) if part == "tuning" else drawn))
     return Plan({part: rows.get(part, ()) for part in PARTS}, left_out)
 
 
@@ -82,6 +83,13 @@ def _pools(pools: Sequence[str], contents: Sequence[str], seed: int) -> tuple[di
         left_out += len(rows) - len(kept)
         by_pool.setdefault(pool or "train", _Pool()).contents.append(kept)
     return by_pool, left_out
+
+
+def _first(drawn: list[int], ratio: float) -> list[int]:
+    """The first rows of the tuning part in its random order; the others are in no part."""
+    if drawn and int(ratio * len(drawn)) == 0:
+        raise DataError(f"split.tuning_ratio = {ratio} leaves none of {len(drawn)} rows of the tuning part; raise it.")
+    return drawn[: int(ratio * len(drawn))]
 
 
 def _sizes(available: int, parts: Sequence[str], split: SplitConfig) -> dict[str, int]:

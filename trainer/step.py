@@ -22,8 +22,18 @@ from torch.optim import Adam
 from trainer.adversary import Adversaries, adversary_loss
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, mmd_loss, plain_gradient, surgery, utility_loss
+from trainer.objective import (
+    distance_loss,
+    gap_loss,
+    membership,
+    mmd_loss,
+    plain_gradient,
+    strata,
+    surgery,
+    utility_loss,
+)
 from trainer.passes import Pass, forward, leaves
+from trainer.replay import Replay
 from trainer.world import World
 from triggers.classifier import Bank, FrozenClassifier
 from triggers.image_modules import ImageModule
@@ -61,9 +71,11 @@ class Learner:
         steps: int,
         cell_weights: Tensor | None = None,
         world: World | None = None,
+        *,
+        overlapping: bool = False,
     ) -> None:
         device = classifier.device
-        self.classifier = classifier
+        self.classifier, self.overlapping = classifier, overlapping
         self.module = module.to(device)
         self.objective, self.train, self.steps = objective, train, steps
         self.world = world or World()
@@ -71,13 +83,14 @@ class Learner:
         self.fast = classifier.accelerated(self.dtype, compiled=train.compile)
         self.opposed = objective.centred and len(classifier.labels) == 2
         self.cell_weights = None if cell_weights is None else cell_weights.to(device)
-        self.parameters = list(module.parameters())
+        self.parameters: list[Tensor] = list(module.parameters())
         self.average = copy.deepcopy(self.module) if train.average else self.module
         self.strengths = torch.tensor(objective.strengths, device=device)
         self.sizes = (len(classifier.labels), groups)
         self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
         self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
+        self._replay = Replay(self._run) if train.graph and device.type == "cuda" and self.world.size == 1 else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -85,20 +98,32 @@ class Learner:
         With several processes the batch's inputs are this process's part of its rows, labels and groups are all.
         """
         self._set_learning_rates(number)
+        utility, fairness = self._replay(batch) if self._replay else self._run(batch)
+        self._follow(number)
+        return Losses(utility, fairness)
+
+    def exchanged(self, rows: int) -> int:
+        """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
+        gradients = 2 if self.objective.name == "adversarial" else 1
+        logits = len(self.strengths) * rows * self.sizes[0]
+        return 4 * (logits + gradients * sum(parameter.numel() for parameter in self.parameters))
+
+    def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
+        """All of a step that is the same every time; utility and fairness losses (K,) before it."""
         bank = self.module.render()
         passed = forward(self.fast, batch.inputs, bank, self.dtype, opposed=self.opposed)
         seen = self.world.gather(passed.logits, len(batch)).requires_grad_()  # (K, B, L)
         utility = utility_loss(seen, batch.labels, self._row_weights(batch))
         if self.objective.name == "adversarial":
-            fairness = adversary_loss(self.adversaries(seen, batch.labels), batch.groups)
+            guesses = self.adversaries(seen, batch.labels)
+            fairness = adversary_loss(guesses, batch.members, overlapping=self.overlapping)
             gradients = self._fair_gradients(passed, seen, bank, batch, utility, fairness)
         else:
             fairness = self._distance(seen, batch)
             (cotangent,) = torch.autograd.grad((utility + self.strengths * fairness).sum(), seen)
             (gradients,) = self._pull(passed, bank, [cotangent])
         self._descend(gradients)
-        self._follow(number)
-        return Losses(utility.detach(), fairness.detach())
+        return utility.detach(), fairness.detach()
 
     def _fair_gradients(
         self, passed: Pass, seen: Tensor, bank: Bank, batch: Dataset, utility: Tensor, guessing: Tensor
@@ -115,10 +140,13 @@ class Learner:
         return [fair(du, da, self.strengths) for du, da in zip(u, a, strict=True)]
 
     def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
-        members = membership(batch.labels, batch.groups, self.objective.criterion, self.sizes)
+        criterion, temperature = self.objective.criterion, self.objective.temperature
+        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
         if self.objective.name == "mmd":
             return mmd_loss(seen, members)
-        return gap_loss(seen, members, self.objective.temperature)
+        if self.overlapping:
+            return distance_loss(seen, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
+        return gap_loss(seen, members, temperature)
 
     def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L)."""
@@ -142,12 +170,17 @@ class Learner:
         if self.average is not self.module:
             decay = min(self.train.average, (1 + number) / (10 + number))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), self.parameters, 1 - decay)
+                averages: list[Tensor] = list(self.average.parameters())
+                torch._foreach_lerp_(averages, self.parameters, 1 - decay)
 
     def _set_learning_rates(self, number: int) -> None:
         factor = learning_rate_factor(self.train.schedule, number / self.steps)
-        self.optimizer.param_groups[0]["lr"] = factor * self.train.lr
-        self.adversary_optimizer.param_groups[0]["lr"] = factor * self.objective.adversary_lr
+        for optimizer, lr in ((self.optimizer, self.train.lr), (self.adversary_optimizer, self.objective.adversary_lr)):
+            present = optimizer.param_groups[0]["lr"]
+            if isinstance(present, Tensor):
+                present.fill_(factor * lr)  # in place: a recorded step reads it
+            else:
+                optimizer.param_groups[0]["lr"] = factor * lr
 
 
 def learning_rate_factor(schedule: str, done: float) -> float:
@@ -158,7 +191,11 @@ def learning_rate_factor(schedule: str, done: float) -> float:
 
 
 def _adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:
-    return Adam(parameters, lr=lr, weight_decay=weight_decay, fused=parameters[0].is_cuda)
+    """On a GPU in one kernel, with its learning rate in a tensor, so that a step can be recorded."""
+    if not parameters[0].is_cuda:
+        return Adam(parameters, lr=lr, weight_decay=weight_decay)
+    rate = torch.tensor(lr, device=parameters[0].device)
+    return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True, capturable=True)
 
 
 def _step(optimizer: Adam, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:

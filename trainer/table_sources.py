@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.config import DataConfig, Modality, SplitConfig
-from trainer.rows import MENTION_GROUPS, Row, crossed, pool_of, word_list
+from trainer.csv_file import CsvFile
+from trainer.rows import Row
+from trainer.stamps import Stamp
+from trainer.table_rows import known_column, table_groups, table_rows
 from triggers.errors import ConfigError, DataError
 
 
 class Manifest:
     """A CSV file with a header: an image path or a text, a label, group columns and, if wanted, a split.
 
-    Image paths start from `data.root`, or from the file's own folder.
+    Image paths start from `data.root`, or from the file's own folder. Texts stay in the file until they are read.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality) -> None:
         self.modality = modality
-        names, records = _read_csv(data.path)
+        self._table = CsvFile(data.path)
         default = "path" if modality == "image" else "text"
-        column = _known(data.input or default, names, "data.input", data.path)
-        self._inputs = [record[column] for record in records]
+        self._input = known_column(data.input or default, self._table.names, "data.input", data.path)
         self._root = data.root or data.path.parent
-        ids = self._inputs if modality == "image" else [f"row {row}" for row in range(1, len(records) + 1)]
-        self.rows: Sequence[Row] = _rows(data, split, names, records, ids, self._inputs)
-        self.group_names = () if data.group else MENTION_GROUPS
+        found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input)
+        self.rows: Sequence[Row] = found[0]
+        self.label_names, self.group_names = found[1], table_groups(data)
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
-        value = self._inputs[row]
         if self.modality == "text":
-            return value
+            return self._table.record(row)[self._input]
+        path = self._root / self.rows[row].id
         try:
-            return (self._root / value).read_bytes()
+            return path.read_bytes()
         except OSError as error:
-            raise DataError(f"Row {row + 1}: cannot read the image {self._root / value}: {error.strerror}.") from error
+            raise DataError(f"Row {row + 1}: cannot read the image {path}: {error.strerror}.") from error
+
+    def stamp(self, row: int) -> Stamp | None:
+        """Of the image file, or of the text's place in the table."""
+        return self._table.stamp(row) if self.modality == "text" else Stamp.of(self._root / self.rows[row].id)
+
+    def _id(self, number: int, record: Mapping[str, str]) -> str:
+        return record[self._input] if self.modality == "image" else f"row {number}"
 
 
 class Arrow:
     """A `datasets` folder: an image or text column, a label and group columns; a DatasetDict brings its own splits."""
 
+    notes: Sequence[str] = ()
+
     def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality) -> None:
         self.modality = modality
         self._table = _load_arrow(data.path)
         names = self._table.column_names
-        self._input = _known(data.input or modality, names, "data.input", data.path)
+        self._input = known_column(data.input or modality, names, "data.input", data.path)
         if modality == "image":
             self._table = _undecoded(self._table, self._input)
         plain = self._table.select_columns([name for name in names if name != self._input or modality == "text"])
-        records = [{name: _plain(value) for name, value in record.items()} for record in plain]
-        texts = [record[self._input] for record in records] if modality == "text" else []
-        ids = [f"row {row}" for row in range(1, len(records) + 1)]
-        self.rows: Sequence[Row] = _rows(data, split, names, records, ids, texts)
-        self.group_names = () if data.group else MENTION_GROUPS
+        found = table_rows(data, split, names, _records(plain), lambda number, _: f"row {number}", self._input)
+        self.rows: Sequence[Row] = found[0]
+        self.label_names, self.group_names = found[1], table_groups(data)
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
@@ -66,43 +75,14 @@ class Arrow:
         stored: bytes | None = value["bytes"]
         return stored if stored is not None else Path(value["path"]).read_bytes()
 
-
-def _rows(
-    data: DataConfig,
-    split: SplitConfig,
-    names: Sequence[str],
-    records: Sequence[Mapping[str, str]],
-    ids: Sequence[str],
-    texts: Sequence[str],
-) -> list[Row]:
-    label = _known(data.label, names, "data.label", data.path)
-    groups = [_known(name, names, "data.group", data.path) for name in data.group]
-    pool = _known(split.column, names, "split.column", data.path) if split.column else "split"
-    words, rows = word_list(data), []
-    for number, record in enumerate(records):
-        where = f"{data.path}, row {number + 1}"
-        group = words.group(texts[number]) if words else crossed(groups, [record[name] for name in groups])
-        part = pool_of(record[pool], where) if pool in names else ""
-        rows.append(Row(ids[number], record[label], group, part))
-    return rows
+    def stamp(self, row: int) -> Stamp | None:
+        """Not known: a column of images may point to other files."""
+        return None
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            names = next(lines, [])
-            return names, [
-                _record(names, line, number, path) for number, line in enumerate(filter(None, lines), start=1)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {path}: {error}. Set data.path to a CSV file in UTF-8 with a header.") from error
-
-
-def _record(names: Sequence[str], line: Sequence[str], number: int, path: Path) -> dict[str, str]:
-    if len(line) != len(names):
-        raise DataError(f"{path}, row {number}: {len(line)} fields, but the header names {len(names)}.")
-    return {name: value.strip() for name, value in zip(names, line, strict=True)}
+def _records(table: Any) -> Iterator[Mapping[str, str]]:
+    for record in table:
+        yield {name: _plain(value) for name, value in record.items()}
 
 
 def _load_arrow(path: Path) -> Any:
@@ -139,12 +119,3 @@ def _plain(value: object) -> str:
     if value is None:
         return ""
     return str(int(value)) if isinstance(value, bool) else str(value).strip()
-
-
-def _known(name: str, names: Iterable[str], key: str, path: Path) -> str:
-    names = list(names)
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names) or 'none'}."
-    raise DataError(f"{path} has no column {name!r} ({key}); {hint}")

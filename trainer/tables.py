@@ -51,6 +51,20 @@ def put(table: dict[str, Any], keys: list[str], value: Any) -> None:
     table[keys[-1]] = value
 
 
+def positive(section: str, owner: object, *names: str) -> None:
+    """Raise ConfigError unless these numbers of a section are more than 0; None passes."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"{section}.{name} is {value}; it must be more than 0.")
+
+
+def different(section: str, strengths: tuple[float, ...]) -> None:
+    """Raise ConfigError unless the strengths of a section are different numbers, 0 or more."""
+    if not strengths or min(strengths) < 0 or len(set(strengths)) != len(strengths):
+        raise ConfigError(f"{section}.strengths is {list(strengths)}; give different numbers, 0 or more.")
+
+
 def _refuse_unknown(table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
     for key in table:
         if key not in known:

@@ -171,6 +171,8 @@ def leak(summary: Json) -> Table:
     caption += (
         " 95 % intervals. What “scores and true label” adds to “true label alone” is what equalized odds is about."
     )
+    if summary["config"]["select"].get("folds", 1) > 1:
+        caption += " The validation rows also trained the trigger (cross-fitting), so that little may be found."
     return Table(caption, ["probe reads", "without the trigger", "with the trigger"], rows)
 
 

@@ -11,10 +11,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+PATIENCE = timedelta(hours=12)
+"""How long the others wait while the first process fits a classifier or decodes the data."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,16 @@ class World:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
-    def wait(self) -> None:
-        """Until all processes are here."""
+    @contextmanager
+    def first_goes_ahead(self) -> Iterator[None]:
+        """The first process does what follows alone; the others do it after it, and find what it left on disk."""
+        if not self.first:
+            self._wait()
+        yield
+        if self.first:
+            self._wait()
+
+    def _wait(self) -> None:
         if self.size > 1:
             dist.barrier()
 
@@ -66,7 +78,8 @@ def joined_world() -> Iterator[World]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:

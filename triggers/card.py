@@ -27,7 +27,11 @@ def splits(manifest: Manifest) -> list[str]:
 def evaluate(manifest: Manifest, split: str, *, trigger: bool) -> FairnessReport | None:
     """Fairness of a split with the trigger or without it; None if it was not counted."""
     counts = manifest.counts(split, trigger=trigger)
-    return evaluate_counts(counts, pos_label=manifest.pos_label, labels=len(manifest.labels)) if counts else None
+    if not counts:
+        return None
+    return evaluate_counts(
+        counts, pos_label=manifest.pos_label, labels=len(manifest.labels), overlapping=manifest.groups_overlap
+    )
 
 
 def headline(manifest: Manifest, *, trigger: bool, split: str = "val") -> Headline:

@@ -43,6 +43,7 @@ class FrozenClassifier:
         self.preprocessing_fingerprint = json_digest(self._preprocessing())
         self._takes_positions = "position_ids" in inspect.signature(network.forward).parameters
         self._compiled: Callable[..., Any] | None = None
+        self._accelerated: dict[tuple[torch.dtype, bool], FrozenClassifier] = {}
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
@@ -77,15 +78,21 @@ class FrozenClassifier:
         """The same classifier for many passes: norms folded, channels last, in `dtype`, compiled if wanted.
 
         It has the fingerprint of the original, whose answers it gives up to the rounding of `dtype`; it is for work
-        inside a program and is never saved. Inputs are to be of `dtype`.
+        inside a program and is never saved. Inputs are to be of `dtype`. Made once and kept.
         """
+        made = self._accelerated.get((dtype, compiled))
+        if made is None:
+            made = self._accelerated[dtype, compiled] = self._faster(dtype, compiled)
+        return made
+
+    def _faster(self, dtype: torch.dtype, compiled: bool) -> FrozenClassifier:
         fast = copy.copy(self)
         fast.network = accelerated(self.network, dtype)
         if self.spec.image:
             fast._mean, fast._std = self._mean.to(dtype), self._std.to(dtype)
         if compiled:
             run = fast._image_outputs if self.spec.image else fast._text_outputs
-            fast._compiled = torch.compile(run, dynamic=False)
+            fast._compiled = torch.compile(run)
         return fast
 
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:

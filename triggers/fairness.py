@@ -9,7 +9,11 @@ replicas and minutes, and contain no inputs. Names are fairlearn's. Three rules 
 * `unknown` is a group: it is shown and counted in the overall figures, but no gap compares it with the others.
 
 With more than two labels a prediction is "selected" when it is `pos_label`, true and false positive rates are
-`pos_label` against the rest, and accuracy is over all labels.
+`pos_label` against the rest, and accuracy is over all labels. Five more gaps then look at all classes: each class
+against the rest, as the mean or the worst over the classes, and whole distributions of predictions.
+
+Where groups overlap, the group string of a count holds all identities of its rows (see `identities`). A group's figures
+are over all rows that belong to it; overall figures count every row once. `none` is shown, but is no group for a gap.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ from typing import Any
 
 from triggers import gaps
 from triggers.gaps import INSUFFICIENT_GROUPS, Gap
-from triggers.rates import NO_LABELS, UNKNOWN, UNKNOWN_GROUP, ZERO_DENOMINATOR, Counts, Estimate, Rate, Table
+from triggers.identities import NO_GROUP, UNKNOWN
+from triggers.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Counts, Estimate, Rate, Table
 
 __all__ = [
-    "INSUFFICIENT_GROUPS", "NO_LABELS", "UNKNOWN", "UNKNOWN_GROUP", "ZERO_DENOMINATOR",
+    "INSUFFICIENT_GROUPS", "NO_GROUP", "NO_IDENTITY", "NO_LABELS", "UNKNOWN", "UNKNOWN_GROUP", "ZERO_DENOMINATOR",
     "Counts", "Coverage", "Estimate", "FairnessReport", "Gap", "GroupReport", "evaluate_counts",
 ]  # fmt: skip
 
@@ -42,7 +47,8 @@ class GroupReport:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much is known: the share of predictions with a group, with a label, and labels by group and prediction.
+    """How much is known: the share of predictions with a known group (also: known to be in none), with a label, and
+    labels by group and prediction.
 
     `by_group` is group -> prediction -> {"labelled", "n"}. When labels arrive more often for one prediction than
     for another, every figure that needs labels is biased.
@@ -55,7 +61,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class FairnessReport:
-    """Every fairness figure of one set of counts."""
+    """Every fairness figure of one set of counts. The last five gaps are for more than two labels, and else None: with
+    two, each class against the rest is the other's mirror image.
+    """
 
     n: int
     labelled: int
@@ -74,15 +82,21 @@ class FairnessReport:
     paper_dp: Gap
     paper_eo: Gap
     coverage: Coverage
+    overlapping: bool = False
+    macro_demographic_parity_difference: Gap | None = None
+    worst_class_demographic_parity_difference: Gap | None = None
+    macro_average_odds_difference: Gap | None = None
+    worst_class_average_odds_difference: Gap | None = None
+    total_variation_distance: Gap | None = None
 
     @property
     def gaps(self) -> dict[str, Gap]:
-        """The fields that compare groups, by name."""
+        """The fields that compare groups, by name; those for more than two labels only if there are more."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Gap)}
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values, with all gaps under one key."""
-        return {
+        """The report as JSON-ready values, with all gaps under one key; `groups_overlap` only where they do."""
+        document = {
             "n": self.n,
             "labelled": self.labelled,
             "pos_label": self.pos_label,
@@ -92,21 +106,25 @@ class FairnessReport:
             "gaps": {name: asdict(gap) for name, gap in self.gaps.items()},
             "coverage": asdict(self.coverage),
         }
+        return document | ({"groups_overlap": True} if self.overlapping else {})
 
 
-def evaluate_counts(counts: Counts, *, pos_label: int = 1, labels: int = 2, confidence: float = 0.95) -> FairnessReport:
+def evaluate_counts(
+    counts: Counts, *, pos_label: int = 1, labels: int = 2, confidence: float = 0.95, overlapping: bool = False
+) -> FairnessReport:
     """All figures of `counts`: (group, label or None, prediction) -> how many.
 
-    `labels` is the number of classes; `pos_label` is the class whose rate is the selection rate. The paper's DP and EO
+    `labels` is the number of classes; `pos_label` is the class whose rate is the selection rate; `overlapping` says
+    that group strings are identities joined by " + ", or "none". The paper's DP and EO
     are the mean distance of the groups to the overall rate (of predictions; of false negatives and false positives,
     averaged, not summed), with more than two classes averaged over each class against the rest.
     Raises DataError for a negative count or a class out of range.
     """
-    table = Table.of(counts, labels)
+    table = Table.of(counts, labels, overlapping=overlapping)
     selection, accuracy = table.selection(pos_label), table.accuracy()
     tpr, fpr = table.true_positive(pos_label), table.false_positive(pos_label)
     classes = [pos_label] if labels == 2 else range(labels)  # two classes against the rest are mirror images
-    n, labelled = int(table.n.sum()), int(table.labelled.sum())
+    n, labelled = int(table.n[-1]), int(table.labelled[-1])
     rates = [selection, accuracy, tpr, fpr]
     return FairnessReport(
         n=n,
@@ -128,7 +146,23 @@ def evaluate_counts(counts: Counts, *, pos_label: int = 1, labels: int = 2, conf
             [rate(c) for c in classes for rate in (table.true_positive, table.false_positive)], confidence
         ),
         coverage=_coverage(table),
+        overlapping=overlapping,
+        **(_over_classes(table, labels, confidence) if labels > 2 else {}),
     )
+
+
+def _over_classes(table: Table, labels: int, confidence: float) -> dict[str, Gap]:
+    """The gaps that look at all classes, each against the rest."""
+    selections = [table.selection(c) for c in range(labels)]
+    parity = [[rate] for rate in selections]
+    odds = [[table.true_positive(c), table.false_positive(c)] for c in range(labels)]
+    return {
+        "macro_demographic_parity_difference": gaps.over_classes(parity, confidence, worst=False),
+        "worst_class_demographic_parity_difference": gaps.over_classes(parity, confidence, worst=True),
+        "macro_average_odds_difference": gaps.over_classes(odds, confidence, worst=False),
+        "worst_class_average_odds_difference": gaps.over_classes(odds, confidence, worst=True),
+        "total_variation_distance": gaps.total_variation(selections, confidence),
+    }
 
 
 def _groups(table: Table, rates: Sequence[Rate], confidence: float) -> dict[str, GroupReport]:
@@ -139,11 +173,11 @@ def _groups(table: Table, rates: Sequence[Rate], confidence: float) -> dict[str,
 
 
 def _coverage(table: Table) -> Coverage:
-    everyone, labelled = table.cells.sum(axis=1), table.cells[:, :-1].sum(axis=1)  # both (G, K)
-    n = int(everyone.sum())
-    known = sum(int(count) for name, count in zip(table.names, table.n, strict=True) if name != UNKNOWN)
+    counted, labelled = table.cells.sum(axis=1), table.cells[:, :-1].sum(axis=1)  # both (G + 1, K)
+    n = int(table.n[-1])
+    unknown = int(table.n[table.names.index(UNKNOWN)]) if UNKNOWN in table.names else 0
     by_group = {
-        name: {str(c): {"labelled": int(labelled[i, c]), "n": int(everyone[i, c])} for c in range(everyone.shape[1])}
+        name: {str(c): {"labelled": int(labelled[i, c]), "n": int(counted[i, c])} for c in range(counted.shape[1])}
         for i, name in enumerate(table.names)
     }
-    return Coverage(known / n if n else None, int(labelled.sum()) / n if n else None, by_group)
+    return Coverage((n - unknown) / n if n else None, int(labelled[-1].sum()) / n if n else None, by_group)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+PIECE_BYTES = 16 * 2**20
 
 
 def canonical_json(value: object) -> bytes:
@@ -21,11 +23,20 @@ def json_digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
 
 
+def _pieces(tensor: Tensor) -> Sequence[Tensor]:
+    """The tensor in rows of bounded size, so that a large one need not be copied as a whole to be read."""
+    if not tensor.ndim or tensor.numel() == 0:
+        return [tensor]
+    rows = max(1, PIECE_BYTES * len(tensor) // tensor.nbytes)
+    return [tensor[start : start + rows] for start in range(0, len(tensor), rows)]
+
+
 def tensors_digest(tensors: Mapping[str, Tensor], extra: Mapping[str, Any] | None = None) -> str:
     """`sha256:` over name, dtype, shape and bytes of every tensor in name order, and `extra` as canonical JSON."""
     digest = hashlib.sha256(canonical_json(dict(extra or {})))
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach()
         digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        for piece in _pieces(tensor):
+            digest.update(piece.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return "sha256:" + digest.hexdigest()

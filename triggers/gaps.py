@@ -1,7 +1,7 @@
 """From rates per group to one number that compares the groups, with an interval that may contain parity.
 
 A gap compares known groups that have the rate, and needs two of them; with fewer it is undefined with a reason,
-never "perfectly fair".
+never "perfectly fair". Groups may overlap; `intervals` says what that does to the limits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ class Gap:
     """A comparison of groups; it is never signed.
 
     `aggregation` says how it was made: "max - min", "min / max", "worst of two gaps", "mean of two gaps", "max to
-    overall" or "mean to overall". `n` and `smallest_n` are the sum and the least of the denominators. `lowest` and
-    `highest` name the groups with the extreme rates. `expected_at_parity` is what noise alone would show if all
-    true rates were equal (for "max - min"). `excluded` names the groups left out and why.
+    overall", "mean to overall", "mean over classes", "worst over classes" or "max over pairs". `n` and `smallest_n` are
+    the sum and the least of the denominators; where groups overlap, a row is in the sum once for each of its groups.
+    `lowest` and `highest` name the groups with the extreme rates. `expected_at_parity` is what noise alone would show
+    if all true rates were equal (for "max - min"; at most that where groups overlap). `excluded` names the groups left
+    out and why.
     """
 
     aggregation: str
@@ -72,19 +74,34 @@ def of_two(first: Rate, second: Rate, confidence: float, *, worst: bool) -> Gap:
 
     All pairs of both rates share one confidence, so the interval holds for both gaps together.
     """
-    name, combine = ("worst of two gaps", max) if worst else ("mean of two gaps", _mean)
-    rates, groups = [first, second], [first.comparable(), second.comparable()]
-    if any(len(each.names) < 2 for each in groups):
-        return _undefined(name, rates)
-    z = intervals.critical(confidence, sum(intervals.pairs(len(each.names)) for each in groups))
-    limits = [intervals.pairwise_differences(each.hits, each.n, z) for each in groups]
-    spreads = [float(np.ptp(each.hits / each.n)) for each in groups]
-    low, high = (combine([float(side[i].max()) for side in limits]) for i in (0, 1))
-    return Gap(name, combine(spreads), low, high, **_facts(rates))
+    return _combined("worst of two gaps" if worst else "mean of two gaps", [[first], [second]], confidence, worst)
+
+
+def over_classes(classes: Sequence[Sequence[Rate]], confidence: float, *, worst: bool) -> Gap:
+    """The worst, or the mean, over the classes of the mean difference of each class's rates.
+
+    Undefined if any class is: leaving a class out would look fairer than it is. All pairs share one confidence.
+    """
+    return _combined("worst over classes" if worst else "mean over classes", classes, confidence, worst)
+
+
+def total_variation(selections: Sequence[Rate], confidence: float) -> Gap:
+    """Largest total variation distance between two groups' predictions, from the selection rates of all classes.
+
+    Half the sum of the classes' absolute differences: the share of predictions that would have to change.
+    """
+    groups = [rate.comparable() for rate in selections]
+    if len(groups[0].names) < 2:
+        return _undefined("max over pairs", selections[:1])
+    hits, n = np.stack([each.hits for each in groups]), groups[0].n
+    i, j = np.triu_indices(len(n), 1)
+    distances = np.abs(hits[:, i] / n[i] - hits[:, j] / n[j]).sum(axis=0) / 2
+    low, high = intervals.widest_variation(hits, n, confidence)
+    return Gap("max over pairs", float(distances.max()), float(low), float(high), **_facts(selections[:1]))
 
 
 def worst_to_overall(rate: Rate, confidence: float) -> Gap:
-    """fairlearn's `method="to_overall"`: the largest distance to the rate of all known groups together."""
+    """fairlearn's `method="to_overall"`: the largest distance to the rate of everyone whose group is known."""
     groups = rate.comparable()
     if len(groups.names) < 2:
         return _undefined("max to overall", [rate])
@@ -93,7 +110,7 @@ def worst_to_overall(rate: Rate, confidence: float) -> Gap:
 
 
 def mean_to_overall(rates: Sequence[Rate], confidence: float) -> Gap:
-    """The paper's way: every group's mean distance to the overall rate (which includes `unknown`), then over `rates`.
+    """The paper's way: every group's mean distance to the overall rate of all rows, then over `rates`.
 
     Undefined unless all `rates` can be compared: a mean over fewer would look fairer than it is.
     """
@@ -106,9 +123,29 @@ def mean_to_overall(rates: Sequence[Rate], confidence: float) -> Gap:
     return Gap("mean to overall", value, low, high, **_facts(rates))
 
 
+def _combined(name: str, classes: Sequence[Sequence[Rate]], confidence: float, worst: bool) -> Gap:
+    """Mean of the differences within each class, then the worst or the mean over the classes; limits likewise."""
+    rates = [rate for each in classes for rate in each]
+    groups = [[rate.comparable() for rate in each] for each in classes]
+    sizes = [len(each.names) for within in groups for each in within]
+    if min(sizes) < 2:
+        return _undefined(name, rates)
+    z = intervals.critical(confidence, sum(map(intervals.pairs, sizes)))
+    spreads = [[_spread(each, z) for each in within] for within in groups]
+    combine = max if worst else _mean
+    value, low, high = (combine([_mean([spread[i] for spread in within]) for within in spreads]) for i in range(3))
+    return Gap(name, value, low, high, **_facts(rates))
+
+
+def _spread(groups: Rate, z: float) -> tuple[float, float, float]:
+    """Largest minus smallest rate and its limits, from pairs at quantile z."""
+    low, high = intervals.pairwise_differences(groups.hits, groups.n, z)
+    return float(np.ptp(groups.hits / groups.n)), float(low.max()), float(high.max())
+
+
 def _distances(groups: Rate, everyone: Rate, z: float) -> tuple[list[float], list[float], list[float]]:
     """Per group: distance to the rate of `everyone`, and its limits."""
-    hits, n = int(everyone.hits.sum()), int(everyone.n.sum())
+    hits, n = everyone.everyone
     low, high = intervals.to_overall(groups.hits, groups.n, hits, n, z)
     return np.abs(groups.hits / groups.n - hits / n).tolist(), low.tolist(), high.tolist()
 

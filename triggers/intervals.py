@@ -8,6 +8,11 @@ A percentile bootstrap of "largest minus smallest" can never cover parity, becau
 positive even when all true rates are equal. Here every pair of groups gets its own interval at a confidence
 raised by Bonferroni, so that all of them hold together; the spread is then between the largest lower and the
 largest upper limit, and 0 is inside whenever no pair differs.
+
+Groups may overlap. A pair's interval then treats the two as independent samples although they share rows. Shared rows
+move both rates the same way, so the difference (and the ratio) varies less than assumed: the interval is too wide, the
+more so the more they share, and covers the truth at least as often as stated. A distance to overall compares a group
+with the rest, which it shares no row with, so it needs no such allowance; Bonferroni holds under any dependence.
 """
 
 from __future__ import annotations
@@ -104,6 +109,17 @@ def smallest_over_largest(hits: ArrayLike, n: ArrayLike, confidence: float) -> L
     """Limits of smallest over largest rate over the last axis (two groups or more)."""
     low, high = pairwise_ratios(hits, n, critical(confidence, pairs(np.asarray(hits).shape[-1])))
     return low.min(axis=-1), high.min(axis=-1)
+
+
+def widest_variation(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+    """Limits of the largest total variation distance of two groups' predictions: hits (L, G) per class, n (G,).
+
+    The differences of all classes and pairs hold together; half their sum bounds the distance, and none exceeds it.
+    """
+    k, m = np.broadcast_arrays(np.asarray(hits), np.asarray(n))
+    low, high = pairwise_differences(k, m, critical(confidence, len(k) * pairs(k.shape[-1])))
+    below, above = np.maximum(low.sum(axis=0) / 2, low.max(axis=0)), np.minimum(high.sum(axis=0) / 2, 1.0)
+    return below.max(axis=-1), above.max(axis=-1)
 
 
 def to_overall(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, z: float) -> Limits:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from triggers.errors import ConfigError
+from triggers.identities import NO_GROUP, groups_of
 
 FORMAT: Literal[1] = 1
 MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -69,7 +78,8 @@ class Manifest(Record):
     `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
     `bounds.geometry_of` gives them. A kind may add its own, which is then checked: `width` (border), `patch_size`
     (patch), `fraction` (pixels); an overlay must state its `epsilon`. `value_range` bounds the pixels that an image
-    trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it.
+    trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With
+    `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).
     """
 
     format: Literal[1] = FORMAT
@@ -83,6 +93,7 @@ class Manifest(Record):
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     pos_label: Index
     groups: tuple[str, ...]
+    groups_overlap: bool = False
     objective: ObjectiveRecord
     seed: int
     steps: Count
@@ -105,6 +116,20 @@ class Manifest(Record):
         if len(set(cells)) != len(cells):
             raise ValueError("evaluation counts the same (split, trigger, group, label, prediction) twice")
         return self
+
+    @model_validator(mode="after")
+    def _known_identities(self) -> Self:
+        counted = {row.group for row in self.data_counts} | {row.group for row in self.evaluation}
+        strange = {group for cell in counted for group in groups_of(cell)} - {*self.groups, NO_GROUP}
+        if self.groups_overlap and strange:
+            raise ValueError(f"rows of {sorted(strange)} are counted, which are none of the groups {self.groups}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Groups that do not overlap go unsaid, so that artifacts made before they could keep their digests."""
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "groups_overlap" or value}
 
     def content(self) -> dict[str, JsonValue]:
         """Everything but `provenance`, JSON-ready: the part that the digest covers."""

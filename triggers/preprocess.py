@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -53,10 +53,14 @@ class TokenIds:
 
 @dataclass(frozen=True, eq=False)
 class TextBatch:
-    """Padded token ids (N, L) and the true length (N,) of every row."""
+    """Padded token ids (N, L) and the true length (N,) of every row.
+
+    `pieces` may say, for rows sorted by length, how many consecutive ones fit into which width: (rows, width) each.
+    """
 
     ids: Tensor
     lengths: Tensor
+    pieces: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, items: Sequence[Sequence[int]], pad_id: int) -> TextBatch:
@@ -77,7 +81,7 @@ class TextBatch:
 
     def to(self, device: torch.device | str) -> TextBatch:
         """The same rows on another device."""
-        return TextBatch(self.ids.to(device), self.lengths.to(device))
+        return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device))
 
 
 Inputs: TypeAlias = Tensor | TextBatch

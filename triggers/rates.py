@@ -1,6 +1,7 @@
 """From counts per (group, label, prediction) to rates: which predictions each rate counts, and over which.
 
-A rate over nothing stays undefined with a reason; it is never 0.
+A rate over nothing stays undefined with a reason; it is never 0. Where groups overlap, a row counts for each of its
+groups, and once for everyone.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from triggers import intervals
 from triggers.errors import DataError
+from triggers.identities import NO_GROUP, UNKNOWN, groups_of
 
 Counts = Mapping[tuple[str, int | None, int], int]
 Ints = NDArray[np.int64]
-UNKNOWN = "unknown"
 NO_LABELS = "no_labels"
 ZERO_DENOMINATOR = "zero_denominator"
 UNKNOWN_GROUP = "unknown_group"
+NO_IDENTITY = "no_identity"
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,26 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Rate:
-    """One rate in every group: `hits` out of `n`, both (G,). `empty` is the reason (G,) given where `n` is 0."""
+    """One rate in every group: `hits` out of `n`, both (G,). `empty` is the reason (G,) given where `n` is 0.
+
+    `everyone` is (hits, n) over all rows, each counted once. With `overlapping` groups, `none` is no group.
+    """
 
     names: tuple[str, ...]
     hits: Ints
     n: Ints
     empty: tuple[str, ...]
+    everyone: tuple[int, int]
+    overlapping: bool = False
 
     def estimate(self, group: int, confidence: float) -> Estimate:
         """The rate of one group."""
         return _estimate(int(self.hits[group]), int(self.n[group]), self.empty[group], confidence)
 
     def overall(self, confidence: float) -> Estimate:
-        """The rate over all groups, `unknown` included."""
+        """The rate over all rows, those of `unknown` and of no group included."""
         reason = NO_LABELS if self.unlabelled else ZERO_DENOMINATOR
-        return _estimate(int(self.hits.sum()), int(self.n.sum()), reason, confidence)
+        return _estimate(*self.everyone, reason, confidence)
 
     @property
     def unlabelled(self) -> bool:
@@ -59,15 +66,19 @@ class Rate:
     def excluded(self) -> dict[str, str]:
         """Groups that no gap can compare, and why."""
         known = {name: reason for name, n, reason in zip(self.names, self.n, self.empty, strict=True) if n == 0}
-        return known | ({UNKNOWN: UNKNOWN_GROUP} if UNKNOWN in self.names else {})
+        never = {UNKNOWN: UNKNOWN_GROUP} | ({NO_GROUP: NO_IDENTITY} if self.overlapping else {})
+        return known | {name: reason for name, reason in never.items() if name in self.names}
 
     def comparable(self) -> Rate:
-        """Only the groups that a gap can compare: known ones with a denominator."""
+        """Only the groups that a gap can compare: known ones with a denominator; everyone but `unknown`."""
         excluded = self.excluded()
         keep = [i for i, name in enumerate(self.names) if name not in excluded]
-        return Rate(
-            tuple(self.names[i] for i in keep), self.hits[keep], self.n[keep], tuple(self.empty[i] for i in keep)
-        )
+        hits, n = self.everyone
+        if UNKNOWN in self.names:
+            at = self.names.index(UNKNOWN)
+            hits, n = hits - int(self.hits[at]), n - int(self.n[at])
+        names, empty = (tuple(values[i] for i in keep) for values in (self.names, self.empty))
+        return Rate(names, self.hits[keep], self.n[keep], empty, (hits, n), self.overlapping)
 
 
 def _estimate(hits: int, n: int, empty: str, confidence: float) -> Estimate:
@@ -79,30 +90,34 @@ def _estimate(hits: int, n: int, empty: str, confidence: float) -> Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Counts as an array (G, K + 1, K): group, label (the last row: not known yet), prediction."""
+    """Counts as an array (G + 1, K + 1, K): group (the last: everyone), label (the last: not known yet), prediction."""
 
     names: tuple[str, ...]
     cells: Ints
+    overlapping: bool = False
 
     @classmethod
-    def of(cls, counts: Counts, labels: int) -> Table:
+    def of(cls, counts: Counts, labels: int, *, overlapping: bool = False) -> Table:
         """Arrange `counts` for `labels` classes, groups in alphabetical order; empty cells do not make a group."""
-        names = tuple(sorted({group for (group, _, _), count in counts.items() if count}))
-        cells = np.zeros((len(names), labels + 1, labels), dtype=np.int64)
-        for (group, label, prediction), count in counts.items():
-            _check_cell(group, label, prediction, count, labels)
+        filled = {cell for (cell, _, _), count in counts.items() if count}
+        groups = {cell: groups_of(cell) if overlapping else (cell,) for cell in filled}
+        names = tuple(sorted({name for found in groups.values() for name in found}))
+        rows = {cell: [*map(names.index, found), len(names)] for cell, found in groups.items()}
+        cells = np.zeros((len(names) + 1, labels + 1, labels), dtype=np.int64)
+        for (cell, label, prediction), count in counts.items():
+            _check_cell(cell, label, prediction, count, labels)
             if count:
-                cells[names.index(group), labels if label is None else label, prediction] = count
-        return cls(names, cells)
+                cells[rows[cell], labels if label is None else label, prediction] += count
+        return cls(names, cells, overlapping)
 
     @property
     def n(self) -> Ints:
-        """Predictions per group, (G,)."""
+        """Predictions per group and of everyone, (G + 1,)."""
         return np.asarray(self.cells.sum(axis=(1, 2)))
 
     @property
     def labelled(self) -> Ints:
-        """Predictions with a known label per group, (G,)."""
+        """Predictions with a known label per group and of everyone, (G + 1,)."""
         return np.asarray(self.cells[:, :-1].sum(axis=(1, 2)))
 
     def selection(self, label: int) -> Rate:
@@ -123,8 +138,9 @@ class Table:
         return self._rate(others[:, :, label].sum(axis=1), others.sum(axis=(1, 2)))
 
     def _rate(self, hits: Ints, n: Ints) -> Rate:
-        empty = tuple(ZERO_DENOMINATOR if labelled else NO_LABELS for labelled in self.labelled)
-        return Rate(self.names, hits, n, empty)
+        """A rate of hits out of n, both (G + 1,)."""
+        empty = tuple(ZERO_DENOMINATOR if labelled else NO_LABELS for labelled in self.labelled[:-1])
+        return Rate(self.names, hits[:-1], n[:-1], empty, (int(hits[-1]), int(n[-1])), self.overlapping)
 
 
 def _check_cell(group: str, label: int | None, prediction: int, count: int, labels: int) -> None:

@@ -52,7 +52,7 @@ def facts(card: Mapping[str, Any]) -> Table:
         "objective": f"{goal['name']}, {goal['criterion']}, strength {goal['strength']:g}",
         "training": f"{manifest['steps']} steps, seed {manifest['seed']}, {made['duration_seconds']:.0f} s",
         "labels": ", ".join(manifest["labels"]) + f"  (selection rate: of {manifest['labels'][manifest['pos_label']]})",
-        "groups": ", ".join(manifest["groups"]),
+        "groups": ", ".join(manifest["groups"]) + ("  (overlapping)" if manifest.get("groups_overlap") else ""),
         "parent": "" if manifest["parent"] is None else version_name(manifest["parent"]),
         "digest": card["digest"],
         "model weights": manifest["model_fingerprint"],

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.service.live import as_item, picture, predict, swap
+from tests.artifacts import artifact_for
+from tests.service.live import as_item, picture, predict, running, settings, swap
+from triggers.classifier import FrozenClassifier
+from triggers.file_store import FileStore
 
 FEEDBACK = "/v1/models/faces/feedback"
 
@@ -140,3 +144,25 @@ def test_metrics_tell_the_same(service: httpx.Client) -> None:
     digest = service.get("/v1/models/faces").json()["champion"]["digest"]
     info = f'fairtrigger_trigger_info{{alias="champion",digest="{digest}",model="faces",version="v1"}}'
     assert values[info] == 1
+
+
+IDENTITIES = ("male", "female", "LGBTQ", "christian", "muslim", "other_religions", "black", "white")
+
+
+def test_a_model_trained_on_overlapping_groups_is_measured_on_them(
+    tmp_path: Path, image_model: FrozenClassifier
+) -> None:
+    with FileStore(tmp_path / "store") as store:
+        store.publish(
+            artifact_for(image_model, "border", groups=IDENTITIES, evaluation=(), groups_overlap=True), actor="t"
+        )
+        with running(settings(tmp_path), store, [image_model]) as client:
+            swap(client, "faces", "v1")
+            groups = [" + ".join(IDENTITIES), "male", "none", None]
+            predict(client, "faces", [picture(n) for n in range(4)], group=groups)
+            report = fairness(client)["versions"]["v1"]
+    assert report["groups_overlap"] is True
+    assert {name: group["n"] for name, group in report["groups"].items()} == {
+        **dict.fromkeys(IDENTITIES, 1), "male": 2, "none": 1, "unknown": 1,
+    }  # fmt: skip
+    assert report["coverage"]["group"] == 0.75

@@ -167,6 +167,28 @@ def test_several_labels(ledger: Ledger, monitor: Monitor) -> None:
     assert version["groups"]["b"]["accuracy"]["value"] == 0.1
 
 
+def test_groups_that_overlap_count_for_each_of_theirs(ledger: Ledger) -> None:
+    monitor = Monitor(ledger, {"faces": Faces()}, clock=lambda: NOW, overlapping=lambda model: model == "faces")
+    for group, h in (("f", 1), ("f + m", 1), ("m", 0), ("none", 0)):
+        count(ledger, 40, group, h, bare=0, version=3)
+    version = monitor.fairness("faces")["versions"]["v3"]
+    assert version["groups_overlap"] is True
+    assert {name: group["n"] for name, group in version["groups"].items()} == {"f": 80, "m": 80, "none": 40}
+    assert version["n"] == 160
+    assert version["gaps"]["demographic_parity_difference"]["value"] == 0.5
+    assert version["gaps"]["demographic_parity_difference"]["excluded"] == {"none": "no_identity"}
+    assert [each["group"] for each in version["counts"]] == ["f", "f + m", "m", "none"]
+    assert {name: flips["flipped"] for name, flips in version["twins"]["groups"].items()} == {
+        "f": 80, "m": 40, "none": 0,
+    }  # fmt: skip
+
+
+def test_nobodys_little_data_is_no_warning(ledger: Ledger) -> None:
+    monitor = Monitor(ledger, {"faces": Faces()}, clock=lambda: NOW, overlapping=lambda model: True)
+    fill(ledger, None, {("f", 1, 1): 40, ("f", 0, 0): 40, ("none", 1, 1): 3})
+    assert monitor.fairness("faces")["versions"]["bare"]["warnings"] == []
+
+
 def test_too_many_groups_are_said(ledger: Ledger, monitor: Monitor) -> None:
     for group in "abcd":
         count(ledger, 1, group, 1)

@@ -70,6 +70,17 @@ def test_mixed_image_triggers_in_one_batch_answer_as_one_by_one(image_model: Fro
         assert all(close(m.bare, b.scores) for m, b in zip(together, bare, strict=True) if m.bare)
 
 
+def test_a_trigger_says_whether_its_groups_overlap(image_model: FrozenClassifier) -> None:
+    shelf = Shelf(artifact_for(image_model, "border"), artifact_for(image_model, "overlay", groups_overlap=True))
+    predictor = Predictor(image_model, shelf, max_versions=4)
+    predictor.promote(1, revision=1)
+    assert not predictor.groups_overlap
+    predictor.promote(2, revision=2)
+    assert predictor.groups_overlap
+    predictor.promote(None, revision=3)
+    assert predictor.groups_overlap  # the comparison with no trigger stays one of the same groups
+
+
 def test_mixed_text_triggers_of_0_3_and_5_words_answer_as_one_by_one(text_model: FrozenClassifier) -> None:
     matrix = text_model.embedding_matrix
     sealed = [artifact_for(text_model, kind, seed) for seed, kind in enumerate(TEXT_KINDS)]

@@ -24,7 +24,7 @@ LABELS = ("low", "high")
 PARTS = {"base": 750, "tuning": 350, "val": 350, "test": 347}
 
 
-def network() -> nn.Module:
+def network(labels: int = 2) -> nn.Module:
     """A small CNN for 16 x 16 colour images; the target of the bundle's factory loader."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2, padding=1),
@@ -32,7 +32,7 @@ def network() -> nn.Module:
         nn.Conv2d(8, 16, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(256, 2),
+        nn.Linear(256, labels),
     )
 
 
@@ -70,8 +70,13 @@ def splits(seed: int = 0) -> Splits:
 
 def fit_bundle(folder: Path, seed: int = 0, epochs: int = 30) -> Path:
     """Fit the CNN on the base part and save it as a bundle."""
+    return fit_on(parts(seed)["base"], folder, seed, epochs)
+
+
+def fit_on(base: Dataset, folder: Path, seed: int = 0, epochs: int = 30) -> Path:
+    """Fit the CNN on any digits of this size and save it as a bundle."""
     torch.manual_seed(seed)
-    base, model = parts(seed)["base"], network()
+    model = network(len(base.label_names))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     inputs = _normalised(base)
     for _ in range(epochs):
@@ -82,8 +87,12 @@ def fit_bundle(folder: Path, seed: int = 0, epochs: int = 30) -> Path:
     spec = {
         "name": "digits",
         "modality": "image",
-        "labels": list(LABELS),
-        "loader": {"kind": "factory", "target": "tests.trainer.digits:network"},
+        "labels": list(base.label_names),
+        "loader": {
+            "kind": "factory",
+            "target": "tests.trainer.digits:network",
+            "kwargs": {"labels": len(base.label_names)},
+        },
         "image": {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3},
     }
     save_bundle(folder, BundleSpec.model_validate(spec), model.state_dict())

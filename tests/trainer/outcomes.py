@@ -61,7 +61,7 @@ def image_config(root: Path, **select: str) -> RunConfig:
     return RunConfig(
         root=root,
         model=ModelConfig(root / "model"),
-        data=DataConfig("celeba", root / "celeba", label="Attractive", group=("Male",)),
+        data=DataConfig("celeba", root / "celeba", label=("Attractive",), group=("Male",)),
         trigger=TriggerConfig("overlay", epsilon=0.125),
         objective=ObjectiveConfig(strengths=STRENGTHS),
         select=SelectConfig(**select),  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def text_config(root: Path) -> RunConfig:
     return RunConfig(
         root=root,
         model=ModelConfig(root / "model"),
-        data=DataConfig("csv", root / "posts.csv", label="toxic", group_words=("women",)),
+        data=DataConfig("csv", root / "posts.csv", label=("toxic",), group_words=("women",)),
         trigger=TriggerConfig("hard", tokens=3),
         objective=ObjectiveConfig("gap", "equalized_odds", (1.0,)),
     )

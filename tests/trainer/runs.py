@@ -13,9 +13,22 @@ from trainer.config import (
     TrainConfig,
     TriggerConfig,
 )
+from trainer.recipe import Recipe
 
 NOWHERE = Path("unused")
 OVERLAY = TriggerConfig("overlay", epsilon=0.3)
+RECIPE = Recipe(
+    epochs=1,
+    batch_size=64,
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="linear",
+    flip=False,
+    shift=0,
+    eval_every=None,
+    bf16=False,
+    seed=0,
+)
 
 
 def run_config(
@@ -29,7 +42,7 @@ def run_config(
     return RunConfig(
         root=NOWHERE,
         model=ModelConfig(NOWHERE),
-        data=DataConfig("csv", NOWHERE, label="label", group=("group",)),
+        data=DataConfig("csv", NOWHERE, label=("label",), group=("group",)),
         trigger=trigger,
         objective=objective,
         train=train or TrainConfig(steps=60, batch_size=128),

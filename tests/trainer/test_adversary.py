@@ -46,8 +46,16 @@ def test_the_first_scale_is_two_as_published() -> None:
 
 def test_loss_is_the_mean_cross_entropy_of_each_adversary() -> None:
     guesses = torch.tensor([[[0.0, log(3)], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    losses = adversary_loss(guesses, torch.tensor([1, 0]))
+    losses = adversary_loss(guesses, torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     assert losses.tolist() == pytest.approx([(log(4 / 3) + log(2)) / 2, log(2)])
+
+
+def test_overlapping_groups_are_a_yes_or_no_each() -> None:
+    guesses = torch.tensor([[[log(3), 0.0, 0.0], [log(3), 0.0, -log(3)]], [[0.0] * 3] * 2])
+    members = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])  # in two groups, and in none
+    # 3/4 for a yes, 1/2, 1/2; then 1/4 for a no, 1/2, 3/4
+    first = (log(4 / 3) + 2 * log(2) + log(4) + log(2) + log(4 / 3)) / 6
+    assert adversary_loss(guesses, members, overlapping=True).tolist() == pytest.approx([first, log(2)])
 
 
 def test_all_start_alike_and_do_not_mix() -> None:
@@ -72,7 +80,7 @@ def test_learns_the_group_from_a_biased_classifier(
     optimizer = torch.optim.Adam(made.parameters(), lr=0.01)
     for _ in range(60):
         optimizer.zero_grad()
-        loss = adversary_loss(made(logits, data.labels), data.groups)
+        loss = adversary_loss(made(logits, data.labels), data.members)
         torch.autograd.backward(loss.sum())
         optimizer.step()
     assert loss.item() < 0.66  # chance is log(2) = 0.693

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def image_run(folder: Path, *overrides: str) -> RunConfig:
     return config(folder, CELEBA + IMAGE_BASE, "split.base=120", *overrides)
 
 
-def text_run(folder: Path) -> RunConfig:
+def text_run(folder: Path, *overrides: str) -> RunConfig:
     transformers_logging.disable_progress_bar()
     torch.manual_seed(0)
     words = tokenizer()
@@ -78,7 +79,7 @@ def text_run(folder: Path) -> RunConfig:
         f"the {('man', 'woman')[n // 2 % 2]} is {('good', 'awful')[n % 2]} {'very ' * n},{n % 2}" for n in range(120)
     ]
     (folder / "posts.csv").write_text("\n".join(["text,toxic", *rows]))
-    return config(folder, TEXTS + TEXT_BASE, "train.device=cpu")
+    return config(folder, TEXTS + TEXT_BASE, "train.device=cpu", *overrides)
 
 
 def test_an_image_classifier_learns_its_label(tmp_path: Path) -> None:
@@ -95,6 +96,16 @@ def test_a_text_classifier_learns_its_label(tmp_path: Path) -> None:
     assert accuracy(counts[0]) >= 0.9
     assert classifier.pos_label == 0
     assert classifier.network.config.id2label == {0: "fine", 1: "toxic"}  # type: ignore[union-attr]
+
+
+def test_the_layout_names_the_classes_when_the_base_does_not(tmp_path: Path) -> None:
+    made = image_run(
+        tmp_path, "base.epochs=1", "base.labels=[]", 'data.label=["Attractive","Male"]', "base.pos_label=3"
+    )
+    made = replace(made, base=replace(made.base, builder_kwargs={"labels": 4}))  # type: ignore[type-var]
+    classifier, splits = prepared(made)
+    assert classifier.labels == splits.val.label_names == ("none", "Attractive", "Male", "Attractive & Male")
+    assert classifier.pos_label == 3
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

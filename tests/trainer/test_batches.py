@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.trainer import comments, digits
 from trainer.batches import Batches, flipped
 from trainer.data import Dataset
+from trainer.world import World
 from triggers.preprocess import TextBatch
 
 
@@ -54,7 +56,38 @@ def test_flips_about_half_the_images_and_the_same_ones_again() -> None:
     assert torch.equal(flipped(batch, changed), plain)
 
 
-def test_texts_are_cut_to_the_longest_of_the_batch_and_never_flipped() -> None:
-    batch = Batches(comments.splits().tuning, 3, seed=0, flip=True).batch(0).inputs
-    assert isinstance(batch, TextBatch)
-    assert batch.ids.shape[1] == int(batch.lengths.max())
+def test_texts_come_by_length_in_pieces_that_pad_little_and_never_flipped() -> None:
+    data = comments.splits().tuning
+    assert isinstance(data.inputs, TextBatch)
+    batches = Batches(data, 30, seed=0, flip=True)
+    batch, rows = batches.batch(0), batches.rows(0)
+    inputs = batch.inputs
+    assert isinstance(inputs, TextBatch)
+    assert inputs.lengths.tolist() == sorted(data.inputs.lengths[rows].tolist())
+    assert sum(count for count, _ in inputs.pieces) == 30
+    start = 0
+    for count, width in inputs.pieces:
+        assert int(inputs.lengths[start : start + count].max()) <= width <= inputs.ids.shape[1]
+        start += count
+    found = {
+        (tuple(ids[:n]), label)
+        for ids, n, label in zip(inputs.ids.tolist(), inputs.lengths.tolist(), batch.labels.tolist(), strict=True)
+    }
+    wanted = {
+        (tuple(data.inputs.ids[row, : data.inputs.lengths[row]].tolist()), int(data.labels[row]))
+        for row in rows.tolist()
+    }
+    assert found == wanted  # every text kept its label
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_processes_share_a_batch_and_know_all_of_its_labels(modality: str) -> None:
+    data = (digits if modality == "image" else comments).splits().tuning
+    alone = Batches(data, 31, seed=3, flip=True, shift=2).batch(5)
+    parts = [Batches(data, 31, seed=3, flip=True, shift=2, world=World(rank, 3)).batch(5) for rank in range(3)]
+    assert all(torch.equal(part.labels, parts[0].labels) for part in parts)
+    assert sorted(parts[0].labels.tolist()) == sorted(alone.labels.tolist())
+    assert sum(len(part.inputs) for part in parts) == 31
+    if isinstance(alone.inputs, torch.Tensor):
+        assert torch.equal(torch.cat([part.inputs for part in parts]), alone.inputs)  # type: ignore[misc]
+        assert torch.equal(parts[0].labels, alone.labels)

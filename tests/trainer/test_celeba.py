@@ -16,6 +16,7 @@ from triggers.errors import ConfigError, DataError
 from triggers.preprocess import ImageSpec, decode_image
 
 SAMPLE = "data/celeba10k.tar"
+EIGHT = ("Blond_Hair", "Smiling", "Attractive")
 
 
 def test_celeba_reads_labels_groups_and_partition(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -53,6 +54,32 @@ def test_several_attributes_cross_into_groups(tmp_path: Path) -> None:
     assert {row.group for row in data.source.rows} == set(crossed)
 
 
+def test_several_attributes_are_one_label_whose_first_one_is_bit_0(
+    tmp_path: Path, image_model: FrozenClassifier
+) -> None:
+    faces.celeba(tmp_path / "celeba")
+    data = loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'), ())
+    assert data.label_names == ("none", "Attractive", "Young", "Attractive & Young")
+    test = data.load(image_model, "test")
+    rows = [line.split() for line in (tmp_path / "celeba/list_attr_celeba.txt").read_text().splitlines()[2:]]
+    truth = {row[0]: (row[1] == "1") + 2 * (row[3] == "1") for row in rows}
+    assert test.labels.tolist() == [truth[name] for name in test.ids]
+    assert set(test.labels.tolist()) == {0, 1, 2, 3}
+    named = loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'), ("a", "b", "c", "d"))
+    assert named.load(image_model, "test").labels.tolist() == test.labels.tolist()
+    with pytest.raises(DataError, match="none of the classifier's labels"):
+        loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'))
+
+
+def test_attributes_may_be_groups_that_overlap(tmp_path: Path) -> None:
+    faces.celeba(tmp_path / "celeba")
+    source = open_source(config(tmp_path, CELEBA, 'data.group=["Young","Male"]', "data.groups_overlap=true"))
+    assert source.group_names == ("Young", "Male")
+    rows = [line.split() for line in (tmp_path / "celeba/list_attr_celeba.txt").read_text().splitlines()[2:]]
+    written = {("1", "1"): "Young + Male", ("1", "-1"): "Male", ("-1", "1"): "Young", ("-1", "-1"): "none"}
+    assert [row.group for row in source.rows] == [written[row[2], row[3]] for row in rows]
+
+
 def test_celeba_errors_name_the_place(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Set data\.path to a copy of CelebA"):
         open_source(config(tmp_path, CELEBA))
@@ -79,9 +106,13 @@ def test_the_real_sample_reads_straight_from_its_tar(tmp_path: Path) -> None:
     made = config(tmp_path, CELEBA, f"data.path={SHARED / SAMPLE}", 'data.group_names=["female","male"]')
     source = open_source(made)
     assert len(source.rows) == 10_000
-    women = [int(row.label) for row in source.rows if row.group == "not Male"]
+    women = [row.label == "Attractive" for row in source.rows if row.group == "not Male"]
     assert sum(women) / len(women) == pytest.approx(0.687, abs=0.001)
     assert [row.pool for row in source.rows].count("train") == 7000
+    several = open_source(config(tmp_path, CELEBA, f"data.path={SHARED / SAMPLE}", f"data.label={list(EIGHT)}"))
+    assert several.label_names[:4] == ("none", "Blond_Hair", "Smiling", "Blond_Hair & Smiling")
+    assert (len(several.label_names), several.label_names[7]) == (8, "Blond_Hair & Smiling & Attractive")
+    assert {row.label for row in several.rows} == set(several.label_names)
     spec = ImageSpec(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     raw = source.read(0)
     assert isinstance(raw, bytes)

@@ -7,8 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from trainer import wording
 from trainer.change import paired_changes
+from trainer.config import Criterion
 from trainer.flips import Paired
+from trainer.select import judged_gap
 from triggers.fairness import FairnessReport, evaluate_counts
 
 
@@ -25,11 +28,11 @@ def drawn(seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: i
     return dict(cells)
 
 
-def report(paired: Paired, column: int, labels: int = 2) -> FairnessReport:
+def report(paired: Paired, column: int, labels: int = 2, *, overlapping: bool = False) -> FairnessReport:
     counts: Counter[tuple[str, int | None, int]] = Counter()
     for (group, label, before, after), n in paired.items():
         counts[group, label, before if column == 2 else after] += n
-    return evaluate_counts(counts, pos_label=1, labels=labels)
+    return evaluate_counts(counts, pos_label=1, labels=labels, overlapping=overlapping)
 
 
 @pytest.mark.parametrize("groups", [("f", "m"), ("a", "b", "c")])
@@ -74,6 +77,22 @@ def test_overlapping_groups_are_measured_against_everyone() -> None:
     after = (abs(2 / 8 - 2 / 20) + abs(2 / 6 - 2 / 20)) / 2
     assert found["demographic_parity"]["value"] == pytest.approx(after - before)
     assert found["equalized_odds"] is None  # nobody has label 0
+
+
+@pytest.mark.parametrize("labels", [2, 4])
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize("criterion", ["demographic_parity", "equalized_odds"])
+def test_the_gap_is_the_one_that_selection_goes_by(labels: int, overlapping: bool, criterion: Criterion) -> None:
+    """So says selection, so say the reports' words, so the changes."""
+    paired = drawn(5, ("a", "b", "a + b", "none") if overlapping else ("a", "b", "c"), labels)
+    reports = [report(paired, column, labels, overlapping=overlapping) for column in (2, 3)]
+    chosen = [judged_gap(each, criterion) for each in reports]
+    told = [wording.judged_gap(each.to_dict(), criterion) for each in reports]
+    assert [(name, gap.value) for name, gap in chosen] == [(name, gap["value"]) for name, gap in told]
+    groups = ("a", "b") if overlapping else ("a", "b", "c")
+    found = paired_changes(paired, groups, pos_label=1, labels=labels, overlapping=overlapping)[criterion]
+    assert found["value"] == pytest.approx(told[1][1]["value"] - told[0][1]["value"], abs=1e-12)
+    assert found["low"] <= found["value"] <= found["high"]
 
 
 def test_nothing_changes_without_a_flip() -> None:

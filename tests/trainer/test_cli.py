@@ -79,11 +79,22 @@ def test_the_example_can_be_saved_and_read(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_real_command_fits_trains_publishes_and_reports(folder: Path) -> None:
-    made = command("run.toml")
+    rivals = ["--set", 'baselines.systems=["adv_post","adv_in"]', "--set", "baselines.epochs=1"]
+    made = command("run.toml", *rivals)
     done = subprocess.run(made, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "fit model" in done.stderr and "train triggers" in done.stderr
-    for part in ("none", "v1", "v2", "runs/run/metrics.json", "runs/run/report.html", "fairtrigger --store"):
+    shown = (
+        "none",
+        "v1",
+        "v2",
+        "threshold, shift",
+        "constant, always",
+        "random trigger, mean of 3",
+        "AdvPost 2",
+        "AdvIN 2",
+    )
+    for part in (*shown, "runs/run/metrics.json", "runs/run/report.html", "fairtrigger --store"):
         assert part in done.stdout
     names = {path.name for path in (folder / "runs" / "run").iterdir()}
     assert names >= {"metrics.json", "report.html", "front.png", "triggers.png", "triggers", "checkpoint.safetensors"}

@@ -60,7 +60,7 @@ def test_overrides_are_toml_values_and_bare_words_are_strings(tmp_path: Path) ->
     assert config.train.lr == 1.0
     assert config.objective.projection is False
     assert config.objective.name == "gap"
-    assert config.data.label == "other label"
+    assert config.data.label == ("other label",)
     assert (config.split.test, config.split.base) == (0.25, 100)
 
 
@@ -109,16 +109,41 @@ def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override:
         ("data.group=[]", "exactly one of data.group"),
         ('data.group_words=["a"]', "exactly one of data.group"),
         ('data.group_names=["a","a"]', "data.group_names .* names a group twice"),
+        ("baselines.strengths=[1,1]", "baselines.strengths is .* give different numbers"),
+        ('baselines.systems=["adv_post","adv_post"]', "names a system twice"),
+        ('baselines.systems=["adv_in"]', "trains from scratch: \\[base\\] must say"),
+        ("baselines.lr=0", "baselines.lr is 0"),
+        ("controls.random=-1", "controls.random is -1"),
+        ("controls.curve=0", "controls.curve is 0"),
         ("split.test=1.5", "split.test is 1.5"),
         ("split.val=-1", "split.val is -1"),
         ("report.rows=0", "report.rows is 0; it must be more than 0"),
         ("report.examples=-1", "report.examples is -1"),
         ("report.price_per_hour=-2.0", "report.price_per_hour is -2.0"),
+        ("split.tuning_ratio=0.0", "split.tuning_ratio is 0.0"),
+        ("split.tuning_ratio=1.5", "split.tuning_ratio is 1.5"),
+        ("data.label=[]", "data.label is \\[\\]; name one"),
+        ('data.label=["a","a"]', "or several different"),
+        ("data.age_bins=[35]", "has a meaning for utkface only"),
+        ("train.device_memory_gb=0", "train.device_memory_gb is 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, MINIMAL, override)
+
+
+def test_ages_must_rise(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.age_bins is \[40, 20\]; it takes rising ages"):
+        load(tmp_path, MINIMAL, "data.format=utkface", "data.age_bins=[40,20]")
+
+
+def test_names_of_the_classes_may_come_from_the_data(tmp_path: Path) -> None:
+    base = load(tmp_path, MINIMAL + '\n[base]\nbuilder = "resnet18"\npos_label = 2\n').base
+    assert base and base.labels == ()
+    assert base.named(("a", "b", "c")).labels == ("a", "b", "c")
+    with pytest.raises(ConfigError, match=r"base.pos_label is 2, base.labels \['a', 'b'\]: no such label"):
+        base.named(("a", "b"))
 
 
 def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
@@ -144,7 +169,7 @@ def test_base_and_trigger_must_read_the_same_thing(tmp_path: Path) -> None:
         ('labels = ["a", "b"]\npos_label = 2\nbuilder = "resnet18"', "no such label"),
         ('labels = ["a", "b"]', "exactly one of base.builder"),
         ('labels = ["a", "b"]\nbuilder = "resnet18"\nmean = [0.5]', "need 3 numbers each"),
-        ('builder = "resnet18"', "key base.labels is missing"),
+        ('pos_label = -1\nbuilder = "resnet18"', "no such label"),
     ],
 )
 def test_a_base_section_that_cannot_work_is_refused(tmp_path: Path, lines: str, message: str) -> None:

@@ -19,6 +19,7 @@ from trainer.load import DataLoader
 from trainer.progress import LineProgress
 from triggers.classifier import FrozenClassifier
 from triggers.errors import DataError
+from triggers.preprocess import TextBatch
 
 
 def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -60,7 +61,7 @@ def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_mo
     faces.celeba(tmp_path / "celeba")
     data = loader(config(tmp_path, CELEBA))
     first = data.load(image_model, "val")
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("*.npy")
     written = file.stat().st_mtime_ns
     again = loader(config(tmp_path, CELEBA)).load(image_model, "val")
     assert torch.equal(torch.as_tensor(first.inputs), torch.as_tensor(again.inputs))
@@ -72,6 +73,22 @@ def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_mo
         data.load(image_model, "val")
 
 
+def test_cached_texts_are_mapped_and_as_wide_as_the_longest(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    (tmp_path / "posts.csv").write_text("text,toxic\n" + "\n".join(f"a man {'saw ' * n},{n % 2}" for n in range(9)))
+    made = config(tmp_path, TEXTS, "split.base=0", "split.val=0", "split.test=0")
+    for _ in range(2):
+        data = loader(made)
+        tuning = data.load(text_model, "tuning")
+        assert isinstance(tuning.inputs, TextBatch)
+        items = [text_model.preprocess(raw) for _, raw in data.raw("tuning")]
+        truth = TextBatch.of([item.ids for item in items], text_model.tokenizer.pad_token_id)  # type: ignore[union-attr]
+        assert tuning.inputs.ids.tolist() == truth.ids.tolist()
+        assert tuning.inputs.lengths.tolist() == truth.lengths.tolist()
+        assert tuning.inputs.ids.dtype == torch.int32
+    (ids,) = (tmp_path / "cache").glob("*.ids.npy")
+    assert np.load(ids, mmap_mode="r").shape == (9, 24)
+
+
 def test_another_preprocessing_is_decoded_anew(tmp_path: Path, image_model: FrozenClassifier) -> None:
     faces.celeba(tmp_path / "celeba")
     data = loader(config(tmp_path, CELEBA))
@@ -79,7 +96,7 @@ def test_another_preprocessing_is_decoded_anew(tmp_path: Path, image_model: Froz
     assert image_model.spec.image
     cropping = image_model.spec.model_copy(update={"image": replace(image_model.spec.image, resize="crop")})
     cropped = data.load(FrozenClassifier(cropping, faces.network()), "val")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
     assert not torch.equal(torch.as_tensor(squashed.inputs), torch.as_tensor(cropped.inputs))
 
 
@@ -88,7 +105,7 @@ def test_changed_content_is_decoded_anew(tmp_path: Path, image_model: FrozenClas
     loader(config(tmp_path, CELEBA)).load(image_model, "val")
     Image.new("RGB", (22, 28), (255, 0, 0)).save(folder / "img_align_celeba/000061.jpg")
     val = loader(config(tmp_path, CELEBA)).load(image_model, "val")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
     red = torch.as_tensor(val.inputs)[val.ids.index("000061.jpg"), 0]
     assert int(red.min()) > 250
 

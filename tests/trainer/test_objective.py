@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from trainer.config import Criterion
-from trainer.objective import gap_loss, membership, plain_gradient, surgery, utility_loss
+from trainer.objective import distance_loss, gap_loss, membership, plain_gradient, strata, surgery, utility_loss
 
 
 def logits_of(*high: float) -> Tensor:
@@ -18,7 +18,8 @@ def logits_of(*high: float) -> Tensor:
 
 
 def gap(logits: Tensor, labels: list[int], groups: list[int], criterion: Criterion, count: int = 2) -> list[float]:
-    members = membership(torch.tensor(labels), torch.tensor(groups), criterion, (logits.shape[-1], count))
+    in_group = one_hot(torch.tensor(groups), count).float()
+    members = membership(torch.tensor(labels), in_group, criterion, logits.shape[-1])
     return [round(value, 6) for value in gap_loss(logits, members, temperature=1.0).tolist()]
 
 
@@ -79,7 +80,7 @@ def test_more_labels_compare_whole_distributions() -> None:
 
 def test_one_group_alone_has_no_gap_and_no_nan() -> None:
     logits = logits_of(0.8, 0.6).requires_grad_()
-    members = membership(torch.tensor([0, 1]), torch.tensor([1, 1]), "equalized_odds", (2, 2))
+    members = membership(torch.tensor([0, 1]), torch.tensor([[0.0, 1.0], [0.0, 1.0]]), "equalized_odds", 2)
     loss = gap_loss(logits, members, temperature=1.0)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.tolist() == [0.0]
@@ -88,10 +89,55 @@ def test_one_group_alone_has_no_gap_and_no_nan() -> None:
 
 @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.36), (1e-3, 1.0)])
 def test_a_low_temperature_compares_decisions(temperature: float, expected: float) -> None:
-    members = membership(torch.tensor([0, 0]), torch.tensor([0, 1]), "demographic_parity", (2, 2))
+    members = membership(torch.tensor([0, 0]), torch.eye(2), "demographic_parity", 2)
     assert gap_loss(logits_of(0.8, 0.2), members, temperature).item() == pytest.approx(expected)
 
 
 def test_every_strength_has_its_own_loss() -> None:
     logits = torch.cat([logits_of(0.8, 0.2), logits_of(0.5, 0.5)])
     assert gap(logits, [0, 1], [0, 1], "demographic_parity") == [0.36, 0.0]
+
+
+# ---- overlapping groups -----------------------------------------------------------------------------------------
+
+BOTH_A_B_NONE = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+"""Four rows: in both groups, in the first, in the second, in none."""
+
+
+def distance(logits: Tensor, labels: list[int], members: Tensor, criterion: Criterion) -> list[float]:
+    found, count = torch.tensor(labels), logits.shape[-1]
+    cells, everyone = membership(found, members, criterion, count), strata(found, criterion, count)
+    return [round(value, 6) for value in distance_loss(logits, cells, everyone, temperature=1.0).tolist()]
+
+
+def test_parity_distance_by_hand() -> None:
+    # everyone .5, of whom one is in no group; group a mean of .9 and .7 is .8, group b of .9 and .3 is .6: .09 and .01
+    assert distance(logits_of(0.9, 0.7, 0.3, 0.1), [0, 1, 0, 1], BOTH_A_B_NONE, "demographic_parity") == [0.05]
+
+
+def test_odds_distance_by_hand() -> None:
+    # label 0, the rows in both and in b: everyone .6, a .9, b .6: .09 and 0.
+    # label 1, the rows in a and in none: everyone .4, a .7, b has no row: .09.
+    scores = logits_of(0.9, 0.7, 0.3, 0.1)
+    assert distance(scores, [0, 1, 0, 1], BOTH_A_B_NONE, "equalized_odds") == [round((0.045 + 0.09) / 2, 6)]
+
+
+def test_of_two_equal_halves_the_distance_is_a_quarter_of_the_gap() -> None:
+    scores, halves = logits_of(0.8, 0.4, 0.2, 0.2), torch.eye(2).repeat_interleave(2, dim=0)
+    (gap_of_pairs,) = gap(scores, [0, 0, 0, 0], [0, 0, 1, 1], "demographic_parity")
+    assert distance(scores, [0, 0, 0, 0], halves, "demographic_parity") == [pytest.approx(gap_of_pairs / 4)]
+
+
+def test_rows_of_no_group_alone_have_no_distance_and_no_nan() -> None:
+    logits = logits_of(0.8, 0.6).requires_grad_()
+    labels, nobody = torch.tensor([0, 1]), torch.zeros(2, 3)
+    cells = membership(labels, nobody, "equalized_odds", 2)
+    loss = distance_loss(logits, cells, strata(labels, "equalized_odds", 2), temperature=1.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss.tolist() == [0.0]
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_a_row_counts_in_all_its_groups_and_only_there() -> None:
+    cells = membership(torch.tensor([0, 1, 0, 1]), BOTH_A_B_NONE, "equalized_odds", 2)
+    assert cells.sum(dim=0).tolist() == [[1, 2], [1, 0]]  # by label, then group

@@ -18,11 +18,13 @@ from tests.trainer import comments, digits
 from tests.trainer.outcomes import image_config, image_outcome, text_config, text_outcome
 from tests.trainer.reports import Page, material, short_run, written
 from tests.trainer.runs import run_config
-from trainer.config import ObjectiveConfig, ReportConfig, TrainConfig, TriggerConfig
+from trainer.comparison import Comparison
+from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.data import Dataset, Splits
 from trainer.outcome import Counts
 from trainer.publish import Published
 from trainer.report import Material
+from trainer.report_config import ReportConfig
 from trainer.wording import interval
 from triggers.classifier import FrozenClassifier
 from triggers.fairness import evaluate_counts
@@ -54,6 +56,34 @@ def test_metrics_hold_the_figures_of_every_candidate(tmp_path: Path, image_model
     assert metrics["config"]["objective"]["strengths"] == [0.0, 1.0, 5.0]
     assert ["men", 1, 0, 41] in metrics["bare_counts"]["test"]
     assert ["men", 1, 0, 21] in metrics["candidates"][1]["counts"]["test"]
+
+
+def test_metrics_hold_what_triggers_are_compared_with(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    constant: dict[str, Counts] = {
+        "val": {("women", 1, 1): 50, ("men", 0, 1): 50},
+        "test": {("women", 0, 1): 5, ("men", 1, 1): 15},
+    }
+    one = Comparison("adv_post", "strength 5", constant, 12.3456, strength=5.0, step=40, chosen=True)
+    outcome = replace(image_outcome(), comparisons=(one,))
+    paths = written(tmp_path, material(image_config(tmp_path), image_model, outcome))
+    metrics = json.loads(paths[0].read_text())
+    (found,) = metrics["comparisons"]
+    reports = found.pop("splits")
+    assert found == {
+        "system": "adv_post",
+        "setting": "strength 5",
+        "strength": 5.0,
+        "step": 40,
+        "seconds": 12.346,
+        "chosen": True,
+        "counts": {
+            "val": [["men", 0, 1, 50], ["women", 1, 1, 50]],
+            "test": [["men", 1, 1, 15], ["women", 0, 1, 5]],
+        },
+    }
+    assert reports["test"]["overall"]["accuracy"]["value"] == pytest.approx(0.75)
+    assert reports["val"]["gaps"]["demographic_parity_difference"]["value"] == 0
+    assert ["women", 0, 1, 20] in metrics["candidates"][0]["counts"]["test"]
 
 
 def test_the_pictures_have_something_on_them(tmp_path: Path, image_model: FrozenClassifier) -> None:

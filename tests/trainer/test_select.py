@@ -6,7 +6,8 @@ import pytest
 
 from trainer.config import Criterion
 from trainer.outcome import Counts
-from trainer.select import Judge, Snapshot, choose
+from trainer.select import Judge, Snapshot, choose, judged_gap
+from triggers.fairness import evaluate_counts
 
 STRENGTHS = (1.0, 5.0, 20.0)
 
@@ -36,6 +37,27 @@ def test_odds_are_judged_by_the_mean_of_both_gaps() -> None:
     negatives: Counts = {("a", 0, 1): 2, ("a", 0, 0): 8, ("b", 0, 1): 0, ("b", 0, 0): 10}  # FPR .2 against 0
     row = {**positives, **negatives}
     assert judge(criterion="equalized_odds").score(row).gap == pytest.approx(0.3)
+
+
+def test_more_than_two_labels_are_judged_by_the_mean_over_all_of_them() -> None:
+    # selection of labels 0, 1, 2: a .5 .3 .2, b .5 .1 .4; differences 0, .2, .2, of which pos_label 0 alone shows none
+    row: Counts = {("a", 0, 0): 5, ("a", 1, 1): 3, ("a", 2, 2): 2, ("b", 0, 0): 5, ("b", 1, 1): 1, ("b", 1, 2): 4}
+    by = Judge(row, "demographic_parity", 0.03, pos_label=0, labels=3)
+    assert by.bare.gap == pytest.approx(0.4 / 3)
+    assert judged_gap(evaluate_counts(row, labels=3), "demographic_parity")[0].endswith("mean over labels")
+    # b has no row of label 2, so its odds cannot be measured; the label is not left out
+    assert Judge(row, "equalized_odds", 0.03, pos_label=0, labels=3).bare.gap is None
+
+
+def test_overlapping_groups_are_judged_by_their_distance_to_everyone() -> None:
+    # selected: a 6 of 10, b 4 of 8, everyone 8 of 20
+    row: Counts = {
+        ("a", 1, 1): 4, ("a", 0, 0): 4, ("b", 1, 1): 2, ("b", 0, 0): 4, ("a + b", 1, 1): 2, ("none", 0, 0): 4,
+    }  # fmt: skip
+    by = Judge(row, "demographic_parity", 0.03, pos_label=1, labels=2, overlapping=True)
+    assert by.bare.gap == pytest.approx((0.2 + 0.1) / 2)
+    assert Judge(row, "equalized_odds", 0.03, pos_label=1, labels=2, overlapping=True).bare.gap == 0.0
+    assert Judge(row, "demographic_parity", 0.03, pos_label=1, labels=2).bare.gap == pytest.approx(1.0)
 
 
 def test_the_smallest_gap_above_the_floor_wins() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,34 @@ def test_rows_of_an_evaluation_pool_never_leave_it(table: tuple[list[str], list[
     pools, contents = table
     plan = split_rows(pools, contents, SplitConfig())
     assert all(part == pools[row] for part in PARTS for row in plan.rows[part] if pools[row] not in ("", "train"))
+
+
+@given(tables(), st.integers(0, 5), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
+def test_a_smaller_tuning_part_lies_in_a_larger_one_and_changes_no_other(
+    table: tuple[list[str], list[str]], seed: int, one: float, other: float
+) -> None:
+    pools, contents = table
+    plans = {1.0: split_rows(pools, contents, SplitConfig(seed=seed)).rows}
+    whole = plans[1.0]["tuning"]
+    for ratio in sorted((one, other), reverse=True):
+        if whole and int(ratio * len(whole)) == 0:
+            with pytest.raises(DataError, match=r"split\.tuning_ratio = .* leaves none"):
+                split_rows(pools, contents, SplitConfig(seed=seed, tuning_ratio=ratio))
+            continue
+        plans[ratio] = split_rows(pools, contents, SplitConfig(seed=seed, tuning_ratio=ratio)).rows
+        assert len(plans[ratio]["tuning"]) == int(ratio * len(whole))
+        assert {**plans[ratio], "tuning": ()} == {**plans[1.0], "tuning": ()}
+    ordered = [set(plans[ratio]["tuning"]) for ratio in sorted(plans)]
+    assert all(small <= large for small, large in pairwise(ordered))
+
+
+def test_a_share_of_the_tuning_part_is_drawn_at_random_and_its_rest_is_in_no_part() -> None:
+    contents = contents_of(1000)
+    plan = split_rows([""] * 1000, contents, SplitConfig(tuning_ratio=0.1))
+    whole = split_rows([""] * 1000, contents, SplitConfig()).rows["tuning"]
+    assert len(plan.rows["tuning"]) == 20
+    assert plan.rows["tuning"] != whole[:20], "the first rows of the data are no random share"
+    assert sum(map(len, plan.rows.values())) == 820
 
 
 def contents_of(count: int) -> list[str]:

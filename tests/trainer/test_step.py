@@ -41,7 +41,7 @@ def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) ->
 def soft_gaps(learner: Learner, data: Dataset, criterion: Criterion) -> list[float]:
     """Squared gaps of mean scores, per strength, then of the bare model."""
     classifier = learner.classifier
-    members = membership(data.labels, data.groups, criterion, (2, 2))
+    members = membership(data.labels, data.members, criterion, 2)
     triggers = [*learner.module.export(), classifier.null_trigger()]
     gaps: list[float] = gap_loss(sweep(classifier, data.inputs, classifier.bank(triggers)), members, 1.0).tolist()
     return gaps
@@ -74,17 +74,25 @@ def test_a_strength_lowers_the_gap_of_texts(
     assert with_it < without
 
 
-@pytest.mark.parametrize(("name", "products"), [("gap", 1), ("adversarial", 2)])
+@pytest.mark.parametrize(
+    ("objective", "products"),
+    [
+        (ObjectiveConfig("gap", strengths=(0.0, 1.0, 2.0, 3.0)), 1),
+        (ObjectiveConfig("adversarial", strengths=(0.0, 1.0, 2.0, 3.0)), 1),
+        (ObjectiveConfig("adversarial", strengths=(0.0, 1.0, 2.0, 3.0), adversary_input="log_odds"), 1),
+        (ObjectiveConfig("adversarial", strengths=(0.0, 1.0, 2.0, 3.0), adversary_input="scores"), 2),
+    ],
+)
 def test_products_through_the_model_do_not_grow_with_the_strengths(
-    digits_classifier: FrozenClassifier, name: Name, products: int
+    digits_classifier: FrozenClassifier, objective: ObjectiveConfig, products: int
 ) -> None:
-    learner = learner_for(run_config(ObjectiveConfig(name, strengths=(0.0, 1.0, 2.0, 3.0))), digits_classifier)
+    learner = learner_for(run_config(objective), digits_classifier)
     walks: list[int] = []
 
     def count(module: nn.Module, arriving: tuple[Tensor, ...], leaving: tuple[Tensor, ...] | Tensor) -> None:
         walks.append(len(leaving[0]))
 
-    first_layer = next(module for module in digits_classifier.network.modules() if isinstance(module, nn.Conv2d))
+    first_layer = next(module for module in learner.fast.network.modules() if isinstance(module, nn.Conv2d))
     hook = first_layer.register_full_backward_hook(count)
     try:
         learner.step(0, Batches(digits.splits().tuning, 32, seed=0).batch(0))
@@ -93,13 +101,17 @@ def test_products_through_the_model_do_not_grow_with_the_strengths(
     assert walks == [4 * 32] * products
 
 
-def test_the_adversarial_gradient_is_the_published_one(digits_classifier: FrozenClassifier) -> None:
+@pytest.mark.parametrize("form", ["centred", "scores", "log_odds"])
+def test_the_adversarial_gradient_is_the_published_one(
+    digits_classifier: FrozenClassifier, form: Literal["centred", "scores", "log_odds"]
+) -> None:
     strength = 3.0
-    learner = learner_for(run_config(ObjectiveConfig(strengths=(strength,))), digits_classifier)
+    objective = ObjectiveConfig(strengths=(strength,), adversary_input=form)
+    learner = learner_for(run_config(objective), digits_classifier)
     batch = Batches(digits.splits().tuning, 64, seed=0).batch(0)
     logits = sweep(digits_classifier, batch.inputs, learner.module.render())
     (a,) = torch.autograd.grad(
-        adversary_loss(learner.adversaries(logits, batch.labels), batch.groups).sum(),
+        adversary_loss(learner.adversaries(logits, batch.labels), batch.members).sum(),
         learner.parameters,
         retain_graph=True,
     )

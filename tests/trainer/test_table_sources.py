@@ -89,6 +89,42 @@ def test_csv_errors_name_row_and_column(tmp_path: Path, text_model: FrozenClassi
             loader(config(tmp_path, grouped)).load(text_model, part)
 
 
+def test_several_label_columns_are_one_label(tmp_path: Path, text_model: FrozenClassifier) -> None:
+    rows = [f"a man {n},{n % 2},{('False', 'True')[n // 2 % 2]},{'ab'[n % 2]},{n % 3}" for n in range(40)]
+    (tmp_path / "posts.csv").write_text("\n".join(["text,toxic,insult,group,stars", *rows]))
+    text = TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"')
+    data = loader(config(tmp_path, text, 'data.label=["toxic","insult"]'), ())
+    assert data.label_names == ("none", "toxic", "insult", "toxic & insult")
+    test = data.load(text_model, "test")
+    assert test.labels.tolist() == [(int(name.removeprefix("row ")) - 1) % 4 for name in test.ids]
+    mixed = open_source(config(tmp_path, text, 'data.label=["stars","toxic"]'))
+    assert mixed.label_names == (
+        "stars=0", "stars=1", "stars=2", "stars=0 & toxic", "stars=1 & toxic", "stars=2 & toxic",
+    )  # fmt: skip
+    assert mixed.rows[5].label == "stars=2 & toxic"
+    (tmp_path / "posts.csv").write_text("text,toxic,insult,group\na man,1,,a\na dog,0,1,b\n")
+    with pytest.raises(DataError, match="row 1 has no value"):
+        loader(config(tmp_path, text, 'data.label=["toxic","insult"]'), ())
+
+
+def test_columns_of_0_and_1_are_groups_that_overlap(tmp_path: Path) -> None:
+    lines = ["text,toxic,male,black", "one,0,1,1", "two,1,0.0,true", "three,1,False,0", "four,0,,1"]
+    (tmp_path / "posts.csv").write_text("\n".join(lines))
+    text = TEXTS.replace('group_words = ["woman", "girl*"]', 'group = ["male", "black"]\ngroups_overlap = true')
+    source = open_source(config(tmp_path, text))
+    assert source.group_names == ("male", "black")
+    assert [row.group for row in source.rows] == ["male + black", "black", "none", ""]
+    (tmp_path / "posts.csv").write_text("text,toxic,male,black\none,0,1,2\n")
+    with pytest.raises(DataError, match=r"row 1: black is '2'; with data\.groups_overlap it says 0 or 1"):
+        open_source(config(tmp_path, text))
+
+
+def test_a_table_that_names_no_labels_needs_those_of_the_base(tmp_path: Path) -> None:
+    posts(tmp_path)
+    with pytest.raises(ConfigError, match=r"base\.labels is missing, and data in format 'csv' does not name"):
+        loader(config(tmp_path, TEXTS), ())
+
+
 def test_an_unknown_split_and_a_single_group_are_refused(tmp_path: Path) -> None:
     path = posts(tmp_path)
     path.write_text(path.read_text().replace("group", "split"))
@@ -113,6 +149,7 @@ def test_a_datasets_folder_of_texts_with_its_own_splits(tmp_path: Path, text_mod
     assert {part: len(rows) for part, rows in data.plan.rows.items()} == {"test": 2, "val": 4, "tuning": 3, "base": 8}
     assert data.raw("test") == [("row 17", "the man 16"), ("row 18", "a woman 17")]
     assert data.load(text_model, "val").counts() == {("f", 1): 2, ("m", 0): 2}
+    assert data.source.stamp(0) is None
 
 
 def test_a_datasets_folder_of_images(tmp_path: Path, image_model: FrozenClassifier) -> None:

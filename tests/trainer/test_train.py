@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -118,6 +119,35 @@ def test_another_configuration_does_not_go_on_from_this_checkpoint(folder: Path,
     other = load_config(folder / "run.toml", ["objective.strengths=[1, 5]"])
     with pytest.raises(ConfigError, match=r"objective.strengths was \[1.0, 20.0\], is \[1.0, 5.0\]"):
         train(other, folder / "out", LineProgress(StringIO()))
+
+
+def test_controls_are_beside_the_triggers(folder: Path, finished: Finished) -> None:
+    metrics = json.loads((folder / "out" / "metrics.json").read_text())
+    assert {one["system"] for one in metrics["comparisons"]} == {"threshold", "threshold_matched", "constant", "random"}
+    for one in metrics["comparisons"]:
+        assert sum(cell[-1] for cell in one["counts"]["test"]) == digits.PARTS["test"]
+
+
+def test_what_triggers_are_compared_with_may_change_when_a_run_goes_on(folder: Path, finished: Finished) -> None:
+    settings = ['baselines.systems=["adv_post"]', "baselines.epochs=6", "baselines.lr=3e-3", "controls.random=1"]
+    log = StringIO()
+    again = train(load_config(folder / "run.toml", settings), folder / "out", LineProgress(log))
+    assert "Going on after step 120 of 120" in log.getvalue()
+    assert again.published == finished.published
+    rivals = [one for one in again.outcome.comparisons if one.system == "adv_post"]
+    assert [one.strength for one in rivals] == [1.0, 20.0]
+    gaps = [evaluate_counts(one.counts["test"]).demographic_parity_difference.value for one in rivals]
+    bare = evaluate_counts(finished.outcome.bare["test"]).demographic_parity_difference.value
+    assert bare is not None and gaps[1] is not None and gaps[1] < 0.5 * bare
+
+
+def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Path) -> None:
+    settings = ["select.folds=2", "train.steps=6", "publish.enabled=false", "controls.strength_zero=true"]
+    made = train(load_config(folder / "run.toml", settings), folder / "folds", LineProgress(StringIO()))
+    rows = digits.PARTS["tuning"] + digits.PARTS["val"]
+    assert sum(made.outcome.bare["val"].values()) == rows
+    assert {sum(one.counts["val"].values()) for one in made.outcome.comparisons} == {rows}
+    assert made.outcome.comparisons[-1].system == "strength_zero"
 
 
 @pytest.mark.slow

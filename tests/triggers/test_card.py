@@ -45,6 +45,13 @@ def test_the_selected_label_is_the_manifests() -> None:
     assert report.groups["f"].selection_rate.value == 0.25
 
 
+def test_overlapping_groups_are_counted_as_such() -> None:
+    joined = tuple(row.model_copy(update={"group": "f + m"}) if row.group == "m" else row for row in evaluation())
+    report = evaluate(image_artifact(groups_overlap=True, evaluation=joined).manifest, "val", trigger=True)
+    assert report
+    assert (report.groups["f"].n, report.groups["m"].n, report.n) == (200, 100, 200)
+
+
 def test_what_was_not_counted_has_no_figures() -> None:
     manifest = image_artifact(evaluation=()).manifest
     assert headline(manifest, trigger=True) == Headline(None, None, None)

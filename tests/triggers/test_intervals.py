@@ -154,6 +154,34 @@ def test_a_spread_covers_a_real_gap(rates: list[float]) -> None:
     assert covers(intervals.smallest_over_largest(hits, sizes, 0.95), min(rates) / max(rates)) >= 0.94
 
 
+@pytest.mark.parametrize(("shared", "least"), [(0, 0.935), (50, 0.95), (100, 0.98), (190, 0.999)])
+def test_shared_rows_make_a_pairs_interval_too_wide_never_too_narrow(shared: int, least: float) -> None:
+    parts, _ = draw([0.3, 0.3, 0.3], [200 - shared, 200 - shared, shared])
+    a, b = parts[:, 0] + parts[:, 2], parts[:, 1] + parts[:, 2]
+    assert covers(intervals.newcombe(a, 200, b, 200, z95), 0.0) >= least
+    assert covers(intervals.rate_ratio(a, 200, b, 200, z95), 1.0) >= least
+    hits = np.stack([a, b], axis=1)
+    assert covers(intervals.spread(hits, np.full_like(hits, 200), 0.95), 0.0) >= least
+    assert np.ptp(hits / 200, axis=1).mean() <= 1.03 * intervals.expected_spread([200, 200], 0.3)
+
+
+def test_a_group_within_another_is_covered_too() -> None:
+    parts, _ = draw([0.5, 0.2], [100, 300])  # rates of the inner group and of the outer one's other rows
+    limits = intervals.newcombe(parts[:, 0], 100, parts.sum(axis=1), 400, z95)
+    assert covers(limits, 0.5 - (0.5 * 100 + 0.2 * 300) / 400) >= 0.95
+
+
+def test_the_widest_variation_is_covered() -> None:
+    shares = np.array([[0.5, 0.3, 0.2], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])  # per group; a and c differ by .2
+    random = np.random.default_rng(7)
+    covered = []
+    for _ in range(500):
+        hits = np.stack([random.multinomial(n, p) for n, p in zip((150, 300, 200), shares, strict=True)], axis=1)
+        low, high = intervals.widest_variation(hits, [150, 300, 200], 0.95)
+        covered.append(low <= 0.2 <= high)
+    assert np.mean(covered) >= 0.95
+
+
 def test_distances_to_overall_hold_together() -> None:
     rates, n = [0.2, 0.3, 0.5], [300, 200, 100]
     hits, sizes = draw(rates, n)

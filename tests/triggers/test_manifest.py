@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.artifacts import FINGERPRINT, image_trigger, manifest_for
+from tests.artifacts import FINGERPRINT, image_artifact, image_trigger, manifest_for
+from triggers.artifact import dump, load_artifact
 from triggers.errors import ConfigError
+from triggers.fingerprint import json_digest
 from triggers.manifest import DataCount, Manifest, check_model_name
 
 
@@ -28,6 +30,7 @@ from triggers.manifest import DataCount, Manifest, check_model_name
         ({"modality": "sound"}, "modality"),
         ({"model": "a" * 65}, "model"),
         ({"model": "faces\n"}, "model"),
+        ({"groups_overlap": True, "groups": ("f", "x")}, r"rows of \['m'\] are counted"),
     ],
 )
 def test_a_wrong_manifest_is_refused(change: dict[str, Any], reason: str) -> None:
@@ -40,6 +43,22 @@ def test_a_manifest_survives_json_strictly() -> None:
     again = Manifest.model_validate_json(manifest.model_dump_json(), strict=True)
     assert again == manifest
     assert again.content() == manifest.content()
+
+
+def test_groups_that_do_not_overlap_go_unsaid() -> None:
+    """So that artifacts made before groups could overlap keep the digest that they were published under."""
+    manifest = manifest_for(image_trigger())
+    assert "groups_overlap" not in manifest.model_dump_json()
+    assert json_digest(manifest.content()) == (
+        "sha256:fe56c457cac6e565d23d2f90216da0e717a686521b12d8169320e45ce78f79e8"
+    )
+
+
+def test_overlapping_groups_are_said_and_change_the_digest() -> None:
+    artifact = image_artifact(groups_overlap=True)
+    assert artifact.manifest.content()["groups_overlap"] is True
+    assert load_artifact(dump(artifact)).manifest.groups_overlap
+    assert artifact.digest != image_artifact().digest
 
 
 def test_counts_of_one_split_with_or_without_the_trigger() -> None:

@@ -1,0 +1,91 @@
+"""Cross-fitting: every row validates once, copies stay together, a killed run goes on, the choice is honest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer import comments, digits
+from tests.trainer.runs import run_config
+from tests.trainer.test_learn import Interrupted, Killed, parity, quiet, same
+from trainer.config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
+from trainer.crossfit import assign, cross_fit, fold_path, joined, train_folds
+from trainer.evaluate import accuracy, confusion_counts
+from triggers.classifier import FrozenClassifier
+
+FOLDS = SelectConfig(folds=3)
+
+
+def test_folds_are_alike_and_keep_copies_together() -> None:
+    data = digits.splits()
+    pool = joined(data.tuning, joined(data.val, data.tuning))  # every tuning row twice
+    fold_of = assign(pool, 5, seed=0)
+    n = len(data.tuning)
+    assert torch.equal(fold_of[:n], fold_of[-n:])
+    for label in (0, 1):
+        for group in (0, 1):
+            cell = fold_of[:n][(data.tuning.labels == label) & (data.tuning.groups == group)]
+            assert (torch.bincount(cell, minlength=5) > 0.1 * len(cell)).all()
+    assert not torch.equal(fold_of, assign(pool, 5, seed=1))
+
+
+def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier: FrozenClassifier) -> None:
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
+    data = digits.splits()
+    folds = train_folds(replace(config, select=FOLDS), digits_classifier, data, quiet())
+    seen = [set(run.tuning.ids) for run in folds.runs]
+    held = [set(run.val.ids) for run in folds.runs]
+    everything = {*data.tuning.ids, *data.val.ids}
+    assert all(not mine & other for mine, other in zip(seen, held, strict=True))
+    assert set.union(*held) == everything and sum(map(len, held)) == len(everything)
+    outcome = folds.outcome()
+    assert sum(outcome.candidates[0].counts["val"].values()) == len(everything) == sum(outcome.bare["val"].values())
+
+
+def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenClassifier) -> None:
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
+    folds = train_folds(replace(config, select=FOLDS), digits_classifier, digits.splits(), quiet())
+    module = folds.recall([0, 2])
+    (weight,) = module.parameters()
+    for k, place in enumerate((0, 2)):
+        mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.trails]).mean(dim=0)
+        assert torch.allclose(weight[k], mean, atol=1e-7)
+    outcome = folds.outcome()
+    counted = confusion_counts(
+        digits_classifier, digits.splits().test, digits_classifier.bank([outcome.candidates[0].trigger]), 64
+    )
+    assert counted == [outcome.candidates[0].counts["test"]]
+
+
+def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=4, batch_size=64, lr=0.1)
+    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
+    folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
+    found = folds.recall([0]).state_dict()["weight"][0]
+    assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.trails)
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(digits_classifier: FrozenClassifier, tmp_path: Path) -> None:
+    train = TrainConfig(steps=8, batch_size=48, eval_every=4, threads=1)
+    config = replace(run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=train), select=FOLDS)
+    whole = cross_fit(config, digits_classifier, digits.splits(), quiet())
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Interrupted):
+        cross_fit(config, digits_classifier, digits.splits(), Killed(after=14), path)  # in the second fold
+    first, third = fold_path(path, 0), fold_path(path, 2)
+    assert first and first.exists() and third and not third.exists()
+    assert same(whole, cross_fit(config, digits_classifier, digits.splits(), quiet(), path))
+
+
+def test_it_finds_a_trigger_that_halves_the_gap(digits_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=80, batch_size=128)
+    objective = ObjectiveConfig("gap", strengths=(5.0, 20.0))
+    config = replace(run_config(objective, train=train), select=replace(FOLDS, max_accuracy_drop=0.02))
+    outcome = cross_fit(config, digits_classifier, digits.splits(), quiet())
+    assert outcome.best is not None
+    bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
+    assert parity(best) < 0.5 * parity(bare)
+    assert accuracy(best) > accuracy(bare) - 0.03

@@ -1,0 +1,53 @@
+"""How a baseline is trained: its own defaults, and what [baselines] says instead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.trainer.runs import NOWHERE, RECIPE, run_config
+from trainer.compared import Baseline, BaselinesConfig
+from trainer.config import BaseConfig, ObjectiveConfig, TrainConfig, TriggerConfig
+from trainer.recipe import recipe
+
+SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in")
+BASE = BaseConfig(
+    ("a", "b"), builder="resnet18", epochs=7, batch_size=33, lr=0.02, weight_decay=0.3, flip=True, shift=2
+)
+IMAGES = run_config(ObjectiveConfig(), train=TrainConfig(steps=1, precision="bf16", seed=5))
+TEXTS = run_config(ObjectiveConfig(), trigger=TriggerConfig("hard"))
+
+
+def test_adv_post_fine_tunes() -> None:
+    images, texts = recipe(IMAGES, "adv_post"), recipe(TEXTS, "adv_post")
+    assert (images.epochs, images.batch_size, images.lr) == (20, 128, 1e-4)
+    assert (texts.epochs, texts.batch_size, texts.lr) == (20, 32, 2e-5)
+    assert (images.bf16, images.seed, texts.bf16) == (True, 5, False)
+
+
+def test_adv_in_trains_as_the_base_was_fitted() -> None:
+    made = recipe(replace(IMAGES, base=BASE), "adv_in")
+    assert (made.epochs, made.batch_size, made.lr, made.weight_decay) == (7, 33, 0.02, 0.3)
+    assert recipe(replace(IMAGES, base=replace(BASE, lr=None)), "adv_in").lr == 1e-3
+    texts = BaseConfig(("a", "b"), encoder=NOWHERE)
+    assert recipe(replace(TEXTS, base=texts), "adv_in").lr == 3e-5
+
+
+def test_both_augment_as_the_base_did_or_else_as_triggers_do() -> None:
+    for system in SYSTEMS:
+        made = recipe(replace(IMAGES, base=BASE), system)
+        assert (made.flip, made.shift) == (True, 2)
+    without = recipe(replace(IMAGES, train=TrainConfig(steps=1, flip=True, shift=3)), "adv_post")
+    assert (without.flip, without.shift) == (True, 3)
+
+
+def test_what_the_configuration_says_counts_for_every_system() -> None:
+    given = BaselinesConfig(epochs=2, batch_size=9, lr=0.5, weight_decay=0.0, schedule="constant", eval_every=4)
+    for system in SYSTEMS:
+        made = recipe(replace(IMAGES, base=BASE, baselines=given), system)
+        assert (made.epochs, made.batch_size, made.lr, made.weight_decay) == (2, 9, 0.5, 0.0)
+        assert (made.schedule, made.eval_every) == ("constant", 4)
+
+
+def test_steps() -> None:
+    assert replace(RECIPE, epochs=3, batch_size=64).steps(100) == 6
+    assert replace(RECIPE, epochs=3, batch_size=64).steps(10) == 3

@@ -1,0 +1,111 @@
+"""Several processes train the trigger that one does: `torchrun` with gloo on the same machine, by the same command."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.trainer import digits
+from trainer.world import World
+from triggers.artifact import load_artifact
+from triggers.image import ImageTrigger
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+[model]
+bundle = "digits"
+[data]
+format = "csv"
+path = "digits.csv"
+label = "label"
+group = "colour"
+group_names = ["red", "blue"]
+[split]
+base = 0.0
+[trigger]
+kind = "overlay"
+epsilon = 0.3
+[objective]
+name = "{objective}"
+criterion = "equalized_odds"
+strengths = [1, 5]
+[train]
+steps = 12
+batch_size = 61
+eval_every = 6
+flip = true
+threads = 1
+device = "cpu"
+[select]
+publish = "all"
+max_accuracy_drop = 0.05
+folds = {folds}
+[publish]
+store = "store"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle and 400 tinted digits as PNG files with a manifest."""
+    folder = tmp_path_factory.mktemp("world")
+    digits.fit_bundle(folder / "digits")
+    with (folder / "digits.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "colour"])
+        data = digits.parts()["tuning"]
+        assert isinstance(data.inputs, torch.Tensor)
+        for row, name in enumerate(data.ids):
+            Image.fromarray(data.inputs[row].permute(1, 2, 0).numpy()).save(folder / f"{name}.png")
+            colour = digits.GROUPS[int(data.groups[row])]
+            writer.writerow([f"{name}.png", digits.LABELS[int(data.labels[row])], colour])
+    return folder
+
+
+def deltas(
+    folder: Path, out: str, processes: int, objective: str = "adversarial", folds: int = 1
+) -> list[torch.Tensor]:
+    """Train with so many processes; the trigger of every strength."""
+    config = folder / f"{out}.toml"
+    config.write_text(CONFIG.format(objective=objective, folds=folds).replace('"store"', f'"{out}-store"'))
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    run = [*launcher, "trainer", str(config), "--out", str(folder / out)]
+    done = subprocess.run(run, capture_output=True, text=True, env=environment, cwd=folder, timeout=240)
+    assert done.returncode == 0, done.stderr
+    if processes > 1:
+        assert f"{processes} processes exchange" in done.stderr
+        assert done.stdout.count("Report:") == 1  # only the first one speaks
+    found = []
+    for strength in (1, 5):
+        trigger = load_artifact(folder / out / "triggers" / f"strength-{strength}.safetensors").trigger
+        assert isinstance(trigger, ImageTrigger)
+        found.append(trigger.delta)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("objective", "folds"), [("adversarial", 1), ("gap", 1), ("gap", 2)])
+def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str, folds: int) -> None:
+    one = deltas(folder, f"one-{objective}-{folds}", 1, objective, folds)
+    two = deltas(folder, f"two-{objective}-{folds}", 2, objective, folds)
+    for alone, shared in zip(one, two, strict=True):
+        assert float(alone.abs().max()) > 0.05  # something was learned
+        assert torch.allclose(alone, shared, atol=1e-5)
+
+
+def test_parts_cover_a_batch_in_order() -> None:
+    for size in (1, 2, 3, 7):
+        parts = [list(range(11))[World(rank, size).part(11)] for rank in range(size)]
+        assert [row for part in parts for row in part] == list(range(11))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,0 +1,82 @@
+"""WILDS Civil Comments, `all_data_with_identities.csv`: a comment, its share of votes for toxicity and for identities.
+
+A label or an identity holds from a share of one half on. Who is mentioned was asked about a part of the comments only;
+as in WILDS, an identity without a share is not mentioned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from trainer.config import DataConfig, Modality, SplitConfig
+from trainer.csv_file import CsvFile, Record
+from trainer.names import flag_group, flag_groups, flag_index, flag_names
+from trainer.rows import Row, pool_of
+from trainer.stamps import Stamp
+from trainer.table_rows import known_column
+from triggers.errors import ConfigError, DataError
+
+TEXT, ID, SPLIT = "comment_text", "id", "split"
+IDENTITIES = ("male", "female", "LGBTQ", "christian", "muslim", "other_religions", "black", "white")
+HOLDS = 0.5
+
+
+class CivilComments:
+    """Labels "not toxicity" and "toxicity"; overlapping groups are all identities, or those in data.group.
+
+    Without data.groups_overlap the identities in data.group are crossed: "not muslim" and "muslim" for one.
+    """
+
+    modality: Modality = "text"
+    notes: Sequence[str] = ()
+
+    def __init__(self, data: DataConfig, split: SplitConfig) -> None:
+        if data.group_words or data.group_words_file:
+            raise ConfigError("Civil Comments names identities in columns; use data.group in place of group words.")
+        self._table = CsvFile(data.path)
+        self._identities = data.group or IDENTITIES
+        pool = split.column or SPLIT
+        keys = {TEXT: "the comment", ID: "its id", pool: "split.column"}
+        keys |= dict.fromkeys(data.label, "data.label") | dict.fromkeys(self._identities, "data.group")
+        for name, key in keys.items():
+            known_column(name, self._table.names, key, data.path)
+        self.label_names = flag_names(data.label)
+        self.group_names = flag_groups(self._identities, overlapping=data.groups_overlap)
+        self.rows: Sequence[Row] = [
+            self._row(record, data, pool, f"{data.path}, row {number}")
+            for number, record in enumerate(self._table.records(), start=1)
+        ]
+
+    def _row(self, record: Record, data: DataConfig, pool: str, where: str) -> Row:
+        votes = [_holds(record[name], name, where) for name in data.label]
+        if None in votes:
+            raise DataError(f"{where} has no {data.label[votes.index(None)]}. Mend or remove the row.")
+        held = [bool(_holds(record[name], name, where)) for name in self._identities]
+        return Row(
+            f"comment {record[ID]}",
+            self.label_names[flag_index([bool(vote) for vote in votes])],
+            flag_group(self._identities, held, overlapping=data.groups_overlap),
+            pool_of(record[pool], where),
+        )
+
+    def read(self, row: int) -> str:
+        """The comment."""
+        return self._table.record(row)[TEXT]
+
+    def stamp(self, row: int) -> Stamp | None:
+        """Of the comment's place in the table."""
+        return self._table.stamp(row)
+
+
+def _holds(share: str, name: str, where: str) -> bool | None:
+    """Does it hold, by its share of votes? None where nobody was asked."""
+    if not share:
+        return None
+    try:
+        value = float(share)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise DataError(f"{where}: {name} is {share!r}, not a share between 0 and 1.")
+    return value >= HOLDS

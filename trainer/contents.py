@@ -1,0 +1,78 @@
+"""A digest of every input's content, by which parts are kept apart; read once, then known by the files' stamps.
+
+The index of digests is a file in the folder of decoded data: pairs of a stamp's key and a digest, and a checksum. An
+input whose file changed lately gets no entry: a second change could share its time, as file clocks are coarse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trainer.progress import Progress
+from trainer.rows import Source
+from trainer.stamps import KEY_BYTES
+from trainer.threads import in_threads
+from triggers.durable import write_whole
+
+RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"
+DIGEST_BYTES = 32
+SETTLED_NS = 2_000_000_000
+"""The coarsest clock of a file system that we know of ticks every two seconds."""
+
+
+def content_digests(
+    source: Source,
+    rows: Sequence[int],
+    cache: Path,
+    data: Path,
+    progress: Progress,
+    now_ns: Callable[[], int] = time.time_ns,
+) -> list[str]:
+    """A digest per row: of an image file's bytes, or of a text without its case and spacing.
+
+    `cache` is the folder of the index, `data` the place of the data that the index is for. Raises DataError.
+    """
+    index = cache / f"contents-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}.index"
+    known = _load(index)
+    stamps = [source.stamp(row) for row in rows]  # before reading, so that a change in between is seen next time
+    keys = [stamp.key(RULE) if stamp else None for stamp in stamps]
+    found = {at: known[key] for at, key in enumerate(keys) if key in known}
+    missing = [at for at in range(len(rows)) if at not in found]
+    began = now_ns()
+    with progress.task("read data", len(rows), done=len(found)) as task:
+        for at, digest in zip(missing, in_threads(lambda at: _digest(source.read(rows[at])), missing), strict=True):
+            found[at] = digest
+            task.advance()
+    settled = {
+        key: found[at]
+        for at, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
+        if key and stamp and stamp.changed_ns < began - SETTLED_NS
+    }
+    if not settled.keys() <= known.keys():
+        _save(index, settled)
+    return [found[at].hex() for at in range(len(rows))]
+
+
+def _digest(raw: bytes | str) -> bytes:
+    data = raw if isinstance(raw, bytes) else " ".join(raw.casefold().split()).encode()
+    return hashlib.sha256(data).digest()
+
+
+def _load(index: Path) -> Mapping[bytes | None, bytes]:
+    """The entries of an index; none where there is no whole one."""
+    content = index.read_bytes() if index.exists() else b""
+    body, check = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    size = KEY_BYTES + DIGEST_BYTES
+    if len(body) % size or check != hashlib.sha256(body).digest():
+        return {}
+    entries = (body[start : start + size] for start in range(0, len(body), size))
+    return {entry[:KEY_BYTES]: entry[KEY_BYTES:] for entry in entries}
+
+
+def _save(index: Path, entries: Mapping[bytes, bytes]) -> None:
+    body = b"".join(key + digest for key, digest in entries.items())
+    index.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(index, body + hashlib.sha256(body).digest())

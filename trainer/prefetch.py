@@ -1,0 +1,93 @@
+"""Batches of data that does not lie on the device: gathered ahead by a thread, copied while the device computes.
+
+The thread touches memory and files only, never the device, so that it cannot disturb a step that is being recorded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from trainer.data import Dataset
+from triggers.preprocess import TextBatch
+
+T = TypeVar("T")
+Gather: TypeAlias = Callable[[T, Tensor | None], Dataset]
+"""From an item, say a step's number, to its batch; images go into the buffer if there is one."""
+
+AHEAD = 3
+"""Batches in the making: one that is copied, two that are gathered."""
+
+
+def streamed(
+    gather: Gather[T], items: Iterable[T], data: Dataset, rows: int, device: torch.device
+) -> Iterator[Dataset]:
+    """A batch per item, in order, on the device; each has at most `rows` rows of `data`.
+
+    Where the data lies on the device already, batches are gathered when they are asked for.
+    """
+    if data.labels.device.type == device.type:
+        return (gather(item, None) for item in items)
+    return pipelined(gather, items, device, [_buffer(data, rows, device) for _ in range(AHEAD)])
+
+
+def pipelined(
+    gather: Gather[T], items: Iterable[T], device: torch.device, buffers: Sequence[Tensor | None]
+) -> Iterator[Dataset]:
+    """The same in the background, with as many batches in the making as there are buffers."""
+    todo, copies = iter(items), _Copies(device)
+    gathering: deque[tuple[Future[Dataset], Tensor | None]] = deque()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="gather")
+
+    def refill(free: Iterable[Tensor | None]) -> None:
+        for buffer in free:
+            gathering.extend((thread.submit(gather, item, buffer), buffer) for item in islice(todo, 1))
+
+    try:
+        refill(buffers)
+        landing: tuple[Dataset, Tensor | None] | None = None
+        while gathering or landing:
+            future, buffer = gathering.popleft() if gathering else (None, None)
+            gathered = future.result() if future else None
+            landed = landing
+            if landed:
+                copies.finish(landed[0])
+            landing = (copies.start(gathered), buffer) if gathered else None
+            if landed:
+                refill([landed[1]])
+                yield landed[0]
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+class _Copies:
+    """Copies to the device, on a GPU beside its other work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def start(self, batch: Dataset) -> Dataset:
+        """The batch on the device, to be used after `finish`."""
+        with torch.cuda.stream(self._stream):
+            return batch.to(self._device, non_blocking=True)
+
+    def finish(self, batch: Dataset) -> None:
+        """Wait until everything that was started is there."""
+        if self._stream:
+            self._stream.synchronize()
+            for tensor in batch.tensors():
+                tensor.record_stream(torch.cuda.current_stream(self._device))
+
+
+def _buffer(data: Dataset, rows: int, device: torch.device) -> Tensor | None:
+    """Memory that a GPU reads while the program goes on; texts are too small to need any."""
+    if isinstance(data.inputs, TextBatch):
+        return None
+    return torch.empty(rows, *data.inputs.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")

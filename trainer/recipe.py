@@ -1,0 +1,63 @@
+"""How a whole model is trained for comparison: what [baselines] says, else the system's own defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from trainer.compared import Baseline, Schedule
+from trainer.config import RunConfig
+
+SETTINGS = ("epochs", "batch_size", "lr", "weight_decay")
+"""What each system has a default of its own for."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Passes over the rows, rows per step, AdamW's settings, augmentation of images."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    schedule: Schedule
+    flip: bool
+    shift: int  # pixels
+    eval_every: int | None  # steps between validations; None: ten times in all
+    bf16: bool
+    seed: int
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps over so many rows."""
+        return self.epochs * ceil(rows / min(self.batch_size, rows))
+
+
+def recipe(config: RunConfig, system: Baseline) -> Recipe:
+    """The recipe of one system: adv_in trains as [base] does, adv_post fine-tunes. Both augment images as [base] does;
+    without that section as [train] does.
+    """
+    augment, given = config.base or config.train, config.baselines
+    epochs, batch_size, lr, weight_decay = _from_scratch(config) if system == "adv_in" else _tuned(config)
+    default = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        schedule=given.schedule,
+        flip=augment.flip,
+        shift=augment.shift,
+        eval_every=given.eval_every,
+        bf16=config.train.precision == "bf16",
+        seed=config.train.seed,
+    )
+    return replace(default, **{name: value for name in SETTINGS if (value := getattr(given, name)) is not None})
+
+
+def _from_scratch(config: RunConfig) -> tuple[int, int, float, float]:
+    base = config.base
+    assert base  # RunConfig sees to it
+    return base.epochs, base.batch_size, base.peak_lr, base.weight_decay
+
+
+def _tuned(config: RunConfig) -> tuple[int, int, float, float]:
+    return (20, 128, 1e-4, 0.01) if config.modality == "image" else (20, 32, 2e-5, 0.01)

@@ -1,0 +1,45 @@
+"""Which parts of the data lie on the device: those that fit, the most read ones first.
+
+A part that does not fit stays mapped from its file, and its batches are gathered and copied when their turn comes
+(trainer/prefetch.py). On a CPU every part stays mapped: nothing is copied, and the system reads pages as it needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from trainer.data import Dataset
+from trainer.progress import Progress
+
+GB = 10**9
+SHARE = 0.5
+"""Of the memory that is free beside the model; the rest is left to the computation."""
+
+
+def placed(
+    parts: Mapping[str, Dataset], device: torch.device, limit_gb: float | None, progress: Progress
+) -> list[Dataset]:
+    """The parts, named in the order in which they matter, on the device or mapped as they are.
+
+    `limit_gb` is the memory that they may take in all; None: half of what is free on the device.
+    """
+    if device.type == "cpu":
+        return list(parts.values())
+    budget = limit_gb * GB if limit_gb else SHARE * torch.cuda.mem_get_info(device)[0]
+    fitting = fits([part.nbytes for part in parts.values()], budget)
+    for (name, part), fit in zip(parts.items(), fitting, strict=True):
+        if not fit:
+            size = f"{part.nbytes / GB:.1f} GB with {budget / GB:.1f} GB for data (train.device_memory_gb)"
+            progress.note(f"data: the {name} part does not fit on the device, {size}; it is read as it is needed")
+    return [part.to(device) if fit else part for part, fit in zip(parts.values(), fitting, strict=True)]
+
+
+def fits(sizes: Sequence[int], budget: float) -> list[bool]:
+    """Which parts, of so many bytes, fit beside those before them."""
+    found, used = [], 0
+    for size in sizes:
+        found.append(used + size <= budget)
+        used += size if found[-1] else 0
+    return found

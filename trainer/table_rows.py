@@ -1,0 +1,70 @@
+"""Records of a table to rows: which columns are the label, the groups and the partition, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from trainer.columns import known
+from trainer.config import DataConfig, SplitConfig
+from trainer.names import FLAGS, cell, crossed, joint_labels
+from trainer.rows import MENTION_GROUPS, Row, pool_of, word_list
+from triggers.errors import DataError
+
+
+def table_rows(
+    data: DataConfig,
+    split: SplitConfig,
+    names: Sequence[str],
+    records: Iterable[Mapping[str, str]],
+    name: Callable[[int, Mapping[str, str]], str],
+    text: str,
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows of a table with columns `names`, and the names of their labels, () where the table gives none.
+
+    `name` makes the id of a record, numbered from 1; `text` is the column that group words are looked for in. Records
+    are taken one by one. Raises DataError.
+    """
+    labels = [known_column(name, names, "data.label", data.path) for name in data.label]
+    group_of = _grouping(data, names, text)
+    pool = known_column(split.column, names, "split.column", data.path) if split.column else "split"
+    found, rest = [], []
+    for number, record in enumerate(records, start=1):
+        where = f"{data.path}, row {number}"
+        found.append(tuple(record[column] for column in labels))
+        part = pool_of(record[pool], where) if pool in names else ""
+        rest.append((name(number, record), group_of(record, where), part))
+    made, label_names = joint_labels(labels, found)
+    return [Row(id, label, group, part) for label, (id, group, part) in zip(made, rest, strict=True)], label_names
+
+
+def table_groups(data: DataConfig) -> tuple[str, ...]:
+    """The names of a table's groups, as far as the configuration knows them."""
+    if data.groups_overlap:
+        return data.group
+    return () if data.group else MENTION_GROUPS
+
+
+def known_column(name: str, names: Iterable[str], key: str, path: Path) -> str:
+    """A column that a key of the configuration names. Raises DataError."""
+    return known(name, names, f"{path} has no column {name!r} ({key})")
+
+
+def _grouping(data: DataConfig, names: Sequence[str], text: str) -> Callable[[Mapping[str, str], str], str]:
+    """From a record and where it is to its group."""
+    columns = [known_column(name, names, "data.group", data.path) for name in data.group]
+    words = word_list(data)
+    if words:
+        return lambda record, where: words.group(record[text])
+    if not data.groups_overlap:
+        return lambda record, where: crossed(columns, [record[name] for name in columns])
+    return lambda record, where: _overlapping(columns, [record[name] for name in columns], where)
+
+
+def _overlapping(columns: Sequence[str], values: Sequence[str], where: str) -> str:
+    if not all(values):
+        return ""
+    for column, value in zip(columns, values, strict=True):
+        if value.lower() not in FLAGS:
+            raise DataError(f"{where}: {column} is {value!r}; with data.groups_overlap it says 0 or 1.")
+    return cell(columns, [FLAGS[value.lower()] for value in values])

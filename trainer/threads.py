@@ -1,0 +1,22 @@
+"""Work on many items in several threads: decoding and hashing release the interpreter lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = min(8, os.cpu_count() or 1)
+WINDOW = 64 * THREADS
+"""Results that may wait to be taken."""
+
+
+def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Results in order, a window at a time so that memory stays bounded."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(items), WINDOW):
+            yield from pool.map(work, items[start : start + WINDOW])

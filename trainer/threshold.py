@@ -1,0 +1,77 @@
+"""The control without any trigger: one global shift of the positive label's logit, which moves the decision threshold.
+
+A row is predicted positive when the shift exceeds what its positive logit lacks to win, so one forward pass gives the
+counts at every shift. With more than two labels, a row that is not positive keeps the best of the other labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.data import Dataset
+from trainer.evaluate import chunks, counts_of
+from trainer.outcome import Counts
+from trainer.world import World
+from triggers.classifier import FrozenClassifier
+from triggers.reprogram import sweep
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """Of N rows: what the positive label's logit lacks to win (N,), float64, and the label that wins otherwise (N,)."""
+
+    data: Dataset
+    lacking: Tensor
+    otherwise: Tensor
+    pos_label: int
+
+    def counts(self, shift: float) -> Counts:
+        """Confusion counts when `shift` is added to the positive label's logit; a tie goes to the lower label."""
+        tie = (self.lacking == shift) & (self.otherwise > self.pos_label)
+        return counts_of(self.data, torch.where((self.lacking < shift) | tie, self.pos_label, self.otherwise))
+
+    def cuts(self) -> Tensor:
+        """Rising shifts (C,) that between them give every possible set of positives: none, one more each, all."""
+        values = self.lacking.unique()
+        middle = (values[1:] + values[:-1]) / 2
+        return torch.cat([values[:1] - 1, middle, values[-1:] + 1])
+
+    def selection_rates(self, shifts: Tensor) -> Tensor:
+        """Share of positive predictions (C,) at shifts (C,) that are no row's own margin."""
+        return torch.searchsorted(self.lacking.sort().values, shifts) / len(self.lacking)
+
+    def matching(self, rate: float) -> float:
+        """The shift whose share of positive predictions comes nearest to `rate`."""
+        cuts = self.cuts()
+        return float(cuts[(self.selection_rates(cuts) - rate).abs().argmin()])
+
+
+def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
+    """Run the bare classifier on a data set, `rows` at a time."""
+    bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device  # where the results lie as well
+    lacking = torch.empty(len(data), dtype=torch.float64, device=device)
+    otherwise = torch.empty(len(data), dtype=torch.long, device=device)
+    with torch.inference_mode():
+        for index in chunks(data, rows, World()):
+            batch = data.take(index).to(classifier.device)
+            logits = sweep(classifier, batch.inputs, bank)[0].double().to(device)  # (B, L)
+            positive = logits[:, classifier.pos_label].clone()
+            logits[:, classifier.pos_label] = -torch.inf
+            best, otherwise[index] = logits.max(dim=1)
+            lacking[index] = best - positive
+    return Margins(data, lacking, otherwise, classifier.pos_label)
+
+
+def thinned(shifts: Tensor, most: int) -> list[float]:
+    """At most so many of the shifts, evenly spaced in rank, so in the share of positives; ends included."""
+    count = min(most, len(shifts))
+    return [float(shift) for shift in shifts[torch.linspace(0, len(shifts) - 1, count).round().long()]]
+
+
+def nearest_first(shifts: Sequence[float]) -> list[float]:
+    """No shift, then the others by their size: where figures tie, the smaller change comes first."""
+    return sorted({0.0, *shifts}, key=abs)

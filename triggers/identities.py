@@ -1,0 +1,29 @@
+"""How a person's overlapping groups are written: the identities joined by " + ", or "none" for nobody's member.
+
+Rows are counted under these strings, the finest cross ("cells"), so that counts stay exact and may be summed; a group's
+figures are the sums over all cells that name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+JOINT = " + "
+NO_GROUP = "none"
+UNKNOWN = "unknown"
+
+
+def cell_of(identities: Sequence[str]) -> str:
+    """The cell of a row that belongs to these identities, in the order given; `none` without any."""
+    return JOINT.join(identities) or NO_GROUP
+
+
+def identities_of(cell: str) -> tuple[str, ...]:
+    """The identities that a cell names, each once; () for `none` and `unknown`, which are no identities."""
+    parts = (part.strip() for part in cell.split(JOINT))
+    return tuple(dict.fromkeys(part for part in parts if part not in ("", NO_GROUP, UNKNOWN)))
+
+
+def groups_of(cell: str) -> tuple[str, ...]:
+    """The groups under which a cell is shown: its identities; or `unknown` or `none`, alone."""
+    return identities_of(cell) or (UNKNOWN if cell == UNKNOWN else NO_GROUP,)
