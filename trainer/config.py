@@ -257,6 +257,7 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
     graph: bool = False  # GPU: record the step as a CUDA graph, for small batches, whose launches cost more than they
+    bag: int = 1  # so many trainings, each without a fold of tuning; their mean trigger is validated and published
     average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
     eval_every: int | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
@@ -309,6 +310,8 @@ class RunConfig:
         if self.base and self.base.modality != self.modality:
             wrong = f"kind {self.trigger.kind!r} works on {self.modality}s, but [base] fits a {self.base.modality}"
             raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
+        if self.train.bag > 1 and (self.select.folds > 1 or self.trigger.kind == "hard"):
+            raise ConfigError("train.bag averages triggers: leave out select.folds, and use another kind than hard.")
         if self.modality == "image" and not self.data.group:
             raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")
         if "adv_in" in self.baselines.systems and not self.base:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import torch
 
+from trainer.bagging import bagged
 from trainer.comparison import Comparison, System
 from trainer.config import RunConfig
 from trainer.crossfit import cross_fit, joined
@@ -124,7 +125,7 @@ def trigger_controls(
 def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> Comparison:
     """Train one more trigger, for utility alone: the gap objective with strength 0, which has no projection either."""
     objective = replace(config.objective, name="gap", strengths=(0.0,), reweigh=False)
-    train = cross_fit if config.select.folds > 1 else learn
+    train = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
     outcome = train(replace(config, objective=objective), classifier, splits, progress)
     (one,) = outcome.candidates
     return Comparison("strength_zero", "strength 0", one.counts, outcome.seconds, 0.0, one.step, chosen=True)

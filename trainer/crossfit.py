@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ from triggers.classifier import FrozenClassifier
 from triggers.image_modules import ImageModule
 from triggers.preprocess import TextBatch
 from triggers.text_modules import TextModule
+
+Module: TypeAlias = ImageModule | TextModule
 
 
 def cross_fit(
@@ -57,20 +60,34 @@ def train_folds(
     """The finished runs of all folds, nothing chosen yet."""
     pool = joined(splits.tuning, splits.val)
     fold_of = assign(pool, config.select.folds, config.split.seed)
-    parts = [Splits(*_cut(pool, fold_of == fold), splits.test) for fold in range(config.select.folds)]
+    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(config.select.folds)]
+    return Folds(run_folds(config, classifier, parts, progress, path, world), pool)
+
+
+def run_folds(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    parts: Sequence[Splits],
+    progress: Progress,
+    path: Path | None,
+    world: World | None,
+    *,
+    counting: bool = True,
+) -> list[Run]:
+    """A finished run per fold, each over its own part of the data, all with the same steps; keepers are trails."""
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
     runs = []
     for fold, part in enumerate(parts):
         title = f"train triggers, fold {fold + 1} of {len(parts)}"
         run = Run(alike, classifier, part, progress, title=title, world=world)
-        run.keeper = Trail(run.learner.average)
+        run.keeper = Trail(run.learner.average, counting=counting)
         own = fold_path(path, fold)
         if own:
             run.resume(own)
         run.train(own)
         runs.append(run)
-    return Folds(runs, pool)
+    return runs
 
 
 class Folds:
@@ -78,7 +95,7 @@ class Folds:
 
     def __init__(self, runs: Sequence[Run], pool: Dataset) -> None:
         self.runs, self.pool = runs, pool
-        self.trails = [run.keeper for run in runs if isinstance(run.keeper, Trail)]
+        self.trails = trails_of(runs)
         self.bare = summed([run.bare_val for run in runs])
         self.judge = judge_of(runs[0].config, runs[0].classifier, self.bare)
 
@@ -92,14 +109,9 @@ class Folds:
         counts = summed([trail.counts[place][k] for trail in self.trails])
         return Snapshot(self.trails[0].steps[place], counts, judge.score(counts))
 
-    def recall(self, places: Sequence[int]) -> ImageModule | TextModule:
+    def recall(self, places: Sequence[int]) -> Module:
         """The last run's module with the triggers that are published, strength k as it was at places[k]."""
-        module = self.runs[-1].learner.average
-        with torch.no_grad():
-            for name, value in module.named_parameters():
-                for k, place in enumerate(places):
-                    value[k] = self._final(place, k, name).to(value.device)
-        return module
+        return fill(self.runs[-1].learner.average, lambda k, name: self._final(places[k], k, name))
 
     def outcome(self) -> Outcome:
         """Choose over all rows, then look at the test split, once."""
@@ -122,6 +134,20 @@ class Folds:
             return torch.stack(values).mean(dim=0)
         scores = [self.judge.score(trail.counts[place][k]) for trail in self.trails]
         return values[min(range(len(scores)), key=lambda fold: self.judge.rank(scores[fold]))]
+
+
+def trails_of(runs: Sequence[Run]) -> list[Trail]:
+    """What the runs kept."""
+    return [run.keeper for run in runs if isinstance(run.keeper, Trail)]
+
+
+def fill(module: Module, value_of: Callable[[int, str], Tensor]) -> Module:
+    """The module with value_of(k, name) in row k of every parameter."""
+    with torch.no_grad():
+        for name, value in module.named_parameters():
+            for k in range(len(value)):
+                value[k] = value_of(k, name).to(value.device)
+    return module
 
 
 def fold_path(path: Path | None, fold: int) -> Path | None:
@@ -168,7 +194,7 @@ def _contents(data: Dataset) -> list[bytes]:
     return [image.numpy().tobytes() for image in inputs]
 
 
-def _cut(pool: Dataset, held_out: Tensor) -> tuple[Dataset, Dataset]:
+def cut(pool: Dataset, held_out: Tensor) -> tuple[Dataset, Dataset]:
     """The other folds' rows, and the held out ones."""
     return _rows(pool, (~held_out).nonzero().flatten()), _rows(pool, held_out.nonzero().flatten())
 

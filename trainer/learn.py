@@ -190,11 +190,13 @@ class Run:
         return shown
 
     def _validate(self, step: int) -> None:
+        self.keeper.offer(step, self.count_val)
+
+    def count_val(self) -> list[Counts]:
+        """The validation part under every strength's trigger as it is now."""
         with torch.no_grad():
             bank = self.learner.average.render()
-        self.keeper.offer(
-            step, confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.world)
-        )
+        return confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.world)
 
     def _count(self, data: Dataset, triggers: list[Trigger]) -> list[Counts]:
         bank = self.classifier.bank(triggers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from trainer.outcome import Counts
 from trainer.select import Judge, Snapshot
 
+Counting: TypeAlias = Callable[[], Sequence[Counts]]
+"""Counts the validation part under every strength's present trigger, when it is called."""
+
 
 class Keeper(Protocol):
     """Takes what every validation found, and can be written into a checkpoint and read back."""
 
-    def offer(self, step: int, counts: Sequence[Counts]) -> None:
-        """The validation counts of every strength's trigger as it is after `step` steps."""
+    def offer(self, step: int, count: Counting) -> None:
+        """Every strength's trigger as it is after `step` steps."""
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters that are kept, by name."""
@@ -38,9 +41,9 @@ class Shortlist:
         count = len(next(iter(self.best.values())))
         self.snapshots: list[Snapshot | None] = [None] * count
 
-    def offer(self, step: int, counts: Sequence[Counts]) -> None:
+    def offer(self, step: int, count: Counting) -> None:
         """Keep each strength's present trigger if its validation counts beat those of its best one so far."""
-        for k, row in enumerate(counts):
+        for k, row in enumerate(count()):
             snapshot = Snapshot(step, row, self.judge.score(row))
             if self.judge.better(snapshot, self.snapshots[k]):
                 self.snapshots[k] = snapshot
@@ -69,18 +72,22 @@ class Shortlist:
 
 
 class Trail:
-    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU."""
+    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU.
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    Without `counting` the counts stay empty, where somebody else will count.
+    """
+
+    def __init__(self, module: nn.Module, *, counting: bool = True) -> None:
+        self.module, self.counting = module, counting
         self.steps: list[int] = []
         self.counts: list[Sequence[Counts]] = []
         self.parameters: list[dict[str, Tensor]] = []
 
-    def offer(self, step: int, counts: Sequence[Counts]) -> None:
+    def offer(self, step: int, count: Counting) -> None:
         """Keep all."""
         self.steps.append(step)
-        self.counts.append(counts)
+        strengths = len(next(self.module.parameters()))
+        self.counts.append(count() if self.counting else [{}] * strengths)
         self.parameters.append({name: value.detach().cpu().clone() for name, value in self.module.named_parameters()})
 
     def tensors(self) -> dict[str, Tensor]:

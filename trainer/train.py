@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainer.bagging import bagged
 from trainer.baselines import save_baselines, train_baselines
 from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
@@ -63,7 +64,7 @@ def train(
     with watch.phase("prepare"), world.first_goes_ahead():
         classifier, loader = open_run(config, out.parent / "data-cache", progress)
         splits = loader.splits(classifier)
-    train_all = cross_fit if config.select.folds > 1 else learn
+    train_all = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
     with watch.phase("learn"):
         outcome = train_all(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
     if world.first:

@@ -20,6 +20,7 @@ from trainer.evaluate import accuracy, confusion_counts
 from trainer.learn import Run, learn, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import LineProgress, Task
+from trainer.shortlist import Counting
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.fairness import evaluate_counts
@@ -178,11 +179,12 @@ def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifi
     seen: list[tuple[float, ...]] = []
     offer = run.shortlist.offer
 
-    def watched(step: int, counts: list[Counts]) -> None:
+    def watched(step: int, count: Counting) -> None:
+        counts = count()
         seen.append(run.judge.rank(run.judge.score(counts[0])))
-        offer(step, counts)
+        offer(step, lambda: counts)
 
-    run.shortlist.offer = watched  # type: ignore[method-assign, assignment]
+    run.shortlist.offer = watched  # type: ignore[method-assign]
     run.train(None)
     kept = run.outcome().candidates[0]
     assert len(seen) == 20

@@ -1,0 +1,187 @@
+"""What validation picks of a system at each accuracy budget, and what the test part says of the pick, once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.systems import BUDGETS
+from trainer.bagging import train_bag
+from trainer.base_classifier import build_untrained
+from trainer.batches import Batches
+from trainer.config import RunConfig
+from trainer.data import Dataset, Splits
+from trainer.evaluate import confusion_counts
+from trainer.learn import Run, judge_of
+from trainer.outcome import Counts
+from trainer.progress import Progress
+from trainer.recipe import recipe
+from trainer.reproducible import reproducible
+from trainer.select import Judge, Snapshot
+from trainer.shortlist import Counting
+from trainer.threshold import margins
+from trainer.weight_learner import WeightLearner
+from triggers.classifier import FrozenClassifier
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """Validation's best within a budget: its strength (None: nothing was trained) and its counts on both parts."""
+
+    budget: float
+    strength: float | None
+    val: Counts
+    test: Counts
+
+
+class Picker:
+    """Takes every validation of a system and keeps the best within each budget, with its test counts."""
+
+    def __init__(self, config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> None:
+        self.judges = {budget: judge_at(config, classifier, bare, budget) for budget in BUDGETS}
+        self._best: dict[float, tuple[Snapshot, float | None, Counts]] = {}
+
+    def offer(self, step: int, strength: float | None, val: Counts, test: Callable[[], Counts]) -> None:
+        """A system as it is after `step` steps; its test counts are asked for where it is the best so far."""
+        counted: Counts | None = None
+        for budget, judge in self.judges.items():
+            snapshot = Snapshot(step, val, judge.score(val))
+            present = self._best.get(budget)
+            if judge.feasible(snapshot.score) and judge.better(snapshot, present and present[0]):
+                counted = test() if counted is None else counted
+                self._best[budget] = (snapshot, strength, counted)
+
+    def picks(self) -> list[Pick]:
+        """One per budget that something kept to."""
+        return [Pick(budget, strength, one.counts, test) for budget, (one, strength, test) in self._best.items()]
+
+
+def judge_at(config: RunConfig, classifier: FrozenClassifier, bare: Counts, budget: float) -> Judge:
+    """The product's own judge with another accuracy floor."""
+    return judge_of(replace(config, select=replace(config.select, max_accuracy_drop=budget)), classifier, bare)
+
+
+def trigger_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> list[Pick]:
+    """Train the triggers of a configuration, bagged if it says so."""
+    with reproducible(classifier.device, config.train.threads):
+        if config.train.bag > 1:
+            return _bag_picks(config, classifier, splits, progress)
+        run = Run(config, classifier, splits, progress)
+        picker = Picker(config, classifier, run.bare_val)
+        run.keeper = _Keeper(run, picker)
+        run.train(None)
+        return picker.picks()
+
+
+class _Keeper:
+    """Passes a run's validations on; nothing is written, so nothing is read back."""
+
+    def __init__(self, run: Run, picker: Picker) -> None:
+        self._run, self._picker = run, picker
+
+    def offer(self, step: int, count: Counting) -> None:
+        """Every strength's trigger as it is now."""
+        tested: list[Sequence[Counts]] = []
+
+        def test(k: int) -> Counts:
+            if not tested:
+                tested.append(_counted(self._run))
+            return tested[0][k]
+
+        for k, counts in enumerate(count()):
+            strength = self._run.config.objective.strengths[k]
+            self._picker.offer(step, strength, counts, lambda k=k: test(k))  # type: ignore[misc]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def kept(self) -> list[tuple[int, Counts] | None]:
+        """Nothing."""
+        return []
+
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+        """Nothing."""
+
+
+def _counted(run: Run) -> Sequence[Counts]:
+    with torch.no_grad():
+        bank = run.learner.average.render()
+    return confusion_counts(run.counter, run.test, bank, run.config.train.batch_size)
+
+
+def _bag_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> list[Pick]:
+    bag = train_bag(config, classifier, splits, progress)
+    picker, strengths = Picker(config, classifier, bag.bare), config.objective.strengths
+    for place, step in enumerate(bag.steps):
+        tested: list[Sequence[Counts]] = []
+
+        def test(k: int, place: int = place, tested: list[Sequence[Counts]] = tested) -> Counts:
+            if not tested:
+                bag.recall([place] * len(strengths))
+                tested.append(_counted(bag.runs[-1]))
+            return tested[0][k]
+
+        for k, strength in enumerate(strengths):
+            picker.offer(step, strength, bag.counts[place][k], lambda k=k, test=test: test(k))  # type: ignore[misc]
+    return picker.picks()
+
+
+def weight_picks(
+    system: str, config: RunConfig, classifier: FrozenClassifier, splits: Splits, strengths: Sequence[float]
+) -> list[Pick]:
+    """AdvPost or AdvIN at each strength, one after another."""
+    device, how = classifier.device, recipe(config, "adv_in" if system == "AdvIN" else "adv_post")
+    part = splits.base if system == "AdvIN" else splits.tuning
+    assert part
+    train, val, test = (one.to(device) for one in (part, splits.val, splits.test))
+    null = classifier.bank([classifier.null_trigger()])
+    (bare,) = confusion_counts(classifier, val, null, 512)
+    picker = Picker(config, classifier, bare)
+    with reproducible(device, config.train.threads):
+        for strength in strengths:
+            objective = replace(config.objective, strengths=(strength,))
+            with torch.random.fork_rng():
+                torch.manual_seed(how.seed)
+                model = _start(system, config, classifier)
+                learner = WeightLearner(model, len(train.identities), objective, how, how.steps(len(train)))
+                _train(learner, train, val, test, picker, strength)
+    return picker.picks()
+
+
+def _train(
+    learner: WeightLearner, train: Dataset, val: Dataset, test: Dataset, picker: Picker, strength: float
+) -> None:
+    how = learner.recipe
+    batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift)
+    every = max(1, learner.steps // 10)
+
+    def counted(data: Dataset) -> Counts:
+        learner.model.network.eval()
+        return confusion_counts(learner.model, data, learner.bare, 512)[0]
+
+    for number, batch in enumerate(batches.each(range(learner.steps))):
+        learner.step(number, batch)
+        if (number + 1) % every == 0:
+            picker.offer(number + 1, strength, counted(val), lambda: counted(test))
+
+
+def _start(system: str, config: RunConfig, classifier: FrozenClassifier) -> FrozenClassifier:
+    if system == "AdvIN":
+        assert config.base
+        return build_untrained(config.base.named(classifier.labels), config.model.bundle, classifier.device)
+    network, device = copy.deepcopy(classifier.network), str(classifier.device)
+    return FrozenClassifier(classifier.spec, network, classifier.tokenizer, device)
+
+
+def threshold_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> list[Pick]:
+    """One global shift of the positive logit: every shift that changes a validation prediction is tried."""
+    val, test = (margins(classifier, part, 512) for part in (splits.val, splits.test))
+    picker = Picker(config, classifier, val.counts(0.0))
+    for shift in val.cuts().tolist():
+        picker.offer(0, None, val.counts(shift), lambda shift=shift: test.counts(shift))  # type: ignore[misc]
+    return picker.picks()

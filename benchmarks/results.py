@@ -1,0 +1,143 @@
+"""Every system on real data, three seeds, both criteria: docs/results.json, from which docs/results.md is written.
+
+python -m benchmarks.results --out runs/results                          everything (a GPU, about half an hour)
+python -m benchmarks.results --out runs/results --task attractive --seed 0 --system overlay     one piece of it
+
+Each piece leaves its own JSON file in the folder, and a piece that is there is not run again; pieces can run side by
+side in several processes. `--collect` writes docs/results.json from all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
+from benchmarks.systems import ADVERSARIAL, CRITERIA, TASKS, System, Task, trigger_systems
+from trainer.config import Criterion
+from trainer.evaluate import confusion_counts
+from trainer.outcome import Counts
+from trainer.prepare import open_run
+from trainer.progress import Progress, open_progress
+from triggers.errors import FairtriggerError
+from triggers.fairness import evaluate_counts
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
+WEIGHTS = ("AdvPost", "AdvIN")
+GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
+Record = dict[str, Any]
+
+
+def figures(counts: Counts) -> dict[str, float | None]:
+    """Accuracy and gaps of one table of counts."""
+    report = evaluate_counts(counts)
+    return {"accuracy": report.overall.accuracy.value, **{name: report.gaps[name].value for name in GAPS}}
+
+
+def records(common: Record, picks: list[Pick], bare: Counts, seconds: float) -> Iterator[Record]:
+    """One record per pick, with the bare model's figures on the same test rows beside its own."""
+    base = {f"base_{name}": value for name, value in figures(bare).items()}
+    for pick in picks:
+        own = {**common, "budget": pick.budget, "strength": pick.strength, **figures(pick.test), **base}
+        yield {**own, "n_test": sum(pick.test.values()), "seconds": round(seconds, 1)}
+
+
+class Pieces:
+    """What one task and seed is made of: systems by name, each run for both criteria."""
+
+    def __init__(self, task: Task, seed: int, folder: Path, changes: tuple[str, ...], progress: Progress) -> None:
+        self.task, self.seed, self.folder, self.progress = task, seed, folder, progress
+        self.config = task.config(folder / "models", seed, changes)
+        self.classifier, loader = open_run(self.config, folder / "data-cache", progress)
+        parts = loader.splits(self.classifier)
+        self.splits = replace(parts, base=loader.load(self.classifier, "base"))
+        bank = self.classifier.bank([self.classifier.null_trigger()])
+        (self.bare,) = confusion_counts(self.classifier, self.splits.test, bank, 512)
+
+    def names(self) -> list[str]:
+        """Every piece's name."""
+        return ["threshold", *WEIGHTS, *(_name(system) for system in trigger_systems(self.config.modality))]
+
+    def run(self, name: str) -> None:
+        """Run a piece for both criteria and leave its records, unless they are there."""
+        path = self.folder / "pieces" / f"{self.task.target}-{self.seed}-{name}.json".replace(" ", "_")
+        if path.exists():
+            return
+        found: list[Record] = []
+        for criterion in CRITERIA:
+            began = time.monotonic()
+            system, objective, picks = self._picks(name, criterion)
+            common = {
+                "data": self.task.data,
+                "target": self.task.target,
+                "group": self.task.group,
+                "system": system,
+                "objective": objective,
+                "criterion": criterion,
+                "seed": self.seed,
+            }
+            found += records(common, picks, self.bare, time.monotonic() - began)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+        self.progress.note(f"{path.stem}: {len(found)} records")
+
+    def _picks(self, name: str, criterion: Criterion) -> tuple[str, str, list[Pick]]:
+        classifier, splits = self.classifier, self.splits
+        config = replace(self.config, objective=replace(self.config.objective, criterion=criterion))
+        if name == "threshold":
+            return name, "-", threshold_picks(config, classifier, splits)
+        if name in WEIGHTS:
+            published = replace(config.objective, name="adversarial", strengths=ADVERSARIAL)
+            rival = replace(config, objective=published)
+            return name, "adversarial", weight_picks(name, rival, classifier, splits, ADVERSARIAL[1::2])
+        system = next(one for one in trigger_systems(config.modality) if _name(one) == name)
+        picks = trigger_picks(system.config(config, criterion), classifier, splits, self.progress)
+        return system.name, str(system.objective["name"]), picks
+
+
+def _name(system: System) -> str:
+    return f"{system.name} {system.objective['name']}"
+
+
+def collected(folder: Path) -> list[Record]:
+    """The records of all pieces, in a fixed order."""
+    found: list[Record] = [
+        one for path in sorted((folder / "pieces").glob("*.json")) for one in json.loads(path.read_text())
+    ]
+    keys = ("data", "target", "criterion", "system", "objective", "seed", "budget")
+    return sorted(found, key=lambda one: [one[key] for key in keys])
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for everything that is made")],
+    task: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(TASKS)}; default: all")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="default: 0, 1, 2")] = None,
+    system: Annotated[list[str] | None, typer.Option(help="a piece's name, or how it begins; default: all")] = None,
+    collect: Annotated[bool, typer.Option("--collect", help="only write docs/results.json")] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
+) -> None:
+    """Run the pieces that are asked for, then collect."""
+    try:
+        with open_progress(sys.stderr) as progress:
+            for name in [] if collect else task or list(TASKS):
+                for number in seed or (0, 1, 2):
+                    pieces = Pieces(TASKS[name], number, out.resolve(), tuple(overrides or ()), progress)
+                    for piece in pieces.names():
+                        if not system or any(piece.startswith(wanted) for wanted in system):
+                            pieces.run(piece)
+    except FairtriggerError as error:
+        raise SystemExit(f"error: {error}") from error
+    if collect:
+        DOCUMENT.write_text(json.dumps(collected(out), indent=1) + "\n")
+        print(DOCUMENT)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,99 @@
+"""What the results compare: the tasks on real data, and every system with the settings that it is run with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.config import Criterion, RunConfig, TriggerConfig, load_config
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BUDGETS = (0.005, 0.01, 0.02, 0.04)
+"""How much accuracy a system may cost on validation."""
+
+CRITERIA: tuple[Criterion, ...] = ("demographic_parity", "equalized_odds")
+ADVERSARIAL = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+GAP = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One data set with a label and a group, as one of the examples' configurations with changes."""
+
+    data: str
+    target: str
+    group: str
+    example: str
+    changes: tuple[str, ...] = ()
+
+    def config(self, folder: Path, seed: int, changes: tuple[str, ...] = ()) -> RunConfig:
+        """The configuration of a seed, with its base classifier in `folder`. Raises ConfigError."""
+        own = (f"model.bundle={folder / f'{self.target}-{seed}'}", "publish.enabled=false")
+        seeds = tuple(f"{section}.seed={seed}" for section in ("base", "split", "train"))
+        return load_config(EXAMPLES / self.example / "run.toml", [*self.changes, *own, *seeds, *changes])
+
+
+TASKS = {
+    "attractive": Task("celeba10k", "Attractive", "Male", "celeba", ("base.shift=0",)),
+    "smiling": Task(
+        "celeba10k",
+        "Smiling",
+        "Male",
+        "celeba",
+        ("base.shift=0", "data.label=Smiling", 'base.labels=["not smiling","smiling"]', "base.name=celeba-smiling"),
+    ),
+    "toxic": Task("hatexplain", "toxic", "names an identity", "hatexplain"),
+}
+
+
+@dataclass(frozen=True)
+class System:
+    """A trigger kind with the objective and training that it is given; changes go into [objective] and [train]."""
+
+    name: str
+    trigger: TriggerConfig
+    objective: Mapping[str, Any]
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, base: RunConfig, criterion: Criterion) -> RunConfig:
+        """The task's configuration with this system in it."""
+        objective = replace(base.objective, **{"criterion": criterion, **self.objective})
+        train = replace(base.train, **{"epochs": None, "steps": None, "eval_every": None, **self.train})
+        return replace(base, trigger=self.trigger, objective=objective, train=train)
+
+
+def trigger_systems(modality: Literal["image", "text"]) -> list[System]:
+    """Every kind under the published objective, the additive or soft one under each objective, and the strongest."""
+    return _image_systems() if modality == "image" else _text_systems()
+
+
+def _image_systems() -> list[System]:
+    train: dict[str, Any] = {"epochs": 20, "batch_size": 128, "lr": 0.02, "flip": True, "precision": "bf16"}
+    adversarial = {"name": "adversarial", "strengths": ADVERSARIAL}
+    overlay = TriggerConfig("overlay", epsilon=0.251)
+    large = {**train, "batch_size": 512, "epochs": 60}
+    return [
+        System("border", TriggerConfig("border", width=10), adversarial, train),
+        System("patch", TriggerConfig("patch", patch_size=40), adversarial, train),
+        System("pixels", TriggerConfig("pixels", fraction=0.128), adversarial, train),
+        System("overlay", overlay, adversarial, train),
+        System("overlay", overlay, {"name": "gap", "strengths": GAP}, large),
+        System("overlay", overlay, {"name": "mmd", "strengths": GAP}, large),
+        System("overlay, bagged", overlay, adversarial, {**train, "epochs": 30, "average": 0.95, "bag": 5}),
+    ]
+
+
+def _text_systems() -> list[System]:
+    train: dict[str, Any] = {"epochs": 30, "batch_size": 512, "lr": 0.03, "precision": "bf16"}
+    gap, soft = {"name": "gap", "strengths": GAP}, TriggerConfig("soft", tokens=5)
+    adversarial = {"name": "adversarial", "strengths": ADVERSARIAL}
+    return [
+        System("hard", TriggerConfig("hard", tokens=5), adversarial, {**train, "lr": 0.1}),
+        System("soft", soft, adversarial, train),
+        System("soft", soft, gap, train),
+        System("soft", soft, {"name": "mmd", "strengths": GAP}, train),
+        System("embedding", TriggerConfig("embedding", tokens=5), gap, {**train, "lr": 0.01}),
+        System("soft, bagged", soft, gap, {**train, "epochs": 60, "average": 0.95, "bag": 5}),
+    ]
