@@ -34,7 +34,7 @@ from triggers.fairness import FairnessReport
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
 Reads a TOML file. Fits the classifier first if its bundle is missing and section "base" says how. Trains one trigger
-per strength, recommends one on validation data, leaves metrics.json and pictures in the output folder.
+per strength, recommends one on validation data, leaves metrics.json, a model card and a report in the output folder.
 
 Was it killed? The same command goes on from the last checkpoint.
 
@@ -107,7 +107,10 @@ def _tell(config: RunConfig, folder: Path, finished: Finished) -> None:
     console.print(_table(config, finished))
     for note in finished.outcome.notes:
         console.print(note, markup=False, highlight=False)
-    console.print(f"Report: {folder / 'metrics.json'}", markup=False, highlight=False, soft_wrap=True)
+    names = {path.name for path in finished.files}
+    for what, name in (("Figures", "metrics.json"), ("Card", "model-card.md"), ("Report", "report.html")):
+        if name in names:
+            console.print(f"{what}: {folder / name}", markup=False, highlight=False, soft_wrap=True)
     if finished.published:
         name = finished.classifier.name
         command = f"fairtrigger --store {store_url(config)} list {name}"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from trainer import tables
 from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Schedule
+from trainer.report_config import ReportConfig
 from trainer.tables import different
 from trainer.tables import positive as _positive
 from triggers.errors import ConfigError
@@ -303,6 +304,7 @@ class RunConfig:
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     controls: ControlsConfig = field(default_factory=ControlsConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
         if self.base and self.base.modality != self.modality:

@@ -64,6 +64,10 @@ strength_zero = false         # also a trigger trained for utility alone: costs 
 systems = []                  # ["adv_post", "adv_in"]: the classifier trained on, and one trained from scratch
 # strengths = [0.1, 1, 5], epochs, lr, batch_size: else as [objective] and as each system needs
 
+[report]                      # report.html and model-card.md beside metrics.json; pip install 'fairtrigger[report]'
+examples = 3                  # real inputs that the report shows, before and after; 0: none
+# price_per_hour = 2.5, currency = "USD": the run's cost
+
 [publish]
 store = "fairtrigger-store"   # where `python -m service --store ...` finds it
 actor = "trainer"

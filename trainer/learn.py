@@ -36,7 +36,7 @@ from triggers.preprocess import TextBatch
 REPORT_EVERY = 10
 """Steps between two looks at the losses: each look makes a GPU wait."""
 
-FREE_KEYS = {"publish": None, "select": "publish", "train": "checkpoint_every"}
+FREE_KEYS = {"publish": None, "report": None, "select": "publish", "train": "checkpoint_every"}
 """Settings that may change when a run goes on: whole sections (None) or one key of a section."""
 
 

@@ -1,68 +1,124 @@
-"""What a run leaves for people and scripts: metrics.json and, where matplotlib is installed, pictures.
+"""What a run leaves for people and scripts.
 
-Every figure is computed from the confusion counts that the artifacts carry.
+metrics.json     every figure, each computed from the confusion counts that the artifacts carry
+model-card.md    the recommended trigger's card, from the same figures
+report.html      one self-contained page with all of it and the pictures, which also lie beside it as PNG files;
+                 these need `pip install 'fairtrigger[report]'`
 """
 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainer.comparison import Comparison, cells
 from trainer.config import RunConfig, to_dict
-from trainer.outcome import Counts, Outcome
-from trainer.publish import Published
+from trainer.cost import Stopwatch, cost_record
+from trainer.data import Splits
+from trainer.diagnosis import Compared, Diagnosis, diagnose, nearest_words
+from trainer.evaluate import accuracy
+from trainer.model_card import model_card
+from trainer.outcome import Candidate, Counts, Outcome
+from trainer.progress import Progress
+from trainer.publish import Published, code_version
+from trainer.verdict import verdict
+from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier
 from triggers.durable import write_whole
 from triggers.fairness import FairnessReport, evaluate_counts
 from triggers.image import ImageTrigger
+from triggers.records import timestamp
+
+EXTRA = ("captum", "jinja2", "matplotlib")
+"""What the page and the pictures need: the extra `report`."""
 
 
-def write_report(
-    folder: Path, config: RunConfig, classifier: FrozenClassifier, outcome: Outcome, published: Sequence[Published]
-) -> list[Path]:
-    """Write metrics.json, and front.png and triggers.png if matplotlib is installed. Returns what was written."""
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that a report is made of. Without `splits` the trigger is not looked at more closely."""
+
+    config: RunConfig
+    classifier: FrozenClassifier
+    outcome: Outcome
+    artifacts: Sequence[TriggerArtifact]
+    published: Sequence[Published]
+    splits: Splits | None = None
+
+
+def write_report(folder: Path, material: Material, watch: Stopwatch, progress: Progress) -> list[Path]:
+    """Write everything and return what was written. Says so where a package for the page is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = folder / "metrics.json"
-    text = json.dumps(summary(config, classifier, outcome, published), indent=2, ensure_ascii=False)
-    write_whole(metrics, text.encode() + b"\n")
-    return [metrics, *(_draw(folder, config, classifier, outcome) if find_spec("matplotlib") else [])]
+    config, outcome = material.config, material.outcome
+    shown = outcome.candidates[shown_at(outcome)]
+    found = summary(material)
+    with watch.phase("diagnose"):
+        diagnosis = _diagnose(material, shown, found)
+    found |= {} if diagnosis is None else diagnosis.record
+    found["verdict"] = verdict(found)
+    found["cost"] = cost_record(config, outcome, watch, material.classifier.device)
+    missing = [name for name in EXTRA if not find_spec(name)]
+    if config.report.enabled and missing:
+        wanted = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        progress.note(f"No report.html and no pictures: {wanted}. Run: pip install 'fairtrigger[report]'")
+    page = [] if missing or not config.report.enabled else _page(folder, material, found, diagnosis)
+    metrics, card = folder / "metrics.json", folder / "model-card.md"
+    write_whole(metrics, json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
+    if outcome.best is None:
+        card.unlink(missing_ok=True)
+        return [metrics, *page]
+    write_whole(card, model_card(found).encode())
+    return [metrics, card, *page]
 
 
-def summary(
-    config: RunConfig, classifier: FrozenClassifier, outcome: Outcome, published: Sequence[Published]
-) -> dict[str, Any]:
-    """The run as JSON values: fairness reports per split without a trigger and with each candidate's."""
-    versions = {place.strength: {"version": place.version, "digest": place.digest} for place in published}
+def summary(material: Material) -> dict[str, Any]:
+    """The run as JSON values: fairness reports and counts per split, without a trigger and with each candidate's."""
+    config, classifier, outcome = material.config, material.classifier, material.outcome
     return {
         "model": classifier.name,
+        "modality": classifier.modality,
         "model_fingerprint": classifier.fingerprint,
-        "labels": classifier.labels,
+        "labels": list(classifier.labels),
         "pos_label": classifier.pos_label,
         "steps": outcome.steps,
         "seconds": round(outcome.seconds, 3),
         "device": outcome.device,
-        "notes": outcome.notes,
+        "notes": list(outcome.notes),
         "bare": _reports(config, classifier, outcome.bare),
+        "bare_counts": _cells(outcome.bare),
         "best": None if outcome.best is None else outcome.candidates[outcome.best].strength,
+        "shown": outcome.candidates[shown_at(outcome)].strength,
         "front": [outcome.candidates[at].strength for at in outcome.front],
-        "candidates": [
-            {
-                "strength": candidate.strength,
-                "step": candidate.step,
-                "published": versions.get(candidate.strength),
-                "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
-                "splits": _reports(config, classifier, candidate.counts),
-                "counts": _cells(candidate.counts),
-            }
-            for candidate in outcome.candidates
-        ],
+        "candidates": _candidates(material),
         "comparisons": [_comparison(config, classifier, one) for one in outcome.comparisons],
+        "data_counts": {
+            split: [[*cell, n] for cell, n in counted.items()] for split, counted in outcome.data_counts.items()
+        },
         "config": to_dict(config),
+        "provenance": {
+            "created_at": timestamp(datetime.now(UTC)),
+            "created_by": config.publish.actor,
+            "code_version": code_version(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
     }
+
+
+def shown_at(outcome: Outcome) -> int:
+    """Which candidate is looked at closely: the recommended one, else the front's fairest, else the most accurate."""
+    if outcome.best is not None:
+        return outcome.best
+    if outcome.front:
+        return outcome.front[-1]
+    return max(range(len(outcome.candidates)), key=lambda at: accuracy(outcome.candidates[at].counts["val"]))
 
 
 def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
@@ -71,6 +127,22 @@ def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -
     return evaluate_counts(
         counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
     )
+
+
+def _candidates(material: Material) -> list[dict[str, Any]]:
+    versions = {place.strength: {"version": place.version, "digest": place.digest} for place in material.published}
+    return [
+        {
+            "strength": candidate.strength,
+            "step": candidate.step,
+            "digest": artifact.digest,
+            "published": versions.get(candidate.strength),
+            "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
+            "splits": _reports(material.config, material.classifier, candidate.counts),
+            "counts": _cells(candidate.counts),
+        }
+        for candidate, artifact in zip(material.outcome.candidates, material.artifacts, strict=True)
+    ]
 
 
 def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
@@ -95,19 +167,32 @@ def _cells(splits: Mapping[str, Counts]) -> dict[str, Any]:
     return {split: cells(counts) for split, counts in splits.items()}
 
 
-def _draw(folder: Path, config: RunConfig, classifier: FrozenClassifier, outcome: Outcome) -> list[Path]:
-    from trainer import figures
+def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) -> Diagnosis | None:
+    """The close look, at the groups that the gaps compare."""
+    if material.splits is None or not material.config.report.enabled:
+        return None
+    report = found["bare"]["test"]
+    left_out = report["gaps"]["demographic_parity_difference"]["excluded"]
+    groups = tuple(group for group in report["groups"] if group not in left_out)
+    compared = Compared(groups, bool(report.get("groups_overlap")))
+    return diagnose(material.config, material.classifier, material.splits, shown, compared)
 
-    named = [(f"{candidate.strength:g}", candidate) for candidate in outcome.candidates]
-    points = [
-        figures.Point(name, report_of(config, classifier, candidate.counts["test"]), best=at == outcome.best)
-        for at, (name, candidate) in enumerate(named)
-    ]
-    bare = report_of(config, classifier, outcome.bare["test"])
-    front, title = folder / "front.png", f"{classifier.name}: test split"
-    figures.draw_front(front, title, config.objective.criterion, bare, points)
-    pictures = [(f"strength {name}", one.trigger) for name, one in named if isinstance(one.trigger, ImageTrigger)]
-    if not pictures:
-        return [front]
-    figures.draw_triggers(folder / "triggers.png", pictures)
-    return [front, folder / "triggers.png"]
+
+def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
+    """Pictures and page; the shares of the saliency go into `found`."""
+    from trainer.example_figure import smoothing
+    from trainer.explanation import explain, trigger_shares
+    from trainer.pictures import draw_pictures
+    from trainer.report_page import Extras, render_page, tokens_of
+
+    trigger, explained = material.outcome.candidates[shown_at(material.outcome)].trigger, None
+    if diagnosis and diagnosis.examples:
+        explained = explain(material.config, material.classifier, diagnosis.examples, trigger)
+        for example, share in zip(found["examples"], trigger_shares(explained), strict=True):
+            example["trigger_share"] = share
+    pictures = draw_pictures(folder, found, material.outcome, explained)
+    nearest = [] if isinstance(trigger, ImageTrigger) else nearest_words(material.classifier, trigger)
+    side = smoothing(trigger.size) if isinstance(trigger, ImageTrigger) else 1
+    page = folder / "report.html"
+    write_whole(page, render_page(found, Extras(pictures, tokens_of(explained), nearest, side)).encode())
+    return [page, *pictures.values()]

@@ -4,7 +4,7 @@ prepare    open and split the data, fit the base classifier if it is missing, lo
 learn      train one trigger per strength, go on from a checkpoint, select on validation
 compare    count the controls, train the baselines
 publish    seal the artifacts, put the chosen ones into the store
-report     metrics.json, front.png, triggers.png
+report     metrics.json, model-card.md, report.html and its pictures
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from trainer.baselines import save_baselines, train_baselines
 from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
 from trainer.controls import run_controls
+from trainer.cost import Stopwatch
 from trainer.crossfit import cross_fit
 from trainer.data import Splits
 from trainer.learn import learn
@@ -25,7 +26,7 @@ from trainer.outcome import Outcome
 from trainer.prepare import open_run
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts
-from trainer.report import write_report
+from trainer.report import Material, write_report
 from trainer.world import World
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier
@@ -59,20 +60,24 @@ def train(
     if fresh and world.first:
         for old in out.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
             old.unlink()
-    with world.first_goes_ahead():
+    watch = Stopwatch()
+    with watch.phase("prepare"), world.first_goes_ahead():
         classifier, loader = open_run(config, out.parent / "data-cache", progress)
         splits = loader.splits(classifier)
     train_all = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
-    outcome = train_all(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
+    with watch.phase("learn"):
+        outcome = train_all(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
     if world.first:
-        outcome = compare(config, classifier, loader, splits, outcome, out, progress)
+        with watch.phase("compare"):
+            outcome = compare(config, classifier, loader, splits, outcome, out, progress)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.identities, outcome)
     if not world.first:
         return Finished(classifier, outcome, artifacts, [], [])
     files = save_artifacts(out / TRIGGERS, outcome, artifacts)
     published = publish(config, outcome, artifacts)
-    files += write_report(out, config, classifier, outcome, published)
+    material = Material(config, classifier, outcome, artifacts, published, splits)
+    files += write_report(out, material, watch, progress)
     return Finished(classifier, outcome, artifacts, published, files)
 
 

@@ -94,10 +94,10 @@ def test_the_real_command_fits_trains_publishes_and_reports(folder: Path) -> Non
         "AdvPost 2",
         "AdvIN 2",
     )
-    for part in (*shown, "runs/run/metrics.json", "fairtrigger --store"):
+    for part in (*shown, "runs/run/metrics.json", "runs/run/report.html", "fairtrigger --store"):
         assert part in done.stdout
     names = {path.name for path in (folder / "runs" / "run").iterdir()}
-    assert names >= {"metrics.json", "front.png", "triggers.png", "triggers", "checkpoint.safetensors"}
+    assert names >= {"metrics.json", "report.html", "front.png", "triggers.png", "triggers", "checkpoint.safetensors"}
     with open_store(folder / "fairtrigger-store") as store:
         assert len(store.versions("model")) == 2
 

@@ -16,12 +16,13 @@ from tests.trainer.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
 from trainer.adversary import adversary_loss
 from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
+from trainer.cost import Stopwatch
 from trainer.learn import Run, learn
 from trainer.objective import distance_loss, membership, strata
 from trainer.outcome import Counts
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
-from trainer.report import report_of, write_report
+from trainer.report import Material, report_of, write_report
 from trainer.select import judged_gap
 from trainer.step import Learner
 from trainer.trainables import build_module
@@ -79,15 +80,25 @@ def test_an_overlapping_run_is_published_and_reported_as_such(
     classifier, made = classifiers["overlap"], config("overlap", "gap", "demographic_parity", steps=10)
     splits = many_groups.splits("overlap")
     outcome = learn(made, classifier, splits, LineProgress(StringIO()))
-    (artifact,) = make_artifacts(made, classifier, splits.tuning.identities, outcome)
+    artifacts = make_artifacts(made, classifier, splits.tuning.identities, outcome)
+    (artifact,) = artifacts
     manifest = load_artifact(dump(artifact)).manifest
     assert (manifest.groups, manifest.groups_overlap) == (("tinted", "framed"), True)
     assert {row.group for row in manifest.evaluation} == {"none", "tinted", "framed", "tinted + framed"}
     report = evaluate(manifest, "test", trigger=True)
     assert report is not None and report.n == len(splits.test)
     assert report.groups["tinted"].n == int(splits.test.members[:, 0].sum())
-    write_report(tmp_path, made, classifier, outcome, [])
+    material = Material(made, classifier, outcome, artifacts, [], splits)
+    write_report(tmp_path, material, Stopwatch(), LineProgress(StringIO()))
     written = json.loads((tmp_path / "metrics.json").read_text())
+    bare, trained = (
+        judged_gap(report_of(made, classifier, counts), "demographic_parity")[1].value
+        for counts in (outcome.bare["test"], outcome.candidates[0].counts["test"])
+    )
+    assert bare is not None and trained is not None
+    assert written["change"]["demographic_parity"]["value"] == pytest.approx(trained - bare)
+    assert set(written["flips"]["groups"]) == {"tinted", "framed"}
+    assert written["flips"]["groups"]["tinted"]["n"] == report.groups["tinted"].n
     assert written["candidates"][0]["splits"]["test"] == json.loads(json.dumps(report.to_dict()))
 
 

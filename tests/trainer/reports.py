@@ -1,0 +1,85 @@
+"""Reports of runs that never happened, and of short real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from tests.trainer.outcomes import GROUPS
+from trainer.config import RunConfig
+from trainer.cost import Stopwatch
+from trainer.data import Splits
+from trainer.learn import learn
+from trainer.outcome import Outcome
+from trainer.progress import LineProgress
+from trainer.publish import Published, make_artifacts
+from trainer.report import Material, summary, write_report
+from trainer.verdict import verdict
+from triggers.classifier import FrozenClassifier
+
+VOID = {"meta", "img", "link", "br"}
+
+
+def material(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    outcome: Outcome,
+    published: Sequence[Published] = (),
+    splits: Splits | None = None,
+) -> Material:
+    """Everything a report needs, artifacts included."""
+    groups = splits.test.group_names if splits else GROUPS
+    return Material(config, classifier, outcome, make_artifacts(config, classifier, groups, outcome), published, splits)
+
+
+def written(folder: Path, given: Material, said: StringIO | None = None) -> list[Path]:
+    """Write a report as a run does."""
+    return write_report(folder, given, Stopwatch(), LineProgress(said or StringIO()))
+
+
+def short_run(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> Material:
+    """A real training with everything that a report looks at."""
+    outcome = learn(config, classifier, splits, LineProgress(StringIO()))
+    given = material(config, classifier, outcome, (), splits)
+    if outcome.best is None:
+        return given
+    place = Published(outcome.candidates[outcome.best].strength, 1, given.artifacts[outcome.best].digest)
+    return material(config, classifier, outcome, [place], splits)
+
+
+def summarised(given: Material) -> dict[str, Any]:
+    """The summary of a run whose trigger is not looked at closely."""
+    found = summary(given)
+    return found | {"verdict": verdict(found)}
+
+
+class Page(HTMLParser):
+    """A page taken apart: every tag with its attributes, the text, and whether tags close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    def named(self, *names: str) -> list[dict[str, str | None]]:
+        """Attributes of the tags of these names, in their order."""
+        return [attributes for tag, attributes in self.tags if tag in names]

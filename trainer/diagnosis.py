@@ -1,0 +1,114 @@
+"""A close look at one trigger: paired predictions on test, the group probes, and a few real validation inputs.
+
+All of it is bounded: the pairs cost one more pass over the test split, the rest works on a sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from trainer.change import paired_changes
+from trainer.config import RunConfig
+from trainer.data import Dataset, Splits
+from trainer.flips import flips, paired_counts, predictions
+from trainer.outcome import Candidate
+from trainer.readout import read_out, sample
+from trainer.reproducible import reproducible
+from triggers.classifier import FrozenClassifier
+from triggers.reprogram import scores, sweep
+from triggers.text import TextTrigger
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The groups that gaps compare, and whether they overlap."""
+
+    groups: tuple[str, ...]
+    overlapping: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """JSON values by key, as metrics.json takes them up, and the inputs of record["examples"], in that order."""
+
+    record: dict[str, Any]
+    examples: Dataset | None
+
+
+def diagnose(
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, candidate: Candidate, compared: Compared
+) -> Diagnosis:
+    """Look at one candidate's trigger."""
+    with reproducible(classifier.device, config.train.threads):
+        batch, seed, rows = config.train.batch_size, config.train.seed, config.report.rows
+        record = _paired(classifier, splits.test, candidate, compared, batch)
+        record["readout"] = read_out(classifier, splits, candidate.trigger, rows=rows, batch=batch, seed=seed)
+        if not config.report.examples:
+            return Diagnosis(record | {"examples": []}, None)
+        val = sample(splits.val, rows, seed)
+        at, record["examples"] = _examples(classifier, val, candidate, config.report.examples, batch)
+        return Diagnosis(record, val.take(at))
+
+
+def nearest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[tuple[str, float]]:
+    """For every trigger token the word whose embedding points most nearly the same way, and their cosine."""
+    matrix = normalize(classifier.embedding_matrix.detach().float().cpu(), dim=1)
+    best = (normalize(trigger.embeddings.float().cpu(), dim=1) @ matrix.T).max(dim=1)
+    words = classifier.tokenizer.convert_ids_to_tokens(best.indices.tolist())
+    return list(zip(words, best.values.tolist(), strict=True))
+
+
+def pick_examples(before: Tensor, after: Tensor, groups: Tensor, count: int) -> list[int]:
+    """Row numbers to show, from predictions (N,) and groups (N,): first one row per direction and group of a flip, half
+    of the places at most, then rows that stay, one group after the other. Never chosen by looks.
+    """
+    kinds: dict[tuple[int, int, int], list[int]] = {}
+    for row, kind in enumerate(zip(before.tolist(), after.tolist(), groups.tolist(), strict=True)):
+        kinds.setdefault(kind, []).append(row)
+    flipped = [rows[0] for kind, rows in sorted(kinds.items()) if kind[0] != kind[1]][: -(-count // 2)]
+    staying = sorted(
+        (place, kind[2], rows[place])
+        for kind, rows in kinds.items()
+        if kind[0] == kind[1]
+        for place in range(min(count, len(rows)))
+    )
+    return [*flipped, *(row for *_, row in staying)][:count]
+
+
+def _paired(
+    classifier: FrozenClassifier, test: Dataset, candidate: Candidate, compared: Compared, batch: int
+) -> dict[str, Any]:
+    bank = classifier.bank([classifier.null_trigger(), candidate.trigger])
+    before, after = predictions(classifier, test, bank, batch)
+    paired = paired_counts(test, before, after)
+    labels, pos_label, overlapping = len(classifier.labels), classifier.pos_label, compared.overlapping
+    return {
+        "paired": [[*cell, n] for cell, n in paired.items()],
+        "flips": flips(paired, compared.groups, pos_label, overlapping=overlapping),
+        "change": paired_changes(paired, compared.groups, pos_label, labels, overlapping=overlapping),
+    }
+
+
+def _examples(
+    classifier: FrozenClassifier, val: Dataset, candidate: Candidate, count: int, batch: int
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    bank = classifier.bank([classifier.null_trigger(), candidate.trigger])
+    before, after = predictions(classifier, val, bank, batch)
+    at = torch.tensor(pick_examples(before, after, val.groups, count))
+    with torch.no_grad():
+        inputs = val.take(at).to(classifier.device).inputs
+        positive = scores(sweep(classifier, inputs, bank))[:, :, classifier.pos_label].tolist()
+    return at, [
+        {
+            "group": val.group_names[int(val.groups[row])],
+            "label": int(val.labels[row]),
+            "bare": {"prediction": int(before[row]), "score": positive[0][place]},
+            "trigger": {"prediction": int(after[row]), "score": positive[1][place]},
+        }
+        for place, row in enumerate(at.tolist())
+    ]

@@ -1,0 +1,61 @@
+"""The examples of a diagnosis explained: where the model looks without the trigger and with it. Needs captum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from trainer.config import RunConfig
+from trainer.data import Dataset
+from trainer.reproducible import reproducible
+from trainer.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
+from triggers.classifier import FrozenClassifier, Trigger
+from triggers.image import ImageTrigger
+from triggers.preprocess import TextBatch
+from triggers.text import TextTrigger
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedImages:
+    """All examples without and with the trigger; `plain` (N, C, S, S) in [0, 1] is what a person sees."""
+
+    plain: Tensor
+    bare: ImageSaliency
+    trigger: ImageSaliency
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedText:
+    """One example without and with the trigger."""
+
+    bare: TextSaliency
+    trigger: TextSaliency
+
+
+Explained: TypeAlias = ExplainedImages | tuple[ExplainedText, ...]
+
+
+def explain(config: RunConfig, classifier: FrozenClassifier, examples: Dataset, trigger: Trigger) -> Explained:
+    """Integrated gradients of every example, with as many steps as [report] says."""
+    steps, null, inputs = config.report.saliency_steps, classifier.null_trigger(), examples.inputs
+    with reproducible(classifier.device, config.train.threads):
+        if isinstance(inputs, TextBatch):
+            assert isinstance(trigger, TextTrigger) and isinstance(null, TextTrigger)
+            rows = [inputs.ids[row, : int(inputs.lengths[row])].cpu() for row in range(len(inputs))]
+            return tuple(
+                ExplainedText(*(text_saliency(classifier, ids, t, steps) for t in (null, trigger))) for ids in rows
+            )
+        assert isinstance(trigger, ImageTrigger) and isinstance(null, ImageTrigger)
+        bare, explained = (image_saliency(classifier, inputs, each, steps) for each in (null, trigger))
+        return ExplainedImages(inputs.to("cpu", torch.float32) / 255.0, bare, explained)
+
+
+def trigger_shares(explained: Explained) -> list[float]:
+    """Per example the share of attribution mass that falls on what the trigger wrote."""
+    if isinstance(explained, ExplainedImages):
+        shares: list[float] = explained.trigger.share.tolist()
+        return shares
+    return [pair.trigger.share for pair in explained]

@@ -1,0 +1,26 @@
+"""All pictures of a run, drawn into its folder. Needs matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.example_figure import draw_examples
+from trainer.explanation import Explained, ExplainedImages
+from trainer.figures import draw_trigger, draw_triggers
+from trainer.front_figure import draw_front
+from trainer.group_figure import draw_groups
+from trainer.outcome import Outcome
+from trainer.wording import Json
+from triggers.image import ImageTrigger
+
+
+def draw_pictures(folder: Path, summary: Json, outcome: Outcome, explained: Explained | None) -> dict[str, Path]:
+    """front.png and groups.png; for images also triggers.png, trigger.png and examples.png. By name without ending."""
+    made = [draw_front(folder / "front.png", summary), draw_groups(folder / "groups.png", summary)]
+    pictures = [(one.strength, one.trigger) for one in outcome.candidates if isinstance(one.trigger, ImageTrigger)]
+    if pictures:
+        made.append(draw_triggers(folder / "triggers.png", [(f"strength {s:g}", trigger) for s, trigger in pictures]))
+        made += [draw_trigger(folder / "trigger.png", trigger) for s, trigger in pictures if s == summary["shown"]]
+    if isinstance(explained, ExplainedImages):
+        made.append(draw_examples(folder / "examples.png", summary, explained))
+    return {path.stem: path for path in made}

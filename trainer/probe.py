@@ -1,0 +1,115 @@
+"""A group probe: logistic regression that guesses the group from what the frozen network makes of an input.
+
+It is fitted apart from any training of triggers, on the network's penultimate features (the input of its last linear
+layer) or on its outputs. Rows are weighted so that all groups count alike: without information every group gets 1/G.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trainer.data import Dataset
+from triggers.classifier import FrozenClassifier, Trigger
+from triggers.intervals import critical, wilson
+from triggers.reprogram import sweep
+
+PENALTY = 0.01
+"""Weight of half the squared coefficients, features scaled to unit variance: keeps 1,000 rows from overfitting 512."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What the network made of N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted probe: centre and scale of the features (F,), weights (G, F) and biases (G,), float64."""
+
+    centre: Tensor
+    scale: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def posterior(self, features: Tensor) -> Tensor:
+        """Features (N, F) to probabilities of the groups (N, G), as if all groups were equally frequent."""
+        scaled = (features.double() - self.centre) / self.scale
+        return torch.softmax(scaled @ self.weight.T + self.bias, dim=1)
+
+
+def observe(classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trigger], rows: int) -> list[Observed]:
+    """Run all inputs under each trigger, `rows` at a time. Without a linear head the logits are the features."""
+    head, seen = last_linear(classifier.network, len(classifier.labels)), []
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head else None
+    bank, found = classifier.bank(triggers), []
+    try:
+        with torch.no_grad():
+            for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
+                seen.clear()
+                inputs = data.take(index).to(classifier.device).inputs
+                logits = sweep(classifier, inputs, bank)
+                features = _flat(seen[-1]).view(len(bank), len(index), -1) if seen else logits
+                found.append((features.float().cpu(), logits.float().cpu()))
+    finally:
+        if hook:
+            hook.remove()
+    features, logits = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    return [Observed(features[v], logits[v]) for v in range(len(bank))]
+
+
+def last_linear(network: nn.Module, labels: int) -> nn.Linear | None:
+    """The layer that makes the logits, one per label or a single one; None if the network ends otherwise."""
+    heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features in (1, labels)]
+    return heads[-1] if heads else None
+
+
+def fit_probe(features: Tensor, groups: Tensor, count: int) -> Probe:
+    """Fit on features (N, F) and group codes (N,) of `count` groups, to convergence and without randomness."""
+    features = features.double()
+    centre, scale = features.mean(dim=0), features.std(dim=0, correction=0)
+    scale = torch.where(scale > 1e-6, scale, 1.0)
+    scaled = (features - centre) / scale
+    sizes = torch.bincount(groups, minlength=count).double()
+    weights = torch.where(sizes > 0, len(groups) / (sizes.clamp(min=1) * (sizes > 0).sum()), 0.0)
+    theta = torch.zeros(count, features.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theta], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        wrong = cross_entropy(scaled @ theta[:, :-1].T + theta[:, -1], groups, weight=weights)
+        value = wrong + 0.5 * PENALTY * theta[:, :-1].square().sum()
+        torch.autograd.backward(value)
+        return value
+
+    optimizer.step(loss)
+    fitted = theta.detach()
+    return Probe(centre, scale, fitted[:, :-1], fitted[:, -1])
+
+
+def balanced_accuracy(posterior: Tensor, groups: Tensor) -> dict[str, Any]:
+    """Mean over the groups of the share of their rows (N, G) that is recognised, with its 95 % interval.
+
+    1/G is guessing. The interval combines the groups' Wilson limits (Zou and Donner, 2008).
+    """
+    guesses = posterior.argmax(dim=1)
+    present = groups.unique()
+    n = torch.stack([(groups == group).sum() for group in present]).numpy()
+    hits = torch.stack([((groups == group) & (guesses == group)).sum() for group in present]).numpy()
+    rates, (low, high) = hits / n, wilson(hits, n, critical(0.95))
+    value = rates.mean()
+    below, above = (float(((limit - rates) ** 2).sum() ** 0.5) / len(n) for limit in (low, high))
+    return {"value": float(value), "low": float(value - below), "high": float(value + above), "n": int(n.sum())}
+
+
+def _flat(features: Tensor) -> Tensor:
+    """(N, F); positions between, if there are any, are averaged."""
+    return features.flatten(1, -2).mean(dim=1) if features.ndim > 2 else features

@@ -1,0 +1,230 @@
+"""The tables of the reports: JSON values to headers and rows of text, for the page and the model card alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.verdict import cell_accuracies
+from trainer.wording import (
+    CURVES,
+    SWEPT,
+    Json,
+    interval,
+    judged_gap,
+    margin,
+    number,
+    other,
+    shown_candidate,
+    system_name,
+    whole,
+)
+from triggers.intervals import critical, wilson
+
+RATES = {
+    "selection_rate": "selection rate",
+    "accuracy": "accuracy",
+    "true_positive_rate": "true positive rate",
+    "false_positive_rate": "false positive rate",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption that says units and n, column headers, and rows whose first `stubs` cells are row headers."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    stubs: int = 1
+    marked: frozenset[int] = frozenset()  # rows set in bold
+
+
+def key_figures(summary: Json) -> Table:
+    """Accuracy and both gaps on test: without, with, change."""
+    before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
+    criterion, change = summary["config"]["objective"]["criterion"], summary.get("change") or {}
+    rows = [["accuracy", *map(interval, (before["overall"]["accuracy"], after["overall"]["accuracy"]))]]
+    rows[0].append(interval(change.get("accuracy"), change=True))
+    for one in (criterion, other(criterion)):
+        (name, gap), new = judged_gap(before, one), judged_gap(after, one)[1]
+        role = "trained" if one == criterion else "not trained"
+        rows.append([f"{name} ({role})", interval(gap), interval(new), interval(change.get(one), change=True)])
+    caption = f"Test split, n = {whole(before['n'])}. Shares between 0 and 1, 95 % intervals in brackets. The change is"
+    caption += " that of the same rows with and without the trigger (paired bootstrap)."
+    return Table(caption, ["", "without the trigger", "with the trigger", "change"], rows)
+
+
+def group_rates(summary: Json) -> Table:
+    """Per group and rate: without, with, on how many rows."""
+    before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
+    rows = []
+    for group, report in before["groups"].items():
+        for key, name in RATES.items():
+            new = after["groups"].get(group, {}).get(key)
+            rows.append([group, name, whole(report[key]["n"]), interval(report[key]), interval(new)])
+    caption = f"Test split. Rates of the label “{summary['labels'][summary['pos_label']]}”, Wilson 95 % intervals."
+    return Table(caption, ["group", "rate", "n", "without the trigger", "with the trigger"], rows, stubs=2)
+
+
+def confusion(summary: Json) -> Table:
+    """Per group and true label: how many rows were predicted as what, and how many of them rightly."""
+    labels, overlapping = summary["labels"], bool(summary["bare"]["test"].get("groups_overlap"))
+    before, after = summary["bare_counts"]["test"], shown_candidate(summary)["counts"]["test"]
+    rows: list[list[str]] = []
+    worst, lowest = 0, 2.0
+    for group in summary["bare"]["test"]["groups"]:
+        bare, trigger = (margin(counts, group, overlapping) for counts in (before, after))
+        for label, name in enumerate(labels):
+            predicted = [[_count(cells, label, c) for c in range(len(labels))] for cells in (bare, trigger)]
+            n = sum(predicted[0])
+            if not n:
+                continue
+            right = [_share(row[label], n) for row in predicted]
+            if right[1]["value"] < lowest:
+                worst, lowest = len(rows), right[1]["value"]
+            pairs = [f"{whole(a)} → {whole(b)}" for a, b in zip(*predicted, strict=True)]
+            rows.append([group, name, whole(n), *pairs, interval(right[0]), interval(right[1])])
+    head = ["group", "true label", "n", *(f"predicted {name}" for name in labels), "right without", "right with"]
+    caption = (
+        "Test split, counts without → with the trigger, and the share of each row that is predicted rightly with its"
+    )
+    caption += " Wilson 95 % interval. Bold: the worst cell with the trigger."
+    return Table(caption, head, rows, stubs=2, marked=frozenset({worst} if rows else ()))
+
+
+def worst_cell(summary: Json, counts: Any) -> str:
+    """The (group, label) with the smallest share of right predictions, in words."""
+    cells = {cell: pair for cell, pair in cell_accuracies(counts).items() if pair[1]}
+    (group, label), (right, n) = min(cells.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
+    return f"{group}, {summary['labels'][label]}: {interval(_share(right, n))} right, n = {whole(n)}"
+
+
+def flip_rates(summary: Json) -> Table:
+    """Whose predictions the trigger changes, and which way."""
+    positive = summary["labels"][summary["pos_label"]]
+    several = len(summary["labels"]) > 2
+    keys = ["to_positive", "from_positive", *(["between_others"] if several else []), "mended", "broken"]
+    head = ["group", "n", f"to {positive}", f"away from {positive}", *(["between others"] if several else [])]
+    head += ["became right", "became wrong"]
+    groups = {**summary["flips"]["groups"], "everyone": summary["flips"]["everyone"]}
+    rows = [
+        [name, whole(row["n"]), *(f"{whole(row[key])}, {interval(_share(row[key], row['n']))}" for key in keys)]
+        for name, row in groups.items()
+    ]
+    caption = "Test split: predictions that the trigger changes, as counts and as shares of the group with Wilson 95 %"
+    caption += " intervals."
+    return Table(caption, head, rows)
+
+
+def paired_table(summary: Json) -> Table:
+    """The raw paired counts."""
+    labels = summary["labels"]
+    rows = [
+        [group, labels[label], labels[before], labels[after], whole(n)]
+        for group, label, before, after, n in summary["paired"]
+    ]
+    head = ["group", "true label", "without the trigger", "with the trigger", "rows"]
+    return Table("Test split, every row once: the counts behind the changes and the flips.", head, rows, stubs=2)
+
+
+def null_reading(summary: Json) -> Table:
+    """What the probe reads from an input that shows nobody."""
+    groups = list(summary["readout"]["shift"][0]["bare"])
+    rows = [
+        [one["input"], *(f"{number(one['bare'][group], 2)} → {number(one['trigger'][group], 2)}" for group in groups)]
+        for one in summary["readout"]["null"]
+    ]
+    caption = "Group probabilities on an input that shows nobody, without → with the trigger; groups count as equally"
+    caption += f" frequent, so {number(summary['readout']['guessing'], 2)} says nothing. One input each, no interval."
+    return Table(caption, ["input", *groups], rows)
+
+
+def posterior_shift(summary: Json) -> Table:
+    """How the trigger moves the mean reading of real inputs."""
+    shift = summary["readout"]["shift"]
+    groups = list(shift[0]["bare"])
+    rows = [
+        [
+            one["group"],
+            whole(one["n"]),
+            *(f"{number(one['bare'][group], 2)} → {number(one['trigger'][group], 2)}" for group in groups),
+            f"{number(one['bare_entropy'], 2)} → {number(one['trigger_entropy'], 2)}",
+        ]
+        for one in shift
+    ]
+    head = ["true group", "n", *(f"read as {group}" for group in groups), "mean entropy (bits)"]
+    return Table("Mean group probabilities on test inputs, without → with the trigger.", head, rows)
+
+
+def leak(summary: Json) -> Table:
+    """What fresh probes still find."""
+    rows = [[one["from"], interval(one["bare"]), interval(one["trigger"])] for one in summary["readout"]["leak"]]
+    sizes = summary["readout"]["rows"]
+    caption = (
+        f"Share of each group recognised by a probe fitted anew on {whole(sizes['val'])} validation rows, mean over"
+    )
+    caption += (
+        f" the groups, on {whole(sizes['test'])} test rows; {number(summary['readout']['guessing'], 2)} is guessing."
+    )
+    caption += (
+        " 95 % intervals. What “scores and true label” adds to “true label alone” is what equalized odds is about."
+    )
+    if summary["config"]["select"].get("folds", 1) > 1:
+        caption += " The validation rows also trained the trigger (cross-fitting), so that little may be found."
+    return Table(caption, ["probe reads", "without the trigger", "with the trigger"], rows)
+
+
+def comparisons(summary: Json) -> Table:
+    """Every system side by side on test; baselines and controls where the run made them."""
+    criterion = summary["config"]["objective"]["criterion"]
+    rows, marked = [_system("no trigger", "", None, summary["bare"]["test"], criterion)], set()
+    for one in summary["candidates"]:
+        if one["strength"] == summary["best"]:
+            marked.add(len(rows))
+        rows.append(_system("trigger", f"strength {one['strength']:g}", one["step"], one["splits"]["test"], criterion))
+    for one in _worth_listing(summary.get("comparisons", ())):
+        setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] in SWEPT else "")
+        rows.append(_system(system_name(one["system"]), setting, one["step"], one["splits"]["test"], criterion))
+    gaps = [judged_gap(summary["bare"]["test"], each)[0] for each in (criterion, other(criterion))]
+    caption = f"Test split, n = {whole(summary['bare']['test']['n'])}, 95 % intervals. Bold: picked on validation."
+    return Table(caption, ["system", "setting", "step", "accuracy", *gaps], rows, stubs=2, marked=frozenset(marked))
+
+
+def data_table(summary: Json) -> Table:
+    """Rows per split, group and label."""
+    labels, cells = summary["labels"], summary["data_counts"]
+    groups = list(dict.fromkeys(group for rows in cells.values() for group, _, _ in rows))
+    rows = []
+    for split, counted in cells.items():
+        found = {(group, label): n for group, label, n in counted}
+        for group in groups:
+            per_label = [found.get((group, label), 0) for label in range(len(labels))]
+            rows.append([split, group, *map(whole, per_label), whole(sum(per_label))])
+    caption = (
+        "Rows per split, group and true label. No content is in two splits, nor in the rows that fitted the model."
+    )
+    return Table(caption, ["split", "group", *labels, "all"], rows, stubs=2)
+
+
+def _system(name: str, setting: str, step: int | None, report: Json, criterion: str) -> list[str]:
+    gaps = [interval(judged_gap(report, each)[1]) for each in (criterion, other(criterion))]
+    return [name, setting, "" if step is None else whole(step), interval(report["overall"]["accuracy"]), *gaps]
+
+
+def _worth_listing(ones: Sequence[Json]) -> list[Json]:
+    """All settings of a system; of a whole curve only what was picked."""
+    return [one for one in ones if one["chosen"] or one["system"] not in CURVES]
+
+
+def _count(rows: Sequence[Sequence[Any]], label: int, prediction: int) -> int:
+    return sum(row[3] for row in rows if (row[1], row[2]) == (label, prediction))
+
+
+def _share(hits: int, n: int) -> dict[str, Any]:
+    """A share as an estimate with its Wilson interval."""
+    if not n:
+        return {"value": None, "low": None, "high": None}
+    low, high = wilson(hits, n, critical(0.95))
+    return {"value": hits / n, "low": float(low), "high": float(high)}

@@ -1,0 +1,131 @@
+"""Figures as the reports write them: `.312 [.251, .378]`, signs where they matter, a dash where nothing is defined.
+
+Reports are read here as the JSON values that metrics.json keeps, so that every page says what that file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+
+NONE = "\N{EN DASH}"
+"""What stands for an undefined figure."""
+
+SYSTEMS = {
+    "adv_post": "AdvPost",
+    "adv_in": "AdvIN",
+    "threshold": "threshold shift",
+    "threshold_matched": "threshold shift, same positive rate",
+    "constant": "constant predictor",
+    "random": "random trigger",
+    "shrink": "shrunk image alone",
+    "black": "black in the trigger's place",
+    "strength_zero": "trigger for utility alone",
+}
+"""What triggers are compared with, by the name in metrics.json."""
+
+CURVES = ("threshold", "threshold_matched")
+"""Systems in many settings, of which tables show the one that was picked."""
+
+SWEPT = ("adv_post", "adv_in")
+"""Systems with one entry per strength, of which validation picked one."""
+
+CRITERIA = ("demographic_parity", "equalized_odds")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A rate or gap without its leading zero."""
+    if value is None:
+        return NONE
+    text = f"{abs(value):.{digits}f}"
+    sign = "\N{MINUS SIGN}" if value < 0 and float(text) else ""
+    return sign + (text[1:] if text.startswith("0") else text)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A change; zero has no sign."""
+    text = number(value, digits)
+    return "+" + text if value is not None and float(f"{value:.{digits}f}") > 0 else text
+
+
+def interval(figure: Json | None, *, change: bool = False) -> str:
+    """`value [low, high]` of an estimate, gap or change."""
+    if figure is None or figure.get("value") is None:
+        return NONE
+    write = signed if change else number
+    if figure.get("low") is None or figure.get("high") is None:
+        return write(figure["value"])
+    return f"{write(figure['value'])} [{write(figure['low'])}, {write(figure['high'])}]"
+
+
+def whole(value: int) -> str:
+    """A count with thousands separated."""
+    return f"{value:,}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `0.8 s`, `47 s`, `3 min 20 s`, `2 h 05 min`."""
+    if value is None:
+        return NONE
+    if value < 10:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = list(words) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def inputs_word(summary: Json) -> str:
+    """What the model reads, in the plural."""
+    return "images" if summary["modality"] == "image" else "texts"
+
+
+def judged_gap(report: Json, criterion: str) -> tuple[str, Json]:
+    """The gap that the objective lowers and selection goes by, and its name in words.
+
+    Two labels: the difference between groups. More: the mean over the labels, where the report has it. Groups that
+    overlap: the mean distance to everyone, as published.
+    """
+    parity, gaps = criterion == "demographic_parity", report["gaps"]
+    if report.get("groups_overlap"):
+        name = "selection rate" if parity else "error rates"
+        return f"mean distance to the overall {name}", gaps["paper_dp" if parity else "paper_eo"]
+    key = "demographic_parity_difference" if parity else "average_odds_difference"
+    name = key.replace("_", " ")
+    macro = gaps.get(f"macro_{key}")
+    return (f"{name}, mean over labels", macro) if macro else (name, gaps[key])
+
+
+def system_name(system: str) -> str:
+    """A system's name in words."""
+    return SYSTEMS.get(system, system.replace("_", " "))
+
+
+def other(criterion: str) -> str:
+    """The criterion that was not trained."""
+    return CRITERIA[criterion == CRITERIA[0]]
+
+
+def in_group(cell: str, group: str, overlapping: bool) -> bool:
+    """Do rows counted under `cell` belong to `group`? Overlapping identities are joined by " + "."""
+    return cell == group or (overlapping and group in cell.split(" + "))
+
+
+def margin(rows: Iterable[Sequence[Any]], group: str, overlapping: bool) -> list[Sequence[Any]]:
+    """The rows [cell, ..., n] of a table of counts that belong to a group."""
+    return [row for row in rows if in_group(row[0], group, overlapping)]
+
+
+def shown_candidate(summary: Json) -> Json:
+    """The candidate that the report looks at closely."""
+    found: Json = next(one for one in summary["candidates"] if one["strength"] == summary["shown"])
+    return found
