@@ -7,7 +7,7 @@ DEMO_OUT ?= demo-out
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: bench results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,13 @@ quick: install ## the tests that take a second or two each
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: install ## time the training steps (a GPU; elsewhere small sizes)
+	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick --no-compiled)
+
+results: install ## every system on the real data of the examples, three seeds (a GPU), into docs/results.json
+	$(BIN)/python -m benchmarks.results --out runs/results
+	$(BIN)/python -m benchmarks.results --out runs/results --collect
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \

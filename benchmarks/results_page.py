@@ -1,0 +1,151 @@
+"""The results as Markdown tables and a picture of the fronts, from docs/results.json alone.
+
+python -m benchmarks.results_page docs/results.json --out docs/comparison.md --pictures docs/results
+
+Every cell is a mean over seeds with its 95 % interval (Student's t). A budget is the accuracy that a system might cost
+on validation, where it was picked; accuracy and gaps are the test part's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
+from math import isnan, nan, sqrt
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from benchmarks.systems import BUDGETS
+from examples.results_table import T_975
+
+Record: TypeAlias = Mapping[str, Any]
+GAP = {"demographic_parity": "demographic_parity_difference", "equalized_odds": "average_odds_difference"}
+"""The gap that a table shows, by the criterion that was trained for."""
+
+
+def page(records: Sequence[Record]) -> str:
+    """A section per data set, label and criterion."""
+    ordered = sorted(records, key=_section)
+    return "\n\n".join(section(list(found)) for _, found in groupby(ordered, key=_section)) + "\n"
+
+
+def section(records: Sequence[Record]) -> str:
+    """One table: the bare model, then every system, best area first."""
+    data, target, criterion = _section(records[0])
+    gap = GAP[criterion]
+    seeds = sorted({one["seed"] for one in records})
+    n = sorted({one["n_test"] for one in records})
+    heading = f"## {data}: {target} given {records[0]['group']}, {criterion.replace('_', ' ')}"
+    about = f"{gap.replace('_', ' ')} on {' or '.join(map(str, n))} test rows, seeds {', '.join(map(str, seeds))}"
+    bare = {one["seed"]: (one[f"base_{gap}"], one["base_accuracy"]) for one in records}
+    first = (
+        f"Without a trigger: {_mean([v for v, _ in bare.values()])}, accuracy {_mean([a for _, a in bare.values()])}."
+    )
+    header = ["system", "objective", *(f"within {100 * budget:g} points" for budget in BUDGETS), "area"]
+    rows = sorted(_rows(records, gap, seeds), key=lambda row: row[0])
+    lines = [header, ["---"] * len(header), *(cells for _, cells in rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{heading}\n{about}; in brackets the change of accuracy in points.\n\n{first}\n\n{table}"
+
+
+def area(gaps: Mapping[float, float], bare: float) -> float:
+    """Mean gap over budgets from 0 to the largest, as a share of the bare one; a budget that nothing kept to is bare."""
+    points = [(0.0, bare), *((budget, gaps.get(budget, bare)) for budget in BUDGETS)]
+    lowest, found = bare, []
+    for budget, gap in points:
+        lowest = min(lowest, gap)  # a larger budget allows what a smaller one does
+        found.append((budget, lowest))
+    total = sum((right - left) * (low + high) / 2 for (left, high), (right, low) in pairwise(found))
+    return total / (BUDGETS[-1] * bare)
+
+
+def _rows(records: Sequence[Record], gap: str, seeds: Sequence[int]) -> Iterable[tuple[float, list[str]]]:
+    def system(one: Record) -> tuple[str, str]:
+        return one["system"], one["objective"]
+
+    for (name, objective), found in groupby(sorted(records, key=system), key=system):
+        own = list(found)
+        areas = [area(_by_budget(own, seed, gap), _bare(records, seed, gap)) for seed in seeds]
+        cells = [_cell([one for one in own if one["budget"] == budget], gap, len(seeds)) for budget in BUDGETS]
+        yield mean(areas), [name, objective, *cells, _mean(areas)]
+
+
+def _by_budget(records: Sequence[Record], seed: int, gap: str) -> dict[float, float]:
+    return {one["budget"]: one[gap] for one in records if one["seed"] == seed}
+
+
+def _bare(records: Sequence[Record], seed: int, gap: str) -> float:
+    return next(float(one[f"base_{gap}"]) for one in records if one["seed"] == seed)
+
+
+def _cell(records: Sequence[Record], gap: str, seeds: int) -> str:
+    if len(records) < seeds:
+        return f"- ({len(records)} of {seeds} seeds)"
+    change = mean(100 * (one["accuracy"] - one["base_accuracy"]) for one in records)
+    return f"{_mean([one[gap] for one in records])} [{change:+.1f}]"
+
+
+def _mean(values: Sequence[float]) -> str:
+    """`.123 (.100, .146)`: the mean and its interval over seeds; a single seed has none."""
+    middle, half = mean(values), nan
+    if 1 < len(values) <= len(T_975) + 1:
+        half = T_975[len(values) - 2] * stdev(values) / sqrt(len(values))
+    return _short(middle) if isnan(half) else f"{_short(middle)} ({_short(middle - half)}, {_short(middle + half)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _section(one: Record) -> tuple[str, str, str]:
+    return one["data"], one["target"], one["criterion"]
+
+
+def draw(records: Sequence[Record], path: Path) -> None:
+    """Mean test gap against mean change of accuracy per system, one point per budget; legible in black and white."""
+    from matplotlib.figure import Figure
+
+    gap = GAP[records[0]["criterion"]]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    systems = sorted({(one["system"], one["objective"]) for one in records})
+    for number, (name, objective) in enumerate(systems):
+        own = [one for one in records if (one["system"], one["objective"]) == (name, objective)]
+        points = [[one for one in own if one["budget"] == budget] for budget in BUDGETS]
+        x = [100 * mean(one["accuracy"] - one["base_accuracy"] for one in at) for at in points if at]
+        y = [mean(one[gap] for one in at) for at in points if at]
+        style = {"marker": "osv^D*Px<>"[number % 10], "linestyle": ("-", "--", ":", "-.")[number % 4]}
+        axes.plot(x, y, color=f"{0.75 * (number % 4) / 4:.2f}", label=f"{name}, {objective}", **style)  # type: ignore[arg-type]
+    bare = mean({one["seed"]: one[f"base_{gap}"] for one in records}.values())
+    axes.plot([0], [bare], marker="s", color="black", markerfacecolor="white", label="no trigger", linestyle="")
+    axes.set_xlabel("change of accuracy on test (points), mean over seeds")
+    axes.set_ylabel(f"{gap.replace('_', ' ')} (0 to 1), mean over seeds")
+    axes.set_ylim(bottom=0)
+    seeds, n = len({one["seed"] for one in records}), records[0]["n_test"]
+    data, target, criterion = _section(records[0])
+    axes.set_title(f"{data}, {target}: {criterion.replace('_', ' ')} ({seeds} seeds, n = {n} each)", fontsize=9)
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=150)
+
+
+def main(
+    source: Annotated[Path, typer.Argument(help="docs/results.json")],
+    out: Annotated[Path | None, typer.Option(help="write the tables there; default: print them")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="folder for the pictures of the fronts")] = None,
+) -> None:
+    """Tables and pictures of what `python -m benchmarks.results` collected."""
+    records = json.loads(source.read_bytes())
+    if out:
+        out.write_text(page(records))
+    else:
+        print(page(records), end="")
+    for key, found in groupby(sorted(records, key=_section), key=_section):
+        if pictures:
+            draw(list(found), pictures / f"{'-'.join(key)}.png")
+
+
+if __name__ == "__main__":
+    typer.run(main)

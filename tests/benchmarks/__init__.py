@@ -1,0 +1,1 @@
+"""Tests of the programs that measure: what they pick and what they make of it, not how fast anything is."""

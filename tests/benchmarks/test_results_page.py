@@ -1,0 +1,61 @@
+"""Tables and pictures from records: means with intervals, areas, missing seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.results_page import area, draw, page
+
+GAP = "average_odds_difference"
+
+
+def record(system: str, seed: int, budget: float, gap: float, accuracy: float) -> dict[str, Any]:
+    base = {"base_accuracy": 0.80, f"base_{GAP}": 0.40}
+    facts = {"data": "faces", "target": "Smiling", "group": "Male", "criterion": "equalized_odds", "n_test": 100}
+    return {**facts, **base, "system": system, "objective": "gap", "seed": seed, "budget": budget,
+            GAP: gap, "accuracy": accuracy}  # fmt: skip
+
+
+def records(system: str, gaps: tuple[float, ...]) -> list[dict[str, Any]]:
+    budgets = (0.005, 0.01, 0.02, 0.04)
+    return [
+        record(system, seed, budget, gap + 0.01 * seed, 0.80 - budget)
+        for seed in (0, 1, 2)
+        for budget, gap in zip(budgets, gaps, strict=True)
+    ]
+
+
+def test_a_cell_is_the_mean_with_its_interval_and_the_change_of_accuracy() -> None:
+    text = page(records("overlay", (0.30, 0.20, 0.10, 0.05)))
+    # values .20, .21, .22: mean .21, standard error .01 / sqrt(3), t = 4.303
+    assert "| .210 (.185, .235) [-1.0] |" in text
+    assert "## faces: Smiling given Male, equalized odds" in text
+    assert "Without a trigger: .400 (.400, .400), accuracy .800 (.800, .800)." in text
+
+
+def test_the_better_system_comes_first() -> None:
+    text = page([*records("alpha", (0.39, 0.38, 0.37, 0.36)), *records("beta", (0.1, 0.1, 0.1, 0.1))])
+    assert text.index("| beta") < text.index("| alpha")
+
+
+def test_a_budget_that_a_seed_did_not_keep_to_is_said() -> None:
+    some = [one for one in records("overlay", (0.3, 0.2, 0.1, 0.05)) if (one["seed"], one["budget"]) != (1, 0.01)]
+    assert "- (2 of 3 seeds)" in page(some)
+
+
+def test_area_by_hand() -> None:
+    gaps = {0.005: 0.2, 0.01: 0.2, 0.02: 0.1, 0.04: 0.1}
+    expected = 0.005 * 0.3 + 0.005 * 0.2 + 0.01 * 0.15 + 0.02 * 0.1
+    assert area(gaps, 0.4) == pytest.approx(expected / (0.04 * 0.4))
+    assert area({}, 0.4) == pytest.approx(1.0)
+    assert area({0.005: 0.9, 0.01: 0.9, 0.02: 0.9, 0.04: 0.9}, 0.4) == pytest.approx(1.0)  # worse than bare: stay bare
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    draw([*records("overlay", (0.3, 0.2, 0.1, 0.05)), *records("AdvPost", (0.35, 0.3, 0.2, 0.15))], tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (1050, 675)
