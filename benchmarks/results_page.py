@@ -52,7 +52,7 @@ def section(records: Sequence[Record]) -> str:
 
 
 def area(gaps: Mapping[float, float], bare: float) -> float:
-    """Mean gap over budgets from 0 to the largest, as a share of the bare one; a budget that nothing kept to is bare."""
+    """Mean gap over budgets from 0 to the largest, as a share of the bare one; bare where nothing kept to a budget."""
     points = [(0.0, bare), *((budget, gaps.get(budget, bare)) for budget in BUDGETS)]
     lowest, found = bare, []
     for budget, gap in points:
