@@ -12,16 +12,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
 from benchmarks.systems import ADVERSARIAL, CRITERIA, TASKS, System, Task, trigger_systems
-from trainer.config import Criterion
+from trainer.config import Criterion, RunConfig
 from trainer.evaluate import confusion_counts
 from trainer.outcome import Counts
 from trainer.prepare import open_run
@@ -32,7 +33,9 @@ from triggers.fairness import evaluate_counts
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
 WEIGHTS = ("AdvPost", "AdvIN")
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
-Record = dict[str, Any]
+Record: TypeAlias = dict[str, Any]
+Picked: TypeAlias = tuple[str, str, list[Pick]]
+"""A system's name, its objective, and what validation picked."""
 
 
 def figures(counts: Counts) -> dict[str, float | None]:
@@ -66,14 +69,22 @@ class Pieces:
         return ["threshold", *WEIGHTS, *(_name(system) for system in trigger_systems(self.config.modality))]
 
     def run(self, name: str) -> None:
-        """Run a piece for both criteria and leave its records, unless they are there."""
+        """Run a system for both criteria and leave its records, unless they are there."""
+        self._leave(name, {}, lambda criterion: self._picks(name, criterion))
+
+    def vary(self, variation: Variation) -> None:
+        """The same for a point of an ablation; this object's configuration has the variation's changes."""
+        mark = {"ablation": variation.ablation, "value": variation.value}
+        self._leave(variation.name, mark, lambda criterion: self._varied(variation, criterion))
+
+    def _leave(self, name: str, mark: Record, picked: Callable[[Criterion], Picked]) -> None:
         path = self.folder / "pieces" / f"{self.task.target}-{self.seed}-{name}.json".replace(" ", "_")
         if path.exists():
             return
         found: list[Record] = []
         for criterion in CRITERIA:
             began = time.monotonic()
-            system, objective, picks = self._picks(name, criterion)
+            system, objective, picks = picked(criterion)
             common = {
                 "data": self.task.data,
                 "target": self.task.target,
@@ -82,24 +93,37 @@ class Pieces:
                 "objective": objective,
                 "criterion": criterion,
                 "seed": self.seed,
+                **mark,
             }
             found += records(common, picks, self.bare, time.monotonic() - began)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
         self.progress.note(f"{path.stem}: {len(found)} records")
 
-    def _picks(self, name: str, criterion: Criterion) -> tuple[str, str, list[Pick]]:
-        classifier, splits = self.classifier, self.splits
-        config = replace(self.config, objective=replace(self.config.objective, criterion=criterion))
+    def _picks(self, name: str, criterion: Criterion) -> Picked:
         if name == "threshold":
-            return name, "-", threshold_picks(config, classifier, splits)
+            return name, "-", threshold_picks(self._towards(criterion), self.classifier, self.splits)
         if name in WEIGHTS:
-            published = replace(config.objective, name="adversarial", strengths=ADVERSARIAL)
-            rival = replace(config, objective=published)
-            return name, "adversarial", weight_picks(name, rival, classifier, splits, ADVERSARIAL[1::2])
-        system = next(one for one in trigger_systems(config.modality) if _name(one) == name)
-        picks = trigger_picks(system.config(config, criterion), classifier, splits, self.progress)
+            return self._weights(name, criterion)
+        return self._trigger(
+            next(one for one in trigger_systems(self.config.modality) if _name(one) == name), criterion
+        )
+
+    def _varied(self, variation: Variation, criterion: Criterion) -> Picked:
+        return self._trigger(variation.system, criterion) if variation.system else self._weights("AdvPost", criterion)
+
+    def _trigger(self, system: System, criterion: Criterion) -> Picked:
+        picks = trigger_picks(system.config(self.config, criterion), self.classifier, self.splits, self.progress)
         return system.name, str(system.objective["name"]), picks
+
+    def _weights(self, name: str, criterion: Criterion) -> Picked:
+        config = self._towards(criterion)
+        published = replace(config.objective, name="adversarial", strengths=ADVERSARIAL)
+        rival = replace(config, objective=published)
+        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, ADVERSARIAL[1::2])
+
+    def _towards(self, criterion: Criterion) -> RunConfig:
+        return replace(self.config, objective=replace(self.config.objective, criterion=criterion))
 
 
 def _name(system: System) -> str:
@@ -112,7 +136,26 @@ def collected(folder: Path) -> list[Record]:
         one for path in sorted((folder / "pieces").glob("*.json")) for one in json.loads(path.read_text())
     ]
     keys = ("data", "target", "criterion", "system", "objective", "seed", "budget")
-    return sorted(found, key=lambda one: [one[key] for key in keys])
+    return sorted(found, key=lambda one: [one.get("ablation", ""), one.get("value", 0), *(one[key] for key in keys)])
+
+
+def _systems(
+    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
+) -> None:
+    pieces = Pieces(task, seed, out, changes, progress)
+    for name in pieces.names():
+        if name.startswith(beginnings):
+            pieces.run(name)
+
+
+def _ablations(
+    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
+) -> None:
+    plain = Pieces(task, seed, out, changes, progress)
+    for variation in variations(plain.config.modality):
+        if variation.name.startswith(beginnings):
+            own = (*changes, *variation.changes)
+            (Pieces(task, seed, out, own, progress) if variation.changes else plain).vary(variation)
 
 
 def main(
@@ -120,18 +163,17 @@ def main(
     task: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(TASKS)}; default: all")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="default: 0, 1, 2")] = None,
     system: Annotated[list[str] | None, typer.Option(help="a piece's name, or how it begins; default: all")] = None,
+    ablations: Annotated[bool, typer.Option("--ablations", help="run the ablations instead of the systems")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="only write docs/results.json")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
 ) -> None:
     """Run the pieces that are asked for, then collect."""
+    wanted = [(TASKS[name], number) for name in task or TASKS for number in seed or (0, 1, 2)]
+    work = _ablations if ablations else _systems
     try:
         with open_progress(sys.stderr) as progress:
-            for name in [] if collect else task or list(TASKS):
-                for number in seed or (0, 1, 2):
-                    pieces = Pieces(TASKS[name], number, out.resolve(), tuple(overrides or ()), progress)
-                    for piece in pieces.names():
-                        if not system or any(piece.startswith(wanted) for wanted in system):
-                            pieces.run(piece)
+            for one, number in [] if collect else wanted:
+                work(one, number, out.resolve(), tuple(overrides or ()), tuple(system or ("",)), progress)
     except FairtriggerError as error:
         raise SystemExit(f"error: {error}") from error
     if collect:

@@ -27,8 +27,8 @@ GAP = {"demographic_parity": "demographic_parity_difference", "equalized_odds": 
 
 
 def page(records: Sequence[Record]) -> str:
-    """A section per data set, label and criterion."""
-    ordered = sorted(records, key=_section)
+    """A section per data set, label and criterion; ablations are left out."""
+    ordered = sorted((one for one in records if "ablation" not in one), key=_section)
     return "\n\n".join(section(list(found)) for _, found in groupby(ordered, key=_section)) + "\n"
 
 
@@ -142,7 +142,8 @@ def main(
         out.write_text(page(records))
     else:
         print(page(records), end="")
-    for key, found in groupby(sorted(records, key=_section), key=_section):
+    compared = [one for one in records if "ablation" not in one]
+    for key, found in groupby(sorted(compared, key=_section), key=_section):
         if pictures:
             draw(list(found), pictures / f"{'-'.join(key)}.png")
 
