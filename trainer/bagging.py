@@ -15,15 +15,28 @@ import torch
 from torch import Tensor
 
 from trainer.config import RunConfig
-from trainer.crossfit import Module, assign, cut, fill, run_folds, trails_of
+from trainer.crossfit import Module, assign, cross_fit, cut, fill, run_folds, trails_of
 from trainer.data import Splits
-from trainer.learn import Run
+from trainer.learn import Run, learn
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
 from trainer.select import Judge, Snapshot
 from trainer.world import World
 from triggers.classifier import FrozenClassifier
+
+
+def train_triggers(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None = None,
+    world: World | None = None,
+) -> Outcome:
+    """By one training, cross-fitted or bagged, as the configuration says."""
+    train = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
+    return train(config, classifier, splits, progress, path, world)
 
 
 def bagged(

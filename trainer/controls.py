@@ -18,13 +18,13 @@ from dataclasses import replace
 
 import torch
 
-from trainer.bagging import bagged
+from trainer.bagging import train_triggers
 from trainer.comparison import Comparison, System
 from trainer.config import RunConfig
-from trainer.crossfit import cross_fit, joined
+from trainer.crossfit import joined
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
-from trainer.learn import judge_of, learn
+from trainer.learn import judge_of
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
@@ -125,8 +125,7 @@ def trigger_controls(
 def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> Comparison:
     """Train one more trigger, for utility alone: the gap objective with strength 0, which has no projection either."""
     objective = replace(config.objective, name="gap", strengths=(0.0,), reweigh=False)
-    train = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
-    outcome = train(replace(config, objective=objective), classifier, splits, progress)
+    outcome = train_triggers(replace(config, objective=objective), classifier, splits, progress)
     (one,) = outcome.candidates
     return Comparison("strength_zero", "strength 0", one.counts, outcome.seconds, 0.0, one.step, chosen=True)
 

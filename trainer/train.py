@@ -12,15 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.bagging import bagged
+from trainer.bagging import train_triggers
 from trainer.baselines import save_baselines, train_baselines
 from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
 from trainer.controls import run_controls
 from trainer.cost import Stopwatch
-from trainer.crossfit import cross_fit
 from trainer.data import Splits
-from trainer.learn import learn
 from trainer.load import DataLoader
 from trainer.outcome import Outcome
 from trainer.prepare import open_run
@@ -64,9 +62,8 @@ def train(
     with watch.phase("prepare"), world.first_goes_ahead():
         classifier, loader = open_run(config, out.parent / "data-cache", progress)
         splits = loader.splits(classifier)
-    train_all = cross_fit if config.select.folds > 1 else bagged if config.train.bag > 1 else learn
     with watch.phase("learn"):
-        outcome = train_all(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
+        outcome = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
     if world.first:
         with watch.phase("compare"):
             outcome = compare(config, classifier, loader, splits, outcome, out, progress)
