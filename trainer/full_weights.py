@@ -14,7 +14,7 @@ from trainer.batches import Batches
 from trainer.config import ObjectiveConfig
 from trainer.data import Dataset
 from trainer.evaluate import confusion_counts
-from trainer.objective import reweighing
+from trainer.objective import cell_weights
 from trainer.progress import Task
 from trainer.recipe import Recipe
 from trainer.select import Judge, Snapshot
@@ -67,9 +67,7 @@ def train_weights(
 
 
 def _cell_weights(train: Dataset, objective: ObjectiveConfig) -> Tensor | None:
-    if not objective.reweigh:
-        return None
-    return reweighing(train.labels, train.groups, (len(train.label_names), len(train.group_names)))
+    return cell_weights(train.labels, train.groups, (len(train.label_names), len(train.group_names)), objective)
 
 
 def _snapshot(learner: WeightLearner, val: Dataset, judge: Judge, step: int) -> Snapshot:

@@ -18,7 +18,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.config import RunConfig, TrainConfig, to_dict
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
-from trainer.objective import reweighing
+from trainer.objective import cell_weights
 from trainer.outcome import Candidate, Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
@@ -204,10 +204,8 @@ class Run:
 
     def _cell_weights(self) -> Tensor | None:
         """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
-        if not self.config.objective.reweigh:
-            return None
         sizes = len(self.classifier.labels), len(self.tuning.group_names)
-        return reweighing(self.tuning.labels.cpu(), self.tuning.groups.cpu(), sizes)
+        return cell_weights(self.tuning.labels, self.tuning.groups, sizes, self.config.objective)
 
     def _judge(self) -> Judge:
         return judge_of(self.config, self.classifier, self.bare_val)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.config import Criterion
+from trainer.config import Criterion, ObjectiveConfig
 
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.5)
 """Kernel widths of the maximum mean discrepancy, in units of a class probability."""
@@ -121,3 +121,24 @@ def distance_loss(logits: Tensor, members: Tensor, everyone: Tensor, temperature
     present = (sizes > 0).float()
     counts = present.sum(dim=1)  # (S,)
     return ((squares * present).sum(dim=2) / counts.clamp(min=1)).sum(dim=1) / (counts > 0).sum().clamp(min=1)
+
+
+def group_distance(
+    logits: Tensor, labels: Tensor, members: Tensor, objective: ObjectiveConfig, *, overlapping: bool
+) -> Tensor:
+    """How far the groups' predictions are apart (K,), as [objective] measures it without an adversary.
+
+    logits (K, B, L), labels (B,), members (B, G). Groups that overlap are compared with everyone, others in pairs.
+    """
+    count, criterion = logits.shape[-1], objective.criterion
+    cells = membership(labels, members, criterion, count)
+    if objective.name == "mmd":
+        return mmd_loss(logits, cells)
+    if overlapping:
+        return distance_loss(logits, cells, strata(labels, criterion, count), objective.temperature)
+    return gap_loss(logits, cells, objective.temperature)
+
+
+def cell_weights(labels: Tensor, groups: Tensor, sizes: tuple[int, int], objective: ObjectiveConfig) -> Tensor | None:
+    """Weights (L, G) of the utility loss by label and group, if [objective] wants any; on the CPU."""
+    return reweighing(labels.cpu(), groups.cpu(), sizes) if objective.reweigh else None

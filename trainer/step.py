@@ -22,16 +22,7 @@ from torch.optim import Adam
 from trainer.adversary import Adversaries, adversary_loss
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
-from trainer.objective import (
-    distance_loss,
-    gap_loss,
-    membership,
-    mmd_loss,
-    plain_gradient,
-    strata,
-    surgery,
-    utility_loss,
-)
+from trainer.objective import group_distance, plain_gradient, surgery, utility_loss
 from trainer.passes import Pass, forward, leaves
 from trainer.replay import Replay
 from trainer.world import World
@@ -140,13 +131,7 @@ class Learner:
         return [fair(du, da, self.strengths) for du, da in zip(u, a, strict=True)]
 
     def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
-        criterion, temperature = self.objective.criterion, self.objective.temperature
-        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
-        if self.objective.name == "mmd":
-            return mmd_loss(seen, members)
-        if self.overlapping:
-            return distance_loss(seen, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
-        return gap_loss(seen, members, temperature)
+        return group_distance(seen, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
 
     def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L)."""

@@ -19,16 +19,7 @@ from trainer.adversary import Adversaries, adversary_loss
 from trainer.base_classifier import parameter_groups
 from trainer.config import ObjectiveConfig
 from trainer.data import Dataset
-from trainer.objective import (
-    distance_loss,
-    gap_loss,
-    membership,
-    mmd_loss,
-    plain_gradient,
-    strata,
-    surgery,
-    utility_loss,
-)
+from trainer.objective import group_distance, plain_gradient, surgery, utility_loss
 from trainer.recipe import Recipe
 from trainer.step import Losses, learning_rate_factor
 from triggers.classifier import FrozenClassifier
@@ -104,13 +95,7 @@ class WeightLearner:
         return fair_gradients(u, a, self.strength, projection=self.objective.projection)
 
     def _distance(self, seen: Tensor, batch: Dataset) -> Tensor:
-        criterion, temperature = self.objective.criterion, self.objective.temperature
-        members = membership(batch.labels, batch.members, criterion, self.sizes[0])
-        if self.objective.name == "mmd":
-            return mmd_loss(seen, members)
-        if self.overlapping:
-            return distance_loss(seen, members, strata(batch.labels, criterion, self.sizes[0]), temperature)
-        return gap_loss(seen, members, temperature)
+        return group_distance(seen, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
 
     def _pull(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
         """Gradients of the weights, given a loss's at the logits; None for a weight that the logits do not read."""
