@@ -73,7 +73,7 @@ def _image_systems() -> list[System]:
     train: dict[str, Any] = {"epochs": 20, "batch_size": 128, "lr": 0.02, "flip": True, "precision": "bf16"}
     adversarial = {"name": "adversarial", "strengths": ADVERSARIAL}
     overlay = TriggerConfig("overlay", epsilon=0.251)
-    large = {**train, "batch_size": 512, "epochs": 60}
+    large = {**train, "batch_size": 512, "epochs": 30}
     return [
         System("border", TriggerConfig("border", width=10), adversarial, train),
         System("patch", TriggerConfig("patch", patch_size=40), adversarial, train),
