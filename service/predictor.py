@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from service.batcher import Overloaded
+from service.forward import EagerForward, Forward, Pass
 from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import Bank, FrozenClassifier, Item, Trigger
+from triggers.classifier import FrozenClassifier, Item, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.preprocess import TokenIds
-from triggers.reprogram import reprogram, scores
 
 Choice = int | None | Literal["champion"]
 """A version, None for no trigger, or whatever is champion when the batch is formed."""
@@ -68,7 +67,7 @@ class Snapshot:
     """The triggers that the next batch may use, the champion among them, and the rollout revision it came from."""
 
     residents: tuple[Resident, ...]
-    bank: Bank
+    bank: Pass
     rows: Mapping[int | None, int]
     champion: int | None
     revision: int
@@ -79,12 +78,21 @@ class Snapshot:
 
 
 class Predictor:
-    """Computes batches on one classifier; `fetch(version)` brings a checked artifact from the store."""
+    """Computes batches on one classifier; `fetch(version)` brings a checked artifact from the store.
+
+    `forward` says how the device computes; without one the model runs as it is.
+    """
 
     def __init__(
-        self, classifier: FrozenClassifier, fetch: Callable[[int], TriggerArtifact], *, max_versions: int
+        self,
+        classifier: FrozenClassifier,
+        fetch: Callable[[int], TriggerArtifact],
+        *,
+        max_versions: int,
+        forward: Forward | None = None,
     ) -> None:
         self.classifier = classifier
+        self._device = forward or EagerForward(classifier)
         self._fetch, self._max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -123,7 +131,8 @@ class Predictor:
         ]
 
     def warm(self) -> None:
-        """Run a small batch under the present champion, so that the first request does not pay for start-up."""
+        """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
+        self._device.warm(self._blank())
         self._forward([self._blank()], self._snapshot.bank, [self._snapshot.row("champion")])
 
     @contextmanager
@@ -186,14 +195,14 @@ class Predictor:
 
     def _build(self, champion: int | None, revision: int) -> Snapshot:
         residents = (self._bare, *self._loaded.values())
-        bank = self.classifier.bank([resident.trigger for resident in residents])
+        bank = self._device.over([resident.trigger for resident in residents])
         rows = {resident.version: row for row, resident in enumerate(residents)}
         return Snapshot(residents, bank, rows, champion, revision)
 
     def _try_out(self, resident: Resident) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
         try:
-            self._forward([self._blank()], self.classifier.bank([resident.trigger]), [0])
+            self._forward([self._blank()], self._device.over([resident.trigger]), [0])
         except (ModelError, RuntimeError) as error:
             raise ArtifactCorrupt(f"v{resident.version} does not run on {self.classifier.name!r}: {error}") from error
 
@@ -204,11 +213,9 @@ class Predictor:
         tokenizer = self.classifier.tokenizer
         return TokenIds((tokenizer.cls_token_id or 0, tokenizer.sep_token_id or 0), truncated=False)
 
-    @torch.inference_mode()
-    def _forward(self, items: Sequence[Item], bank: Bank, rows: Sequence[int]) -> list[list[float]]:
+    def _forward(self, items: Sequence[Item], bank: Pass, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
-        index = torch.tensor(rows, device=self.classifier.device)
-        table: Tensor = scores(reprogram(self.classifier, self.classifier.batch(items), bank, index)).cpu()
+        table = bank(items, rows)
         if not bool(torch.isfinite(table).all()):
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()

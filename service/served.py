@@ -15,6 +15,7 @@ from typing import Literal
 
 from service.batcher import Batcher, Overloaded, Timing
 from service.counting import Counting
+from service.execution import forward_for
 from service.intake import Wanted
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
@@ -72,7 +73,10 @@ class ServedModel:
         self._settings, self._metrics, self._decoders = settings, metrics, decoders
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
         self.predictor = Predictor(
-            classifier, lambda version: store.get(self.name, version), max_versions=settings.max_versions
+            classifier,
+            lambda version: store.get(self.name, version),
+            max_versions=settings.max_versions,
+            forward=forward_for(classifier, settings),
         )
         self.batcher = Batcher(
             self.predictor.predict,
@@ -164,6 +168,11 @@ class ServedModel:
     def client_trigger(self) -> Literal["admin", "open"]:
         """Who may choose a trigger per request."""
         return self._settings.client_trigger
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in."""
+        return self._settings.precision
 
     def count_rollback(self) -> None:
         """A rollback was ordered here."""
