@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from service.batch_decoder import BatchDecoder
 from service.buckets import Buckets
 from service.captured import CapturedForward
 from service.forward import EagerForward, Forward
@@ -11,6 +12,7 @@ from service.recording import Again, CudaGraphs
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
+from triggers.preprocess import ImageLimits
 
 SPARE = 2
 """Bank rows beside those of the versions in memory: no trigger, and one that is tried out."""
@@ -34,6 +36,15 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
     if classifier.spec.image is None or not (settings.graphs and cuda):
         return EagerForward(fast, sizes)
     return captured(fast, max_rows=settings.max_batch, max_versions=settings.max_versions)
+
+
+def decoder_for(classifier: FrozenClassifier, settings: Settings, limits: ImageLimits) -> BatchDecoder | None:
+    """The GPU's decoder if it is asked for and the model takes images. Raises ConfigError."""
+    if settings.decoder == "cpu" or classifier.spec.image is None:
+        return None
+    if classifier.device.type != "cuda":
+        raise ConfigError(f"decoder is gpu, but the model runs on {classifier.device}: set device to cuda as well.")
+    return BatchDecoder(classifier.spec.image, limits, classifier.device)
 
 
 def captured(classifier: FrozenClassifier, *, max_rows: int, max_versions: int) -> CapturedForward:

@@ -15,7 +15,8 @@ from typing import Literal
 
 from service.batcher import Batcher, Overloaded, Timing
 from service.counting import Counting
-from service.execution import forward_for
+from service.decoding import Decoding
+from service.execution import decoder_for, forward_for
 from service.intake import Wanted
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
@@ -72,6 +73,9 @@ class ServedModel:
         self.name, self.classifier, self.counting = classifier.name, classifier, counting
         self._settings, self._metrics, self._decoders = settings, metrics, decoders
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+        decoder = decoder_for(classifier, settings, self._limits)
+        most, capacity = settings.max_batch, settings.queue_size
+        self._decoding = decoder and Decoding(decoder, name=self.name, max_batch=most, capacity=capacity)
         self.predictor = Predictor(
             classifier,
             lambda version: store.get(self.name, version),
@@ -100,10 +104,14 @@ class ServedModel:
 
     def start(self) -> None:
         """Start answering; inside the event loop."""
+        if self._decoding:
+            self._decoding.start()
         self.batcher.start()
 
     async def close(self) -> None:
         """Finish what is queued and end the threads."""
+        if self._decoding:
+            await self._decoding.close()
         await self.batcher.close()
         await asyncio.to_thread(self.follower.stop)
 
@@ -119,7 +127,7 @@ class ServedModel:
             for version in self._versions(wanted):
                 await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
             started = time.perf_counter()
-            items = await asyncio.gather(*(self._decoded(want) for want in wanted))
+            items = await self._decoded_together(wanted)
             decode = time.perf_counter() - started
             self._metrics.decode_seconds.labels(self.name).observe(decode)
             queries = [
@@ -147,6 +155,16 @@ class ServedModel:
             raise InputError("too_many_versions", message)
         return versions
 
+    async def _decoded_together(self, wanted: Sequence[Wanted]) -> Sequence[Item | FairtriggerError]:
+        """All inputs of a request, decoded in one batch on the GPU or each on a decoding thread."""
+        if self._decoding is None:
+            return await asyncio.gather(*(self._decoded(want) for want in wanted))
+        items = await self._decoding.decode(wanted)
+        for item in items:
+            if isinstance(item, InputError):
+                self._metrics.item_errors.labels(self.name, item.code).inc()
+        return items
+
     async def _decoded(self, want: Wanted) -> Item | FairtriggerError:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, want)
@@ -173,6 +191,11 @@ class ServedModel:
     def precision(self) -> str:
         """What the model computes in."""
         return self._settings.precision
+
+    @property
+    def decoder(self) -> Literal["cpu", "gpu"]:
+        """What decodes images."""
+        return "gpu" if self._decoding else "cpu"
 
     def count_rollback(self) -> None:
         """A rollback was ordered here."""

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     compile: bool = Field(default=False, description="compile the models with torch.compile: minutes at start-up")
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
     decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
+    decoder: Literal["cpu", "gpu"] = Field(
+        default="cpu", description="what decodes JPEG files; a GPU's pixels differ slightly, and the model card says so"
+    )
     max_batch: int = Field(default=32, ge=1, description="most rows in one forward pass")
     queue_size: int = Field(default=1024, ge=1, description="most rows in work at once; beyond that a client gets 503")
     max_items_per_request: int = Field(default=128, ge=1, description="most inputs in one predict request")

@@ -45,4 +45,5 @@ def _card(model: ServedModel) -> ModelCard:
         rollout=rollout_document(model),
         device=str(classifier.device),
         precision=model.precision,
+        decoder=model.decoder,
     )
