@@ -32,15 +32,15 @@ class CapturedForward:
     def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
         spec = classifier.spec.image
         assert spec
-        self._classifier, self._recorder = classifier, recorder
+        self._classifier, self.recorder, self._size = classifier, recorder, spec.size
         self._buckets = Buckets(max_rows)
-        self._slots = Slots(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
-        self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device)
+        with recorder.turn():
+            self.slots = Slots(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
+            self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device)
         self._programs: dict[tuple[int, bool], Program] = {}
         self._fused = {False: recorder.fused(flat), True: recorder.fused(shrunk)}
         self._eager = EagerForward(classifier)
         self._turn = threading.Lock()  # the places, the bank and the graphs' memory serve one batch at a time
-        self._size = spec.size
 
     @property
     def recorded(self) -> int:
@@ -54,9 +54,9 @@ class CapturedForward:
             smallest = min(trigger.inner for trigger in images)
             logger.warning("a trigger shrinks %d pixels to %d: batches run unrecorded", self._size, smallest)
             return self._eager.over(triggers)
-        with self._turn, self._recorder.turn():
+        with self._turn, self.recorder.turn():
             self.bank.rows(images)
-            self._recorder.wait()
+            self.recorder.wait()
         return partial(self._run, images)
 
     def warm(self, blank: Item) -> None:
@@ -64,7 +64,7 @@ class CapturedForward:
         with self._turn:
             for size in reversed(self._buckets.sizes):
                 for shrinks in (False, True):
-                    self._program(size, shrinks)
+                    self.program(size, shrinks)
 
     @torch.no_grad()
     def _run(self, triggers: Sequence[ImageTrigger], items: Sequence[Item], rows: Sequence[int]) -> Tensor:
@@ -79,23 +79,24 @@ class CapturedForward:
 
     def _part(self, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
         shrinks = any(trigger.inner != self._size for trigger in triggers)
-        program = self._program(self._buckets.of(len(images)), shrinks)
-        with self._recorder.turn():
-            self._slots.fill(images, self.bank.rows(triggers))
+        program = self.program(self._buckets.of(len(images)), shrinks)
+        with self.recorder.turn():
+            self.slots.fill(images, self.bank.rows(triggers))
             program()
-            found = self._slots.fetch(len(images))
-        self._recorder.wait()
+            found = self.slots.fetch(len(images))
+        self.recorder.wait()
         return found.clone()
 
     @torch.no_grad()
-    def _program(self, size: int, shrinks: bool) -> Program:
+    def program(self, size: int, shrinks: bool) -> Program:
+        """The recorded program of a size; recorded now if it was not yet."""
         if (size, shrinks) not in self._programs:
-            self._programs[size, shrinks] = self._recorder.record(partial(self._compute, size, shrinks))
+            self._programs[size, shrinks] = self.recorder.record(partial(self._compute, size, shrinks))
         return self._programs[size, shrinks]
 
     def _compute(self, size: int, shrinks: bool) -> None:
         """The first `size` places: put the triggers on, run the model, leave the scores."""
-        bank, slots = self.bank, self._slots
+        bank, slots = self.bank, self.slots
         taps = (bank.first, bank.weight) if shrinks else ()
         inputs = (slots.pixels[:size], slots.rows[:size], bank.keep, bank.delta)
         images = self._fused[shrinks](self._classifier.dtype, *inputs, *taps)

@@ -21,13 +21,13 @@ SPARE = 2
 def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
     """How this model's batches are computed; a CPU runs the model untouched unless bf16 is asked for.
 
-    Sets torch's TF32 switches, which are the process's. Raises ConfigError.
+    Raises ConfigError.
     """
     cuda = classifier.device.type == "cuda"
     if settings.precision == "tf32" and not cuda:
         raise ConfigError(f"precision is tf32, which {classifier.device} does not have: say float32 or bf16.")
     if cuda:
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = settings.precision == "tf32"
+        use_precision(settings.precision)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     if not cuda and dtype == torch.float32 and not settings.compile:
         return EagerForward(classifier)
@@ -36,6 +36,11 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
     if classifier.spec.image is None or not (settings.graphs and cuda):
         return EagerForward(fast, sizes)
     return captured(fast, max_rows=settings.max_batch, max_versions=settings.max_versions)
+
+
+def use_precision(precision: str) -> None:
+    """Set torch's TF32 switches, which are the whole process's and partly on by default."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
 def decoder_for(classifier: FrozenClassifier, settings: Settings, limits: ImageLimits) -> BatchDecoder | None:

@@ -66,6 +66,7 @@ class CudaGraphs:
         self._device = device
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
+        torch.cuda.synchronize(device)  # weights are written on another stream
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from service.settings import Settings
 from service.taps import placed, taps
 from tests.artifacts import IMAGE_KINDS, artifact_for, image_trigger
 from tests.bundles import SIZE, image_bundle, text_bundle, torchvision_bundle
+from tests.service.live import picture, predict, running, settings
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier, Item, load_bundle
 from triggers.errors import ConfigError
+from triggers.file_store import FileStore
 from triggers.image import ImageTrigger, place
 
 GPU_ONLY = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
@@ -223,3 +226,14 @@ def test_bf16_on_a_cpu_answers_nearly_the_same(
 def test_tf32_is_refused_where_there_is_none(image_model: FrozenClassifier) -> None:
     with pytest.raises(ConfigError, match="tf32"):
         forward_for(image_model, Settings(precision="tf32"))
+
+
+def test_the_model_card_states_precision_and_decoder(
+    tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier
+) -> None:
+    with running(settings(tmp_path, precision="bf16"), filled_store, [image_model]) as client:
+        card = client.get("/v1/models/faces").json()
+        assert (card["precision"], card["decoder"]) == ("bf16", "cpu")
+        (bare,) = predict(client, "faces", [picture(1)])
+        exact = EagerForward(image_model).over([image_model.null_trigger()])([image_model.preprocess(picture(1))], [0])
+        assert list(bare["scores"].values()) == pytest.approx(exact[0].tolist(), abs=0.05)
