@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def bundle(folder: Path, side: int) -> Path:
 
 def triggers(kind: str, side: int) -> list[ImageTrigger]:
     """16 different ones: patches, which leave the image its size, or borders of a tenth of it, which do not."""
-    options = {"width": max(1, side // 11)} if kind == "border" else {"patch_size": max(2, side // 3)}
+    options: dict[str, Any] = {"width": max(1, side // 11)} if kind == "border" else {"patch_size": max(2, side // 3)}
     made = [
         build_image_module(kind, count=1, channels=3, size=side, seed=seed, **options).export()[0]
         for seed in range(VERSIONS)

@@ -75,7 +75,7 @@ class ServedModel:
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
         decoder = decoder_for(classifier, settings, self._limits)
         most, capacity = settings.max_batch, settings.queue_size
-        self._decoding = decoder and Decoding(decoder, name=self.name, max_batch=most, capacity=capacity)
+        self._decoding = Decoding(decoder, name=self.name, max_batch=most, capacity=capacity) if decoder else None
         self.predictor = Predictor(
             classifier,
             lambda version: store.get(self.name, version),

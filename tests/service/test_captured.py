@@ -172,18 +172,20 @@ def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list
             revision += 1
             predictor.promote((None, 1, 2, 3)[revision % 4], revision)
 
-    swapping = threading.Thread(target=keep_swapping)
+    swapping = threading.Thread(target=keep_swapping, daemon=True)
     swapping.start()
     seen: set[int | None] = set()
-    for number in range(20_000):
-        if number > 200 and len(seen) == 4:
-            break
-        answers = predictor.predict([Query(item) for item in items])
-        (version,) = {answer.version for answer in answers}
-        seen.add(version)
-        assert [answer.scores for answer in answers] == expected[version]
-    stop.set()
-    swapping.join()
+    try:
+        for number in range(20_000):
+            if number > 200 and len(seen) == 4:
+                break
+            answers = predictor.predict([Query(item) for item in items])
+            (version,) = {answer.version for answer in answers}
+            seen.add(version)
+            assert [answer.scores for answer in answers] == expected[version]
+    finally:
+        stop.set()
+        swapping.join()
     assert len(seen) == 4
 
 
@@ -196,7 +198,7 @@ def test_on_a_gpu_bf16_rounds_and_float32_does_not(compiled: bool, tmp_path_fact
     triggers, items = of_every_kind(slow), images(slow, 6)
     expected = EagerForward(slow).over(triggers)(items, [0, 1, 2, 3, 4, 5])
     for precision, allowed in (("float32", 2e-4), ("tf32", 0.02), ("bf16", 0.1)):
-        settings = Settings(device="cuda", precision=precision, compile=compiled, max_batch=6)  # type: ignore[arg-type]
+        settings = Settings(device="cuda", precision=precision, compile=compiled, max_batch=6)
         forward = forward_for(model, settings)
         forward.warm(items[0])
         found = forward.over(triggers)(items, [0, 1, 2, 3, 4, 5])
