@@ -35,6 +35,9 @@ from triggers.classifier import FrozenClassifier
 STRENGTHS = tuple(float(strength) for strength in (1, 2, 3, 5, 8, 12, 20, 30))
 """Of the front."""
 
+KINDS = {"image": "border", "text": "soft"}
+"""Of the triggers."""
+
 WARM = 5
 """Steps before timing: compiling, and recording after the third."""
 
@@ -71,7 +74,7 @@ class Silent(World):
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and how large: the pieces are its methods' names in PIECES."""
+    """Where and how large; PIECES says which pieces its methods measure."""
 
     world: World
     device: torch.device
@@ -82,9 +85,8 @@ class Bench:
         """Trigger training with a batch of the full size on each process (weak scaling)."""
         classifier, batch = self._model(modality), self._batch(modality)
         train = TrainConfig(batch_size=len(batch), precision="bf16", compile=self.compiled, graph=recorded)
-        kind = "border" if modality == "image" else "soft"
         together = replace(batch, labels=self._all(batch.labels), groups=self._all(batch.groups))
-        learners = [learner_for(classifier, kind, (2.0,), train, world=world) for world in self._worlds()]
+        learners = [learner_for(classifier, KINDS[modality], (2.0,), train, world=world) for world in self._worlds()]
         times = self._timed([partial(learner.step, 0, together) for learner in learners])
         exchanged = learners[0].exchanged(len(together)) if self.world.size > 1 else 0
         return self._measured(modality + "-recorded" * recorded, len(together), times, exchanged)
@@ -104,7 +106,7 @@ class Bench:
         return self._measured(f"{modality}-weights", len(batch) * self.world.size, times, exchanged)
 
     def front(self, *, apart: bool) -> Measured:
-        """Eight strengths at one global batch: each process has its rows of it or, `apart`, its strengths and all rows."""
+        """Eight strengths at one global batch: each process has its part of the rows or, `apart`, of the strengths."""
         classifier, batch = self._model("image"), self._batch("image")
         train = TrainConfig(batch_size=len(batch), precision="bf16")
         strengths = STRENGTHS[self.world.rank :: self.world.size] if apart else STRENGTHS
@@ -115,11 +117,13 @@ class Bench:
         exchanged = 0 if apart or self.world.size == 1 else learners[0].exchanged(len(batch))
         return self._measured("front-apart" if apart else "front", len(batch), times, exchanged)
 
-    def same(self) -> Measured:
+    def same(self, modality: str) -> Measured:
         """Is the trigger the one that a single process trains at the same global batch?"""
-        rows = max(self.world.size, self.sizes.batch // 8)
-        note = agreement(self._model("image"), replace(self.sizes, batch=4 * rows), rows, self.world, self.device)
-        return Measured("same", self.world.size, rows, None, None, 0, note)
+        rows = 8 * self.world.size
+        kind, sizes = KINDS[modality], replace(self.sizes, batch=4 * rows, texts=4 * rows)
+        data = (image_batch if modality == "image" else text_batch)(sizes, self.device)
+        note = agreement(self._model(modality), kind, data, rows, self.world)
+        return Measured(f"{modality}-same", self.world.size, rows, None, None, 0, note)
 
     def _own(self, batch: Dataset) -> Dataset:
         assert isinstance(batch.inputs, Tensor)
@@ -139,7 +143,7 @@ class Bench:
         return (image_batch if modality == "image" else text_batch)(self.sizes, self.device)
 
     def _timed(self, steps: Sequence[Step]) -> list[float]:
-        """Median milliseconds of each step over rounds that take turns; a round lasts as long as its slowest process."""
+        """Median milliseconds of each step over rounds in turn; a round lasts as long as its slowest process."""
         for step in steps:
             for _ in range(WARM):
                 step()
@@ -182,7 +186,8 @@ PIECES: dict[str, Callable[[Bench], Measured]] = {
     "text-weights": lambda bench: bench.weights_step("text"),
     "front": lambda bench: bench.front(apart=False),
     "front-apart": lambda bench: bench.front(apart=True),
-    "same": lambda bench: bench.same(),
+    "image-same": lambda bench: bench.same("image"),
+    "text-same": lambda bench: bench.same("text"),
 }
 
 
