@@ -19,7 +19,7 @@ from trainer.world import World
 from triggers.classifier import FrozenClassifier
 
 STEPS = 5
-"""Few: a network of random weights makes rounding grow about tenfold in every four further steps, also in one process."""
+"""Few: with a network of random weights rounding grows from step to step, also in one process."""
 
 TOLERANCE = 1e-2
 """Difference over distance that the triggers moved, root mean squares. Adam divides a gradient by its own size: where
