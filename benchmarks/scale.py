@@ -52,7 +52,7 @@ def _rate(result: Result) -> float:
 
 def silence(result: Result) -> float:
     """Share of a step that goes away when nothing is exchanged."""
-    return max(0.0, 1 - result["alone"] / result["milliseconds"])
+    return max(0.0, 1 - float(result["alone"]) / float(result["milliseconds"]))
 
 
 def table(results: Sequence[Result], device: str) -> Table:
