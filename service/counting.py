@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from service.event import Event, Feedback
 from service.ledger import Ledger
-from service.ledger_file import Outcome
+from service.ledger_store import Outcome
 from service.metrics import Metrics
 from service.predictor import Answer
 from service.receipts import Receipts

@@ -37,7 +37,7 @@ class Running:
         self._started = False
         _make_folder(settings.data_dir)
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
+        self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
@@ -86,6 +86,12 @@ class Running:
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and self.alive
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
+    runs = settings.data_dir / f"{LEDGER_FILE}.runs"
+    return Ledger(where, runs=runs, flush_interval=settings.flush_seconds, busy_seconds=settings.ledger_seconds)
 
 
 def _make_folder(folder: Path) -> None:
