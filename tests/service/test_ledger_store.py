@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,25 +12,8 @@ from service.ledger import Ledger
 from service.ledger_store import Batch, Outcome, Release
 from service.periods import Level
 from service.runs import Loss
-from tests.service.counted import MINUTE, NEVER, everything, prediction
-
-
-@dataclass(frozen=True)
-class Where:
-    """An address and a folder, where ledgers of one service can be opened."""
-
-    address: str
-    runs: Path
-
-    def open(self, **options: Any) -> Ledger:
-        return Ledger(self.address, runs=self.runs, **({"flush_interval": NEVER, "busy_seconds": 2.0} | options))
-
-
-@pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.redis)])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
-    if request.param == "file":
-        return Where(str(tmp_path / "ledger.sqlite"), tmp_path / "runs")
-    return Where(request.getfixturevalue("redis_server").url, tmp_path / "runs")
+from tests.service.counted import MINUTE, everything, prediction
+from tests.service.stores import Where
 
 
 @pytest.fixture
