@@ -31,7 +31,7 @@ class Counting:
         version = "none" if answer.version is None else f"v{answer.version}"
         self._metrics.predictions.labels(self._model, version).inc()
         if bare is not None and bare != prediction:
-            self._metrics.flips.labels(self._model, name).inc()
+            self._metrics.flips.labels(self._model).inc()
         return self._receipts.seal(event)
 
     def learn(self, items: Sequence[FeedbackItem]) -> list[Outcome | InputError]:

@@ -141,6 +141,11 @@ class Ledger:
         """Everything that this process recorded before this moment (seconds since 1970) is in the counts."""
         return self._presence.clean_at
 
+    def groups(self, model: str) -> set[str]:
+        """The group names of a model that are counted on their own."""
+        with self._memory:
+            return {name for each, name in self._groups if each == model}
+
     def crowded(self, model: str) -> bool:
         """Whether the model has as many group names as are counted on their own."""
         with self._memory:

@@ -43,6 +43,7 @@ class Receipts:
             raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
         self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
         self._sealing = key_id(keys[0])
+        self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
     @classmethod
     def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> Receipts:
@@ -51,6 +52,11 @@ class Receipts:
             return cls([parse_key(text, "the settings") for text in keys])
         path = folder / KEY_FILE
         return cls([parse_key(line, str(path)) for line in _key_file(path).split()])
+
+    @property
+    def noise_key(self) -> bytes:
+        """A key for noise, from the oldest receipt key: the same for all replicas, and it says nothing about ours."""
+        return self._noise
 
     def seal(self, event: Event) -> str:
         """The prediction id of `event`."""

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
+from service.disclosure import Disclosure, Rule
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
+from service.windows import Windows
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
@@ -54,9 +56,20 @@ class Running:
             self.ledger,
             {each.name: each for each in classifiers},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, classifiers)),
         )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
+
+    def _disclosure(self, key: bytes, classifiers: Sequence[FrozenClassifier]) -> Disclosure | None:
+        settings = self.settings
+        if settings.k_min == 0:
+            return None
+        rule = Rule(
+            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+        )
+        labels = {each.name: len(each.labels) for each in classifiers}
+        return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""

@@ -34,6 +34,20 @@ class Settings(BaseSettings):
     statistics: Literal["on", "off"] = Field(
         default="on", description="whether predictions are counted; off also means no prediction ids and no feedback"
     )
+    k_min: int = Field(
+        default=11,
+        ge=0,
+        description="smallest count that statistics show without the admin token; 0 shows everybody exact live counts",
+    )
+    disclosure_hours: Literal[1, 24] = Field(
+        default=1, description="length of the periods that are disclosed as one: 24 where traffic is sparse"
+    )
+    disclosure_epsilon: float | None = Field(
+        default=None, gt=0, le=20, description="differentially private noise for what is shown without the admin token"
+    )
+    disclosure_wait_hours: int = Field(
+        default=24, ge=0, le=168, description="with noise: how long a period waits for late labels until it is shown"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     admin_token: SecretStr | None = Field(
