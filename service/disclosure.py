@@ -4,8 +4,9 @@ Time is cut into periods (an hour, or a day). Once a period is sealed, what may 
 that anyone but an operator sees is sums of what is written down: subtracting windows, versions, groups or totals from
 each other gives nothing that was not disclosed by itself. A group of a version is written down in the finest detail
 (label, prediction, bare prediction; without the bare one; the prediction only) in which every count, and every change
-since it was last written down - by late labels and corrections - is zero or at least `k_min`, in all margins; else it
-stays as it was. So a group with too few predictions in a period is missing from it, also from the totals.
+from whatever was written down of it before - late labels and corrections change it - is zero or at least `k_min`, in
+all margins; else it stays as it was. So a group with too few predictions in a period is missing from it, also from the
+totals.
 
 With `epsilon`, noise comes instead of detail that depends on the counts: a period is written down once, when late
 labels had `wait_hours` to come, each cell of all known groups with its own geometric noise. A prediction is in one cell
@@ -36,7 +37,9 @@ DETAILS = ((0, 1, 2), (0, 1), (1,))
 Part = tuple[int | None, str]  # version, group
 Combination = tuple[int | None, int | None, int | None]  # label, prediction, bare prediction
 Table = Mapping[Combination, int]
-Disclosed = dict[Part, Table]
+Exact = Mapping[Part, Table]
+Told = dict[Part, list[Table]]
+"""Everything that was ever written down of each part of a period; the last table is what holds now."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class Disclosure:
             self._looked[model] = int(now // 60)
         total = Counter[Cell]()
         for release in self._ledger.releases(model, self._size, since, until).values():
-            for (version, group), table in _parse(release.text).items():
-                for (label, prediction, bare), n in table.items():
+            for (version, group), tables in _parse(release.text).items():
+                for (label, prediction, bare), n in tables[-1].items():
                     assert prediction is not None
                     total[Cell(model, 0, version, group, label, prediction, bare)] += n
         return dict(total)
@@ -100,21 +103,21 @@ class Disclosure:
             if new is not None:
                 self._ledger.release(model, self._size, minute, Release(old.revision + 1, _text(new)))
 
-    def _next(self, model: str, minute: int, exact: Disclosed, old: Release, until: int) -> Disclosed | None:
+    def _next(self, model: str, minute: int, exact: Exact, old: Release, until: int) -> Told | None:
         """What to write down for a period now; None to leave it."""
         if self._rule.epsilon is None:
             told = _parse(old.text)
-            new = {part: advance(told.get(part, {}), table, self._rule.k_min) for part, table in exact.items()}
-            new = {part: table for part, table in new.items() if table}
+            new = {part: advance(told.get(part, []), table, self._rule.k_min) for part, table in exact.items()}
+            new = told | {part: tables for part, tables in new.items() if tables}
             return new if new != told else None
         waited = minute + self._size <= until - self._rule.wait_hours * 60
         return self._noisy(model, minute, exact) if waited and old.revision == 0 else None
 
-    def _noisy(self, model: str, minute: int, exact: Disclosed) -> Disclosed:
+    def _noisy(self, model: str, minute: int, exact: Exact) -> Told:
         """Counts by label and prediction, of every version seen and every group known, each with its noise."""
         epsilon, labels = self._rule.epsilon or 1.0, range(self._labels(model))
         groups = sorted({UNKNOWN} | self._ledger.groups(model) | {group for _, group in exact})
-        found: Disclosed = {}
+        found: Told = {}
         for version, group in ((version, group) for version in {version for version, _ in exact} for group in groups):
             counts = coarsened(exact.get((version, group), {}), (0, 1))
             table: dict[Combination, int] = {}
@@ -123,16 +126,22 @@ class Disclosure:
                 key = (label, prediction, None)
                 table[key] = max(counts.get(key, 0) + geometric(self._rule.key, place, epsilon), 0)
             if sum(table.values()) >= self._rule.k_min:
-                found[version, group] = {key: n for key, n in table.items() if n}
+                found[version, group] = [{key: n for key, n in table.items() if n}]
         return found
 
 
-def advance(told: Table, exact: Table, k_min: int) -> Table:
-    """What to tell of a group after `told`: `exact` in the finest detail that gives no few people away, or `told`."""
+def advance(told: list[Table], exact: Table, k_min: int) -> list[Table]:
+    """What was told of a group and then `exact`, in the finest detail that gives no few people away; or just `told`.
+
+    Whoever looks often has all tables and can subtract any two, so a new one must be safe beside each. Detail that was
+    told is not taken back.
+    """
     for axes in DETAILS:
         new = coarsened(exact, axes)
-        if is_safe(told, new, k_min):
-            return new
+        if told and (new == told[-1] or coarsened(told[-1], axes) != told[-1]):
+            return told
+        if is_safe({}, new, k_min) and all(is_safe(old, new, k_min) for old in told):
+            return [*told, new]
     return told
 
 
@@ -160,7 +169,7 @@ def is_safe(told: Table, new: Table, k_min: int) -> bool:
     )
 
 
-def _by_period(series: Mapping[Cell, int]) -> dict[int, Disclosed]:
+def _by_period(series: Mapping[Cell, int]) -> dict[int, Exact]:
     periods: dict[int, dict[Part, dict[Combination, int]]] = {}
     for cell, n in series.items():
         parts = periods.setdefault(cell.minute, {})
@@ -168,13 +177,13 @@ def _by_period(series: Mapping[Cell, int]) -> dict[int, Disclosed]:
     return {minute: dict(parts) for minute, parts in periods.items()}
 
 
-def _text(disclosed: Disclosed) -> str:
-    rows = [[*part, *key, n] for part, table in disclosed.items() for key, n in table.items()]
+def _text(told: Told) -> str:
+    rows = [[*part, [[[*key, n] for key, n in table.items()] for table in tables]] for part, tables in told.items()]
     return json.dumps(rows, separators=(",", ":"))
 
 
-def _parse(text: str) -> Disclosed:
-    found: dict[Part, dict[Combination, int]] = {}
-    for version, group, label, prediction, bare, n in json.loads(text):
-        found.setdefault((version, group), {})[label, prediction, bare] = n
-    return dict(found)
+def _parse(text: str) -> Told:
+    return {
+        (version, group): [{(y, h, bare): n for y, h, bare, n in table} for table in tables]
+        for version, group, tables in json.loads(text)
+    }
