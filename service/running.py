@@ -47,7 +47,7 @@ class Running:
                 store,
                 settings,
                 self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
                 self._decoders,
             )
             for each in classifiers
@@ -104,7 +104,13 @@ class Running:
 def _open_ledger(settings: Settings) -> Ledger:
     where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
     runs = settings.data_dir / f"{LEDGER_FILE}.runs"
-    return Ledger(where, runs=runs, flush_interval=settings.flush_seconds, busy_seconds=settings.ledger_seconds)
+    return Ledger(
+        where,
+        runs=runs,
+        flush_interval=settings.flush_seconds,
+        busy_seconds=settings.ledger_seconds,
+        max_cells=settings.ledger_cells,
+    )
 
 
 def _make_folder(folder: Path) -> None:

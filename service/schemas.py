@@ -99,7 +99,9 @@ class Prediction(_Out):
     label_index: int
     scores: dict[str, float]
     trigger: TriggerUsed
-    prediction_id: str = Field(description="a sealed receipt: send it back with the true label to /feedback")
+    prediction_id: str | None = Field(
+        description="a sealed receipt: send it back with the true label to /feedback; null with statistics=off"
+    )
     truncated: bool | None = None
     twin: Twin | None = None
 

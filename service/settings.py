@@ -31,6 +31,11 @@ class Settings(BaseSettings):
         "or a file; by default ledger.sqlite in the data folder",
     )
     ledger_seconds: float = Field(default=2.0, gt=0, le=60, description="how long one step of the ledger may wait")
+    ledger_cells: int = Field(
+        default=100_000,
+        ge=1,
+        description="most different counts that wait in memory while the ledger cannot be written; more are dropped",
+    )
     statistics: Literal["on", "off"] = Field(
         default="on", description="whether predictions are counted; off also means no prediction ids and no feedback"
     )
