@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.receipts import new_key
+from service.event import Event
+from service.receipts import Receipts, new_key, parse_key
 from tests.redis_server import RedisServer
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
 from triggers.classifier import FrozenClassifier
@@ -141,6 +142,16 @@ def test_a_store_that_lost_everything_is_noticed(client: httpx.Client, own_redis
     own_redis.start()
     wait_until(lambda: counted(statistics(client)) == 1)
     assert statistics(client)["possible_loss"]["reasons"] == ["store_reset"]
+
+
+def test_a_label_after_years_is_refused(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    key = new_key()
+    old = Event("faces", int(time.time() // 60) - 401 * 1440, 1, 1)
+    with FileStore(tmp_path / "store") as store:
+        with running(settings(tmp_path, receipt_keys=(key,)), store, [image_model]) as client:
+            body = {"prediction_id": Receipts([parse_key(key, "here")]).seal(old), "label": 1}
+            response = client.post(FEEDBACK, json=body)
+            assert (response.status_code, response.json()["code"]) == (422, "label_too_late")
 
 
 def test_without_statistics_nothing_is_counted(tmp_path: Path, image_model: FrozenClassifier) -> None:
