@@ -91,7 +91,8 @@ class LedgerRedis:
 
     def _silent(self, now: float) -> dict[str, Loss]:
         """Runs not heard of for a while: all since their last sign of life may be lost, a flush interval's worth."""
-        states = {run: json.loads(text) for run, text in self._redis.hgetall(RUNS).items()}
+        entered: Any = self._redis.hgetall(RUNS)
+        states = {str(run): json.loads(text) for run, text in entered.items()}
         return {
             run: Loss(state["clean"], min(now, state["seen"] + 60 + state["interval"]), 0, "killed")
             for run, state in states.items()
