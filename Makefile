@@ -7,7 +7,7 @@ DEMO_OUT ?= demo-out
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: bench results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: bench fuzz results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ fmt: install ## format and fix what can be fixed
 
 bench: install ## time the training steps (a GPU; elsewhere small sizes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick --no-compiled)
+
+fuzz: install ## 100,000 broken requests against a running service (a quarter of an hour)
+	FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
 
 results: install ## every system on the real data of the examples, three seeds (a GPU), into docs/results.json
 	$(BIN)/python -m benchmarks.results --out runs/results
