@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.limits import BodyLimit, Observed
-from service.routes import fairness, feedback, health, models, predict, rollout, triggers
+from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
 from service.settings import Settings
@@ -25,7 +25,7 @@ DESCRIPTION = """A frozen classifier, served under a learned fairness trigger th
 
 Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
 """
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health)
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer)
 
 
 def create_app(
@@ -92,7 +92,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (*predict.BODY_SCHEMAS, ProblemDocument):
+        for model in (*predict.BODY_SCHEMAS, *v2_infer.BODY_SCHEMAS, ProblemDocument):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
         app.openapi_schema = document

@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from service.problems import ProblemError
-from service.settings import HOW_TO_OPEN
+from service.settings import HOW_TO_OPEN, Settings
 
 _scheme = HTTPBearer(auto_error=False, description="The admin token of the service.")
 
@@ -34,6 +34,12 @@ def require_admin(token: SecretStr | None, given: str | None) -> None:
     if not is_admin(token, given):
         headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         raise ProblemError(401, "token_wrong", "This is not the admin token of the service.", headers=headers)
+
+
+def require_choice(settings: Settings, given: str | None) -> None:
+    """Raise what `require_admin` raises, unless everybody may choose a trigger per request."""
+    if settings.client_trigger != "open":
+        require_admin(settings.admin_token, given)
 
 
 def _admin(request: Request, bearer: Bearer) -> None:

@@ -1,20 +1,17 @@
-"""What stands around every request: an id, a body limit, a count. Plain ASGI: no task and no copy per request."""
+"""What stands around every request: its names, a body limit, a count. Plain ASGI: no task and no copy per request."""
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.correlation import correlate
 from service.metrics import Metrics
 from service.problems import Problem, response
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def too_large(limit: int) -> str:
@@ -62,7 +59,7 @@ class BodyLimit:
 
 
 class Observed:
-    """Gives every response an X-Request-Id and counts it by route, model and status.
+    """Gives every response its X-Request-Id and traceparent and counts it by route, model and status.
 
     While `draining()` it also asks clients to connect again, so that they find another replica.
     """
@@ -77,9 +74,10 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        names = correlate(Headers(scope=scope))
+        traceparent = state.setdefault("traceparent", names.traceparent)
+        state["request_id"] = names.request_id
         started, status = time.perf_counter(), 500
 
         async def watched(message: Message) -> None:
@@ -87,7 +85,8 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                headers["X-Request-Id"] = names.request_id
+                headers["traceparent"] = traceparent
                 if self.draining():
                     headers["Connection"] = "close"
             await send(message)

@@ -37,6 +37,27 @@ def _version(version: Annotated[str, Path(pattern=r"^v?[1-9][0-9]{0,8}$", descri
 Version = Annotated[int, Depends(_version)]
 
 
+def _chosen_version(
+    version: Annotated[str, Path(pattern=r"^(none|v?[1-9][0-9]{0,8})$", description="version such as v3, or none")],
+) -> str:
+    return version if version == "none" else f"v{version.removeprefix('v')}"
+
+
+ChosenVersion = Annotated[str, Depends(_chosen_version)]
+"""A trigger's version as a name, such as v3; none is the bare model."""
+
+
+def client_name(request: Request) -> str:
+    """Who asks, as the store's history names it."""
+    return f"client {request.client.host}" if request.client else "client"
+
+
+async def client_gone(request: Request) -> None:
+    """Return when the client closes its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def _if_match(
     if_match: Annotated[str | None, Header(description='the ETag of GET rollout, such as "4"')] = None,
 ) -> int:

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
+from service.deadline import DeadlineExceeded
 from triggers import errors
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
+    (DeadlineExceeded, 504, "deadline_exceeded"),
     (errors.FairtriggerError, 500, "internal_error"),
 )
 _TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "text_too_large"})

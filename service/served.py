@@ -80,7 +80,7 @@ class ServedModel:
             max_batch=settings.max_batch,
             capacity=settings.queue_size,
             on_batch=lambda timings: metrics.on_batch(self.name, timings),
-            on_dropped=metrics.dropped.labels(self.name).inc,
+            on_dropped=lambda items: metrics.on_dropped(self.name, items),
         )
         self.follower = Follower(
             store,
@@ -165,9 +165,9 @@ class ServedModel:
         """Who may choose a trigger per request."""
         return self._settings.client_trigger
 
-    def count_rollback(self) -> None:
-        """A rollback was ordered here."""
-        self._metrics.rollbacks.labels(self.name).inc()
+    def count_rollback(self, reason: str = "ordered") -> None:
+        """A rollback was made here; `reason` says in one word by what."""
+        self._metrics.rollbacks.labels(self.name, reason).inc()
 
     def limits(self) -> dict[str, int]:
         """What a client has to keep to."""

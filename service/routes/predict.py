@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 
-from service.auth import Bearer, require_admin
+from service.auth import Bearer, require_choice
 from service.counting import best
+from service.deadline import within
+from service.headers import served_headers, timeout_ms
 from service.intake import Defaults, read_inputs
-from service.lookup import Model, RunningService
+from service.lookup import Model, RunningService, client_gone, client_name
 from service.problems import ProblemError
 from service.schemas import GroupName, PredictRequest, PredictResponse, TriggerChoice
 from service.served import Outcome, Served, ServedModel
@@ -66,6 +68,7 @@ async def predict(
     group: Annotated[GroupName | None, Query(description="group of every input that names none")] = None,
     trigger: Annotated[TriggerChoice | None, Query(description="champion, none, or a version such as v3")] = None,
     twin: Annotated[bool, Query(description="also run every input without the trigger, in the same batch")] = False,
+    x_timeout_ms: Annotated[str | None, Header(description="most milliseconds that the answer may take")] = None,
 ) -> JSONResponse:
     """Send JSON, a multipart form, or one raw image or text.
 
@@ -74,22 +77,14 @@ async def predict(
     Choosing a trigger needs the admin token, unless the service was started with `client_trigger=open`; `champion` is
     for everybody.
     """
+    limit = timeout_ms(x_timeout_ms)
     wanted = await read_inputs(request, Defaults(group, trigger, twin), service.settings.max_items_per_request)
-    if any(want.choice != "champion" for want in wanted) and service.settings.client_trigger != "open":
-        require_admin(service.settings.admin_token, bearer.credentials if bearer else None)
-    served = await model.predict(wanted, actor=_actor(request), gone=lambda: _gone(request))
+    if any(want.choice != "champion" for want in wanted):
+        require_choice(service.settings, bearer.credentials if bearer else None)
+    work = model.predict(wanted, actor=client_name(request), gone=lambda: client_gone(request))
+    served = await within(limit, work)
     _refuse_if_all_failed(served)
-    return JSONResponse(_document(model, served), headers={"Server-Timing": _server_timing(served)})
-
-
-async def _gone(request: Request) -> None:
-    """Return when the client closes its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _actor(request: Request) -> str:
-    return f"client {request.client.host}" if request.client else "client"
+    return JSONResponse(_document(model, served), headers=served_headers(request.scope, model, served))
 
 
 def _refuse_if_all_failed(served: Served) -> None:
@@ -137,8 +132,3 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
 def _scored(model: ServedModel, scores: Sequence[float]) -> dict[str, Any]:
     labels, index = model.classifier.labels, best(scores)
     return {"label": labels[index], "label_index": index, "scores": dict(zip(labels, scores, strict=True))}
-
-
-def _server_timing(served: Served) -> str:
-    parts = {"decode": served.decode, "queue": served.queue, "infer": served.infer}
-    return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in parts.items())

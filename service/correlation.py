@@ -1,0 +1,37 @@
+"""What ties a request to log lines and traces elsewhere: its X-Request-Id, and W3C Trace Context's traceparent."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
+UNTRACED = "00"
+
+
+class Correlation(NamedTuple):
+    """The names of one request, as its response states them."""
+
+    request_id: str
+    traceparent: str
+
+
+def correlate(headers: Mapping[str, str]) -> Correlation:
+    """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
+
+    `headers` is asked for lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
+    """
+    given = headers.get("x-request-id", "")
+    request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    return Correlation(request_id, continued(headers.get("traceparent", "")))
+
+
+def continued(parent: str) -> str:
+    """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
+    found = TRACEPARENT.fullmatch(parent)
+    if found is None or (found[1] == "00" and found[4]):
+        return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-{UNTRACED}"
+    return f"00-{found[2]}-{os.urandom(8).hex()}-{found[3]}"
