@@ -87,7 +87,7 @@ def _elements(tensor: InputTensor, part: memoryview) -> Elements:
     found: Elements = split_bytes(part) if tensor.data is None else listed(tensor.data)
     if tensor.data is not None and not all(isinstance(each, str) for each in found):
         raise InputError("malformed_tensor", f"`{tensor.name}` is of BYTES: in JSON every element is a string.")
-    if len(tensor.shape) == 2 and tensor.shape[1] != 1 or len(found) != tensor.shape[0]:
+    if (len(tensor.shape) == 2 and tensor.shape[1] != 1) or len(found) != tensor.shape[0]:
         detail = f"`{tensor.name}` has {len(found)} elements for its shape {tensor.shape}; say [N] or [N, 1]."
         raise InputError("malformed_tensor", detail)
     return found

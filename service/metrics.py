@@ -34,9 +34,7 @@ class Metrics:
         self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
         self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
-        self.rollbacks = self._counter(
-            "rollbacks", "Rollbacks at this replica, by what ordered them", "model", "reason"
-        )
+        self.rollbacks = self._counter("rollbacks", "Rollbacks made at this replica, by cause", "model", "reason")
         self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model", "group")
 
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:

@@ -57,6 +57,15 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
+    trace_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://.+",
+        description="OTLP over HTTP address that traces are sent to, such as http://127.0.0.1:4318/v1/traces; "
+        "needs the extra `tracing`, without it nothing is traced",
+    )
+    trace_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of new traces that are recorded; callers decide for their own"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
     @field_validator("models", "receipt_keys", mode="before")

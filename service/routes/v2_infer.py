@@ -106,6 +106,5 @@ async def _infer(
     headers = served_headers(request.scope, model, served)
     if head is not None:
         headers["Inference-Header-Content-Length"] = str(head)
-    return Response(
-        body, headers=headers, media_type="application/json" if head is None else "application/octet-stream"
-    )
+    media = "application/json" if head is None else "application/octet-stream"
+    return Response(body, headers=headers, media_type=media)

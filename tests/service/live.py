@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
+from opentelemetry.sdk.trace.export import SpanExporter
 from PIL import Image
 
 from service.app import create_app
@@ -40,9 +41,11 @@ def settings(tmp: Path, **change: Any) -> Settings:
 
 
 @contextmanager
-def running(settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier]) -> Iterator[httpx.Client]:
+def running(
+    settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier], spans: SpanExporter | None = None
+) -> Iterator[httpx.Client]:
     """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
-    app = create_app(settings, store, classifiers)
+    app = create_app(settings, store, classifiers, spans)
     config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=20)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config)
