@@ -10,7 +10,7 @@ from service.ledger import Ledger
 from service.ledger_file import Outcome
 from service.metrics import Metrics
 from service.predictor import Answer
-from service.receipts import Receipts
+from service.receipts import Nonces, Receipts
 from service.schemas import FeedbackItem
 from triggers.errors import InputError
 
@@ -21,15 +21,17 @@ class Counting:
     def __init__(self, model: str, labels: Sequence[str], ledger: Ledger, receipts: Receipts, metrics: Metrics) -> None:
         self._model, self._labels = model, tuple(labels)
         self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
+        self._nonces = Nonces()
 
     def predicted(self, answer: Answer, group: str | None) -> str:
         """Count an answer and return its prediction id. Memory only: nothing here waits."""
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        event = Event(self._model, int(time.time() // 60), answer.version, prediction, name, bare)
+        minute = int(time.time() // 60)
+        event = Event(self._model, minute, answer.version, prediction, name, bare, self._nonces.take())
         self._ledger.record(event)
         version = "none" if answer.version is None else f"v{answer.version}"
-        self._metrics.predictions.labels(self._model, version).inc()
+        self._metrics.child(self._metrics.predictions, self._model, version).inc()
         if bare is not None and bare != prediction:
             self._metrics.flips.labels(self._model, name).inc()
         return self._receipts.seal(event)

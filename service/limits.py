@@ -102,5 +102,5 @@ class Observed:
         route = getattr(scope.get("route"), "path", "unmatched")
         name = scope.get("path_params", {}).get("model", "")
         model = name if self.known_model(name) else ""
-        self.metrics.requests.labels(route, model, str(status)).inc()
-        self.metrics.request_seconds.labels(route, model).observe(seconds)
+        self.metrics.child(self.metrics.requests, route, model, str(status)).inc()
+        self.metrics.child(self.metrics.request_seconds, route, model).observe(seconds)

@@ -134,10 +134,23 @@ class Predictor:
         try:
             yield self._resident(version)
         finally:
-            with self._change:
-                self._leases[version] -= 1
-                if not self._leases[version]:
-                    del self._leases[version]
+            self.unpin(version)
+
+    def pin(self, version: int) -> bool:
+        """Hold a version until `unpin`, if it is in memory; never waits for anything."""
+        with self._change:
+            if version not in self._loaded:
+                return False
+            self._loaded.move_to_end(version)
+            self._leases[version] += 1
+            return True
+
+    def unpin(self, version: int) -> None:
+        """Let go of what `pin` or `lease` held."""
+        with self._change:
+            self._leases[version] -= 1
+            if not self._leases[version]:
+                del self._leases[version]
 
     def promote(self, version: int | None, revision: int) -> None:
         """Make a version (None: no trigger) the champion of every batch that starts from now on."""

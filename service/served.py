@@ -117,7 +117,7 @@ class ServedModel:
         with ExitStack() as held:
             self._take_place(held, sum(2 if want.twin else 1 for want in wanted))
             for version in self._versions(wanted):
-                await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
+                await self._hold(held, version, actor)
             started = time.perf_counter()
             items = await self._decoding.decode(wanted)
             decode = time.perf_counter() - started
@@ -127,7 +127,7 @@ class ServedModel:
                 for want, item in zip(wanted, items, strict=True)
                 if not isinstance(item, InputError)
             ]
-            answers, timings = await self.batcher.submit(queries, gone and gone()) if queries else ([], [])
+            answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
 
     def _take_place(self, held: ExitStack, rows: int) -> None:
@@ -136,6 +136,13 @@ class ServedModel:
         except Overloaded:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
+
+    async def _hold(self, held: ExitStack, version: int, actor: str) -> None:
+        """Keep a version in memory while the request needs it; one that has to be loaded is, on a thread."""
+        if self.predictor.pin(version):
+            held.callback(self.predictor.unpin, version)
+        else:
+            await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the champion cannot be served."""
