@@ -52,7 +52,9 @@ class Load:
         return self.requests / self.seconds
 
 
-def load(url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, media: str = "application/json") -> Load:
+def load(
+    url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, media: str = "application/json"
+) -> Load:
     """Send `bodies` in turn for `seconds`. Raises RuntimeError if wrk is missing or any answer was an error."""
     if not (wrk := shutil.which("wrk")):
         raise RuntimeError("The load comes from wrk, which is not installed (Debian: apt-get install wrk).")

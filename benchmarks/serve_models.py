@@ -16,8 +16,8 @@ from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
 from triggers.artifact import TriggerArtifact, seal
 from triggers.bounds import geometry_of, value_range_of
 from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, Trigger, load_bundle
-from triggers.image_modules import build_image_module
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.image import ImageTrigger
 from triggers.manifest import Manifest, ObjectiveRecord, Provenance
 from triggers.store import open_store
 
@@ -57,12 +57,18 @@ def v2_body(size: int) -> bytes:
     return json.dumps({"inputs": [tensor]}).encode()
 
 
-def _borders(size: int) -> list[Trigger]:
-    module = build_image_module("border", count=VERSIONS, channels=3, size=size, seed=0, width=size // 16)
-    return list(module.export())
+def _borders(size: int) -> list[ImageTrigger]:
+    """Borders of different colours, all of one width."""
+    triggers = []
+    for n in range(VERSIONS):
+        width = size // 16
+        keep, delta = torch.zeros(3, size, size), torch.full((3, size, size), n / VERSIONS)
+        keep[:, width:-width, width:-width], delta[:, width:-width, width:-width] = 1.0, 0.0
+        triggers.append(ImageTrigger("border", size - 2 * width, keep, delta))
+    return triggers
 
 
-def _artifact(classifier: FrozenClassifier, trigger: Trigger) -> TriggerArtifact:
+def _artifact(classifier: FrozenClassifier, trigger: ImageTrigger) -> TriggerArtifact:
     manifest = Manifest(
         model=classifier.name,
         modality="image",
@@ -78,7 +84,11 @@ def _artifact(classifier: FrozenClassifier, trigger: Trigger) -> TriggerArtifact
         seed=0,
         steps=0,
         provenance=Provenance(
-            created_at="2026-01-01T00:00:00Z", created_by="benchmark", code_version="0", device="cpu", duration_seconds=0
+            created_at="2026-01-01T00:00:00Z",
+            created_by="benchmark",
+            code_version="0",
+            device="cpu",
+            duration_seconds=0,
         ),
     )
     return seal(trigger, manifest)

@@ -23,7 +23,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from triggers.errors import FairtriggerError
 
 PATIENCE = 0.01
-"""Seconds that a request waits before its client is watched for leaving: a task per request costs more than it saves."""
+"""Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
+"""
 
 logger = logging.getLogger(__name__)
 

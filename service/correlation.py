@@ -19,14 +19,14 @@ class Correlation(NamedTuple):
     traceparent: str
 
 
-def correlate(headers: Mapping[str, str]) -> Correlation:
+def correlate(headers: Mapping[bytes, bytes]) -> Correlation:
     """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
 
-    `headers` is asked for lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
+    `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
     """
-    given = headers.get("x-request-id", "")
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = given if REQUEST_ID.fullmatch(given) else _id(128)
-    return Correlation(request_id, continued(headers.get("traceparent", "")))
+    return Correlation(request_id, continued(headers.get(b"traceparent", b"").decode("latin-1")))
 
 
 def continued(parent: str) -> str:

@@ -85,6 +85,8 @@ class Predictor:
         self, classifier: FrozenClassifier, fetch: Callable[[int], TriggerArtifact], *, max_versions: int
     ) -> None:
         self.classifier = classifier
+        on_cpu = classifier.spec.image and classifier.device.type == "cpu"
+        self._running = classifier.accelerated() if on_cpu else classifier  # norms folded, channels last
         self._fetch, self._max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -221,7 +223,7 @@ class Predictor:
     def _forward(self, items: Sequence[Item], bank: Bank, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
         index = torch.tensor(rows, device=self.classifier.device)
-        table: Tensor = scores(reprogram(self.classifier, self.classifier.batch(items), bank, index)).cpu()
+        table: Tensor = scores(reprogram(self._running, self.classifier.batch(items), bank, index)).cpu()
         if not bool(torch.isfinite(table).all()):
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()

@@ -15,8 +15,8 @@ from typing import Literal
 
 from service.batcher import Batcher, Overloaded, Timing
 from service.counting import Counting
-from service.decoding import Decoded, Decoding
 from service.intake import Wanted
+from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
 from service.problems import Problem, problem_of
@@ -72,7 +72,7 @@ class ServedModel:
         self.name, self.classifier, self.counting = classifier.name, classifier, counting
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
-        self._decoding = Decoding(
+        self._decoder = ItemDecoder(
             classifier, settings, decoders, lambda code: metrics.item_errors.labels(self.name, code).inc()
         )
         self.predictor = Predictor(
@@ -119,7 +119,7 @@ class ServedModel:
             for version in self._versions(wanted):
                 await self._hold(held, version, actor)
             started = time.perf_counter()
-            items = await self._decoding.decode(wanted)
+            items = await self._decoder.decode(wanted)
             decode = time.perf_counter() - started
             self._decode_seconds.observe(decode)
             queries = [
@@ -173,9 +173,7 @@ class ServedModel:
         return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
 
 
-def _outcomes(
-    wanted: Sequence[Wanted], items: Sequence[Decoded], answers: Sequence[Answer]
-) -> list[Outcome]:
+def _outcomes(wanted: Sequence[Wanted], items: Sequence[Decoded], answers: Sequence[Answer]) -> list[Outcome]:
     remaining = iter(answers)
     outcomes = []
     for want, item in zip(wanted, items, strict=True):

@@ -15,7 +15,6 @@ from torch import Tensor
 from triggers.errors import InputError
 from triggers.jpeg import decode_plain, plain_size
 
-PNG = b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
@@ -115,14 +114,6 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     return _to_tensor(image, spec)
 
 
-def claimed_pixels(data: bytes) -> int | None:
-    """How many pixels a JPEG or PNG file claims to hold, from its first bytes; None where that is not easily said."""
-    if data[:8] == PNG and len(data) >= 24:
-        return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
-    size = plain_size(data)
-    return size and size[0] * size[1]
-
-
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
     """The quick way to the same pixels; None where it is not open."""
     size = plain_size(data)
@@ -130,7 +121,7 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
         return None
     pixels = decode_plain(data)
     if pixels is None or (size == (spec.size, spec.size) and spec.resize == "squash"):
-        return pixels if pixels is None else pixels.contiguous()
+        return pixels
     return _to_tensor(_resize(Image.fromarray(pixels.permute(1, 2, 0).numpy()), spec), spec)
 
 

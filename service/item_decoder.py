@@ -15,18 +15,22 @@ from service.intake import Wanted
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import InputError
-from triggers.preprocess import ImageLimits, claimed_pixels
+from triggers.preprocess import ImageLimits
 
 SMALL_REQUEST = 4
 """Inputs in a request that may be decoded on the loop: together well under a millisecond."""
 
-SMALL_BYTES, SMALL_PIXELS, SMALL_TEXT = 16 * 1024, 128 * 128, 1000
+SMALL_BYTES = {"image": 16 * 1024, "file": 16 * 1024, "text": 1000}
+"""Longest small payload by kind; an image is small only if it claims no more than SMALL_PIXELS either."""
+
+SMALL_PIXELS = 128 * 128
+TOO_MANY_PIXELS = "image_too_many_pixels"
 
 Decoded: TypeAlias = Item | InputError
 """One input, ready for a batch, or what is wrong with it."""
 
 
-class Decoding:
+class ItemDecoder:
     """Decodes the inputs of one model's requests, on at most `settings.decode_threads` of the shared `threads`."""
 
     def __init__(
@@ -34,6 +38,7 @@ class Decoding:
     ) -> None:
         self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+        self._small = ImageLimits(settings.max_image_bytes, min(settings.max_pixels, SMALL_PIXELS))
 
     async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Decoded]:
         """Every input decoded, or its error in its place; on the event loop."""
@@ -44,13 +49,12 @@ class Decoding:
         return items
 
     def _at_once(self, wanted: Sequence[Wanted]) -> Sequence[Decoded] | None:
-        """All inputs, decoded here; None if any might take long."""
-        if len(wanted) > SMALL_REQUEST or any(len(want.payload) > SMALL_BYTES for want in wanted):
+        """All inputs, decoded here; None if any is not small."""
+        if len(wanted) > SMALL_REQUEST or any(len(want.payload) > SMALL_BYTES[want.kind] for want in wanted):
             return None
-        contents = [self._content(want) for want in wanted]
-        if not all(isinstance(content, InputError) or _is_small(content) for content in contents):
-            return None
-        return [self._item(content) for content in contents]
+        items = [self._item(want, self._small) for want in wanted]
+        too_large = any(isinstance(item, InputError) and item.code == TOO_MANY_PIXELS for item in items)
+        return None if too_large else items
 
     async def _on_threads(self, wanted: Sequence[Wanted]) -> list[Decoded]:
         """One hand-over per thread, each with its part of the request."""
@@ -61,28 +65,18 @@ class Decoding:
         return [item for items in done for item in items]
 
     def _each(self, wanted: Sequence[Wanted]) -> list[Decoded]:
-        return [self._item(self._content(want)) for want in wanted]
+        return [self._item(want, self._limits) for want in wanted]
 
-    def _content(self, want: Wanted) -> bytes | str | InputError:
+    def _item(self, want: Wanted, limits: ImageLimits) -> Decoded:
         try:
-            return want.content(self._classifier.modality)
+            content = want.content(self._classifier.modality)
+            if isinstance(content, str):
+                self._check_length(content)
+            return self._classifier.preprocess(content, limits)
         except InputError as error:
             return error
 
-    def _item(self, content: bytes | str | InputError) -> Decoded:
-        if isinstance(content, InputError):
-            return content
-        if isinstance(content, str) and len(content) > self._settings.max_text_chars:
-            message = f"The text has {len(content)} characters; at most {self._settings.max_text_chars} are accepted."
-            return InputError("text_too_large", message)
-        try:
-            return self._classifier.preprocess(content, self._limits)
-        except InputError as error:
-            return error
-
-
-def _is_small(content: bytes | str) -> bool:
-    if isinstance(content, str):
-        return len(content) <= SMALL_TEXT
-    pixels = claimed_pixels(content)
-    return pixels is not None and pixels <= SMALL_PIXELS
+    def _check_length(self, text: str) -> None:
+        if len(text) > self._settings.max_text_chars:
+            message = f"The text has {len(text)} characters; at most {self._settings.max_text_chars} are accepted."
+            raise InputError("text_too_large", message)
