@@ -12,7 +12,7 @@ from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
 from service.problems import ProblemError
-from service.receipts import Receipts
+from service.receipts import Nonces, Receipts
 from service.schemas import FeedbackItem
 from triggers.errors import InputError
 
@@ -32,6 +32,7 @@ class Counting:
     ) -> None:
         self._model, self._labels, self._on = model, tuple(labels), on
         self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
+        self._nonces = Nonces()
 
     def predicted(self, answer: Answer, group: str | None) -> str | None:
         """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits."""
@@ -39,10 +40,11 @@ class Counting:
             return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        event = Event(self._model, int(time.time() // 60), answer.version, prediction, name, bare)
+        minute = int(time.time() // 60)
+        event = Event(self._model, minute, answer.version, prediction, name, bare, self._nonces.take())
         self._ledger.record(event)
         version = "none" if answer.version is None else f"v{answer.version}"
-        self._metrics.predictions.labels(self._model, version).inc()
+        self._metrics.child(self._metrics.predictions, self._model, version).inc()
         if bare is not None and bare != prediction:
             self._metrics.flips.labels(self._model).inc()
         return self._receipts.seal(event)

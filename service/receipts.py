@@ -80,6 +80,26 @@ class Receipts:
             ) from None
 
 
+class Nonces:
+    """Random nonces, drawn from the system a thousand at a time: asking it for each would cost a change of threads.
+
+    Safe from any thread; a forked child forgets its parent's.
+    """
+
+    def __init__(self) -> None:
+        self._ready: list[bytes] = []
+        os.register_at_fork(after_in_child=self._ready.clear)
+
+    def take(self) -> bytes:
+        """One that was never given before."""
+        while True:
+            try:
+                return self._ready.pop()
+            except IndexError:
+                drawn = os.urandom(1000 * NONCE_BYTES)
+                self._ready.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+
+
 def key_id(key: bytes) -> bytes:
     """A short public name of a key; says nothing about the key."""
     return hashlib.sha256(b"fairtrigger receipt key\0" + key).digest()[:KEY_ID_BYTES]

@@ -132,7 +132,7 @@ class Run:
         bare_test, *tests = self._count(self.test, [self.classifier.null_trigger(), *triggers])
         rows = zip(strengths, snapshots, triggers, tests, strict=True)
         temperature = self.learner.temperature
-        cooled = f"The model is sure of itself: in training, losses saw its logits over a temperature of {temperature:g}."
+        cooled = f"The model is too sure of itself: losses saw its logits over a temperature of {temperature:g}."
         return Outcome(
             bare={"val": judge.bare_counts, "test": bare_test},
             candidates=tuple(_candidate(s, snapshot, trigger, counts) for s, snapshot, trigger, counts in rows),
