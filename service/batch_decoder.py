@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from service.jpeg_header import read_header
 from triggers.errors import InputError
+from triggers.jpeg import plain_size
 from triggers.preprocess import ImageLimits, ImageSpec, decode_image
 
+END = b"\xff\xd9"
 LARGEST_SIDE = 4096
 """Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
 
@@ -39,12 +40,11 @@ class BatchDecoder:
         return found
 
     def _is_plain(self, data: bytes) -> bool:
-        """An ordinary colour JPEG within the limits, upright for certain."""
-        header = read_header(data) if len(data) <= self._limits.max_bytes else None
-        if header is None or header.exif or header.components != 3 or self._spec.channels != 3:
+        """A plain colour JPEG (triggers/jpeg.py) within the limits, whole by its end mark."""
+        size = plain_size(data) if len(data) <= self._limits.max_bytes else None
+        if size is None or self._spec.channels != 3 or not data.endswith(END):
             return False
-        within = header.width * header.height <= self._limits.max_pixels
-        return within and max(header.width, header.height) <= LARGEST_SIDE
+        return size[0] * size[1] <= self._limits.max_pixels and max(size) <= LARGEST_SIDE
 
     def _together(self, files: Sequence[bytes]) -> Sequence[Tensor | None]:
         """All files at once. If that fails, one by one: the broken ones are None, the others' pixels are the same."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from service.batch_decoder import BatchDecoder
 from service.buckets import Buckets
 from service.captured import CapturedForward
-from service.forward import EagerForward, Forward
+from service.forward import EagerForward, Forward, plain_forward
 from service.recording import Again, CudaGraphs
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
-from triggers.preprocess import ImageLimits
 
 SPARE = 2
 """Bank rows beside those of the versions in memory: no trigger, and one that is tried out."""
 
 
 def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
-    """How this model's batches are computed; a CPU runs the model untouched unless bf16 is asked for.
+    """How this model's batches are computed; a CPU runs the model as it is unless bf16 or compiling is asked for.
 
     Raises ConfigError.
     """
@@ -30,7 +28,7 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
         use_precision(settings.precision)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     if not cuda and dtype == torch.float32 and not settings.compile:
-        return EagerForward(classifier)
+        return plain_forward(classifier)
     fast = classifier.accelerated(dtype, compiled=settings.compile)
     sizes = Buckets(settings.max_batch).sizes
     if classifier.spec.image is None or not (settings.graphs and cuda):
@@ -41,15 +39,6 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
 def use_precision(precision: str) -> None:
     """Set torch's TF32 switches, which are the whole process's and partly on by default."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-
-
-def decoder_for(classifier: FrozenClassifier, settings: Settings, limits: ImageLimits) -> BatchDecoder | None:
-    """The GPU's decoder if it is asked for and the model takes images. Raises ConfigError."""
-    if settings.decoder == "cpu" or classifier.spec.image is None:
-        return None
-    if classifier.device.type != "cuda":
-        raise ConfigError(f"decoder is gpu, but the model runs on {classifier.device}: set device to cuda as well.")
-    return BatchDecoder(classifier.spec.image, limits, classifier.device)
 
 
 def captured(classifier: FrozenClassifier, *, max_rows: int, max_versions: int) -> CapturedForward:

@@ -28,6 +28,12 @@ class Forward(Protocol):
         ...
 
 
+def plain_forward(classifier: FrozenClassifier) -> EagerForward:
+    """The model in float32 as it is; on a CPU an image model with its norms folded, channels last."""
+    faster = classifier.spec.image and classifier.device.type == "cpu"
+    return EagerForward(classifier.accelerated() if faster else classifier)
+
+
 class EagerForward:
     """Runs the model as it is: the whole path on a CPU, and what a GPU falls back to."""
 

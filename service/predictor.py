@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 from service.batcher import Overloaded
-from service.forward import EagerForward, Forward, Pass
+from service.forward import Forward, Pass, plain_forward
 from triggers.artifact import TriggerArtifact, check_compatible
 from triggers.classifier import FrozenClassifier, Item, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
@@ -92,7 +92,7 @@ class Predictor:
         forward: Forward | None = None,
     ) -> None:
         self.classifier = classifier
-        self._device = forward or EagerForward(classifier)
+        self._device = forward or plain_forward(classifier)
         self._fetch, self._max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -143,10 +143,23 @@ class Predictor:
         try:
             yield self._resident(version)
         finally:
-            with self._change:
-                self._leases[version] -= 1
-                if not self._leases[version]:
-                    del self._leases[version]
+            self.unpin(version)
+
+    def pin(self, version: int) -> bool:
+        """Hold a version until `unpin`, if it is in memory; never waits for anything."""
+        with self._change:
+            if version not in self._loaded:
+                return False
+            self._loaded.move_to_end(version)
+            self._leases[version] += 1
+            return True
+
+    def unpin(self, version: int) -> None:
+        """Let go of what `pin` or `lease` held."""
+        with self._change:
+            self._leases[version] -= 1
+            if not self._leases[version]:
+                del self._leases[version]
 
     def promote(self, version: int | None, revision: int) -> None:
         """Make a version (None: no trigger) the champion of every batch that starts from now on."""

@@ -205,12 +205,15 @@ def test_on_a_gpu_bf16_rounds_and_float32_does_not(compiled: bool, tmp_path_fact
         assert float((found - expected).abs().max()) < allowed, precision
 
 
-def test_a_cpu_runs_the_model_untouched_by_default(image_model: FrozenClassifier) -> None:
-    forward = forward_for(image_model, Settings())
+def test_a_cpu_runs_the_model_as_it_is_by_default(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
     items, triggers = images(image_model, 5), of_every_kind(image_model)
-    plain = EagerForward(image_model).over(triggers)(items, [0, 1, 2, 3, 4])
+    forward = forward_for(image_model, Settings())
     assert isinstance(forward, EagerForward)
-    assert torch.equal(forward.over(triggers)(items, [0, 1, 2, 3, 4]), plain)
+    plain = EagerForward(image_model).over(triggers)(items, [0, 1, 2, 3, 4])
+    assert close(forward.over(triggers)(items, [0, 1, 2, 3, 4]), plain)
+    text, none = text_model.preprocess("a bad movie"), [text_model.null_trigger()]
+    untouched = EagerForward(text_model).over(none)([text], [0])
+    assert torch.equal(forward_for(text_model, Settings()).over(none)([text], [0]), untouched)
 
 
 @pytest.mark.parametrize("make", [image_bundle, text_bundle])

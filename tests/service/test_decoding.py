@@ -1,4 +1,4 @@
-"""JPEG files decoded in batches: headers, limits, broken files among good ones, agreement with the ordinary decoder.
+"""JPEG files decoded in batches: limits, broken files among good ones, agreement with the ordinary decoder.
 
 On a CPU the same code calls torchvision's CPU decoder; on a GPU (`pytest -m gpu`) the batched one.
 """
@@ -15,10 +15,8 @@ import torch
 from PIL import Image
 
 from service.batch_decoder import BatchDecoder
-from service.decoding import Decoding
-from service.execution import decoder_for
+from service.decoding import Decoding, decoding_for
 from service.intake import Wanted
-from service.jpeg_header import JpegHeader, read_header
 from service.settings import Settings
 from tests.service.live import picture
 from triggers.classifier import FrozenClassifier
@@ -45,26 +43,6 @@ def turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     return smooth(3, exif=exif)
-
-
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"comment": b"\xff\xd9"}])
-def test_a_header_tells_size_and_colours(options: dict[str, object]) -> None:
-    assert read_header(smooth(0, 31, 17, **options)) == JpegHeader(31, 17, 3, exif=False)
-
-
-def test_headers_of_grey_four_colours_and_turned_files() -> None:
-    assert read_header(smooth(0, mode="L")) == JpegHeader(48, 32, 1, exif=False)
-    assert read_header(smooth(0, mode="CMYK")) == JpegHeader(48, 32, 4, exif=False)
-    assert read_header(turned()) == JpegHeader(48, 32, 3, exif=True)
-
-
-def test_every_cut_and_every_flipped_byte_of_a_header_is_survived() -> None:
-    data = smooth(0)
-    assert all(read_header(data[:length]) is None for length in range(len(data)))
-    for place in range(200):
-        for value in (0x00, 0xFF, 0xD9, data[place] ^ 0x55):
-            read_header(data[:place] + bytes([value]) + data[place + 1 :])
-    assert read_header(picture(0)) is None
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -96,10 +74,10 @@ def test_one_bad_file_among_many_gets_its_own_error(device: str) -> None:
 
 
 def test_requests_wait_together_and_each_gets_its_own() -> None:
-    decoder = BatchDecoder(SPEC, ImageLimits(), torch.device("cpu"))
+    decoder, errors = BatchDecoder(SPEC, ImageLimits(), torch.device("cpu")), list[str]()
 
     async def requests() -> Sequence[Sequence[object]]:
-        decoding = Decoding(decoder, name="test", max_batch=8, capacity=64)
+        decoding = Decoding(decoder, errors.append, name="test", max_batch=8, capacity=64)
         decoding.start()
         bodies = [[_wanted(smooth(3 * n + k)) for k in range(3)] for n in range(10)]
         bodies[4][1] = _wanted(b"no image")
@@ -109,6 +87,7 @@ def test_requests_wait_together_and_each_gets_its_own() -> None:
         return found
 
     found = asyncio.run(requests())
+    assert sorted(errors) == ["not_an_image", "wrong_modality"]
     for n, images in enumerate(found):
         for k, image in enumerate(images):
             if (n, k) in ((4, 1), (5, 2)):
@@ -119,9 +98,9 @@ def test_requests_wait_together_and_each_gets_its_own() -> None:
 
 def test_the_gpu_decoder_is_refused_without_a_gpu(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
     settings = Settings(decoder="gpu")
-    assert decoder_for(text_model, settings, ImageLimits()) is None
+    assert decoding_for(text_model, settings, print) is None
     with pytest.raises(ConfigError, match="decoder is gpu"):
-        decoder_for(image_model, settings, ImageLimits())
+        decoding_for(image_model, settings, print)
 
 
 def _wanted(data: bytes) -> Wanted:
