@@ -19,7 +19,7 @@ from triggers.errors import InputError
 HEADER_LENGTH = "inference-header-content-length"
 TWIN_OUTPUTS = frozenset({"twin_scores", "twin_label", "flipped"})
 _GROUPS: TypeAdapter[list[str]] = TypeAdapter(list[GroupName])
-Elements = Sequence[str] | Sequence[bytes]
+Elements = Sequence[str | bytes]
 
 
 @dataclass(frozen=True)

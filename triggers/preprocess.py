@@ -175,6 +175,6 @@ def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
     ids = tuple(tokenizer(text, verbose=False)["input_ids"])
     if len(ids) <= spec.max_tokens:
         return TokenIds(ids, truncated=False)
-    special = set(tokenizer.all_special_ids)
-    end = next((n for n, token in enumerate(reversed(ids)) if token not in special), 0)
+    frame = tuple(tokenizer("", verbose=False)["input_ids"])  # [CLS] [SEP]; a text's own [UNK] is special too
+    end = next(n for n in range(len(frame), -1, -1) if ids[len(ids) - n :] == frame[len(frame) - n :])
     return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)
