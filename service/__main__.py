@@ -78,6 +78,7 @@ def _server(app: FastAPI, settings: Settings, console: Console) -> Server:
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         server_header=False,
+        ws="none",
     )
     running: Running = app.state.running
     return Server(config, running, lambda url: _announce(console, running, url))

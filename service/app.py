@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import problems
+from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
@@ -59,6 +60,7 @@ def create_app(
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
+    app.add_middleware(HotPath, running=running)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(
         Observed,

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
+from starlette.types import Scope
 
 from service.problems import ProblemError
 from service.settings import HOW_TO_OPEN, Settings
@@ -15,6 +16,15 @@ from service.settings import HOW_TO_OPEN, Settings
 _scheme = HTTPBearer(auto_error=False, description="The admin token of the service.")
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
+
+
+def token_in(scope: Scope) -> str | None:
+    """The bearer token of a request's headers, if it has one."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token.strip() or None if scheme.lower() == "bearer" else None
+    return None
 
 
 def is_admin(token: SecretStr | None, given: str | None) -> bool:

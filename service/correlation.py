@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,19 +19,24 @@ class Correlation(NamedTuple):
     traceparent: str
 
 
-def correlate(headers: Mapping[str, str]) -> Correlation:
+def correlate(headers: Mapping[bytes, bytes]) -> Correlation:
     """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
 
-    `headers` is asked for lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
+    `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
     """
-    given = headers.get("x-request-id", "")
-    request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
-    return Correlation(request_id, continued(headers.get("traceparent", "")))
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if REQUEST_ID.fullmatch(given) else _id(128)
+    return Correlation(request_id, continued(headers.get(b"traceparent", b"").decode("latin-1")))
 
 
 def continued(parent: str) -> str:
     """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
     found = TRACEPARENT.fullmatch(parent)
     if found is None or (found[1] == "00" and found[4]):
-        return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-{UNTRACED}"
-    return f"00-{found[2]}-{os.urandom(8).hex()}-{found[3]}"
+        return f"00-{_id(128)}-{_id(64)}-{UNTRACED}"
+    return f"00-{found[2]}-{_id(64)}-{found[3]}"
+
+
+def _id(bits: int) -> str:
+    """A new name. It need not be hard to guess, and the system's randomness would cost a change of threads."""
+    return f"{random.getrandbits(bits):0{bits // 4}x}"

@@ -7,15 +7,18 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.types import Receive, Scope
 
+from service.batcher import Abandoned
 from service.predictor import Choice
 from service.problems import ProblemError, of_validation
-from service.schemas import PredictItem, PredictRequest
+from service.schemas import PredictItem, PredictQuery, PredictRequest
 from triggers.errors import InputError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
@@ -31,8 +34,10 @@ class Defaults:
     twin: bool = False
 
 
-@dataclass(frozen=True)
-class Wanted:
+NO_DEFAULTS = Defaults()
+
+
+class Wanted(NamedTuple):
     """One input as it came, and what is wanted of it. `encoded` is an image still in base64."""
 
     kind: Literal["image", "text", "file"]
@@ -51,16 +56,37 @@ class Wanted:
         return _text(self.payload) if modality == "text" and isinstance(self.payload, bytes) else self.payload
 
 
+def read_query(scope: Scope) -> Defaults:
+    """The query parameters of predict; of one given twice, the last. Raises ProblemError."""
+    if not scope["query_string"]:
+        return NO_DEFAULTS
+    given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    known = checked(lambda: PredictQuery.model_validate(given), "query")
+    return Defaults(known.group, known.trigger, known.twin)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body. Raises Abandoned if the client leaves before its end."""
+    parts, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Abandoned("The client went away while it sent its request.")
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> list[Wanted]:
     """All inputs of a predict request, in order. Raises ProblemError."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        wanted = from_json(await request.body(), defaults)
+        wanted = from_json(await read_body(request.receive), defaults)
     elif media == "multipart/form-data":
         async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
             wanted = await from_form(form, defaults)
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
-        wanted = [from_raw(await request.body(), media, defaults)]
+        wanted = [from_raw(await read_body(request.receive), media, defaults)]
     else:
         raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
     check_count(len(wanted), max_items)
@@ -116,12 +142,13 @@ def from_raw(body: bytes, media: str, defaults: Defaults) -> Wanted:
     )
 
 
-def checked(validate: Callable[[], T]) -> T:
-    """What `validate` returns; what pydantic finds wrong becomes a ProblemError."""
+def checked(validate: Callable[[], T], *where: str) -> T:
+    """What `validate` returns; what pydantic finds wrong, in `where`, becomes a ProblemError."""
     try:
         return validate()
     except ValidationError as error:
-        problem = of_validation(error.errors(include_url=False, include_input=False))
+        found = error.errors(include_url=False, include_input=False)
+        problem = of_validation([{**each, "loc": (*where, *each["loc"])} for each in found])
         raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
 
 

@@ -19,12 +19,17 @@ def running(request: Request) -> Running:
 RunningService = Annotated[Running, Depends(running)]
 
 
-def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
-    found = service.models.get(model)
+def find_model(service: Running, name: str) -> ServedModel:
+    """The model of this name. Raises ProblemError."""
+    found = service.models.get(name)
     if found is None:
         known = ", ".join(service.models) or "none"
-        raise ProblemError(404, "unknown_model", f"There is no model {model[:100]!r} here; served: {known}.")
+        raise ProblemError(404, "unknown_model", f"There is no model {name[:100]!r} here; served: {known}.")
     return found
+
+
+def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
+    return find_model(service, model)
 
 
 Model = Annotated[ServedModel, Depends(_model)]

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
+from service.disclosure import Disclosure, Rule
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
+from service.windows import Windows
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
@@ -37,7 +39,7 @@ class Running:
         self._started = False
         _make_folder(settings.data_dir)
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
+        self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
@@ -45,7 +47,7 @@ class Running:
                 store,
                 settings,
                 self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
                 self._decoders,
             )
             for each in classifiers
@@ -54,9 +56,20 @@ class Running:
             self.ledger,
             {each.name: each for each in classifiers},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, classifiers)),
         )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
+
+    def _disclosure(self, key: bytes, classifiers: Sequence[FrozenClassifier]) -> Disclosure | None:
+        settings = self.settings
+        if settings.k_min == 0:
+            return None
+        rule = Rule(
+            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+        )
+        labels = {each.name: len(each.labels) for each in classifiers}
+        return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
@@ -86,6 +99,18 @@ class Running:
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and self.alive
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
+    runs = settings.data_dir / f"{LEDGER_FILE}.runs"
+    return Ledger(
+        where,
+        runs=runs,
+        flush_interval=settings.flush_seconds,
+        busy_seconds=settings.ledger_seconds,
+        max_cells=settings.ledger_cells,
+    )
 
 
 def _make_folder(folder: Path) -> None:

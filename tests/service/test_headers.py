@@ -54,7 +54,7 @@ def test_a_trace_is_continued_under_a_step_of_its_own(strict: httpx.Client) -> N
     ],
 )
 def test_a_broken_traceparent_begins_a_new_trace(broken: str) -> None:
-    made = correlate({"traceparent": broken}).traceparent
+    made = correlate({b"traceparent": broken.encode("latin-1")}).traceparent
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", made) and TRACE not in made
 
 
