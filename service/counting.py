@@ -26,10 +26,14 @@ class Counting:
         """Count an answer and return its prediction id. Memory only: nothing here waits."""
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        event = Event(self._model, int(time.time() // 60), answer.version, prediction, name, bare)
-        self._ledger.record(event)
+        shadows = tuple((version, best(scores)) for version, scores in answer.shadows.items())
+        event = Event(self._model, int(time.time() // 60), answer.version, prediction, name, bare, shadows=shadows)
+        for each in (event, *event.of_shadows()):
+            self._ledger.record(each)
         version = "none" if answer.version is None else f"v{answer.version}"
         self._metrics.predictions.labels(self._model, version).inc()
+        for shadow, _ in shadows:
+            self._metrics.shadows.labels(self._model, f"v{shadow}").inc()
         if bare is not None and bare != prediction:
             self._metrics.flips.labels(self._model, name).inc()
         return self._receipts.seal(event)
@@ -37,7 +41,9 @@ class Counting:
     def learn(self, items: Sequence[FeedbackItem]) -> list[Outcome | InputError]:
         """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable."""
         opened = [self._opened(item) for item in items]
-        outcomes = iter(self._ledger.feedback([entry for entry in opened if isinstance(entry, Feedback)]))
+        told = [entry for entry in opened if isinstance(entry, Feedback)]
+        shadows = [entry._replace(event=shadow) for entry in told for shadow in entry.event.of_shadows()]
+        outcomes = iter(self._ledger.feedback(told + shadows))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
     def _opened(self, item: FeedbackItem) -> Feedback | InputError:

@@ -30,6 +30,8 @@ class Metrics:
         self.rejected = self._counter("requests_rejected", "Requests turned away", "model", "reason")
         self.dropped = self._counter("items_dropped", "Queued inputs not computed, as their client had gone", "model")
         self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
+        self.shadows = self._counter("shadow_predictions", "Predictions that nobody got", "model", "version")
+        self.shed = self._counter("shadow_rows_shed", "Sampled twins and shadows left out under load", "model")
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
         self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
         self.rollbacks = self._counter("rollbacks", "Rollbacks ordered at this replica", "model")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from service.event import Cell
+from service.event import Cell, series_of
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
 from triggers.errors import InputError, NotFound
@@ -71,6 +71,7 @@ class Monitor:
         minutes = MINUTES[window]
         since = 0 if minutes is None else until - minutes
         cells = self._ledger.counts(model, since, until)
+        shadows = _split(self._ledger.counts(series_of(model, "shadow"), since, until), "version")
         split, overlapping = _split(cells, by), self._overlapping(model)
         return {
             "model": model,
@@ -82,6 +83,7 @@ class Monitor:
             "pos_label": served.pos_label,
             "confidence": self._confidence,
             "versions": {name: self._version(part, served, overlapping) for name, part in split.items()},
+            "shadows": {name: self._version(part, served, overlapping) for name, part in shadows.items()},
             "possible_loss": _possible_loss(self._ledger.possible_loss(since * 60, until * 60)),
             "warnings": self._crowd(model, cells),
         }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from service.beacon import replica_name
 from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
 from service.ledger import Ledger
@@ -39,6 +40,7 @@ class Running:
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
         self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        replica = replica_name()
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
@@ -47,6 +49,7 @@ class Running:
                 self.metrics,
                 Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
                 self._decoders,
+                replica,
             )
             for each in classifiers
         }

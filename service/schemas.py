@@ -6,13 +6,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from triggers.plan import MAX_SHADOWS
+
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Name of a group, as people are counted in the fairness statistics; it never reaches the model.
 
 Where groups overlap, a person's are joined: "black + female"."""
 
-TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|none|v?[1-9][0-9]{0,8})$")]
-"""`champion` (what the rollout says), `none` (the bare model) or a version such as `v3`."""
+TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|challenger|none|v?[1-9][0-9]{0,8})$")]
+"""`champion` or `challenger` of the rollout, `none` (the bare model) or a version such as `v3`."""
+
+RequestKey = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+"""Whoever the request is for: the same key gets champion or challenger every time. It is hashed and not kept."""
+
+VersionName = Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _In(BaseModel):
@@ -24,13 +32,14 @@ class _Out(BaseModel):
 
 
 class PredictItem(_In):
-    """One input: an image file in base64, or a text. Group, trigger and twin here win over those of the request."""
+    """One input: an image file in base64, or a text. Group, trigger, twin and key here win over the request's."""
 
     image: str | None = None
     text: str | None = None
     group: GroupName | None = None
     trigger: TriggerChoice | None = None
     twin: bool | None = None
+    key: RequestKey | None = None
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
@@ -55,6 +64,7 @@ class PredictRequest(_In):
     group: GroupName | list[GroupName | None] | None = None
     trigger: TriggerChoice | None = None
     twin: bool = False
+    key: RequestKey | None = None
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -99,6 +109,9 @@ class Prediction(_Out):
     label_index: int
     scores: dict[str, float]
     trigger: TriggerUsed
+    policy: Literal["champion", "challenger", "pinned"] = Field(
+        description="why this version answered: as champion or challenger of the rollout, or because it was asked for"
+    )
     prediction_id: str = Field(description="a sealed receipt: send it back with the true label to /feedback")
     truncated: bool | None = None
     twin: Twin | None = None
@@ -169,39 +182,88 @@ class FeedbackResponse(_Out):
 
 
 class Refused(_Out):
-    """A version that the rollout asked for and this replica would not serve."""
+    """A rollout that this replica would not serve, and the version at fault, if it is one."""
 
-    version: int
+    version: int | None
     revision: int
     reason: str
 
 
+class ChallengerModel(_In):
+    """A version (null: the bare model) that answers a share of the requests instead of the champion."""
+
+    version: VersionName | None
+    share: Share
+
+
+class ShadowModel(_In):
+    """Versions that are computed for a share of the inputs and counted; nobody gets their answers."""
+
+    versions: list[VersionName] = Field(max_length=MAX_SHADOWS)
+    share: Share = 1.0
+
+
+class ReplicaOut(_Out):
+    """A running service and the revision that it serves; `refusal` says why it refused `refused_revision`."""
+
+    name: str
+    revision: int
+    champion: str | None
+    refusal: str | None
+    refused_revision: int | None
+    seen_at: str
+
+
 class RolloutOut(_Out):
-    """What shall be served (`revision`, `champion`) and what this replica really serves (`applied`)."""
+    """What shall be served (`revision`, `champion`, ...) and what this replica really serves (`applied`)."""
 
     model: str
     revision: int
     champion: str | None = Field(description="version such as v3; null is the bare model")
+    challenger: ChallengerModel | None
+    shadow: ShadowModel | None
+    twin_share: float
+    guard: dict[str, Any] | None
     updated_at: str | None
     updated_by: str | None
     reason: str
+    replica: str = Field(description="the name of the replica that answers")
     applied_revision: int
     applied_champion: str | None
     refusal: Refused | None
     store_error: str | None = Field(description="why the store could not be asked lately, if so")
+    replicas: list[ReplicaOut] | None = Field(default=None, description="all running replicas and what they serve")
+    behind: list[str] | None = Field(default=None, description="with wait=true: the replicas that do not serve it yet")
 
 
 class RolloutChange(_In):
-    """Make another version the champion; null returns to the bare model."""
+    """The whole decision: what is left out is off. A champion of null returns to the bare model."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"champion": "v3", "reason": "halves the gap"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"champion": "v3", "reason": "halves the gap"},
+                {
+                    "champion": "v3",
+                    "challenger": {"version": "v4", "share": 0.05},
+                    "shadow": {"versions": ["v5"], "share": 0.5},
+                    "twin_share": 0.01,
+                    "reason": "try v4 on one user in twenty, watch v5",
+                },
+            ]
+        }
+    )
 
-    champion: Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")] | None
+    champion: VersionName | None
+    challenger: ChallengerModel | None = None
+    shadow: ShadowModel | None = None
+    twin_share: Share = 0.0
+    guard: dict[str, Any] | None = Field(default=None, description="settings of the live guard; null is off")
     reason: str = Field(default="", max_length=1000)
 
 
 class RollbackRequest(_In):
-    """Return to the champion before the present one."""
+    """Return to the rollout before the present one, the whole of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "accuracy fell"}]})
 

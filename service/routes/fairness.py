@@ -22,6 +22,7 @@ def show_fairness(
     """Exact counts of the window's predictions per trigger version, and every figure that follows from them.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
-    trigger. `twins` counts the inputs that ran both ways; `possible_loss` says what may be missing.
+    trigger. `shadows` are versions whose answers nobody got; they count nowhere else. `twins` counts the inputs that
+    ran both ways; `possible_loss` says what may be missing.
     """
     return service.monitor.fairness(model.name, window, by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 
 from service.auth import Bearer, require_admin
@@ -13,7 +13,7 @@ from service.counting import best
 from service.intake import Defaults, read_inputs
 from service.lookup import Model, RunningService
 from service.problems import ProblemError
-from service.schemas import GroupName, PredictRequest, PredictResponse, TriggerChoice
+from service.schemas import GroupName, PredictRequest, PredictResponse, RequestKey, TriggerChoice
 from service.served import Outcome, Served, ServedModel
 
 router = APIRouter(tags=["predict"])
@@ -64,18 +64,23 @@ async def predict(
     model: Model,
     bearer: Bearer,
     group: Annotated[GroupName | None, Query(description="group of every input that names none")] = None,
-    trigger: Annotated[TriggerChoice | None, Query(description="champion, none, or a version such as v3")] = None,
+    trigger: Annotated[TriggerChoice | None, Query(description="champion, challenger, none, or a version")] = None,
     twin: Annotated[bool, Query(description="also run every input without the trigger, in the same batch")] = False,
+    x_request_key: Annotated[
+        RequestKey | None, Header(description="whose request it is: one key, one trigger; default: the request id")
+    ] = None,
 ) -> JSONResponse:
     """Send JSON, a multipart form, or one raw image or text.
 
     An input that cannot be used gets an `error` in its place and its neighbours are answered (status 200); if no input
     can be used the status says why. A text over the model's token limit is cut and marked `"truncated": true`.
     Choosing a trigger needs the admin token, unless the service was started with `client_trigger=open`; `champion` is
-    for everybody.
+    for everybody. Where a challenger is on trial, one `X-Request-Key` (or `key` in the body) always gets the same of
+    the two.
     """
-    wanted = await read_inputs(request, Defaults(group, trigger, twin), service.settings.max_items_per_request)
-    if any(want.choice != "champion" for want in wanted) and service.settings.client_trigger != "open":
+    key = x_request_key or request.state.request_id
+    wanted = await read_inputs(request, Defaults(group, trigger, twin, key), service.settings.max_items_per_request)
+    if any(want.choice not in ("rollout", "champion") for want in wanted) and service.settings.client_trigger != "open":
         require_admin(service.settings.admin_token, bearer.credentials if bearer else None)
     served = await model.predict(wanted, actor=_actor(request), gone=lambda: _gone(request))
     _refuse_if_all_failed(served)
@@ -125,10 +130,11 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
     assert answer
     document = _scored(model, answer.scores)
     document["trigger"] = {"version": answer.version, "digest": answer.digest}
+    document["policy"] = answer.policy
     document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group)
     if outcome.truncated:
         document["truncated"] = True
-    if answer.bare:
+    if answer.bare and outcome.wanted.twin:
         twin = _scored(model, answer.bare)
         document["twin"] = twin | {"flipped": twin["label_index"] != document["label_index"]}
     return document

@@ -15,8 +15,8 @@ from tests.artifacts import PROVENANCE, image_artifact, text_artifact
 from triggers.artifact import TriggerArtifact, digest_of, dump
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, RevisionConflict
 from triggers.image import ImageTrigger
-from triggers.records import champion_before
-from triggers.store import Rollout, Store, open_store
+from triggers.records import plan_before
+from triggers.store import Plan, Rollout, Store, open_store
 
 BACKENDS: dict[str, Callable[[Path], str]] = {"file": lambda folder: (folder / "store").as_uri()}
 """Name -> a fresh store's URL, given a private folder."""
@@ -92,7 +92,7 @@ def test_what_is_not_there_is_said_so(store: Store) -> None:
             call("posts", 1)
     assert store.versions("posts") == []
     assert store.history("posts") == []
-    assert store.rollout("posts") == Rollout("posts", 0, None)
+    assert store.rollout("posts") == Rollout("posts", 0, Plan())
     assert store.verify_history("posts") == 0
 
 
@@ -214,5 +214,5 @@ def test_threads_publish_and_decide_at_once(store: Store) -> None:
     assert sorted(won) == list(range(len(won)))
     assert store.rollout("faces").revision == len(won)
     assert store.verify_history("faces") == 33 + len(won)
-    champion = champion_before("faces", reversed(store.history("faces", limit=None)))
+    champion = plan_before("faces", reversed(store.history("faces", limit=None))).champion
     assert champion is None or 1 <= champion <= 33
