@@ -131,8 +131,21 @@ def _check_guard(guard: Mapping[str, Any]) -> None:
         raise _bad(f"guard takes {size} bytes, more than {MAX_GUARD_BYTES}")
 
 
-def share_text(share: float) -> str:
-    """`5%`, for people."""
+def plan_text(plan: Plan) -> str:
+    """What goes on beside the champion, for people: `v4 on 5%, shadows v5 v6 on 100%, twins on 1%`, or nothing."""
+    parts = []
+    if plan.challenger:
+        name = "none" if plan.challenger.version is None else f"v{plan.challenger.version}"
+        parts.append(f"{name} on {_percent(plan.challenger.share)}")
+    if plan.shadow.versions:
+        names = " ".join(f"v{version}" for version in plan.shadow.versions)
+        parts.append(f"shadows {names} on {_percent(plan.shadow.share)}")
+    if plan.twin_share:
+        parts.append(f"twins on {_percent(plan.twin_share)}")
+    return ", ".join([*parts, *(["guarded"] if plan.guard is not None else [])])
+
+
+def _percent(share: float) -> str:
     return f"{share * 100:.4g}%"
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from triggers.card import Headline, headline
-from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+from triggers.plan import plan_text
+from triggers.records import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 
 SERVING = "[bold green]champion[/]"
 FIGURES = {
@@ -90,13 +92,33 @@ def log(entries: Sequence[HistoryEntry]) -> Table:
         table.add_column(column)
     for entry in entries:
         change = version_name(entry.to_version)
-        if entry.action in ("activate", "rollback"):
-            change = f"{version_name(entry.from_version)} -> {change}"
+        if entry.action in CHANGES:
+            beside = plan_text(entry.plan)
+            change = f"{version_name(entry.from_version)} -> {change}{beside and f', {beside}'}"
         elif entry.action == "refuse" and entry.to_version is None:
             change = entry.detail.get("file", "")
         row = (str(entry.seq), entry.at[:19] + "Z", entry.actor, entry.action, change, str(entry.revision))
         table.add_row(*map(escape, row), escape(entry.reason))
     return table
+
+
+def rollout(now: Rollout, replicas: Sequence[Replica]) -> Table:
+    """Who serves a model, and every running service with what it serves."""
+    beside = plan_text(now.plan)
+    title = f"{now.model}, revision {now.revision}: {version_name(now.champion)}{beside and f', {beside}'}"
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("running service", "revision", "champion", "last seen", ""):
+        table.add_column(column)
+    for each in replicas:
+        behind = "" if each.revision >= now.revision else f"behind: {each.refusal or 'on its way'}"
+        row = (each.name, str(each.revision), version_name(each.champion), each.seen_at[:19] + "Z", behind)
+        table.add_row(*map(escape, row))
+    return table
+
+
+def rollout_dict(now: Rollout, replicas: Sequence[Replica]) -> dict[str, Any]:
+    """The same, JSON-ready."""
+    return asdict(now) | {"plan": now.plan.to_dict(), "replicas": [asdict(each) for each in replicas]}
 
 
 def _figures(figures: Headline) -> list[str]:
