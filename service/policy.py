@@ -62,4 +62,5 @@ def sample(plan: Plan, draw: Callable[[], float] = random.random) -> Extras:
     """What to compute beside the next input that follows the rollout; `draw` is uniform in [0, 1)."""
     shadow = plan.shadow
     shadows = shadow.versions if shadow.versions and draw() < shadow.share else ()
-    return Extras(twin=plan.twin_share > 0 and draw() < plan.twin_share, shadows=shadows)
+    bare_only = plan.champion is None and plan.challenger is None  # a twin would be the same again
+    return Extras(twin=plan.twin_share > 0 and not bare_only and draw() < plan.twin_share, shadows=shadows)

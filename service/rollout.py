@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from service.batcher import Overloaded
 from service.beacon import Beacon
@@ -105,18 +106,24 @@ class Follower:
             self._thread.join()
             self._beacon.leave()
 
-    def change(self, plan: Plan, *, if_revision: int, actor: str, reason: str) -> Rollout:
+    def change(
+        self, plan: Plan, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
+    ) -> Rollout:
         """Prove that a plan can be served, then decide it; it is applied here before this returns.
 
+        `detail`, such as the evidence for the decision, goes into the history.
         Raises InputError, NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
         self._expect(if_revision)
         with self._admitted(plan, actor):
-            new = self._store.set_rollout(self.model, plan, if_revision=if_revision, actor=actor, reason=reason)
+            decide = partial(self._store.set_rollout, self.model, plan, if_revision=if_revision)
+            new = decide(actor=actor, reason=reason, detail=detail)
             self.sync()
         return new
 
-    def roll_back(self, *, if_revision: int, actor: str, reason: str) -> Rollout:
+    def roll_back(
+        self, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
+    ) -> Rollout:
         """Return to the plan before the present one, under the same checks as `change`.
 
         Raises StoreError if there was none, and what `change` raises.
@@ -127,7 +134,8 @@ class Follower:
         except NotFound as error:
             raise StoreError(str(error)) from error
         with self._admitted(plan, actor):
-            new = self._store.rollback(self.model, if_revision=if_revision, actor=actor, reason=reason)
+            roll_back = partial(self._store.rollback, self.model, if_revision=if_revision)
+            new = roll_back(actor=actor, reason=reason, detail=detail)
             self.sync()
         return new
 

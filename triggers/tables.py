@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from triggers.card import Headline, headline
-from triggers.plan import plan_text
+from triggers.plan import Plan, plan_text
 from triggers.records import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 
 SERVING = "[bold green]champion[/]"
@@ -30,14 +30,13 @@ def overview(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Tab
         table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
     for model, (rollout, versions) in models.items():
         bare = headline(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
-        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", SERVING if rollout.champion is None else "")
+        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", _role(rollout.plan, None))
         for info in versions:
             goal = info.objective
-            serving = SERVING if rollout.champion == info.version else ""
             figures = _figures(headline(info.manifest, trigger=True))
             name, objective = version_name(info.version), f"{goal.name}, {goal.criterion}"
-            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10], serving)
-            table.add_row(*row)
+            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10])
+            table.add_row(*row, _role(rollout.plan, info.version))
         table.add_section()
     return table
 
@@ -119,6 +118,15 @@ def rollout(now: Rollout, replicas: Sequence[Replica]) -> Table:
 def rollout_dict(now: Rollout, replicas: Sequence[Replica]) -> dict[str, Any]:
     """The same, JSON-ready."""
     return asdict(now) | {"plan": now.plan.to_dict(), "replicas": [asdict(each) for each in replicas]}
+
+
+def _role(plan: Plan, version: int | None) -> str:
+    """What the rollout uses a version for."""
+    if plan.champion == version:
+        return SERVING
+    challenges = plan.challenger is not None and plan.challenger.version == version
+    roles = ["challenger"] * challenges + ["shadow"] * (version in plan.shadow.versions)
+    return ", ".join(roles)
 
 
 def _figures(figures: Headline) -> list[str]:

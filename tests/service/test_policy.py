@@ -70,5 +70,5 @@ def test_twins_and_shadows_are_a_sample() -> None:
     assert {each.shadows for each in found} == {(), (2, 3)}
     assert abs(sum(bool(each.shadows) for each in found) - 2500) < 4 * math.sqrt(10_000 * 0.25 * 0.75)
     assert abs(sum(each.twin for each in found) - 1000) < 4 * math.sqrt(10_000 * 0.1 * 0.9)
-    assert sample(Plan(1), draw) == Extras()
+    assert sample(Plan(1), draw) == sample(Plan(None, twin_share=1.0), draw) == Extras()
     assert sample(Plan(1, shadow=Shadow((2,)), twin_share=1.0), draw) == Extras(True, (2,))

@@ -168,12 +168,15 @@ def test_canary_shadow_twin_and_back(run: Run, filled_store: FileStore) -> None:
     assert run("canary", "faces", "none", "--share", "1")[1].startswith("faces: v1 -> v1, none on 100%, shadows")
     run("canary", "faces", "off")
     assert run("shadow", "faces", "off")[1] == "faces: v1 -> v1, twins on 1% (revision 9)\n"
+    run("canary", "faces", "v3")
+    assert re.search(r"v3 .* challenger", run("list", "faces")[1])
+    run("rollback", "faces")
     assert "v1 -> v1, v2 on 5%, shadows v3 v4 on 50%, twins on 1%" in run("history", "faces")[1]
     fails(run("canary", "faces", "v1"), "the same version")
     fails(run("canary", "faces", "v9"), "no trigger v9")
-    fails(run("shadow", "faces", "v2", "--if-revision", "3"), "at revision 9, not 3")
+    fails(run("shadow", "faces", "v2", "--if-revision", "3"), "at revision 11, not 3")
     assert run("canary", "faces", "v2", "--share", "1.5")[0] == 2
-    assert filled_store.rollout("faces").revision == 9
+    assert filled_store.rollout("faces").revision == 11
     filled_store.verify_history("faces")
 
 
