@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.auth import AdminOnly
 from service.intake import parse_version
 from service.lookup import IfMatch, Model, RunningService
-from service.schemas import (
+from service.rollout_schemas import (
     ChallengerModel,
     HistoryOut,
     Refused,

@@ -135,7 +135,7 @@ def swap(client: httpx.Client, model: str, champion: str | None, **headers: str)
     return client.put(path, json={"champion": champion, "reason": "test"}, headers=headers)
 
 
-def decided(client: httpx.Client, model: str, *, params: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+def decided(client: httpx.Client, model: str, *, params: Any = None, **body: Any) -> httpx.Response:
     """Put a whole rollout document at the present revision."""
     path = f"/v1/models/{model}/rollout"
     headers = ADMIN | {"If-Match": client.get(path).headers["etag"]}
