@@ -7,11 +7,12 @@ that requests in flight hold are never evicted; the others leave in least-recent
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.plan import Plan, as_plan
 from triggers.preprocess import TokenIds
 from triggers.reprogram import reprogram, scores
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,19 @@ class Predictor:
         return any(resident.groups_overlap for resident in self._snapshot.residents)
 
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
-        """One forward pass over all queries, twins and shadows, each row under its own trigger."""
+        """One forward pass over all queries, twins and shadows, each row under its own trigger.
+
+        If that fails it is done again without the shadows, which must not cost anybody an answer.
+        """
+        try:
+            return self._predict(queries)
+        except (ModelError, RuntimeError) as error:
+            if not any(query.shadows for query in queries):
+                raise
+            logger.warning("model %s: a batch failed, shadows are left out of it: %s", self.classifier.name, error)
+            return self._predict([replace(query, shadows=()) for query in queries])
+
+    def _predict(self, queries: Sequence[Query]) -> list[Answer]:
         snapshot = self._snapshot
         decided = [decide(snapshot.plan, self.classifier.name, query.choice, query.key) for query in queries]
         beside: list[tuple[int, int | None]] = [  # (query, version) of every row after those that answer
