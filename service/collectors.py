@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
 from service.served import ServedModel
@@ -40,6 +41,25 @@ class ServingCollector(Collector):
             info.add_metric([name, version_name(champion.version), champion.digest or "", "champion"], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
+
+
+class GuardCollector(Collector):
+    """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold."""
+
+    def __init__(self, guard: Guard, models: Mapping[str, ServedModel]) -> None:
+        self._guard, self._models = guard, models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        keys = ["model", "version", "test"]
+        value = GaugeMetricFamily(f"{PREFIX}_guard_e_value", "Largest e-value of the test so far", labels=keys)
+        threshold = GaugeMetricFamily(f"{PREFIX}_guard_threshold", "E-value at which the test fires", labels=keys)
+        for model in self._models:
+            for each in self._guard.report(model):
+                labels = [model, each["version"], each["test"]]
+                value.add_metric(labels, each["peak"])
+                threshold.add_metric(labels, each["threshold"])
+        return [value, threshold]
 
 
 class FairnessCollector(Collector):

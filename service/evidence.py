@@ -1,7 +1,7 @@
 """What sealed minutes say against a version: tests that stay valid however often, and whenever, one looks.
 
-The null hypothesis of each test is that all is well. Its e-value exceeds tests / alpha with probability alpha / tests at
-most (Ville), so that any false alarm has probability alpha at most (Bonferroni). Groups that overlap are compared by
+The null hypothesis of each test is that all is well. Its e-value exceeds tests / alpha with probability alpha / tests
+at most (Ville), so that any false alarm has probability alpha at most (Bonferroni). Groups that overlap are compared by
 their finest cells, which share no rows.
 """
 
@@ -71,7 +71,7 @@ class Evidence:
         question["version"] = version_name(self.question.version)
         compares = self.question.test != ABOVE_LIMIT
         question["against"] = version_name(self.question.against) if compares else None
-        return question | document | {"fired": self.fired}
+        return {**question, **document, "fired": self.fired}
 
 
 def weigh(
@@ -155,9 +155,8 @@ def _strata(values: Any) -> Any:
 
 def _widest(hits: Any, n: Any) -> Floats:
     """Per block, the two groups that were furthest apart in the blocks before: +1 and -1 among zeros, (B, R, G)."""
-    rates = np.stack(
-        [bets.beliefs(bets.past(hits[:, r] * 1.0), bets.past(n[:, r] * 1.0)) for r in range(n.shape[1])], 1
-    )
+    seen = [(bets.past(hits[:, r] * 1.0), bets.past(n[:, r] * 1.0)) for r in range(n.shape[1])]
+    rates = np.stack([bets.beliefs(k, m) for k, m in seen], axis=1)
     blocks, chosen = np.arange(len(rates)), np.ptp(rates, axis=-1).argmax(axis=-1)
     found = np.zeros_like(rates)
     there = rates[blocks, chosen]

@@ -1,9 +1,9 @@
 """Watches live fairness and, when a test fires, takes the version out of service: off unless rules are given.
 
-Once a minute is sealed it is added to the evidence on every question that the rules ask; see `evidence`. Evidence starts
-with the first whole minute of a rollout revision, and afresh with every revision. A label counts if it came before its
-minute was read. Every replica weighs the same counts; the rollout is changed only at the revision that was judged, so
-that one of them acts and the others see it done.
+Once a minute is sealed it is added to the evidence on every question that the rules ask; see `evidence`. Evidence
+starts with the first whole minute of a rollout revision, and afresh with every revision. A label counts if it came
+before its minute was read. Every replica weighs the same counts; the rollout is changed only at the revision that was
+judged, so that one of them acts and the others see it done.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from triggers.errors import FairtriggerError, RevisionConflict
 
 FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are kept by tens, so that months of evidence stay small."""
+LOOK_BACK_MINUTES = 7 * 1440
+"""A guard that starts looks no further back, since minutes are not kept for ever."""
 Read = Callable[[str, int, int], Mapping[Cell, int]]
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Watch:
     """The evidence of one revision: the sealed minutes read so far, and which alarms were raised."""
 
     stand: Stand
+    start: int
     next_minute: int
     minutes: dict[int, Mapping[Cell, int]] = field(default_factory=dict)
     evidence: list[Evidence] = field(default_factory=list)
@@ -86,6 +89,7 @@ class Guard:
     ) -> None:
         self._models, self._read, self._on_alarm = models, read, on_alarm
         self._seal_seconds, self._every_seconds, self._clock = seal_seconds, every_seconds, clock
+        self._oldest = int(clock() // 60) - LOOK_BACK_MINUTES
         self._watches: dict[str, Watch] = {}
         self._checking, self._stopping = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep_checking, name="guard", daemon=True)
@@ -126,15 +130,14 @@ class Guard:
             self._watches.pop(model, None)
             return None
         if watch is None or watch.stand != stand:
-            watch = self._watches[model] = Watch(stand, int(stand.since // 60) + 1)
+            start = max(int(stand.since // 60) + 1, self._oldest)
+            watch = self._watches[model] = Watch(stand, start, start)
         return watch
 
     def _caught_up(self, model: str, watch: Watch) -> bool:
         """Read the minutes that were sealed since; whether there were any."""
-        start, begun = int(watch.stand.since // 60) + 1, watch.next_minute
-        while (
-            until := watch.next_minute + _step(watch.next_minute - start)
-        ) * 60 <= self._clock() - self._seal_seconds:
+        begun, sealed = watch.next_minute, (self._clock() - self._seal_seconds) // 60
+        while (until := watch.next_minute + _step(watch.next_minute - watch.start)) <= sealed:
             if cells := self._read(model, watch.next_minute, until):
                 watch.minutes[watch.next_minute] = cells
             watch.next_minute = until

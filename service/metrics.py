@@ -33,6 +33,7 @@ class Metrics:
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
         self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
         self.rollbacks = self._counter("rollbacks", "Rollbacks ordered at this replica", "model")
+        self.alarms = self._counter("guard_alarms", "Tests of the guard that fired", "model", "version", "test")
         self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model", "group")
 
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
-
-from triggers.errors import InputError
 
 METRICS = (
     "demographic_parity_difference", "equal_opportunity_difference", "false_positive_rate_difference",
@@ -23,7 +20,7 @@ class Rules:
     `alpha` is the probability of any false alarm during one revision of the rollout, all tests and all looks together.
     `max_disparity` bounds `metric` itself; `worse_by` how much larger it may be than for the champion (of a challenger)
     or for the bare model on the same inputs (of a champion with twins); `accuracy_loss` likewise. `attributes` compares
-    groups like `sex=female,age=old` by these attributes only. Raises InputError("bad_guard").
+    groups like `sex=female,age=old` by these attributes only. Raises ValueError.
     """
 
     alpha: float = 0.05
@@ -49,8 +46,10 @@ class Rules:
             raise _bad(f"it sets no limit; give at least one of {', '.join(LIMITS)}")
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Rules:
-        """From the `guard` object of a rollout."""
+    def from_dict(cls, document: object) -> Rules:
+        """From the `guard` object of a rollout or of the settings. Raises ValueError."""
+        if not isinstance(document, Mapping):
+            raise _bad(f"it is {document!r}; give an object")
         if unknown := set(document) - {each.name for each in fields(cls)}:
             raise _bad(f"it has unknown fields {sorted(unknown)}")
         attributes = document.get("attributes", ())
@@ -63,5 +62,5 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _bad(what: str) -> InputError:
-    return InputError("bad_guard", f"The guard cannot be: {what}.")
+def _bad(what: str) -> ValueError:
+    return ValueError(f"The guard cannot be: {what}.")

@@ -52,8 +52,8 @@ def rates_of(metric: str, pos_label: int) -> tuple[Rate, ...]:
 class Sample:
     """Rows (B, V, R, G, Y) per block, version, rate, group and outcome, and the minutes [since, until) they are from.
 
-    Versions apart: V of them, outcomes missed and hit. Paired: one "version", outcomes hit by both, only by the old one,
-    only by the new one, by neither.
+    Versions apart: V of them, outcomes missed and hit. Paired: one "version", outcomes hit by both, only by the old
+    one, only by the new one, by neither.
     """
 
     rows: Ints

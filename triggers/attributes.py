@@ -1,8 +1,8 @@
 """Several attributes of a person in one group name, and the figures of each attribute alone.
 
-A group is written `sex=female,age=old`: attributes in any order, counted under one name with the attributes sorted, the
-finest cross. Counts of fewer attributes are sums over the others, so they are exact. A name that is not of this form, or
-lacks the attribute, counts as `unknown` there.
+A group is written `sex=female,age=old`, attributes in any order; it is shown with them sorted, the finest cross. Counts
+of fewer attributes are sums over the others, so they are exact. A name that is not of this form, or lacks the
+attribute, counts as `unknown` there.
 """
 
 from __future__ import annotations

@@ -18,10 +18,15 @@ def show_fairness(
     model: Model,
     window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
     by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
+    attributes: Annotated[
+        str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
+    ] = "",
 ) -> dict[str, Any]:
     """Exact counts of the window's predictions per trigger version, and every figure that follows from them.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
-    trigger. `twins` counts the inputs that ran both ways; `possible_loss` says what may be missing.
+    trigger. `twins` counts the inputs that ran both ways, and `paired` is the gain on them; `front` compares versions,
+    `alarms` is the evidence of the guard's tests, `possible_loss` says what may be missing.
     """
-    return service.monitor.fairness(model.name, window, by)
+    chosen = tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))
+    return service.monitor.fairness(model.name, window, by, chosen)
