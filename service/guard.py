@@ -119,9 +119,10 @@ class Guard:
                 return []
             if self._caught_up(model, watch) or not watch.evidence:
                 watch.evidence = self._weighed(model, watch)
-            for fired in [each for each in watch.evidence if each.fired and each.question not in watch.raised]:
-                if self._watches.get(model) is watch:
-                    self._raise(model, watch, fired)
+            fired = [each for each in watch.evidence if each.fired and each.question not in watch.raised]
+            for each in sorted(fired, key=lambda each: -each.peak):
+                if self._models[model].stand() == watch.stand:  # else an action has settled the others too
+                    self._raise(model, watch, each)
             return watch.evidence
 
     def _watch(self, model: str) -> Watch | None:
