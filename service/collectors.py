@@ -44,7 +44,10 @@ class ServingCollector(Collector):
 
 
 class GuardCollector(Collector):
-    """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold."""
+    """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold.
+
+    To one digit, since metrics are read by people who may not see exact counts.
+    """
 
     def __init__(self, guard: Guard, models: Mapping[str, ServedModel]) -> None:
         self._guard, self._models = guard, models
@@ -57,7 +60,7 @@ class GuardCollector(Collector):
         for model in self._models:
             for each in self._guard.report(model):
                 labels = [model, each["version"], each["test"]]
-                value.add_metric(labels, each["peak"])
+                value.add_metric(labels, float(f"{each['peak']:.0e}"))
                 threshold.add_metric(labels, each["threshold"])
         return [value, threshold]
 

@@ -25,6 +25,8 @@ FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are kept by tens, so that months of evidence stay small."""
 LOOK_BACK_MINUTES = 7 * 1440
 """A guard that starts looks no further back, since minutes are not kept for ever."""
+EXACT = ("e_value", "peak", "blocks", "n", "since", "until", "counts")
+"""What only those may see who may see exact counts."""
 Read = Callable[[str, int, int], Mapping[Cell, int]]
 logger = logging.getLogger(__name__)
 
@@ -104,12 +106,16 @@ class Guard:
         if self._thread.is_alive():
             self._thread.join()
 
-    def report(self, model: str) -> list[dict[str, Any]]:
-        """The evidence on every question about a model, as of the last check; [] where nothing is watched."""
+    def report(self, model: str, exact: bool = True) -> list[dict[str, Any]]:
+        """The evidence on every question about a model, as of the last check; [] where nothing is watched.
+
+        Not `exact` leaves out all that depends on single predictions: whether it fired remains.
+        """
         watch = self._watches.get(model)
         if watch is None:
             return []
-        return [each.to_dict() | {"done": watch.raised.get(each.question)} for each in watch.evidence]
+        found = [each.to_dict() | {"done": watch.raised.get(each.question)} for each in watch.evidence]
+        return found if exact else [{key: each[key] for key in each if key not in EXACT} for each in found]
 
     def check(self, model: str) -> list[Evidence]:
         """Read what was sealed since, weigh it, and act on what fires for the first time."""

@@ -49,15 +49,24 @@ class Monitor:
         confidence: float = 0.95,
         clock: Callable[[], float] = time.time,
         overlapping: Callable[[str], bool] = lambda model: False,
-        alarms: Callable[[str], list[Document]] = lambda model: [],
+        alarms: Callable[[str, bool], list[Document]] = lambda model, exact: [],
     ) -> None:
         self._ledger, self._models, self._confidence, self._clock = ledger, models, confidence, clock
         self._overlapping, self._alarms = overlapping, alarms
 
-    def fairness(self, model: str, window: str = "1h", by: str = "version", attributes: Sequence[str] = ()) -> Document:
+    def fairness(
+        self,
+        model: str,
+        window: str = "1h",
+        by: str = "version",
+        attributes: Sequence[str] = (),
+        *,
+        exact: bool = True,
+    ) -> Document:
         """The statistics of one model as JSON-ready values; waits for the ledger, so call it from a thread.
 
-        Groups like `sex=female,age=old` are compared by `attributes` only, or else by all they name.
+        Groups like `sex=female,age=old` are compared by `attributes` only, or else by all they name. Not `exact` is
+        what everybody may see.
         Raises NotFound for an unknown model, InputError for an unknown `window` or `by`, StoreUnavailable when the
         ledger cannot be read.
         """
@@ -82,7 +91,7 @@ class Monitor:
             "confidence": self._confidence,
             "versions": {name: version_report(part, terms) for name, part in split.items()},
             "front": front(split, terms),
-            "alarms": self._alarms(model),
+            "alarms": self._alarms(model, exact),
             "possible_loss": _possible_loss(self._ledger.possible_loss(since * 60, until * 60)),
             "warnings": self._crowd(model, cells),
         }

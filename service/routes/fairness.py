@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from service.auth import Bearer, is_admin
 from service.lookup import Model, RunningService
 from service.monitor import BY, MINUTES
 
@@ -16,6 +17,7 @@ router = APIRouter(tags=["fairness"])
 def show_fairness(
     service: RunningService,
     model: Model,
+    bearer: Bearer,
     window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
     by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
     attributes: Annotated[
@@ -29,4 +31,5 @@ def show_fairness(
     `alarms` is the evidence of the guard's tests, `possible_loss` says what may be missing.
     """
     chosen = tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))
-    return service.monitor.fairness(model.name, window, by, chosen)
+    exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
+    return service.monitor.fairness(model.name, window, by, chosen, exact=exact)

@@ -17,7 +17,7 @@ from service.event import Event
 from service.guard import Guard
 from service.running import Running
 from tests.artifacts import artifact_for
-from tests.service.live import picture, predict, running, settings, swap
+from tests.service.live import ADMIN, picture, predict, running, settings, swap
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 
@@ -65,13 +65,8 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             service = kept[0]
             watched = service.guard._models
             found = Ahead(client, service, None, 0.0)  # type: ignore[arg-type]
-            found.guard = Guard(
-                watched,
-                service.ledger.counts,
-                clock=lambda: found.now,
-                seal_seconds=SEAL_SECONDS,
-                on_alarm=found.told.append,
-            )
+            clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS}
+            found.guard = Guard(watched, service.ledger.counts, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
             for version in ("v1", "v2"):
                 assert swap(client, "faces", version).status_code == 200
             found.now = watched["faces"].stand().since
@@ -94,6 +89,18 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
     assert "counts" not in alarm
     assert predict(ahead.client, "faces", [picture(1)])[0]["trigger"]["version"] == 1
+
+
+def test_only_operators_see_what_depends_on_single_predictions(ahead: Ahead) -> None:
+    ahead.pass_minutes(5, FAIR, version=2)
+    ahead.guard.check("faces")
+    ahead.service.guard._watches = ahead.guard._watches
+    path = "/v1/models/faces/fairness"
+    public, operator = (ahead.client.get(path, headers=headers).json()["alarms"] for headers in ({}, ADMIN))
+    assert set(operator[0]) - set(public[0]) == {"e_value", "peak", "blocks", "n", "since", "until", "counts"}
+    assert (public[0]["fired"], public[0]["threshold"], public[0]["version"]) == (False, 40.0, "v2")
+    metrics = ahead.client.get("/metrics").text
+    assert 'fairtrigger_guard_threshold{model="faces",test="disparity_above_limit",version="v2"} 40.0' in metrics
 
 
 def test_a_fair_champion_stays(ahead: Ahead) -> None:
