@@ -24,6 +24,7 @@ from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 SEED = 20_240_901
 ALPHA, LOOKS, ROWS = 0.05, 400, 15
 Z = critical(0.95)
@@ -40,16 +41,16 @@ def coverage(repeats: int) -> None:
     print(_row("figure", "true rates", "n per group", "covers", "mean width"))
     print(_row(*["---"] * 5))
     for rate, n in [(0.5, 100), (0.3, 200), (0.1, 400), (0.03, 1000), (0.3, 5000)]:
-        hits, sizes = drawn([rate], [n], repeats)
-        _covered("rate (Wilson)", [rate], [n], intervals.wilson(hits, sizes, Z), rate)
+        limits = intervals.wilson(*drawn([rate], [n], repeats), Z)
+        _covered("rate (Wilson)", [rate], [n], limits, rate)
     for a, b, sizes in [
         (0.3, 0.3, [200, 200]),
         (0.5, 0.3, [100, 400]),
         (0.1, 0.05, [300, 150]),
         (0.4, 0.3, [5000, 500]),
     ]:
-        hits, n = drawn([a, b], sizes, repeats)
-        limits = intervals.newcombe(hits[:, 0], n[:, 0], hits[:, 1], n[:, 1], Z)
+        hits, of = drawn([a, b], sizes, repeats)
+        limits = intervals.newcombe(hits[:, 0], of[:, 0], hits[:, 1], of[:, 1], Z)
         _covered("difference (Newcombe)", [a, b], sizes, limits, a - b)
     for rates, sizes in PARITY:
         _covered("max - min, parity", rates, sizes, intervals.spread(*drawn(rates, sizes, repeats), 0.95), 0.0)
@@ -134,7 +135,7 @@ def twin_rows(new: Sequence[float], old: Sequence[float], repeat: int, flips: fl
     return _sample(rows[:, None, None])
 
 
-def _sample(rows: NDArray[np.int64]) -> Sample:
+def _sample(rows: Ints) -> Sample:
     return Sample(rows, ["rate"], [str(g) for g in range(rows.shape[3])], 0, LOOKS)
 
 
@@ -151,7 +152,7 @@ def _alarmed(name: str, truth: str, paths: Floats, requests: int) -> None:
     print(_row(name, truth, f"{100 * np.isfinite(looks).mean():.1f} %", found))
 
 
-def _z_tests(hits: Floats, n: Floats) -> Floats:
+def _z_tests(hits: Ints, n: Ints) -> Floats:
     """As a log "e-value" that passes the threshold where |z| > 1.96."""
     k, m = np.cumsum(hits, axis=-2), np.cumsum(n, axis=-2)
     pooled = k.sum(-1) / m.sum(-1)
@@ -178,7 +179,7 @@ def pairing(repeats: int) -> None:
         print(_row(f"{100 * (down + up):.0f} %", f"{2 * (up - down):.2f}", *figures))
 
 
-def _gap(rows: Floats, column: int) -> Floats:
+def _gap(rows: Ints, column: int) -> Floats:
     rate = (rows[..., 0] + rows[..., column]) / rows.sum(axis=-1)
     return np.asarray(rate[:, 1] - rate[:, 0])
 
@@ -223,13 +224,13 @@ def random(part: int) -> np.random.Generator:
     return np.random.default_rng([SEED, part])
 
 
-def drawn(rates: Sequence[float], n: Sequence[int], repeats: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def drawn(rates: Sequence[float], n: Sequence[int], repeats: int) -> tuple[Ints, Ints]:
     """Hits and sizes (repeats, G)."""
     hits = random(len(rates)).binomial(n, rates, size=(repeats, len(n)))
     return hits, np.broadcast_to(n, hits.shape)
 
 
-def streams(rates: Sequence[float], repeats: int, drift: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def streams(rates: Sequence[float], repeats: int, drift: float = 0.0) -> tuple[Ints, Ints]:
     """Hits and sizes (repeats, LOOKS, G), all rates drifting up and down together."""
     shift = drift * np.sin(np.arange(LOOKS) / 20)[:, None]
     p = np.broadcast_to(np.clip(np.array(rates) + shift, 0, 1), (repeats, LOOKS, len(rates)))

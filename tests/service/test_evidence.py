@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ DP = "demographic_parity_difference"
 Minutes = dict[int, dict[Cell, int]]
 
 
-def minutes(
-    rates: dict[tuple[int | None, str], tuple[float, float]], length: int = 30, n: int = 40, bare: float | None = None
-) -> Minutes:
+Rates = Mapping[tuple[int, str], tuple[float, float]]
+
+
+def minutes(rates: Rates, length: int = 30, n: int = 40, bare: float | None = None) -> Minutes:
     """Minutes in which each (version, group) has n labelled rows with a selection rate and an accuracy."""
     random, found = np.random.default_rng(2), {}
     for minute in range(100, 100 + length):
@@ -48,9 +50,7 @@ ASKED = [
     ("rates", "fired"),
     [(FAIR, [False, False, False]), (BIASED, [True, True, False]), (INACCURATE, [False, False, True])],
 )
-def test_each_test_fires_for_what_it_is_about(
-    rates: dict[tuple[int | None, str], tuple[float, float]], fired: list[bool]
-) -> None:
+def test_each_test_fires_for_what_it_is_about(rates: Rates, fired: list[bool]) -> None:
     found = weigh(ASKED, minutes(rates), alpha=0.05, pos_label=1)
     assert [each.fired for each in found] == fired
     assert [each.threshold for each in found] == pytest.approx([60] * 3)  # three tests share alpha

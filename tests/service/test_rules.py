@@ -48,4 +48,4 @@ def test_the_settings_take_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_webhook_is_an_address_of_the_web() -> None:
     with pytest.raises(ValidationError, match="http"):
-        Settings(webhook_url="file:///etc/passwd")  # type: ignore[arg-type]
+        Settings(webhook_url="file:///etc/passwd")

@@ -30,7 +30,7 @@ def test_a_gain_is_the_difference_of_two_reports(stream: list[tuple[str, int, in
     report = evaluate_pairs(Counter[tuple[str, int | None, int, int]](stream), pos_label=pos, labels=3)
     for name, gain in report.gains.items():
         old, new = one.gaps[name], two.gaps[name]
-        assert (gain.before, gain.after) == (pytest.approx(old.value), pytest.approx(new.value)), name
+        assert [gain.before, gain.after] == pytest.approx([old.value, new.value]), name
         if gain.value is None:
             assert gain.reason == old.reason
         else:
