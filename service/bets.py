@@ -81,7 +81,7 @@ def _band(belief: Floats, n: Floats, limit: float) -> Floats:
         middle = (low + high) / 2
         rising = _slope(belief, n, middle, limit) > 0
         low, high = np.where(rising, low, middle), np.where(rising, middle, high)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def _slope(belief: Floats, n: Floats, low: Floats, limit: float) -> Floats:
