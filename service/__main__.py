@@ -39,7 +39,14 @@ Every option may also be given as an environment variable: --max-batch is FAIRTR
 Prefer the environment for secrets: a command line can be read by every user of the machine.
 """
 
-METAVARS = {"models": "FOLDER", "data_dir": "FOLDER", "store": "URL", "admin_token": "TOKEN", "receipt_keys": "KEY"}
+METAVARS = {
+    "models": "FOLDER",
+    "data_dir": "FOLDER",
+    "store": "URL",
+    "admin_token": "TOKEN",
+    "receipt_keys": "KEY",
+    "trace_endpoint": "URL",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +78,7 @@ def _server(app: FastAPI, settings: Settings, console: Console) -> Server:
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         server_header=False,
+        ws="none",
     )
     running: Running = app.state.running
     return Server(config, running, lambda url: _announce(console, running, url))

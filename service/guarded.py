@@ -39,5 +39,5 @@ class GuardedModel:
             return "nothing to roll back to"
         reason = f"{evidence.question.test}: {json.dumps(evidence.to_dict())}"
         self._model.follower.change(target, if_revision=stand.revision, actor=ACTOR, reason=reason)
-        self._model.count_rollback()
+        self._model.count_rollback("guard")
         return f"rolled back to {version_name(target)}"

@@ -17,9 +17,9 @@ from service.front import front
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
 from service.version_report import Document, Terms, compared_by, version_report
+from service.windows import Windows
 from triggers.errors import InputError, NotFound
 
-MINUTES: Mapping[str, int | None] = {"5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10080, "all": None}
 BY = ("version", "total")
 BARE = "bare"
 
@@ -50,9 +50,11 @@ class Monitor:
         clock: Callable[[], float] = time.time,
         overlapping: Callable[[str], bool] = lambda model: False,
         alarms: Callable[[str, bool], list[Document]] = lambda model, exact: [],
+        windows: Windows | None = None,
     ) -> None:
-        self._ledger, self._models, self._confidence, self._clock = ledger, models, confidence, clock
+        self._ledger, self._models, self._confidence = ledger, models, confidence
         self._overlapping, self._alarms = overlapping, alarms
+        self.windows = windows or Windows(ledger, clock=clock)
 
     def fairness(
         self,
@@ -66,25 +68,26 @@ class Monitor:
         """The statistics of one model as JSON-ready values; waits for the ledger, so call it from a thread.
 
         Groups like `sex=female,age=old` are compared by `attributes` only, or else by all they name. Not `exact` is
-        what everybody may see.
+        what everybody may see: every figure is then made from disclosed counts alone.
         Raises NotFound for an unknown model, InputError for an unknown `window` or `by`, StoreUnavailable when the
         ledger cannot be read.
         """
         served = self._served(model)
-        _check("window", window, tuple(MINUTES))
         _check("by", by, BY)
-        now = self._clock()
-        until = int(now // 60) + 1
-        minutes = MINUTES[window]
-        since = 0 if minutes is None else until - minutes
-        cells = self._ledger.counts(model, since, until)
+        reading = self.windows.read(model, window, exact=exact)
+        cells = reading.cells
         terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
         split = _split(compared_by(cells, attributes, overlapping=terms.overlapping), by)
         return {
             "model": model,
-            "window": {"name": window, "since": None if minutes is None else iso(since * 60), "until": iso(until * 60)},
-            "as_of": iso(self._ledger.as_of),
-            "stale": now - self._ledger.as_of > 10 * self._ledger.flush_interval,
+            "window": {
+                "name": window,
+                "since": iso(reading.since * 60) if reading.since else None,
+                "until": iso(reading.until * 60),
+            },
+            "as_of": iso(reading.as_of),
+            "stale": reading.stale,
+            "disclosure": self.windows.terms(exact=exact),
             "by": by,
             "labels": list(served.labels),
             "pos_label": served.pos_label,
@@ -92,7 +95,7 @@ class Monitor:
             "versions": {name: version_report(part, terms) for name, part in split.items()},
             "front": front(split, terms),
             "alarms": self._alarms(model, exact),
-            "possible_loss": _possible_loss(self._ledger.possible_loss(since * 60, until * 60)),
+            "possible_loss": _possible_loss(reading.losses),
             "warnings": self._crowd(model, cells),
         }
 

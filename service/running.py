@@ -11,6 +11,7 @@ from typing import Any
 
 from service.collectors import FairnessCollector, GuardCollector, ServingCollector
 from service.counting import Counting
+from service.disclosure import Disclosure, Rule
 from service.guard import Guard
 from service.guarded import GuardedModel
 from service.ledger import Ledger
@@ -21,6 +22,7 @@ from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
 from service.webhook import Webhook
+from service.windows import Windows
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
@@ -42,7 +44,7 @@ class Running:
         self._started = False
         _make_folder(settings.data_dir)
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
+        self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
@@ -50,7 +52,7 @@ class Running:
                 store,
                 settings,
                 self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
                 self._decoders,
             )
             for each in classifiers
@@ -61,10 +63,21 @@ class Running:
             {each.name: each for each in classifiers},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
             alarms=self.guard.report,
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, classifiers)),
         )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(GuardCollector(self.guard, self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
+
+    def _disclosure(self, key: bytes, classifiers: Sequence[FrozenClassifier]) -> Disclosure | None:
+        settings = self.settings
+        if settings.k_min == 0:
+            return None
+        rule = Rule(
+            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+        )
+        labels = {each.name: len(each.labels) for each in classifiers}
+        return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
@@ -113,6 +126,18 @@ class Running:
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and self.alive
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
+    runs = settings.data_dir / f"{LEDGER_FILE}.runs"
+    return Ledger(
+        where,
+        runs=runs,
+        flush_interval=settings.flush_seconds,
+        busy_seconds=settings.ledger_seconds,
+        max_cells=settings.ledger_cells,
+    )
 
 
 def _make_folder(folder: Path) -> None:

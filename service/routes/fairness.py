@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 
 from service.auth import Bearer, is_admin
 from service.lookup import Model, RunningService
-from service.monitor import BY, MINUTES
+from service.monitor import BY
+from service.windows import MINUTES
 
 router = APIRouter(tags=["fairness"])
 
@@ -24,7 +25,10 @@ def show_fairness(
         str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
     ] = "",
 ) -> dict[str, Any]:
-    """Exact counts of the window's predictions per trigger version, and every figure that follows from them.
+    """Counts of the window's predictions per trigger version, and every figure that follows from them.
+
+    With the admin token they are exact and live. Without it they are what was disclosed of sealed hours: groups with
+    fewer than `k_min` predictions in a cell are left out, also from totals, and windows are whole hours.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
     trigger. `twins` counts the inputs that ran both ways, and `paired` is the gain on them; `front` compares versions,
