@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from service.event import Cell
+from service.event import Cell, series_of
 from service.front import front
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
@@ -78,6 +78,8 @@ class Monitor:
         cells = reading.cells
         terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
         split = _split(compared_by(cells, attributes, overlapping=terms.overlapping), by)
+        hidden = compared_by(self._shadows(model, window) if exact else {}, attributes, overlapping=terms.overlapping)
+        shadows = _split(hidden, "version")
         return {
             "model": model,
             "window": {
@@ -93,11 +95,16 @@ class Monitor:
             "pos_label": served.pos_label,
             "confidence": self._confidence,
             "versions": {name: version_report(part, terms) for name, part in split.items()},
-            "front": front(split, terms),
+            "shadows": {name: version_report(part, terms) for name, part in shadows.items()},
+            "front": front(split, shadows, terms),
             "alarms": self._alarms(model, exact),
             "possible_loss": _possible_loss(reading.losses),
             "warnings": self._crowd(model, cells),
         }
+
+    def _shadows(self, model: str, window: str) -> dict[Cell, int]:
+        """What shadow versions would have said; for operators only: they are the same people as in `versions`."""
+        return self.windows.read(series_of(model, "shadow"), window, exact=True).cells
 
     def _served(self, model: str) -> Labelled:
         if model not in self._models:

@@ -17,7 +17,7 @@ from service.event import Event
 from service.guard import Guard
 from service.running import Running
 from tests.artifacts import artifact_for
-from tests.service.live import ADMIN, picture, predict, running, settings, swap
+from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 
@@ -68,7 +68,7 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS}
             found.guard = Guard(watched, service.ledger.counts, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
             for version in ("v1", "v2"):
-                assert swap(client, "faces", version).status_code == 200
+                assert decided(client, "faces", champion=version, twin_share=0.5).status_code == 200
             found.now = watched["faces"].stand().since
             yield found
 
@@ -82,13 +82,45 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v1"
     entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
     assert (entry["actor"], entry["from"], entry["to"]) == ("guard", 2, 1)
-    evidence = json.loads(entry["reason"].partition(": ")[2])
+    evidence, counts = json.loads(entry["detail"]["evidence"]), json.loads(entry["detail"]["counts"])
     assert evidence["test"] == "disparity_above_limit" and evidence["alpha"] == 0.05
-    assert evidence["peak"] >= evidence["threshold"] and set(evidence["counts"]["v2"]["selection_rate"]) == {"f", "m"}
+    assert evidence["peak"] >= evidence["threshold"] and set(counts["v2"]["selection_rate"]) == {"f", "m"}
+    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "e-value" in entry["reason"]
     (alarm,) = ahead.told
     assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
     assert "counts" not in alarm
     assert predict(ahead.client, "faces", [picture(1)])[0]["trigger"]["version"] == 1
+
+
+def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahead) -> None:
+    challenger = {"version": "v1", "share": 0.5}
+    guard = {"worse_by": 0.05, "attributes": ["sex"]}
+    assert decided(ahead.client, "faces", champion="v2", challenger=challenger, guard=guard).status_code == 200
+    ahead.now = ahead.guard._models["faces"].stand().since
+    ahead.pass_minutes(6, {"sex=f,age=old": 0.4, "sex=m": 0.4}, version=2)
+    ahead.now -= 6 * 60
+    ahead.pass_minutes(6, {"sex=f,age=old": 0.3, "sex=m": 0.7}, version=1)
+    (found,) = ahead.guard.check("faces")
+    assert found.fired and found.question.against == 2
+    rollout = ahead.client.get("/v1/models/faces/rollout").json()
+    assert (rollout["champion"], rollout["challenger"], rollout["guard"]) == ("v2", None, guard)
+    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    assert (entry["actor"], entry["action"]) == ("guard", "adjust")
+    assert set(json.loads(entry["detail"]["counts"])) == {"v1", "v2"}
+    assert ahead.told[0]["done"] == "challenger v1 rolled back"
+
+
+def test_what_was_taken_out_of_service_is_not_returned_to(ahead: Ahead) -> None:
+    for version, expected in ((2, "v1"), (1, None)):
+        ahead.pass_minutes(5, BIASED, version=version)
+        ahead.guard.check("faces")
+        assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == expected
+        ahead.now = ahead.guard._models["faces"].stand().since
+
+
+def test_a_guard_that_cannot_be_is_refused(ahead: Ahead) -> None:
+    refused = decided(ahead.client, "faces", champion="v2", guard={"max_disparity": 2})
+    assert refused.status_code == 422 and "max_disparity is 2" in refused.text
 
 
 def test_only_operators_see_what_depends_on_single_predictions(ahead: Ahead) -> None:
@@ -126,7 +158,7 @@ def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:
     assert swap(ahead.client, "faces", "v1").status_code == 200
     assert ahead.guard.check("faces")[0].question.version == 1
     ahead.guard.check("faces")
-    assert [each["done"] for each in ahead.guard.report("faces")] == [None, None]
+    assert [each["done"] for each in ahead.guard.report("faces")] == [None]  # no twins, one question
 
 
 def test_a_rollout_that_changed_meanwhile_is_left_alone(ahead: Ahead) -> None:

@@ -50,7 +50,7 @@ def test_a_version_is_beaten_by_what_is_as_accurate_and_fairer() -> None:
         # who has no group makes up for what the gap does to accuracy
         return rows | {cell("unknown", 0, 0): right - gap, cell("unknown", 0, 1): 1000 - right + gap}
 
-    points = front({"bare": version(900, 20), "v1": version(900, 10), "v2": version(950, 30), "v3": {}}, TERMS)
+    points = front({"bare": version(900, 20), "v1": version(900, 10), "v2": version(950, 30), "v3": {}}, {}, TERMS)
     beaten = {point["version"]: point["demographic_parity_difference"]["beaten_by"] for point in points}
     assert beaten == {"bare": ["v1"], "v1": [], "v2": [], "v3": None}
     json.dumps(points, allow_nan=False)
