@@ -102,7 +102,7 @@ class Monitor:
             "warnings": self._crowd(model, cells),
         }
 
-    def _shadows(self, model: str, window: str) -> dict[Cell, int]:
+    def _shadows(self, model: str, window: str) -> Mapping[Cell, int]:
         """What shadow versions would have said; for operators only: they are the same people as in `versions`."""
         return self.windows.read(series_of(model, "shadow"), window, exact=True).cells
 
