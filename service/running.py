@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from service.beacon import replica_name
 from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
@@ -41,6 +42,7 @@ class Running:
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
         self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        replica = replica_name()
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
@@ -49,6 +51,7 @@ class Running:
                 self.metrics,
                 Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
                 self._decoders,
+                replica,
             )
             for each in classifiers
         }
