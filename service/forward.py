@@ -30,8 +30,13 @@ class Forward(Protocol):
 
 def plain_forward(classifier: FrozenClassifier) -> EagerForward:
     """The model in float32 as it is; on a CPU an image model with its norms folded, channels last."""
-    faster = classifier.spec.image and classifier.device.type == "cpu"
-    return EagerForward(classifier.accelerated() if faster else classifier)
+    weights = any(True for _ in classifier.network.parameters())
+    if classifier.spec.image is None or classifier.device.type != "cpu" or not weights:
+        return EagerForward(classifier)
+    try:
+        return EagerForward(classifier.accelerated())
+    except TypeError:  # its network holds what cannot be copied
+        return EagerForward(classifier)
 
 
 class EagerForward:

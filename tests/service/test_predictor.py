@@ -17,6 +17,7 @@ from triggers.artifact import TriggerArtifact, seal
 from triggers.bounds import geometry_of, value_range_of
 from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
+from triggers.plan import Plan, Shadow
 
 TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")
 
@@ -146,6 +147,41 @@ def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: Froze
         Predictor(broken, predictor._fetch, max_versions=2).predict([Query(image_items(broken, 1)[0])])
 
 
+def test_a_shadow_that_fails_costs_nobody_an_answer(image_model: FrozenClassifier) -> None:
+    network = _NanAfterTheFirstRow()
+    shadowed = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), network))
+    shelf = Shelf(artifact_for(shadowed, "border"), artifact_for(shadowed, "patch"))
+    predictor = Predictor(shadowed, shelf, max_versions=4)
+    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
+    query = Query(image_items(shadowed, 1)[0], shadows=(2,))
+    (answer,) = predictor.predict([query])
+    assert (answer.version, set(answer.shadows)) == (1, {2})
+    network.armed = True
+    (again,) = predictor.predict([query])
+    assert (again.version, again.scores, again.shadows) == (1, answer.scores, {})
+    with pytest.raises(ModelError, match="NaN"):
+        predictor.predict([query, query])
+
+
+def test_shadows_that_left_memory_are_not_computed(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border", "patch", "overlay")
+    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
+    (answer,) = predictor.predict([Query(image_items(image_model, 1)[0], shadows=(2, 3), twin=True)])
+    assert (answer.version, set(answer.shadows)) == (1, {2})
+    alone = predictor.predict([Query(image_items(image_model, 1)[0], 2)])[0]
+    assert close(answer.shadows[2], alone.scores) and not close(answer.shadows[2], answer.bare or ())
+
+
+class _NanAfterTheFirstRow(torch.nn.Module):
+    armed = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs = inputs[:, :2].clone()
+        if self.armed:
+            outputs[1:] = float("nan")
+        return outputs
+
+
 class _Nan(torch.nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs[:, :2] * float("nan")
@@ -177,3 +213,16 @@ def test_swaps_while_batches_run_never_mix_trigger_and_name(image_model: FrozenC
     stop.set()
     swapping.join()
     assert seen == {None, 1, 2}
+
+
+def test_a_pinned_version_stays_and_one_not_in_memory_cannot_be_pinned(image_model: FrozenClassifier) -> None:
+    predictor, shelf = filled(image_model, "border", "patch", "overlay", max_versions=2)
+    assert not predictor.pin(1) and shelf.fetched == []
+    with predictor.lease(1):
+        assert predictor.pin(1)
+    for version in (2, 3):
+        with predictor.lease(version):
+            assert 1 in predictor.snapshot.rows
+    predictor.unpin(1)
+    with predictor.lease(2), predictor.lease(3):
+        assert 1 not in predictor.snapshot.rows
