@@ -119,6 +119,11 @@ class Batcher(Generic[W, R]):
         return self._queued + sum(_rows(ticket.items) for ticket in self._arrived)
 
     @property
+    def placed(self) -> int:
+        """Rows in work: admitted and not yet answered."""
+        return self._placed
+
+    @property
     def alive(self) -> bool:
         """Whether the inference thread runs."""
         return self._thread.is_alive()

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
+from service.predictor import Resident, Snapshot
 from service.served import ServedModel
 from triggers.errors import StoreError
 from triggers.store import version_name
 
-WINDOW = "1h"
 GAPS = {
     "fairness_demographic_parity_gap": "demographic_parity_difference",
     "fairness_equalized_odds_gap": "equalized_odds_difference",
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServingCollector(Collector):
-    """Queue depth, and one info line per model that names its trigger."""
+    """Queue depth, and one info line per trigger of the rollout that names it."""
 
     def __init__(self, models: Mapping[str, ServedModel]) -> None:
         self._models = models
@@ -35,15 +36,49 @@ class ServingCollector(Collector):
         info = GaugeMetricFamily(f"{PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
         behind = GaugeMetricFamily(f"{PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"])
         for name, model in self._models.items():
-            champion, desired = model.predictor.champion, model.follower.status.desired
+            desired = model.follower.status.desired
             depth.add_metric([name], model.batcher.queued)
-            info.add_metric([name, version_name(champion.version), champion.digest or "", "champion"], 1)
+            for alias, resident in aliased(model.predictor.snapshot):
+                info.add_metric([name, version_name(resident.version), resident.digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
 
 
+class GuardCollector(Collector):
+    """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold.
+
+    To one digit, since metrics are read by people who may not see exact counts.
+    """
+
+    def __init__(self, guard: Guard, models: Mapping[str, ServedModel]) -> None:
+        self._guard, self._models = guard, models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        keys = ["model", "version", "test"]
+        value = GaugeMetricFamily(f"{PREFIX}_guard_e_value", "Largest e-value of the test so far", labels=keys)
+        threshold = GaugeMetricFamily(f"{PREFIX}_guard_threshold", "E-value at which the test fires", labels=keys)
+        for model in self._models:
+            for each in self._guard.report(model):
+                labels = [model, each["version"], each["test"]]
+                value.add_metric(labels, float(f"{each['peak']:.0e}"))
+                threshold.add_metric(labels, each["threshold"])
+        return [value, threshold]
+
+
+def aliased(snapshot: Snapshot) -> list[tuple[str, Resident]]:
+    """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
+    plan = snapshot.plan
+    trial = [("challenger", plan.challenger.version)] if plan.challenger else []
+    named = [("champion", plan.champion), *trial, *(("shadow", version) for version in plan.shadow.versions)]
+    return [(alias, snapshot.residents[snapshot.rows[version]]) for alias, version in named]
+
+
 class FairnessCollector(Collector):
-    """The gaps of the last hour, per model and version; a gap that is undefined has no sample."""
+    """The gaps of the last hour (or day), per model and version, as everybody may see them.
+
+    A gap that is undefined has no sample.
+    """
 
     def __init__(self, monitor: Monitor, models: Mapping[str, ServedModel]) -> None:
         self._monitor, self._models = monitor, models
@@ -53,9 +88,10 @@ class FairnessCollector(Collector):
         keys = ["model", "version", "window"]
         gaps = {name: GaugeMetricFamily(f"{PREFIX}_{name}", f"{key}", labels=keys) for name, key in GAPS.items()}
         samples = GaugeMetricFamily(f"{PREFIX}_fairness_samples", "Predictions counted", labels=[*keys, "group"])
+        window = self._monitor.windows.shortest
         for model in self._models:
             try:
-                versions = self._monitor.fairness(model, WINDOW)["versions"]
+                versions = self._monitor.fairness(model, window, exact=False)["versions"]
             except StoreError as error:
                 logger.warning("no fairness metrics for %s: %s", model, error)
                 continue
@@ -63,7 +99,7 @@ class FairnessCollector(Collector):
                 for name, gauge in gaps.items():
                     value = report["gaps"][GAPS[name]]["value"]
                     if value is not None:
-                        gauge.add_metric([model, version, WINDOW], value)
+                        gauge.add_metric([model, version, window], value)
                 for group, each in report["groups"].items():
-                    samples.add_metric([model, version, WINDOW, group], each["n"])
+                    samples.add_metric([model, version, window, group], each["n"])
         return [*gaps.values(), samples]

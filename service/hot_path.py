@@ -11,6 +11,7 @@ import re
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
@@ -40,6 +41,6 @@ class HotPath:
         try:
             model = find_model(self.running, found[1])
             response = await predict.answer(request, self.running, model, token_in(scope))
-        except (FairtriggerError, HTTPException) as error:
+        except (FairtriggerError, HTTPException, ClientDisconnect) as error:
             response = problems.answer(request, error)
         await response(scope, receive, send)

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
 from service.deadline import DeadlineExceeded
@@ -82,6 +83,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
+    (ClientDisconnect, 499, "client_gone"),
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (errors.FairtriggerError, 500, "internal_error"),
 )
@@ -120,7 +122,7 @@ def answer(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     """Let every error of the app leave as a problem document."""
-    for kind in (errors.FairtriggerError, HTTPException, RequestValidationError, Exception):
+    for kind in (errors.FairtriggerError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, answer)
 
 

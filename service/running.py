@@ -7,15 +7,23 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from service.collectors import FairnessCollector, ServingCollector
+from service.beacon import replica_name
+from service.collectors import FairnessCollector, GuardCollector, ServingCollector
 from service.counting import Counting
+from service.disclosure import Disclosure, Rule
+from service.guard import Guard
+from service.guarded import GuardedModel
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.receipts import Receipts
+from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
+from service.webhook import Webhook
+from service.windows import Windows
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
@@ -37,26 +45,42 @@ class Running:
         self._started = False
         _make_folder(settings.data_dir)
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
+        self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        replica = replica_name()
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
                 store,
                 settings,
                 self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
                 self._decoders,
+                replica,
             )
             for each in classifiers
         }
+        self.guard = self._guard(settings, store)
         self.monitor = Monitor(
             self.ledger,
             {each.name: each for each in classifiers},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            alarms=self.guard.report,
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, classifiers)),
         )
         self.metrics.add(ServingCollector(self.models))
+        self.metrics.add(GuardCollector(self.guard, self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
+
+    def _disclosure(self, key: bytes, classifiers: Sequence[FrozenClassifier]) -> Disclosure | None:
+        settings = self.settings
+        if settings.k_min == 0:
+            return None
+        rule = Rule(
+            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+        )
+        labels = {each.name: len(each.labels) for each in classifiers}
+        return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
@@ -65,17 +89,36 @@ class Running:
         for model in self.models.values():
             await asyncio.to_thread(model.prepare)
             model.start()
+        self.guard.start()
         self._started = True
 
     async def close(self) -> None:
         """Answer what is queued, write the last counts, release everything."""
         self.draining = True
+        await asyncio.to_thread(self.guard.stop)
         for model in self.models.values():
             await model.close()
         self._decoders.shutdown()
         await asyncio.to_thread(self.ledger.close)
         if self._owns_store:
             self.store.close()
+
+    def _guard(self, settings: Settings, store: Store) -> Guard:
+        rules = None if settings.guard is None else Rules.from_dict(settings.guard)
+        webhook = settings.webhook_url and Webhook(settings.webhook_url.get_secret_value())
+
+        def tell(alarm: dict[str, Any]) -> None:
+            self.metrics.alarms.labels(alarm["model"], alarm["version"], alarm["test"]).inc()
+            if webhook:
+                webhook.send(alarm)
+
+        return Guard(
+            {name: GuardedModel(model, store, rules) for name, model in self.models.items()},
+            self.ledger.counts,
+            seal_seconds=settings.guard_seal_seconds,
+            every_seconds=settings.guard_seconds,
+            on_alarm=tell,
+        )
 
     @property
     def alive(self) -> bool:
@@ -86,6 +129,18 @@ class Running:
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and self.alive
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
+    runs = settings.data_dir / f"{LEDGER_FILE}.runs"
+    return Ledger(
+        where,
+        runs=runs,
+        flush_interval=settings.flush_seconds,
+        busy_seconds=settings.ledger_seconds,
+        max_cells=settings.ledger_cells,
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.rules import Rules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
@@ -25,6 +30,34 @@ class Settings(BaseSettings):
     )
     store: str = Field(default="fairtrigger-store", description="trigger store: a folder or file:///folder")
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
+    ledger: SecretStr | None = Field(
+        default=None,
+        description="where counts are kept: redis://host:6379/0 for replicas on several machines, "
+        "or a file; by default ledger.sqlite in the data folder",
+    )
+    ledger_seconds: float = Field(default=2.0, gt=0, le=60, description="how long one step of the ledger may wait")
+    ledger_cells: int = Field(
+        default=100_000,
+        ge=1,
+        description="most different counts that wait in memory while the ledger cannot be written; more are dropped",
+    )
+    statistics: Literal["on", "off"] = Field(
+        default="on", description="whether predictions are counted; off also means no prediction ids and no feedback"
+    )
+    k_min: int = Field(
+        default=11,
+        ge=0,
+        description="smallest count that statistics show without the admin token; 0 shows everybody exact live counts",
+    )
+    disclosure_hours: Literal[1, 24] = Field(
+        default=1, description="length of the periods that are disclosed as one: 24 where traffic is sparse"
+    )
+    disclosure_epsilon: float | None = Field(
+        default=None, gt=0, le=20, description="differentially private noise for what is shown without the admin token"
+    )
+    disclosure_wait_hours: int = Field(
+        default=24, ge=0, le=168, description="with noise: how long a period waits for late labels until it is shown"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     admin_token: SecretStr | None = Field(
@@ -50,10 +83,27 @@ class Settings(BaseSettings):
         default=100_000, ge=1, description="longest text in characters; its tokens are cut to the model's limit"
     )
     max_pixels: int = Field(default=50_000_000, ge=1, description="most pixels that an image may claim")
-    max_versions: int = Field(default=16, ge=2, description="trigger versions kept in memory per model")
-    poll_seconds: float = Field(default=0.25, gt=0, le=60, description="how often the store is asked for a new rollout")
+    max_versions: int = Field(
+        default=16, ge=2, description="trigger versions kept in memory per model; a rollout may name half of them"
+    )
+    poll_seconds: float = Field(default=0.1, gt=0, le=60, description="how often the store is asked for a new rollout")
+    heartbeat_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="how often the store is told what is served here; silent for three: dead"
+    )
     flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="how often counts are written: the most a kill loses"
+    )
+    guard: Annotated[Mapping[str, Any] | None, NoDecode] = Field(
+        default=None,
+        description='limits for live fairness as JSON, such as {"max_disparity": 0.1, "action": "alarm"}; '
+        "off by default; a rollout's own guard wins",
+    )
+    guard_seal_seconds: float = Field(
+        default=15.0, ge=0, le=3600, description="how long after its end a minute is taken as counted in full"
+    )
+    guard_seconds: float = Field(default=5.0, gt=0, le=3600, description="how often the guard looks for sealed minutes")
+    webhook_url: SecretStr | None = Field(
+        default=None, description="http(s) URL that every alarm of the guard is posted to, as JSON"
     )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
@@ -73,6 +123,21 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _rules(cls, value: object) -> object:
+        document = json.loads(value) if isinstance(value, str) else value
+        if document is not None:
+            Rules.from_dict(document)
+        return document
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("webhook_url must begin with http:// or https://")
+        return value
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.queue_size < 2 * self.max_items_per_request:
@@ -80,5 +145,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
                 f"needs {need} places: raise queue_size or lower max_items_per_request"
+            )
+        if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
+            raise ValueError(
+                "ledger is shared by several machines, so they need the same receipt_keys: "
+                "make one with `openssl rand -base64 32` and give it to all of them"
             )
         return self

@@ -36,7 +36,7 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 def settings(tmp: Path, **change: Any) -> Settings:
     """Settings of a test service that keeps its data under `tmp`."""
-    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open"}
+    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open", "k_min": 0}
     return Settings(**(fields | change))
 
 
@@ -78,7 +78,13 @@ class Process:
 @contextmanager
 def process(tmp: Path, models: Sequence[Path], **options: object) -> Iterator[Process]:
     """`python -m service` on a free port, with its store and data under `tmp`; killed when the block ends."""
-    chosen = {"store": tmp / "store", "data_dir": tmp / "data", "port": 0, "client_trigger": "open"} | options
+    chosen = {
+        "store": tmp / "store",
+        "data_dir": tmp / "data",
+        "port": 0,
+        "client_trigger": "open",
+        "k_min": 0,
+    } | options
     command = [sys.executable, "-m", "service"]
     for name, value in [*(("model", model) for model in models), *chosen.items()]:
         command += [f"--{name.replace('_', '-')}", str(value)]
@@ -136,6 +142,13 @@ def swap(client: httpx.Client, model: str, champion: str | None, **headers: str)
     path = f"/v1/models/{model}/rollout"
     headers = ADMIN | {"If-Match": client.get(path).headers["etag"]} | headers
     return client.put(path, json={"champion": champion, "reason": "test"}, headers=headers)
+
+
+def decided(client: httpx.Client, model: str, *, params: Any = None, **body: Any) -> httpx.Response:
+    """Put a whole rollout document at the present revision."""
+    path = f"/v1/models/{model}/rollout"
+    headers = ADMIN | {"If-Match": client.get(path).headers["etag"]}
+    return client.put(path, json=body, params=params, headers=headers)
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
