@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 
+from service.patience import PatientProtocol
 from service.server import Server
 from service.settings import ENV_PREFIX, HOW_TO_OPEN, Settings
 from triggers.errors import FairtriggerError
@@ -67,6 +68,7 @@ def _server(app: FastAPI, settings: Settings, console: Console) -> Server:
         app,
         host=settings.host,
         port=settings.port,
+        http=PatientProtocol,
         log_config=None,
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),

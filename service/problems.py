@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
 from triggers import errors
@@ -81,6 +82,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
+    (ClientDisconnect, 499, "client_gone"),
     (errors.FairtriggerError, 500, "internal_error"),
 )
 _TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "text_too_large"})
@@ -96,7 +98,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(413 if error.code in _TOO_LARGE else 422, error.code, str(error))
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
-            return Problem(status, code, str(error), {"Retry-After": "1"} if status == 503 else {})
+            return Problem(status, code, str(error) or "The client went away.", {"Retry-After": "1"} if status == 503 else {})
     return Problem(500, "internal_error", "The service failed on this request; its log has the details.")
 
 
@@ -120,6 +122,7 @@ def install(app: FastAPI) -> None:
         return response(of_validation(error.errors()), request.url.path)
 
     app.add_exception_handler(errors.FairtriggerError, on_error)
+    app.add_exception_handler(ClientDisconnect, on_error)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(Exception, on_error)

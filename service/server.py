@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from service.patience import close_slow
+
 if TYPE_CHECKING:
     from service.running import Running
 
@@ -48,6 +50,8 @@ class Server(uvicorn.Server):
             await self._stop_listening()
             self._exit_at = now + LINGER_SECONDS
         self.should_exit = self.should_exit or now >= self._exit_at
+        if counter % 10 == 0:
+            close_slow(self.server_state.connections, self._service.settings.receive_seconds)
         return await super().on_tick(counter)
 
     async def _stop_listening(self) -> None:

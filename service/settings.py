@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
+    receive_seconds: float = Field(
+        default=20.0, gt=0, description="a request must arrive within so long, plus a second per 64 KiB of its body"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
     @field_validator("models", "receipt_keys", mode="before")
