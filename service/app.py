@@ -13,6 +13,8 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.limits import BodyLimit, Observed
+from service.metrics import Metrics
+from service.parts import local_parts
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -39,7 +41,14 @@ def create_app(
         torch.set_num_threads(settings.torch_threads)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    running = Running(settings, store or open_store(settings.store), loaded, owns_store=store is None)
+    shared, metrics = store or open_store(settings.store), Metrics()
+    models = [local_parts(classifier, shared, settings, metrics) for classifier in loaded]
+    return assemble(Running(settings, shared, metrics, models, owns_store=store is None))
+
+
+def assemble(running: Running) -> FastAPI:
+    """Routes and everything that stands around a request, for models wherever they are computed."""
+    settings = running.settings
     app = FastAPI(title="fairtrigger", version=_version(), description=DESCRIPTION, lifespan=_lifespan)
     app.state.running, app.state.settings = running, settings
     problems.install(app)

@@ -117,6 +117,11 @@ class Batcher(Generic[W, R]):
         """Whether the inference thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def ready(self) -> bool:
+        """Whether items can be computed now."""
+        return self.alive
+
     def start(self) -> None:
         """Start the thread; call it inside the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
@@ -150,7 +155,7 @@ class Batcher(Generic[W, R]):
         Raises BatchFailed, or Abandoned when `gone` (the client's going away) ends first.
         """
         ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
-        with _watched(gone, ticket.future) as left:
+        with watched(gone, ticket.future) as left:
             self._admit(ticket)
             try:
                 return await ticket.future, ticket.timings
@@ -246,7 +251,7 @@ class Batcher(Generic[W, R]):
 
 
 @contextmanager
-def _watched(gone: Coroutine[None, None, None] | None, future: asyncio.Future[R]) -> Iterator[Callable[[], bool]]:
+def watched(gone: Coroutine[None, None, None] | None, future: asyncio.Future[R]) -> Iterator[Callable[[], bool]]:
     """Cancel `future` when `gone` ends; yields a function that says whether that happened."""
     if gone is None:
         yield lambda: False

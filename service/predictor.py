@@ -19,9 +19,10 @@ from torch import Tensor
 
 from service.batcher import Overloaded
 from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import Bank, FrozenClassifier, Item, Trigger
+from triggers.classifier import Bank, FrozenClassifier, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.preprocess import TokenIds
+from triggers.preprocessor import Item
 from triggers.reprogram import reprogram, scores
 
 Choice = int | None | Literal["champion"]
@@ -92,6 +93,11 @@ class Predictor:
         self._change = threading.Lock()  # guards the three above and the snapshot
         self._loading = threading.Lock()  # one version is loaded at a time
         self._snapshot = self._build(champion=None, revision=0)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.classifier.name
 
     @property
     def snapshot(self) -> Snapshot:

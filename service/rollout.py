@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from service.batcher import Overloaded
-from service.predictor import Predictor, Resident
 from triggers.errors import ArtifactError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.records import champion_before
 from triggers.store import Rollout, Store, version_name
@@ -42,18 +42,74 @@ class Status:
     store_error: str | None = None
 
 
+class Serving(Protocol):
+    """A trigger in memory."""
+
+    @property
+    def version(self) -> int | None: ...
+
+    @property
+    def digest(self) -> str | None: ...
+
+
+class Applied(Protocol):
+    """What is applied of a rollout."""
+
+    @property
+    def champion(self) -> int | None: ...
+
+    @property
+    def revision(self) -> int: ...
+
+
+class Triggers(Protocol):
+    """The triggers of one model in memory: `predictor.Predictor`, or the inference process's seen from here."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def snapshot(self) -> Applied:
+        """What the next batch will use."""
+        ...
+
+    @property
+    def champion(self) -> Serving:
+        """The trigger that serves whoever does not choose one."""
+        ...
+
+    @property
+    def groups_overlap(self) -> bool:
+        """Whether a trigger in memory was made on groups that overlap."""
+        ...
+
+    def lease(self, version: int) -> AbstractContextManager[Serving]:
+        """Hold a version in memory, loading it first if needed."""
+        ...
+
+    def promote(self, version: int | None, revision: int) -> None:
+        """Make a version (None: no trigger) the champion of every batch that starts from now on."""
+        ...
+
+    def warm(self) -> None:
+        """Make the first request as fast as the others."""
+        ...
+
+
 class Follower:
     """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`."""
 
     def __init__(
         self,
         store: Store,
-        predictor: Predictor,
+        predictor: Triggers,
         *,
         poll_seconds: float,
         on_swap: Callable[[str], None] = lambda result: None,
     ) -> None:
-        self.model = predictor.classifier.name
+        self.model = predictor.name
         self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
@@ -119,7 +175,7 @@ class Follower:
             raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
-    def admit(self, version: int, *, actor: str) -> Iterator[Resident]:
+    def admit(self, version: int, *, actor: str) -> Iterator[Serving]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
         with ExitStack() as stack:
             try:

@@ -13,10 +13,10 @@ from service.counting import Counting
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
+from service.parts import Parts
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
-from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
 
@@ -29,9 +29,9 @@ class Running:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering."""
 
     def __init__(
-        self, settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier], *, owns_store: bool
+        self, settings: Settings, store: Store, metrics: Metrics, models: Sequence[Parts], *, owns_store: bool
     ) -> None:
-        self.settings, self.store, self.metrics = settings, store, Metrics()
+        self.settings, self.store, self.metrics = settings, store, metrics
         self.draining = False
         self._owns_store = owns_store
         self._started = False
@@ -42,17 +42,16 @@ class Running:
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
-                store,
                 settings,
-                self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics),
+                metrics,
+                Counting(each.name, each.classifier.labels, self.ledger, receipts, metrics),
                 self._decoders,
             )
-            for each in classifiers
+            for each in models
         }
         self.monitor = Monitor(
             self.ledger,
-            {each.name: each for each in classifiers},
+            {each.name: each.classifier for each in models},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
         )
         self.metrics.add(ServingCollector(self.models))
@@ -63,8 +62,8 @@ class Running:
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
-            await asyncio.to_thread(model.prepare)
             model.start()
+            await asyncio.to_thread(model.prepare)
         self._started = True
 
     async def close(self) -> None:
@@ -79,13 +78,13 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """Whether every inference thread runs."""
+        """False if only a restart of this process can help."""
         return all(model.batcher.alive for model in self.models.values())
 
     @property
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self._started and not self.draining and self.alive
+        return self._started and not self.draining and all(model.batcher.ready for model in self.models.values())
 
 
 def _make_folder(folder: Path) -> None:

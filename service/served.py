@@ -13,18 +13,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
-from service.batcher import Batcher, Overloaded, Timing
+from service.batcher import Overloaded, Timing
 from service.counting import Counting
 from service.intake import Wanted
 from service.metrics import Metrics
-from service.predictor import Answer, Predictor, Query
+from service.parts import Parts
+from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
-from service.rollout import Follower
 from service.settings import Settings
-from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import FairtriggerError, InputError
 from triggers.preprocess import ImageLimits, TokenIds
-from triggers.store import Store
+from triggers.preprocessor import Item
 
 
 @dataclass(frozen=True)
@@ -57,37 +56,15 @@ class Served:
 
 
 class ServedModel:
-    """A frozen classifier with its predictor, batcher and rollout follower."""
+    """A frozen classifier with its triggers, its queue and what follows its rollout."""
 
     def __init__(
-        self,
-        classifier: FrozenClassifier,
-        store: Store,
-        settings: Settings,
-        metrics: Metrics,
-        counting: Counting,
-        decoders: Executor,
+        self, parts: Parts, settings: Settings, metrics: Metrics, counting: Counting, decoders: Executor
     ) -> None:
-        self.name, self.classifier, self.counting = classifier.name, classifier, counting
+        self.name, self.classifier, self.counting = parts.name, parts.classifier, counting
+        self.predictor, self.batcher, self.follower = parts.predictor, parts.batcher, parts.follower
         self._settings, self._metrics, self._decoders = settings, metrics, decoders
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-        self.predictor = Predictor(
-            classifier, lambda version: store.get(self.name, version), max_versions=settings.max_versions
-        )
-        self.batcher = Batcher(
-            self.predictor.predict,
-            name=self.name,
-            max_batch=settings.max_batch,
-            capacity=settings.queue_size,
-            on_batch=lambda timings: metrics.on_batch(self.name, timings),
-            on_dropped=metrics.dropped.labels(self.name).inc,
-        )
-        self.follower = Follower(
-            store,
-            self.predictor,
-            poll_seconds=settings.poll_seconds,
-            on_swap=lambda result: metrics.swaps.labels(self.name, result).inc(),
-        )
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""

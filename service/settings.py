@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     client_trigger: Literal["admin", "open"] = Field(
         default="admin", description="who may choose a trigger per request: only the admin token, or everybody"
     )
+    http_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="processes that speak HTTP and decode, beside one that holds the models; "
+        "0 is a single process for all",
+    )
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
     decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
@@ -61,6 +68,11 @@ class Settings(BaseSettings):
         default=20.0, gt=0, description="a request must arrive within so long, plus a second per 64 KiB of its body"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
+
+    @property
+    def places_per_process(self) -> int:
+        """Rows that one HTTP process may have in work: its share of the queue, and room for the largest request."""
+        return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
     @field_validator("models", "receipt_keys", mode="before")
     @classmethod
