@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-
 BROKEN, REFUSED = 0, -1
 """Instead of a status: the connection broke before the answer was whole; nobody listens."""
 

@@ -1,8 +1,8 @@
 """Life and death of the service, counted: `python -m benchmarks.life sigterm|overload|cancelled [--workers N]`.
 
-    sigterm     SIGTERM under load, many times: requests lost, exit status, processes left
-    overload    three times what it can do: goodput, and how soon the excess is told to come back
-    cancelled   clients that go away before their turn: how many were computed all the same
+sigterm     SIGTERM under load, many times: requests lost, exit status, processes left
+overload    three times what it can do: goodput, and how soon the excess is told to come back
+cancelled   clients that go away before their turn: how many were computed all the same
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Service:
 
     def metric(self, name: str) -> float:
         """A Prometheus sample, summed over its labels."""
-        with urllib.request.urlopen(f"http://{self.host}:{self.port}/metrics") as answer:  # noqa: S310
-                lines = answer.read().decode().splitlines()
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"fairtrigger_{name}"))
 
     def family(self) -> list[int]:
@@ -105,7 +105,8 @@ def end_under_load(service: Service, clients: int, load_seconds: float) -> Endin
         service.popen.send_signal(signal.SIGTERM)
         told = time.monotonic()
         status = await asyncio.to_thread(service.popen.wait, 60)
-        return await load, status, time.monotonic() - told
+        ended = time.monotonic() - told
+        return await load, status, ended
 
     answers, status, seconds = asyncio.run(scenario())
     good = sum(answer.status == 200 for answer in answers)
@@ -218,7 +219,7 @@ def _cancelled(folder: Path, options: list[str], chosen: argparse.Namespace) -> 
     with started(folder, bundle, "--max-batch", "8", *options) as service:
         found = cancel(service, chosen.clients, 100)
     print(
-        f"{found.left} clients left, {found.seen} were seen leaving, {found.dropped} inputs were taken out of the queue, "
+        f"{found.left} clients left, {found.seen} were seen leaving, {found.dropped} inputs left the queue, "
         f"{found.computed} rows computed"
     )
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.command_line import read_settings, readable, set_up_logging
+from service.control import leave
 from triggers.errors import FairtriggerError
 
 
@@ -37,4 +38,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -28,6 +28,7 @@ class Channel:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._leases: dict[int, tuple[str, int, ExitStack]] = {}
         self._wire = Wire(self._on_message, self._on_lost)
+        self._work = {"predict": self._predict, "lease": self._lease, "follow": self._follow, "depth": self._depth}
 
     async def open(self, connection: socket.socket, startup_seconds: float) -> None:
         """Say hello over a fresh socket, then listen to it."""
@@ -55,7 +56,7 @@ class Channel:
         elif message["op"] == "release":
             self._release(number)
         else:
-            work = {"predict": self._predict, "lease": self._lease, "follow": self._follow}[message["op"]]
+            work = self._work[message["op"]]
             task = self._tasks[number] = asyncio.ensure_future(self._reply(number, work(message)))
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
@@ -90,6 +91,9 @@ class Channel:
         await asyncio.to_thread(self._models[message["model"]].follower.sync)
         self.tell_view(message["model"])
         return {}
+
+    async def _depth(self, message: Message) -> Message:
+        return {"depth": self._models[message["model"]].batcher.queued}
 
     def _release(self, number: int) -> None:
         if lease := self._leases.pop(number, None):

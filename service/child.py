@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.control import MAX_TEXT, send_link
 
@@ -20,10 +20,18 @@ HEALTHY_SECONDS = 60.0
 class Child:
     """A process that runs a module with the options of the service, and perhaps with the listening socket."""
 
-    def __init__(self, module: str, arguments: Sequence[str], listening: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        listening: socket.socket | None = None,
+    ) -> None:
         self.module, self._arguments, self._listening = module, list(arguments), listening
+        self._environment = dict(environment)
         self.ready, self.was_ready, self.text = False, False, ""
         self.status: int | None = None
+        self.last_pid = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._deaths, self._started_at, self._due_at = 0, 0.0, 0.0
@@ -45,7 +53,7 @@ class Child:
         with theirs:
             inherited = [theirs.fileno(), *([self._listening.fileno()] if self._listening else [])]
             command = [sys.executable, "-m", self.module, *map(str, inherited), *self._arguments]
-            self._process = subprocess.Popen(command, pass_fds=inherited, process_group=0)
+            self._process = subprocess.Popen(command, pass_fds=inherited, process_group=0, env=self._environment)
         self.ready, self._started_at = False, time.monotonic()
 
     def send_link(self, link: socket.socket) -> None:
@@ -71,7 +79,7 @@ class Child:
         """Whether its end is noticed now."""
         if self._process is None or self._process.poll() is None:
             return False
-        self.status = self._process.returncode
+        self.status, self.last_pid = self._process.returncode, self._process.pid
         self._process, self.ready = None, False
         self.hang_up()
         self._deaths = 0 if time.monotonic() - self._started_at > HEALTHY_SECONDS else self._deaths

@@ -5,11 +5,15 @@ When the line ends the supervisor is gone, however it ended, and its children en
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 LINK = b"link"
 MAX_TEXT = 60_000
@@ -44,6 +48,20 @@ class Control:
             os._exit(1)
 
         threading.Thread(target=follow, name="supervisor", daemon=True).start()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process, where everything is closed, now: taking torch apart would take seconds more."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def age() -> float:
+    """Seconds since this process was started, imports included."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def send_link(line: socket.socket, link: socket.socket) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from service.app import assemble
 from service.command_line import read_settings, set_up_logging
-from service.control import Control
+from service.control import Control, leave
 from service.door import Door
 from service.link import Link
 from service.metrics import Metrics
@@ -42,4 +42,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

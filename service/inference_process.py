@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
 import signal
 import socket
 import sys
@@ -15,8 +17,8 @@ import uvloop
 
 from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
-from service.control import Control
-from service.metrics import Metrics
+from service.control import Control, age, leave
+from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parts import local_parts
 from service.settings import Settings
 from triggers.classifier import load_bundle
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 class InferenceProcess:
     """Every model, and a channel for every HTTP process."""
 
-    def __init__(self, settings: Settings, control: Control, begun: float) -> None:
-        self._settings, self._control, self._begun = settings, control, begun
+    def __init__(self, settings: Settings, control: Control) -> None:
+        self._settings, self._control = settings, control
         self._store, metrics = open_store(settings.store), Metrics()
         classifiers = [load_bundle(folder, settings.device) for folder in settings.models]
         self._models = {
@@ -45,13 +47,15 @@ class InferenceProcess:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
         self._store.close()
+        if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
+            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
 
     async def _run(self) -> None:
         for model in self._models.values():
             model.batcher.start()
             await asyncio.to_thread(model.follower.start)
             await asyncio.to_thread(model.predictor.warm)
-        self._watch(time.monotonic() - self._begun)
+        self._watch(age())
         self._control.ready()
         await self._stopping.wait()
         await self._let_channels_end()
@@ -94,7 +98,6 @@ class InferenceProcess:
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m service.inference_process LINE [options of python -m service]`; started by the supervisor."""
-    begun = time.monotonic()
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
     control, settings = Control(int(arguments[0])), read_settings(arguments[1:])
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     try:
-        process = InferenceProcess(settings, control, begun)
+        process = InferenceProcess(settings, control)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
@@ -111,4 +114,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -18,7 +18,7 @@ from typing import Any
 
 from service.batcher import Overloaded
 from service.control import Control
-from service.messages import View, pack_queries
+from service.messages import View, pack_queries, unpack_error
 from service.predictor import Query
 from service.slots import Region, Slots
 from service.wire import Message, Wire, connect, receive_hello
@@ -67,7 +67,10 @@ class Link:
         """Send a message and wait for its reply. Raises Overloaded while nobody is there."""
         if self._starting:
             await self._starting
-        return await self.post(message)[1]
+        reply = await self.post(message)[1]
+        if "error" in reply:
+            raise unpack_error(reply["error"])
+        return reply
 
     def call(self, message: Message) -> Message:
         """`ask` for other threads."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from service.batcher import Abandoned, Timing, watched
+from service.batcher import Abandoned, Overloaded, Timing, watched
 from service.link import Link
 from service.messages import View, unpack_results
 from service.parts import Parts
@@ -103,8 +103,11 @@ class RemoteQueue:
 
     @property
     def queued(self) -> int:
-        """Counted where the queue is."""
-        return 0
+        """Asked of the inference process, whose queue it is; for threads."""
+        try:
+            return int(self._link.call({"op": "depth", "model": self._name})["depth"])
+        except Overloaded:
+            return 0
 
     @property
     def ready(self) -> bool:
@@ -126,7 +129,12 @@ class RemoteQueue:
         self, items: Sequence[Query], gone: Coroutine[None, None, None] | None = None
     ) -> tuple[list[Answer], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
-        number, reply = self._link.post_queries(self._name, items)
+        try:
+            number, reply = self._link.post_queries(self._name, items)
+        except Overloaded:
+            if gone:
+                gone.close()
+            raise
         with watched(gone, reply) as left:
             try:
                 return unpack_results(await reply)

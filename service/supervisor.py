@@ -7,13 +7,16 @@ every HTTP process with the inference process, starts again what died, and ends 
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -27,6 +30,8 @@ TICK_SECONDS, BUSY_SECONDS = 1.0, 0.05
 KILL_SECONDS = 5.0
 """What a child may take beyond drain and grace time before it is killed."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""As in metrics.py, which is not imported here: the variable must not be there before the children are."""
 logger = logging.getLogger(__name__)
 
 
@@ -40,9 +45,12 @@ class Supervisor:
             raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
         self._settings, self._arguments = settings, list(arguments)
         self._listening = listen(settings.host, settings.port)
-        self._inference = Child("service.inference_process", self._arguments)
+        self._counts = tempfile.TemporaryDirectory(prefix="fairtrigger-", dir=_memory_folder())
+        environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
+        self._inference = Child("service.inference_process", self._arguments, environment)
         self._http = [
-            Child("service.http_process", self._arguments, self._listening) for _ in range(settings.http_workers)
+            Child("service.http_process", self._arguments, environment, self._listening)
+            for _ in range(settings.http_workers)
         ]
         self._announced = False
         self._stopping_at: float | None = None
@@ -50,7 +58,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything and keep it running; returns the exit status."""
-        with _signals(self._on_signal) as wait:
+        with self._counts, _signals(self._on_signal) as wait:
             self._start_inference()
             for child in self._http:
                 self._start_http(child)
@@ -107,6 +115,8 @@ class Supervisor:
             self._announce()
 
     def _on_death(self, child: Child) -> None:
+        for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
+            gauge.unlink()  # a dead process has nothing in flight
         if self._stopping_at is not None:
             return
         logger.error("%s", child.obituary())
@@ -139,6 +149,11 @@ class Supervisor:
             self._inference.hang_up()
             if not self._inference.ready:
                 self._inference.signal(signal.SIGKILL)
+
+
+def _memory_folder() -> str | None:
+    """Where a full disk does no harm: the counts lie in mapped files, which must be able to grow."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_what_does_not_arrive_in_time_is_refused(service: Process, sent: bytes) 
 
 
 def test_a_trickle_does_not_help(service: Process) -> None:
-    with connected(service) as connection, pytest.raises(OSError):  # noqa: PT012
+    with connected(service) as connection, pytest.raises(OSError):
         for byte in head(1000) * 100:
             connection.sendall(bytes([byte]))
             time.sleep(0.02)
@@ -96,7 +96,7 @@ def test_a_client_that_reads_nothing_loses_its_connection(service: Process) -> N
     with connected(service) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(1)
-        with pytest.raises(OSError):  # noqa: PT012
+        with pytest.raises(OSError):
             while True:
                 connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
                 time.sleep(0.05)
