@@ -51,7 +51,7 @@ class Connections:
         """Send the request and read its answer; `due` is on the clock of time.perf_counter()."""
         try:
             reader, writer = self.idle.pop() if self.idle else await self._connect()
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset in the middle of the handshake: nothing was sent yet
             return Answer(REFUSED, time.perf_counter() - due)
         try:
             writer.write(self.target.request())

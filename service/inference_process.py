@@ -67,8 +67,10 @@ class InferenceProcess:
         def adopt(link: socket.socket) -> None:
             asyncio.run_coroutine_threadsafe(self._adopt(link, startup_seconds), self._loop).result()
 
-        end_seconds = 2 * self._last_seconds
-        self._control.watch(adopt, lambda: self._loop.call_soon_threadsafe(self._stopping.set), end_seconds)
+        def end() -> None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+        self._control.watch(adopt, end, 2 * self._last_seconds)
 
     @property
     def _last_seconds(self) -> float:

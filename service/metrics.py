@@ -67,7 +67,7 @@ class Metrics:
 
     def _of_all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         for collector in self._added:
             registry.register(collector)
         return registry

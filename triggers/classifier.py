@@ -17,7 +17,8 @@ from triggers.errors import ModelError
 from triggers.fingerprint import tensors_digest
 from triggers.image import ImageBank, ImageTrigger
 from triggers.preprocess import Inputs, TextBatch, TokenIds
-from triggers.preprocessor import Item, Preprocessor, load_tokenizer
+from triggers.preprocessor import Item as Item
+from triggers.preprocessor import Preprocessor, load_tokenizer
 from triggers.text import EmbeddedText, TextBank, TextTrigger
 
 Trigger: TypeAlias = ImageTrigger | TextTrigger
