@@ -14,7 +14,7 @@ from typing import Any
 from service.batcher import Abandoned, Overloaded
 from service.messages import View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
-from service.slots import Region, Slots, shared_memory
+from service.shared_slots import Region, Slots, shared_memory
 from service.wire import Message, Wire, connect, send_hello
 from triggers.errors import FairtriggerError
 

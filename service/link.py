@@ -20,7 +20,7 @@ from service.batcher import Overloaded
 from service.control import Control
 from service.messages import View, pack_queries, unpack_error
 from service.predictor import Query
-from service.slots import Region, Slots
+from service.shared_slots import Region, Slots
 from service.wire import Message, Wire, connect, receive_hello
 
 CALL_SECONDS = 120.0

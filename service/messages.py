@@ -8,7 +8,7 @@ from typing import Any
 
 from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
 from service.predictor import Answer, Predictor, Query
-from service.slots import Slots
+from service.shared_slots import Slots
 from service.wire import Message
 from triggers import errors
 
