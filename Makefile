@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .uv/bin/uv
 DEMO_OUT ?= demo-out
+GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: bench results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: bench scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +54,10 @@ fmt: install ## format and fix what can be fixed
 
 bench: install ## time the training steps (a GPU; elsewhere small sizes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick --no-compiled)
+
+scale: install ## time the training steps on several GPUs (GPUS=1,2; elsewhere DEVICE=cpu QUICK=1)
+	$(BIN)/python -m benchmarks.scale --gpus $(GPUS) $(if $(DEVICE),--device $(DEVICE)) \
+	  $(if $(QUICK),--quick --no-compiled)
 
 results: install ## every system on the real data of the examples, three seeds (a GPU), into docs/results.json
 	$(BIN)/python -m benchmarks.results --out runs/results

@@ -23,9 +23,12 @@ from trainer.recipe import recipe
 from trainer.reproducible import reproducible
 from trainer.select import Judge, Snapshot
 from trainer.shortlist import Counting
-from trainer.threshold import margins
+from trainer.threshold import margins, thinned
 from trainer.weight_learner import WeightLearner
 from triggers.classifier import FrozenClassifier
+
+SHIFTS = 300
+"""Thresholds that the control tries: a sixth of a point of the share of positives apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +182,9 @@ def _start(system: str, config: RunConfig, classifier: FrozenClassifier) -> Froz
 
 
 def threshold_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> list[Pick]:
-    """One global shift of the positive logit: every shift that changes a validation prediction is tried."""
+    """One global shift of the positive logit, tried at so many shifts that change a validation prediction."""
     val, test = (margins(classifier, part, 512) for part in (splits.val, splits.test))
     picker = Picker(config, classifier, val.counts(0.0))
-    for shift in val.cuts().tolist():
+    for shift in thinned(val.cuts(), SHIFTS):
         picker.offer(0, None, val.counts(shift), lambda shift=shift: test.counts(shift))  # type: ignore[misc]
     return picker.picks()

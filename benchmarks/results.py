@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
-from benchmarks.systems import ADVERSARIAL, CRITERIA, TASKS, System, Task, trigger_systems
+from benchmarks.systems import CRITERIA, TASKS, WEIGHTS, System, Task, trigger_systems
 from trainer.config import Criterion, RunConfig
 from trainer.evaluate import confusion_counts
 from trainer.outcome import Counts
@@ -31,7 +31,6 @@ from triggers.errors import FairtriggerError
 from triggers.fairness import evaluate_counts
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
-WEIGHTS = ("AdvPost", "AdvIN")
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
 Record: TypeAlias = dict[str, Any]
 Picked: TypeAlias = tuple[str, str, list[Pick]]
@@ -78,7 +77,7 @@ class Pieces:
         self._leave(variation.name, mark, lambda criterion: self._varied(variation, criterion))
 
     def _leave(self, name: str, mark: Record, picked: Callable[[Criterion], Picked]) -> None:
-        path = self.folder / "pieces" / f"{self.task.target}-{self.seed}-{name}.json".replace(" ", "_")
+        path = self.folder / "pieces" / f"{self.task.target}-{self.seed}-{name}.json".replace(" ", "_").replace(",", "")
         if path.exists():
             return
         found: list[Record] = []
@@ -118,9 +117,8 @@ class Pieces:
 
     def _weights(self, name: str, criterion: Criterion) -> Picked:
         config = self._towards(criterion)
-        published = replace(config.objective, name="adversarial", strengths=ADVERSARIAL)
-        rival = replace(config, objective=published)
-        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, ADVERSARIAL[1::2])
+        rival = replace(config, objective=replace(config.objective, name="adversarial", strengths=WEIGHTS[name]))
+        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, WEIGHTS[name])
 
     def _towards(self, criterion: Criterion) -> RunConfig:
         return replace(self.config, objective=replace(self.config.objective, criterion=criterion))

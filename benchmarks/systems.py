@@ -15,6 +15,10 @@ BUDGETS = (0.005, 0.01, 0.02, 0.04)
 
 CRITERIA: tuple[Criterion, ...] = ("demographic_parity", "equalized_odds")
 ADVERSARIAL = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+FOUR = (0.5, 1.0, 2.0, 5.0)
+WEIGHTS: Mapping[str, tuple[float, ...]] = {"AdvPost": (1.0, 2.0, 5.0), "AdvIN": (2.0,)}
+"""The strengths of whole models, which are trained one after another."""
+
 GAP = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -71,16 +75,16 @@ def trigger_systems(modality: Literal["image", "text"]) -> list[System]:
 
 def _image_systems() -> list[System]:
     train: dict[str, Any] = {"epochs": 20, "batch_size": 128, "lr": 0.02, "flip": True, "precision": "bf16"}
-    adversarial = {"name": "adversarial", "strengths": ADVERSARIAL}
+    adversarial, four = {"name": "adversarial", "strengths": ADVERSARIAL}, {"name": "adversarial", "strengths": FOUR}
     overlay = TriggerConfig("overlay", epsilon=0.251)
-    large = {**train, "batch_size": 512, "epochs": 60}
+    large = {**train, "batch_size": 512, "epochs": 20}
     return [
-        System("border", TriggerConfig("border", width=10), adversarial, train),
-        System("patch", TriggerConfig("patch", patch_size=40), adversarial, train),
-        System("pixels", TriggerConfig("pixels", fraction=0.128), adversarial, train),
+        System("border", TriggerConfig("border", width=10), four, train),
+        System("patch", TriggerConfig("patch", patch_size=40), four, train),
+        System("pixels", TriggerConfig("pixels", fraction=0.128), four, train),
         System("overlay", overlay, adversarial, train),
-        System("overlay", overlay, {"name": "gap", "strengths": GAP}, large),
-        System("overlay", overlay, {"name": "mmd", "strengths": GAP}, large),
+        System("overlay", overlay, {"name": "gap", "strengths": GAP[1:-1]}, large),
+        System("overlay", overlay, {"name": "mmd", "strengths": GAP[1:-1]}, large),
         System("overlay, bagged", overlay, adversarial, {**train, "epochs": 30, "average": 0.95, "bag": 5}),
     ]
 

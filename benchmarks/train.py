@@ -40,6 +40,7 @@ from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
 from trainer.passes import forward
 from trainer.step import Learner
+from trainer.world import World
 from triggers.classifier import FrozenClassifier
 from triggers.image_modules import build_image_module
 from triggers.preprocess import TextBatch
@@ -79,7 +80,12 @@ def _wait(device: torch.device) -> None:
 
 
 def learner_for(
-    classifier: FrozenClassifier, kind: str, strengths: tuple[float, ...], train: TrainConfig, **objective: Any
+    classifier: FrozenClassifier,
+    kind: str,
+    strengths: tuple[float, ...],
+    train: TrainConfig,
+    world: World | None = None,
+    **objective: Any,
 ) -> Learner:
     """Our learner with the published objective, K = len(strengths)."""
     if image := classifier.spec.image:
@@ -97,7 +103,7 @@ def learner_for(
             allowed=allowed,
             seed=0,
         )
-    return Learner(classifier, module, 2, ObjectiveConfig(strengths=strengths, **objective), train, steps=10**6)
+    return Learner(classifier, module, 2, ObjectiveConfig(strengths=strengths, **objective), train, 10**6, world=world)
 
 
 def ours(

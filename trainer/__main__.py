@@ -74,7 +74,7 @@ def run(
     try:
         settings = load_config(config, overrides or ())
         _quiet_transformers(settings)
-        with joined_world() as world, _stream(world) as stream, open_progress(stream) as progress:
+        with joined_world(settings.train.device) as world, _stream(world) as stream, open_progress(stream) as progress:
             finished = train(settings, folder, progress, fresh=fresh, world=world)
     except FairtriggerError as error:
         typer.echo(f"error: {error}", err=True)

@@ -1,8 +1,9 @@
 """Fits the classifier that is then frozen: plain empirical risk minimisation, blind to groups.
 
-It reads the `base` part of the data, which no trigger is tuned on, runs through the serving forward pass with no
-trigger, and keeps the epoch with the best validation accuracy. Departure from the paper's code: there the base model
-saw the trigger's tuning rows, or they were its only ones.
+It reads the `base` part of the data, which no trigger is tuned on, and runs through the serving forward pass with no
+trigger. Validation only watches, unless `early_stopping` keeps its best epoch: that model's accuracy there would be a
+lucky one (by two points on 1,500 faces), and triggers that have to keep to it would be held to what it cannot do.
+Departure from the paper's code: there the base model saw the trigger's tuning rows, or they were its only ones.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
             state = fit.run(task)
     untrained.network.load_state_dict(state)
     write_bundle(folder, untrained, loader.contents("base"))
-    progress.note(f"base classifier: validation accuracy {fit.best_accuracy:.4f}, frozen in {folder}")
+    progress.note(f"base classifier: validation accuracy {fit.kept_accuracy:.4f}, frozen in {folder}")
 
 
 def refuse_overlap(folder: Path, loader: DataLoader) -> None:
@@ -89,7 +90,7 @@ class _Fit:
     train: Dataset
     val: Dataset
     bf16: bool
-    best_accuracy: float = -1.0
+    kept_accuracy: float = -1.0
 
     @property
     def steps(self) -> int:
@@ -101,21 +102,21 @@ class _Fit:
         return ceil(len(self.train) / min(self.base.batch_size, len(self.train)))
 
     def run(self, task: Task) -> dict[str, Tensor]:
-        """Train to the end; the weights of the best epoch."""
+        """Train to the end; the weights of the last epoch, or of the best one."""
         base, network = self.base, self.classifier.network
         device = self.classifier.device
         batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
         self._bare = self.classifier.bank([self.classifier.null_trigger()])
         optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
-        best: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
         for step, batch in enumerate(batches.each(range(self.steps))):
             for group in optimizer.param_groups:
                 group["lr"] = base.peak_lr * schedule(step, self.steps)
             loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
             if (step + 1) % self._epoch == 0 and self._validate(task):
-                best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        return best
+                kept = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        return kept
 
     def _step(self, optimizer: torch.optim.Optimizer, inputs: Inputs, labels: Tensor) -> float:
         self.classifier.network.train()
@@ -131,14 +132,15 @@ class _Fit:
         return loss.item()
 
     def _validate(self, task: Task) -> bool:
-        """Is this the best epoch so far? A tie keeps the earlier one."""
+        """Is this epoch to be kept so far? A tie of the best keeps the earlier one."""
         self.classifier.network.eval()
         counts = confusion_counts(self.classifier, self.val, self._bare, self.base.batch_size)
         reached = accuracy(counts[0])
         task.advance(0, val_accuracy=reached)
-        better = reached > self.best_accuracy
-        self.best_accuracy = max(reached, self.best_accuracy)
-        return better
+        keep = not self.base.early_stopping or reached > self.kept_accuracy
+        if keep:
+            self.kept_accuracy = reached
+        return keep
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -81,19 +81,23 @@ class Batches:
         """A batch of texts, which may come in any order, sorted by length, so that each piece pads little."""
         rows = rows[all_lengths[rows].argsort(stable=True)]
         rows = torch.cat([rows[rank :: self.world.size] for rank in range(self.world.size)])  # alike for every process
-        own = all_lengths[rows[self.part]]
-        cuts = [int(one[-1]) for one in own.tensor_split(self.pieces) if len(one)]
         inputs = self.data.inputs
         assert isinstance(inputs, TextBatch)
-        widest = inputs.ids.shape[1]
-        widths = [min(-(-cut // WIDTH_STEP) * WIDTH_STEP, widest) for cut in cuts]
-        sizes = [len(one) for one in own.tensor_split(self.pieces) if len(one)]
+        sizes = [len(one) for one in rows[self.part].tensor_split(self.pieces) if len(one)]
+        widths = self._widths(all_lengths[rows], inputs.ids.shape[1])[: len(sizes)]
         on_device = rows.to(inputs.ids.device)
         mine = on_device[self.part]
         texts = TextBatch(inputs.ids[mine, : widths[-1]], inputs.lengths[mine], tuple(zip(sizes, widths, strict=True)))
         return replace(
             self.data, inputs=texts, labels=self.data.labels[on_device], groups=self.data.groups[on_device], ids=()
         )
+
+    def _widths(self, lengths: Tensor, widest: int) -> list[int]:
+        """Widths of the pieces, alike for every process, so that all of them record or replay the same step."""
+        parts = [lengths[World(rank, self.world.size).part(len(lengths))] for rank in range(self.world.size)]
+        pieces = zip(*(part.tensor_split(self.pieces) for part in parts), strict=True)
+        cuts = [max(int(own[-1]) for own in piece if len(own)) for piece in pieces if any(map(len, piece))]
+        return [min(-(-cut // WIDTH_STEP) * WIDTH_STEP, widest) for cut in cuts]
 
     def rows(self, step: int) -> Tensor:
         """Row numbers (B,) of a step."""

@@ -59,6 +59,7 @@ class BaseConfig:
     shift: int = 0  # images: random shifts of up to so many pixels while fitting
     max_tokens: int = 128  # texts: longest input, special tokens included
     epochs: int = 20
+    early_stopping: bool = False  # keep the epoch that validates best, which makes the accuracy floor a flattering one
     batch_size: int = 128
     lr: float | None = None  # None: 1e-3 for images, 3e-5 for texts
     weight_decay: float = 0.01

@@ -90,4 +90,5 @@ def _buffer(data: Dataset, rows: int, device: torch.device) -> Tensor | None:
     """Memory that a GPU reads while the program goes on; texts are too small to need any."""
     if isinstance(data.inputs, TextBatch):
         return None
-    return torch.empty(rows, *data.inputs.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")
+    with torch.inference_mode(False):  # the gathering thread, which is never in that mode, writes here
+        return torch.empty(rows, *data.inputs.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")

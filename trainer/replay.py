@@ -1,7 +1,8 @@
 """Training steps recorded once as a CUDA graph and replayed: a step then costs what the GPU needs, no more.
 
 Nothing in a step may wait for the GPU or depend on numbers that only the CPU knows; what changes from step to step
-(the batch, learning rates) lies in tensors. Each shape of batch is recorded after a few ordinary steps.
+(the batch, learning rates) lies in tensors. Each shape of batch is recorded after a few ordinary steps. Of several
+processes all must record the same step: their batches have the same shapes, or all different ones, at the same time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Replay:
     def _record(self, key: tuple[object, ...], batch: Dataset) -> _Recording:
         copied = _rebuilt(batch, [tensor.clone() for tensor in _tensors(batch)])
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # thread_local: a thread of the communicator looks at its events meanwhile, which is no part of the step
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             results = self._step(copied)
         recording = self._recordings[key] = _Recording(graph, copied, results)
         return recording

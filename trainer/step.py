@@ -81,7 +81,7 @@ class Learner:
         self.optimizer = _adam(self.parameters, train.lr, train.weight_decay)
         self.adversaries = _adversaries(objective, self.sizes, train.seed).to(device)
         self.adversary_optimizer = _adam(list(self.adversaries.parameters()), objective.adversary_lr)
-        self._replay = Replay(self._run) if train.graph and device.type == "cuda" and self.world.size == 1 else None
+        self._replay = Replay(self._run) if train.graph and device.type == "cuda" else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -97,7 +97,7 @@ class Learner:
         """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
         gradients = 2 if self.objective.name == "adversarial" else 1
         logits = len(self.strengths) * rows * self.sizes[0]
-        return 4 * (logits + gradients * sum(parameter.numel() for parameter in self.parameters))
+        return 4 * (logits + gradients * min(_entries(self.parameters), _entries(leaves(self.module.render()))))
 
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
         """All of a step that is the same every time; utility and fairness losses (K,) before it."""
@@ -134,13 +134,20 @@ class Learner:
         return group_distance(seen, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
 
     def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-        """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L)."""
+        """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L).
+
+        From trigger to parameters the way is the same in every process: sums are taken where there are fewer numbers.
+        """
         part = self.world.part(cotangents[0].shape[1])
         pulled = passed.pull([cotangent[:, part] for cotangent in cotangents])
+        early = _entries(leaves(bank)) < _entries(self.parameters)
+        if early:
+            self.world.sum_([gradient for each in pulled for gradient in each])
         found: list[Sequence[Tensor]] = [
             torch.autograd.grad(leaves(bank), self.parameters, gradients, retain_graph=True) for gradients in pulled
         ]
-        self.world.sum_([gradient for each in found for gradient in each])
+        if not early:
+            self.world.sum_([gradient for each in found for gradient in each])
         return found
 
     def _row_weights(self, batch: Dataset) -> Tensor | None:
@@ -173,6 +180,10 @@ def learning_rate_factor(schedule: str, done: float) -> float:
     if schedule == "step":
         return 1.0 if done < 0.8 else 0.1 if done < 0.9 else 0.01
     return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * cos(pi * done)}[schedule]
+
+
+def _entries(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
 
 
 def _adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:

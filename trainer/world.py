@@ -7,15 +7,19 @@ gradients of the triggers are summed. The result is that of one process with the
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from triggers.errors import ConfigError
 
 PATIENCE = timedelta(hours=12)
 """How long the others wait while the first process fits a classifier or decodes the data."""
@@ -45,16 +49,20 @@ class World:
             return own
         widest = -(-rows // self.size)
         padded = torch.nn.functional.pad(own, (0, 0, 0, widest - own.shape[1])).contiguous()
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(parts, padded)
+        flat = padded.new_empty(self.size * len(padded), *padded.shape[1:])
+        dist.all_gather_into_tensor(flat, padded)
+        parts = flat.view(self.size, *padded.shape)
         lengths = [len(range(rows)[World(rank, self.size).part(rows)]) for rank in range(self.size)]
         return torch.cat([part[:, :length] for part, length in zip(parts, lengths, strict=True)], dim=1)
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor by its sum over the processes."""
-        if self.size > 1:
-            for tensor in tensors:
-                dist.all_reduce(tensor)
+        """Replace every tensor, all of one type, by its sum over the processes: one message for all of them."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
@@ -71,16 +79,26 @@ class World:
 
 
 @contextmanager
-def joined_world() -> Iterator[World]:
-    """The world that `torchrun` describes in the environment (nccl on GPUs, gloo otherwise), or this process alone."""
+def joined_world(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[World]:
+    """The world that `torchrun` describes in the environment, or this process alone: nccl on GPUs, else gloo.
+
+    Raises ConfigError if a process has no GPU of its own. After an error inside nobody waits for the others: the
+    program ends, and `torchrun` ends them.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield World(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    own = None if device == "cpu" or not torch.cuda.is_available() else _own_gpu(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE, device_id=own)
+    yield World(dist.get_rank(), dist.get_world_size())
+    gc.collect()  # recorded steps hold the communicator, which cannot be taken down before them
+    dist.destroy_process_group()
+
+
+def _own_gpu(number: int) -> torch.device:
+    """The GPU of this process, made the current one."""
+    found = torch.cuda.device_count()
+    if number >= found:
+        raise ConfigError(f"Process {number} of this machine finds {found} GPUs: use --nproc-per-node {found} at most.")
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

@@ -211,3 +211,12 @@ def test_shifts_move_whole_images_and_repeat_the_border() -> None:
     assert {tuple(row.flatten().tolist()) for row in moved[:, 0]} == windows
     assert torch.equal(moved[:, 0], moved[:, 1])
     assert shifted(image, 0) is image
+
+
+def test_the_last_epoch_is_kept_unless_fitting_stops_early(tmp_path: Path) -> None:
+    def kept(*overrides: str) -> str:
+        bundle = f"model.bundle={'-'.join(overrides).translate(str.maketrans('.=', '__'))}"
+        return prepared(image_run(tmp_path, "base.lr=0.05", "train.threads=1", bundle, *overrides))[0].fingerprint
+
+    last = kept("base.epochs=8")
+    assert kept("base.epochs=8", "base.early_stopping=true") != last  # at this learning rate the last is not the best

@@ -91,3 +91,20 @@ def test_processes_share_a_batch_and_know_all_of_its_labels(modality: str) -> No
     if isinstance(alone.inputs, torch.Tensor):
         assert torch.equal(torch.cat([part.inputs for part in parts]), alone.inputs)  # type: ignore[misc]
         assert torch.equal(parts[0].labels, alone.labels)
+
+
+def test_text_pieces_have_the_same_widths_in_every_process() -> None:
+    lengths = torch.randint(1, 200, (60,), generator=torch.Generator().manual_seed(0))
+    texts = TextBatch(torch.ones(60, 200, dtype=torch.long), lengths)
+    data = Dataset(texts, torch.zeros(60, dtype=torch.long), torch.zeros(60, dtype=torch.long), (), ("a",), ("b",))
+    for step in range(3):
+        parts = [Batches(data, 17, seed=1, world=World(rank, 3)).batch(step).inputs for rank in range(3)]
+        widths = set()
+        for part in parts:
+            assert isinstance(part, TextBatch)
+            widths.add(tuple(width for _, width in part.pieces))
+            start = 0
+            for rows, width in part.pieces:
+                assert int(part.lengths[start : start + rows].max()) <= width
+                start += rows
+        assert len(widths) == 1

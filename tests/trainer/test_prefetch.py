@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.trainer import comments, digits
 from trainer.batches import Batches
 from trainer.data import Dataset
-from trainer.prefetch import pipelined, streamed
+from trainer.prefetch import _buffer, pipelined, streamed
 from triggers.errors import DataError
 
 CPU = torch.device("cpu")
@@ -66,6 +66,15 @@ def test_rows_are_put_into_a_buffer_that_is_large_enough() -> None:
     assert torch.equal(torch.as_tensor(taken.inputs), torch.as_tensor(data.inputs)[rows[1:]])
     assert torch.as_tensor(taken.inputs).data_ptr() == buffer.data_ptr()
     assert torch.equal(taken.labels, data.labels[rows])
+
+
+def test_a_buffer_made_in_inference_mode_can_be_written_by_the_thread() -> None:
+    data = digits.splits().tuning
+    with torch.inference_mode():
+        buffer = _buffer(data, 8, CPU)
+    assert buffer is not None
+    data.take(torch.arange(8), into=buffer)
+    assert torch.equal(buffer, torch.as_tensor(data.inputs)[:8])
 
 
 @pytest.mark.parametrize("texts", [False, True])

@@ -6,15 +6,23 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from tests.trainer import digits
-from trainer.world import World
+from tests.trainer import comments, digits
+from tests.trainer.runs import run_config
+from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig, TriggerKind
+from trainer.step import Learner
+from trainer.trainables import build_module
+from trainer.world import World, _own_gpu
 from triggers.artifact import load_artifact
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError
 from triggers.image import ImageTrigger
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +110,42 @@ def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str,
     for alone, shared in zip(one, two, strict=True):
         assert float(alone.abs().max()) > 0.05  # something was learned
         assert torch.allclose(alone, shared, atol=1e-5)
+
+
+@dataclass(frozen=True)
+class Counted(World):
+    """One of two processes that stand still: its own rows take the others' place, and entries are counted."""
+
+    sent: list[int] = field(default_factory=list)
+
+    def gather(self, own: torch.Tensor, rows: int) -> torch.Tensor:
+        """Own rows twice."""
+        self.sent.append(2 * own.numel())
+        return own.repeat(1, 2, 1)
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Nothing but counting."""
+        self.sent.append(sum(tensor.numel() for tensor in tensors))
+
+
+@pytest.mark.parametrize("kind", ["embedding", "soft"])
+def test_a_step_exchanges_what_it_says_and_no_more_than_the_embeddings_need(
+    comments_classifier: FrozenClassifier, kind: TriggerKind
+) -> None:
+    world = Counted(0, 2)
+    config = run_config(ObjectiveConfig(), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1))
+    module = build_module(config, comments_classifier)
+    learner = Learner(comments_classifier, module, 2, config.objective, config.train, 1, world=world)
+    batch = comments.splits().tuning.take(torch.arange(8), slice(0, 4))
+    learner.step(0, batch)
+    assert 4 * sum(world.sent) == learner.exchanged(8)
+    width = comments_classifier.embedding_matrix.shape[1]
+    assert sum(world.sent[1:]) == 2 * len(config.objective.strengths) * 2 * width
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused() -> None:
+    with pytest.raises(ConfigError, match=f"finds {torch.cuda.device_count()} GPUs"):
+        _own_gpu(torch.cuda.device_count())
 
 
 def test_parts_cover_a_batch_in_order() -> None:
