@@ -201,7 +201,7 @@ def _sigterm(folder: Path, options: list[str], chosen: argparse.Namespace) -> No
 
 
 def _overload(folder: Path, options: list[str], chosen: argparse.Namespace) -> None:
-    bundle = sleeping_bundle(folder / "faces", 0.05)
+    bundle = sleeping_bundle(folder / "faces", 0.1)
     limits = ["--max-batch", "8", "--queue-size", "64", "--max-items-per-request", "8"]
     with started(folder, bundle, *limits, *options) as service:
         found = overload(service, 3.0, 10.0)

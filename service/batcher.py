@@ -10,26 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from service.places import Overloaded as Overloaded
+from service.places import Places
 from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
-
-
-class Overloaded(FairtriggerError):
-    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class BatchFailed(FairtriggerError):
@@ -97,11 +90,10 @@ class Batcher(Generic[W, R]):
         on_batch: Callable[[Sequence[Timing]], None] = lambda timings: None,
         on_dropped: Callable[[int], None] = lambda items: None,
     ) -> None:
-        self._run, self._max_batch, self._capacity = run, max_batch, capacity
+        self._run, self._max_batch, self._places = run, max_batch, Places(capacity)
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._queue: deque[_Ticket[W, R]] = deque()
-        self._queued, self._placed = 0, 0
-        self._rows_per_second = 0.0
+        self._queued = 0
         self._closing = False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -135,17 +127,9 @@ class Batcher(Generic[W, R]):
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
 
-    @contextmanager
-    def place(self, rows: int) -> Iterator[None]:
+    def place(self, rows: int) -> AbstractContextManager[None]:
         """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
-        if self._placed + rows > self._capacity:
-            message = f"{self._placed} rows are in work already and {rows} more do not fit into {self._capacity}."
-            raise Overloaded(message + " Retry later, or raise queue_size.", self._retry_after())
-        self._placed += rows
-        try:
-            yield
-        finally:
-            self._placed -= rows
+        return self._places.place(rows)
 
     async def submit(
         self, items: Sequence[W], gone: Coroutine[None, None, None] | None = None
@@ -171,11 +155,6 @@ class Batcher(Generic[W, R]):
             self._queue.append(ticket)
             self._queued += _rows(ticket.items)
             self._wake.notify()
-
-    def _retry_after(self) -> int:
-        """Whole seconds until what is in work is done at the measured speed, 1 to 60."""
-        seconds = self._placed / self._rows_per_second if self._rows_per_second else 1.0
-        return min(60, max(1, math.ceil(seconds)))
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -231,15 +210,9 @@ class Batcher(Generic[W, R]):
             outcome = error if isinstance(error, FairtriggerError) else BatchFailed("The model failed on this request.")
             self._abandon(batch)
         timings = [Timing(started - share.ticket.submitted, time.perf_counter() - started, rows) for share in batch]
-        self._measure(rows / timings[0].infer)
         self._on_batch(timings)
         assert self._loop is not None
         self._loop.call_soon_threadsafe(_deliver, batch, outcome, timings)
-
-    def _measure(self, rows_per_second: float) -> None:
-        """Keep a moving average of the speed."""
-        before = self._rows_per_second or rows_per_second
-        self._rows_per_second = 0.8 * before + 0.2 * rows_per_second
 
     def _abandon(self, batch: list[_Share[W, R]]) -> None:
         """A request whose first part failed need not be computed further."""

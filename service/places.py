@@ -7,10 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from service.batcher import Overloaded
+from triggers.errors import FairtriggerError
 
 MOMENT = 0.25
 """Seconds that one measurement of the drain rate takes at least."""
+
+
+class Overloaded(FairtriggerError):
+    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Places:
