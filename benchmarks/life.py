@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.http_load import Answer, Target, at_rate, by_clients, leave_at_once
+from benchmarks.http_load import Answer, Target, at_rate, by_clients, connections, leave_at_once
 from benchmarks.life_models import body, sleeping_bundle
 
 PREDICT = "/v1/models/faces/predict"
@@ -159,16 +159,22 @@ class Cancelled:
 
 
 def cancel(service: Service, clients: int, at_once: int, stay_seconds: float = 0.5) -> Cancelled:
-    """Clients that leave soon after their request, `at_once` at a time."""
+    """Clients that leave while the model is busy for somebody else, `at_once` at a time; the others are not counted."""
     names = ('requests_total{code="499"', "items_dropped_total", "batch_size_sum")
     before = [service.metric(name) for name in names]
-    for _ in range(clients // at_once):
-        asyncio.run(leave_at_once(service.target(), at_once, stay_seconds))
-    end = time.monotonic() + 30
-    while service.metric("queue_depth") and time.monotonic() < end:
-        time.sleep(0.2)
+    waves = clients // at_once
+
+    async def wave() -> None:
+        async with connections(service.target()) as pool:
+            busy = asyncio.ensure_future(pool.ask(time.perf_counter()))
+            await asyncio.sleep(0.1)
+            await leave_at_once(service.target(), at_once, stay_seconds)
+            assert (await busy).status == 200
+
+    for _ in range(waves):
+        asyncio.run(wave())
     seen, dropped, computed = (round(service.metric(name) - old) for name, old in zip(names, before, strict=True))
-    return Cancelled(clients, seen, dropped, computed)
+    return Cancelled(waves * at_once, seen, dropped, computed - waves)
 
 
 def main() -> None:
@@ -215,9 +221,9 @@ def _overload(folder: Path, options: list[str], chosen: argparse.Namespace) -> N
 
 
 def _cancelled(folder: Path, options: list[str], chosen: argparse.Namespace) -> None:
-    bundle = sleeping_bundle(folder / "faces", 1.0)
-    with started(folder, bundle, "--max-batch", "8", *options) as service:
-        found = cancel(service, chosen.clients, 100)
+    bundle = sleeping_bundle(folder / "faces", 3.0)
+    with started(folder, bundle, *options) as service:
+        found = cancel(service, chosen.clients, 400)
     print(
         f"{found.left} clients left, {found.seen} were seen leaving, {found.dropped} inputs left the queue, "
         f"{found.computed} rows computed"
