@@ -223,7 +223,7 @@ def _overload(folder: Path, options: list[str], chosen: argparse.Namespace) -> N
 def _cancelled(folder: Path, options: list[str], chosen: argparse.Namespace) -> None:
     bundle = sleeping_bundle(folder / "faces", 3.0)
     with started(folder, bundle, *options) as service:
-        found = cancel(service, chosen.clients, 400)
+        found = cancel(service, chosen.clients, 200)
     print(
         f"{found.left} clients left, {found.seen} were seen leaving, {found.dropped} inputs left the queue, "
         f"{found.computed} rows computed"
