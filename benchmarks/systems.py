@@ -34,9 +34,10 @@ class Task:
 
     def config(self, folder: Path, seed: int, changes: tuple[str, ...] = ()) -> RunConfig:
         """The configuration of a seed, with its base classifier in `folder`. Raises ConfigError."""
+        always = ("objective.calibrate=true", "base.early_stopping=false")
         own = (f"model.bundle={folder / f'{self.target}-{seed}'}", "publish.enabled=false")
         seeds = tuple(f"{section}.seed={seed}" for section in ("base", "split", "train"))
-        return load_config(EXAMPLES / self.example / "run.toml", [*self.changes, *own, *seeds, *changes])
+        return load_config(EXAMPLES / self.example / "run.toml", [*always, *self.changes, *own, *seeds, *changes])
 
 
 TASKS = {

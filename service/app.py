@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import problems
+from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
 from service.parts import local_parts
-from service.routes import fairness, feedback, health, models, predict, rollout, triggers
+from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
 from service.settings import Settings
+from service.tracing import Traced, Tracing
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError
 from triggers.store import Store, open_store
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 DESCRIPTION = """A frozen classifier, served under a learned fairness trigger that is swapped while traffic flows.
 
 Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
 """
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health)
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own, from its release 0.16x on, would put queries - groups - into spans, and bodies into logs."""
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer)
 
 
 def create_app(
-    settings: Settings, store: Store | None = None, classifiers: Sequence[FrozenClassifier] | None = None
+    settings: Settings,
+    store: Store | None = None,
+    classifiers: Sequence[FrozenClassifier] | None = None,
+    span_exporter: SpanExporter | None = None,
 ) -> FastAPI:
     """The whole service as an ASGI app. Raises ConfigError, ModelError or StoreUnavailable if it cannot be built.
 
-    `store` and `classifiers` default to what the settings name; a store that is handed in is left open at the end.
+    `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is handed in is left
+    open at the end.
     """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
@@ -43,17 +55,21 @@ def create_app(
     _check_names([classifier.name for classifier in loaded])
     shared, metrics = store or open_store(settings.store), Metrics()
     models = [local_parts(classifier, shared, settings, metrics) for classifier in loaded]
-    return assemble(Running(settings, shared, metrics, models, owns_store=store is None))
+    return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
 
 
-def assemble(running: Running) -> FastAPI:
+def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:
     """Routes and everything that stands around a request, for models wherever they are computed."""
     settings = running.settings
-    app = FastAPI(title="fairtrigger", version=_version(), description=DESCRIPTION, lifespan=_lifespan)
+    about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
+    app = FastAPI(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
+    traced = span_exporter or settings.trace_endpoint
+    app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
+    app.add_middleware(HotPath, running=running)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(
         Observed,
@@ -61,6 +77,8 @@ def assemble(running: Running) -> FastAPI:
         known_model=running.models.__contains__,
         draining=lambda: running.draining,
     )
+    if app.state.tracing:
+        app.add_middleware(Traced, tracing=app.state.tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -87,6 +105,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await running.close()
+        if app.state.tracing:
+            await asyncio.to_thread(app.state.tracing.close)
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -101,7 +121,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (*predict.BODY_SCHEMAS, ProblemDocument):
+        for model in (*predict.BODY_SCHEMAS, *v2_infer.BODY_SCHEMAS, ProblemDocument):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
         app.openapi_schema = document

@@ -8,13 +8,23 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
+from starlette.types import Scope
 
 from service.problems import ProblemError
-from service.settings import HOW_TO_OPEN
+from service.settings import HOW_TO_OPEN, Settings
 
 _scheme = HTTPBearer(auto_error=False, description="The admin token of the service.")
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
+
+
+def token_in(scope: Scope) -> str | None:
+    """The bearer token of a request's headers, if it has one."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token.strip() or None if scheme.lower() == "bearer" else None
+    return None
 
 
 def is_admin(token: SecretStr | None, given: str | None) -> bool:
@@ -34,6 +44,12 @@ def require_admin(token: SecretStr | None, given: str | None) -> None:
     if not is_admin(token, given):
         headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         raise ProblemError(401, "token_wrong", "This is not the admin token of the service.", headers=headers)
+
+
+def require_choice(settings: Settings, given: str | None) -> None:
+    """Raise what `require_admin` raises, unless everybody may choose a trigger per request."""
+    if settings.client_trigger != "open":
+        require_admin(settings.admin_token, given)
 
 
 def _admin(request: Request, bearer: Bearer) -> None:

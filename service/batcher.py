@@ -1,6 +1,7 @@
 """A bounded queue in front of one inference thread.
 
-There is no timer: a batch is whatever queued while the last one ran. A request takes its place before it is decoded and
+There is no timer: a batch is whatever queued while the last one ran, and what one turn of the event loop brings comes
+together. A request takes its place before it is decoded and
 keeps it until it is answered, or is refused at once. Its items may be spread over several batches, and one call into
 the event loop delivers a whole batch. A client that has gone (its future is cancelled) is skipped when a batch is
 built. When a batch fails, its requests run again one by one, so that only the one at fault fails.
@@ -13,14 +14,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.places import Overloaded as Overloaded
 from service.places import Places
 from triggers.errors import FairtriggerError
+
+PATIENCE = 0.01
+"""Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +97,7 @@ class Batcher(Generic[W, R]):
     ) -> None:
         self._run, self._max_batch, self._places = run, max_batch, Places(capacity)
         self._on_batch, self._on_dropped = on_batch, on_dropped
+        self._arrived: list[_Ticket[W, R]] = []
         self._queue: deque[_Ticket[W, R]] = deque()
         self._queued = 0
         self._closing = False
@@ -102,7 +108,7 @@ class Batcher(Generic[W, R]):
     @property
     def queued(self) -> int:
         """Rows that wait for a batch."""
-        return self._queued
+        return self._queued + sum(_rows(ticket.items) for ticket in self._arrived)
 
     @property
     def alive(self) -> bool:
@@ -121,6 +127,7 @@ class Batcher(Generic[W, R]):
 
     async def close(self) -> None:
         """Refuse new requests, finish the queued ones, stop the thread."""
+        self._queue_arrived()
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -132,29 +139,40 @@ class Batcher(Generic[W, R]):
         return self._places.place(rows)
 
     async def submit(
-        self, items: Sequence[W], gone: Coroutine[None, None, None] | None = None
+        self, items: Sequence[W], gone: Callable[[], Coroutine[None, None, None]] | None = None
     ) -> tuple[list[R], list[Timing]]:
         """Results in the order of the items, and the timing of every batch involved.
 
-        Raises BatchFailed, or Abandoned when `gone` (the client's going away) ends first.
+        Raises BatchFailed, or Abandoned when `gone()`, which waits for the client's going away, ends first.
         """
         ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
-        with watched(gone, ticket.future) as left:
-            self._admit(ticket)
-            try:
-                return await ticket.future, ticket.timings
-            except asyncio.CancelledError:
-                if left():
-                    raise Abandoned("The client went away.") from None
-                raise
+        self._admit(ticket)
+        watch = gone and Watch(gone, ticket.future)
+        try:
+            return await ticket.future, ticket.timings
+        except asyncio.CancelledError:
+            if watch and watch.left:
+                raise Abandoned("The client went away.") from None
+            raise
+        finally:
+            if watch:
+                watch.end()
 
     def _admit(self, ticket: _Ticket[W, R]) -> None:
-        with self._wake:
-            if self._closing:
-                raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
-            self._queue.append(ticket)
-            self._queued += _rows(ticket.items)
-            self._wake.notify()
+        """Queue a ticket together with all others of this turn of the event loop, so that they make one batch."""
+        if self._closing:
+            raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._queue_arrived)
+        self._arrived.append(ticket)
+
+    def _queue_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if arrived:
+            with self._wake:
+                self._queue.extend(arrived)
+                self._queued += sum(_rows(ticket.items) for ticket in arrived)
+                self._wake.notify()
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -223,18 +241,28 @@ class Batcher(Generic[W, R]):
                     self._queue.remove(share.ticket)
 
 
-@contextmanager
-def watched(gone: Coroutine[None, None, None] | None, future: asyncio.Future[R]) -> Iterator[Callable[[], bool]]:
-    """Cancel `future` when `gone` ends; yields a function that says whether that happened."""
-    if gone is None:
-        yield lambda: False
-        return
-    watch = asyncio.ensure_future(gone)
-    watch.add_done_callback(lambda _: future.cancel())
-    try:
-        yield lambda: watch.done() and not watch.cancelled()
-    finally:
-        watch.cancel()
+class Watch:
+    """Cancels `future` when `gone()` ends. Begins only after PATIENCE: most requests are answered before."""
+
+    def __init__(self, gone: Callable[[], Coroutine[None, None, None]], future: asyncio.Future[Any]) -> None:
+        self._gone, self._future = gone, future
+        self._task: asyncio.Task[None] | None = None
+        self._timer = future.get_loop().call_later(PATIENCE, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.ensure_future(self._gone())
+        self._task.add_done_callback(lambda _: self._future.cancel())
+
+    @property
+    def left(self) -> bool:
+        """Whether the client went away."""
+        return self._task is not None and self._task.done() and not self._task.cancelled()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _rows(items: Sequence[Work]) -> int:

@@ -14,7 +14,6 @@ from service.served import ServedModel
 from triggers.errors import StoreError
 from triggers.store import version_name
 
-WINDOW = "1h"
 GAPS = {
     "fairness_demographic_parity_gap": "demographic_parity_difference",
     "fairness_equalized_odds_gap": "equalized_odds_difference",
@@ -43,7 +42,10 @@ class ServingCollector(Collector):
 
 
 class FairnessCollector(Collector):
-    """The gaps of the last hour, per model and version; a gap that is undefined has no sample."""
+    """The gaps of the last hour (or day), per model and version, as everybody may see them.
+
+    A gap that is undefined has no sample.
+    """
 
     def __init__(self, monitor: Monitor, models: Mapping[str, ServedModel]) -> None:
         self._monitor, self._models = monitor, models
@@ -53,9 +55,10 @@ class FairnessCollector(Collector):
         keys = ["model", "version", "window"]
         gaps = {name: GaugeMetricFamily(f"{PREFIX}_{name}", f"{key}", labels=keys) for name, key in GAPS.items()}
         samples = GaugeMetricFamily(f"{PREFIX}_fairness_samples", "Predictions counted", labels=[*keys, "group"])
+        window = self._monitor.windows.shortest
         for model in self._models:
             try:
-                versions = self._monitor.fairness(model, WINDOW)["versions"]
+                versions = self._monitor.fairness(model, window, exact=False)["versions"]
             except StoreError as error:
                 logger.warning("no fairness metrics for %s: %s", model, error)
                 continue
@@ -63,7 +66,7 @@ class FairnessCollector(Collector):
                 for name, gauge in gaps.items():
                     value = report["gaps"][GAPS[name]]["value"]
                     if value is not None:
-                        gauge.add_metric([model, version, WINDOW], value)
+                        gauge.add_metric([model, version, window], value)
                 for group, each in report["groups"].items():
-                    samples.add_metric([model, version, WINDOW, group], each["n"])
+                    samples.add_metric([model, version, window, group], each["n"])
         return [*gaps.values(), samples]

@@ -27,7 +27,14 @@ Every option may also be given as an environment variable: --max-batch is FAIRTR
 Prefer the environment for secrets: a command line can be read by every user of the machine.
 """
 
-METAVARS = {"models": "FOLDER", "data_dir": "FOLDER", "store": "URL", "admin_token": "TOKEN", "receipt_keys": "KEY"}
+METAVARS = {
+    "models": "FOLDER",
+    "data_dir": "FOLDER",
+    "store": "URL",
+    "admin_token": "TOKEN",
+    "receipt_keys": "KEY",
+    "trace_endpoint": "URL",
+}
 
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:

@@ -7,35 +7,52 @@ from collections.abc import Sequence
 
 from service.event import Event, Feedback
 from service.ledger import Ledger
-from service.ledger_file import Outcome
+from service.ledger_store import Outcome
 from service.metrics import Metrics
+from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
-from service.receipts import Receipts
+from service.problems import ProblemError
+from service.receipts import Nonces, Receipts
 from service.schemas import FeedbackItem
 from triggers.errors import InputError
 
 
 class Counting:
-    """Counts the predictions of one model and hands out the receipts by which labels come back."""
+    """Counts the predictions of one model and hands out the receipts by which labels come back; both only if `on`."""
 
-    def __init__(self, model: str, labels: Sequence[str], ledger: Ledger, receipts: Receipts, metrics: Metrics) -> None:
-        self._model, self._labels = model, tuple(labels)
+    def __init__(
+        self,
+        model: str,
+        labels: Sequence[str],
+        ledger: Ledger,
+        receipts: Receipts,
+        metrics: Metrics,
+        *,
+        on: bool = True,
+    ) -> None:
+        self._model, self._labels, self._on = model, tuple(labels), on
         self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
+        self._nonces = Nonces()
 
-    def predicted(self, answer: Answer, group: str | None) -> str:
-        """Count an answer and return its prediction id. Memory only: nothing here waits."""
+    def predicted(self, answer: Answer, group: str | None) -> str | None:
+        """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits."""
+        if not self._on:
+            return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        event = Event(self._model, int(time.time() // 60), answer.version, prediction, name, bare)
+        minute = int(time.time() // 60)
+        event = Event(self._model, minute, answer.version, prediction, name, bare, self._nonces.take())
         self._ledger.record(event)
         version = "none" if answer.version is None else f"v{answer.version}"
-        self._metrics.predictions.labels(self._model, version).inc()
+        self._metrics.child(self._metrics.predictions, self._model, version).inc()
         if bare is not None and bare != prediction:
-            self._metrics.flips.labels(self._model, name).inc()
+            self._metrics.flips.labels(self._model).inc()
         return self._receipts.seal(event)
 
     def learn(self, items: Sequence[FeedbackItem]) -> list[Outcome | InputError]:
         """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable."""
+        if not self._on:
+            raise ProblemError(409, "statistics_off", "This service counts nothing: start it with statistics=on.")
         opened = [self._opened(item) for item in items]
         outcomes = iter(self._ledger.feedback([entry for entry in opened if isinstance(entry, Feedback)]))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
@@ -43,6 +60,8 @@ class Counting:
     def _opened(self, item: FeedbackItem) -> Feedback | InputError:
         try:
             event = self._receipts.open(item.prediction_id, self._model)
+            if event.minute < time.time() / 60 - LABEL_DAYS * MINUTES_PER_DAY:
+                raise InputError("label_too_late", f"This prediction is more than {LABEL_DAYS} days old: too late.")
             return Feedback(event, self._index(item.label), item.group)
         except InputError as error:
             return error

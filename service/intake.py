@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.types import Receive, Scope
 
+from service.batcher import Abandoned
 from service.predictor import Choice
 from service.problems import ProblemError, of_validation
-from service.schemas import PredictItem, PredictRequest
+from service.schemas import PredictItem, PredictQuery, PredictRequest
 from triggers.errors import InputError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Defaults:
     twin: bool = False
 
 
-@dataclass(frozen=True)
-class Wanted:
+NO_DEFAULTS = Defaults()
+
+
+class Wanted(NamedTuple):
     """One input as it came, and what is wanted of it. `encoded` is an image still in base64."""
 
     kind: Literal["image", "text", "file"]
@@ -49,31 +56,53 @@ class Wanted:
         return _text(self.payload) if modality == "text" and isinstance(self.payload, bytes) else self.payload
 
 
+def read_query(scope: Scope) -> Defaults:
+    """The query parameters of predict; of one given twice, the last. Raises ProblemError."""
+    if not scope["query_string"]:
+        return NO_DEFAULTS
+    given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    known = checked(lambda: PredictQuery.model_validate(given), "query")
+    return Defaults(known.group, known.trigger, known.twin)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body. Raises Abandoned if the client leaves before its end."""
+    parts, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Abandoned("The client went away while it sent its request.")
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> list[Wanted]:
     """All inputs of a predict request, in order. Raises ProblemError."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        wanted = from_json(await request.body(), defaults)
+        wanted = from_json(await read_body(request.receive), defaults)
     elif media == "multipart/form-data":
         async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
             wanted = await from_form(form, defaults)
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
-        wanted = [from_raw(await request.body(), media, defaults)]
+        wanted = [from_raw(await read_body(request.receive), media, defaults)]
     else:
         raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
-    if len(wanted) > max_items:
-        detail = f"The request has {len(wanted)} inputs; at most {max_items} are accepted. Split it."
-        raise ProblemError(413, "too_many_items", detail)
+    check_count(len(wanted), max_items)
     return wanted
+
+
+def check_count(items: int, limit: int) -> None:
+    """Raise 413 if one request holds more inputs than it may."""
+    if items > limit:
+        detail = f"The request has {items} inputs; at most {limit} are accepted. Split it."
+        raise ProblemError(413, "too_many_items", detail)
 
 
 def from_json(body: bytes, defaults: Defaults) -> list[Wanted]:
     """The inputs of a JSON body."""
-    try:
-        parsed = PredictRequest.model_validate_json(body)
-    except ValidationError as error:
-        problem = of_validation(error.errors(include_url=False, include_input=False))
-        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
+    parsed = checked(lambda: PredictRequest.model_validate_json(body))
     groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
     trigger, twin = parsed.trigger or defaults.trigger, parsed.twin or defaults.twin
     return [
@@ -100,7 +129,7 @@ async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
         raise ProblemError(422, "no_inputs", "The form holds no file and no `text` field.")
     options = _form_options(fields, len(contents), defaults)
     return [
-        Wanted(kind, payload, group, _choice(options.trigger), options.twin)
+        Wanted(kind, payload, group, choice(options.trigger), options.twin)
         for (kind, payload), group in zip(contents, _form_groups(fields["group"], len(contents), defaults), strict=True)
     ]
 
@@ -109,8 +138,18 @@ def from_raw(body: bytes, media: str, defaults: Defaults) -> Wanted:
     """One image or text that is the whole body."""
     kind: Literal["image", "text", "file"] = "image" if media.startswith("image/") else "file"
     return Wanted(
-        "text" if media == "text/plain" else kind, body, defaults.group, _choice(defaults.trigger), defaults.twin
+        "text" if media == "text/plain" else kind, body, defaults.group, choice(defaults.trigger), defaults.twin
     )
+
+
+def checked(validate: Callable[[], T], *where: str) -> T:
+    """What `validate` returns; what pydantic finds wrong, in `where`, becomes a ProblemError."""
+    try:
+        return validate()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        problem = of_validation([{**each, "loc": (*where, *each["loc"])} for each in found])
+        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
 
 
 def parse_version(name: str) -> int:
@@ -123,11 +162,12 @@ def _from_item(item: PredictItem, defaults: Defaults) -> Wanted:
     payload = item.image if item.image is not None else item.text
     assert payload is not None
     twin = defaults.twin if item.twin is None else item.twin
-    choice = _choice(item.trigger or defaults.trigger)
-    return Wanted(kind, payload, item.group or defaults.group, choice, twin, encoded=kind == "image")
+    chosen = choice(item.trigger or defaults.trigger)
+    return Wanted(kind, payload, item.group or defaults.group, chosen, twin, encoded=kind == "image")
 
 
-def _choice(trigger: str | None) -> Choice:
+def choice(trigger: str | None) -> Choice:
+    """What a checked trigger name asks for; None asks for the champion."""
     if trigger is None or trigger == "champion":
         return "champion"
     return None if trigger == "none" else parse_version(trigger)
@@ -149,12 +189,8 @@ def _form_options(fields: dict[str, list[str]], items: int, defaults: Defaults) 
 
 
 def _checked(trigger: str | None, groups: Sequence[str]) -> None:
-    try:
-        for group in groups or [""]:
-            PredictItem(text="-", group=group or None, trigger=trigger)
-    except ValidationError as error:
-        problem = of_validation(error.errors(include_url=False, include_input=False))
-        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
+    for group in groups or [""]:
+        checked(partial(PredictItem, text="-", group=group or None, trigger=trigger))
 
 
 def _form_groups(groups: list[str], items: int, defaults: Defaults) -> list[str | None]:

@@ -1,8 +1,8 @@
 """Counts of what was predicted, kept off the request path.
 
-`record` adds to a dictionary and returns; a thread writes the dictionary to the ledger file every `flush_interval`
+`record` adds to a dictionary and returns; a thread writes the dictionary to the ledger's store every `flush_interval`
 seconds, as one numbered batch in one transaction, so that a batch repeated after a failure counts once. Labels and
-groups that come later are written before `feedback` returns. While the file cannot be written, counts wait in memory,
+groups that come later are written before `feedback` returns. While the store cannot be used, counts wait in memory,
 at most `max_cells` of them; beyond that they are dropped, counted, and reported by `possible_loss`, as are those of a
 process that was killed.
 """
@@ -14,14 +14,16 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from service.event import Cell, Event, Feedback
-from service.ledger_file import Batch, LedgerFile, Outcome
+from service.ledger_store import Batch, LedgerStore, Outcome, Release
+from service.periods import Level
 from service.runs import Loss
-from triggers.errors import StoreError
+from triggers.errors import ConfigError, StoreError, StoreUnavailable
 from triggers.fairness import UNKNOWN
 
 OTHER = "other"
@@ -29,16 +31,18 @@ logger = logging.getLogger(__name__)
 
 
 class Ledger:
-    """The counts of all models of one service, in a file that several processes of a machine may share.
+    """The counts of all models of one service, in a store that its replicas share.
 
-    At most `max_groups` group names per model are counted under their own name; later ones are counted as "other".
-    `busy_seconds` is how long to wait for another process that is writing.
+    `where` is a file, for the processes of one machine, or an address such as redis://host:6379/0; `runs` is a folder
+    of this machine in which processes show that they live. At most `max_groups` group names per model are counted under
+    their own name; later ones are counted as "other". `busy_seconds` is how long to wait for the store.
     """
 
     def __init__(
         self,
-        path: Path | str,
+        where: Path | str,
         *,
+        runs: Path | None = None,
         flush_interval: float = 1.0,
         max_groups: int = 64,
         max_cells: int = 100_000,
@@ -48,17 +52,18 @@ class Ledger:
         self.flush_interval, self._max_groups, self._max_cells, self._clock = (
             flush_interval, max_groups, max_cells, clock,
         )  # fmt: skip
-        self._memory, self._writing = threading.Lock(), threading.RLock()
+        self._memory, self._writing = threading.Lock(), threading.Lock()
         self._cells: Counter[Cell] = Counter()
         self._new_groups: set[tuple[str, str]] = set()
         self._batch: Batch | None = None  # being written, or waiting to be tried again
         self._batches = 0
         self._dropped: Loss | None = None
         self._run, self._stop = uuid.uuid4().hex, threading.Event()
-        self._file = LedgerFile(Path(path), busy_seconds)
-        self.lost_at_start = self._file.bury(clock())
-        self._groups = self._file.groups()
-        self._presence = self._file.start(self._run, flush_interval, clock())
+        self._failures, self._patience = 0, busy_seconds
+        self._store = open_ledger_store(where, runs, busy_seconds)
+        self.lost_at_start = self._store.bury(clock())
+        self._groups = self._store.groups()
+        self._presence = self._store.start(self._run, flush_interval, clock())
         self._thread = threading.Thread(target=self._keep_flushing, name="ledger", daemon=True)
         self._thread.start()
 
@@ -91,7 +96,7 @@ class Ledger:
     def _waiting(self) -> int:
         return len(self._cells) + (len(self._batch.cells) if self._batch else 0)
 
-    # ---- off the request path: these wait for the file and raise StoreUnavailable when it cannot be used --------
+    # ---- off the request path: these wait for the store and raise StoreUnavailable when it cannot be used --------
 
     def feedback(self, items: Sequence[Feedback]) -> list[Outcome]:
         """Enter late labels and groups; they are kept when this returns. Repeating it changes nothing."""
@@ -99,30 +104,47 @@ class Ledger:
             item if item.group is None else item._replace(group=self.admit(item.event.model, item.group))
             for item in items
         ]
-        with self._writing:
-            self.flush()  # a prediction must be counted before its count is moved
-            return self._file.feedback(admitted)
+        with self._in_turn():
+            self._flush()  # a prediction must be counted before its count is moved
+            return self._store.feedback(admitted, self._clock())
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model by cell, summed over the minutes [since, until); see `as_of` for how fresh they are."""
-        try:
-            self.flush()
-        except StoreError as error:
-            logger.warning("Statistics are older than they should be: %s", error)
-        return self._file.counts(model, since_minute, until_minute)
+        self._try_to_flush()
+        return self._store.counts(model, since_minute, until_minute)
+
+    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
+        """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period."""
+        self._try_to_flush()
+        return self._store.series(model, level, since_minute, until_minute)
+
+    def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
+        """What was disclosed of the periods of `size` minutes, by first minute."""
+        return self._store.releases(model, size, since_minute, until_minute)
+
+    def release(self, model: str, size: int, minute: int, new: Release) -> bool:
+        """Replace what was disclosed of a period; False if another process did so first."""
+        return self._store.release(model, size, minute, new)
 
     def possible_loss(self, since: float, until: float) -> list[Loss]:
         """What may be missing from the counts between two moments: killed processes and dropped counts."""
-        with self._writing:
-            written = self._file.losses(since, until)
-            with self._memory:
-                pending = [self._batch.loss if self._batch else None, self._dropped]
-        return written + [loss for loss in pending if loss and loss.since <= until and loss.until >= since]
+        written = self._store.losses(since, until)
+        return written + [loss for loss in self.unwritten_loss() if loss.since <= until and loss.until >= since]
+
+    def unwritten_loss(self) -> list[Loss]:
+        """What this process dropped and could not yet enter; never waits."""
+        with self._memory:
+            return [loss for loss in (self._batch.loss if self._batch else None, self._dropped) if loss]
 
     @property
     def as_of(self) -> float:
         """Everything that this process recorded before this moment (seconds since 1970) is in the counts."""
         return self._presence.clean_at
+
+    def groups(self, model: str) -> set[str]:
+        """The group names of a model that are counted on their own."""
+        with self._memory:
+            return {name for each, name in self._groups if each == model}
 
     def crowded(self, model: str) -> bool:
         """Whether the model has as many group names as are counted on their own."""
@@ -133,15 +155,46 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what is in memory. After a failure the same batch is tried again before anything newer."""
-        with self._writing:
-            for _ in ("a batch that failed before", "what came since"):
-                batch = self._next_batch()
-                if batch is None:
-                    return
-                self._file.apply(self._run, batch)
-                with self._memory:
-                    self._batch = None
-                    self._presence.flushed(batch.taken_at, dirty=bool(self._cells or self._dropped))
+        with self._in_turn():
+            self._flush()
+
+    def _flush(self) -> None:
+        for _ in ("a batch that failed before", "what came since"):
+            batch = self._next_batch()
+            if batch is None:
+                return
+            self._store.apply(self._run, batch)
+            with self._memory:
+                self._batch = None
+                self._presence.flushed(batch.taken_at, dirty=bool(self._cells or self._dropped))
+
+    def _try_to_flush(self) -> None:
+        try:
+            self.flush()
+        except StoreError as error:
+            logger.warning("Statistics are older than they should be: %s", error)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One writer at a time. Those that waited while the store failed fail with it, so nobody waits twice."""
+        failures = self._failures
+        if not self._writing.acquire(timeout=2 * self._patience):
+            raise StoreUnavailable("The ledger is busy: try again.")
+        try:
+            if self._failures != failures:
+                raise StoreUnavailable("The ledger's store could not be used just now: try again.")
+            with self._counted():
+                yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            self._failures += 1
+            raise
 
     def _next_batch(self) -> Batch | None:
         with self._memory:
@@ -170,8 +223,8 @@ class Ledger:
 
     def _look_around(self) -> None:
         """Once a minute: notice killed neighbours and group names that they found."""
-        self._file.bury(self._clock())
-        groups = self._file.groups()
+        self._store.bury(self._clock())
+        groups = self._store.groups()
         with self._memory:
             self._groups |= groups
 
@@ -184,15 +237,35 @@ class Ledger:
         in_order = False
         try:
             self.flush()
-            self._file.finish(self._run, self._clock())
+            self._store.finish(self._run, self._clock())
             in_order = True
         except StoreError as error:
             logger.error("The last counts could not be written: %s", error)
         self._presence.close(in_order=in_order)
-        self._file.close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> LedgerStore:
+    """A store by its address: a file, or redis://host:port/0 (rediss:// with TLS, unix:// for a socket).
+
+    `runs` is the folder in which processes of this machine show that they live, by default beside the file; `seconds`
+    is how long one operation may wait. Raises ConfigError for an address of another kind.
+    """
+    scheme, separator, _ = str(where).partition("://")
+    if not separator:
+        from service.ledger_file import LedgerFile
+
+        return LedgerFile(Path(where), seconds, runs)
+    if scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(f"The ledger's address begins with {scheme}://; give a file, or redis://host:port/0.")
+    if runs is None:
+        raise ConfigError("A ledger in Redis needs a folder of this machine for `runs`.")
+    from service.ledger_redis import LedgerRedis
+
+    return LedgerRedis(str(where), seconds, runs)

@@ -1,10 +1,11 @@
-"""The SQLite side of the ledger: counts per cell, what is known of labelled predictions, runs and losses.
+"""The SQLite side of the ledger, for the processes of one machine.
 
-    counts    how many predictions are in each cell; a cell is (model, minute, version, group, label, prediction, bare)
-    known     the current label and group of each prediction that got feedback, by the nonce of its receipt
+    cells     how many predictions are in each cell, by level and period (see periods.py)
+    labelled  the current label and group of each prediction that got feedback, by the nonce of its receipt
     runs      one row per process; `last_batch` makes a batch count once, however often it is delivered
     losses    what may be missing, and when
     people    the group names of each model
+    released  what was disclosed to everybody, by period
 
 A killed process loses nothing that was committed; a power cut may lose the last commits (`synchronous = NORMAL`).
 """
@@ -12,57 +13,58 @@ A killed process loses nothing that was committed; a power cut may lose the last
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from service.event import Cell, Feedback
+from service.ledger_store import NONE, Batch, Outcome, Release
+from service.periods import LABEL_DAYS, SLACK_DAYS, Level, cover
 from service.runs import Loss, Presence, find_dead
 from triggers.fairness import UNKNOWN
 from triggers.sqlite_file import SqliteFile
 
-NONE = -1  # a label or a bare prediction that there is not; version 0 is the bare model
-SCHEMA = (
-    """CREATE TABLE counts (
+_KEY = "version, grp, label, prediction, bare"
+_V1 = """CREATE TABLE IF NOT EXISTS counts (
         model TEXT, minute INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER, bare INTEGER,
         n INTEGER NOT NULL,
-        PRIMARY KEY (model, minute, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID""",
-    "CREATE TABLE known (nonce BLOB PRIMARY KEY, label INTEGER NOT NULL, grp TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    """CREATE TABLE runs (
+        PRIMARY KEY (model, minute, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID"""
+SCHEMA = (
+    """CREATE TABLE cells (
+        model TEXT, level INTEGER, period INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER,
+        bare INTEGER, n INTEGER NOT NULL,
+        PRIMARY KEY (model, level, period, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE labelled (
+        nonce BLOB PRIMARY KEY, day INTEGER NOT NULL, label INTEGER NOT NULL, grp TEXT NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    "CREATE INDEX labelled_day ON labelled (day)",
+    """CREATE TABLE released (
+        model TEXT, size INTEGER, minute INTEGER, revision INTEGER NOT NULL, text TEXT NOT NULL,
+        PRIMARY KEY (model, size, minute)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS runs (
         run TEXT PRIMARY KEY, started_at REAL NOT NULL, last_flush_at REAL NOT NULL, closed_at REAL,
         last_batch INTEGER NOT NULL) STRICT""",
-    "CREATE TABLE losses (run TEXT, since REAL, until REAL, dropped INTEGER, reason TEXT) STRICT",
-    "CREATE TABLE people (model TEXT, grp TEXT, PRIMARY KEY (model, grp)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS losses (run TEXT, since REAL, until REAL, dropped INTEGER, reason TEXT) STRICT",
+    "CREATE TABLE IF NOT EXISTS people (model TEXT, grp TEXT, PRIMARY KEY (model, grp)) STRICT, WITHOUT ROWID",
+    # ---- a file of schema 1 is taken over: it had minutes only
+    _V1,
+    "CREATE TABLE IF NOT EXISTS known (nonce BLOB PRIMARY KEY, label INTEGER, grp TEXT) STRICT, WITHOUT ROWID",
+    f"INSERT INTO cells SELECT model, 0, minute, {_KEY}, n FROM counts",
+    f"INSERT INTO cells SELECT model, 1, minute / 60, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",
+    f"INSERT INTO cells SELECT model, 2, minute / 1440, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",
+    "INSERT INTO labelled SELECT nonce, CAST(strftime('%s', 'now') AS INTEGER) / 86400, label, grp FROM known",
+    "DROP TABLE counts",
+    "DROP TABLE known",
 )
-SCHEMA_VERSION = 1
-
-
-class Outcome(StrEnum):
-    """What feedback did: it added something, it replaced something known, or it said nothing new."""
-
-    COUNTED = "counted"
-    CORRECTED = "corrected"
-    UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one process recorded between two flushes; `number` grows by one per batch of a run."""
-
-    number: int
-    taken_at: float
-    cells: Mapping[Cell, int]
-    groups: frozenset[tuple[str, str]]
-    loss: Loss | None
+SCHEMA_VERSION = 2
 
 
 class LedgerFile:
-    """An open ledger file. Everything that changes it is one transaction and may safely be repeated."""
+    """An open ledger file: the LedgerStore of one machine."""
 
-    def __init__(self, path: Path, busy_seconds: float) -> None:
+    def __init__(self, path: Path, busy_seconds: float, runs: Path | None = None) -> None:
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, busy_seconds=busy_seconds, synchronous="NORMAL")
-        self._runs = path.with_name(f"{path.name}.runs")
+        self._runs = runs or path.with_name(f"{path.name}.runs")
         self._runs.mkdir(mode=0o700, exist_ok=True)
 
     def start(self, run: str, interval: float, now: float) -> Presence:
@@ -78,13 +80,14 @@ class LedgerFile:
             db.execute("UPDATE runs SET closed_at = ? WHERE run = ?", (now, run))
 
     def bury(self, now: float) -> list[Loss]:
-        """Close the runs of killed processes, once each, and return what they may have lost."""
+        """Close the runs of killed processes, once each, and return what they may have lost; delete what is too old."""
         with self._file.write() as db:
             found = find_dead(self._runs, now)
             lost = {each.run: each.loss for each in found} | self._untraceable(db, now)
             entered = {run: loss for run, loss in lost.items() if _close(db, run, now) and loss}
             for run, loss in entered.items():
                 _insert_loss(db, run, loss)
+            _prune(db, now)
         for each in found:
             each.path.unlink(missing_ok=True)
         return list(entered.values())
@@ -103,31 +106,35 @@ class LedgerFile:
             )
             if fresh.rowcount == 0:
                 return
-            _add(db, batch.cells.items())
+            _add(db, batch.cells.items(), batch.taken_at)
             db.executemany("INSERT OR IGNORE INTO people VALUES (?, ?)", sorted(batch.groups))
             if batch.loss:
                 _insert_loss(db, run, batch.loss)
 
-    def feedback(self, items: Sequence[Feedback]) -> list[Outcome]:
+    def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
         with self._file.write() as db:
-            return [_learn(db, item) for item in items]
+            return [_learn(db, item, now) for item in items]
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts of a model from `since_minute` up to and without `until_minute`, summed over minutes (given as 0).
-
-        A cell below zero belongs to a prediction whose label came through another process before its count, or whose
-        count was lost: the prediction happened, and is counted where its label put it, so the debt counts as zero.
-        """
-        query = """SELECT version, grp, label, prediction, bare, SUM(MAX(n, 0)) AS total FROM counts
-            WHERE model = ? AND minute >= ? AND minute < ? GROUP BY version, grp, label, prediction, bare
-            HAVING total > 0"""
+        """Counts of a model over the minutes [since, until)."""
+        query = f"""SELECT {_KEY}, SUM(n) FROM cells
+            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0 GROUP BY {_KEY}"""
+        total = Counter[tuple[int, str, int, int, int]]()
         with self._file.read() as db:
-            rows = db.execute(query, (model, since_minute, until_minute)).fetchall()
-        return {
-            Cell(model, 0, version or None, group, _optional(label), prediction, _optional(bare)): n
-            for version, group, label, prediction, bare, n in rows
-        }
+            for span in cover(since_minute, until_minute):
+                for *key, n in db.execute(query, (model, *span)):
+                    total[tuple(key)] += n
+        return {_cell(model, 0, *key): n for key, n in total.items()}
+
+    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
+        """Counts by period of one level."""
+        query = f"""SELECT period, {_KEY}, n FROM cells
+            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0"""
+        size = level.minutes
+        with self._file.read() as db:
+            rows = db.execute(query, (model, level, -(-since_minute // size), until_minute // size))
+            return {_cell(model, period * size, *key): n for period, *key, n in rows}
 
     def groups(self) -> set[tuple[str, str]]:
         """All (model, group name) ever counted."""
@@ -140,41 +147,93 @@ class LedgerFile:
         with self._file.read() as db:
             return [Loss(*row) for row in db.execute(query, (since, until))]
 
+    def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
+        """What was disclosed, by first minute of the period."""
+        query = (
+            "SELECT minute, revision, text FROM released WHERE model = ? AND size = ? AND minute >= ? AND minute < ?"
+        )
+        with self._file.read() as db:
+            rows = db.execute(query, (model, size, since_minute, until_minute))
+            return {minute: Release(revision, text) for minute, revision, text in rows}
+
+    def release(self, model: str, size: int, minute: int, new: Release) -> bool:
+        """Replace what was disclosed of a period, unless its revision was taken meanwhile."""
+        statement = """INSERT INTO released VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+            SET revision = excluded.revision, text = excluded.text WHERE revision < excluded.revision"""
+        with self._file.write() as db:
+            return db.execute(statement, (model, size, minute, *new)).rowcount == 1
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _add(db: sqlite3.Connection, cells: Iterable[tuple[Cell, int]]) -> None:
-    db.executemany(
-        "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-        ((*_row(cell), n) for cell, n in cells),
-    )
+_ADD = "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
 
-def _row(cell: Cell) -> tuple[str, int, int, str, int, int, int]:
+def _add(db: sqlite3.Connection, cells: Iterable[tuple[Cell, int]], now: float) -> None:
+    """Change counts at every level. A minute may be in debt; hours and days sum what is above zero."""
+    for cell, n in cells:
+        key, change = _key(cell), n
+        if Level.MINUTE.holds(cell.minute, now):
+            row = (cell.model, Level.MINUTE, cell.minute, *key, n)
+            ((after,),) = db.execute(f"{_ADD} RETURNING n", row).fetchall()
+            change = max(after, 0) - max(after - n, 0)
+        for level in (Level.HOUR, Level.DAY):
+            if change and level.holds(cell.minute, now):
+                db.execute(_ADD, (cell.model, level, cell.minute // level.minutes, *key, change))
+
+
+def _key(cell: Cell) -> tuple[int, str, int, int, int]:
     label = NONE if cell.label is None else cell.label
     bare = NONE if cell.bare is None else cell.bare
-    return cell.model, cell.minute, cell.version or 0, cell.group, label, cell.prediction, bare
+    return cell.version or 0, cell.group, label, cell.prediction, bare
+
+
+def _cell(model: str, minute: int, version: int, group: str, label: int, prediction: int, bare: int) -> Cell:
+    return Cell(model, minute, version or None, group, _optional(label), prediction, _optional(bare))
 
 
 def _optional(value: int) -> int | None:
     return None if value == NONE else value
 
 
-def _learn(db: sqlite3.Connection, item: Feedback) -> Outcome:
+def _learn(db: sqlite3.Connection, item: Feedback, now: float) -> Outcome:
     event = item.event
-    row = db.execute("SELECT label, grp FROM known WHERE nonce = ?", (event.nonce,)).fetchone()
+    row = db.execute("SELECT label, grp FROM labelled WHERE nonce = ?", (event.nonce,)).fetchone()
     label, group = (_optional(row[0]), row[1]) if row else (None, event.group)
     new_label = label if item.label is None else item.label
     new_group = item.group or group
     if (new_label, new_group) == (label, group):
         return Outcome.UNCHANGED
-    _add(db, [(event.cell(label, group), -1), (event.cell(new_label, new_group), 1)])
+    here = event.cell(new_label, new_group)
+    _add(db, [(event.cell(label, group), -1), (here, 1)], now)
     stored = NONE if new_label is None else new_label
-    db.execute("REPLACE INTO known VALUES (?, ?, ?)", (event.nonce, stored, new_group))
+    day = event.minute // Level.DAY.minutes
+    db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", (event.nonce, day, stored, new_group))
+    if label is None and new_label is not None:
+        db.execute(_ADD, (event.model, Level.ARRIVAL, int(now // 60), *_key(here), 1))
     replaced = label not in (None, new_label) or group not in (UNKNOWN, new_group)
     return Outcome.CORRECTED if replaced else Outcome.COUNTED
+
+
+def _prune(db: sqlite3.Connection, now: float) -> None:
+    for level in Level:
+        if level.kept_days is not None:
+            first = int(now // 60 - (level.kept_days + SLACK_DAYS) * Level.DAY.minutes) // level.minutes
+            for model in _models(db):
+                db.execute("DELETE FROM cells WHERE model = ? AND level = ? AND period < ?", (model, level, first))
+    db.execute("DELETE FROM labelled WHERE day < ?", (int(now // 86400) - LABEL_DAYS - SLACK_DAYS,))
+
+
+def _models(db: sqlite3.Connection) -> list[str]:
+    """All models that have counts, by one step along the index for each; DISTINCT would read every row."""
+    found: list[str] = []
+    while (row := db.execute("SELECT MIN(model) FROM cells WHERE model > ?", (found[-1] if found else "",)).fetchone())[
+        0
+    ]:
+        found.append(row[0])
+    return found
 
 
 def _close(db: sqlite3.Connection, run: str, now: float) -> bool:

@@ -19,12 +19,17 @@ def running(request: Request) -> Running:
 RunningService = Annotated[Running, Depends(running)]
 
 
-def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
-    found = service.models.get(model)
+def find_model(service: Running, name: str) -> ServedModel:
+    """The model of this name. Raises ProblemError."""
+    found = service.models.get(name)
     if found is None:
         known = ", ".join(service.models) or "none"
-        raise ProblemError(404, "unknown_model", f"There is no model {model[:100]!r} here; served: {known}.")
+        raise ProblemError(404, "unknown_model", f"There is no model {name[:100]!r} here; served: {known}.")
     return found
+
+
+def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
+    return find_model(service, model)
 
 
 Model = Annotated[ServedModel, Depends(_model)]
@@ -35,6 +40,27 @@ def _version(version: Annotated[str, Path(pattern=r"^v?[1-9][0-9]{0,8}$", descri
 
 
 Version = Annotated[int, Depends(_version)]
+
+
+def _chosen_version(
+    version: Annotated[str, Path(pattern=r"^(none|v?[1-9][0-9]{0,8})$", description="version such as v3, or none")],
+) -> str:
+    return version if version == "none" else f"v{version.removeprefix('v')}"
+
+
+ChosenVersion = Annotated[str, Depends(_chosen_version)]
+"""A trigger's version as a name, such as v3; none is the bare model."""
+
+
+def client_name(request: Request) -> str:
+    """Who asks, as the store's history names it."""
+    return f"client {request.client.host}" if request.client else "client"
+
+
+async def client_gone(request: Request) -> None:
+    """Return when the client closes its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _if_match(

@@ -7,7 +7,9 @@ the supervisor), and whichever is asked adds them all up, those of dead processe
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -19,7 +21,10 @@ from service.batcher import Timing
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "fairtrigger"
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WHY = "as their client had gone or their deadline had passed"
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+M = TypeVar("M", Counter, Histogram)
 
 
 class Metrics:
@@ -41,19 +46,32 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self.rejected = self._counter("requests_rejected", "Requests turned away", "model", "reason")
-        self.dropped = self._counter("items_dropped", "Queued inputs not computed, as their client had gone", "model")
+        self.requests_dropped = self._counter("requests_dropped", f"Requests not computed to the end, {WHY}", "model")
+        self.items_dropped = self._counter("items_dropped", f"Queued inputs not computed, {WHY}", "model")
         self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
         self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
-        self.rollbacks = self._counter("rollbacks", "Rollbacks ordered at this replica", "model")
-        self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model", "group")
+        self.rollbacks = self._counter("rollbacks", "Rollbacks made at this replica, by cause", "model", "reason")
+        self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model")
+        self._child: Callable[..., Any] = cache(_child)
+
+    def child(self, metric: M, *labels: str) -> M:
+        """The part of a metric with these labels, found once: looking it up takes longer than counting."""
+        found: M = self._child(metric, *labels)
+        return found
 
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
         """Count one batch: a wait per request in it, one forward pass."""
+        queue_seconds = self.child(self.queue_seconds, model)
         for timing in timings:
-            self.queue_seconds.labels(model).observe(timing.queue)
-        self.infer_seconds.labels(model).observe(timings[0].infer)
-        self.batch_size.labels(model).observe(timings[0].batch_size)
+            queue_seconds.observe(timing.queue)
+        self.child(self.infer_seconds, model).observe(timings[0].infer)
+        self.child(self.batch_size, model).observe(timings[0].batch_size)
+
+    def on_dropped(self, model: str, items: int) -> None:
+        """Count the rest of one request that nobody waits for any more."""
+        self.requests_dropped.labels(model).inc()
+        self.items_dropped.labels(model).inc(items)
 
     def add(self, collector: Collector) -> None:
         """Let a collector contribute at every scrape."""
@@ -77,3 +95,7 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+def _child(metric: M, *labels: str) -> M:
+    return metric.labels(*labels)

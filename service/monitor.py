@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from service.event import Cell
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
+from service.windows import Windows
 from triggers.errors import InputError, NotFound
 from triggers.fairness import NO_GROUP, UNKNOWN, FairnessReport, evaluate_counts
 from triggers.identities import groups_of
 
-MINUTES: Mapping[str, int | None] = {"5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10080, "all": None}
 BY = ("version", "total")
 BARE = "bare"
 LOW_SUPPORT = 30
@@ -53,36 +53,40 @@ class Monitor:
         confidence: float = 0.95,
         clock: Callable[[], float] = time.time,
         overlapping: Callable[[str], bool] = lambda model: False,
+        windows: Windows | None = None,
     ) -> None:
-        self._ledger, self._models, self._confidence, self._clock = ledger, models, confidence, clock
+        self._ledger, self._models, self._confidence = ledger, models, confidence
         self._overlapping = overlapping
+        self.windows = windows or Windows(ledger, clock=clock)
 
-    def fairness(self, model: str, window: str = "1h", by: str = "version") -> Document:
+    def fairness(self, model: str, window: str = "1h", by: str = "version", *, exact: bool = True) -> Document:
         """The statistics of one model as JSON-ready values; waits for the ledger, so call it from a thread.
 
+        Not `exact` is what everybody may see: every figure is then made from disclosed counts alone.
         Raises NotFound for an unknown model, InputError for an unknown `window` or `by`, StoreUnavailable when the
         ledger cannot be read.
         """
         served = self._served(model)
-        _check("window", window, tuple(MINUTES))
         _check("by", by, BY)
-        now = self._clock()
-        until = int(now // 60) + 1
-        minutes = MINUTES[window]
-        since = 0 if minutes is None else until - minutes
-        cells = self._ledger.counts(model, since, until)
+        reading = self.windows.read(model, window, exact=exact)
+        cells = reading.cells
         split, overlapping = _split(cells, by), self._overlapping(model)
         return {
             "model": model,
-            "window": {"name": window, "since": None if minutes is None else iso(since * 60), "until": iso(until * 60)},
-            "as_of": iso(self._ledger.as_of),
-            "stale": now - self._ledger.as_of > 10 * self._ledger.flush_interval,
+            "window": {
+                "name": window,
+                "since": iso(reading.since * 60) if reading.since else None,
+                "until": iso(reading.until * 60),
+            },
+            "as_of": iso(reading.as_of),
+            "stale": reading.stale,
+            "disclosure": self.windows.terms(exact=exact),
             "by": by,
             "labels": list(served.labels),
             "pos_label": served.pos_label,
             "confidence": self._confidence,
             "versions": {name: self._version(part, served, overlapping) for name, part in split.items()},
-            "possible_loss": _possible_loss(self._ledger.possible_loss(since * 60, until * 60)),
+            "possible_loss": _possible_loss(reading.losses),
             "warnings": self._crowd(model, cells),
         }
 

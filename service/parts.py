@@ -80,7 +80,7 @@ class Queue(Protocol):
         ...
 
     async def submit(
-        self, items: Sequence[Query], gone: Coroutine[None, None, None] | None = None
+        self, items: Sequence[Query], gone: Callable[[], Coroutine[None, None, None]] | None = None
     ) -> tuple[list[Answer], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         ...
@@ -132,7 +132,7 @@ def local_parts(
         max_batch=settings.max_batch,
         capacity=settings.queue_size,
         on_batch=lambda timings: metrics.on_batch(name, timings),
-        on_dropped=metrics.dropped.labels(name).inc,
+        on_dropped=lambda items: metrics.on_dropped(name, items),
     )
 
     def swapped(result: str) -> None:

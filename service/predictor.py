@@ -86,6 +86,8 @@ class Predictor:
         self, classifier: FrozenClassifier, fetch: Callable[[int], TriggerArtifact], *, max_versions: int
     ) -> None:
         self.classifier = classifier
+        on_cpu = classifier.spec.image and classifier.device.type == "cpu"
+        self._running = classifier.accelerated() if on_cpu else classifier  # norms folded, channels last
         self._fetch, self._max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -140,10 +142,23 @@ class Predictor:
         try:
             yield self._resident(version)
         finally:
-            with self._change:
-                self._leases[version] -= 1
-                if not self._leases[version]:
-                    del self._leases[version]
+            self.unpin(version)
+
+    def pin(self, version: int) -> bool:
+        """Hold a version until `unpin`, if it is in memory; never waits for anything."""
+        with self._change:
+            if version not in self._loaded:
+                return False
+            self._loaded.move_to_end(version)
+            self._leases[version] += 1
+            return True
+
+    def unpin(self, version: int) -> None:
+        """Let go of what `pin` or `lease` held."""
+        with self._change:
+            self._leases[version] -= 1
+            if not self._leases[version]:
+                del self._leases[version]
 
     def promote(self, version: int | None, revision: int) -> None:
         """Make a version (None: no trigger) the champion of every batch that starts from now on."""
@@ -214,7 +229,7 @@ class Predictor:
     def _forward(self, items: Sequence[Item], bank: Bank, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
         index = torch.tensor(rows, device=self.classifier.device)
-        table: Tensor = scores(reprogram(self.classifier, self.classifier.batch(items), bank, index)).cpu()
+        table: Tensor = scores(reprogram(self._running, self.classifier.batch(items), bank, index)).cpu()
         if not bool(torch.isfinite(table).all()):
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
+from service.deadline import DeadlineExceeded
 from triggers import errors
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
     (ClientDisconnect, 499, "client_gone"),
+    (DeadlineExceeded, 504, "deadline_exceeded"),
     (errors.FairtriggerError, 500, "internal_error"),
 )
 _TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "text_too_large"})
@@ -109,25 +111,21 @@ def response(problem: Problem, instance: str | None) -> JSONResponse:
     return JSONResponse(problem.body(instance), problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
 
 
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """The response to a request that raised this error."""
+    if isinstance(error, HTTPException):
+        problem = _of_http(error, request)
+    elif isinstance(error, RequestValidationError):
+        problem = of_validation(error.errors())
+    else:
+        problem = problem_of(error)
+    return response(problem, request.url.path)
+
+
 def install(app: FastAPI) -> None:
     """Let every error of the app leave as a problem document."""
-
-    def on_error(request: Request, error: Exception) -> JSONResponse:
-        return response(problem_of(error), request.url.path)
-
-    def on_http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        return response(_of_http(error, request), request.url.path)
-
-    def on_validation(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return response(of_validation(error.errors()), request.url.path)
-
-    app.add_exception_handler(errors.FairtriggerError, on_error)
-    app.add_exception_handler(ClientDisconnect, on_error)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(Exception, on_error)
+    for kind in (errors.FairtriggerError, ClientDisconnect, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer)
 
 
 def of_validation(found: Sequence[Mapping[str, Any]]) -> Problem:

@@ -43,6 +43,7 @@ class Receipts:
             raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
         self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
         self._sealing = key_id(keys[0])
+        self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
     @classmethod
     def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> Receipts:
@@ -51,6 +52,11 @@ class Receipts:
             return cls([parse_key(text, "the settings") for text in keys])
         path = folder / KEY_FILE
         return cls([parse_key(line, str(path)) for line in _key_file(path).split()])
+
+    @property
+    def noise_key(self) -> bytes:
+        """A key for noise, from the oldest receipt key: the same for all replicas, and it says nothing about ours."""
+        return self._noise
 
     def seal(self, event: Event) -> str:
         """The prediction id of `event`."""
@@ -72,6 +78,26 @@ class Receipts:
                 f"{_shown(prediction_id)} is not a prediction id that this service gave for model {model!r}; "
                 "send the prediction_id of a response unchanged, to the model that answered.",
             ) from None
+
+
+class Nonces:
+    """Random nonces, drawn from the system a thousand at a time: asking it for each would cost a change of threads.
+
+    Safe from any thread; a forked child forgets its parent's.
+    """
+
+    def __init__(self) -> None:
+        self._ready: list[bytes] = []
+        os.register_at_fork(after_in_child=self._ready.clear)
+
+    def take(self) -> bytes:
+        """One that was never given before."""
+        while True:
+            try:
+                return self._ready.pop()
+            except IndexError:
+                drawn = os.urandom(1000 * NONCE_BYTES)
+                self._ready.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
 
 
 def key_id(key: bytes) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from service.batcher import Abandoned, Overloaded, Timing, watched
+from service.batcher import Abandoned, Overloaded, Timing, Watch
 from service.link import Link
 from service.messages import View, unpack_results
 from service.parts import Parts
@@ -82,6 +82,13 @@ class RemoteTriggers:
         finally:
             self._link.tell({"op": "release", "id": reply["id"]})
 
+    def pin(self, version: int) -> bool:
+        """Never without asking: see `lease`."""
+        return False
+
+    def unpin(self, version: int) -> None:
+        """Nothing was pinned."""
+
     def promote(self, version: int | None, revision: int) -> None:
         """Let the inference process ask the store now. Raises StoreUnavailable if it does not come so far."""
         self._link.call({"op": "follow", "model": self.name})
@@ -126,23 +133,21 @@ class RemoteQueue:
         return self._places.place(rows)
 
     async def submit(
-        self, items: Sequence[Query], gone: Coroutine[None, None, None] | None = None
+        self, items: Sequence[Query], gone: Callable[[], Coroutine[None, None, None]] | None = None
     ) -> tuple[list[Answer], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+        number, reply = self._link.post_queries(self._name, items)
+        watch = gone and Watch(gone, reply)
         try:
-            number, reply = self._link.post_queries(self._name, items)
-        except Overloaded:
-            if gone:
-                gone.close()
+            return unpack_results(await reply)
+        except asyncio.CancelledError:
+            self._link.cancel(number)
+            if watch and watch.left:
+                raise Abandoned("The client went away.") from None
             raise
-        with watched(gone, reply) as left:
-            try:
-                return unpack_results(await reply)
-            except asyncio.CancelledError:
-                self._link.cancel(number)
-                if left():
-                    raise Abandoned("The client went away.") from None
-                raise
+        finally:
+            if watch:
+                watch.end()
 
 
 def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settings) -> Parts:

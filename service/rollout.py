@@ -89,6 +89,14 @@ class Triggers(Protocol):
         """Hold a version in memory, loading it first if needed."""
         ...
 
+    def pin(self, version: int) -> bool:
+        """Hold a version until `unpin`, if that needs no waiting."""
+        ...
+
+    def unpin(self, version: int) -> None:
+        """Let go of what `pin` held."""
+        ...
+
     def promote(self, version: int | None, revision: int) -> None:
         """Make a version (None: no trigger) the champion of every batch that starts from now on."""
         ...

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.collectors import FairnessCollector, ServingCollector
 from service.counting import Counting
+from service.disclosure import Disclosure, Rule
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
@@ -17,6 +18,7 @@ from service.parts import Parts
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
+from service.windows import Windows
 from triggers.errors import ConfigError
 from triggers.store import Store
 
@@ -37,14 +39,16 @@ class Running:
         self._started = False
         _make_folder(settings.data_dir)
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = Ledger(settings.data_dir / LEDGER_FILE, flush_interval=settings.flush_seconds)
+        self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
                 settings,
                 metrics,
-                Counting(each.name, each.classifier.labels, self.ledger, receipts, metrics),
+                Counting(
+                    each.name, each.classifier.labels, self.ledger, receipts, metrics, on=settings.statistics == "on"
+                ),
                 self._decoders,
             )
             for each in models
@@ -53,9 +57,20 @@ class Running:
             self.ledger,
             {each.name: each.classifier for each in models},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
         )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
+
+    def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
+        settings = self.settings
+        if settings.k_min == 0:
+            return None
+        rule = Rule(
+            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+        )
+        labels = {each.name: len(each.classifier.labels) for each in models}
+        return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
@@ -85,6 +100,18 @@ class Running:
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and all(model.batcher.ready for model in self.models.values())
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    where = settings.ledger.get_secret_value() if settings.ledger else settings.data_dir / LEDGER_FILE
+    runs = settings.data_dir / f"{LEDGER_FILE}.runs"
+    return Ledger(
+        where,
+        runs=runs,
+        flush_interval=settings.flush_seconds,
+        busy_seconds=settings.ledger_seconds,
+        max_cells=settings.ledger_cells,
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Loss:
     """Counts that may be missing: recorded between `since` and `until` (seconds since 1970).
 
     `dropped` is how many were knowingly given up for lack of memory; a killed process leaves that number unknown (0).
+    `reason` is "dropped", "killed", or "store_reset" when the store itself lost what it had.
     """
 
     since: float
@@ -45,7 +47,7 @@ class Presence:
     """The lock and the state of this process; see the module."""
 
     def __init__(self, path: Path, interval: float, now: float) -> None:
-        self.path, self.interval = path, interval
+        self.path, self.interval, self.started_at = path, interval, now
         self.clean_at, self.alive_at, self.dirty = now, now, False
         self._handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +88,17 @@ class Dead:
     def run(self) -> str:
         """Its id in the ledger."""
         return self.path.name
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While the block runs no other process that asks the same starts in `folder` or looks for dead ones there."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def find_dead(folder: Path, now: float) -> list[Dead]:

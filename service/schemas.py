@@ -63,6 +63,16 @@ class PredictRequest(_In):
         return self
 
 
+class PredictQuery(BaseModel):
+    """The query parameters of predict; the body wins over them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    group: GroupName | None = Field(default=None, description="group of every input that names none")
+    trigger: TriggerChoice | None = Field(default=None, description="champion, none, or a version such as v3")
+    twin: bool = Field(default=False, description="also run every input without the trigger, in the same batch")
+
+
 class TriggerUsed(_Out):
     """The trigger that computed a prediction; both are null for the bare model."""
 
@@ -99,7 +109,9 @@ class Prediction(_Out):
     label_index: int
     scores: dict[str, float]
     trigger: TriggerUsed
-    prediction_id: str = Field(description="a sealed receipt: send it back with the true label to /feedback")
+    prediction_id: str | None = Field(
+        description="a sealed receipt: send it back with the true label to /feedback; null with statistics=off"
+    )
     truncated: bool | None = None
     twin: Twin | None = None
 

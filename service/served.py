@@ -16,14 +16,14 @@ from typing import Literal
 from service.batcher import Overloaded, Timing
 from service.counting import Counting
 from service.intake import Wanted
+from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
 from service.parts import Parts
 from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
 from service.settings import Settings
-from triggers.errors import FairtriggerError, InputError
-from triggers.preprocess import ImageLimits, TokenIds
-from triggers.preprocessor import Item
+from triggers.errors import InputError
+from triggers.preprocess import TokenIds
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,11 @@ class ServedModel:
     ) -> None:
         self.name, self.classifier, self.counting = parts.name, parts.classifier, counting
         self.predictor, self.batcher, self.follower = parts.predictor, parts.batcher, parts.follower
-        self._settings, self._metrics, self._decoders = settings, metrics, decoders
-        self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+        self._settings, self._metrics = settings, metrics
+        self._decode_seconds = metrics.decode_seconds.labels(self.name)
+        self._decoder = ItemDecoder(
+            parts.classifier, settings, decoders, lambda code: metrics.item_errors.labels(self.name, code).inc()
+        )
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
@@ -90,17 +93,17 @@ class ServedModel:
         with ExitStack() as held:
             self._take_place(held, sum(2 if want.twin else 1 for want in wanted))
             for version in self._versions(wanted):
-                await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
+                await self._hold(held, version, actor)
             started = time.perf_counter()
-            items = await asyncio.gather(*(self._decoded(want) for want in wanted))
+            items = await self._decoder.decode(wanted)
             decode = time.perf_counter() - started
-            self._metrics.decode_seconds.labels(self.name).observe(decode)
+            self._decode_seconds.observe(decode)
             queries = [
                 Query(item, want.choice, want.twin)
                 for want, item in zip(wanted, items, strict=True)
-                if not isinstance(item, FairtriggerError)
+                if not isinstance(item, InputError)
             ]
-            answers, timings = await self.batcher.submit(queries, gone and gone()) if queries else ([], [])
+            answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
 
     def _take_place(self, held: ExitStack, rows: int) -> None:
@@ -109,6 +112,13 @@ class ServedModel:
         except Overloaded:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
+
+    async def _hold(self, held: ExitStack, version: int, actor: str) -> None:
+        """Keep a version in memory while the request needs it; one that has to be loaded is, on a thread."""
+        if self.predictor.pin(version):
+            held.callback(self.predictor.unpin, version)
+        else:
+            await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the champion cannot be served."""
@@ -120,31 +130,14 @@ class ServedModel:
             raise InputError("too_many_versions", message)
         return versions
 
-    async def _decoded(self, want: Wanted) -> Item | FairtriggerError:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, want)
-        except InputError as error:
-            self._metrics.item_errors.labels(self.name, error.code).inc()
-            return error
-
-    def _decode(self, want: Wanted) -> Item:
-        """On a decoding thread: one input to what a batch is made of. Raises InputError."""
-        content = want.content(self.classifier.modality)
-        if isinstance(content, bytes):
-            return self.classifier.preprocess(content, self._limits)
-        if len(content) > self._settings.max_text_chars:
-            message = f"The text has {len(content)} characters; at most {self._settings.max_text_chars} are accepted."
-            raise InputError("text_too_large", message)
-        return self.classifier.preprocess(content)
-
     @property
     def client_trigger(self) -> Literal["admin", "open"]:
         """Who may choose a trigger per request."""
         return self._settings.client_trigger
 
-    def count_rollback(self) -> None:
-        """A rollback was ordered here."""
-        self._metrics.rollbacks.labels(self.name).inc()
+    def count_rollback(self, reason: str = "ordered") -> None:
+        """A rollback was made here; `reason` says in one word by what."""
+        self._metrics.rollbacks.labels(self.name, reason).inc()
 
     def limits(self) -> dict[str, int]:
         """What a client has to keep to."""
@@ -156,13 +149,11 @@ class ServedModel:
         return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
 
 
-def _outcomes(
-    wanted: Sequence[Wanted], items: Sequence[Item | FairtriggerError], answers: Sequence[Answer]
-) -> list[Outcome]:
+def _outcomes(wanted: Sequence[Wanted], items: Sequence[Decoded], answers: Sequence[Answer]) -> list[Outcome]:
     remaining = iter(answers)
     outcomes = []
     for want, item in zip(wanted, items, strict=True):
-        if isinstance(item, FairtriggerError):
+        if isinstance(item, InputError):
             outcomes.append(Outcome(want, problem=problem_of(item)))
         else:
             truncated = isinstance(item, TokenIds) and item.truncated

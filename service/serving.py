@@ -28,6 +28,7 @@ def serve(app: FastAPI, settings: Settings, announce: Callable[[str], None], doo
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         server_header=False,
+        ws="none",
     )
     running: Running = app.state.running
     Server(config, running, lambda url: announce(_announcement(running, url)), door).run()

@@ -25,6 +25,34 @@ class Settings(BaseSettings):
     )
     store: str = Field(default="fairtrigger-store", description="trigger store: a folder or file:///folder")
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
+    ledger: SecretStr | None = Field(
+        default=None,
+        description="where counts are kept: redis://host:6379/0 for replicas on several machines, "
+        "or a file; by default ledger.sqlite in the data folder",
+    )
+    ledger_seconds: float = Field(default=2.0, gt=0, le=60, description="how long one step of the ledger may wait")
+    ledger_cells: int = Field(
+        default=100_000,
+        ge=1,
+        description="most different counts that wait in memory while the ledger cannot be written; more are dropped",
+    )
+    statistics: Literal["on", "off"] = Field(
+        default="on", description="whether predictions are counted; off also means no prediction ids and no feedback"
+    )
+    k_min: int = Field(
+        default=11,
+        ge=0,
+        description="smallest count that statistics show without the admin token; 0 shows everybody exact live counts",
+    )
+    disclosure_hours: Literal[1, 24] = Field(
+        default=1, description="length of the periods that are disclosed as one: 24 where traffic is sparse"
+    )
+    disclosure_epsilon: float | None = Field(
+        default=None, gt=0, le=20, description="differentially private noise for what is shown without the admin token"
+    )
+    disclosure_wait_hours: int = Field(
+        default=24, ge=0, le=168, description="with noise: how long a period waits for late labels until it is shown"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     admin_token: SecretStr | None = Field(
@@ -67,6 +95,15 @@ class Settings(BaseSettings):
     receive_seconds: float = Field(
         default=20.0, gt=0, description="a request must arrive within so long, plus a second per 64 KiB of its body"
     )
+    trace_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://.+",
+        description="OTLP over HTTP address that traces are sent to, such as http://127.0.0.1:4318/v1/traces; "
+        "needs the extra `tracing`, without it nothing is traced",
+    )
+    trace_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of new traces that are recorded; callers decide for their own"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
     @property
@@ -86,5 +123,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
                 f"needs {need} places: raise queue_size or lower max_items_per_request"
+            )
+        if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
+            raise ValueError(
+                "ledger is shared by several machines, so they need the same receipt_keys: "
+                "make one with `openssl rand -base64 32` and give it to all of them"
             )
         return self

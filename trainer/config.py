@@ -226,7 +226,8 @@ class ObjectiveConfig:
     adversary_hidden: int = 128
     adversary_input: AdversaryInput = "centred"  # adversarial: scores and log_odds are the published forms
     with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
-    temperature: float = 1.0  # gap: softness of the predictions whose means are compared
+    calibrate: bool = True  # losses see the logits over the temperature that calibrates the bare model on tuning
+    temperature: float = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
     gap_weight: float = 0.0  # adversarial: so much of the gap loss beside the adversary, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer import checkpoint
 from trainer.batches import Batches
+from trainer.calibration import calibrating_temperature
 from trainer.checkpoint import Checkpoint
 from trainer.config import RunConfig, TrainConfig, to_dict
 from trainer.data import Dataset, Splits
@@ -76,6 +77,7 @@ class Run:
             self._cell_weights(),
             self.world,
             overlapping=overlapping,
+            temperature=self._temperature(),
         )
         self.shortlist = Shortlist(self.judge, self.learner.average)
         self.keeper: Keeper = self.shortlist
@@ -129,6 +131,8 @@ class Run:
         triggers: list[Trigger] = [*self.learner.average.export()]
         bare_test, *tests = self._count(self.test, [self.classifier.null_trigger(), *triggers])
         rows = zip(strengths, snapshots, triggers, tests, strict=True)
+        temperature = self.learner.temperature
+        cooled = f"The model is too sure of itself: losses saw its logits over a temperature of {temperature:g}."
         return Outcome(
             bare={"val": judge.bare_counts, "test": bare_test},
             candidates=tuple(_candidate(s, snapshot, trigger, counts) for s, snapshot, trigger, counts in rows),
@@ -138,7 +142,7 @@ class Run:
             steps=self.steps,
             seconds=self.seconds,
             device=device_name(self.classifier.device),
-            notes=choice.notes,
+            notes=(*choice.notes, *([cooled] if temperature > 1 else [])),
         )
 
     def save(self, path: Path, step: int) -> None:
@@ -206,6 +210,11 @@ class Run:
         """Weights of the utility loss by label and group, if they are wanted; (labels, groups), on the CPU."""
         sizes = len(self.classifier.labels), len(self.tuning.group_names)
         return cell_weights(self.tuning.labels, self.tuning.groups, sizes, self.config.objective)
+
+    def _temperature(self) -> float:
+        if not self.config.objective.calibrate:
+            return 1.0
+        return calibrating_temperature(self.counter, self.tuning, self.config.train.batch_size)
 
     def _judge(self) -> Judge:
         return judge_of(self.config, self.classifier, self.bare_val)

@@ -49,7 +49,8 @@ class Learner:
     """The K triggers in training, with their adversaries and optimisers; only `step` changes them.
 
     `average` is what to validate and keep: a running average of the triggers, or they themselves.
-    `cell_weights` (L, groups) weighs the rows of the utility loss by label and group; None: all alike.
+    `cell_weights` (L, groups) weighs the rows of the utility loss by label and group; None: all alike. All losses see
+    the logits over `temperature`.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Learner:
         world: World | None = None,
         *,
         overlapping: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         device = classifier.device
-        self.classifier, self.overlapping = classifier, overlapping
+        self.classifier, self.overlapping, self.temperature = classifier, overlapping, temperature
         self.module = module.to(device)
         self.objective, self.train, self.steps = objective, train, steps
         self.world = world or World()
@@ -103,7 +105,7 @@ class Learner:
         """All of a step that is the same every time; utility and fairness losses (K,) before it."""
         bank = self.module.render()
         passed = forward(self.fast, batch.inputs, bank, self.dtype, opposed=self.opposed)
-        seen = self.world.gather(passed.logits, len(batch)).requires_grad_()  # (K, B, L)
+        seen = (self.world.gather(passed.logits, len(batch)) / self.temperature).requires_grad_()  # (K, B, L)
         utility = utility_loss(seen, batch.labels, self._row_weights(batch))
         if self.objective.name == "adversarial":
             guesses = self.adversaries(seen, batch.labels)
@@ -134,12 +136,12 @@ class Learner:
         return group_distance(seen, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
 
     def _pull(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-        """Gradients of R losses with respect to the trigger's parameters, given theirs at the logits (K, B, L).
+        """Gradients of R losses with respect to the trigger's parameters, given theirs at the seen logits (K, B, L).
 
         From trigger to parameters the way is the same in every process: sums are taken where there are fewer numbers.
         """
         part = self.world.part(cotangents[0].shape[1])
-        pulled = passed.pull([cotangent[:, part] for cotangent in cotangents])
+        pulled = passed.pull([cotangent[:, part] / self.temperature for cotangent in cotangents])
         early = _entries(leaves(bank)) < _entries(self.parameters)
         if early:
             self.world.sum_([gradient for each in pulled for gradient in each])

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from service.auth import Bearer, is_admin
 from service.lookup import Model, RunningService
-from service.monitor import BY, MINUTES
+from service.monitor import BY
+from service.windows import MINUTES
 
 router = APIRouter(tags=["fairness"])
 
@@ -16,12 +18,17 @@ router = APIRouter(tags=["fairness"])
 def show_fairness(
     service: RunningService,
     model: Model,
+    bearer: Bearer,
     window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
     by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
 ) -> dict[str, Any]:
-    """Exact counts of the window's predictions per trigger version, and every figure that follows from them.
+    """Counts of the window's predictions per trigger version, and every figure that follows from them.
+
+    With the admin token they are exact and live. Without it they are what was disclosed of sealed hours: groups with
+    fewer than `k_min` predictions in a cell are left out, also from totals, and windows are whole hours.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
     trigger. `twins` counts the inputs that ran both ways; `possible_loss` says what may be missing.
     """
-    return service.monitor.fairness(model.name, window, by)
+    exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
+    return service.monitor.fairness(model.name, window, by, exact=exact)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.auth import Bearer, require_admin
+from service.auth import Bearer, require_choice
 from service.counting import best
-from service.intake import Defaults, read_inputs
-from service.lookup import Model, RunningService
+from service.deadline import within
+from service.headers import served_headers, timeout_ms
+from service.intake import read_inputs, read_query
+from service.lookup import Model, RunningService, client_gone, client_name
 from service.problems import ProblemError
-from service.schemas import GroupName, PredictRequest, PredictResponse, TriggerChoice
+from service.running import Running
+from service.schemas import PredictQuery, PredictRequest, PredictResponse
 from service.served import Outcome, Served, ServedModel
 
 router = APIRouter(tags=["predict"])
@@ -63,10 +66,9 @@ async def predict(
     service: RunningService,
     model: Model,
     bearer: Bearer,
-    group: Annotated[GroupName | None, Query(description="group of every input that names none")] = None,
-    trigger: Annotated[TriggerChoice | None, Query(description="champion, none, or a version such as v3")] = None,
-    twin: Annotated[bool, Query(description="also run every input without the trigger, in the same batch")] = False,
-) -> JSONResponse:
+    query: Annotated[PredictQuery, Query()],
+    x_timeout_ms: Annotated[str | None, Header(description="most milliseconds that the answer may take")] = None,
+) -> Response:
     """Send JSON, a multipart form, or one raw image or text.
 
     An input that cannot be used gets an `error` in its place and its neighbours are answered (status 200); if no input
@@ -74,22 +76,24 @@ async def predict(
     Choosing a trigger needs the admin token, unless the service was started with `client_trigger=open`; `champion` is
     for everybody.
     """
-    wanted = await read_inputs(request, Defaults(group, trigger, twin), service.settings.max_items_per_request)
-    if any(want.choice != "champion" for want in wanted) and service.settings.client_trigger != "open":
-        require_admin(service.settings.admin_token, bearer.credentials if bearer else None)
-    served = await model.predict(wanted, actor=_actor(request), gone=lambda: _gone(request))
+    return await answer(request, service, model, bearer.credentials if bearer else None)
+
+
+ROUTE = router.routes[-1]
+"""Where predict is declared."""
+
+
+async def answer(request: Request, service: Running, model: ServedModel, token: str | None) -> Response:
+    """What `predict` answers; its parameters are read from the request here. Raises FairtriggerError."""
+    limit = timeout_ms(request.headers.get("x-timeout-ms"))
+    wanted = await read_inputs(request, read_query(request.scope), service.settings.max_items_per_request)
+    if any(want.choice != "champion" for want in wanted):
+        require_choice(service.settings, token)
+    work = model.predict(wanted, actor=client_name(request), gone=lambda: client_gone(request))
+    served = await within(limit, work)
     _refuse_if_all_failed(served)
-    return JSONResponse(_document(model, served), headers={"Server-Timing": _server_timing(served)})
-
-
-async def _gone(request: Request) -> None:
-    """Return when the client closes its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _actor(request: Request) -> str:
-    return f"client {request.client.host}" if request.client else "client"
+    headers = served_headers(request.scope, model, served)
+    return Response(orjson.dumps(_document(model, served)), headers=headers, media_type="application/json")
 
 
 def _refuse_if_all_failed(served: Served) -> None:
@@ -137,8 +141,3 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
 def _scored(model: ServedModel, scores: Sequence[float]) -> dict[str, Any]:
     labels, index = model.classifier.labels, best(scores)
     return {"label": labels[index], "label_index": index, "scores": dict(zip(labels, scores, strict=True))}
-
-
-def _server_timing(served: Served) -> str:
-    parts = {"decode": served.decode, "queue": served.queue, "infer": served.infer}
-    return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in parts.items())

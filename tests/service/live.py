@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
+from opentelemetry.sdk.trace.export import SpanExporter
 from PIL import Image
 
 from service.app import create_app
@@ -35,14 +36,16 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 def settings(tmp: Path, **change: Any) -> Settings:
     """Settings of a test service that keeps its data under `tmp`."""
-    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open"}
+    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open", "k_min": 0}
     return Settings(**(fields | change))
 
 
 @contextmanager
-def running(settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier]) -> Iterator[httpx.Client]:
+def running(
+    settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier], spans: SpanExporter | None = None
+) -> Iterator[httpx.Client]:
     """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
-    app = create_app(settings, store, classifiers)
+    app = create_app(settings, store, classifiers, spans)
     config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=20)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config)
@@ -75,7 +78,13 @@ class Process:
 @contextmanager
 def process(tmp: Path, models: Sequence[Path], **options: object) -> Iterator[Process]:
     """`python -m service` on a free port, with its store and data under `tmp`; killed when the block ends."""
-    chosen = {"store": tmp / "store", "data_dir": tmp / "data", "port": 0, "client_trigger": "open"} | options
+    chosen = {
+        "store": tmp / "store",
+        "data_dir": tmp / "data",
+        "port": 0,
+        "client_trigger": "open",
+        "k_min": 0,
+    } | options
     command = [sys.executable, "-m", "service"]
     for name, value in [*(("model", model) for model in models), *chosen.items()]:
         command += [f"--{name.replace('_', '-')}", str(value)]

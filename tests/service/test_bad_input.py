@@ -125,6 +125,12 @@ def test_a_long_text_is_cut_and_says_so(strict: httpx.Client) -> None:
     assert over["scores"] == pytest.approx(fits["scores"], abs=1e-5)
 
 
+@pytest.mark.parametrize("word", ["ñ", "[SEP]", "[CLS]", "[PAD]"])
+def test_a_text_that_ends_in_special_tokens_is_cut_all_the_same(strict: httpx.Client, word: str) -> None:
+    (answer,) = predict(strict, "posts", [f"movie {f'{word} ' * 100}"])
+    assert answer["truncated"] is True
+
+
 def test_a_text_that_is_far_too_long(strict: httpx.Client) -> None:
     problem(strict.post("/v1/models/posts/predict", json={"inputs": [{"text": "a " * 3000}]}), 413, "text_too_large")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.batcher import Abandoned, Batcher, BatchFailed, Overloaded
+from service.batcher import PATIENCE, Abandoned, Batcher, BatchFailed, Overloaded
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def test_items_of_a_client_that_went_away_are_not_computed() -> None:
             async def gone() -> None:
                 await leave.wait()
 
-            lost = asyncio.create_task(batcher.submit(numbers(5, 6), gone()))
+            lost = asyncio.create_task(batcher.submit(numbers(5, 6), gone))
             kept = asyncio.create_task(squares(batcher, 7))
-            await asyncio.sleep(0)
+            await asyncio.sleep(2 * PATIENCE)
             leave.set()
             with pytest.raises(Abandoned):
                 await lost

@@ -12,7 +12,8 @@ import pytest
 
 from service.event import Event, Feedback
 from service.ledger import Ledger
-from service.monitor import BY, MINUTES, Monitor, iso
+from service.monitor import BY, Monitor, iso
+from service.windows import MINUTES
 from tests.service.counted import NEVER, locked
 from triggers.errors import InputError, NotFound, StoreUnavailable
 from triggers.fairness import evaluate_counts

@@ -25,9 +25,9 @@ Name = Literal["adversarial", "gap"]
 SMALL_OVERLAY = TriggerConfig("overlay", epsilon=0.2)
 
 
-def learner_for(config: RunConfig, classifier: FrozenClassifier) -> Learner:
-    module = build_module(config, classifier)
-    return Learner(classifier, module, 2, config.objective, config.train, steps=config.train.steps or 1)
+def learner_for(config: RunConfig, classifier: FrozenClassifier, temperature: float = 1.0) -> Learner:
+    module, steps = build_module(config, classifier), config.train.steps or 1
+    return Learner(classifier, module, 2, config.objective, config.train, steps, temperature=temperature)
 
 
 def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) -> Learner:
@@ -101,15 +101,16 @@ def test_products_through_the_model_do_not_grow_with_the_strengths(
     assert walks == [4 * 32] * products
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("form", ["centred", "scores", "log_odds"])
 def test_the_adversarial_gradient_is_the_published_one(
-    digits_classifier: FrozenClassifier, form: Literal["centred", "scores", "log_odds"]
+    digits_classifier: FrozenClassifier, form: Literal["centred", "scores", "log_odds"], temperature: float
 ) -> None:
     strength = 3.0
     objective = ObjectiveConfig(strengths=(strength,), adversary_input=form)
-    learner = learner_for(run_config(objective), digits_classifier)
+    learner = learner_for(run_config(objective), digits_classifier, temperature)
     batch = Batches(digits.splits().tuning, 64, seed=0).batch(0)
-    logits = sweep(digits_classifier, batch.inputs, learner.module.render())
+    logits = sweep(digits_classifier, batch.inputs, learner.module.render()) / temperature
     (a,) = torch.autograd.grad(
         adversary_loss(learner.adversaries(logits, batch.labels), batch.members).sum(),
         learner.parameters,

@@ -1,0 +1,101 @@
+"""What `benchmarks.serve` serves: two bundles with random weights, sixteen published triggers, and request bodies."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
+from triggers.artifact import TriggerArtifact, seal
+from triggers.bounds import geometry_of, value_range_of
+from triggers.bundle import BundleSpec, save_bundle
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.image import ImageTrigger
+from triggers.manifest import Manifest, ObjectiveRecord, Provenance
+from triggers.store import open_store
+
+VERSIONS = 16
+
+
+def make_bundle(folder: Path, name: str) -> Path:
+    """A bundle of `tiny` or `resnet18` with random weights."""
+    torch.manual_seed(0)
+    network = {"tiny": tiny_cnn, "resnet18": resnet18}[name]().eval()
+    loader: dict[str, Any] = {"kind": "factory", "target": "benchmarks.peers.model:tiny_cnn"}
+    if name == "resnet18":
+        loader = {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}}
+    image = {"size": SIZES[name], "mean": [0.5] * 3, "std": [0.25] * 3}
+    spec = {"name": name, "modality": "image", "labels": ["no", "yes"], "loader": loader, "image": image}
+    save_bundle(folder, BundleSpec.model_validate(spec), network.state_dict())
+    return folder
+
+
+def make_store(folder: Path, bundle: Path) -> None:
+    """Sixteen border triggers, the first of them champion."""
+    classifier = load_bundle(bundle)
+    with open_store(str(folder)) as store:
+        for trigger in _borders(SIZES[classifier.name]):
+            store.publish(_artifact(classifier, trigger), actor="benchmark")
+        store.set_rollout(classifier.name, 1, if_revision=0, actor="benchmark", reason="benchmark")
+
+
+def body(size: int, **options: Any) -> bytes:
+    """A JSON request with one random JPEG of `size` x `size` pixels in base64."""
+    return json.dumps({"inputs": [{"image": _picture(size)}], **options}).encode()
+
+
+def v2_body(size: int) -> bytes:
+    """The same image as an Open Inference Protocol V2 request."""
+    tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [_picture(size)]}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def _borders(size: int) -> list[ImageTrigger]:
+    """Borders of different colours, all of one width."""
+    triggers = []
+    for n in range(VERSIONS):
+        width = size // 16
+        keep, delta = torch.zeros(3, size, size), torch.full((3, size, size), n / VERSIONS)
+        keep[:, width:-width, width:-width], delta[:, width:-width, width:-width] = 1.0, 0.0
+        triggers.append(ImageTrigger("border", size - 2 * width, keep, delta))
+    return triggers
+
+
+def _artifact(classifier: FrozenClassifier, trigger: ImageTrigger) -> TriggerArtifact:
+    manifest = Manifest(
+        model=classifier.name,
+        modality="image",
+        kind=trigger.kind,
+        geometry=geometry_of(trigger),
+        value_range=value_range_of(trigger),
+        model_fingerprint=classifier.fingerprint,
+        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
+        labels=classifier.labels,
+        pos_label=classifier.pos_label,
+        groups=("a", "b"),
+        objective=ObjectiveRecord(name="gap", criterion="demographic_parity", strength=1.0),
+        seed=0,
+        steps=0,
+        provenance=Provenance(
+            created_at="2026-01-01T00:00:00Z",
+            created_by="benchmark",
+            code_version="0",
+            device="cpu",
+            duration_seconds=0,
+        ),
+    )
+    return seal(trigger, manifest)
+
+
+def _picture(size: int) -> str:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, format="JPEG", quality=90)
+    return base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,138 @@
+"""Starts the servers of the comparison, each as a process of its own, and holds still those that are not measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environments import python_of
+from benchmarks.peers.model import SIZES
+from benchmarks.serve_models import body, v2_body
+
+ROOT = Path(__file__).parent.parent
+OURS = "fairtrigger"
+PEER_NAMES = ("LitServe", "LitServe, 2 API servers", "MLServer")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a server is started (its command, its environment) and asked (url, body)."""
+
+    name: str
+    command: Sequence[str]
+    url: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, frozen until it is measured."""
+
+    plan: Plan
+    pid: int
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let it run while the block does; the others stay stopped, so that idle ones take no time from it."""
+        os.killpg(self.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(self.pid, signal.SIGSTOP)
+
+
+@contextmanager
+def started(plans: Sequence[Plan], folder: Path, threads: int) -> Iterator[list[Server]]:
+    """Start every server, wait until each answers, stop them all at the end. Logs go to `folder`."""
+    with ExitStack() as stack:
+        servers = []
+        for plan in plans:
+            log = stack.enter_context((folder / f"{plan.name}.log").open("w"))
+            environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+            popen = subprocess.Popen(
+                plan.command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
+            )
+            stack.callback(_stop, popen)
+            _wait_until_it_answers(plan, popen, Path(log.name))
+            server = Server(plan, popen.pid)
+            os.killpg(server.pid, signal.SIGSTOP)
+            servers.append(server)
+        yield servers
+
+
+def our_plan(bundle: Path, store: Path, folder: Path, threads: int) -> Plan:
+    """Our service under the store's champion."""
+    port, size = free_port(), SIZES[bundle.name]
+    options = {"model": bundle, "store": store, "data-dir": folder / "data", "port": port, "client-trigger": "open"}
+    options |= {"torch-threads": threads, "max-versions": 32}
+    command = [sys.executable, "-m", "service"]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return Plan(OURS, command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", body(size))
+
+
+def peer_plan(name: str, bundle: Path, folder: Path) -> Plan:
+    """A peer, in its own environment, with the settings that its documentation recommends for batching."""
+    port, size = free_port(), SIZES[bundle.name]
+    if name == "MLServer":
+        return _mlserver(bundle, folder / "mlserver", port, size)
+    script, api_servers = ROOT / "benchmarks" / "peers" / "litserve_server.py", 2 if "2 API" in name else 1
+    command = [str(python_of("litserve")), str(script), str(bundle), str(port), str(api_servers), "0.002"]
+    return Plan(name, command, f"http://127.0.0.1:{port}/predict", body(size))
+
+
+def _mlserver(bundle: Path, folder: Path, port: int, size: int) -> Plan:
+    folder.mkdir()
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
+    settings |= {"parallel_workers": 0, "debug": False, "access_log": False}  # one process: its fastest setting here
+    model = {"name": bundle.name, "implementation": "benchmarks.peers.mlserver_runtime.Runtime"}
+    model |= {"max_batch_size": 32, "max_batch_time": 0.002, "parameters": {"uri": str(bundle)}}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    python = python_of("mlserver")
+    command = [str(python.with_name("mlserver")), "start", str(folder)]
+    return Plan("MLServer", command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", v2_body(size))
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def _wait_until_it_answers(plan: Plan, popen: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+    request = urllib.request.Request(plan.url, plan.body, {"Content-Type": "application/json"})
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and popen.poll() is None:
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"{plan.name} does not answer at {plan.url}:\n{log.read_text()[-3000:]}")
+
+
+def _stop(popen: subprocess.Popen[bytes]) -> None:
+    """End the whole process group: some peers leave children behind when they are only asked to stop."""
+    for sent in (signal.SIGCONT, signal.SIGTERM):
+        os.killpg(popen.pid, sent)
+    try:
+        popen.wait(10)
+    except subprocess.TimeoutExpired:
+        pass
+    try:
+        os.killpg(popen.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    popen.wait()

@@ -1,0 +1,42 @@
+"""What ties a request to log lines and traces elsewhere: its X-Request-Id, and W3C Trace Context's traceparent."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
+UNTRACED = "00"
+
+
+class Correlation(NamedTuple):
+    """The names of one request, as its response states them."""
+
+    request_id: str
+    traceparent: str
+
+
+def correlate(headers: Mapping[bytes, bytes]) -> Correlation:
+    """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
+
+    `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
+    """
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if REQUEST_ID.fullmatch(given) else _id(128)
+    return Correlation(request_id, continued(headers.get(b"traceparent", b"").decode("latin-1")))
+
+
+def continued(parent: str) -> str:
+    """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
+    found = TRACEPARENT.fullmatch(parent)
+    if found is None or (found[1] == "00" and found[4]):
+        return f"00-{_id(128)}-{_id(64)}-{UNTRACED}"
+    return f"00-{found[2]}-{_id(64)}-{found[3]}"
+
+
+def _id(bits: int) -> str:
+    """A new name. It need not be hard to guess, and the system's randomness would cost a change of threads."""
+    return f"{random.getrandbits(bits):0{bits // 4}x}"

@@ -1,0 +1,31 @@
+"""How long a client waits at most: past that its inputs are no longer worth computing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from triggers.errors import FairtriggerError
+
+MAX_TIMEOUT_MS = 600_000
+T = TypeVar("T")
+
+
+class DeadlineExceeded(FairtriggerError):
+    """The request's own time limit passed before it was answered."""
+
+
+async def within(timeout_ms: int | None, work: Awaitable[T]) -> T:
+    """What `work` returns, if it does within `timeout_ms` milliseconds from now; None waits as long as it takes.
+
+    Raises DeadlineExceeded. `work` is then cancelled, so that what it queued is skipped.
+    """
+    if timeout_ms is None:
+        return await work
+    try:
+        async with asyncio.timeout(timeout_ms / 1e3):
+            return await work
+    except TimeoutError as error:
+        message = f"No answer within the request's limit of {timeout_ms} ms; allow more time, or ask again later."
+        raise DeadlineExceeded(message) from error

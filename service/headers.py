@@ -1,0 +1,44 @@
+"""What the headers of an answer say beside its body, and what of it a trace is told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from service.deadline import MAX_TIMEOUT_MS
+from service.problems import ProblemError
+from service.served import Served, ServedModel
+from triggers.store import version_name
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
+
+    ended: int
+    stages: dict[str, float]
+    batch_size: int
+    trigger: str
+
+
+def served_headers(scope: Scope, model: ServedModel, served: Served) -> dict[str, str]:
+    """Server-Timing (milliseconds) and X-Trigger of an answer; leaves a Report in the scope for the trace."""
+    stages = {"decode": served.decode, "queue": served.queue, "infer": served.infer}
+    versions = dict.fromkeys(outcome.answer.version for outcome in served.outcomes if outcome.answer)
+    trigger = ", ".join(f"{model.name}@{version_name(version)}" for version in versions)
+    rows = max((timing.batch_size for timing in served.timings), default=0)
+    scope.setdefault("state", {})["report"] = Report(time.time_ns(), stages, rows, trigger)
+    timing = ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in stages.items())
+    return {"Server-Timing": timing, "X-Trigger": trigger}
+
+
+def timeout_ms(header: str | None) -> int | None:
+    """The X-Timeout-Ms header; None if there is none. Raises ProblemError."""
+    if header is None:
+        return None
+    if not (header.isascii() and header.isdigit() and len(header) < 10 and 1 <= int(header) <= MAX_TIMEOUT_MS):
+        detail = f"X-Timeout-Ms is {header[:100]!r}; send whole milliseconds, 1 to {MAX_TIMEOUT_MS}."
+        raise ProblemError(422, "invalid_request", detail)
+    return int(header)

@@ -1,0 +1,83 @@
+"""From bodies to what a batch is made of: every input on its own, so that a broken one spoils nobody else's answer.
+
+A small input is decoded at once, on the event loop: handing it to a thread and back takes longer than decoding it, and
+is most of what a small request costs. Larger ones, and many at a time, go to threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeAlias
+
+from service.intake import Wanted
+from service.parts import Description
+from service.settings import Settings
+from triggers.errors import InputError
+from triggers.preprocess import ImageLimits
+from triggers.preprocessor import Item
+
+SMALL_REQUEST = 4
+"""Inputs in a request that may be decoded on the loop: together well under a millisecond."""
+
+SMALL_BYTES = {"image": 16 * 1024, "file": 16 * 1024, "text": 1000}
+"""Longest small payload by kind; an image is small only if it claims no more than SMALL_PIXELS either."""
+
+SMALL_PIXELS = 128 * 128
+TOO_MANY_PIXELS = "image_too_many_pixels"
+
+Decoded: TypeAlias = Item | InputError
+"""One input, ready for a batch, or what is wrong with it."""
+
+
+class ItemDecoder:
+    """Decodes the inputs of one model's requests, on at most `settings.decode_threads` of the shared `threads`."""
+
+    def __init__(
+        self, classifier: Description, settings: Settings, threads: Executor, on_error: Callable[[str], None]
+    ) -> None:
+        self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+        self._small = ImageLimits(settings.max_image_bytes, min(settings.max_pixels, SMALL_PIXELS))
+
+    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Decoded]:
+        """Every input decoded, or its error in its place; on the event loop."""
+        items = self._at_once(wanted) or await self._on_threads(wanted)
+        for item in items:
+            if isinstance(item, InputError):
+                self._on_error(item.code)
+        return items
+
+    def _at_once(self, wanted: Sequence[Wanted]) -> Sequence[Decoded] | None:
+        """All inputs, decoded here; None if any is not small."""
+        if len(wanted) > SMALL_REQUEST or any(len(want.payload) > SMALL_BYTES[want.kind] for want in wanted):
+            return None
+        items = [self._item(want, self._small) for want in wanted]
+        too_large = any(isinstance(item, InputError) and item.code == TOO_MANY_PIXELS for item in items)
+        return None if too_large else items
+
+    async def _on_threads(self, wanted: Sequence[Wanted]) -> list[Decoded]:
+        """One hand-over per thread, each with its part of the request."""
+        size = -(-len(wanted) // self._settings.decode_threads)
+        loop = asyncio.get_running_loop()
+        parts = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._each, part) for part in parts))
+        return [item for items in done for item in items]
+
+    def _each(self, wanted: Sequence[Wanted]) -> list[Decoded]:
+        return [self._item(want, self._limits) for want in wanted]
+
+    def _item(self, want: Wanted, limits: ImageLimits) -> Decoded:
+        try:
+            content = want.content(self._classifier.modality)
+            if isinstance(content, str):
+                self._check_length(content)
+            return self._classifier.preprocess(content, limits)
+        except InputError as error:
+            return error
+
+    def _check_length(self, text: str) -> None:
+        if len(text) > self._settings.max_text_chars:
+            message = f"The text has {len(text)} characters; at most {self._settings.max_text_chars} are accepted."
+            raise InputError("text_too_large", message)

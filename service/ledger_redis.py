@@ -1,0 +1,254 @@
+"""The Redis side of the ledger, for replicas on several machines. The only file that imports redis, with its extra.
+
+Nothing is retried by the client library: by default it repeats a command whose answer was lost up to ten times, and
+adding to a count is no command to repeat. A batch is repeated by the ledger instead, under its number. How durable
+counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose its last second, and a
+failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish silently.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from service import ledger_scripts
+from service.event import Cell, Event, Feedback
+from service.ledger_store import NONE, Batch, Outcome, Release
+from service.periods import Level, cover
+from service.runs import Loss, Presence, alone, find_dead
+from triggers.errors import ConfigError, StoreUnavailable
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError as error:  # pragma: no cover - proven by a test in a process of its own
+    raise ConfigError("A ledger in Redis needs the extra: pip install 'fairtrigger[redis]'.") from error
+
+RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
+LEASE_SECONDS = 180.0
+"""A replica that was silent for so long is taken for dead; each one shows itself every minute."""
+_LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
+_OUTCOMES = (Outcome.UNCHANGED, Outcome.COUNTED, Outcome.CORRECTED)
+logger = logging.getLogger(__name__)
+
+
+class LedgerRedis:
+    """A ledger's counts in one Redis server or cluster: the LedgerStore of several machines."""
+
+    def __init__(self, url: str, seconds: float, runs: Path) -> None:
+        self._redis: redis.Redis = redis.Redis.from_url(
+            url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        scripts = ledger_scripts
+        self._apply, self._feedback, self._total, self._release = (
+            self._redis.register_script(text)
+            for text in (scripts.APPLY, scripts.FEEDBACK, scripts.TOTAL, scripts.RELEASE)
+        )
+        self._folder = runs
+        self._own: dict[str, Presence] = {}  # this process's runs
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._translated():
+            policy = self._redis.info("memory").get("maxmemory_policy")
+        if policy not in (None, "noeviction"):
+            logger.warning("Redis has maxmemory-policy %s and may drop counts silently: set noeviction.", policy)
+
+    def start(self, run: str, interval: float, now: float) -> Presence:
+        """Enter a run; nobody of this machine looks for dead ones meanwhile."""
+        with self._translated(), alone(self._folder):
+            presence = Presence(self._folder / run, interval, now)
+            self._own[run] = presence
+            self._redis.hset(RUNS, run, _state(presence, now))
+        return presence
+
+    def finish(self, run: str, now: float) -> None:
+        """Note that a run ended in good order: it is forgotten."""
+        with self._translated():
+            self._redis.hdel(RUNS, run)
+            for model in self._models():
+                self._redis.hdel(f"{_prefix(model)}:batches", run)
+        self._own.pop(run, None)
+
+    def bury(self, now: float) -> list[Loss]:
+        """Show that this process lives, and close the runs of those that do not: of this machine, or long silent."""
+        with self._translated(), alone(self._folder):
+            for run in self._own:
+                self._show(run, now)
+            found = find_dead(self._folder, now)
+            lost = self._silent(now) | {each.run: each.loss for each in found}
+            entered = [loss for run, loss in lost.items() if self._redis.hdel(RUNS, run) and self._enter(run, loss)]
+            for each in found:
+                each.path.unlink(missing_ok=True)
+        return [loss for loss in entered if loss]
+
+    def _silent(self, now: float) -> dict[str, Loss]:
+        """Runs not heard of for a while: all since their last sign of life may be lost, a flush interval's worth."""
+        entered: Any = self._redis.hgetall(RUNS)
+        states = {str(run): json.loads(text) for run, text in entered.items()}
+        return {
+            run: Loss(state["clean"], min(now, state["seen"] + 60 + state["interval"]), 0, "killed")
+            for run, state in states.items()
+            if state["seen"] < now - LEASE_SECONDS - state["interval"] and run not in self._own
+        }
+
+    def _show(self, run: str, now: float) -> None:
+        """Renew a run's entry. If it is missing, others took us for dead, or the server lost everything it had."""
+        presence = self._own[run]
+        if not self._redis.hexists(RUNS, run) and not self._redis.hdel(LOSSES, run):
+            self._enter(f"{run}:reset", Loss(presence.started_at, now, 0, "store_reset"))
+        self._redis.hset(RUNS, run, _state(presence, now))
+
+    def apply(self, run: str, batch: Batch) -> None:
+        """Count a batch, unless it was counted before: one script per model, then what is not counts."""
+        by_model: dict[str, list[tuple[Cell, int]]] = {}
+        for cell, n in batch.cells.items():
+            by_model.setdefault(cell.model, []).append((cell, n))
+        with self._translated():
+            if batch.groups or by_model:
+                self._redis.sadd(GROUPS, *_pairs(batch.groups), *(json.dumps([model, None]) for model in by_model))
+            for model, cells in by_model.items():
+                rows = (value for cell, n in cells for value in (cell.minute, _field(cell), n))
+                self._apply([_prefix(model)], [run, batch.number, int(batch.taken_at // 60), *rows])
+            if batch.loss:
+                self._enter(f"{run}:{batch.number}", batch.loss)
+            self._show(run, batch.taken_at)
+
+    def _enter(self, name: str, loss: Loss | None) -> Loss | None:
+        if loss:
+            self._redis.hset(LOSSES, name, json.dumps([loss.since, loss.until, loss.dropped, loss.reason]))
+        return loss
+
+    def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
+        """Move each prediction from the cell it is counted in to the one where it belongs now."""
+        outcomes: dict[int, Outcome] = {}
+        with self._translated():
+            for model in {item.event.model for item in items}:
+                places = [place for place, item in enumerate(items) if item.event.model == model]
+                rows = (value for place in places for value in _said(items[place]))
+                found: Any = self._feedback([_prefix(model)], [int(now // 60), *rows])
+                outcomes |= zip(places, (_OUTCOMES[each] for each in found), strict=True)
+        return [outcomes[place] for place in range(len(items))]
+
+    def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
+        """Counts of a model over the minutes [since, until), added up by the server."""
+        spans = [each for span in cover(since_minute, until_minute) for each in (_LETTERS[span.level], *span[1:])]
+        with self._translated():
+            flat: Any = self._total([_prefix(model)], spans)
+        return {_cell(model, 0, flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
+        """Counts by period of one level."""
+        prefix, size = _prefix(model), level.minutes
+        with self._translated():
+            periods = self._periods(prefix, size, since_minute, until_minute)
+            pipeline = self._redis.pipeline(transaction=False)
+            for period in periods:
+                pipeline.hgetall(f"{prefix}:{_LETTERS[level]}:{period}")
+            found = pipeline.execute()
+        return {
+            _cell(model, period * size, field): int(n)
+            for period, fields in zip(periods, found, strict=True)
+            for field, n in fields.items()
+            if int(n) > 0
+        }
+
+    def _periods(self, prefix: str, size: int, since: int, until: int) -> list[int]:
+        """Whole periods of [since, until), on days that have counts."""
+        length = Level.DAY.minutes
+        days: Any = self._redis.zrangebyscore(f"{prefix}:days", since // length, until // length)
+        return [
+            period
+            for day in map(int, days)
+            for period in range(day * length // size, (day + 1) * length // size)
+            if since <= period * size and (period + 1) * size <= until
+        ]
+
+    def groups(self) -> set[tuple[str, str]]:
+        """All (model, group name) ever counted."""
+        with self._translated():
+            return {(model, group) for model, group in self._named() if group is not None}
+
+    def _models(self) -> set[str]:
+        return {model for model, _ in self._named()}
+
+    def _named(self) -> Iterator[tuple[str, str | None]]:
+        members: Any = self._redis.smembers(GROUPS)
+        for text in members:
+            model, group = json.loads(text)
+            yield model, group
+
+    def losses(self, since: float, until: float) -> list[Loss]:
+        """What may be missing from the counts of a stretch of time, oldest first."""
+        with self._translated():
+            entered: Any = self._redis.hvals(LOSSES)
+        found = [Loss(*json.loads(text)) for text in entered]
+        return sorted((loss for loss in found if loss.until >= since and loss.since <= until), key=lambda at: at.since)
+
+    def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
+        """What was disclosed, by first minute of the period."""
+        with self._translated():
+            entered: Any = self._redis.hgetall(f"{_prefix(model)}:released:{size}")
+        found = {int(minute): text.split("|", 1) for minute, text in entered.items()}
+        return {
+            minute: Release(int(revision), text)
+            for minute, (revision, text) in found.items()
+            if since_minute <= minute < until_minute
+        }
+
+    def release(self, model: str, size: int, minute: int, new: Release) -> bool:
+        """Replace what was disclosed of a period, unless its revision was taken meanwhile."""
+        with self._translated():
+            return bool(self._release([_prefix(model)], [size, minute, *new]))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(f"The ledger in Redis cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+
+def _prefix(model: str) -> str:
+    return f"fairtrigger:{{{model}}}"
+
+
+def _state(presence: Presence, seen: float) -> str:
+    return json.dumps({"clean": presence.clean_at, "seen": seen, "interval": presence.interval})
+
+
+def _pairs(groups: Iterable[tuple[str, str]]) -> list[str]:
+    return [json.dumps(pair) for pair in sorted(groups)]
+
+
+def _field(cell: Cell) -> str:
+    label = NONE if cell.label is None else cell.label
+    bare = NONE if cell.bare is None else cell.bare
+    return f"{cell.version or 0}|{label}|{cell.prediction}|{bare}|{cell.group}"
+
+
+def _cell(model: str, minute: int, field: str) -> Cell:
+    version, label, prediction, bare, group = field.split("|", 4)
+    return Cell(model, minute, int(version) or None, group, _optional(label), int(prediction), _optional(bare))
+
+
+def _optional(value: str) -> int | None:
+    return None if value == str(NONE) else int(value)
+
+
+def _said(item: Feedback) -> tuple[str | int, ...]:
+    event: Event = item.event
+    bare = NONE if event.bare is None else event.bare
+    what = (event.group, event.nonce.hex(), "" if item.label is None else item.label, item.group or "")
+    return event.minute, event.version or 0, event.prediction, bare, *what

@@ -1,0 +1,110 @@
+"""The Open Inference Protocol V2, inference: BYTES tensors in, scores and labels out, in JSON or in binary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from service.auth import Bearer, require_choice
+from service.deadline import within
+from service.headers import served_headers, timeout_ms
+from service.infer_request import read_asked
+from service.infer_response import infer_body
+from service.infer_schemas import InferRequest, InferResponse
+from service.lookup import ChosenVersion, Model, RunningService, client_gone, client_name
+from service.running import Running
+from service.served import ServedModel
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+_EXAMPLES = {
+    "text": {
+        "value": {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["what a lovely day"]}]},
+    },
+    "image": {
+        "value": {
+            "parameters": {"trigger": "champion", "group": "female", "timeout_ms": 500},
+            "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["iVBORw0KGgo..."]}],
+            "outputs": [{"name": "label"}, {"name": "prediction_id"}],
+        },
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}, "examples": _EXAMPLES},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+BODY_SCHEMAS = (InferRequest,)
+"""Models that only the request body above refers to; the OpenAPI document has to define them."""
+
+HeadLength = Annotated[
+    str | None, Header(alias="Inference-Header-Content-Length", description="bytes of JSON before the binary data")
+]
+TimeoutMs = Annotated[str | None, Header(description="most milliseconds that the answer is worth waiting for")]
+
+
+@router.post(
+    "/models/{model}/infer",
+    summary="Classify images or texts",
+    response_model=InferResponse,
+    response_model_exclude_none=True,
+    openapi_extra=_BODY,
+)
+async def infer(
+    request: Request,
+    service: RunningService,
+    model: Model,
+    bearer: Bearer,
+    x_timeout_ms: TimeoutMs = None,
+    inference_header_content_length: HeadLength = None,
+) -> Response:
+    """One tensor `image` or `text` of BYTES; `parameters` may say trigger, twin, group and timeout_ms.
+
+    Images are base64 in JSON and plain files in the binary extension. The request is answered whole or not at all:
+    `errors` names every input that cannot be used. Choosing a trigger needs the admin token, unless the service was
+    started with `client_trigger=open`.
+    """
+    return await _infer(request, service, model, bearer.credentials if bearer else None, None)
+
+
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    summary="Classify images or texts under one trigger",
+    response_model=InferResponse,
+    response_model_exclude_none=True,
+    openapi_extra=_BODY,
+)
+async def infer_under(
+    request: Request,
+    service: RunningService,
+    model: Model,
+    version: ChosenVersion,
+    bearer: Bearer,
+    x_timeout_ms: TimeoutMs = None,
+    inference_header_content_length: HeadLength = None,
+) -> Response:
+    """As above; the path chooses the trigger, for whom `parameters.trigger` would be allowed."""
+    return await _infer(request, service, model, bearer.credentials if bearer else None, version)
+
+
+async def _infer(
+    request: Request, service: Running, model: ServedModel, token: str | None, version: str | None
+) -> Response:
+    limit = timeout_ms(request.headers.get("x-timeout-ms"))
+    asked = await read_asked(request, version, service.settings.max_items_per_request)
+    if any(want.choice != "champion" for want in asked.wanted):
+        require_choice(service.settings, token)
+    limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
+    work = model.predict(asked.wanted, actor=client_name(request), gone=lambda: client_gone(request))
+    served = await within(limit, work)
+    body, head = infer_body(model, asked, served)
+    headers = served_headers(request.scope, model, served)
+    if head is not None:
+        headers["Inference-Header-Content-Length"] = str(head)
+    media = "application/json" if head is None else "application/octet-stream"
+    return Response(body, headers=headers, media_type=media)

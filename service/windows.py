@@ -1,0 +1,107 @@
+"""Which minutes a window is, and its counts: exact and live for an operator, disclosed ones for everybody else.
+
+A window ends with the current minute; one of a week begins with a whole hour, a longer one with a whole day. While the
+store cannot be read, the last reading of the same window is given again, marked stale.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.disclosure import Disclosure
+from service.event import Cell
+from service.ledger import Ledger
+from service.periods import Level
+from service.runs import Loss
+from triggers.errors import InputError, StoreUnavailable
+
+MINUTES: Mapping[str, int | None] = {
+    "5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10_080, "30d": 43_200, "90d": 129_600, "all": None,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The counts of the minutes [since, until); complete up to `as_of` (seconds since 1970), except for `losses`."""
+
+    since: int
+    until: int
+    cells: Mapping[Cell, int]
+    as_of: float
+    stale: bool
+    losses: list[Loss]
+
+
+class Windows:
+    """Reads windows of a ledger; without `disclosure` everybody sees exact counts."""
+
+    def __init__(
+        self, ledger: Ledger, disclosure: Disclosure | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._ledger, self._disclosure, self._clock = ledger, disclosure, clock
+        self._last: dict[tuple[str, str, bool], Reading] = {}
+
+    @property
+    def shortest(self) -> str:
+        """The shortest window, from an hour on, that everybody may see."""
+        return next(
+            name for name in ("1h", "24h") if self._disclosure is None or self._disclosure.allows(MINUTES[name])
+        )
+
+    def terms(self, *, exact: bool) -> dict[str, Any] | None:
+        """How what a reader sees was disclosed; None where counts are exact and live."""
+        return None if exact or self._disclosure is None else self._disclosure.terms
+
+    def read(self, model: str, window: str, *, exact: bool) -> Reading:
+        """One window. Raises InputError for an unknown one, StoreUnavailable if it cannot be read and never was."""
+        exact = exact or self._disclosure is None
+        self._check(window, exact)
+        key = (model, window, exact)
+        try:
+            self._last[key] = self._exact(model, window) if exact else self._disclosed(model, window)
+        except StoreUnavailable:
+            if key not in self._last:
+                raise
+            last = self._last[key]
+            return replace(last, stale=True, losses=last.losses + self._ledger.unwritten_loss())
+        return self._last[key]
+
+    def _check(self, window: str, exact: bool) -> None:
+        if window not in MINUTES:
+            raise InputError("unknown_window", f"window is {window!r}; use one of {', '.join(MINUTES)}.")
+        if exact or self._disclosure is None or self._disclosure.allows(MINUTES[window]):
+            return
+        allowed = ", ".join(name for name, minutes in MINUTES.items() if self._disclosure.allows(minutes))
+        raise InputError(
+            "window_not_public", f"The window {window} is for the admin token only, as it is short; use {allowed}."
+        )
+
+    def _exact(self, model: str, window: str) -> Reading:
+        now = self._clock()
+        since, until = _bounds(window, int(now // 60) + 1)
+        cells = self._ledger.counts(model, since, until)
+        return self._reading(since, until, cells, now)
+
+    def _disclosed(self, model: str, window: str) -> Reading:
+        assert self._disclosure
+        now = self._clock()
+        until = self._disclosure.sealed_until(now)
+        minutes = MINUTES[window]
+        since = 0 if minutes is None else until - minutes
+        return self._reading(since, until, self._disclosure.counts(model, since, until, now), now)
+
+    def _reading(self, since: int, until: int, cells: Mapping[Cell, int], now: float) -> Reading:
+        as_of = self._ledger.as_of
+        losses = self._ledger.possible_loss(since * 60, until * 60)
+        return Reading(since, until, cells, as_of, now - as_of > 10 * self._ledger.flush_interval, losses)
+
+
+def _bounds(window: str, until: int) -> tuple[int, int]:
+    minutes = MINUTES[window]
+    if minutes is None:
+        return 0, until
+    size = Level.DAY.minutes if minutes > 10_080 else Level.HOUR.minutes if minutes > 1440 else 1
+    return (until - minutes) // size * size, until

@@ -1,0 +1,53 @@
+"""Both backing stores of the ledger for tests, and a network that loses answers and delivers twice."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.ledger import Ledger
+from service.ledger_store import Batch, LedgerStore
+from tests.service.counted import NEVER
+from triggers.errors import StoreUnavailable
+
+
+@dataclass(frozen=True)
+class Where:
+    """An address and a folder, where the ledgers of one service can be opened."""
+
+    address: str
+    runs: Path
+
+    def open(self, **options: Any) -> Ledger:
+        """One replica's ledger, flushed by the test alone."""
+        return Ledger(self.address, runs=self.runs, **({"flush_interval": NEVER, "busy_seconds": 2.0} | options))
+
+
+@pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.redis)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
+    """A fresh store of each kind."""
+    if request.param == "file":
+        return Where(str(tmp_path / "ledger.sqlite"), tmp_path / "runs")
+    return Where(request.getfixturevalue("redis_server").url, tmp_path / "runs")
+
+
+def make_unreliable(ledger: Ledger, draw: random.Random, share: float) -> None:
+    """Let a share of the batches be delivered twice, and a share be lost before or after they are counted."""
+    store: LedgerStore = ledger._store
+    deliver = store.apply
+
+    def apply(run: str, batch: Batch) -> None:
+        fate = draw.random() / share
+        if fate < 1 / 4:
+            raise StoreUnavailable("lost on the way there")
+        deliver(run, batch)
+        if fate < 1:
+            deliver(run, batch)
+        if fate < 1 / 2:
+            raise StoreUnavailable("lost on the way back")
+
+    store.apply = apply  # type: ignore[method-assign]

@@ -1,0 +1,120 @@
+"""What only a ledger in Redis can suffer: other machines that fall silent, a server that is away or misconfigured."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.ledger import Ledger
+from service.ledger_redis import LEASE_SECONDS
+from tests.redis_server import RedisServer
+from tests.service.counted import NEVER, everything, prediction
+from tests.service.live import settings
+from triggers.errors import ConfigError, StoreUnavailable
+
+pytestmark = pytest.mark.redis
+
+
+def machine(server: RedisServer, folder: Path, clock: Callable[[], float]) -> Ledger:
+    """A replica on a machine of its own: it sees no other's folder."""
+    return Ledger(server.url, runs=folder, flush_interval=NEVER, busy_seconds=1.0, clock=clock)
+
+
+def test_a_machine_that_fell_silent_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
+    now = 10_000.0
+    alive, silent = (machine(redis_server, tmp_path / name, lambda: now) for name in ("alive", "silent"))
+    silent.record(prediction())
+    silent.flush()
+    now += LEASE_SECONDS + NEVER - 1
+    alive._look_around()
+    assert alive.possible_loss(0, 2**40) == []
+    now += 10
+    alive._look_around()
+    (told,) = alive.possible_loss(0, 2**40)
+    assert (told.reason, told.since) == ("killed", 10_000.0)
+    silent._look_around()  # it was only cut off, and counts on
+    assert alive.possible_loss(0, 2**40) == []
+    silent.record(prediction())
+    silent.flush()
+    assert everything(alive) == {(1, "a", None, 1, None): 2}
+    silent.close()
+    alive.close()
+
+
+def test_a_batch_of_a_replica_that_was_taken_for_dead_still_counts_once(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    now = 10_000.0
+    alive, silent = (machine(redis_server, tmp_path / name, lambda: now) for name in ("alive", "silent"))
+    silent.record(prediction())
+    batch = silent._next_batch()
+    assert batch
+    silent._store.apply(silent._run, batch)  # its answer is lost
+    now += 10 * LEASE_SECONDS + NEVER
+    alive._look_around()
+    silent.flush()
+    assert everything(alive) == {(1, "a", None, 1, None): 1}
+    silent.close()
+    alive.close()
+
+
+def test_a_server_that_is_away_at_the_start_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(StoreUnavailable, match="Redis"):
+        Ledger(f"redis://127.0.0.1:{port}/0", runs=tmp_path / "runs", busy_seconds=0.5)
+
+
+def test_an_eviction_policy_is_warned_of(
+    redis_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import redis
+
+    with redis.Redis(port=redis_server.port) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        with caplog.at_level(logging.WARNING):
+            machine(redis_server, tmp_path, lambda: 0.0).close()
+        client.config_set("maxmemory-policy", "noeviction")
+    assert "noeviction" in caplog.text
+
+
+def test_keys_of_a_model_lie_in_one_slot(redis_server: RedisServer, tmp_path: Path) -> None:
+    import redis
+
+    with machine(redis_server, tmp_path, lambda: 0.0) as ledger:
+        ledger.record(prediction())
+        ledger.flush()
+        with redis.Redis(port=redis_server.port, decode_responses=True) as client:
+            keys = [str(key) for key in client.keys("fairtrigger:{*")]
+            assert len(keys) >= 4 and all(key.startswith("fairtrigger:{m}:") for key in keys)
+            assert 0 < client.ttl(next(key for key in keys if ":m:" in key)) <= 9 * 86400
+
+
+@pytest.mark.parametrize("address", ["postgres://x/y", "redis://127.0.0.1/0"])
+def test_an_address_that_cannot_be_used(address: str) -> None:
+    with pytest.raises(ConfigError):
+        Ledger(address)
+
+
+def test_replicas_need_the_same_receipt_keys(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="receipt_keys"):
+        settings(tmp_path, ledger="redis://127.0.0.1/0")
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["redis"] = None
+from service.ledger import Ledger
+from pathlib import Path
+Ledger("redis://127.0.0.1/0", runs=Path(sys.argv[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert "ConfigError" in done.stderr and "fairtrigger[redis]" in done.stderr

@@ -1,0 +1,49 @@
+"""How overconfident the frozen model is on rows that it was not fitted on, as one number: a temperature.
+
+A model that was fitted to the end is sure of everything. Then the utility loss listens to its few confident mistakes,
+and the adversary to scores that are all 0 or 1. Over the temperature that calibrates them (Guo et al., ICML 2017), the
+logits say how likely an answer is, and every row has a say; predictions are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.data import Dataset
+from trainer.evaluate import chunks
+from trainer.world import World
+from triggers.classifier import FrozenClassifier
+from triggers.reprogram import sweep
+
+HIGHEST = 50.0
+
+
+def calibrating_temperature(classifier: FrozenClassifier, data: Dataset, rows: int) -> float:
+    """The temperature of the bare model on a data set, run `rows` at a time, to two digits; 1 if it is not too sure."""
+    bank, found = classifier.bank([classifier.null_trigger()]), []
+    with torch.inference_mode():
+        for index in chunks(data, rows, World()):
+            found.append(sweep(classifier, data.take(index).to(classifier.device).inputs, bank)[0].double().cpu())
+    return float(f"{temperature_of(torch.cat(found), data.labels.cpu()):.2g}")
+
+
+def temperature_of(logits: Tensor, labels: Tensor) -> float:
+    """Where the mean cross-entropy of logits (N, L) over a temperature in [1, HIGHEST] is smallest, labels (N,).
+
+    The loss is convex in the inverse of the temperature, and its slope there is the mean logit that the model expects
+    less the mean logit of the true label: a bisection finds its zero.
+    """
+    true = logits.gather(1, labels[:, None]).mean()
+    low, high = 1 / HIGHEST, 1.0
+
+    def slope(inverse: float) -> float:
+        expected = (torch.softmax(logits * inverse, dim=1) * logits).sum(dim=1).mean()
+        return float(expected - true)
+
+    if slope(high) <= 0:
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return 1 / high

@@ -1,0 +1,51 @@
+"""Plain JPEG files, which torchvision decodes to the very pixels that Pillow gives, in a third of the time.
+
+Both stand on libjpeg, so three 8-bit colour components without Exif (which may turn the image), Adobe (other
+colours) or further frames come out the same; `tests/triggers/test_jpeg.py` holds both to it. Everything else is
+Pillow's, and all of it will be once torchvision, which has announced it, gives up its decoders.
+"""
+
+from __future__ import annotations
+
+import torch
+import torchvision  # noqa: F401 # brings torch.ops.image
+from torch import Tensor
+
+_START, _SCAN = b"\xff\xd8", 0xDA
+_RGB = 3  # torchvision.io.ImageReadMode.RGB
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
+_HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})  # tables, restart interval, JFIF, comment
+
+
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height that a plain JPEG claims; None for every other file. Reads markers, decodes nothing."""
+    if data[:2] != _START:
+        return None
+    at, size = 2, None
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == _SCAN:
+            return size
+        if marker in _FRAMES and size is None:
+            precision, components = data[at + 4], data[at + 9]
+            size = int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+            if precision != 8 or components != 3 or not all(size):
+                return None
+        elif marker not in _HARMLESS and not _is_profile(data, at):
+            return None
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
+
+
+def _is_profile(data: bytes, at: int) -> bool:
+    """A colour profile, which neither decoder applies."""
+    return data[at + 1] == 0xE2 and data[at + 4 : at + 16] == b"ICC_PROFILE\0"
+
+
+def decode_plain(data: bytes) -> Tensor | None:
+    """Pixels (3, H, W) as uint8 of a plain JPEG; None if it is damaged, or torchvision has no JPEG decoder."""
+    try:
+        pixels: Tensor = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False)
+    except (RuntimeError, AttributeError):
+        return None
+    return pixels
