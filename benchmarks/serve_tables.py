@@ -38,7 +38,7 @@ class Line:
 
     def middle(self, name: str) -> float:
         """Median of one figure."""
-        return median(getattr(sample, name) for sample in self.samples)
+        return float(median(getattr(sample, name) for sample in self.samples))
 
     def spread(self, name: str) -> str:
         """Median and range of one figure, such as 4200 (4100 to 4300)."""

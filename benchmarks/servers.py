@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.environments import python_of
 from benchmarks.peers.model import SIZES
@@ -96,7 +97,7 @@ def _mlserver(bundle: Path, folder: Path, port: int, size: int) -> Plan:
     folder.mkdir()
     settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
     settings |= {"parallel_workers": 0, "debug": False, "access_log": False}  # one process: its fastest setting here
-    model = {"name": bundle.name, "implementation": "benchmarks.peers.mlserver_runtime.Runtime"}
+    model: dict[str, Any] = {"name": bundle.name, "implementation": "benchmarks.peers.mlserver_runtime.Runtime"}
     model |= {"max_batch_size": 32, "max_batch_time": 0.002, "parameters": {"uri": str(bundle)}}
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import problems
+from service.beacon import replica_name
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
@@ -54,7 +55,8 @@ def create_app(
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
     shared, metrics = store or open_store(settings.store), Metrics()
-    models = [local_parts(classifier, shared, settings, metrics) for classifier in loaded]
+    replica = replica_name()
+    models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
     return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
 
 

@@ -111,6 +111,16 @@ class Batcher(Generic[W, R]):
         return self._queued + sum(_rows(ticket.items) for ticket in self._arrived)
 
     @property
+    def placed(self) -> int:
+        """Rows in work: admitted and not yet answered."""
+        return self._places.taken
+
+    @property
+    def capacity(self) -> int:
+        """Most rows in work."""
+        return self._places.capacity
+
+    @property
     def alive(self) -> bool:
         """Whether the inference thread runs."""
         return self._thread.is_alive()

@@ -46,7 +46,7 @@ class Channel:
 
     def tell_view(self, name: str) -> None:
         """The triggers of a model changed."""
-        self._wire.send({"model": name, "view": asdict(View.of(self._models[name].predictor))})
+        self._wire.send({"model": name, "view": View.of(self._models[name].predictor).to_dict()})
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
@@ -114,5 +114,5 @@ def _described(model: LocalParts) -> Message:
         "fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
         "device": str(classifier.device),
-        "view": asdict(View.of(model.predictor)),
+        "view": View.of(model.predictor).to_dict(),
     }

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from service.metrics import PREFIX
 from service.monitor import Monitor
+from service.rollout import Applied
 from service.served import ServedModel
 from triggers.errors import StoreError
 from triggers.store import version_name
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServingCollector(Collector):
-    """Queue depth, and one info line per model that names its trigger."""
+    """Queue depth, and one info line per trigger of the rollout that names it."""
 
     def __init__(self, models: Mapping[str, ServedModel]) -> None:
         self._models = models
@@ -34,11 +35,20 @@ class ServingCollector(Collector):
         info = GaugeMetricFamily(f"{PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
         behind = GaugeMetricFamily(f"{PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"])
         for name, model in self._models.items():
-            champion, desired = model.predictor.champion, model.follower.status.desired
+            desired = model.follower.status.desired
             depth.add_metric([name], model.batcher.queued)
-            info.add_metric([name, version_name(champion.version), champion.digest or "", "champion"], 1)
+            for alias, version, digest in aliased(model.predictor.snapshot):
+                info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
+
+
+def aliased(snapshot: Applied) -> list[tuple[str, int | None, str | None]]:
+    """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
+    plan = snapshot.plan
+    trial = [("challenger", plan.challenger.version)] if plan.challenger else []
+    named = [("champion", plan.champion), *trial, *(("shadow", version) for version in plan.shadow.versions)]
+    return [(alias, version, snapshot.digest(version)) for alias, version in named]
 
 
 class FairnessCollector(Collector):

@@ -40,11 +40,15 @@ class Counting:
             return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        minute = int(time.time() // 60)
-        event = Event(self._model, minute, answer.version, prediction, name, bare, self._nonces.take())
-        self._ledger.record(event)
+        shadows = tuple((version, best(scores)) for version, scores in answer.shadows.items())
+        minute, nonce = int(time.time() // 60), self._nonces.take()
+        event = Event(self._model, minute, answer.version, prediction, name, bare, nonce, shadows=shadows)
+        for each in (event, *event.of_shadows()):
+            self._ledger.record(each)
         version = "none" if answer.version is None else f"v{answer.version}"
         self._metrics.child(self._metrics.predictions, self._model, version).inc()
+        for shadow, _ in shadows:
+            self._metrics.child(self._metrics.shadows, self._model, f"v{shadow}").inc()
         if bare is not None and bare != prediction:
             self._metrics.flips.labels(self._model).inc()
         return self._receipts.seal(event)
@@ -54,7 +58,9 @@ class Counting:
         if not self._on:
             raise ProblemError(409, "statistics_off", "This service counts nothing: start it with statistics=on.")
         opened = [self._opened(item) for item in items]
-        outcomes = iter(self._ledger.feedback([entry for entry in opened if isinstance(entry, Feedback)]))
+        told = [entry for entry in opened if isinstance(entry, Feedback)]
+        shadows = [entry._replace(event=shadow) for entry in told for shadow in entry.event.of_shadows()]
+        outcomes = iter(self._ledger.feedback(told + shadows))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
     def _opened(self, item: FeedbackItem) -> Feedback | InputError:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from service.app import assemble
+from service.beacon import replica_name
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, leave
 from service.door import Door
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         local = [load_preprocessor(folder) for folder in settings.models]
         store, metrics = open_store(settings.store), Metrics()
         link = Link(control, settings.drain_seconds + settings.grace_seconds)
-        models = [remote_parts(each, link, store, settings) for each in local]
+        replica = replica_name()
+        models = [remote_parts(each, link, store, settings, replica) for each in local]
         app = assemble(Running(settings, store, metrics, models, owns_store=True))
     except FairtriggerError as error:
         logger.error("%s", error)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from service.infer_schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.intake import Wanted, check_count, checked, choice
 from service.problems import ProblemError
+from service.request_key import request_key
 from service.schemas import GroupName
 from service.tensors import listed, split_bytes
 from triggers.errors import InputError
@@ -45,7 +46,8 @@ async def read_asked(request: Request, version: str | None, max_items: int) -> A
     if version and asked.trigger and version != asked.trigger:
         detail = f"The path asks for version {version}, `parameters` for trigger {asked.trigger}; give one of them."
         raise ProblemError(422, "invalid_request", detail)
-    wanted = _wanted(_columns(head.inputs, memoryview(body)[size:]), asked, version, max_items)
+    columns, key = _columns(head.inputs, memoryview(body)[size:]), request_key(request)
+    wanted = [each._replace(key=key) for each in _wanted(columns, asked, version, max_items)]
     outputs = {
         each.name: asked.binary_data_output if each.parameters.binary_data is None else each.parameters.binary_data
         for each in head.outputs

@@ -89,9 +89,10 @@ def _document(
 
 
 def _parameters(served: Served, version: str, used: Sequence[Answer]) -> dict[str, str | int | float]:
+    policies = {outcome.answer.policy for outcome in served.outcomes if outcome.answer}
     parameters: dict[str, str | int | float] = {
         "trigger_version": version,
-        "policy": "champion" if served.outcomes[0].wanted.choice == "champion" else "chosen",
+        "policy": policies.pop() if len(policies) == 1 else "mixed",
         "revision": max(answer.revision for answer in used),
         "decode_ms": round(served.decode * 1e3, 3),
         "queue_ms": round(served.queue * 1e3, 3),

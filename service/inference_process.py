@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 import uvloop
 
+from service.beacon import replica_name
 from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, age, leave
@@ -35,8 +36,9 @@ class InferenceProcess:
         self._settings, self._control = settings, control
         self._store, metrics = open_store(settings.store), Metrics()
         classifiers = [load_bundle(folder, settings.device) for folder in settings.models]
+        replica = replica_name()
         self._models = {
-            each.name: local_parts(each, self._store, settings, metrics, self._on_swap) for each in classifiers
+            each.name: local_parts(each, self._store, settings, metrics, replica, self._on_swap) for each in classifiers
         }
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()

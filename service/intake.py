@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.types import Receive, Scope
 
 from service.batcher import Abandoned
-from service.predictor import Choice
+from service.policy import Choice
 from service.problems import ProblemError, of_validation
 from service.schemas import PredictItem, PredictQuery, PredictRequest
 from triggers.errors import InputError
@@ -32,13 +32,17 @@ class Defaults:
     group: str | None = None
     trigger: str | None = None
     twin: bool = False
+    key: str = ""
 
 
 NO_DEFAULTS = Defaults()
 
 
 class Wanted(NamedTuple):
-    """One input as it came, and what is wanted of it. `encoded` is an image still in base64."""
+    """One input as it came, and what is wanted of it. `encoded` is an image still in base64.
+
+    `key` decides between champion and challenger where the rollout decides.
+    """
 
     kind: Literal["image", "text", "file"]
     payload: bytes | str
@@ -46,6 +50,7 @@ class Wanted(NamedTuple):
     choice: Choice
     twin: bool
     encoded: bool = False
+    key: str = ""
 
     def content(self, modality: str) -> bytes | str:
         """The image's bytes or the text, for a model of this modality. Raises InputError."""
@@ -104,9 +109,9 @@ def from_json(body: bytes, defaults: Defaults) -> list[Wanted]:
     """The inputs of a JSON body."""
     parsed = checked(lambda: PredictRequest.model_validate_json(body))
     groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
-    trigger, twin = parsed.trigger or defaults.trigger, parsed.twin or defaults.twin
+    trigger, twin, key = parsed.trigger or defaults.trigger, parsed.twin or defaults.twin, parsed.key or defaults.key
     return [
-        _from_item(item, Defaults(group or defaults.group, trigger, twin))
+        _from_item(item, Defaults(group or defaults.group, trigger, twin, key))
         for item, group in zip(parsed.inputs, groups, strict=True)
     ]
 
@@ -129,7 +134,7 @@ async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
         raise ProblemError(422, "no_inputs", "The form holds no file and no `text` field.")
     options = _form_options(fields, len(contents), defaults)
     return [
-        Wanted(kind, payload, group, choice(options.trigger), options.twin)
+        Wanted(kind, payload, group, choice(options.trigger), options.twin, key=defaults.key)
         for (kind, payload), group in zip(contents, _form_groups(fields["group"], len(contents), defaults), strict=True)
     ]
 
@@ -137,9 +142,8 @@ async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
 def from_raw(body: bytes, media: str, defaults: Defaults) -> Wanted:
     """One image or text that is the whole body."""
     kind: Literal["image", "text", "file"] = "image" if media.startswith("image/") else "file"
-    return Wanted(
-        "text" if media == "text/plain" else kind, body, defaults.group, choice(defaults.trigger), defaults.twin
-    )
+    kind = "text" if media == "text/plain" else kind
+    return Wanted(kind, body, defaults.group, choice(defaults.trigger), defaults.twin, key=defaults.key)
 
 
 def checked(validate: Callable[[], T], *where: str) -> T:
@@ -163,13 +167,18 @@ def _from_item(item: PredictItem, defaults: Defaults) -> Wanted:
     assert payload is not None
     twin = defaults.twin if item.twin is None else item.twin
     chosen = choice(item.trigger or defaults.trigger)
-    return Wanted(kind, payload, item.group or defaults.group, chosen, twin, encoded=kind == "image")
+    group, key = item.group or defaults.group, item.key or defaults.key
+    return Wanted(kind, payload, group, chosen, twin, encoded=kind == "image", key=key)
 
 
 def choice(trigger: str | None) -> Choice:
-    """What a checked trigger name asks for; None asks for the champion."""
-    if trigger is None or trigger == "champion":
+    """What a checked trigger name asks for; None leaves it to the rollout."""
+    if trigger is None:
+        return "rollout"
+    if trigger == "champion":
         return "champion"
+    if trigger == "challenger":
+        return "challenger"
     return None if trigger == "none" else parse_version(trigger)
 
 

@@ -212,7 +212,7 @@ def _learn(db: sqlite3.Connection, item: Feedback, now: float) -> Outcome:
     day = event.minute // Level.DAY.minutes
     db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", (event.nonce, day, stored, new_group))
     if label is None and new_label is not None:
-        db.execute(_ADD, (event.model, Level.ARRIVAL, int(now // 60), *_key(here), 1))
+        db.execute(_ADD, (here.model, Level.ARRIVAL, int(now // 60), *_key(here), 1))
     replaced = label not in (None, new_label) or group not in (UNKNOWN, new_group)
     return Outcome.CORRECTED if replaced else Outcome.COUNTED
 

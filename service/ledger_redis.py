@@ -130,8 +130,9 @@ class LedgerRedis:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
         outcomes: dict[int, Outcome] = {}
         with self._translated():
-            for model in {item.event.model for item in items}:
-                places = [place for place, item in enumerate(items) if item.event.model == model]
+            series = [item.event.cell().model for item in items]
+            for model in set(series):
+                places = [place for place, own in enumerate(series) if own == model]
                 rows = (value for place in places for value in _said(items[place]))
                 found: Any = self._feedback([_prefix(model)], [int(now // 60), *rows])
                 outcomes |= zip(places, (_OUTCOMES[each] for each in found), strict=True)

@@ -114,7 +114,7 @@ class Link:
 
     def _on_message(self, message: Message) -> None:
         if "view" in message:
-            self.views[message["model"]] = View(**message["view"])
+            self.views[message["model"]] = View.from_dict(message["view"])
             return
         number = message["id"]
         if taken := self._taken.pop(number, None):
@@ -158,7 +158,7 @@ class Link:
 
 
 def _views(hello: Message) -> dict[str, View]:
-    return {name: View(**model["view"]) for name, model in hello["models"].items()}
+    return {name: View.from_dict(model["view"]) for name, model in hello["models"].items()}
 
 
 def _mapped(hello: Message, descriptor: int) -> dict[str, Slots]:

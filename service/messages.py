@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +11,7 @@ from service.predictor import Answer, Predictor, Query
 from service.shared_slots import Slots
 from service.wire import Message
 from triggers import errors
+from triggers.plan import Plan
 
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind
@@ -26,16 +27,38 @@ _OPTIONS = tuple(field.name for field in fields(Query) if field.name != "item")
 class View:
     """The triggers that the inference process uses now, as the others need to know them."""
 
-    champion: int | None
-    digest: str | None
+    plan: Plan
     revision: int
+    digests: Mapping[int | None, str | None]
+    max_versions: int
     groups_overlap: bool
 
     @classmethod
     def of(cls, predictor: Predictor) -> View:
         """What a predictor uses now."""
-        snapshot, champion = predictor.snapshot, predictor.champion
-        return cls(snapshot.champion, champion.digest, snapshot.revision, predictor.groups_overlap)
+        snapshot = predictor.snapshot
+        digests = {each.version: each.digest for each in snapshot.residents}
+        return cls(snapshot.plan, snapshot.revision, digests, predictor.max_versions, predictor.groups_overlap)
+
+    @property
+    def champion(self) -> int | None:
+        """The version that serves whoever does not choose one."""
+        return self.plan.champion
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version in memory."""
+        return self.digests.get(version)
+
+    def to_dict(self) -> Message:
+        """JSON-ready."""
+        rest = {"revision": self.revision, "max_versions": self.max_versions, "groups_overlap": self.groups_overlap}
+        return rest | {"plan": self.plan.to_dict(), "digests": list(self.digests.items())}
+
+    @classmethod
+    def from_dict(cls, message: Message) -> View:
+        """The inverse of `to_dict`."""
+        plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
+        return cls(**(message | {"plan": plan, "digests": digests}))
 
 
 def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
@@ -63,7 +86,7 @@ def unpack_results(message: Message) -> tuple[list[Answer], list[Timing]]:
     """A request's outcome. Raises the error that it is."""
     if "error" in message:
         raise unpack_error(message["error"])
-    answers = [Answer(*map(_hashable, values)) for values in message["answers"]]
+    answers = [_answer(values) for values in message["answers"]]
     return answers, [Timing(*values) for values in message["timings"]]
 
 
@@ -83,7 +106,14 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
 
 
 def _values(record: Any) -> list[Any]:
-    return [getattr(record, field.name) for field in fields(record)]
+    values = [getattr(record, field.name) for field in fields(record)]
+    return [list(value.items()) if isinstance(value, Mapping) else value for value in values]
+
+
+def _answer(values: Sequence[Any]) -> Answer:
+    found = dict(zip((field.name for field in fields(Answer)), map(_hashable, values), strict=True))
+    found["shadows"] = {version: tuple(scores) for version, scores in found["shadows"]}
+    return Answer(**found)
 
 
 def _hashable(value: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from service.event import Cell
+from service.event import Cell, series_of
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
 from service.windows import Windows
@@ -86,9 +86,15 @@ class Monitor:
             "pos_label": served.pos_label,
             "confidence": self._confidence,
             "versions": {name: self._version(part, served, overlapping) for name, part in split.items()},
+            "shadows": self._shadows(model, window, served, overlapping) if exact else {},
             "possible_loss": _possible_loss(reading.losses),
             "warnings": self._crowd(model, cells),
         }
+
+    def _shadows(self, model: str, window: str, served: Labelled, overlapping: bool) -> Document:
+        """What shadow versions would have said; for operators only: they are the same people as in `versions`."""
+        cells = self.windows.read(series_of(model, "shadow"), window, exact=True).cells
+        return {name: self._version(part, served, overlapping) for name, part in _split(cells, "version").items()}
 
     def _served(self, model: str) -> Labelled:
         if model not in self._models:

@@ -66,6 +66,16 @@ class Queue(Protocol):
         ...
 
     @property
+    def placed(self) -> int:
+        """Rows in work: admitted and not yet answered."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Most rows in work."""
+        ...
+
+    @property
     def alive(self) -> bool:
         """False if only a restart of this process can help."""
         ...
@@ -121,6 +131,7 @@ def local_parts(
     store: Store,
     settings: Settings,
     metrics: Metrics,
+    replica: str,
     on_swap: Callable[[str], None] = lambda model: None,
 ) -> LocalParts:
     """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused."""
@@ -139,5 +150,12 @@ def local_parts(
         metrics.swaps.labels(name, result).inc()
         on_swap(name)
 
-    follower = Follower(store, predictor, poll_seconds=settings.poll_seconds, on_swap=swapped)
+    follower = Follower(
+        store,
+        predictor,
+        poll_seconds=settings.poll_seconds,
+        replica=replica,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        on_swap=swapped,
+    )
     return LocalParts(classifier, predictor, batcher, follower)

@@ -25,29 +25,29 @@ class Places:
     """Counts what is in work; used on the event loop only."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._capacity, self._clock = capacity, clock
-        self._taken = 0
+        self.capacity, self._clock = capacity, clock
+        self.taken = 0
         self._freed, self._since = 0, clock()
         self._rate = 0.0
 
     @contextmanager
     def place(self, rows: int) -> Iterator[None]:
         """Room for `rows` while the block runs. Raises Overloaded if there is none."""
-        if self._taken + rows > self._capacity:
-            message = f"{self._taken} rows are in work already and {rows} more do not fit into {self._capacity}."
+        if self.taken + rows > self.capacity:
+            message = f"{self.taken} rows are in work already and {rows} more do not fit into {self.capacity}."
             raise Overloaded(message + " Retry later, or raise queue_size.", self.retry_after())
-        if not self._taken:
+        if not self.taken:
             self._freed, self._since = 0, self._clock()  # what was idle before says nothing about speed
-        self._taken += rows
+        self.taken += rows
         try:
             yield
         finally:
-            self._taken -= rows
+            self.taken -= rows
             self._measure(rows)
 
     def retry_after(self) -> int:
         """Whole seconds until what is in work now is done at the measured speed, 1 to 60."""
-        return min(60, max(1, math.ceil(self._taken / self._rate))) if self._rate else 1
+        return min(60, max(1, math.ceil(self.taken / self._rate))) if self._rate else 1
 
     def _measure(self, rows: int) -> None:
         """A moving average of the rows freed per second while there was work."""

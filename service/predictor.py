@@ -1,57 +1,68 @@
 """Which triggers are in memory, and which of them computes a row.
 
 Everything a batch needs is one immutable Snapshot, read once per batch: a swap replaces the snapshot, so it happens
-between two batches and never inside one. Row 0 of the bank is always "no trigger". The champion and the versions that
-requests in flight hold are never evicted; the others leave in least-recently-used order.
+between two batches and never inside one. Row 0 of the bank is always "no trigger". The versions of the plan and those
+that requests in flight hold are never evicted; the others leave in least-recently-used order.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from service.batcher import Overloaded
+from service.policy import Choice, Policy, decide
 from triggers.artifact import TriggerArtifact, check_compatible
 from triggers.classifier import Bank, FrozenClassifier, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
+from triggers.plan import Plan, as_plan
 from triggers.preprocess import TokenIds
 from triggers.preprocessor import Item
 from triggers.reprogram import reprogram, scores
 
-Choice = int | None | Literal["champion"]
-"""A version, None for no trigger, or whatever is champion when the batch is formed."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Query:
-    """One input and the trigger it asks for; `twin` runs it a second time without a trigger."""
+    """One input, the trigger it asks for, and the key that decides where the rollout decides.
+
+    `twin` runs it a second time without a trigger, `shadows` under other versions.
+    """
 
     item: Item
-    choice: Choice = "champion"
+    choice: Choice = "rollout"
     twin: bool = False
+    key: int = 0
+    shadows: tuple[int, ...] = ()
 
     @property
     def cost(self) -> int:
-        """Rows in the forward pass."""
-        return 2 if self.twin else 1
+        """Rows in the forward pass, at most."""
+        return 1 + self.twin + len(self.shadows)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Class scores (labels,) and the version that computed them; `bare` holds the twin's scores."""
+    """Class scores (labels,), the version that computed them and why it did.
+
+    `bare` holds the twin's scores, `shadows` those of other versions: they are counted and never sent.
+    """
 
     scores: tuple[float, ...]
     version: int | None
     digest: str | None
     revision: int
     bare: tuple[float, ...] | None = None
+    policy: Policy = "champion"
+    shadows: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +77,26 @@ class Resident:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The triggers that the next batch may use, the champion among them, and the rollout revision it came from."""
+    """The triggers that the next batch may use, those of the plan among them, and the revision the plan came from."""
 
     residents: tuple[Resident, ...]
     bank: Bank
     rows: Mapping[int | None, int]
-    champion: int | None
+    plan: Plan
     revision: int
 
-    def row(self, choice: Choice) -> int:
-        """The bank row of a choice."""
-        return self.rows[self.champion if choice == "champion" else choice]
+    @property
+    def champion(self) -> int | None:
+        """The version that serves whoever does not choose one."""
+        return self.plan.champion
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version in memory."""
+        return self.residents[self.rows[version]].digest
+
+    def shadows(self, query: Query, version: int | None) -> list[int]:
+        """The shadows of a query that still are in memory; one that answers anyway is not computed twice."""
+        return [shadow for shadow in query.shadows if shadow in self.rows and shadow != version]
 
 
 class Predictor:
@@ -88,13 +108,13 @@ class Predictor:
         self.classifier = classifier
         on_cpu = classifier.spec.image and classifier.device.type == "cpu"
         self._running = classifier.accelerated() if on_cpu else classifier  # norms folded, channels last
-        self._fetch, self._max_versions = fetch, max_versions
+        self._fetch, self.max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
         self._leases: Counter[int] = Counter()
         self._change = threading.Lock()  # guards the three above and the snapshot
         self._loading = threading.Lock()  # one version is loaded at a time
-        self._snapshot = self._build(champion=None, revision=0)
+        self._snapshot = self._build(Plan(), revision=0)
 
     @property
     def name(self) -> str:
@@ -110,7 +130,7 @@ class Predictor:
     def champion(self) -> Resident:
         """The trigger that serves whoever does not choose one."""
         snapshot = self._snapshot
-        return snapshot.residents[snapshot.row("champion")]
+        return snapshot.residents[snapshot.rows[snapshot.champion]]
 
     @property
     def groups_overlap(self) -> bool:
@@ -118,21 +138,40 @@ class Predictor:
         return any(resident.groups_overlap for resident in self._snapshot.residents)
 
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
-        """One forward pass over all queries and twins, each row under its own trigger."""
+        """One forward pass over all queries, twins and shadows, each row under its own trigger.
+
+        If that fails it is done again without the shadows, which must not cost anybody an answer.
+        """
+        try:
+            return self._predict(queries)
+        except (ModelError, RuntimeError) as error:
+            if not any(query.shadows for query in queries):
+                raise
+            logger.warning("model %s: a batch failed, shadows are left out of it: %s", self.classifier.name, error)
+            return self._predict([replace(query, shadows=()) for query in queries])
+
+    def _predict(self, queries: Sequence[Query]) -> list[Answer]:
         snapshot = self._snapshot
-        rows = [snapshot.row(query.choice) for query in queries]
-        twins = [n for n, query in enumerate(queries) if query.twin]
-        items = [query.item for query in queries] + [queries[n].item for n in twins]
-        table = self._forward(items, snapshot.bank, rows + [0] * len(twins))
-        bare = {n: tuple(table[len(queries) + k]) for k, n in enumerate(twins)}
+        decided = [decide(snapshot.plan, self.classifier.name, query.choice, query.key) for query in queries]
+        beside: list[tuple[int, int | None]] = [  # (query, version) of every row after those that answer
+            (n, version)
+            for n, query in enumerate(queries)
+            for version in ([None] if query.twin else []) + snapshot.shadows(query, decided[n][0])
+        ]
+        items = [query.item for query in queries] + [queries[n].item for n, _ in beside]
+        rows = [snapshot.rows[version] for version, _ in [*decided, *((version, None) for _, version in beside)]]
+        table = [tuple(row) for row in self._forward(items, snapshot.bank, rows)]
+        extra: list[dict[int | None, tuple[float, ...]]] = [{} for _ in queries]
+        for (n, version), row in zip(beside, table[len(queries) :], strict=True):
+            extra[n][version] = row
         return [
-            Answer(tuple(table[n]), resident.version, resident.digest, snapshot.revision, bare.get(n))
-            for n, resident in enumerate(snapshot.residents[row] for row in rows)
+            _answer(snapshot, version, policy, row, others)
+            for (version, policy), row, others in zip(decided, table, extra, strict=False)
         ]
 
     def warm(self) -> None:
         """Run a small batch under the present champion, so that the first request does not pay for start-up."""
-        self._forward([self._blank()], self._snapshot.bank, [self._snapshot.row("champion")])
+        self._forward([self._blank()], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
 
     @contextmanager
     def lease(self, version: int) -> Iterator[Resident]:
@@ -160,17 +199,14 @@ class Predictor:
             if not self._leases[version]:
                 del self._leases[version]
 
-    def promote(self, version: int | None, revision: int) -> None:
-        """Make a version (None: no trigger) the champion of every batch that starts from now on."""
-        if version is None:
-            self._swap(None, revision)
-            return
-        with self.lease(version):
-            self._swap(version, revision)
-
-    def _swap(self, champion: int | None, revision: int) -> None:
-        with self._change:
-            self._snapshot = self._build(champion, revision)
+    def promote(self, decision: Plan | int | None, revision: int) -> None:
+        """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
+        plan = as_plan(decision)
+        with ExitStack() as held:
+            for version in plan.versions:
+                held.enter_context(self.lease(version))
+            with self._change:
+                self._snapshot = self._build(plan, revision)
 
     def _resident(self, version: int) -> Resident:
         if found := self._touch(version):
@@ -185,7 +221,7 @@ class Predictor:
             with self._change:
                 self._make_room()
                 self._loaded[version] = resident
-                self._snapshot = self._build(self._snapshot.champion, self._snapshot.revision)
+                self._snapshot = self._build(self._snapshot.plan, self._snapshot.revision)
             return resident
 
     def _touch(self, version: int) -> Resident | None:
@@ -195,21 +231,21 @@ class Predictor:
             return self._loaded.get(version)
 
     def _make_room(self) -> None:
-        pinned = {self._snapshot.champion, *self._leases}
-        while len(self._loaded) >= self._max_versions:
+        pinned = {*self._snapshot.plan.versions, *self._leases}
+        while len(self._loaded) >= self.max_versions:
             victim = next((version for version in self._loaded if version not in pinned), None)
             if victim is None:
                 message = (
-                    f"All {self._max_versions} trigger versions in memory are in use; retry, or raise max_versions."
+                    f"All {self.max_versions} trigger versions in memory are in use; retry, or raise max_versions."
                 )
                 raise Overloaded(message, retry_after=1)
             del self._loaded[victim]
 
-    def _build(self, champion: int | None, revision: int) -> Snapshot:
+    def _build(self, plan: Plan, revision: int) -> Snapshot:
         residents = (self._bare, *self._loaded.values())
         bank = self.classifier.bank([resident.trigger for resident in residents])
         rows = {resident.version: row for row, resident in enumerate(residents)}
-        return Snapshot(residents, bank, rows, champion, revision)
+        return Snapshot(residents, bank, rows, plan, revision)
 
     def _try_out(self, resident: Resident) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
@@ -234,3 +270,15 @@ class Predictor:
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()
         return result
+
+
+def _answer(
+    snapshot: Snapshot,
+    version: int | None,
+    policy: Policy,
+    row: tuple[float, ...],
+    extra: Mapping[int | None, tuple[float, ...]],
+) -> Answer:
+    resident = snapshot.residents[snapshot.rows[version]]
+    shadows = {other: found for other, found in extra.items() if other is not None}
+    return Answer(row, resident.version, resident.digest, snapshot.revision, extra.get(None), policy, shadows)

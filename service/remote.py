@@ -18,6 +18,7 @@ from service.predictor import Answer, Query
 from service.rollout import Follower
 from service.settings import Settings
 from triggers.errors import ModelError, StoreUnavailable
+from triggers.plan import Plan
 from triggers.preprocessor import Preprocessor
 from triggers.store import Store
 
@@ -66,7 +67,12 @@ class RemoteTriggers:
     def champion(self) -> Resident:
         """The trigger that serves whoever does not choose one."""
         view = self.snapshot
-        return Resident(view.champion, view.digest)
+        return Resident(view.champion, view.digest(view.champion))
+
+    @property
+    def max_versions(self) -> int:
+        """How many versions fit into memory there."""
+        return self.snapshot.max_versions
 
     @property
     def groups_overlap(self) -> bool:
@@ -89,7 +95,7 @@ class RemoteTriggers:
     def unpin(self, version: int) -> None:
         """Nothing was pinned."""
 
-    def promote(self, version: int | None, revision: int) -> None:
+    def promote(self, decision: Plan | int | None, revision: int) -> None:
         """Let the inference process ask the store now. Raises StoreUnavailable if it does not come so far."""
         self._link.call({"op": "follow", "model": self.name})
         if self.snapshot.revision < revision:
@@ -115,6 +121,16 @@ class RemoteQueue:
             return int(self._link.call({"op": "depth", "model": self._name})["depth"])
         except Overloaded:
             return 0
+
+    @property
+    def placed(self) -> int:
+        """Rows of this process in work."""
+        return self._places.taken
+
+    @property
+    def capacity(self) -> int:
+        """Most rows of this process in work."""
+        return self._places.capacity
 
     @property
     def ready(self) -> bool:
@@ -150,9 +166,15 @@ class RemoteQueue:
                 watch.end()
 
 
-def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settings) -> Parts:
+def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settings, replica: str) -> Parts:
     """A model that the inference process computes."""
     triggers = RemoteTriggers(local.name, link)
     queue = RemoteQueue(local.name, link, settings.places_per_process)
-    follower = Follower(store, triggers, poll_seconds=settings.poll_seconds)  # swaps are counted where they happen
+    follower = Follower(  # swaps are counted where they happen
+        store,
+        triggers,
+        poll_seconds=settings.poll_seconds,
+        replica=replica,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
     return Parts(RemoteModel(local, link), triggers, queue, follower)

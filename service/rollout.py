@@ -1,34 +1,39 @@
 """Follows the store's rollout of one model: load, check, try out, and only then swap.
 
-A thread polls the store; a change made here is applied at once. What cannot be served is refused: the champion of
-before stays, the refusal goes into the history once, and `status` says why until another version takes over.
+A thread polls the store; a change made here is applied at once. A plan is applied as a whole: if any of its versions
+cannot be served it is refused, the plan of before stays, the refusal goes into the history once, and `status` says why
+until another plan takes over. What is served here is reported to the store, for everybody to see.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from service.batcher import Overloaded
-from triggers.errors import ArtifactError, NotFound, RevisionConflict, StoreError, StoreUnavailable
-from triggers.records import champion_before
-from triggers.store import Rollout, Store, version_name
+from service.beacon import Beacon
+from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
+from triggers.plan import Plan
+from triggers.records import CHANGES, plan_before
+from triggers.store import Replica, Rollout, Store, version_name
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "service"
-CHANGES = ("activate", "rollback")
+WAIT_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the champion that the store asks for is not served here."""
+    """Why the plan that the store asks for is not served here, and the version at fault."""
 
-    version: int
+    version: int | None
     revision: int
     reason: str
 
@@ -59,7 +64,14 @@ class Applied(Protocol):
     def champion(self) -> int | None: ...
 
     @property
+    def plan(self) -> Plan: ...
+
+    @property
     def revision(self) -> int: ...
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version of the plan."""
+        ...
 
 
 class Triggers(Protocol):
@@ -81,6 +93,11 @@ class Triggers(Protocol):
         ...
 
     @property
+    def max_versions(self) -> int:
+        """How many versions fit into memory."""
+        ...
+
+    @property
     def groups_overlap(self) -> bool:
         """Whether a trigger in memory was made on groups that overlap."""
         ...
@@ -97,13 +114,21 @@ class Triggers(Protocol):
         """Let go of what `pin` held."""
         ...
 
-    def promote(self, version: int | None, revision: int) -> None:
-        """Make a version (None: no trigger) the champion of every batch that starts from now on."""
+    def promote(self, decision: Plan | int | None, revision: int) -> None:
+        """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
         ...
 
     def warm(self) -> None:
         """Make the first request as fast as the others."""
         ...
+
+
+class _Unservable(Exception):
+    """A plan cannot be served because of one of its versions."""
+
+    def __init__(self, version: int | None, reason: str) -> None:
+        super().__init__(reason)
+        self.version = version
 
 
 class Follower:
@@ -115,20 +140,28 @@ class Follower:
         predictor: Triggers,
         *,
         poll_seconds: float,
+        replica: str,
+        heartbeat_seconds: float = 5.0,
         on_swap: Callable[[str], None] = lambda result: None,
     ) -> None:
         self.model = predictor.name
         self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
+        self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
         self._syncing = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"rollout-{self.model}", daemon=True)
 
     @property
     def status(self) -> Status:
         """The latest news from the store."""
         return self._status
+
+    @property
+    def replica(self) -> str:
+        """The name under which this process reports what it serves."""
+        return self._beacon.name
 
     def start(self) -> None:
         """Apply the present rollout, or the last good one if that is refused, then follow."""
@@ -138,43 +171,76 @@ class Follower:
                 self._serve_the_last_good()
             except StoreError as error:
                 self._trouble(error)
+        self._tell()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread and leave the list of replicas."""
         self._stopping.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+            self._beacon.leave()
 
-    def change(self, champion: int | None, *, if_revision: int, actor: str, reason: str) -> Rollout:
-        """Prove that a version can be served, then make it the champion, here before this returns.
+    def change(
+        self, plan: Plan, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
+    ) -> Rollout:
+        """Prove that a plan can be served, then decide it; it is applied here before this returns.
 
-        Raises NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
+        `detail`, such as the evidence for the decision, goes into the history.
+        Raises InputError, NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
         self._expect(if_revision)
-        with ExitStack() as stack:
-            if champion is not None:
-                stack.enter_context(self.admit(champion, actor=actor))
-            new = self._store.set_rollout(self.model, champion, if_revision=if_revision, actor=actor, reason=reason)
+        with self._admitted(plan, actor):
+            decide = partial(self._store.set_rollout, self.model, plan, if_revision=if_revision)
+            new = decide(actor=actor, reason=reason, detail=detail)
             self.sync()
         return new
 
-    def roll_back(self, *, if_revision: int, actor: str, reason: str) -> Rollout:
-        """Return to the champion before the present one, under the same checks as `change`.
+    def roll_back(
+        self, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
+    ) -> Rollout:
+        """Return to the plan before the present one, under the same checks as `change`.
 
         Raises StoreError if there was none, and what `change` raises.
         """
         self._expect(if_revision)
         try:
-            target = champion_before(self.model, reversed(self._store.history(self.model, limit=None)))
+            plan = plan_before(self.model, reversed(self._store.history(self.model, limit=None)))
         except NotFound as error:
             raise StoreError(str(error)) from error
-        with ExitStack() as stack:
-            if target is not None:
-                stack.enter_context(self.admit(target, actor=actor))
-            new = self._store.rollback(self.model, if_revision=if_revision, actor=actor, reason=reason)
+        with self._admitted(plan, actor):
+            roll_back = partial(self._store.rollback, self.model, if_revision=if_revision)
+            new = roll_back(actor=actor, reason=reason, detail=detail)
             self.sync()
         return new
+
+    def replicas(self) -> list[Replica]:
+        """All running replicas of the model. Raises StoreUnavailable."""
+        return self._store.replicas(self.model)
+
+    def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
+        """Wait until every running replica serves `revision` or a later one; return those that do not by then.
+
+        Does not wait for one that has refused it. Raises StoreUnavailable.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            behind = [each for each in self._store.replicas(self.model) if each.revision < revision]
+            waiting = [each for each in behind if (each.refused_revision or 0) < revision]
+            if not waiting or time.monotonic() >= deadline or self._stopping.is_set():
+                return behind
+            time.sleep(WAIT_POLL_SECONDS)
+
+    @contextmanager
+    def _admitted(self, plan: Plan, actor: str) -> Iterator[None]:
+        """Hold all versions of a plan in memory. Raises InputError if old and new plan may not fit side by side."""
+        if 2 * len(plan.versions) > self._predictor.max_versions:
+            raise InputError("too_many_versions", _too_many(plan, self._predictor.max_versions))
+        with ExitStack() as held:
+            for version in plan.versions:
+                held.enter_context(self.admit(version, actor=actor))
+            yield
 
     def _expect(self, revision: int) -> None:
         """Refuse a stale change before anything is loaded for it; the store checks again when it writes."""
@@ -205,51 +271,63 @@ class Follower:
                 self._status = replace(self._status, store_error=None)
             else:
                 self._settle(desired)
+                self._wake.set()
 
     def _follow(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
+        while not self._stopping.is_set():
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
             try:
                 self.sync()
+                self._tell()
             except Exception as error:  # the thread boundary: the next poll tries again
                 logger.exception("model %s: following the rollout failed", self.model)
                 self._status = replace(self._status, store_error=f"Unexpected: {error!r}; see the log.")
 
+    def _tell(self) -> None:
+        refusal, snapshot = self._status.refusal, self._predictor.snapshot
+        reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
+        self._beacon.tell(snapshot.revision, snapshot.champion, reason, refused)
+
     def _settle(self, desired: Rollout) -> None:
         try:
-            self._promote(desired.champion, desired.revision)
+            self._promote(desired.plan, desired.revision)
         except (StoreUnavailable, Overloaded) as error:  # passing: the next poll tries again
             self._trouble(error)
             return
-        except (ArtifactError, NotFound) as error:
-            logger.error("model %s: v%s refused: %s", self.model, desired.champion, error)
-            refusal = Refusal(desired.champion or 0, desired.revision, str(error))
-            self._status = Status(desired, refusal)
+        except _Unservable as error:
+            logger.error("model %s: revision %d refused: %s", self.model, desired.revision, error)
+            self._status = Status(desired, Refusal(error.version, desired.revision, str(error)))
             self._on_swap("refused")
         else:
-            logger.info(
-                "model %s: serves %s, revision %d", self.model, version_name(desired.champion), desired.revision
-            )
+            champion = version_name(desired.champion)
+            logger.info("model %s: serves %s, revision %d", self.model, champion, desired.revision)
             self._status = Status(desired)
             self._on_swap("applied")
         self._settled = desired.revision
 
-    def _promote(self, champion: int | None, revision: int) -> None:
-        if champion is None:
-            self._predictor.promote(None, revision)
-            return
-        with self.admit(champion, actor=ACTOR):
-            self._predictor.promote(champion, revision)
+    def _promote(self, plan: Plan, revision: int) -> None:
+        """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
+        if 2 * len(plan.versions) > self._predictor.max_versions:
+            raise _Unservable(None, _too_many(plan, self._predictor.max_versions))
+        with ExitStack() as held:
+            for version in plan.versions:
+                try:
+                    held.enter_context(self.admit(version, actor=ACTOR))
+                except (ArtifactError, NotFound) as error:
+                    raise _Unservable(version, str(error)) from error
+            self._predictor.promote(plan, revision)
 
     def _serve_the_last_good(self) -> None:
-        """At start there is no champion of before in memory, so look for it in the history."""
+        """At start there is no plan of before in memory, so look for it in the history."""
         refused = self._status.desired.revision
         changes = [each for each in self._store.history(self.model, limit=None) if each.action in CHANGES]
         for entry in changes:
             if entry.revision == refused:
                 continue
             try:
-                self._promote(entry.to_version, entry.revision)
-            except (ArtifactError, NotFound):
+                self._promote(entry.plan, entry.revision)
+            except _Unservable:
                 continue
             logger.warning("model %s: serves %s instead", self.model, version_name(entry.to_version))
             return
@@ -274,3 +352,10 @@ class Follower:
             self._store.record_refusal(self.model, version, actor=actor, reason=reason)
         except StoreError as error:
             logger.error("model %s: the refusal of v%d could not be recorded: %s", self.model, version, error)
+
+
+def _too_many(plan: Plan, limit: int) -> str:
+    return (
+        f"The rollout names {len(plan.versions)} versions, and {limit} are kept in memory: a swap holds those before "
+        "and those after it, so name fewer, or raise max_versions."
+    )

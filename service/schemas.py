@@ -6,13 +6,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from service.rollout_schemas import RolloutOut
+
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Name of a group, as people are counted in the fairness statistics; it never reaches the model.
 
 Where groups overlap, a person's are joined: "black + female"."""
 
-TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|none|v?[1-9][0-9]{0,8})$")]
-"""`champion` (what the rollout says), `none` (the bare model) or a version such as `v3`."""
+TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|challenger|none|v?[1-9][0-9]{0,8})$")]
+"""`champion` or `challenger` of the rollout, `none` (the bare model) or a version such as `v3`."""
+
+MAX_KEY = 256
+RequestKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY)]
+"""Whoever the request is for: the same key gets champion or challenger every time. It is hashed and not kept."""
 
 
 class _In(BaseModel):
@@ -24,13 +30,14 @@ class _Out(BaseModel):
 
 
 class PredictItem(_In):
-    """One input: an image file in base64, or a text. Group, trigger and twin here win over those of the request."""
+    """One input: an image file in base64, or a text. Group, trigger, twin and key here win over the request's."""
 
     image: str | None = None
     text: str | None = None
     group: GroupName | None = None
     trigger: TriggerChoice | None = None
     twin: bool | None = None
+    key: RequestKey | None = None
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
@@ -55,6 +62,7 @@ class PredictRequest(_In):
     group: GroupName | list[GroupName | None] | None = None
     trigger: TriggerChoice | None = None
     twin: bool = False
+    key: RequestKey | None = None
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -69,7 +77,7 @@ class PredictQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     group: GroupName | None = Field(default=None, description="group of every input that names none")
-    trigger: TriggerChoice | None = Field(default=None, description="champion, none, or a version such as v3")
+    trigger: TriggerChoice | None = Field(default=None, description="champion, challenger, none, or a version")
     twin: bool = Field(default=False, description="also run every input without the trigger, in the same batch")
 
 
@@ -109,6 +117,9 @@ class Prediction(_Out):
     label_index: int
     scores: dict[str, float]
     trigger: TriggerUsed
+    policy: Literal["champion", "challenger", "pinned"] = Field(
+        description="why this version answered: as champion or challenger of the rollout, or because it was asked for"
+    )
     prediction_id: str | None = Field(
         description="a sealed receipt: send it back with the true label to /feedback; null with statistics=off"
     )
@@ -180,46 +191,6 @@ class FeedbackResponse(_Out):
     results: list[FeedbackResult]
 
 
-class Refused(_Out):
-    """A version that the rollout asked for and this replica would not serve."""
-
-    version: int
-    revision: int
-    reason: str
-
-
-class RolloutOut(_Out):
-    """What shall be served (`revision`, `champion`) and what this replica really serves (`applied`)."""
-
-    model: str
-    revision: int
-    champion: str | None = Field(description="version such as v3; null is the bare model")
-    updated_at: str | None
-    updated_by: str | None
-    reason: str
-    applied_revision: int
-    applied_champion: str | None
-    refusal: Refused | None
-    store_error: str | None = Field(description="why the store could not be asked lately, if so")
-
-
-class RolloutChange(_In):
-    """Make another version the champion; null returns to the bare model."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"champion": "v3", "reason": "halves the gap"}]})
-
-    champion: Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")] | None
-    reason: str = Field(default="", max_length=1000)
-
-
-class RollbackRequest(_In):
-    """Return to the champion before the present one."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "accuracy fell"}]})
-
-    reason: str = Field(default="", max_length=1000)
-
-
 class ModelCard(_Out):
     """Everything about a served model that a client or an auditor may ask."""
 
@@ -263,10 +234,3 @@ class TriggerList(_Out):
 
     model: str
     triggers: list[TriggerSummary]
-
-
-class HistoryOut(_Out):
-    """Changes and refusals, newest first; every entry carries the hash of the one before."""
-
-    model: str
-    entries: list[dict[str, Any]]

@@ -19,6 +19,7 @@ from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
 from service.parts import Parts
+from service.policy import Extras, key_of, sample
 from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
 from service.settings import Settings
@@ -91,7 +92,7 @@ class ServedModel:
         Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
         """
         with ExitStack() as held:
-            self._take_place(held, sum(2 if want.twin else 1 for want in wanted))
+            extras = self._take_place(held, wanted)
             for version in self._versions(wanted):
                 await self._hold(held, version, actor)
             started = time.perf_counter()
@@ -99,19 +100,28 @@ class ServedModel:
             decode = time.perf_counter() - started
             self._decode_seconds.observe(decode)
             queries = [
-                Query(item, want.choice, want.twin)
-                for want, item in zip(wanted, items, strict=True)
+                Query(item, want.choice, want.twin or beside.twin, key_of(want.key), beside.shadows)
+                for want, item, beside in zip(wanted, items, extras, strict=True)
                 if not isinstance(item, InputError)
             ]
             answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
 
-    def _take_place(self, held: ExitStack, rows: int) -> None:
+    def _take_place(self, held: ExitStack, wanted: Sequence[Wanted]) -> list[Extras]:
+        """Reserve rows for all inputs, and for what is measured beside them as long as half of the queue is free."""
+        plan = self.predictor.snapshot.plan
+        extras = [sample(plan) if want.choice == "rollout" else Extras() for want in wanted]
+        rows = sum(1 + want.twin for want in wanted)
+        more = sum(len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True))
+        if more and self.batcher.placed + rows + more > self.batcher.capacity // 2:
+            self._metrics.shed.labels(self.name).inc(more)
+            extras, more = [Extras()] * len(wanted), 0
         try:
-            held.enter_context(self.batcher.place(rows))
+            held.enter_context(self.batcher.place(rows + more))
         except Overloaded:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
+        return extras
 
     async def _hold(self, held: ExitStack, version: int, actor: str) -> None:
         """Keep a version in memory while the request needs it; one that has to be loaded is, on a thread."""
@@ -121,13 +131,14 @@ class ServedModel:
             await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
-        """The versions that are named explicitly; more than fit into memory beside the champion cannot be served."""
+        """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
         versions = {want.choice for want in wanted if isinstance(want.choice, int)}
-        if len(versions) >= self._settings.max_versions:
-            message = (
-                f"The request names {len(versions)} trigger versions; name fewer than {self._settings.max_versions}."
-            )
+        room = self._settings.max_versions - max(1, len(self.predictor.snapshot.plan.versions))
+        if len(versions) > room:
+            message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
             raise InputError("too_many_versions", message)
+        if any(want.choice == "challenger" for want in wanted) and not self.predictor.snapshot.plan.challenger:
+            raise InputError("no_challenger", "The rollout has no challenger now; ask for champion or a version.")
         return versions
 
     @property

@@ -85,8 +85,13 @@ class Settings(BaseSettings):
         default=100_000, ge=1, description="longest text in characters; its tokens are cut to the model's limit"
     )
     max_pixels: int = Field(default=50_000_000, ge=1, description="most pixels that an image may claim")
-    max_versions: int = Field(default=16, ge=2, description="trigger versions kept in memory per model")
-    poll_seconds: float = Field(default=0.25, gt=0, le=60, description="how often the store is asked for a new rollout")
+    max_versions: int = Field(
+        default=16, ge=2, description="trigger versions kept in memory per model; a rollout may name half of them"
+    )
+    poll_seconds: float = Field(default=0.1, gt=0, le=60, description="how often the store is asked for a new rollout")
+    heartbeat_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="how often the store is told what is served here; silent for three: dead"
+    )
     flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="how often counts are written: the most a kill loses"
     )

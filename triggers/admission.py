@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import replace
 
 from triggers.artifact import check_compatible, claimed_model, load_artifact
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ArtifactError, ArtifactMismatch
-from triggers.records import Rollout, champion_before
+from triggers.plan import Plan
+from triggers.records import Rollout, plan_before
 from triggers.store import Store
 
 
@@ -51,27 +54,54 @@ def activate(
     if_revision: int | None = None,
     classifier: FrozenClassifier | None = None,
 ) -> Rollout:
-    """Make a version (None: the bare model) serve once it verifies; otherwise record the refusal and raise it."""
-    check_servable(store, model, version, actor=actor, classifier=classifier)
-    return store.set_rollout(model, version, if_revision=if_revision, actor=actor, reason=reason)
+    """Make a version (None: the bare model) the champion; shadows and twins go on, a challenger's trial ends."""
+    return decide(
+        store,
+        model,
+        lambda plan: replace(plan, champion=version, challenger=None),
+        actor=actor,
+        reason=reason,
+        if_revision=if_revision,
+        classifier=classifier,
+    )
+
+
+def decide(
+    store: Store,
+    model: str,
+    change: Callable[[Plan], Plan],
+    *,
+    actor: str,
+    reason: str,
+    if_revision: int | None = None,
+    classifier: FrozenClassifier | None = None,
+) -> Rollout:
+    """Change the plan once all its versions verify; otherwise record the refusal and raise it.
+
+    Raises RevisionConflict if somebody else changes it meanwhile, or did so since `if_revision`.
+    """
+    before = store.rollout(model)
+    plan = change(before.plan)
+    for version in plan.versions:
+        check_servable(store, model, version, actor=actor, classifier=classifier)
+    revision = before.revision if if_revision is None else if_revision
+    return store.set_rollout(model, plan, if_revision=revision, actor=actor, reason=reason)
 
 
 def rollback(
     store: Store, model: str, *, actor: str, reason: str, classifier: FrozenClassifier | None = None
 ) -> Rollout:
-    """Return to the champion before, once it verifies. Raises RevisionConflict if somebody changes it meanwhile."""
+    """Return to the plan before, once it verifies. Raises RevisionConflict if somebody changes it meanwhile."""
     revision = store.rollout(model).revision
-    champion = champion_before(model, reversed(store.history(model, limit=None)))
-    check_servable(store, model, champion, actor=actor, classifier=classifier)
+    for version in plan_before(model, reversed(store.history(model, limit=None))).versions:
+        check_servable(store, model, version, actor=actor, classifier=classifier)
     return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
 
 
 def check_servable(
-    store: Store, model: str, version: int | None, *, actor: str, classifier: FrozenClassifier | None = None
+    store: Store, model: str, version: int, *, actor: str, classifier: FrozenClassifier | None = None
 ) -> None:
     """Raise ArtifactError, and record the refusal, unless the version verifies and fits the classifier."""
-    if version is None:
-        return
     try:
         artifact = store.get(model, version)
         if classifier:

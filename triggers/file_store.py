@@ -1,6 +1,6 @@
 """The embedded store: one folder, artifacts as files, the rest in SQLite, for the processes of one machine.
 
-    index.sqlite                                  versions, rollouts, history
+    index.sqlite                                  versions, rollouts, history, replicas
     artifacts/<model>/v7-<digest12>.safetensors   written aside, flushed, renamed, and only then entered in the index
 
 A process killed between the rename and the entry leaves a file that no version refers to; the next publish removes it.
@@ -12,35 +12,44 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
-from triggers.durable import TEMP_PREFIX, settle, write_aside
-from triggers.errors import ArtifactCorrupt, RevisionConflict, StoreUnavailable
+from triggers.durable import TEMP_PREFIX, settle
+from triggers.errors import ArtifactCorrupt, RevisionConflict
 from triggers.index import (
     Index,
+    delete_replica,
     insert_entry,
     insert_version,
+    replace_replica,
     replace_rollout,
     select_entries,
     select_models,
+    select_replicas,
     select_rollout,
     select_version,
     select_versions,
 )
 from triggers.manifest import check_model_name
+from triggers.plan import Plan, as_plan
+from triggers.private_folder import aside, make_private
 from triggers.records import (
+    PLAN,
     Action,
     HistoryEntry,
+    Replica,
     Rollout,
     VersionInfo,
-    champion_before,
+    change_of,
     check_chain,
     check_outcome,
     next_entry,
+    plan_before,
     timestamp,
     version_name,
 )
@@ -56,7 +65,7 @@ class FileStore:
         self.folder = Path(folder).absolute()
         self.url = self.folder.as_uri()
         self._clock = clock
-        _make_private(self.folder)
+        make_private(self.folder)
         self._index = Index(self.folder / INDEX_FILE)
 
     def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
@@ -64,8 +73,8 @@ class FileStore:
         data = dump(artifact)
         checked = load_artifact(data)
         folder = self._artifacts(checked.manifest.model)
-        _make_private(folder)
-        temporary = _aside(folder, data)
+        make_private(folder)
+        temporary = aside(folder, data)
         try:
             with self._index.write() as db:
                 return self._enter(db, checked, data, temporary, actor, reason)
@@ -135,21 +144,55 @@ class FileStore:
             return select_rollout(db, check_model_name(model))
 
     def set_rollout(
-        self, model: str, champion: int | None, *, if_revision: int | None, actor: str, reason: str
+        self,
+        model: str,
+        decision: Plan | int | None,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
     ) -> Rollout:
-        """Make `champion` (None: the bare model) serve, if the rollout is still at `if_revision`."""
+        """Replace the whole plan, if the rollout is still at `if_revision`."""
+        plan = as_plan(decision)
         with self._index.write() as db:
             before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
-            if champion is not None:
-                select_version(db, model, champion)
-            return self._change(db, before, "activate", champion, actor, reason)
+            for version in plan.versions:
+                select_version(db, model, version)
+            action = change_of(before.plan, plan)
+            return self._change(db, before, action, plan, actor, reason, detail or {})
 
-    def rollback(self, model: str, *, if_revision: int | None, actor: str, reason: str) -> Rollout:
-        """Return to the champion before the current one."""
+    def rollback(
+        self,
+        model: str,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
+    ) -> Rollout:
+        """Return to the plan before the current one."""
         with self._index.write() as db:
             before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
-            champion = champion_before(model, reversed(select_entries(db, model)))
-            return self._change(db, before, "rollback", champion, actor, reason)
+            plan = plan_before(model, reversed(select_entries(db, model)))
+            return self._change(db, before, "rollback", plan, actor, reason, detail or {})
+
+    def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
+        """Note which revision a running service serves."""
+        now = self._clock()
+        with self._index.write() as db:
+            seen = replace(replica, seen_at=timestamp(now))
+            replace_replica(db, check_model_name(model), seen, now.timestamp(), now.timestamp() + ttl_seconds)
+
+    def withdraw(self, model: str, name: str) -> None:
+        """Forget a replica that stops."""
+        with self._index.write() as db:
+            delete_replica(db, check_model_name(model), name)
+
+    def replicas(self, model: str) -> list[Replica]:
+        """The running services of a model, by name."""
+        with self._index.read() as db:
+            return select_replicas(db, check_model_name(model), self._clock().timestamp())
 
     def record_refusal(
         self, model: str, version: int | None, *, actor: str, reason: str, detail: dict[str, str] | None = None
@@ -183,11 +226,20 @@ class FileStore:
         self.close()
 
     def _change(
-        self, db: sqlite3.Connection, before: Rollout, action: Action, champion: int | None, actor: str, reason: str
+        self,
+        db: sqlite3.Connection,
+        before: Rollout,
+        action: Action,
+        plan: Plan,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str],
     ) -> Rollout:
-        after = Rollout(before.model, before.revision + 1, champion, self._now(), actor, reason)
+        after = Rollout(before.model, before.revision + 1, plan, self._now(), actor, reason)
         replace_rollout(db, after)
-        self._append(db, before.model, action, actor, before.champion, champion, reason, {})
+        told = {key: text for key, text in detail.items() if key != PLAN}
+        told |= {} if plan.simple else {PLAN: plan.to_json()}
+        self._append(db, before.model, action, actor, before.champion, plan.champion, reason, told)
         return after
 
     def _append(
@@ -241,22 +293,6 @@ def _at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
             f"The rollout of {rollout.model!r} is at revision {rollout.revision}, not {wanted}: read it and try again."
         )
     return rollout
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder and its missing parents; those made here are private, those that exist stay as they are."""
-    try:
-        for missing in [path for path in (*reversed(folder.parents), folder) if not path.is_dir()]:
-            missing.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(f"The trigger store cannot make its folder {folder}: {error.strerror}.") from error
-
-
-def _aside(folder: Path, data: bytes) -> Path:
-    try:
-        return write_aside(folder, data)
-    except OSError as error:
-        raise StoreUnavailable(f"The trigger store cannot write to {folder}: {error.strerror}.") from error
 
 
 def _sha256(data: bytes) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from triggers.errors import NotFound, StoreError
+from triggers.errors import FairtriggerError, NotFound, StoreError
 from triggers.manifest import Manifest
-from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+from triggers.plan import Plan
+from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
 from triggers.sqlite_file import SqliteFile
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no plans and no replicas
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS versions (
         model TEXT, version INTEGER, digest TEXT, file_sha256 TEXT, bytes INTEGER, created_at TEXT, created_by TEXT,
@@ -22,6 +23,10 @@ SCHEMA = (
         model TEXT PRIMARY KEY, revision INTEGER, champion INTEGER, updated_at TEXT, updated_by TEXT,
         reason TEXT) STRICT""",
     "CREATE TABLE IF NOT EXISTS history (model TEXT, seq INTEGER, entry TEXT, PRIMARY KEY (model, seq)) STRICT",
+    "CREATE TABLE IF NOT EXISTS plans (model TEXT PRIMARY KEY, plan TEXT NOT NULL) STRICT",
+    """CREATE TABLE IF NOT EXISTS replicas (
+        model TEXT, name TEXT, revision INTEGER, champion INTEGER, refusal TEXT, refused_revision INTEGER,
+        seen_at TEXT, expires REAL, PRIMARY KEY (model, name)) STRICT""",
 )
 BUSY_SECONDS = 30.0
 
@@ -71,15 +76,47 @@ def select_models(db: sqlite3.Connection) -> list[str]:
 
 
 def select_rollout(db: sqlite3.Connection, model: str) -> Rollout:
-    """The rollout, at revision 0 if nobody set it."""
-    row = db.execute("SELECT * FROM rollouts WHERE model = ?", (model,)).fetchone()
-    return Rollout(*row) if row else Rollout(model)
+    """The rollout, at revision 0 if nobody set it. Raises StoreError if its plan cannot be read."""
+    statement = """SELECT revision, champion, updated_at, updated_by, reason, plan
+        FROM rollouts LEFT JOIN plans USING (model) WHERE model = ?"""
+    row = db.execute(statement, (model,)).fetchone()
+    if not row:
+        return Rollout(model)
+    revision, champion, *origin, text = row
+    try:
+        plan = Plan(champion) if text is None else Plan.from_json(text)
+    except (FairtriggerError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"The rollout of {model!r} cannot be read, so it was altered: {error}.") from error
+    if plan.champion != champion:
+        raise StoreError(f"The rollout of {model!r} names two champions, so it was altered.")
+    return Rollout(model, revision, plan, *origin)
 
 
 def replace_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
     """Set the rollout."""
     row = (rollout.model, rollout.revision, rollout.champion, rollout.updated_at, rollout.updated_by, rollout.reason)
     db.execute("INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?)", row)
+    db.execute("INSERT OR REPLACE INTO plans VALUES (?, ?)", (rollout.model, rollout.plan.to_json()))
+
+
+def replace_replica(db: sqlite3.Connection, model: str, replica: Replica, now: float, expires: float) -> None:
+    """Note a sign of life, and forget the replicas that gave none for too long."""
+    db.execute("DELETE FROM replicas WHERE expires <= ?", (now,))
+    facts = (replica.name, replica.revision, replica.champion, replica.refusal, replica.refused_revision)
+    row = (model, *facts, replica.seen_at, expires)
+    db.execute("INSERT OR REPLACE INTO replicas VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def select_replicas(db: sqlite3.Connection, model: str, now: float) -> list[Replica]:
+    """Those that live, by name."""
+    columns = "name, revision, champion, refusal, refused_revision, seen_at"
+    statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"
+    return [Replica(*row) for row in db.execute(statement, (model, now))]
+
+
+def delete_replica(db: sqlite3.Connection, model: str, name: str) -> None:
+    """Forget one that left."""
+    db.execute("DELETE FROM replicas WHERE model = ? AND name = ?", (model, name))
 
 
 def insert_entry(db: sqlite3.Connection, entry: HistoryEntry) -> None:

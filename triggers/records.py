@@ -7,15 +7,20 @@ Changing, dropping or inserting an entry breaks every later hash; `check_chain` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from triggers.errors import NotFound, StoreError
+from triggers.errors import FairtriggerError, NotFound, StoreError
 from triggers.fingerprint import json_digest
 from triggers.manifest import Manifest, ObjectiveRecord
+from triggers.plan import Plan
 
-Action = Literal["publish", "activate", "rollback", "refuse"]
+Action = Literal["publish", "activate", "adjust", "rollback", "refuse"]
+CHANGES = ("activate", "adjust", "rollback")
+"""Actions that make a revision of the rollout; `adjust` leaves the champion and changes what goes on beside it."""
+PLAN = "rollout"
+"""Key of an entry's detail under which a change keeps the whole plan; without it there was only a champion."""
 GENESIS = "sha256:" + "0" * 64
 
 
@@ -50,14 +55,31 @@ class VersionInfo:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Which version serves a model: `champion` None means the bare model. Revision 0: nobody has decided yet."""
+    """The plan that a model is served by, and who decided it. Revision 0: nobody has decided yet."""
 
     model: str
     revision: int = 0
-    champion: int | None = None
+    plan: Plan = field(default_factory=Plan)
     updated_at: str | None = None
     updated_by: str | None = None
     reason: str = ""
+
+    @property
+    def champion(self) -> int | None:
+        """The version that serves; None is the bare model."""
+        return self.plan.champion
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A running service: the rollout revision that it serves, and why not the newest, if it refused that one."""
+
+    name: str
+    revision: int
+    champion: int | None = None
+    refusal: str | None = None
+    refused_revision: int | None = None
+    seen_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,18 @@ class HistoryEntry:
         renamed["from_version"], renamed["to_version"] = renamed.pop("from"), renamed.pop("to")
         return cls(**renamed)  # type: ignore[arg-type]
 
+    @property
+    def plan(self) -> Plan:
+        """The plan that a change decided. Raises StoreError if it cannot be read."""
+        if PLAN not in self.detail:
+            return Plan(self.to_version)
+        try:
+            return Plan.from_json(self.detail[PLAN])
+        except (FairtriggerError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"History of {self.model!r}: entry {self.seq} has no readable rollout: {error}."
+            ) from error
+
     def expected_hash(self) -> str:
         """The hash this entry must have."""
         fields = self.to_dict()
@@ -127,28 +161,37 @@ def next_entry(last: HistoryEntry | None, entry: HistoryEntry) -> HistoryEntry:
 
 def check_outcome(entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo]) -> None:
     """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
-    changes = [entry for entry in entries if entry.action in ("activate", "rollback")]
-    told = (changes[-1].revision, changes[-1].to_version) if changes else (0, None)
-    if told != (rollout.revision, rollout.champion):
-        found = f"revision {rollout.revision} with {version_name(rollout.champion)}"
-        wanted = f"revision {told[0]} with {version_name(told[1])}"
+    changes = [entry for entry in entries if entry.action in CHANGES]
+    told = (changes[-1].revision, changes[-1].plan) if changes else (0, Plan())
+    if told != (rollout.revision, rollout.plan):
+        found = f"revision {rollout.revision} with {_plan_name(rollout.plan)}"
+        wanted = f"revision {told[0]} with {_plan_name(told[1])}"
         raise StoreError(f"The rollout of {rollout.model!r} is at {found}, its history says {wanted}.")
     published = [(entry.to_version, entry.detail.get("digest")) for entry in entries if entry.action == "publish"]
     if published != [(info.version, info.digest) for info in versions]:
         raise StoreError(f"The versions of {rollout.model!r} are not those that its history published.")
 
 
-def champion_before(model: str, entries: Iterable[HistoryEntry]) -> int | None:
+def plan_before(model: str, entries: Iterable[HistoryEntry]) -> Plan:
     """Where a rollback leads, from the history oldest first. A second rollback goes further back."""
-    stack: list[int | None] = [None]
+    stack = [Plan()]
     for entry in entries:
         if entry.action == "rollback":
             stack.pop()
-        elif entry.action == "activate" and entry.to_version != stack[-1]:
-            stack.append(entry.to_version)
+        elif entry.action in CHANGES and entry.plan != stack[-1]:
+            stack.append(entry.plan)
     if len(stack) < 2:
-        raise NotFound(f"Model {model!r} had no other champion before, so there is nothing to roll back to.")
+        raise NotFound(f"Model {model!r} had no other rollout before, so there is nothing to roll back to.")
     return stack[-2]
+
+
+def change_of(before: Plan, after: Plan) -> Action:
+    """What to call a change in the history."""
+    return "adjust" if before.champion == after.champion and before != after else "activate"
+
+
+def _plan_name(plan: Plan) -> str:
+    return version_name(plan.champion) if plan.simple else plan.to_json()
 
 
 def version_name(version: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
@@ -9,9 +10,21 @@ from urllib.parse import unquote, urlsplit
 from triggers.artifact import TriggerArtifact
 from triggers.errors import ConfigError, NotFound
 from triggers.file_store import FileStore
-from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+from triggers.plan import Challenger, Plan, Shadow
+from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
 
-__all__ = ["HistoryEntry", "Rollout", "Store", "VersionInfo", "open_store", "version_name"]
+__all__ = [
+    "Challenger",
+    "HistoryEntry",
+    "Plan",
+    "Replica",
+    "Rollout",
+    "Shadow",
+    "Store",
+    "VersionInfo",
+    "open_store",
+    "version_name",
+]
 
 
 class Store(Protocol):
@@ -53,20 +66,48 @@ class Store(Protocol):
         ...
 
     def rollout(self, model: str) -> Rollout:
-        """Which version serves the model now."""
+        """Which versions serve the model now."""
         ...
 
     def set_rollout(
-        self, model: str, champion: int | None, *, if_revision: int | None, actor: str, reason: str
+        self,
+        model: str,
+        decision: Plan | int | None,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
     ) -> Rollout:
-        """Make `champion` (None: the bare model) serve. Only at revision `if_revision`, unless that is None.
+        """Replace the whole plan; a version alone (None: the bare model) is a plan with that champion only.
 
-        Every call makes a new revision. Raises NotFound (no such version) or RevisionConflict.
+        Only at revision `if_revision`, unless that is None. `detail` goes into the history beside the reason. Every
+        call makes a new revision. Raises NotFound (no such version) or RevisionConflict.
         """
         ...
 
-    def rollback(self, model: str, *, if_revision: int | None, actor: str, reason: str) -> Rollout:
-        """Return to the champion before the current one. Raises NotFound if there was none, or RevisionConflict."""
+    def rollback(
+        self,
+        model: str,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
+    ) -> Rollout:
+        """Return to the whole plan before the current one. Raises NotFound if there was none, or RevisionConflict."""
+        ...
+
+    def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
+        """Note which revision a running service serves; it counts as running for so long, unless it reports again."""
+        ...
+
+    def withdraw(self, model: str, name: str) -> None:
+        """Forget a replica that stops; one that is not there is no error."""
+        ...
+
+    def replicas(self, model: str) -> list[Replica]:
+        """The running services of a model, by name."""
         ...
 
     def record_refusal(

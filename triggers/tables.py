@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from triggers.card import Headline, headline
-from triggers.records import HistoryEntry, Rollout, VersionInfo, version_name
+from triggers.plan import Plan, plan_text
+from triggers.records import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 
 SERVING = "[bold green]champion[/]"
 FIGURES = {
@@ -28,14 +30,13 @@ def overview(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Tab
         table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
     for model, (rollout, versions) in models.items():
         bare = headline(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
-        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", SERVING if rollout.champion is None else "")
+        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", _role(rollout.plan, None))
         for info in versions:
             goal = info.objective
-            serving = SERVING if rollout.champion == info.version else ""
             figures = _figures(headline(info.manifest, trigger=True))
             name, objective = version_name(info.version), f"{goal.name}, {goal.criterion}"
-            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10], serving)
-            table.add_row(*row)
+            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10])
+            table.add_row(*row, _role(rollout.plan, info.version))
         table.add_section()
     return table
 
@@ -90,13 +91,42 @@ def log(entries: Sequence[HistoryEntry]) -> Table:
         table.add_column(column)
     for entry in entries:
         change = version_name(entry.to_version)
-        if entry.action in ("activate", "rollback"):
-            change = f"{version_name(entry.from_version)} -> {change}"
+        if entry.action in CHANGES:
+            beside = plan_text(entry.plan)
+            change = f"{version_name(entry.from_version)} -> {change}{beside and f', {beside}'}"
         elif entry.action == "refuse" and entry.to_version is None:
             change = entry.detail.get("file", "")
         row = (str(entry.seq), entry.at[:19] + "Z", entry.actor, entry.action, change, str(entry.revision))
         table.add_row(*map(escape, row), escape(entry.reason))
     return table
+
+
+def rollout(now: Rollout, replicas: Sequence[Replica]) -> Table:
+    """Who serves a model, and every running service with what it serves."""
+    beside = plan_text(now.plan)
+    title = f"{now.model}, revision {now.revision}: {version_name(now.champion)}{beside and f', {beside}'}"
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("running service", "revision", "champion", "last seen", ""):
+        table.add_column(column)
+    for each in replicas:
+        behind = "" if each.revision >= now.revision else f"behind: {each.refusal or 'on its way'}"
+        row = (each.name, str(each.revision), version_name(each.champion), each.seen_at[:19] + "Z", behind)
+        table.add_row(*map(escape, row))
+    return table
+
+
+def rollout_dict(now: Rollout, replicas: Sequence[Replica]) -> dict[str, Any]:
+    """The same, JSON-ready."""
+    return asdict(now) | {"plan": now.plan.to_dict(), "replicas": [asdict(each) for each in replicas]}
+
+
+def _role(plan: Plan, version: int | None) -> str:
+    """What the rollout uses a version for."""
+    if plan.champion == version:
+        return SERVING
+    challenges = plan.challenger is not None and plan.challenger.version == version
+    roles = ["challenger"] * challenges + ["shadow"] * (version in plan.shadow.versions)
+    return ", ".join(roles)
 
 
 def _figures(figures: Headline) -> list[str]:

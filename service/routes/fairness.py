@@ -28,7 +28,8 @@ def show_fairness(
     fewer than `k_min` predictions in a cell are left out, also from totals, and windows are whole hours.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
-    trigger. `twins` counts the inputs that ran both ways; `possible_loss` says what may be missing.
+    trigger. `shadows` are versions whose answers nobody got; they count nowhere else. `twins` counts the inputs that
+    ran both ways; `possible_loss` says what may be missing.
     """
     exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
     return service.monitor.fairness(model.name, window, by, exact=exact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -15,8 +16,9 @@ from service.headers import served_headers, timeout_ms
 from service.intake import read_inputs, read_query
 from service.lookup import Model, RunningService, client_gone, client_name
 from service.problems import ProblemError
+from service.request_key import request_key
 from service.running import Running
-from service.schemas import PredictQuery, PredictRequest, PredictResponse
+from service.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
 from service.served import Outcome, Served, ServedModel
 
 router = APIRouter(tags=["predict"])
@@ -68,13 +70,17 @@ async def predict(
     bearer: Bearer,
     query: Annotated[PredictQuery, Query()],
     x_timeout_ms: Annotated[str | None, Header(description="most milliseconds that the answer may take")] = None,
+    x_request_key: Annotated[
+        RequestKey | None, Header(description="whose request it is: one key, one trigger; default: the request id")
+    ] = None,
 ) -> Response:
     """Send JSON, a multipart form, or one raw image or text.
 
     An input that cannot be used gets an `error` in its place and its neighbours are answered (status 200); if no input
     can be used the status says why. A text over the model's token limit is cut and marked `"truncated": true`.
     Choosing a trigger needs the admin token, unless the service was started with `client_trigger=open`; `champion` is
-    for everybody.
+    for everybody. Where a challenger is on trial, one `X-Request-Key` (or `key` in the body) always gets the same of
+    the two.
     """
     return await answer(request, service, model, bearer.credentials if bearer else None)
 
@@ -86,8 +92,9 @@ ROUTE = router.routes[-1]
 async def answer(request: Request, service: Running, model: ServedModel, token: str | None) -> Response:
     """What `predict` answers; its parameters are read from the request here. Raises FairtriggerError."""
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
-    wanted = await read_inputs(request, read_query(request.scope), service.settings.max_items_per_request)
-    if any(want.choice != "champion" for want in wanted):
+    defaults = replace(read_query(request.scope), key=request_key(request))
+    wanted = await read_inputs(request, defaults, service.settings.max_items_per_request)
+    if any(want.choice not in ("rollout", "champion") for want in wanted):
         require_choice(service.settings, token)
     work = model.predict(wanted, actor=client_name(request), gone=lambda: client_gone(request))
     served = await within(limit, work)
@@ -129,10 +136,11 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
     assert answer
     document = _scored(model, answer.scores)
     document["trigger"] = {"version": answer.version, "digest": answer.digest}
+    document["policy"] = answer.policy
     document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group)
     if outcome.truncated:
         document["truncated"] = True
-    if answer.bare:
+    if answer.bare and outcome.wanted.twin:
         twin = _scored(model, answer.bare)
         document["twin"] = twin | {"flipped": twin["label_index"] != document["label_index"]}
     return document

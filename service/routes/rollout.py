@@ -1,51 +1,86 @@
-"""The rollout of a model: read it, swap the champion, roll back, and the history of all that."""
+"""The rollout of a model: read it, decide champion, challenger and shadows, roll back, and the history of all that."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from service.auth import AdminOnly
 from service.intake import parse_version
 from service.lookup import IfMatch, Model, RunningService
-from service.schemas import HistoryOut, Refused, RollbackRequest, RolloutChange, RolloutOut
+from service.rollout_schemas import (
+    ChallengerModel,
+    HistoryOut,
+    Refused,
+    ReplicaOut,
+    RollbackRequest,
+    RolloutChange,
+    RolloutOut,
+    ShadowModel,
+)
 from service.served import ServedModel
-from triggers.store import version_name
+from triggers.errors import StoreError
+from triggers.store import Challenger, Plan, Rollout, Shadow, version_name
 
 router = APIRouter(tags=["rollout"])
+
+Wait = Annotated[bool, Query(description="answer when every running replica serves it")]
+Timeout = Annotated[float, Query(gt=0, le=60, description="most seconds to wait")]
 
 
 @router.get("/v1/models/{model}/rollout", summary="What shall be served, and what is")
 def show_rollout(model: Model, response: Response) -> RolloutOut:
-    """The store's rollout and what this replica has applied of it; the ETag is the revision to change it from."""
-    return _with_etag(model, response)
+    """The store's rollout, what this replica and all others serve; the ETag is the revision to change it from."""
+    return _with_etag(model, response, replicas=_replicas(model))
 
 
-@router.put("/v1/models/{model}/rollout", summary="Swap the champion", dependencies=[AdminOnly])
+@router.put(
+    "/v1/models/{model}/rollout",
+    summary="Decide who serves",
+    dependencies=[AdminOnly],
+    responses={202: {"model": RolloutOut, "description": "Decided; the replicas in `behind` do not serve it yet"}},
+)
 def change_rollout(
-    model: Model, revision: IfMatch, body: RolloutChange, request: Request, response: Response
+    model: Model,
+    revision: IfMatch,
+    body: RolloutChange,
+    request: Request,
+    response: Response,
+    wait: Wait = False,
+    timeout: Timeout = 10.0,
 ) -> RolloutOut:
-    """Load, check and try out a version, then swap to it between two batches.
+    """Load, check and try out every version, then swap to them between two batches.
 
     A version that does not pass is refused with 422 and written into the history; the rollout stays as it is.
-    Without If-Match the answer is 428, with an old one 412.
+    Without If-Match the answer is 428, with an old one 412. With `wait=true` the answer comes when every running
+    replica serves the new revision (200), or after `timeout` seconds (202), and names those that are behind.
     """
-    champion = None if body.champion is None else parse_version(body.champion)
-    model.follower.change(champion, if_revision=revision, actor=_actor(request), reason=body.reason)
-    return _with_etag(model, response)
+    new = model.follower.change(_plan(body), if_revision=revision, actor=_actor(request), reason=body.reason)
+    return _decided(model, new, response, timeout if wait else None)
 
 
-@router.post("/v1/models/{model}/rollout/rollback", summary="Return to the champion before", dependencies=[AdminOnly])
+@router.post(
+    "/v1/models/{model}/rollout/rollback",
+    summary="Return to the rollout before",
+    dependencies=[AdminOnly],
+    responses={202: {"model": RolloutOut, "description": "Decided; the replicas in `behind` do not serve it yet"}},
+)
 def roll_back(
-    model: Model, revision: IfMatch, request: Request, response: Response, body: RollbackRequest | None = None
+    model: Model,
+    revision: IfMatch,
+    request: Request,
+    response: Response,
+    body: RollbackRequest | None = None,
+    wait: Wait = False,
+    timeout: Timeout = 10.0,
 ) -> RolloutOut:
-    """The same checks as a swap. Rolling back again goes one further back, not forth."""
+    """The same checks as a swap, to the whole rollout of before. Rolling back again goes further back, not forth."""
     reason = body.reason if body else ""
-    model.follower.roll_back(if_revision=revision, actor=_actor(request), reason=reason)
+    new = model.follower.roll_back(if_revision=revision, actor=_actor(request), reason=reason)
     model.count_rollback()
-    return _with_etag(model, response)
+    return _decided(model, new, response, timeout if wait else None)
 
 
 @router.get("/v1/models/{model}/history", summary="Every change and refusal")
@@ -57,27 +92,68 @@ def show_history(
     return HistoryOut(model=model.name, entries=[entry.to_dict() for entry in entries])
 
 
-def rollout_document(model: ServedModel) -> RolloutOut:
+def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
     """Desired and applied state of one model."""
     status, snapshot = model.follower.status, model.predictor.snapshot
-    desired = status.desired
+    desired, plan = status.desired, status.desired.plan
+    challenger, shadow = plan.challenger, plan.shadow
     return RolloutOut(
         model=model.name,
         revision=desired.revision,
-        champion=_name(desired.champion),
+        champion=_name(plan.champion),
+        challenger=ChallengerModel(version=_name(challenger.version), share=challenger.share) if challenger else None,
+        shadow=ShadowModel(versions=[version_name(each) for each in shadow.versions], share=shadow.share)
+        if shadow.versions
+        else None,
+        twin_share=plan.twin_share,
+        guard=None if plan.guard is None else dict(plan.guard),
         updated_at=desired.updated_at,
         updated_by=desired.updated_by,
         reason=desired.reason,
+        replica=model.follower.replica,
         applied_revision=snapshot.revision,
         applied_champion=_name(snapshot.champion),
         refusal=Refused(**asdict(status.refusal)) if status.refusal else None,
         store_error=status.store_error,
+        **more,
     )
 
 
-def _with_etag(model: ServedModel, response: Response) -> RolloutOut:
+def _plan(body: RolloutChange) -> Plan:
+    challenger, shadow = body.challenger, body.shadow
+    return Plan(
+        champion=_number(body.champion),
+        challenger=Challenger(_number(challenger.version), challenger.share) if challenger else None,
+        shadow=Shadow(tuple(parse_version(name) for name in shadow.versions), shadow.share) if shadow else Shadow(),
+        twin_share=body.twin_share,
+        guard=body.guard,
+    )
+
+
+def _number(name: str | None) -> int | None:
+    return None if name is None else parse_version(name)
+
+
+def _decided(model: ServedModel, new: Rollout, response: Response, seconds: float | None) -> RolloutOut:
+    if seconds is None:
+        return _with_etag(model, response)
+    behind = [each.name for each in model.follower.wait_for_all(new.revision, seconds)]
+    response.status_code = 202 if behind else 200
+    return _with_etag(model, response, replicas=_replicas(model), behind=behind)
+
+
+def _replicas(model: ServedModel) -> list[ReplicaOut] | None:
+    """What all replicas serve; None while the store does not answer."""
+    try:
+        found = model.follower.replicas()
+    except StoreError:
+        return None
+    return [ReplicaOut(**asdict(each) | {"champion": _name(each.champion)}) for each in found]
+
+
+def _with_etag(model: ServedModel, response: Response, **more: Any) -> RolloutOut:
     model.follower.sync()
-    document = rollout_document(model)
+    document = rollout_document(model, **more)
     response.headers["ETag"] = f'"{document.revision}"'
     return document
 

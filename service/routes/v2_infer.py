@@ -97,7 +97,7 @@ async def _infer(
 ) -> Response:
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
     asked = await read_asked(request, version, service.settings.max_items_per_request)
-    if any(want.choice != "champion" for want in asked.wanted):
+    if any(want.choice not in ("rollout", "champion") for want in asked.wanted):
         require_choice(service.settings, token)
     limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
     work = model.predict(asked.wanted, actor=client_name(request), gone=lambda: client_gone(request))

@@ -144,6 +144,13 @@ def swap(client: httpx.Client, model: str, champion: str | None, **headers: str)
     return client.put(path, json={"champion": champion, "reason": "test"}, headers=headers)
 
 
+def decided(client: httpx.Client, model: str, *, params: Any = None, **body: Any) -> httpx.Response:
+    """Put a whole rollout document at the present revision."""
+    path = f"/v1/models/{model}/rollout"
+    headers = ADMIN | {"If-Match": client.get(path).headers["etag"]}
+    return client.put(path, json=body, params=params, headers=headers)
+
+
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Check that a response is this problem, and that the service still answers afterwards."""
     assert response.status_code == status, response.text

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.schemas import PredictRequest, RolloutChange
+from service.rollout_schemas import RolloutChange
+from service.schemas import PredictRequest
 
 ROUTES = {
     ("post", "/v1/models/{model}/predict"),

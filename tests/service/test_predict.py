@@ -35,8 +35,9 @@ def test_an_answer_says_everything(
     body = response.json()
     assert (body["model"], body["model_fingerprint"], body["revision"]) == ("faces", image_model.fingerprint, 1)
     (answer,) = body["predictions"]
-    assert set(answer) == {"label", "label_index", "scores", "trigger", "prediction_id"}
+    assert set(answer) == {"label", "label_index", "scores", "trigger", "policy", "prediction_id"}
     assert answer["trigger"] == {"version": 2, "digest": filled_store.version("faces", 2).digest}
+    assert answer["policy"] == "champion"
     assert set(answer["scores"]) == {"plain", "attractive"} and sum(answer["scores"].values()) == pytest.approx(1)
     assert (
         answer["label"] == max(answer["scores"], key=answer["scores"].get) == image_model.labels[answer["label_index"]]

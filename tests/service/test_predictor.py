@@ -17,6 +17,7 @@ from triggers.artifact import TriggerArtifact, seal
 from triggers.bounds import geometry_of, value_range_of
 from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
+from triggers.plan import Plan, Shadow
 
 TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")
 
@@ -144,6 +145,41 @@ def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: Froze
     broken = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), _Nan()))
     with pytest.raises(ModelError, match="NaN"):
         Predictor(broken, predictor._fetch, max_versions=2).predict([Query(image_items(broken, 1)[0])])
+
+
+def test_a_shadow_that_fails_costs_nobody_an_answer(image_model: FrozenClassifier) -> None:
+    network = _NanAfterTheFirstRow()
+    shadowed = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), network))
+    shelf = Shelf(artifact_for(shadowed, "border"), artifact_for(shadowed, "patch"))
+    predictor = Predictor(shadowed, shelf, max_versions=4)
+    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
+    query = Query(image_items(shadowed, 1)[0], shadows=(2,))
+    (answer,) = predictor.predict([query])
+    assert (answer.version, set(answer.shadows)) == (1, {2})
+    network.armed = True
+    (again,) = predictor.predict([query])
+    assert (again.version, again.scores, again.shadows) == (1, answer.scores, {})
+    with pytest.raises(ModelError, match="NaN"):
+        predictor.predict([query, query])
+
+
+def test_shadows_that_left_memory_are_not_computed(image_model: FrozenClassifier) -> None:
+    predictor, _ = filled(image_model, "border", "patch", "overlay")
+    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
+    (answer,) = predictor.predict([Query(image_items(image_model, 1)[0], shadows=(2, 3), twin=True)])
+    assert (answer.version, set(answer.shadows)) == (1, {2})
+    alone = predictor.predict([Query(image_items(image_model, 1)[0], 2)])[0]
+    assert close(answer.shadows[2], alone.scores) and not close(answer.shadows[2], answer.bare or ())
+
+
+class _NanAfterTheFirstRow(torch.nn.Module):
+    armed = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs = inputs[:, :2].clone()
+        if self.armed:
+            outputs[1:] = float("nan")
+        return outputs
 
 
 class _Nan(torch.nn.Module):

@@ -45,11 +45,12 @@ def test_images_and_texts_arrive_as_they_were(image_model: FrozenClassifier, tex
     longest = TokenIds(tuple(range(24)), truncated=False)
     for classifier, items in ((image_model, [pixels, 255 - pixels]), (text_model, [words, longest])):
         here, there = both_sides(classifier, 3)
-        queries = [Query(items[0]), Query(items[1], choice=7, twin=True)]
+        queries = [Query(items[0], key=2**64 - 1), Query(items[1], choice=7, twin=True, shadows=(3, 4))]
         taken = here.take(2)
         assert taken is not None
         got = unpack_queries(pack_queries(queries, here, taken), there)
-        assert [(query.choice, query.twin) for query in got] == [("champion", False), (7, True)]
+        assert [(query.choice, query.twin) for query in got] == [("rollout", False), (7, True)]
+        assert [(query.key, query.shadows) for query in got] == [(2**64 - 1, ()), (0, (3, 4))]
         for query, item in zip(got, items, strict=True):
             assert torch.equal(query.item, item) if isinstance(item, torch.Tensor) else query.item == item  # type: ignore[arg-type]
 
@@ -74,7 +75,10 @@ def test_regions_of_several_models_do_not_overlap(image_model: FrozenClassifier,
 
 
 def test_answers_and_errors_survive_the_way() -> None:
-    answers = [Answer((0.1, 0.9), 3, "sha256:ab", 4, (0.25, 0.75)), Answer((1.0, 0.0), None, None, 4)]
+    answers = [
+        Answer((0.1, 0.9), 3, "sha256:ab", 4, (0.25, 0.75), "pinned", {5: (0.5, 0.5)}),
+        Answer((1.0, 0.0), None, None, 4),
+    ]
     timings = [Timing(0.001, 0.002, 32)]
     assert unpack_results(pack_results(answers, timings)) == (answers, timings)
     full = unpack_error(pack_error(Overloaded("full", 7)))

@@ -103,6 +103,7 @@ def test_without_the_setting_nothing_of_opentelemetry_is_there(tmp_path: Path, i
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_setting_says_what_to_install() -> None:
     code = (
         "import sys\nsys.modules['opentelemetry.sdk'] = None\n"

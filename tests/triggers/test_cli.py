@@ -20,9 +20,13 @@ from triggers.artifact import TriggerArtifact, digest_of, dump, load_artifact
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 from triggers.image import ImageTrigger
+from triggers.plan import Challenger, Plan, Shadow
+from triggers.records import Replica
 
 Run = Callable[..., tuple[int, str, str]]
-COMMANDS = ("list", "show", "verify", "activate", "rollback", "history", "push", "pull")
+COMMANDS = (
+    "list", "show", "verify", "activate", "canary", "shadow", "twin", "rollback", "rollout", "history", "push", "pull",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -149,6 +153,52 @@ def test_activate_and_rollback(run: Run, filled_store: FileStore) -> None:
     fails(run("activate", "faces", "v9"), "no trigger v9; it has v1 to v4")
     fails(run("activate", "face", "v1"), "no model 'face'; it has: faces, posts")
     fails(run("rollback", "posts"), "nothing to roll back to")
+
+
+def test_canary_shadow_twin_and_back(run: Run, filled_store: FileStore) -> None:
+    run("activate", "faces", "v1")
+    assert run("canary", "faces", "v2", "--share", "0.05")[1] == "faces: v1 -> v1, v2 on 5% (revision 2)\n"
+    assert run("shadow", "faces", "v3", "4", "--share", "0.5")[1].endswith(
+        "v2 on 5%, shadows v3 v4 on 50% (revision 3)\n"
+    )
+    assert run("twin", "faces", "0.01", "--reason", "look")[1].endswith("on 50%, twins on 1% (revision 4)\n")
+    assert filled_store.rollout("faces").plan == Plan(1, Challenger(2, 0.05), Shadow((3, 4), 0.5), 0.01)
+    assert run("activate", "faces", "v2")[1] == "faces: v1 -> v2, shadows v3 v4 on 50%, twins on 1% (revision 5)\n"
+    assert run("rollback", "faces")[1].startswith("faces: v2 -> v1, v2 on 5%, shadows")
+    assert run("canary", "faces", "none", "--share", "1")[1].startswith("faces: v1 -> v1, none on 100%, shadows")
+    run("canary", "faces", "off")
+    assert run("shadow", "faces", "off")[1] == "faces: v1 -> v1, twins on 1% (revision 9)\n"
+    run("canary", "faces", "v3")
+    assert re.search(r"v3 .* challenger", run("list", "faces")[1])
+    run("rollback", "faces")
+    assert "v1 -> v1, v2 on 5%, shadows v3 v4 on 50%, twins on 1%" in run("history", "faces")[1]
+    fails(run("canary", "faces", "v1"), "the same version")
+    fails(run("canary", "faces", "v9"), "no trigger v9")
+    fails(run("shadow", "faces", "v2", "--if-revision", "3"), "at revision 11, not 3")
+    assert run("canary", "faces", "v2", "--share", "1.5")[0] == 2
+    assert filled_store.rollout("faces").revision == 11
+    filled_store.verify_history("faces")
+
+
+def test_a_challenger_that_does_not_verify_is_refused(run: Run, filled_store: FileStore) -> None:
+    damage(filled_store, "faces", 2)
+    for words in (("canary", "faces", "v2"), ("shadow", "faces", "v1", "v2")):
+        fails(run(*words), "faces v2 was altered")
+        assert filled_store.history("faces")[0].action == "refuse"
+    assert filled_store.rollout("faces").revision == 0
+
+
+def test_rollout_shows_who_serves_and_where(run: Run, filled_store: FileStore) -> None:
+    run("activate", "faces", "v1")
+    run("canary", "faces", "v2")
+    filled_store.report("faces", Replica("alpha", 2, 1), ttl_seconds=60)
+    filled_store.report("faces", Replica("beta", 1, 1, "v2 was altered", 2), ttl_seconds=60)
+    status, out, _ = run("rollout", "faces")
+    assert status == 0 and "faces, revision 2: v1, v2 on 5%" in out
+    assert re.search(r"alpha .* 2 .* v1 ", out) and re.search(r"beta .* 1 .* behind: v2 was altered", out)
+    told = json.loads(run("rollout", "faces", "--json")[1])
+    assert told["plan"]["challenger"] == {"version": 2, "share": 0.05}
+    assert [each["name"] for each in told["replicas"]] == ["alpha", "beta"]
 
 
 def test_what_does_not_verify_is_not_activated_and_the_history_says_why(run: Run, filled_store: FileStore) -> None:

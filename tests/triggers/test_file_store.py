@@ -19,6 +19,7 @@ from triggers.durable import TEMP_PREFIX
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, StoreError, StoreUnavailable
 from triggers.file_store import ABANDONED_SECONDS, FileStore
 from triggers.index import SCHEMA_VERSION
+from triggers.plan import Challenger, Plan
 from triggers.store import open_store
 
 
@@ -229,3 +230,25 @@ def test_urls(tmp_path: Path) -> None:
     for url in ("redis://localhost", "http://x/y", "file://server/share", "file://", ""):
         with pytest.raises(ConfigError, match="store"):
             open_store(url)
+
+
+def test_a_store_of_the_first_schema_is_read_and_carried_on(store: FileStore) -> None:
+    """The release before kept a champion only, and histories without plans: their hashes still hold."""
+    store.close()
+    connection = sqlite3.connect(store.folder / "index.sqlite")
+    connection.executescript("DROP TABLE plans; DROP TABLE replicas; PRAGMA user_version = 1")
+    connection.close()
+    with FileStore(store.folder) as again:
+        assert (again.rollout("faces").revision, again.rollout("faces").plan) == (1, Plan(1))
+        assert again.verify_history("faces") == 3
+        again.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=1, actor="ann", reason="")
+        assert again.rollback("faces", if_revision=2, actor="ann", reason="").plan == Plan(1)
+        assert again.verify_history("faces") == 5
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"champion": 2}', '{"champion": 1, "twin_share": 0.5}'])
+def test_an_altered_plan_is_noticed(store: FileStore, text: str) -> None:
+    store.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=None, actor="ann", reason="")
+    tamper(store, f"UPDATE plans SET plan = '{text}'")
+    with pytest.raises(StoreError):
+        store.verify_history("faces")

@@ -21,7 +21,7 @@ SPECS = [ImageSpec(32, (0.5,) * 3, (0.25,) * 3), ImageSpec(20, (0.5,) * 3, (0.25
 
 
 def jpeg(width: int, height: int, *, mode: str = "RGB", **options: object) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(90, 150, (height, width, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(out, "JPEG", **options)
     return out.getvalue()

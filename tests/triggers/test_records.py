@@ -10,15 +10,16 @@ import pytest
 
 from tests.artifacts import image_artifact
 from triggers.errors import NotFound, StoreError
+from triggers.plan import Plan
 from triggers.records import (
     Action,
     HistoryEntry,
     Rollout,
     VersionInfo,
-    champion_before,
     check_chain,
     check_outcome,
     next_entry,
+    plan_before,
 )
 
 DIGEST = "sha256:" + "5" * 64
@@ -40,7 +41,7 @@ def chain(*steps: tuple[Action, int | None]) -> list[HistoryEntry]:
 
 LONG = chain(("publish", 1), ("activate", 1), ("refuse", None), ("activate", None), ("rollback", 1))
 VERSION = VersionInfo("faces", 1, DIGEST, DIGEST, 1, "now", "me", image_artifact().manifest)
-OUTCOME = Rollout("faces", 3, 1)
+OUTCOME = Rollout("faces", 3, Plan(1))
 
 
 def test_a_sound_history_passes() -> None:
@@ -107,13 +108,13 @@ def test_rolling_back_goes_further_back_each_time() -> None:
     entries = chain(("activate", 1), ("activate", 2), ("activate", 2), ("publish", 3), ("activate", 3))
     expected = [2, 1, None]
     for wanted in expected:
-        assert champion_before("faces", entries) == wanted
+        assert plan_before("faces", entries).champion == wanted
         entry = HistoryEntry("faces", "now", "me", "rollback", None, wanted, 0, "", {})
         entries.append(next_entry(entries[-1], entry))
     with pytest.raises(NotFound, match="nothing to roll back to"):
-        champion_before("faces", entries)
+        plan_before("faces", entries)
 
 
 def test_a_new_choice_after_a_rollback_starts_from_there() -> None:
     entries = chain(("activate", 1), ("activate", 2), ("rollback", 1), ("activate", 3))
-    assert champion_before("faces", entries) == 1
+    assert plan_before("faces", entries).champion == 1

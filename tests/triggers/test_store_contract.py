@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,8 +16,8 @@ from tests.artifacts import PROVENANCE, image_artifact, text_artifact
 from triggers.artifact import TriggerArtifact, digest_of, dump
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, RevisionConflict
 from triggers.image import ImageTrigger
-from triggers.records import champion_before
-from triggers.store import Rollout, Store, open_store
+from triggers.records import plan_before
+from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, Store, open_store
 
 BACKENDS: dict[str, Callable[[Path], str]] = {"file": lambda folder: (folder / "store").as_uri()}
 """Name -> a fresh store's URL, given a private folder."""
@@ -92,7 +93,7 @@ def test_what_is_not_there_is_said_so(store: Store) -> None:
             call("posts", 1)
     assert store.versions("posts") == []
     assert store.history("posts") == []
-    assert store.rollout("posts") == Rollout("posts", 0, None)
+    assert store.rollout("posts") == Rollout("posts", 0, Plan())
     assert store.verify_history("posts") == 0
 
 
@@ -104,6 +105,9 @@ def test_a_bad_model_name_is_refused_everywhere(store: Store, name: str) -> None
         lambda: store.rollout(name),
         lambda: store.set_rollout(name, None, if_revision=None, actor="a", reason=""),
         lambda: store.rollback(name, if_revision=None, actor="a", reason=""),
+        lambda: store.report(name, Replica("r", 0), ttl_seconds=1),
+        lambda: store.withdraw(name, "r"),
+        lambda: store.replicas(name),
         lambda: store.record_refusal(name, None, actor="a", reason=""),
         lambda: store.history(name),
         lambda: store.verify_history(name),
@@ -146,6 +150,89 @@ def test_rollback_goes_back_step_by_step(store: Store) -> None:
     with pytest.raises(NotFound, match="nothing to roll back to"):
         store.rollback("faces", if_revision=None, actor="bob", reason="worse")
     assert store.rollout("faces").revision == 6
+
+
+FULL = Plan(1, Challenger(2, 0.25), Shadow((3,), 0.5), 0.1, {"alpha": 0.05})
+
+
+def test_the_whole_plan_is_kept_and_told_in_the_history(store: Store) -> None:
+    publish_three(store)
+    first = store.set_rollout("faces", FULL, if_revision=0, actor="ann", reason="try", detail={"e": "21.3"})
+    assert (first.plan, first.champion, store.rollout("faces")) == (FULL, 1, first)
+    wider = replace(FULL, challenger=Challenger(2, 0.5))
+    store.set_rollout("faces", wider, if_revision=1, actor="ann", reason="wider")
+    adjusted, activated = store.history("faces")[:2]
+    assert (activated.action, adjusted.action) == ("activate", "adjust")
+    assert (activated.plan, adjusted.plan) == (FULL, wider)
+    assert activated.detail["e"] == "21.3"
+    assert store.verify_history("faces") == 5
+
+
+@pytest.mark.parametrize("plan", [Plan(1, Challenger(4, 0.1)), Plan(1, shadow=Shadow((2, 4)))])
+def test_every_version_of_a_plan_must_be_published(store: Store, plan: Plan) -> None:
+    publish_three(store)
+    with pytest.raises(NotFound, match="v4"):
+        store.set_rollout("faces", plan, if_revision=None, actor="ann", reason="")
+    assert store.rollout("faces").revision == 0
+
+
+def test_rollback_restores_the_whole_plan(store: Store) -> None:
+    publish_three(store)
+    plans = [Plan(1), FULL, replace(FULL, twin_share=0.0), Plan(2)]
+    for plan in plans:
+        store.set_rollout("faces", plan, if_revision=None, actor="ann", reason="")
+    for wanted in [*plans[-2::-1], Plan()]:
+        after = store.rollback("faces", if_revision=None, actor="bob", reason="worse", detail={"e": "1"})
+        assert after.plan == wanted == store.rollout("faces").plan
+    assert store.verify_history("faces") == 3 + 8
+
+
+def test_a_detail_cannot_pass_for_a_plan(store: Store) -> None:
+    publish_three(store)
+    store.set_rollout("faces", 1, if_revision=None, actor="a", reason="", detail={"rollout": '{"champion": 2}'})
+    assert store.history("faces")[0].plan == Plan(1)
+    store.verify_history("faces")
+
+
+def test_replicas_report_leave_and_are_forgotten(store: Store) -> None:
+    assert store.replicas("faces") == []
+    here, there = Replica("here", 3, 1), Replica("there", 2, None, "v3 was altered", 3)
+    for replica in (there, here, replace(here, revision=4)):
+        store.report("faces", replica, ttl_seconds=60)
+    store.report("posts", here, ttl_seconds=60)
+    found = store.replicas("faces")
+    assert [replace(each, seen_at="") for each in found] == [replace(here, revision=4), there]
+    assert found[0].seen_at.startswith("20")
+    store.withdraw("faces", "here")
+    store.withdraw("faces", "nobody")
+    assert [each.name for each in store.replicas("faces")] == ["there"]
+    assert [each.name for each in store.replicas("posts")] == ["here"]
+    store.report("faces", there, ttl_seconds=0.05)
+    time.sleep(0.1)
+    assert store.replicas("faces") == []
+
+
+def test_racing_changes_happen_one_after_the_other(store: Store) -> None:
+    """Eight threads read a revision and change the share from it: each revision is won by exactly one."""
+    publish_three(store)
+    start, won = threading.Barrier(8), []
+
+    def work(number: int) -> None:
+        start.wait()
+        for k in range(20):
+            revision = store.rollout("faces").revision
+            plan = Plan(1, Challenger(2, (number + 8 * k) / 160))
+            try:
+                after = store.set_rollout("faces", plan, if_revision=revision, actor="t", reason="")
+                won.append((revision, after.plan))
+            except RevisionConflict:
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert sorted(revision for revision, _ in won) == list(range(len(won)))
+    assert store.rollout("faces").plan == dict(won)[len(won) - 1]
+    assert store.verify_history("faces") == 3 + len(won)
 
 
 def test_history_tells_everything_newest_first(store: Store) -> None:
@@ -214,5 +301,5 @@ def test_threads_publish_and_decide_at_once(store: Store) -> None:
     assert sorted(won) == list(range(len(won)))
     assert store.rollout("faces").revision == len(won)
     assert store.verify_history("faces") == 33 + len(won)
-    champion = champion_before("faces", reversed(store.history("faces", limit=None)))
+    champion = plan_before("faces", reversed(store.history("faces", limit=None))).champion
     assert champion is None or 1 <= champion <= 33

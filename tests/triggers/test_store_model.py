@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.artifacts import image_artifact, text_artifact
 from triggers.errors import NotFound, RevisionConflict
 from triggers.file_store import FileStore
+from triggers.plan import Challenger, Plan, Shadow
 from triggers.store import Store
 
 MODELS = ("faces", "posts")
@@ -20,6 +21,11 @@ ARTIFACTS = {
     "posts": [text_artifact(kind, model="posts") for kind in ("hard", "soft")],
 }
 models = st.sampled_from(MODELS)
+versions = st.one_of(st.none(), st.integers(1, 4))
+simple = st.builds(Plan, champion=versions)
+trials = st.builds(Plan, st.integers(1, 2), st.builds(Challenger, st.integers(3, 4), st.sampled_from([0.0, 0.1])))
+shadowed = st.builds(Plan, versions, st.none(), st.builds(Shadow, st.just((1, 2))), st.sampled_from([0.0, 0.5]))
+plans = st.one_of(simple, trials, shadowed)
 offsets = st.sampled_from([0, 0, 0, -1, 1, None])  # how far off the revision is that the caller believes in
 
 
@@ -33,7 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = FileStore(Path(self.folder.name))
         self.published: dict[str, list[str]] = {model: [] for model in MODELS}
-        self.stack: dict[str, list[int | None]] = {model: [None] for model in MODELS}
+        self.stack: dict[str, list[Plan]] = {model: [Plan()] for model in MODELS}
         self.revision = dict.fromkeys(MODELS, 0)
         self.actions: dict[str, list[str]] = {model: [] for model in MODELS}
 
@@ -46,22 +52,23 @@ class StoreMachine(RuleBasedStateMachine):
             self.actions[model].append("publish")
         assert self.published[model][version - 1] == artifact.digest
 
-    @rule(model=models, version=st.one_of(st.none(), st.integers(1, 4)), offset=offsets)
-    def activate(self, model: str, version: int | None, offset: int | None) -> None:
+    @rule(model=models, plan=plans, offset=offsets)
+    def decide(self, model: str, plan: Plan, offset: int | None) -> None:
         revision = None if offset is None else self.revision[model] + offset
+        before = self.stack[model][-1]
         try:
-            after = self.store.set_rollout(model, version, if_revision=revision, actor="a", reason="")
+            after = self.store.set_rollout(model, plan, if_revision=revision, actor="a", reason="")
         except RevisionConflict:
             assert offset not in (None, 0)
         except NotFound:
-            assert version is not None
-            assert version > len(self.published[model])
+            assert max(plan.versions) > len(self.published[model])
         else:
             assert offset in (None, 0)
-            assert after.champion == version
-            self.changed(model, "activate")
-            if self.stack[model][-1] != version:
-                self.stack[model].append(version)
+            assert after.plan == plan
+            adjusts = before.champion == plan.champion and before != plan
+            self.changed(model, "adjust" if adjusts else "activate")
+            if before != plan:
+                self.stack[model].append(plan)
 
     @rule(model=models, offset=offsets)
     def rollback(self, model: str, offset: int | None) -> None:
@@ -71,7 +78,7 @@ class StoreMachine(RuleBasedStateMachine):
         except RevisionConflict:
             assert offset not in (None, 0)
         except NotFound:
-            assert self.stack[model] == [None]
+            assert self.stack[model] == [Plan()]
         else:
             assert offset in (None, 0)
             self.stack[model].pop()
@@ -95,7 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
     def same_answers(self) -> None:
         for model in MODELS:
             rollout = self.store.rollout(model)
-            assert (rollout.revision, rollout.champion) == (self.revision[model], self.stack[model][-1])
+            assert (rollout.revision, rollout.plan) == (self.revision[model], self.stack[model][-1])
             assert [info.digest for info in self.store.versions(model)] == self.published[model]
             assert [entry.action for entry in self.store.history(model, None)] == self.actions[model][::-1]
             assert self.store.verify_history(model) == len(self.actions[model])

@@ -1,0 +1,56 @@
+"""Tells the store which rollout revision this replica serves, so that the others and an operator can know."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import time
+
+from triggers.errors import StoreError
+from triggers.store import Replica, Store
+
+logger = logging.getLogger(__name__)
+
+TTL_FACTOR = 3.0
+"""A replica that has been silent for so many heartbeats is taken for dead."""
+
+
+def replica_name() -> str:
+    """Host and a random part: no two processes share it, and a person can see where one runs."""
+    return f"{socket.gethostname()[:60]}-{secrets.token_hex(3)}"
+
+
+class Beacon:
+    """Reports what a model's replica serves: when it changes, and as a heartbeat. A store that fails only delays it."""
+
+    def __init__(self, store: Store, model: str, name: str, heartbeat_seconds: float) -> None:
+        self.name = name
+        self._store, self._model, self._heartbeat = store, model, heartbeat_seconds
+        self._told: Replica | None = None
+        self._told_at = 0.0
+        self._failing = False
+
+    def tell(self, revision: int, champion: int | None, refusal: str | None, refused_revision: int | None) -> None:
+        """Report if something changed or a heartbeat is due; one thread at a time."""
+        news = Replica(self.name, revision, champion, refusal, refused_revision)
+        now = time.monotonic()
+        if news == self._told and now < self._told_at + self._heartbeat:
+            return
+        try:
+            self._store.report(self._model, news, ttl_seconds=TTL_FACTOR * self._heartbeat)
+            self._told, self._told_at, self._failing = news, now, False
+        except StoreError as error:
+            self._fail(error)
+
+    def leave(self) -> None:
+        """The replica stops: take it off the list."""
+        try:
+            self._store.withdraw(self._model, self.name)
+        except StoreError as error:
+            self._fail(error)
+
+    def _fail(self, error: StoreError) -> None:
+        if not self._failing:
+            logger.warning("model %s: the store does not learn what is served here: %s", self._model, error)
+        self._failing = True

@@ -1,0 +1,66 @@
+"""Which version answers an input, and what is computed beside it: a plan's shares turned into decisions.
+
+A request's key decides between champion and challenger: the same key gets the same one in every process and on every
+machine, a growing share only adds keys, and each challenger draws its keys anew. Twins and shadows are a random sample
+of the inputs, whoever sends them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from triggers.plan import Plan
+from triggers.records import version_name
+
+Choice = int | None | Literal["rollout", "champion", "challenger"]
+"""A version, None for no trigger, an alias, or whatever the rollout decides when the batch is formed."""
+Policy = Literal["champion", "challenger", "pinned"]
+"""How a version came to answer: as one of the rollout's two, or because the request named it."""
+KEY_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is computed beside an answer: a twin without a trigger, and shadow versions."""
+
+    twin: bool = False
+    shadows: tuple[int, ...] = ()
+
+
+def key_of(text: str) -> int:
+    """A request's key as 64 bits."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest(), "big")
+
+
+def position(key: int, model: str, version: int | None) -> float:
+    """Where a key stands in the trial of a challenger, in [0, 1): BLAKE2b of the key, keyed by model and version."""
+    secret = hashlib.blake2b(f"{model} {version_name(version)}".encode(), digest_size=16).digest()
+    hashed = hashlib.blake2b(key.to_bytes(KEY_BYTES, "big"), digest_size=KEY_BYTES, key=secret).digest()
+    return (int.from_bytes(hashed, "big") >> 11) / 2.0**53  # as many bits as a float holds, so never 1.0
+
+
+def decide(plan: Plan, model: str, choice: Choice, key: int) -> tuple[int | None, Policy]:
+    """The version that answers, and why. The alias of a challenger that there is none of is the champion."""
+    if choice == "rollout":
+        trial = plan.challenger
+        if trial and position(key, model, trial.version) < trial.share:
+            return trial.version, "challenger"
+        return plan.champion, "champion"
+    if choice == "champion" or (choice == "challenger" and plan.challenger is None):
+        return plan.champion, "pinned"
+    if choice == "challenger":
+        assert plan.challenger
+        return plan.challenger.version, "pinned"
+    return choice, "pinned"
+
+
+def sample(plan: Plan, draw: Callable[[], float] = random.random) -> Extras:
+    """What to compute beside the next input that follows the rollout; `draw` is uniform in [0, 1)."""
+    shadow = plan.shadow
+    shadows = shadow.versions if shadow.versions and draw() < shadow.share else ()
+    bare_only = plan.champion is None and plan.challenger is None  # a twin would be the same again
+    return Extras(twin=plan.twin_share > 0 and not bare_only and draw() < plan.twin_share, shadows=shadows)

@@ -1,0 +1,149 @@
+"""The commands that decide who serves a model: champion, challenger, shadows, twins, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from triggers import admission, tables
+from triggers.command_line import (
+    ActorOption,
+    BundleOption,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    RevisionOption,
+    classifier_of,
+    console,
+    existing,
+    me,
+    models_of,
+    number,
+    print_json,
+)
+from triggers.plan import Challenger, Plan, Shadow, plan_text
+from triggers.store import Rollout, version_name
+
+OFF = "off"
+ShareOption = Annotated[float, typer.Option("--share", min=0.0, max=1.0, help="Which share, from 0 to 1.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command(
+        epilog="Example: fairtrigger activate faces v2 --reason 'fairer'; back to bare: fairtrigger activate faces none"
+    )(activate)
+    app.command(epilog="Example: fairtrigger canary faces v3 --share 0.05; to end it: fairtrigger canary faces off")(
+        canary
+    )
+    app.command(epilog="Example: fairtrigger shadow faces v3 v4; to end it: fairtrigger shadow faces off")(shadow)
+    app.command(epilog="Example: fairtrigger twin faces 0.01")(twin)
+    app.command(epilog="Example: fairtrigger rollback faces --reason 'complaints about v2'")(rollback)
+    app.command("rollout", epilog="Example: fairtrigger rollout faces")(show_rollout)
+
+
+def activate(
+    context: typer.Context,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="v7 or 7; `none` for the bare model.", show_default=False)],
+    reason: ReasonOption = "",
+    if_revision: RevisionOption = None,
+    bundle: BundleOption = None,
+    actor: ActorOption = "",
+) -> None:
+    """Make a version the champion, once it verifies; this ends a challenger's trial. Refusals go into the history."""
+    chosen = None if version == "none" else number(version)
+    with existing(context) as store:
+        before = store.rollout(models_of(store, model)[0])
+        activate = partial(admission.activate, if_revision=if_revision, classifier=classifier_of(bundle))
+        after = activate(store, model, chosen, actor=actor or me(), reason=reason)
+    _report(before, after)
+
+
+def canary(
+    context: typer.Context,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="v7 or 7; `none` for the bare model; `off`.", show_default=False)],
+    share: ShareOption = 0.05,
+    reason: ReasonOption = "",
+    if_revision: RevisionOption = None,
+    bundle: BundleOption = None,
+    actor: ActorOption = "",
+) -> None:
+    """Let a challenger answer a share of the requests; one request key always gets the same of the two."""
+    chosen = None if version in ("none", OFF) else number(version)
+    challenger = None if version == OFF else Challenger(chosen, share)
+    change = partial(replace, challenger=challenger)
+    _decide(context, model, change, reason, if_revision, bundle, actor)
+
+
+def shadow(
+    context: typer.Context,
+    model: ModelArgument,
+    versions: Annotated[list[str], typer.Argument(help="Versions, as v7 or 7; or `off`.", show_default=False)],
+    share: ShareOption = 1.0,
+    reason: ReasonOption = "",
+    if_revision: RevisionOption = None,
+    bundle: BundleOption = None,
+    actor: ActorOption = "",
+) -> None:
+    """Compute other versions beside the answers and count them; nobody gets what they say."""
+    chosen = Shadow() if versions == [OFF] else Shadow(tuple(map(number, versions)), share)
+    _decide(context, model, partial(replace, shadow=chosen), reason, if_revision, bundle, actor)
+
+
+def twin(
+    context: typer.Context,
+    model: ModelArgument,
+    share: Annotated[float, typer.Argument(min=0.0, max=1.0, help="Share of the inputs; 0 ends it.")],
+    reason: ReasonOption = "",
+    if_revision: RevisionOption = None,
+    actor: ActorOption = "",
+) -> None:
+    """Run a sample of the inputs a second time without the trigger, to measure what the trigger does."""
+    _decide(context, model, partial(replace, twin_share=share), reason, if_revision, None, actor)
+
+
+def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption = "", actor: ActorOption = "") -> None:
+    """Return to the rollout before the current one: champion, challenger, shadows and all."""
+    with existing(context) as store:
+        before = store.rollout(models_of(store, model)[0])
+        after = admission.rollback(store, model, actor=actor or me(), reason=reason)
+    _report(before, after)
+
+
+def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Show who serves a model now, and which running services are at which revision."""
+    with existing(context) as store:
+        rollout = store.rollout(models_of(store, model)[0])
+        replicas = store.replicas(model)
+    if as_json:
+        print_json(tables.rollout_dict(rollout, replicas))
+    else:
+        console().print(tables.rollout(rollout, replicas))
+
+
+def _decide(
+    context: typer.Context,
+    model: str,
+    change: Callable[[Plan], Plan],
+    reason: str,
+    if_revision: int | None,
+    bundle: BundleOption,
+    actor: str,
+) -> None:
+    with existing(context) as store:
+        before = store.rollout(models_of(store, model)[0])
+        decide = partial(admission.decide, if_revision=if_revision, classifier=classifier_of(bundle))
+        after = decide(store, model, change, actor=actor or me(), reason=reason)
+    _report(before, after)
+
+
+def _report(before: Rollout, after: Rollout) -> None:
+    change = f"{version_name(before.champion)} -> {version_name(after.champion)}"
+    beside = plan_text(after.plan)
+    typer.echo(f"{after.model}: {change}{beside and f', {beside}'} (revision {after.revision})")
