@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
 from service.rollout import Applied
@@ -41,6 +42,28 @@ class ServingCollector(Collector):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
+
+
+class GuardCollector(Collector):
+    """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold.
+
+    To one digit, since metrics are read by people who may not see exact counts.
+    """
+
+    def __init__(self, guard: Guard, models: Mapping[str, ServedModel]) -> None:
+        self._guard, self._models = guard, models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        keys = ["model", "version", "test"]
+        value = GaugeMetricFamily(f"{PREFIX}_guard_e_value", "Largest e-value of the test so far", labels=keys)
+        threshold = GaugeMetricFamily(f"{PREFIX}_guard_threshold", "E-value at which the test fires", labels=keys)
+        for model in self._models:
+            for each in self._guard.report(model):
+                labels = [model, each["version"], each["test"]]
+                value.add_metric(labels, float(f"{each['peak']:.0e}"))
+                threshold.add_metric(labels, each["threshold"])
+        return [value, threshold]
 
 
 def aliased(snapshot: Applied) -> list[tuple[str, int | None, str | None]]:

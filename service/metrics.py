@@ -54,6 +54,7 @@ class Metrics:
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")
         self.swaps = self._counter("trigger_swaps", "Rollouts followed, by result", "model", "result")
         self.rollbacks = self._counter("rollbacks", "Rollbacks made at this replica, by cause", "model", "reason")
+        self.alarms = self._counter("guard_alarms", "Tests of the guard that fired", "model", "version", "test")
         self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model")
         self._child: Callable[..., Any] = cache(_child)
 

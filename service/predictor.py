@@ -107,7 +107,7 @@ class Predictor:
     ) -> None:
         self.classifier = classifier
         on_cpu = classifier.spec.image and classifier.device.type == "cpu"
-        self._running = classifier.accelerated() if on_cpu else classifier  # norms folded, channels last
+        self._running = _faster(classifier) if on_cpu else classifier
         self._fetch, self.max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -270,6 +270,14 @@ class Predictor:
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()
         return result
+
+
+def _faster(classifier: FrozenClassifier) -> FrozenClassifier:
+    """The classifier with norms folded and channels last; as it is, if its network holds what cannot be copied."""
+    try:
+        return classifier.accelerated()
+    except TypeError:
+        return classifier
 
 
 def _answer(

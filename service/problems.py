@@ -124,7 +124,7 @@ def answer(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     """Let every error of the app leave as a problem document."""
-    for kind in (errors.FairtriggerError, ClientDisconnect, HTTPException, RequestValidationError, Exception):
+    for kind in (errors.FairtriggerError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, answer)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from service.rules import Rules
 from triggers.plan import MAX_SHADOWS
 
 VersionName = Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")]
@@ -97,8 +98,20 @@ class RolloutChange(_In):
     challenger: ChallengerModel | None = None
     shadow: ShadowModel | None = None
     twin_share: Share = 0.0
-    guard: dict[str, Any] | None = Field(default=None, description="settings of the live guard; null is off")
+    guard: dict[str, Any] | None = Field(
+        default=None,
+        description="limits on live fairness: `max_disparity`, `worse_by`, `accuracy_loss`, with `metric`, `alpha`, "
+        "`attributes` and `action`; null leaves it to the service's own settings",
+        examples=[{"max_disparity": 0.1, "worse_by": 0.02, "alpha": 0.05, "action": "rollback"}],
+    )
     reason: str = Field(default="", max_length=1000)
+
+    @field_validator("guard")
+    @classmethod
+    def _rules(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            Rules.from_dict(value)
+        return value
 
 
 class RollbackRequest(_In):

@@ -7,17 +7,22 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from service.collectors import FairnessCollector, ServingCollector
+from service.collectors import FairnessCollector, GuardCollector, ServingCollector
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
+from service.guard import Guard
+from service.guarded import GuardedModel
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.parts import Parts
 from service.receipts import Receipts
+from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
+from service.webhook import Webhook
 from service.windows import Windows
 from triggers.errors import ConfigError
 from triggers.store import Store
@@ -53,13 +58,16 @@ class Running:
             )
             for each in models
         }
+        self.guard = self._guard(settings, store)
         self.monitor = Monitor(
             self.ledger,
             {each.name: each.classifier for each in models},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            alarms=self.guard.report,
             windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
         )
         self.metrics.add(ServingCollector(self.models))
+        self.metrics.add(GuardCollector(self.guard, self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
 
     def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
@@ -79,17 +87,36 @@ class Running:
         for model in self.models.values():
             model.start()
             await asyncio.to_thread(model.prepare)
+        self.guard.start()
         self._started = True
 
     async def close(self) -> None:
         """Answer what is queued, write the last counts, release everything."""
         self.draining = True
+        await asyncio.to_thread(self.guard.stop)
         for model in self.models.values():
             await model.close()
         self._decoders.shutdown()
         await asyncio.to_thread(self.ledger.close)
         if self._owns_store:
             self.store.close()
+
+    def _guard(self, settings: Settings, store: Store) -> Guard:
+        rules = None if settings.guard is None else Rules.from_dict(settings.guard)
+        webhook = settings.webhook_url and Webhook(settings.webhook_url.get_secret_value())
+
+        def tell(alarm: dict[str, Any]) -> None:
+            self.metrics.alarms.labels(alarm["model"], alarm["version"], alarm["test"]).inc()
+            if webhook:
+                webhook.send(alarm)
+
+        return Guard(
+            {name: GuardedModel(model, store, rules) for name, model in self.models.items()},
+            self.ledger.counts,
+            seal_seconds=settings.guard_seal_seconds,
+            every_seconds=settings.guard_seconds,
+            on_alarm=tell,
+        )
 
     @property
     def alive(self) -> bool:

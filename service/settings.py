@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.rules import Rules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
@@ -95,6 +100,18 @@ class Settings(BaseSettings):
     flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="how often counts are written: the most a kill loses"
     )
+    guard: Annotated[Mapping[str, Any] | None, NoDecode] = Field(
+        default=None,
+        description='limits for live fairness as JSON, such as {"max_disparity": 0.1, "action": "alarm"}; '
+        "off by default; a rollout's own guard wins",
+    )
+    guard_seal_seconds: float = Field(
+        default=15.0, ge=0, le=3600, description="how long after its end a minute is taken as counted in full"
+    )
+    guard_seconds: float = Field(default=5.0, gt=0, le=3600, description="how often the guard looks for sealed minutes")
+    webhook_url: SecretStr | None = Field(
+        default=None, description="http(s) URL that every alarm of the guard is posted to, as JSON"
+    )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
     receive_seconds: float = Field(
@@ -120,6 +137,21 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _rules(cls, value: object) -> object:
+        document = json.loads(value) if isinstance(value, str) else value
+        if document is not None:
+            Rules.from_dict(document)
+        return document
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("webhook_url must begin with http:// or https://")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -49,7 +49,7 @@ def difference(rate: Rate, confidence: float) -> Gap:
     if len(groups.names) < 2:
         return _undefined("max - min", [rate])
     values = groups.hits / groups.n
-    low, high = intervals.spread(groups.hits, groups.n, confidence)
+    low, high = intervals.spread(groups.hits, groups.n, confidence, overlapping=groups.overlapping)
     pooled = float(groups.hits.sum() / groups.n.sum())
     expected = intervals.expected_spread(groups.n, pooled)
     facts = _facts([rate]) | _extremes(groups) | {"expected_at_parity": expected}
@@ -64,7 +64,7 @@ def ratio(rate: Rate, confidence: float) -> Gap:
     if not groups.hits.any():
         return Gap("min / max", None, reason=ZERO_DENOMINATOR, **_facts([rate]))
     values = groups.hits / groups.n
-    low, high = intervals.smallest_over_largest(groups.hits, groups.n, confidence)
+    low, high = intervals.smallest_over_largest(groups.hits, groups.n, confidence, overlapping=groups.overlapping)
     value = float(values.min() / values.max())
     return Gap("min / max", value, float(low), float(high), **_facts([rate]), **_extremes(groups))
 
@@ -96,7 +96,7 @@ def total_variation(selections: Sequence[Rate], confidence: float) -> Gap:
     hits, n = np.stack([each.hits for each in groups]), groups[0].n
     i, j = np.triu_indices(len(n), 1)
     distances = np.abs(hits[:, i] / n[i] - hits[:, j] / n[j]).sum(axis=0) / 2
-    low, high = intervals.widest_variation(hits, n, confidence)
+    low, high = intervals.widest_variation(hits, n, confidence, overlapping=groups[0].overlapping)
     return Gap("max over pairs", float(distances.max()), float(low), float(high), **_facts(selections[:1]))
 
 
@@ -130,7 +130,7 @@ def _combined(name: str, classes: Sequence[Sequence[Rate]], confidence: float, w
     sizes = [len(each.names) for within in groups for each in within]
     if min(sizes) < 2:
         return _undefined(name, rates)
-    z = intervals.critical(confidence, sum(map(intervals.pairs, sizes)))
+    z = intervals.together(confidence, max(sizes), len(sizes), overlapping=rates[0].overlapping)
     spreads = [[_spread(each, z) for each in within] for within in groups]
     combine = max if worst else _mean
     value, low, high = (combine([_mean([spread[i] for spread in within]) for within in spreads]) for i in range(3))

@@ -5,34 +5,32 @@ thousands of repeats in one call. Sources: Wilson (1927) for a rate; Newcombe (1
 difference; Donner and Zou (2012, MOVER-R) for a ratio, fed with the same Wilson limits.
 
 A percentile bootstrap of "largest minus smallest" can never cover parity, because the spread of noisy rates is
-positive even when all true rates are equal. Here every pair of groups gets its own interval at a confidence
-raised by Bonferroni, so that all of them hold together; the spread is then between the largest lower and the
-largest upper limit, and 0 is inside whenever no pair differs.
+positive even when all true rates are equal. Here every pair of groups gets its own interval, wide enough that
+all of them hold together (Tukey's studentised range, see `quantiles`); the spread is then between the largest lower
+and the largest upper limit, and 0 is inside whenever no pair differs.
 
-Groups may overlap. A pair's interval then treats the two as independent samples although they share rows. Shared rows
-move both rates the same way, so the difference (and the ratio) varies less than assumed: the interval is too wide, the
-more so the more they share, and covers the truth at least as often as stated. A distance to overall compares a group
-with the rest, which it shares no row with, so it needs no such allowance; Bonferroni holds under any dependence.
+Groups may overlap; pairs then hold together by Bonferroni, which needs no independence. A pair's interval treats the
+two as independent samples although they share rows. Shared rows move both rates the same way, so the difference (and
+the ratio) varies less than assumed: the interval is too wide, the more so the more they share, and covers the truth at
+least as often as stated. A distance to overall compares a group with the rest, which it shares no row with.
 """
 
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from triggers.quantiles import all_pairs, critical
+
+__all__ = [
+    "absolute", "critical", "expected_spread", "newcombe", "pairwise_differences", "pairwise_ratios", "rate_ratio",
+    "smallest_over_largest", "spread", "to_overall", "together", "widest_variation", "wilson",
+]  # fmt: skip
+
 Floats = NDArray[np.float64]
 Limits = tuple[Floats, Floats]
-_NORMAL = NormalDist()
-
-
-def critical(confidence: float, comparisons: int = 1) -> float:
-    """Two-sided normal quantile at which `comparisons` intervals hold together (Bonferroni)."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; give a number between 0 and 1, such as 0.95")
-    return -_NORMAL.inv_cdf((1 - confidence) / (2 * max(comparisons, 1)))
 
 
 def wilson(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
@@ -76,9 +74,11 @@ def absolute(low: Floats, high: Floats) -> Limits:
     return np.where((low <= 0) & (high >= 0), 0.0, nearest), np.maximum(np.abs(low), np.abs(high))
 
 
-def pairs(groups: int) -> int:
-    """How many pairs `groups` groups form: the comparisons behind one spread."""
-    return groups * (groups - 1) // 2
+def together(confidence: float, groups: int, families: int = 1, *, overlapping: bool = False) -> float:
+    """Quantile at which all pairs of the groups hold together, in every family of rates."""
+    if overlapping:
+        return critical(confidence, families * groups * (groups - 1) // 2)
+    return all_pairs(confidence, groups, families)
 
 
 def pairwise_differences(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
@@ -99,25 +99,28 @@ def pairwise_ratios(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
     return np.minimum(low, flipped_low), np.where(straddles, 1.0, np.minimum(high, flipped_high))
 
 
-def spread(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+def spread(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
     """Limits of largest minus smallest rate over the last axis (two groups or more)."""
-    low, high = pairwise_differences(hits, n, critical(confidence, pairs(np.asarray(hits).shape[-1])))
+    z = together(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
+    low, high = pairwise_differences(hits, n, z)
     return low.max(axis=-1), high.max(axis=-1)
 
 
-def smallest_over_largest(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+def smallest_over_largest(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
     """Limits of smallest over largest rate over the last axis (two groups or more)."""
-    low, high = pairwise_ratios(hits, n, critical(confidence, pairs(np.asarray(hits).shape[-1])))
+    z = together(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
+    low, high = pairwise_ratios(hits, n, z)
     return low.min(axis=-1), high.min(axis=-1)
 
 
-def widest_variation(hits: ArrayLike, n: ArrayLike, confidence: float) -> Limits:
+def widest_variation(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
     """Limits of the largest total variation distance of two groups' predictions: hits (L, G) per class, n (G,).
 
     The differences of all classes and pairs hold together; half their sum bounds the distance, and none exceeds it.
     """
     k, m = np.broadcast_arrays(np.asarray(hits), np.asarray(n))
-    low, high = pairwise_differences(k, m, critical(confidence, len(k) * pairs(k.shape[-1])))
+    z = together(confidence, k.shape[-1], len(k), overlapping=overlapping)
+    low, high = pairwise_differences(k, m, z)
     below, above = np.maximum(low.sum(axis=0) / 2, low.max(axis=0)), np.minimum(high.sum(axis=0) / 2, 1.0)
     return below.max(axis=-1), above.max(axis=-1)
 

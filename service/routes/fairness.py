@@ -21,6 +21,9 @@ def show_fairness(
     bearer: Bearer,
     window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
     by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
+    attributes: Annotated[
+        str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
+    ] = "",
 ) -> dict[str, Any]:
     """Counts of the window's predictions per trigger version, and every figure that follows from them.
 
@@ -29,7 +32,9 @@ def show_fairness(
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
     trigger. `shadows` are versions whose answers nobody got; they count nowhere else. `twins` counts the inputs that
-    ran both ways; `possible_loss` says what may be missing.
+    ran both ways, and `paired` is the gain on them; `front` compares versions, `alarms` is the evidence of the guard's
+    tests, `possible_loss` says what may be missing.
     """
+    chosen = tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))
     exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
-    return service.monitor.fairness(model.name, window, by, exact=exact)
+    return service.monitor.fairness(model.name, window, by, chosen, exact=exact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ def sample(server: str, rate: float, what: str = PLAIN, connections: int = 16) -
 
 
 def text(table: Table) -> list[str]:
-    console = Console(width=200, record=True, file=open(os.devnull, "w"))
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text().splitlines()
 

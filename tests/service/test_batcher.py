@@ -225,3 +225,13 @@ def test_an_idle_batcher_uses_no_time() -> None:
             assert time.process_time() - before < 0.1
 
     asyncio.run(scenario(Gate()))
+
+
+def test_what_one_turn_of_the_loop_brings_is_one_batch() -> None:
+    async def scenario(gate: Gate) -> None:
+        async with batching(gate) as batcher:
+            await asyncio.gather(*(squares(batcher, n) for n in (2, 3, 4)))
+
+    gate = Gate()
+    asyncio.run(scenario(gate))
+    assert gate.batches == [[2, 3, 4]]

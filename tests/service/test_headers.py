@@ -74,30 +74,43 @@ def test_answers_name_their_times_and_triggers(service: httpx.Client) -> None:
         assert re.fullmatch(r"decode;dur=[\d.]+, queue;dur=[\d.]+, infer;dur=[\d.]+", each.headers["server-timing"])
 
 
-class Gated(nn.Module):
-    """Computes only while its gate is open; says when it waits before it."""
+class Gate:
+    """Where a batch waits; every copy of the network has the same."""
 
     def __init__(self) -> None:
+        self.opened, self.reached = threading.Event(), threading.Event()
+        self.opened.set()
+
+    def __deepcopy__(self, memo: object) -> Gate:
+        return self
+
+    def __call__(self) -> None:
+        if not self.opened.is_set():
+            self.reached.set()
+        assert self.opened.wait(60)
+
+
+class Gated(nn.Module):
+    """Computes only while its gate is open."""
+
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
-        self.inner, self.gate, self.waits = tiny_network(), threading.Event(), threading.Event()
-        self.gate.set()
+        self.inner, self.gate = tiny_network(), gate
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 2)."""
-        if not self.gate.is_set():
-            self.waits.set()
-        assert self.gate.wait(60)
+        self.gate()
         logits: Tensor = self.inner(images)
         return logits
 
 
 @pytest.fixture
-def gated(tmp_path: Path, image_model: FrozenClassifier) -> Iterator[tuple[httpx.Client, Gated]]:
-    network = Gated()
-    model = FrozenClassifier(image_model.spec, network)
+def gated(tmp_path: Path, image_model: FrozenClassifier) -> Iterator[tuple[httpx.Client, Gate]]:
+    gate = Gate()
+    model = FrozenClassifier(image_model.spec, Gated(gate))
     with FileStore(tmp_path / "store") as store, running(settings(tmp_path, max_batch=4), store, [model]) as client:
-        yield client, network
-        network.gate.set()
+        yield client, gate
+        gate.opened.set()
 
 
 def v2_body(**parameters: Any) -> dict[str, Any]:
@@ -120,15 +133,15 @@ def v2_body(**parameters: Any) -> dict[str, Any]:
     ],
 )
 def test_past_its_deadline_a_request_gets_504_at_once_and_is_not_computed(
-    gated: tuple[httpx.Client, Gated], late: dict[str, Any]
+    gated: tuple[httpx.Client, Gate], late: dict[str, Any]
 ) -> None:
-    client, network = gated
-    network.gate.clear()
+    client, gate = gated
+    gate.opened.clear()
     with ThreadPoolExecutor(1) as other:
         busy = other.submit(client.post, PREDICT, content=picture(0), headers={"Content-Type": "image/png"})
-        assert network.waits.wait(30)
+        assert gate.reached.wait(30)
         answer = client.post(**late)  # comes while the batch before it still runs
-        network.gate.set()
+        gate.opened.set()
         assert busy.result().status_code == 200
     assert "60 ms" in problem(answer, 504, "deadline_exceeded")["detail"]
     metrics = client.get("/metrics").text
@@ -137,7 +150,7 @@ def test_past_its_deadline_a_request_gets_504_at_once_and_is_not_computed(
     assert 'fairtrigger_batch_size_sum{model="faces"} 2.0' in metrics  # the busy one and problem()'s own
 
 
-def test_a_deadline_that_is_kept_changes_nothing(gated: tuple[httpx.Client, Gated]) -> None:
+def test_a_deadline_that_is_kept_changes_nothing(gated: tuple[httpx.Client, Gate]) -> None:
     assert gated[0].post(INFER, json=v2_body(timeout_ms=60_000)).status_code == 200
 
 

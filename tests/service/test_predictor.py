@@ -213,3 +213,16 @@ def test_swaps_while_batches_run_never_mix_trigger_and_name(image_model: FrozenC
     stop.set()
     swapping.join()
     assert seen == {None, 1, 2}
+
+
+def test_a_pinned_version_stays_and_one_not_in_memory_cannot_be_pinned(image_model: FrozenClassifier) -> None:
+    predictor, shelf = filled(image_model, "border", "patch", "overlay", max_versions=2)
+    assert not predictor.pin(1) and shelf.fetched == []
+    with predictor.lease(1):
+        assert predictor.pin(1)
+    for version in (2, 3):
+        with predictor.lease(version):
+            assert 1 in predictor.snapshot.rows
+    predictor.unpin(1)
+    with predictor.lease(2), predictor.lease(3):
+        assert 1 not in predictor.snapshot.rows

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.event import Event
-from service.receipts import KEY_FILE, Receipts, new_key, parse_key
+from service.event import NONCE_BYTES, Event
+from service.receipts import KEY_FILE, Nonces, Receipts, new_key, parse_key
 from triggers.errors import ConfigError, InputError
 
 KEY = bytes(range(32))
@@ -155,3 +155,9 @@ def test_a_key_file_without_a_key_is_refused(tmp_path: Path) -> None:
     path.touch(mode=0o600)
     with pytest.raises(ConfigError, match="at least one key"):
         Receipts.from_folder(tmp_path)
+
+
+def test_nonces_never_repeat() -> None:
+    nonces = Nonces()
+    drawn = [nonces.take() for _ in range(2500)]
+    assert len(set(drawn)) == 2500 and {len(each) for each in drawn} == {NONCE_BYTES}

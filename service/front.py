@@ -1,0 +1,57 @@
+"""The front of versions on live traffic: which are as fair and as accurate as any other, and which are beaten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from service.version_report import Cells, Document, Terms, counts_of
+from triggers.fairness import FairnessReport
+
+Point = tuple[str, bool]
+"""A version, and whether it was a shadow."""
+AGAINST_ACCURACY = ("demographic_parity_difference", "equalized_odds_difference")
+
+
+def front(versions: Mapping[str, Cells], shadows: Mapping[str, Cells], terms: Terms) -> list[Document]:
+    """One point per version, with intervals: accuracy, the two gaps, and per gap who beats it.
+
+    Shadows were computed beside answers of other versions; a version that also served is two points, told apart by
+    `shadow`, since it served other inputs.
+    A version is beaten by one whose accuracy is at least as high and whose gap is at most as large, one of them better;
+    by what was measured, which for overlapping intervals is no proof. `beaten_by` is null where a figure is missing.
+    """
+    points = {(name, False): cells for name, cells in versions.items()}
+    points |= {(name, True): cells for name, cells in shadows.items()}
+    reports = {point: terms.report(counts_of(cells)) for point, cells in points.items()}
+    return [
+        {
+            "version": point[0],
+            "shadow": point[1],
+            "n": report.n,
+            "labelled": report.labelled,
+            "accuracy": asdict(report.overall.accuracy),
+            **{
+                gap: asdict(report.gaps[gap]) | {"beaten_by": _beaten_by(point, gap, reports)}
+                for gap in AGAINST_ACCURACY
+            },
+        }
+        for point, report in reports.items()
+    ]
+
+
+def _beaten_by(point: Point, gap: str, reports: Mapping[Point, FairnessReport]) -> list[str] | None:
+    mine = _figures(reports[point], gap)
+    if mine is None:
+        return None
+    found = set()
+    for (name, _), report in reports.items():
+        theirs = _figures(report, gap)
+        if theirs and theirs != mine and theirs[0] >= mine[0] and theirs[1] <= mine[1]:
+            found.add(name)
+    return sorted(found)
+
+
+def _figures(report: FairnessReport, gap: str) -> tuple[float, float] | None:
+    accuracy, size = report.overall.accuracy.value, report.gaps[gap].value
+    return None if accuracy is None or size is None else (accuracy, size)

@@ -1,0 +1,197 @@
+"""The guard over a real service, store and ledger; only its clock runs ahead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from service.event import Event
+from service.guard import Guard
+from service.running import Running
+from tests.artifacts import artifact_for
+from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap
+from triggers.classifier import FrozenClassifier
+from triggers.file_store import FileStore
+
+SEAL_SECONDS = 15.0
+RULES = {"max_disparity": 0.1, "worse_by": 0.1, "alpha": 0.05}
+
+
+@dataclass
+class Ahead:
+    """A service with a guard whose clock can be moved, and what the guard told."""
+
+    client: httpx.Client
+    service: Running
+    guard: Guard
+    now: float
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def pass_minutes(self, minutes: int, rates: dict[str, float], version: int, rows: int = 60) -> None:
+        """Count predictions of a version in minutes to come, and let these pass."""
+        random = np.random.default_rng(int(self.now))
+        first = int(self.now // 60) + 1
+        for minute in range(first, first + minutes):
+            for group, rate in rates.items():
+                for _ in range(rows):
+                    h = int(random.random() < rate)
+                    self.service.ledger.record(Event("faces", minute, version, h, group, 0))
+        self.now = 60.0 * (first + minutes) + SEAL_SECONDS
+
+
+@pytest.fixture
+def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ahead]:
+    kept: list[Running] = []
+    config = uvicorn.Config
+
+    def remember(app: Any, **options: Any) -> uvicorn.Config:
+        kept.append(app.state.running)
+        return config(app, **options)
+
+    monkeypatch.setattr(uvicorn, "Config", remember)
+    with FileStore(tmp_path / "store") as store:
+        for seed in (1, 2):
+            store.publish(artifact_for(image_model, "border", seed), actor="test")
+        chosen = settings(tmp_path, guard=RULES, guard_seconds=3600)
+        with running(chosen, store, [image_model]) as client:
+            service = kept[0]
+            watched = service.guard._models
+            found = Ahead(client, service, None, 0.0)  # type: ignore[arg-type]
+            clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS}
+            found.guard = Guard(watched, service.ledger.counts, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
+            for version in ("v1", "v2"):
+                assert decided(client, "faces", champion=version, twin_share=0.5).status_code == 200
+            found.now = watched["faces"].stand().since
+            yield found
+
+
+FAIR, BIASED = {"f": 0.4, "m": 0.4}, {"f": 0.3, "m": 0.7}
+
+
+def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> None:
+    ahead.pass_minutes(5, BIASED, version=2)
+    ahead.guard.check("faces")
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v1"
+    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    assert (entry["actor"], entry["from"], entry["to"]) == ("guard", 2, 1)
+    evidence, counts = json.loads(entry["detail"]["evidence"]), json.loads(entry["detail"]["counts"])
+    assert evidence["test"] == "disparity_above_limit" and evidence["alpha"] == 0.05
+    assert evidence["peak"] >= evidence["threshold"] and set(counts["v2"]["selection_rate"]) == {"f", "m"}
+    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "e-value" in entry["reason"]
+    (alarm,) = ahead.told
+    assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
+    assert "counts" not in alarm
+    assert predict(ahead.client, "faces", [picture(1)])[0]["trigger"]["version"] == 1
+
+
+def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahead) -> None:
+    challenger = {"version": "v1", "share": 0.5}
+    guard = {"worse_by": 0.05, "attributes": ["sex"]}
+    assert decided(ahead.client, "faces", champion="v2", challenger=challenger, guard=guard).status_code == 200
+    ahead.now = ahead.guard._models["faces"].stand().since
+    ahead.pass_minutes(6, {"sex=f,age=old": 0.4, "sex=m": 0.4}, version=2)
+    ahead.now -= 6 * 60
+    ahead.pass_minutes(6, {"sex=f,age=old": 0.3, "sex=m": 0.7}, version=1)
+    (found,) = ahead.guard.check("faces")
+    assert found.fired and found.question.against == 2
+    rollout = ahead.client.get("/v1/models/faces/rollout").json()
+    assert (rollout["champion"], rollout["challenger"], rollout["guard"]) == ("v2", None, guard)
+    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    assert (entry["actor"], entry["action"]) == ("guard", "adjust")
+    assert set(json.loads(entry["detail"]["counts"])) == {"v1", "v2"}
+    assert ahead.told[0]["done"] == "challenger v1 rolled back"
+
+
+def test_what_was_taken_out_of_service_is_not_returned_to(ahead: Ahead) -> None:
+    for version, expected in ((2, "v1"), (1, None)):
+        ahead.pass_minutes(5, BIASED, version=version)
+        ahead.guard.check("faces")
+        assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == expected
+        ahead.now = ahead.guard._models["faces"].stand().since
+
+
+def test_a_guard_that_cannot_be_is_refused(ahead: Ahead) -> None:
+    refused = decided(ahead.client, "faces", champion="v2", guard={"max_disparity": 2})
+    assert refused.status_code == 422 and "max_disparity is 2" in refused.text
+
+
+def test_only_operators_see_what_depends_on_single_predictions(ahead: Ahead) -> None:
+    ahead.pass_minutes(5, FAIR, version=2)
+    ahead.guard.check("faces")
+    ahead.service.guard._watches = ahead.guard._watches
+    path = "/v1/models/faces/fairness"
+    public, operator = (ahead.client.get(path, headers=headers).json()["alarms"] for headers in ({}, ADMIN))
+    assert set(operator[0]) - set(public[0]) == {"e_value", "peak", "blocks", "n", "since", "until", "counts"}
+    assert (public[0]["fired"], public[0]["threshold"], public[0]["version"]) == (False, 40.0, "v2")
+    metrics = ahead.client.get("/metrics").text
+    assert 'fairtrigger_guard_threshold{model="faces",test="disparity_above_limit",version="v2"} 40.0' in metrics
+
+
+def test_a_fair_champion_stays(ahead: Ahead) -> None:
+    ahead.pass_minutes(30, FAIR, version=2)
+    found = ahead.guard.check("faces")
+    assert len(found) == 2 and not any(each.fired for each in found) and found[0].blocks == 30
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
+    assert ahead.told == []
+
+
+def test_only_sealed_minutes_since_the_swap_count(ahead: Ahead) -> None:
+    ahead.service.ledger.record(Event("faces", int(ahead.now // 60), 2, 1, "f"))
+    ahead.pass_minutes(3, FAIR, version=2)
+    ahead.now -= 1
+    assert [each.blocks for each in ahead.guard.check("faces")] == [2, 2]  # the third minute may still be counted
+    ahead.now += 1
+    assert [each.blocks for each in ahead.guard.check("faces")] == [3, 3]
+
+
+def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:
+    ahead.pass_minutes(3, FAIR, version=2)
+    assert ahead.guard.check("faces")[0].blocks == 3
+    assert swap(ahead.client, "faces", "v1").status_code == 200
+    assert ahead.guard.check("faces")[0].question.version == 1
+    ahead.guard.check("faces")
+    assert [each["done"] for each in ahead.guard.report("faces")] == [None]  # no twins, one question
+
+
+def test_a_rollout_that_changed_meanwhile_is_left_alone(ahead: Ahead) -> None:
+    ahead.pass_minutes(5, BIASED, version=2)
+    watched = ahead.guard._models["faces"]
+    stand = watched.stand()
+    assert swap(ahead.client, "faces", "v2").status_code == 200  # another revision
+    ahead.guard._models = {"faces": Stale(watched, stand)}
+    ahead.guard.check("faces")
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
+    assert ahead.told[0]["done"].startswith("superseded")
+
+
+class Stale:
+    """A model whose replica has not heard of the latest rollout."""
+
+    def __init__(self, watched: Any, stand: Any) -> None:
+        self._watched, self._stand, self.pos_label = watched, stand, watched.pos_label
+
+    def stand(self) -> Any:
+        return self._stand
+
+    def withdraw(self, stand: Any, evidence: Any) -> str:
+        return str(self._watched.withdraw(stand, evidence))
+
+
+def test_an_alarm_is_raised_once_and_changes_nothing_where_it_shall_not(ahead: Ahead) -> None:
+    ahead.guard._models["faces"]._rules = type(ahead.guard._models["faces"].stand().rules)(  # type: ignore
+        max_disparity=0.1, action="alarm"
+    )
+    ahead.pass_minutes(5, BIASED, version=2)
+    for _ in range(3):
+        ahead.guard.check("faces")
+        ahead.now += 60
+    assert [alarm["done"] for alarm in ahead.told] == ["alarm"]
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"

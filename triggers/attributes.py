@@ -1,0 +1,47 @@
+"""Several attributes of a person in one group name, and the figures of each attribute alone.
+
+A group is written `sex=female,age=old`, attributes in any order; it is shown with them sorted, the finest cross. Counts
+of fewer attributes are sums over the others, so they are exact. A name that is not of this form, or lacks the
+attribute, counts as `unknown` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+from triggers.identities import UNKNOWN
+
+MOST = 4
+"""Attributes of which crosses are made; more would be more crosses than anybody reads."""
+
+
+def attributes_of(group: str) -> dict[str, str]:
+    """What a group name says per attribute; {} for a name that is not of the form, or names an attribute twice."""
+    pairs = [part.partition("=") for part in group.split(",")]
+    stripped = [(name.strip(), value.strip()) for name, _, value in pairs]
+    named = dict(stripped)
+    return named if len(named) == len(stripped) and all(name and value for name, value in stripped) else {}
+
+
+def sorted_name(group: str) -> str:
+    """The one way in which a group of several attributes is written; any other name stays as it is."""
+    named = attributes_of(group)
+    return _joined(named, sorted(named)) if named else group
+
+
+def crosses(groups: Iterable[str]) -> list[tuple[str, ...]]:
+    """Every attribute among the groups, and every set of them smaller than all: [] unless there are 2 to 4."""
+    names = sorted({name for group in groups for name in attributes_of(group)})
+    sizes = range(1, len(names)) if 2 <= len(names) <= MOST else ()
+    return [chosen for size in sizes for chosen in combinations(names, size)]
+
+
+def by(group: str, over: Sequence[str]) -> str:
+    """A group's name by these attributes only: `sex=female`; `unknown` unless it has them all."""
+    named = attributes_of(group)
+    return _joined(named, over) if all(name in named for name in over) else UNKNOWN
+
+
+def _joined(named: Mapping[str, str], order: Sequence[str]) -> str:
+    return ",".join(f"{name}={named[name]}" for name in order)
