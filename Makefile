@@ -8,7 +8,7 @@ GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: bench fuzz scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ scale: install ## time the training steps on several GPUs (GPUS=1,2; elsewhere D
 results: install ## every system on the real data of the examples, three seeds (a GPU), into docs/results.json
 	$(BIN)/python -m benchmarks.results --out runs/results
 	$(BIN)/python -m benchmarks.results --out runs/results --collect
+
+life: install ## SIGTERM under load, overload and clients that leave, in full, with and without HTTP processes
+	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
+	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \

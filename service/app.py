@@ -13,8 +13,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import problems
+from service.beacon import replica_name
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
+from service.metrics import Metrics
+from service.parts import local_parts
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -51,7 +54,15 @@ def create_app(
         torch.set_num_threads(settings.torch_threads)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    running = Running(settings, store or open_store(settings.store), loaded, owns_store=store is None)
+    shared, metrics = store or open_store(settings.store), Metrics()
+    replica = replica_name()
+    models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
+    return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
+
+
+def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:
+    """Routes and everything that stands around a request, for models wherever they are computed."""
+    settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
     app = FastAPI(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from service.places import Overloaded as Overloaded
+from service.places import Places
 from triggers.errors import FairtriggerError
 
 PATIENCE = 0.01
@@ -27,14 +28,6 @@ PATIENCE = 0.01
 """
 
 logger = logging.getLogger(__name__)
-
-
-class Overloaded(FairtriggerError):
-    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class BatchFailed(FairtriggerError):
@@ -102,12 +95,11 @@ class Batcher(Generic[W, R]):
         on_batch: Callable[[Sequence[Timing]], None] = lambda timings: None,
         on_dropped: Callable[[int], None] = lambda items: None,
     ) -> None:
-        self._run, self._max_batch, self._capacity = run, max_batch, capacity
+        self._run, self._max_batch, self._places = run, max_batch, Places(capacity)
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._arrived: list[_Ticket[W, R]] = []
         self._queue: deque[_Ticket[W, R]] = deque()
-        self._queued, self._placed = 0, 0
-        self._rows_per_second = 0.0
+        self._queued = 0
         self._closing = False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -121,12 +113,22 @@ class Batcher(Generic[W, R]):
     @property
     def placed(self) -> int:
         """Rows in work: admitted and not yet answered."""
-        return self._placed
+        return self._places.taken
+
+    @property
+    def capacity(self) -> int:
+        """Most rows in work."""
+        return self._places.capacity
 
     @property
     def alive(self) -> bool:
         """Whether the inference thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def ready(self) -> bool:
+        """Whether items can be computed now."""
+        return self.alive
 
     def start(self) -> None:
         """Start the thread; call it inside the event loop that will submit."""
@@ -142,17 +144,9 @@ class Batcher(Generic[W, R]):
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
 
-    @contextmanager
-    def place(self, rows: int) -> Iterator[None]:
+    def place(self, rows: int) -> AbstractContextManager[None]:
         """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
-        if self._placed + rows > self._capacity:
-            message = f"{self._placed} rows are in work already and {rows} more do not fit into {self._capacity}."
-            raise Overloaded(message + " Retry later, or raise queue_size.", self._retry_after())
-        self._placed += rows
-        try:
-            yield
-        finally:
-            self._placed -= rows
+        return self._places.place(rows)
 
     async def submit(
         self, items: Sequence[W], gone: Callable[[], Coroutine[None, None, None]] | None = None
@@ -163,7 +157,7 @@ class Batcher(Generic[W, R]):
         """
         ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
         self._admit(ticket)
-        watch = gone and _Watch(gone, ticket.future)
+        watch = gone and Watch(gone, ticket.future)
         try:
             return await ticket.future, ticket.timings
         except asyncio.CancelledError:
@@ -189,11 +183,6 @@ class Batcher(Generic[W, R]):
                 self._queue.extend(arrived)
                 self._queued += sum(_rows(ticket.items) for ticket in arrived)
                 self._wake.notify()
-
-    def _retry_after(self) -> int:
-        """Whole seconds until what is in work is done at the measured speed, 1 to 60."""
-        seconds = self._placed / self._rows_per_second if self._rows_per_second else 1.0
-        return min(60, max(1, math.ceil(seconds)))
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -249,15 +238,9 @@ class Batcher(Generic[W, R]):
             outcome = error if isinstance(error, FairtriggerError) else BatchFailed("The model failed on this request.")
             self._abandon(batch)
         timings = [Timing(started - share.ticket.submitted, time.perf_counter() - started, rows) for share in batch]
-        self._measure(rows / timings[0].infer)
         self._on_batch(timings)
         assert self._loop is not None
         self._loop.call_soon_threadsafe(_deliver, batch, outcome, timings)
-
-    def _measure(self, rows_per_second: float) -> None:
-        """Keep a moving average of the speed."""
-        before = self._rows_per_second or rows_per_second
-        self._rows_per_second = 0.8 * before + 0.2 * rows_per_second
 
     def _abandon(self, batch: list[_Share[W, R]]) -> None:
         """A request whose first part failed need not be computed further."""
@@ -268,7 +251,7 @@ class Batcher(Generic[W, R]):
                     self._queue.remove(share.ticket)
 
 
-class _Watch:
+class Watch:
     """Cancels `future` when `gone()` ends. Begins only after PATIENCE: most requests are answered before."""
 
     def __init__(self, gone: Callable[[], Coroutine[None, None, None]], future: asyncio.Future[Any]) -> None:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
-from service.predictor import Resident, Snapshot
+from service.rollout import Applied
 from service.served import ServedModel
 from triggers.errors import StoreError
 from triggers.store import version_name
@@ -38,8 +38,8 @@ class ServingCollector(Collector):
         for name, model in self._models.items():
             desired = model.follower.status.desired
             depth.add_metric([name], model.batcher.queued)
-            for alias, resident in aliased(model.predictor.snapshot):
-                info.add_metric([name, version_name(resident.version), resident.digest or "", alias], 1)
+            for alias, version, digest in aliased(model.predictor.snapshot):
+                info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
 
@@ -66,12 +66,12 @@ class GuardCollector(Collector):
         return [value, threshold]
 
 
-def aliased(snapshot: Snapshot) -> list[tuple[str, Resident]]:
+def aliased(snapshot: Applied) -> list[tuple[str, int | None, str | None]]:
     """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
     plan = snapshot.plan
     trial = [("challenger", plan.challenger.version)] if plan.challenger else []
     named = [("champion", plan.champion), *trial, *(("shadow", version) for version in plan.shadow.versions)]
-    return [(alias, snapshot.residents[snapshot.rows[version]]) for alias, version in named]
+    return [(alias, version, snapshot.digest(version)) for alias, version in named]
 
 
 class FairnessCollector(Collector):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from service.batch_decoder import BatchDecoder
 from service.batcher import Batcher
 from service.intake import Wanted
+from service.parts import Description
 from service.settings import Settings
-from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import ConfigError, InputError
 from triggers.preprocess import ImageLimits
+from triggers.preprocessor import Item
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Encoded:
         return 1
 
 
-def decoding_for(classifier: FrozenClassifier, settings: Settings, on_error: Callable[[str], None]) -> Decoding | None:
+def decoding_for(classifier: Description, settings: Settings, on_error: Callable[[str], None]) -> Decoding | None:
     """The GPU's decoder if it is asked for and the model takes images. Raises ConfigError."""
     if settings.decoder == "cpu" or classifier.spec.image is None:
         return None

@@ -12,10 +12,11 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from service.intake import Wanted
+from service.parts import Description
 from service.settings import Settings
-from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import InputError
 from triggers.preprocess import ImageLimits
+from triggers.preprocessor import Item
 
 SMALL_REQUEST = 4
 """Inputs in a request that may be decoded on the loop: together well under a millisecond."""
@@ -34,7 +35,7 @@ class ItemDecoder:
     """Decodes the inputs of one model's requests, on at most `settings.decode_threads` of the shared `threads`."""
 
     def __init__(
-        self, classifier: FrozenClassifier, settings: Settings, threads: Executor, on_error: Callable[[str], None]
+        self, classifier: Description, settings: Settings, threads: Executor, on_error: Callable[[str], None]
     ) -> None:
         self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)

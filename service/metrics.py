@@ -1,17 +1,24 @@
-"""Prometheus metrics of one app, in a registry of its own: base units, bounded labels."""
+"""Prometheus metrics of one service, in a registry of its own: base units, bounded labels.
+
+Where several processes are one service, each writes its counts into files of a folder (PROMETHEUS_MULTIPROC_DIR, set by
+the supervisor), and whichever is asked adds them all up, those of dead processes too, so that no counter falls.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.batcher import Timing
 
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "fairtrigger"
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WHY = "as their client had gone or their deadline had passed"
@@ -25,13 +32,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._added: list[Collector] = []
         self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
         self.request_seconds = self._histogram("request_duration_seconds", "Whole request", FAST, "route", "model")
         self.decode_seconds = self._histogram("decode_duration_seconds", "Decoding one request's inputs", FAST, "model")
         self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", FAST, "model")
         self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
         self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
-        self.in_flight = Gauge(f"{PREFIX}_requests_in_flight", "Requests being answered", registry=self.registry)
+        self.in_flight = Gauge(
+            f"{PREFIX}_requests_in_flight",
+            "Requests being answered",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self.rejected = self._counter("requests_rejected", "Requests turned away", "model", "reason")
         self.requests_dropped = self._counter("requests_dropped", f"Requests not computed to the end, {WHY}", "model")
         self.items_dropped = self._counter("items_dropped", f"Queued inputs not computed, {WHY}", "model")
@@ -65,11 +78,20 @@ class Metrics:
 
     def add(self, collector: Collector) -> None:
         """Let a collector contribute at every scrape."""
+        self._added.append(collector)
         self.registry.register(collector)
 
     def render(self) -> tuple[bytes, str]:
         """The text exposition and its content type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        registry = self._of_all_processes() if FOLDER_VARIABLE in os.environ else self.registry
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def _of_all_processes(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        for collector in self._added:
+            registry.register(collector)
+        return registry
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)

@@ -20,10 +20,11 @@ from service.batcher import Overloaded
 from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide
 from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import FrozenClassifier, Item, Trigger
+from triggers.classifier import FrozenClassifier, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.plan import Plan, as_plan
 from triggers.preprocess import TokenIds
+from triggers.preprocessor import Item
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ class Snapshot:
         """The version that serves whoever does not choose one."""
         return self.plan.champion
 
+    def digest(self, version: int | None) -> str | None:
+        """Of a version in memory."""
+        return self.residents[self.rows[version]].digest
+
     def shadows(self, query: Query, version: int | None) -> list[int]:
         """The shadows of a query that still are in memory; one that answers anyway is not computed twice."""
         return [shadow for shadow in query.shadows if shadow in self.rows and shadow != version]
@@ -116,6 +121,11 @@ class Predictor:
         self._change = threading.Lock()  # guards the three above and the snapshot
         self._loading = threading.Lock()  # one version is loaded at a time
         self._snapshot = self._build(Plan(), revision=0)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.classifier.name
 
     @property
     def snapshot(self) -> Snapshot:

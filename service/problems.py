@@ -100,7 +100,9 @@ def problem_of(error: Exception) -> Problem:
         return Problem(413 if error.code in _TOO_LARGE else 422, error.code, str(error))
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
-            return Problem(status, code, str(error), {"Retry-After": "1"} if status == 503 else {})
+            return Problem(
+                status, code, str(error) or "The client went away.", {"Retry-After": "1"} if status == 503 else {}
+            )
     return Problem(500, "internal_error", "The service failed on this request; its log has the details.")
 
 

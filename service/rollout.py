@@ -11,13 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from service.batcher import Overloaded
 from service.beacon import Beacon
-from service.predictor import Predictor, Resident
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.records import CHANGES, plan_before
@@ -47,6 +47,82 @@ class Status:
     store_error: str | None = None
 
 
+class Serving(Protocol):
+    """A trigger in memory."""
+
+    @property
+    def version(self) -> int | None: ...
+
+    @property
+    def digest(self) -> str | None: ...
+
+
+class Applied(Protocol):
+    """What is applied of a rollout."""
+
+    @property
+    def champion(self) -> int | None: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version of the plan."""
+        ...
+
+
+class Triggers(Protocol):
+    """The triggers of one model in memory: `predictor.Predictor`, or the inference process's seen from here."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def snapshot(self) -> Applied:
+        """What the next batch will use."""
+        ...
+
+    @property
+    def champion(self) -> Serving:
+        """The trigger that serves whoever does not choose one."""
+        ...
+
+    @property
+    def max_versions(self) -> int:
+        """How many versions fit into memory."""
+        ...
+
+    @property
+    def groups_overlap(self) -> bool:
+        """Whether a trigger in memory was made on groups that overlap."""
+        ...
+
+    def lease(self, version: int) -> AbstractContextManager[Serving]:
+        """Hold a version in memory, loading it first if needed."""
+        ...
+
+    def pin(self, version: int) -> bool:
+        """Hold a version until `unpin`, if that needs no waiting."""
+        ...
+
+    def unpin(self, version: int) -> None:
+        """Let go of what `pin` held."""
+        ...
+
+    def promote(self, decision: Plan | int | None, revision: int) -> None:
+        """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
+        ...
+
+    def warm(self) -> None:
+        """Make the first request as fast as the others."""
+        ...
+
+
 class _Unservable(Exception):
     """A plan cannot be served because of one of its versions."""
 
@@ -61,14 +137,14 @@ class Follower:
     def __init__(
         self,
         store: Store,
-        predictor: Predictor,
+        predictor: Triggers,
         *,
         poll_seconds: float,
         replica: str,
         heartbeat_seconds: float = 5.0,
         on_swap: Callable[[str], None] = lambda result: None,
     ) -> None:
-        self.model = predictor.classifier.name
+        self.model = predictor.name
         self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
@@ -173,7 +249,7 @@ class Follower:
             raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
-    def admit(self, version: int, *, actor: str) -> Iterator[Resident]:
+    def admit(self, version: int, *, actor: str) -> Iterator[Serving]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
         with ExitStack() as stack:
             try:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from service.beacon import replica_name
 from service.collectors import FairnessCollector, GuardCollector, ServingCollector
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
@@ -18,13 +17,13 @@ from service.guarded import GuardedModel
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
+from service.parts import Parts
 from service.receipts import Receipts
 from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
 from service.webhook import Webhook
 from service.windows import Windows
-from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.store import Store
 
@@ -37,9 +36,9 @@ class Running:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering."""
 
     def __init__(
-        self, settings: Settings, store: Store, classifiers: Sequence[FrozenClassifier], *, owns_store: bool
+        self, settings: Settings, store: Store, metrics: Metrics, models: Sequence[Parts], *, owns_store: bool
     ) -> None:
-        self.settings, self.store, self.metrics = settings, store, Metrics()
+        self.settings, self.store, self.metrics = settings, store, metrics
         self.draining = False
         self._owns_store = owns_store
         self._started = False
@@ -47,39 +46,38 @@ class Running:
         receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
         self.ledger = _open_ledger(settings)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        replica = replica_name()
         self.models: Mapping[str, ServedModel] = {
             each.name: ServedModel(
                 each,
-                store,
                 settings,
-                self.metrics,
-                Counting(each.name, each.labels, self.ledger, receipts, self.metrics, on=settings.statistics == "on"),
+                metrics,
+                Counting(
+                    each.name, each.classifier.labels, self.ledger, receipts, metrics, on=settings.statistics == "on"
+                ),
                 self._decoders,
-                replica,
             )
-            for each in classifiers
+            for each in models
         }
         self.guard = self._guard(settings, store)
         self.monitor = Monitor(
             self.ledger,
-            {each.name: each for each in classifiers},
+            {each.name: each.classifier for each in models},
             overlapping=lambda name: self.models[name].predictor.groups_overlap,
             alarms=self.guard.report,
-            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, classifiers)),
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
         )
         self.metrics.add(ServingCollector(self.models))
         self.metrics.add(GuardCollector(self.guard, self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
 
-    def _disclosure(self, key: bytes, classifiers: Sequence[FrozenClassifier]) -> Disclosure | None:
+    def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
         settings = self.settings
         if settings.k_min == 0:
             return None
         rule = Rule(
             settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
         )
-        labels = {each.name: len(each.labels) for each in classifiers}
+        labels = {each.name: len(each.classifier.labels) for each in models}
         return Disclosure(self.ledger, rule, labels.__getitem__)
 
     async def start(self) -> None:
@@ -87,8 +85,8 @@ class Running:
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
-            await asyncio.to_thread(model.prepare)
             model.start()
+            await asyncio.to_thread(model.prepare)
         self.guard.start()
         self._started = True
 
@@ -122,13 +120,13 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """Whether every inference thread runs."""
+        """False if only a restart of this process can help."""
         return all(model.batcher.alive for model in self.models.values())
 
     @property
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self._started and not self.draining and self.alive
+        return self._started and not self.draining and all(model.batcher.ready for model in self.models.values())
 
 
 def _open_ledger(settings: Settings) -> Ledger:

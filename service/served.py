@@ -13,22 +13,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
-from service.batcher import Batcher, Overloaded, Timing
+from service.batcher import Overloaded, Timing
 from service.counting import Counting
 from service.decoding import decoding_for
-from service.execution import forward_for
 from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
+from service.parts import Parts
 from service.policy import Extras, key_of, sample
-from service.predictor import Answer, Predictor, Query
+from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
-from service.rollout import Follower
 from service.settings import Settings
-from triggers.classifier import FrozenClassifier
 from triggers.errors import InputError
 from triggers.preprocess import TokenIds
-from triggers.store import Store
 
 
 @dataclass(frozen=True)
@@ -61,45 +58,17 @@ class Served:
 
 
 class ServedModel:
-    """A frozen classifier with its predictor, batcher and rollout follower."""
+    """A frozen classifier with its triggers, its queue and what follows its rollout."""
 
     def __init__(
-        self,
-        classifier: FrozenClassifier,
-        store: Store,
-        settings: Settings,
-        metrics: Metrics,
-        counting: Counting,
-        decoders: Executor,
-        replica: str,
+        self, parts: Parts, settings: Settings, metrics: Metrics, counting: Counting, decoders: Executor
     ) -> None:
-        self.name, self.classifier, self.counting = classifier.name, classifier, counting
+        self.name, self.classifier, self.counting = parts.name, parts.classifier, counting
+        self.predictor, self.batcher, self.follower = parts.predictor, parts.batcher, parts.follower
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
-        self._decoding = decoding_for(classifier, settings, self._count_error)
-        self._decoder = self._decoding or ItemDecoder(classifier, settings, decoders, self._count_error)
-        self.predictor = Predictor(
-            classifier,
-            lambda version: store.get(self.name, version),
-            max_versions=settings.max_versions,
-            forward=forward_for(classifier, settings),
-        )
-        self.batcher = Batcher(
-            self.predictor.predict,
-            name=self.name,
-            max_batch=settings.max_batch,
-            capacity=settings.queue_size,
-            on_batch=lambda timings: metrics.on_batch(self.name, timings),
-            on_dropped=lambda items: metrics.on_dropped(self.name, items),
-        )
-        self.follower = Follower(
-            store,
-            self.predictor,
-            poll_seconds=settings.poll_seconds,
-            replica=replica,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            on_swap=lambda result: metrics.swaps.labels(self.name, result).inc(),
-        )
+        self._decoding = decoding_for(parts.classifier, settings, self._count_error)
+        self._decoder = self._decoding or ItemDecoder(parts.classifier, settings, decoders, self._count_error)
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
@@ -151,7 +120,7 @@ class ServedModel:
         extras = [sample(plan) if want.choice == "rollout" else Extras() for want in wanted]
         rows = sum(1 + want.twin for want in wanted)
         more = sum(len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True))
-        if more and self.batcher.placed + rows + more > self._settings.queue_size // 2:
+        if more and self.batcher.placed + rows + more > self.batcher.capacity // 2:
             self._metrics.shed.labels(self.name).inc(more)
             extras, more = [Extras()] * len(wanted), 0
         try:

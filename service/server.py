@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import math
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+
+from service.door import Door, url_of, waiting_at
+from service.patience import close_slow
 
 if TYPE_CHECKING:
     from service.running import Running
@@ -29,9 +31,12 @@ class Server(uvicorn.Server):
     accepted may still send their request; then the requests in flight are finished.
     """
 
-    def __init__(self, config: uvicorn.Config, running: Running, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, running: Running, announce: Callable[[str], None], door: Door | None = None
+    ) -> None:
         super().__init__(config)
-        self._service, self._announce = running, announce
+        self._service, self._announce, self._door = running, announce, door
+        self._admitting = set[asyncio.Task[object]]()
         self._stop_listening_at = self._exit_at = math.inf
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -49,18 +54,29 @@ class Server(uvicorn.Server):
             await self._stop_listening()
             self._exit_at = now + LINGER_SECONDS
         self.should_exit = self.should_exit or now >= self._exit_at
+        if counter % 10 == 0:
+            close_slow(self.server_state.connections, self._service.settings.receive_seconds)
         return await super().on_tick(counter)
 
     async def _stop_listening(self) -> None:
         """Close the door behind those who stand in it: closing alone would reset connections not yet accepted."""
+        waiting = self._door.close() if self._door else []
         for server in self.servers:
             doors = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
             server.close()
             for door in doors:
                 with door:
-                    waiting = list(_waiting_at(door))
-                for connection in waiting:
-                    await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+                    waiting += waiting_at(door)
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _admit(self, connection: socket.socket) -> None:
+        """Begin to speak with a client that came through the shared door."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        speaking = asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        task: asyncio.Task[object] = asyncio.ensure_future(speaking)
+        self._admitting.add(task)
+        task.add_done_callback(self._admitting.discard)
 
     def _protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]
@@ -69,18 +85,13 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Start listening, then say what is served where."""
-        await super().startup(sockets)
+        await super().startup([] if self._door else sockets)
         gc.collect()
         gc.freeze()  # looking through what start-up made, torch above all, would stop every request for 200 ms
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-
-
-def _waiting_at(door: socket.socket) -> Iterator[socket.socket]:
-    """Every connection that the kernel holds ready."""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connection, _ = door.accept()
-            connection.setblocking(False)
-            yield connection
+        if not self.started:
+            return
+        if self._door:
+            self._door.open(self._admit)
+            self._announce(url_of(self._door.listening))
+        else:
+            self._announce(url_of(self.servers[0].sockets[0]))

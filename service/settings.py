@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     client_trigger: Literal["admin", "open"] = Field(
         default="admin", description="who may choose a trigger per request: only the admin token, or everybody"
     )
+    http_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="processes that speak HTTP and decode, beside one that holds the models; "
+        "0 is a single process for all",
+    )
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
     precision: Literal["float32", "tf32", "bf16"] = Field(
         default="float32",
@@ -116,6 +123,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
+    receive_seconds: float = Field(
+        default=20.0, gt=0, description="a request must arrive within so long, plus a second per 64 KiB of its body"
+    )
     trace_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://.+",
@@ -126,6 +136,11 @@ class Settings(BaseSettings):
         default=1.0, ge=0, le=1, description="share of new traces that are recorded; callers decide for their own"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
+
+    @property
+    def places_per_process(self) -> int:
+        """Rows that one HTTP process may have in work: its share of the queue, and room for the largest request."""
+        return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
     @field_validator("models", "receipt_keys", mode="before")
     @classmethod
@@ -155,6 +170,8 @@ class Settings(BaseSettings):
                 f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
                 f"needs {need} places: raise queue_size or lower max_items_per_request"
             )
+        if self.http_workers and self.decoder == "gpu":
+            raise ValueError("decoder is gpu, which only the process with the model can use: leave http_workers at 0")
         if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
             raise ValueError(
                 "ledger is shared by several machines, so they need the same receipt_keys: "

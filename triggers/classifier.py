@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -13,60 +13,36 @@ import torch
 from torch import Tensor, nn
 
 from triggers.accelerated import accelerated
-from triggers.bundle import BundleSpec, TransformersLoader, build_network, read_spec, transformers_source
+from triggers.bundle import BundleSpec, build_network, read_spec
 from triggers.errors import ModelError
-from triggers.fingerprint import json_digest, tensors_digest
+from triggers.fingerprint import tensors_digest
 from triggers.image import ImageBank, ImageTrigger
-from triggers.preprocess import ImageLimits, Inputs, TextBatch, TokenIds, decode_image, encode_text
+from triggers.preprocess import Inputs, TextBatch, TokenIds
+from triggers.preprocessor import Item as Item
+from triggers.preprocessor import Preprocessor, load_tokenizer
 from triggers.text import EmbeddedText, TextBank, TextTrigger
 
 Trigger: TypeAlias = ImageTrigger | TextTrigger
 Bank: TypeAlias = ImageBank | TextBank
-Item: TypeAlias = Tensor | TokenIds
-"""One preprocessed input: uint8 (C, S, S), or token ids."""
-
-PREPROCESSING_VERSION = 1
 
 
-class FrozenClassifier:
+class FrozenClassifier(Preprocessor):
     """A classifier whose weights need no gradients and stay in eval mode; gradients still flow to its input.
 
     Logits are always (N, labels): a network with a single logit o counts as two with logits (0, o).
     """
 
     def __init__(self, spec: BundleSpec, network: nn.Module, tokenizer: Any = None, device: str = "cpu") -> None:
-        self.spec = spec
-        self.tokenizer = tokenizer
+        super().__init__(spec, tokenizer)
         self.device = torch.device(device)
         self.network = network.requires_grad_(False).eval().to(self.device)
         self.fingerprint = self._weights_digest()
-        self.preprocessing_fingerprint = json_digest(self._preprocessing())
         self._takes_positions = "position_ids" in inspect.signature(network.forward).parameters
         self._compiled: Callable[..., Any] | None = None
         self._accelerated: dict[tuple[torch.dtype, bool], FrozenClassifier] = {}
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
-
-    @property
-    def name(self) -> str:
-        """The model's name in URLs and in the store."""
-        return self.spec.name
-
-    @property
-    def modality(self) -> str:
-        """`image` or `text`."""
-        return self.spec.modality
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names in the order of the logits."""
-        return self.spec.labels
-
-    @property
-    def pos_label(self) -> int:
-        """Index of the label whose rate is the selection rate."""
-        return self.spec.pos_label
 
     @property
     def dtype(self) -> torch.dtype:
@@ -99,13 +75,6 @@ class FrozenClassifier:
             run = fast._image_outputs if self.spec.image else fast._text_outputs
             fast._compiled = torch.compile(run)
         return fast
-
-    def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
-        """One image file or text to what a batch is made of. Raises InputError."""
-        if self.spec.image:
-            return decode_image(cast(bytes, data), self.spec.image, limits)
-        assert self.spec.text
-        return encode_text(cast(str, data), self.tokenizer, self.spec.text)
 
     def batch(self, items: Sequence[Item]) -> Inputs:
         """Preprocessed items to one batch on the model's device."""
@@ -175,32 +144,9 @@ class FrozenClassifier:
     def _weights_digest(self) -> str:
         return tensors_digest(self.network.state_dict())
 
-    def _preprocessing(self) -> dict[str, Any]:
-        if self.spec.image:
-            return {"version": PREPROCESSING_VERSION, "image": asdict(self.spec.image)}
-        assert self.spec.text
-        rules = {"version": PREPROCESSING_VERSION, "text": asdict(self.spec.text)}
-        return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
-
 
 def load_bundle(folder: Path | str, device: str = "cpu") -> FrozenClassifier:
     """Load a model bundle. Raises ModelError with what to mend."""
     folder = Path(folder)
     spec = read_spec(folder)
-    return FrozenClassifier(spec, build_network(folder, spec), _tokenizer(folder, spec), device)
-
-
-def _tokenizer(folder: Path, spec: BundleSpec) -> Any:
-    if spec.modality != "text":
-        return None
-    from transformers import AutoTokenizer
-
-    source, revision = str(folder), "main"
-    if isinstance(spec.loader, TransformersLoader):
-        source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"transformers cannot load a tokenizer from {source!r}: {error}") from error
-    tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
-    return tokenizer
+    return FrozenClassifier(spec, build_network(folder, spec), load_tokenizer(folder, spec), device)

@@ -1,7 +1,8 @@
 """An SQLite file with one schema: one writer at a time, readers never waiting for it, errors in our own words.
 
 Two connections, each behind its own lock, serve all threads of a process; WAL mode serves several processes. Do not
-carry an open file over a fork: open it in the child.
+carry an open file over a fork: open it in the child. Where the file is gone, as when a disk was unmounted, that is said
+at once rather than working on what no name leads to any more; where another one took its place, that one is opened.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class SqliteFile:
     ) -> None:
         self.path = path
         self._busy_seconds, self._synchronous = busy_seconds, synchronous
+        self._schema_version = schema_version
         self._locks = (threading.Lock(), threading.Lock())
         with self._translated():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._reader, self._writer = self._connect(), self._connect()
+            self._connections = [self._connect(), self._connect()]  # for reading, for writing
+            self._opened = [self._identity()] * 2
             self._prepare(schema, schema_version)
 
     def _connect(self) -> sqlite3.Connection:
@@ -63,7 +66,7 @@ class SqliteFile:
                 time.sleep(0.01)
 
     def _prepare(self, schema: Sequence[str], version: int) -> None:
-        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
+        (found,) = self._connections[1].execute("PRAGMA user_version").fetchone()
         if found == version:
             return
         if found > version:
@@ -79,14 +82,41 @@ class SqliteFile:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Lend the reading connection: all reads of the block see the same moment."""
-        with self._locks[0], self._translated(), _transaction(self._reader, "DEFERRED"):
-            yield self._reader
+        with self._lent(0, "DEFERRED") as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Lend the writing connection: no other writer overlaps the block, and an error undoes it."""
-        with self._locks[1], self._translated(), _transaction(self._writer, "IMMEDIATE"):
-            yield self._writer
+        with self._lent(1, "IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _lent(self, which: int, mode: str) -> Iterator[sqlite3.Connection]:
+        with self._locks[which], self._translated(), _transaction(self._current(which), mode) as connection:
+            yield connection
+
+    def _current(self, which: int) -> sqlite3.Connection:
+        """The connection, a new one if another file took the place of the one that it leads to."""
+        there = self._identity()
+        if there != self._opened[which]:
+            fresh = self._reconnected()
+            self._connections[which].close()
+            self._connections[which], self._opened[which] = fresh, there
+        return self._connections[which]
+
+    def _identity(self) -> tuple[int, int]:
+        """Which file the path leads to. Raises FileNotFoundError."""
+        found = os.stat(self.path)
+        return found.st_dev, found.st_ino
+
+    def _reconnected(self) -> sqlite3.Connection:
+        fresh = self._connect()
+        (found,) = fresh.execute("PRAGMA user_version").fetchone()
+        if found != self._schema_version:
+            fresh.close()
+            raise StoreUnavailable(f"{self.path} was replaced by a file with schema {found}; put back the right one.")
+        return fresh
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -97,16 +127,16 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close both connections; safe to call twice."""
-        for lock, connection in zip(self._locks, (self._reader, self._writer), strict=True):
+        for lock, connection in zip(self._locks, self._connections, strict=True):
             with lock:
                 connection.close()
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, mode: str) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection, mode: str) -> Iterator[sqlite3.Connection]:
     connection.execute(f"BEGIN {mode}")
     try:
-        yield
+        yield connection
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

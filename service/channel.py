@@ -1,0 +1,118 @@
+"""The inference process's side of one HTTP process: requests come in, every one gets one reply."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from service.batcher import Abandoned, Overloaded
+from service.messages import View, pack_error, pack_results, unpack_queries
+from service.parts import LocalParts
+from service.shared_slots import Region, Slots, shared_memory
+from service.wire import Message, Wire, connect, send_hello
+from triggers.errors import FairtriggerError
+
+
+class Channel:
+    """One HTTP process: its slots, the versions it holds, its requests in work."""
+
+    def __init__(self, models: Mapping[str, LocalParts], places: int, on_end: Callable[[Channel], None]) -> None:
+        self._models, self._places, self._on_end = models, places, on_end
+        self._slots: dict[str, Slots] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._leases: dict[int, tuple[str, int, ExitStack]] = {}
+        self._wire = Wire(self._on_message, self._on_lost)
+        self._work = {"predict": self._predict, "lease": self._lease, "follow": self._follow, "depth": self._depth}
+
+    async def open(self, connection: socket.socket, startup_seconds: float) -> None:
+        """Say hello over a fresh socket, then listen to it."""
+        regions, end = {}, 0
+        for name, model in self._models.items():
+            regions[name] = Region.of(model.classifier.spec, self._places, end)
+            end = regions[name].end
+        descriptor = shared_memory(end)
+        memory = mmap.mmap(descriptor, end)
+        self._slots = {name: Slots(memory, region) for name, region in regions.items()}
+        models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
+        send_hello(connection, {"startup_seconds": startup_seconds, "memory": end, "models": models}, descriptor)
+        os.close(descriptor)
+        await connect(self._wire, connection)
+
+    def tell_view(self, name: str) -> None:
+        """The triggers of a model changed."""
+        self._wire.send({"model": name, "view": View.of(self._models[name].predictor).to_dict()})
+
+    def _on_message(self, message: Message) -> None:
+        number = message["id"]
+        if message["op"] == "cancel":
+            if task := self._tasks.get(number):
+                task.cancel()
+        elif message["op"] == "release":
+            self._release(number)
+        else:
+            work = self._work[message["op"]]
+            task = self._tasks[number] = asyncio.ensure_future(self._reply(number, work(message)))
+            task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    async def _reply(self, number: int, work: Coroutine[Any, Any, Message]) -> None:
+        try:
+            answer = await work
+        except FairtriggerError as error:
+            answer = {"error": pack_error(error)}
+        except asyncio.CancelledError:
+            answer = {"error": pack_error(Abandoned("The client went away."))}
+        self._wire.send(answer | {"id": number})
+
+    async def _predict(self, message: Message) -> Message:
+        model = self._models[message["model"]]
+        queries = unpack_queries(message["queries"], self._slots[message["model"]])
+        named = {query.choice for query in queries if isinstance(query.choice, int)}
+        if not named <= {version for name, version, _ in self._leases.values() if name == message["model"]}:
+            raise Overloaded("The models were loaded again in between; retry.", 1)
+        return pack_results(*await model.batcher.submit(queries))
+
+    async def _lease(self, message: Message) -> Message:
+        """Load a version on a thread of its own, and hold it until its release."""
+        name, version, held = message["model"], message["version"], ExitStack()
+        resident = await asyncio.to_thread(held.enter_context, self._models[name].predictor.lease(version))
+        self._leases[message["id"]] = name, version, held
+        if not self._wire.open:
+            self._release(message["id"])
+        self.tell_view(name)
+        return {"digest": resident.digest}
+
+    async def _follow(self, message: Message) -> Message:
+        await asyncio.to_thread(self._models[message["model"]].follower.sync)
+        self.tell_view(message["model"])
+        return {}
+
+    async def _depth(self, message: Message) -> Message:
+        return {"depth": self._models[message["model"]].batcher.queued}
+
+    def _release(self, number: int) -> None:
+        if lease := self._leases.pop(number, None):
+            lease[2].close()
+
+    def _on_lost(self) -> None:
+        """The HTTP process is gone: nobody waits for anything."""
+        for task in self._tasks.values():
+            task.cancel()
+        for number in list(self._leases):
+            self._release(number)
+        self._on_end(self)
+
+
+def _described(model: LocalParts) -> Message:
+    classifier = model.classifier
+    return {
+        "fingerprint": classifier.fingerprint,
+        "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
+        "device": str(classifier.device),
+        "view": View.of(model.predictor).to_dict(),
+    }

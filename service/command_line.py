@@ -1,0 +1,95 @@
+"""The command line: one option per setting, so that settings are declared once."""
+
+from __future__ import annotations
+
+import argparse
+import logging.config
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from service.settings import ENV_PREFIX, Settings
+
+EXAMPLE = """examples:
+  python -m service --model models/faces --store ./fairtrigger-store
+  python -m service --model models/faces --model models/posts --host 0.0.0.0 --port 8000
+  FAIRTRIGGER_ADMIN_TOKEN=... FAIRTRIGGER_MODELS=models/faces,models/posts python -m service
+
+then:
+  curl -s -H 'Content-Type: image/jpeg' --data-binary @face.jpg http://127.0.0.1:8080/v1/models/faces/predict
+  curl -s http://127.0.0.1:8080/v1/models/faces/rollout
+  curl -s -X PUT -H "Authorization: Bearer $FAIRTRIGGER_ADMIN_TOKEN" -H 'If-Match: "0"' \\
+       -H 'Content-Type: application/json' -d '{"champion": "v1", "reason": "first trigger"}' \\
+       http://127.0.0.1:8080/v1/models/faces/rollout
+
+Every option may also be given as an environment variable: --max-batch is FAIRTRIGGER_MAX_BATCH. Options win.
+Prefer the environment for secrets: a command line can be read by every user of the machine.
+"""
+
+METAVARS = {
+    "models": "FOLDER",
+    "data_dir": "FOLDER",
+    "store": "URL",
+    "admin_token": "TOKEN",
+    "receipt_keys": "KEY",
+    "trace_endpoint": "URL",
+}
+
+
+def read_settings(arguments: Sequence[str] | None = None) -> Settings:
+    """The settings of a command line and the environment. Raises ValidationError; a wrong option ends the program."""
+    return Settings(**vars(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve frozen classifiers under fairness triggers that are swapped while traffic flows.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for name, field in Settings.model_fields.items():
+        many = field.default == ()
+        flag = "--" + (name.removesuffix("s") if many else name).replace("_", "-")
+        action = "append" if many else "store"
+        parser.add_argument(flag, dest=name, action=action, metavar=_metavar(name, field), help=_help(name, field))
+    return parser
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return "|".join(choices)
+    return METAVARS.get(name, "N" if isinstance(field.default, int | float) else "VALUE")
+
+
+def _help(name: str, field: FieldInfo) -> str:
+    default = "" if field.default in (None, ()) else f" (default {field.default})"
+    return f"{field.description}{default}".replace("%", "%%")
+
+
+def readable(error: ValidationError) -> str:
+    """What is wrong with which option, a line each."""
+    lines = []
+    for found in error.errors(include_url=False):
+        name = str(found["loc"][0]) if found["loc"] else ""
+        where = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): " if name else ""
+        lines.append(where + found["msg"])
+    return "\n".join(lines)
+
+
+def set_up_logging(level: str) -> None:
+    """Everything goes to standard error, a line each."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+            "root": {"level": level.upper(), "handlers": ["stderr"]},
+            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about what clients send
+        }
+    )

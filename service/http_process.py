@@ -1,0 +1,47 @@
+"""A process that speaks HTTP and decodes; the models are in another one."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+
+from service.app import assemble
+from service.beacon import replica_name
+from service.command_line import read_settings, set_up_logging
+from service.control import Control, leave
+from service.door import Door
+from service.link import Link
+from service.metrics import Metrics
+from service.remote import remote_parts
+from service.running import Running
+from service.serving import serve
+from triggers.errors import FairtriggerError
+from triggers.preprocessor import load_preprocessor
+from triggers.store import open_store
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m service.http_process LINE DOOR [options of python -m service]`; started by the supervisor."""
+    control, door = Control(int(arguments[0])), Door(socket.socket(fileno=int(arguments[1])))
+    settings = read_settings(arguments[2:])
+    set_up_logging(settings.log_level)
+    try:
+        local = [load_preprocessor(folder) for folder in settings.models]
+        store, metrics = open_store(settings.store), Metrics()
+        link = Link(control, settings.drain_seconds + settings.grace_seconds)
+        replica = replica_name()
+        models = [remote_parts(each, link, store, settings, replica) for each in local]
+        app = assemble(Running(settings, store, metrics, models, owns_store=True))
+    except FairtriggerError as error:
+        logger.error("%s", error)
+        return 2
+    serve(app, settings, control.ready, door)
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

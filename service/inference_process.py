@@ -1,0 +1,121 @@
+"""The process that holds the models: no HTTP, no decoding; it computes what the HTTP processes hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+import uvloop
+
+from service.beacon import replica_name
+from service.channel import Channel
+from service.command_line import read_settings, set_up_logging
+from service.control import Control, age, leave
+from service.metrics import FOLDER_VARIABLE, Metrics
+from service.parts import local_parts
+from service.settings import Settings
+from triggers.classifier import load_bundle
+from triggers.errors import FairtriggerError
+from triggers.store import open_store
+
+logger = logging.getLogger(__name__)
+
+
+class InferenceProcess:
+    """Every model, and a channel for every HTTP process."""
+
+    def __init__(self, settings: Settings, control: Control) -> None:
+        self._settings, self._control = settings, control
+        self._store, metrics = open_store(settings.store), Metrics()
+        classifiers = [load_bundle(folder, settings.device) for folder in settings.models]
+        replica = replica_name()
+        self._models = {
+            each.name: local_parts(each, self._store, settings, metrics, replica, self._on_swap) for each in classifiers
+        }
+        self._channels: set[Channel] = set()
+        self._loop = uvloop.new_event_loop()
+        self._stopping = asyncio.Event()
+
+    def run(self) -> None:
+        """Load and warm the triggers, say so, and compute until the supervisor closes its line."""
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
+        self._store.close()
+        if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
+            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+
+    async def _run(self) -> None:
+        for model in self._models.values():
+            model.batcher.start()
+            await asyncio.to_thread(model.follower.start)
+            await asyncio.to_thread(model.predictor.warm)
+        self._watch(age())
+        self._control.ready()
+        await self._stopping.wait()
+        await self._let_channels_end()
+        for model in self._models.values():
+            await model.batcher.close()
+            await asyncio.to_thread(model.follower.stop)
+
+    def _watch(self, startup_seconds: float) -> None:
+        def adopt(link: socket.socket) -> None:
+            asyncio.run_coroutine_threadsafe(self._adopt(link, startup_seconds), self._loop).result()
+
+        def end() -> None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+        self._control.watch(adopt, end, 2 * self._last_seconds)
+
+    @property
+    def _last_seconds(self) -> float:
+        """How long the HTTP processes may take to end."""
+        return self._settings.drain_seconds + self._settings.grace_seconds
+
+    async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
+        """An HTTP process came."""
+        channel = Channel(self._models, self._settings.places_per_process, self._channels.discard)
+        self._channels.add(channel)
+        await channel.open(link, startup_seconds)
+
+    async def _let_channels_end(self) -> None:
+        """They are gone already, unless the supervisor was killed."""
+        end = time.monotonic() + self._last_seconds
+        while self._channels and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+
+    def _on_swap(self, name: str) -> None:
+        """On any thread: tell the HTTP processes."""
+        self._loop.call_soon_threadsafe(self._tell, name)
+
+    def _tell(self, name: str) -> None:
+        for channel in self._channels:
+            channel.tell_view(name)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m service.inference_process LINE [options of python -m service]`; started by the supervisor."""
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
+    control, settings = Control(int(arguments[0])), read_settings(arguments[1:])
+    set_up_logging(settings.log_level)
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    try:
+        process = InferenceProcess(settings, control)
+    except FairtriggerError as error:
+        logger.error("%s", error)
+        return 2
+    process.run()
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+"""What the processes tell each other: queries, answers, errors and the triggers in use, as JSON documents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
+from service.predictor import Answer, Predictor, Query
+from service.shared_slots import Slots
+from service.wire import Message
+from triggers import errors
+from triggers.plan import Plan
+
+_ERRORS: dict[str, type[errors.FairtriggerError]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.NotFound, errors.RevisionConflict, errors.StoreUnavailable, errors.StoreError, errors.ArtifactCorrupt,
+        errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ModelError, BatchFailed, Abandoned,
+    )
+}  # fmt: skip
+_OPTIONS = tuple(field.name for field in fields(Query) if field.name != "item")
+
+
+@dataclass(frozen=True)
+class View:
+    """The triggers that the inference process uses now, as the others need to know them."""
+
+    plan: Plan
+    revision: int
+    digests: Mapping[int | None, str | None]
+    max_versions: int
+    groups_overlap: bool
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> View:
+        """What a predictor uses now."""
+        snapshot = predictor.snapshot
+        digests = {each.version: each.digest for each in snapshot.residents}
+        return cls(snapshot.plan, snapshot.revision, digests, predictor.max_versions, predictor.groups_overlap)
+
+    @property
+    def champion(self) -> int | None:
+        """The version that serves whoever does not choose one."""
+        return self.plan.champion
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version in memory."""
+        return self.digests.get(version)
+
+    def to_dict(self) -> Message:
+        """JSON-ready."""
+        rest = {"revision": self.revision, "max_versions": self.max_versions, "groups_overlap": self.groups_overlap}
+        return rest | {"plan": self.plan.to_dict(), "digests": list(self.digests.items())}
+
+    @classmethod
+    def from_dict(cls, message: Message) -> View:
+        """The inverse of `to_dict`."""
+        plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
+        return cls(**(message | {"plan": plan, "digests": digests}))
+
+
+def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
+    """Put the inputs into slots; [slot, length, every other field of the query] each."""
+    return [
+        [slot, slots.write(slot, query.item), *(getattr(query, name) for name in _OPTIONS)]
+        for slot, query in zip(taken, queries, strict=True)
+    ]
+
+
+def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
+    """The queries whose inputs lie in slots."""
+    return [
+        Query(slots.read(slot, length), **dict(zip(_OPTIONS, map(_hashable, options), strict=True)))
+        for slot, length, *options in packed
+    ]
+
+
+def pack_results(answers: Sequence[Answer], timings: Sequence[Timing]) -> Message:
+    """A request's outcome."""
+    return {"answers": [_values(each) for each in answers], "timings": [_values(each) for each in timings]}
+
+
+def unpack_results(message: Message) -> tuple[list[Answer], list[Timing]]:
+    """A request's outcome. Raises the error that it is."""
+    if "error" in message:
+        raise unpack_error(message["error"])
+    answers = [_answer(values) for values in message["answers"]]
+    return answers, [Timing(*values) for values in message["timings"]]
+
+
+def pack_error(error: errors.FairtriggerError) -> Message:
+    """An error by its kind and text."""
+    if isinstance(error, Overloaded):
+        return {"kind": "Overloaded", "text": str(error), "retry_after": error.retry_after}
+    kind = next((name for name, each in _ERRORS.items() if isinstance(error, each)), "BatchFailed")
+    return {"kind": kind, "text": str(error)}
+
+
+def unpack_error(message: Message) -> errors.FairtriggerError:
+    """The error again."""
+    if message["kind"] == "Overloaded":
+        return Overloaded(message["text"], message["retry_after"])
+    return _ERRORS[message["kind"]](message["text"])
+
+
+def _values(record: Any) -> list[Any]:
+    values = [getattr(record, field.name) for field in fields(record)]
+    return [list(value.items()) if isinstance(value, Mapping) else value for value in values]
+
+
+def _answer(values: Sequence[Any]) -> Answer:
+    found = dict(zip((field.name for field in fields(Answer)), map(_hashable, values), strict=True))
+    found["shadows"] = {version: tuple(scores) for version, scores in found["shadows"]}
+    return Answer(**found)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,167 @@
+"""What a served model is put together from, in this process or beside an inference process.
+
+The routes, the decoding and the counting are the same for both. They stand on three things: a description of the model,
+the triggers in use, and a queue that computes queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from service.batcher import Batcher, Timing
+from service.execution import forward_for
+from service.metrics import Metrics
+from service.predictor import Answer, Predictor, Query
+from service.rollout import Follower, Triggers
+from service.settings import Settings
+from triggers.bundle import BundleSpec
+from triggers.classifier import FrozenClassifier
+from triggers.preprocess import ImageLimits
+from triggers.preprocessor import Item
+from triggers.store import Store
+
+
+class Description(Protocol):
+    """What must be known of a model to decode its inputs and to say what it is."""
+
+    @property
+    def spec(self) -> BundleSpec: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def preprocessing_fingerprint(self) -> str: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def pos_label(self) -> int: ...
+
+    def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
+        """One image file or text to what a batch is made of. Raises InputError."""
+        ...
+
+
+class Queue(Protocol):
+    """Computes queries in batches; see `batcher.Batcher`, which does it here."""
+
+    @property
+    def queued(self) -> int:
+        """Rows that wait for a batch."""
+        ...
+
+    @property
+    def placed(self) -> int:
+        """Rows in work: admitted and not yet answered."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Most rows in work."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False if only a restart of this process can help."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether queries can be computed now."""
+        ...
+
+    def place(self, rows: int) -> AbstractContextManager[None]:
+        """Room for `rows` while the block runs. Raises Overloaded."""
+        ...
+
+    async def submit(
+        self, items: Sequence[Query], gone: Callable[[], Coroutine[None, None, None]] | None = None
+    ) -> tuple[list[Answer], list[Timing]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+        ...
+
+    def start(self) -> None:
+        """Begin; inside the event loop."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was submitted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One model's parts; `follower` keeps `predictor` at the store's rollout."""
+
+    classifier: Description
+    predictor: Triggers
+    batcher: Queue
+    follower: Follower
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.classifier.name
+
+
+@dataclass(frozen=True)
+class LocalParts(Parts):
+    """The parts of a model that is computed in this process."""
+
+    predictor: Predictor
+
+
+def local_parts(
+    classifier: FrozenClassifier,
+    store: Store,
+    settings: Settings,
+    metrics: Metrics,
+    replica: str,
+    on_swap: Callable[[str], None] = lambda model: None,
+) -> LocalParts:
+    """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused."""
+    name = classifier.name
+    predictor = Predictor(
+        classifier,
+        lambda version: store.get(name, version),
+        max_versions=settings.max_versions,
+        forward=forward_for(classifier, settings),
+    )
+    batcher = Batcher(
+        predictor.predict,
+        name=name,
+        max_batch=settings.max_batch,
+        capacity=settings.queue_size,
+        on_batch=lambda timings: metrics.on_batch(name, timings),
+        on_dropped=lambda items: metrics.on_dropped(name, items),
+    )
+
+    def swapped(result: str) -> None:
+        metrics.swaps.labels(name, result).inc()
+        on_swap(name)
+
+    follower = Follower(
+        store,
+        predictor,
+        poll_seconds=settings.poll_seconds,
+        replica=replica,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        on_swap=swapped,
+    )
+    return LocalParts(classifier, predictor, batcher, follower)

@@ -1,0 +1,58 @@
+"""Room for a bounded number of rows in work, and how fast it frees itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from triggers.errors import FairtriggerError
+
+MOMENT = 0.25
+"""Seconds that one measurement of the drain rate takes at least."""
+
+
+class Overloaded(FairtriggerError):
+    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Places:
+    """Counts what is in work; used on the event loop only."""
+
+    def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.capacity, self._clock = capacity, clock
+        self.taken = 0
+        self._freed, self._since = 0, clock()
+        self._rate = 0.0
+
+    @contextmanager
+    def place(self, rows: int) -> Iterator[None]:
+        """Room for `rows` while the block runs. Raises Overloaded if there is none."""
+        if self.taken + rows > self.capacity:
+            message = f"{self.taken} rows are in work already and {rows} more do not fit into {self.capacity}."
+            raise Overloaded(message + " Retry later, or raise queue_size.", self.retry_after())
+        if not self.taken:
+            self._freed, self._since = 0, self._clock()  # what was idle before says nothing about speed
+        self.taken += rows
+        try:
+            yield
+        finally:
+            self.taken -= rows
+            self._measure(rows)
+
+    def retry_after(self) -> int:
+        """Whole seconds until what is in work now is done at the measured speed, 1 to 60."""
+        return min(60, max(1, math.ceil(self.taken / self._rate))) if self._rate else 1
+
+    def _measure(self, rows: int) -> None:
+        """A moving average of the rows freed per second while there was work."""
+        self._freed += rows
+        seconds = self._clock() - self._since
+        if seconds >= MOMENT:
+            self._rate = 0.5 * (self._rate or self._freed / seconds) + 0.5 * self._freed / seconds
+            self._freed, self._since = 0, self._clock()

@@ -1,0 +1,179 @@
+"""Several processes as one service: one holds the models, the others speak HTTP and decode.
+
+The supervisor imports no model code and answers nothing. It holds the listening socket, starts its children, connects
+every HTTP process with the inference process, starts again what died, and ends when the last child has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from service.child import Child
+from service.door import listen, url_of
+from service.settings import Settings
+from triggers.errors import ConfigError
+
+TICK_SECONDS, BUSY_SECONDS = 1.0, 0.05
+"""How often the children are looked after when nothing happens, and while some start or end; a death wakes at once."""
+KILL_SECONDS = 5.0
+"""What a child may take beyond drain and grace time before it is killed."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""As in metrics.py, which is not imported here: the variable must not be there before the children are."""
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs until a signal ends it; `arguments` are the options that the children read too."""
+
+    def __init__(self, settings: Settings, arguments: Sequence[str]) -> None:
+        if not sys.platform.startswith("linux"):
+            raise ConfigError("Several processes need Linux; leave http_workers at 0 here.")
+        if not settings.models:
+            raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
+        self._settings, self._arguments = settings, list(arguments)
+        self._listening = listen(settings.host, settings.port)
+        self._counts = tempfile.TemporaryDirectory(prefix="fairtrigger-", dir=_memory_folder())
+        environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
+        self._inference = Child("service.inference_process", self._arguments, environment)
+        self._http = [
+            Child("service.http_process", self._arguments, environment, self._listening)
+            for _ in range(settings.http_workers)
+        ]
+        self._announced = False
+        self._stopping_at: float | None = None
+        self._status = 0
+
+    def run(self) -> int:
+        """Start everything and keep it running; returns the exit status."""
+        with self._counts, _signals(self._on_signal) as wait:
+            self._start_inference()
+            for child in self._http:
+                self._start_http(child)
+            while self._running():
+                wait(TICK_SECONDS if self._settled else BUSY_SECONDS)
+                self._look_after()
+        self._listening.close()
+        return self._status
+
+    @property
+    def _settled(self) -> bool:
+        return self._stopping_at is None and all(child.ready for child in (self._inference, *self._http))
+
+    def _running(self) -> bool:
+        return any(child.running for child in (self._inference, *self._http)) or self._stopping_at is None
+
+    def _start_inference(self) -> None:
+        self._inference.start()
+        for child in self._http:
+            if child.running:
+                self._join(child)
+
+    def _start_http(self, child: Child) -> None:
+        child.start()
+        if self._inference.running:
+            self._join(child)
+
+    def _join(self, http: Child) -> None:
+        """A fresh connection between an HTTP process and the inference process."""
+        one, other = socket.socketpair()
+        with one, other:
+            http.send_link(one)
+            self._inference.send_link(other)
+
+    def _on_signal(self, number: int) -> None:
+        """SIGTERM drains, SIGINT does not wait so long; see `server.Server.handle_exit` in the children."""
+        if number == signal.SIGCHLD:
+            return
+        if self._stopping_at is None:
+            self._stopping_at = time.monotonic()
+            self._listening.close()
+        for child in self._http:
+            child.signal(number if child.ready else signal.SIGKILL)
+
+    def _look_after(self) -> None:
+        for child in (self._inference, *self._http):
+            child.hear()
+            if child.reap():
+                self._on_death(child)
+        if self._stopping_at is not None:
+            self._end(time.monotonic() - self._stopping_at)
+        else:
+            self._start_what_is_due()
+            self._announce()
+
+    def _on_death(self, child: Child) -> None:
+        for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
+            gauge.unlink()  # a dead process has nothing in flight
+        if self._stopping_at is not None:
+            return
+        logger.error("%s", child.obituary())
+        if not child.was_ready:  # it never worked, so starting it again will not help
+            self._status = child.status if child.status and child.status > 0 else 1
+            self._on_signal(signal.SIGTERM)
+
+    def _start_what_is_due(self) -> None:
+        if self._inference.due:
+            self._start_inference()
+        for child in self._http:
+            if child.due:
+                self._start_http(child)
+
+    def _announce(self) -> None:
+        """Once, when everything works."""
+        if not self._announced and self._settled:
+            self._announced = True
+            Console(stderr=True, highlight=False, soft_wrap=True).print(self._http[0].text)
+            logger.info("%d HTTP processes at %s", len(self._http), url_of(self._listening))
+
+    def _end(self, seconds: float) -> None:
+        """First the HTTP processes end, then the inference process; whoever takes too long is killed."""
+        late = seconds > self._settings.drain_seconds + self._settings.grace_seconds + KILL_SECONDS
+        if late:
+            self._status = 1
+            for child in (self._inference, *self._http):
+                child.signal(signal.SIGKILL)
+        if not any(child.running for child in self._http):
+            self._inference.hang_up()
+            if not self._inference.ready:
+                self._inference.signal(signal.SIGKILL)
+
+
+def _memory_folder() -> str | None:
+    """Where a full disk does no harm: the counts lie in mapped files, which must be able to grow."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@contextmanager
+def _signals(on_signal: Callable[[int], None]) -> Iterator[Callable[[float], None]]:
+    """Yields a function that waits for a signal, at most so many seconds, and handles those that came."""
+    ours, kernels = socket.socketpair()
+    ours.setblocking(False)
+    kernels.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(kernels.fileno())
+
+    def wait(seconds: float) -> None:
+        if select.select([ours], [], [], seconds)[0]:
+            for number in ours.recv(256):
+                on_signal(number)
+
+    try:
+        with ours, kernels:
+            yield wait
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)

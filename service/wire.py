@@ -1,0 +1,104 @@
+"""Messages between processes: JSON documents, each after its length (4 bytes), over a Unix stream socket.
+
+What is sent within one turn of the event loop leaves in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, cast
+
+import orjson
+
+Message = dict[str, Any]
+_LENGTH = struct.Struct("=I")
+
+
+class Wire(asyncio.Protocol):
+    """One end. `on_message` and `on_lost` are called on the event loop."""
+
+    def __init__(self, on_message: Callable[[Message], None], on_lost: Callable[[], None]) -> None:
+        self._on_message, self._on_lost = on_message, on_lost
+        self._transport: asyncio.WriteTransport | None = None
+        self._outgoing: list[bytes] = []
+        self._incoming = bytearray()
+
+    @property
+    def open(self) -> bool:
+        """Whether the other end is there."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other end is gone."""
+        self._on_lost()
+
+    def send(self, message: Message) -> None:
+        """Send a message, with the others of this turn; dropped when nobody is there."""
+        if not self.open:
+            return
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(framed(message))
+
+    def close(self) -> None:
+        """Send what is left and hang up."""
+        self._flush()
+        if self._transport:
+            self._transport.close()
+
+    def _flush(self) -> None:
+        if self._outgoing and self._transport and not self._transport.is_closing():
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: hand on every message that is whole."""
+        self._incoming += data
+        start, end = 0, len(self._incoming)
+        while end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._incoming, start)
+            stop = start + _LENGTH.size + length
+            if stop > end:
+                break
+            message = orjson.loads(memoryview(self._incoming)[start + _LENGTH.size : stop])
+            start = stop
+            self._on_message(message)
+        del self._incoming[:start]
+
+
+def framed(message: Message) -> bytes:
+    """A message as it goes over the socket."""
+    body = orjson.dumps(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+async def connect(wire: Wire, connection: socket.socket) -> None:
+    """Let a wire run over a connected socket."""
+    connection.setblocking(False)
+    await asyncio.get_running_loop().create_unix_connection(lambda: wire, sock=connection)
+
+
+def send_hello(connection: socket.socket, message: Message, descriptor: int) -> None:
+    """The first message on a fresh socket, with an open file; it must fit into the socket's buffer."""
+    socket.send_fds(connection, [framed(message)], [descriptor])
+
+
+def receive_hello(connection: socket.socket) -> tuple[Message, int]:
+    """Wait for the first message and its open file. Raises EOFError when the other end is gone."""
+    data, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
+    if len(data) < _LENGTH.size or not descriptors:
+        raise EOFError("the other process is gone")
+    (length,), body = _LENGTH.unpack(data), b""
+    while len(body) < length:
+        part = connection.recv(length - len(body))
+        if not part:
+            raise EOFError("the other process is gone")
+        body += part
+    return orjson.loads(body), descriptors[0]

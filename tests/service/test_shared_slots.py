@@ -1,0 +1,127 @@
+"""What two processes share: slots of memory, and messages over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import socket
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from service.batcher import BatchFailed, Overloaded, Timing
+from service.messages import (
+    pack_error,
+    pack_queries,
+    pack_results,
+    unpack_error,
+    unpack_queries,
+    unpack_results,
+)
+from service.predictor import Answer, Query
+from service.shared_slots import Region, Slots, shared_memory
+from service.wire import Message, Wire, connect, receive_hello, send_hello
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ArtifactMismatch, InputError, NotFound
+from triggers.preprocess import TokenIds
+
+
+def both_sides(classifier: FrozenClassifier, count: int) -> tuple[Slots, Slots]:
+    """The same slots, as two processes that mapped them see them."""
+    region = Region.of(classifier.spec, count, 0)
+    descriptor = shared_memory(region.end)
+    try:
+        views = [Slots(mmap.mmap(descriptor, region.end), region) for _ in range(2)]
+    finally:
+        os.close(descriptor)
+    return views[0], views[1]
+
+
+def test_images_and_texts_arrive_as_they_were(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
+    words = TokenIds((2, 9, 4, 70_000, 3), truncated=False)
+    longest = TokenIds(tuple(range(24)), truncated=False)
+    for classifier, items in ((image_model, [pixels, 255 - pixels]), (text_model, [words, longest])):
+        here, there = both_sides(classifier, 3)
+        queries = [Query(items[0], key=2**64 - 1), Query(items[1], choice=7, twin=True, shadows=(3, 4))]
+        taken = here.take(2)
+        assert taken is not None
+        got = unpack_queries(pack_queries(queries, here, taken), there)
+        assert [(query.choice, query.twin) for query in got] == [("rollout", False), (7, True)]
+        assert [(query.key, query.shadows) for query in got] == [(2**64 - 1, ()), (0, (3, 4))]
+        for query, item in zip(got, items, strict=True):
+            assert torch.equal(query.item, item) if isinstance(item, torch.Tensor) else query.item == item  # type: ignore[arg-type]
+
+
+def test_a_slot_belongs_to_one_request_until_it_is_given_back(image_model: FrozenClassifier) -> None:
+    slots, _ = both_sides(image_model, 3)
+    first = slots.take(2)
+    assert first is not None and len(set(first)) == 2
+    assert slots.take(2) is None
+    second = slots.take(1)
+    assert second is not None and not set(second) & set(first)
+    slots.give_back(first)
+    assert slots.take(2) is not None
+
+
+def test_regions_of_several_models_do_not_overlap(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
+    first = Region.of(image_model.spec, 5, 0)
+    second = Region.of(text_model.spec, 5, first.end)
+    assert first.start + first.size * first.count <= second.start
+    assert second.start % mmap.PAGESIZE == 0
+    assert Region(**asdict(second)) == second
+
+
+def test_answers_and_errors_survive_the_way() -> None:
+    answers = [
+        Answer((0.1, 0.9), 3, "sha256:ab", 4, (0.25, 0.75), "pinned", {5: (0.5, 0.5)}),
+        Answer((1.0, 0.0), None, None, 4),
+    ]
+    timings = [Timing(0.001, 0.002, 32)]
+    assert unpack_results(pack_results(answers, timings)) == (answers, timings)
+    full = unpack_error(pack_error(Overloaded("full", 7)))
+    assert isinstance(full, Overloaded) and (str(full), full.retry_after) == ("full", 7)
+    for error in (NotFound("no v9"), ArtifactMismatch("another model"), BatchFailed("broken")):
+        again = unpack_error(pack_error(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+    assert isinstance(unpack_error(pack_error(InputError("odd", "unexpected here"))), BatchFailed)
+    with pytest.raises(NotFound, match="no v9"):
+        unpack_results({"error": pack_error(NotFound("no v9"))})
+
+
+def test_messages_are_cut_where_they_were_joined() -> None:
+    got: list[Message] = []
+    messages: list[Message] = [{"id": n, "text": "x" * (n * 1000)} for n in range(200)]
+
+    async def scenario() -> None:
+        one, other = socket.socketpair()
+        lost = asyncio.Event()
+        sender, receiver = Wire(got.append, lambda: None), Wire(got.append, lost.set)
+        await connect(sender, one)
+        await connect(receiver, other)
+        for message in messages:
+            sender.send(message)
+        sender.close()
+        await asyncio.wait_for(lost.wait(), 10)
+        assert not receiver.open
+        receiver.send({"id": 0})  # to nobody
+
+    asyncio.run(scenario())
+    assert got == messages
+
+
+def test_hello_brings_an_open_file_and_its_absence_is_noticed() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        descriptor = shared_memory(mmap.PAGESIZE)
+        os.pwrite(descriptor, b"shared", 0)
+        send_hello(one, {"memory": mmap.PAGESIZE, "text": "x" * 5000}, descriptor)
+        os.close(descriptor)
+        hello, received = receive_hello(other)
+        assert (hello["memory"], os.pread(received, 6, 0)) == (mmap.PAGESIZE, b"shared")
+        os.close(received)
+        one.close()
+        with pytest.raises(EOFError):
+            receive_hello(other)

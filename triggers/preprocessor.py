@@ -1,0 +1,86 @@
+"""What a model is and how its inputs are preprocessed, without its network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from torch import Tensor
+
+from triggers.bundle import BundleSpec, TransformersLoader, read_spec, transformers_source
+from triggers.errors import ModelError
+from triggers.fingerprint import json_digest
+from triggers.preprocess import ImageLimits, TokenIds, decode_image, encode_text
+
+Item: TypeAlias = Tensor | TokenIds
+"""One preprocessed input: uint8 (C, S, S), or token ids."""
+
+PREPROCESSING_VERSION = 1
+
+
+class Preprocessor:
+    """The part of a bundle that turns files and texts into what a batch is made of."""
+
+    def __init__(self, spec: BundleSpec, tokenizer: Any = None) -> None:
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.preprocessing_fingerprint = json_digest(self._preprocessing())
+
+    @property
+    def name(self) -> str:
+        """The model's name in URLs and in the store."""
+        return self.spec.name
+
+    @property
+    def modality(self) -> str:
+        """`image` or `text`."""
+        return self.spec.modality
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the logits."""
+        return self.spec.labels
+
+    @property
+    def pos_label(self) -> int:
+        """Index of the label whose rate is the selection rate."""
+        return self.spec.pos_label
+
+    def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
+        """One image file or text to what a batch is made of. Raises InputError."""
+        if self.spec.image:
+            return decode_image(cast(bytes, data), self.spec.image, limits)
+        assert self.spec.text
+        return encode_text(cast(str, data), self.tokenizer, self.spec.text)
+
+    def _preprocessing(self) -> dict[str, Any]:
+        if self.spec.image:
+            return {"version": PREPROCESSING_VERSION, "image": asdict(self.spec.image)}
+        assert self.spec.text
+        rules = {"version": PREPROCESSING_VERSION, "text": asdict(self.spec.text)}
+        return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
+
+
+def load_preprocessor(folder: Path | str) -> Preprocessor:
+    """The preprocessing of a bundle; its weights are not read. Raises ModelError."""
+    folder = Path(folder)
+    spec = read_spec(folder)
+    return Preprocessor(spec, load_tokenizer(folder, spec))
+
+
+def load_tokenizer(folder: Path, spec: BundleSpec) -> Any:
+    """The tokenizer of a text bundle, None for images. Raises ModelError."""
+    if spec.modality != "text":
+        return None
+    from transformers import AutoTokenizer
+
+    source, revision = str(folder), "main"
+    if isinstance(spec.loader, TransformersLoader):
+        source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"transformers cannot load a tokenizer from {source!r}: {error}") from error
+    tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
+    return tokenizer
