@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from service.batcher import Abandoned
@@ -22,6 +23,7 @@ from service.schemas import PredictItem, PredictQuery, PredictRequest
 from triggers.errors import InputError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
+LEFT_EARLY = "The client went away while it sent its request."
 T = TypeVar("T")
 
 
@@ -76,7 +78,7 @@ async def read_body(receive: Receive) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Abandoned("The client went away while it sent its request.")
+            raise Abandoned(LEFT_EARLY)
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -88,8 +90,11 @@ async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> l
     if media == "application/json" or media.endswith("+json"):
         wanted = from_json(await read_body(request.receive), defaults)
     elif media == "multipart/form-data":
-        async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
-            wanted = await from_form(form, defaults)
+        try:
+            async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
+                wanted = await from_form(form, defaults)
+        except ClientDisconnect as error:
+            raise Abandoned(LEFT_EARLY) from error
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
         wanted = [from_raw(await read_body(request.receive), media, defaults)]
     else:

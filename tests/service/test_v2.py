@@ -118,7 +118,7 @@ def test_the_path_and_the_parameter_pin_the_trigger(
     for result in (by_path, by_parameter):
         np.testing.assert_allclose(result.as_numpy("scores"), wanted, atol=1e-5)
         assert result.get_response()["model_version"] == name
-        assert result.get_response()["parameters"]["policy"] == "chosen"
+        assert result.get_response()["parameters"]["policy"] == "pinned"
 
 
 def test_twins_and_groups(triton: InferenceServerClient, service: httpx.Client) -> None:
