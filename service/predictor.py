@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from service.batcher import Overloaded
 from service.policy import Choice, Policy, decide
@@ -101,8 +101,7 @@ class Predictor:
         self, classifier: FrozenClassifier, fetch: Callable[[int], TriggerArtifact], *, max_versions: int
     ) -> None:
         self.classifier = classifier
-        on_cpu = classifier.spec.image and classifier.device.type == "cpu"
-        self._running = _faster(classifier) if on_cpu else classifier
+        self._running = _faster(classifier)
         self._fetch, self.max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -263,7 +262,10 @@ class Predictor:
 
 
 def _faster(classifier: FrozenClassifier) -> FrozenClassifier:
-    """The classifier with norms folded and channels last; as it is, if its network holds what cannot be copied."""
+    """On a CPU, a convolutional network with norms folded and channels last; as it is, if that cannot be copied."""
+    convolves = any(isinstance(module, nn.Conv2d) for module in classifier.network.modules())
+    if classifier.device.type != "cpu" or not convolves:
+        return classifier
     try:
         return classifier.accelerated()
     except TypeError:

@@ -27,7 +27,7 @@ def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mo
     faster = folded(network)
     if LeanBert.fits(faster):
         faster = LeanBert(faster)
-    if any(parameter.is_cuda for parameter in network.parameters()):
+    if any(weight.is_cuda for weight in network.parameters()):
         faster = with_dense_stem(faster)
     faster = faster.to(dtype)
     if any(isinstance(module, nn.Conv2d) for module in faster.modules()):
