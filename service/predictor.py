@@ -15,16 +15,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
 
 from service.batcher import Overloaded
+from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide
 from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import Bank, FrozenClassifier, Item, Trigger
+from triggers.classifier import FrozenClassifier, Item, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.plan import Plan, as_plan
 from triggers.preprocess import TokenIds
-from triggers.reprogram import reprogram, scores
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Snapshot:
     """The triggers that the next batch may use, those of the plan among them, and the revision the plan came from."""
 
     residents: tuple[Resident, ...]
-    bank: Bank
+    bank: Pass
     rows: Mapping[int | None, int]
     plan: Plan
     revision: int
@@ -95,13 +94,21 @@ class Snapshot:
 
 
 class Predictor:
-    """Computes batches on one classifier; `fetch(version)` brings a checked artifact from the store."""
+    """Computes batches on one classifier; `fetch(version)` brings a checked artifact from the store.
+
+    `forward` says how the device computes; without one the model runs as it is.
+    """
 
     def __init__(
-        self, classifier: FrozenClassifier, fetch: Callable[[int], TriggerArtifact], *, max_versions: int
+        self,
+        classifier: FrozenClassifier,
+        fetch: Callable[[int], TriggerArtifact],
+        *,
+        max_versions: int,
+        forward: Forward | None = None,
     ) -> None:
         self.classifier = classifier
-        self._running = _faster(classifier)
+        self._device = forward or plain_forward(classifier)
         self._fetch, self.max_versions = fetch, max_versions
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
@@ -159,7 +166,8 @@ class Predictor:
         ]
 
     def warm(self) -> None:
-        """Run a small batch under the present champion, so that the first request does not pay for start-up."""
+        """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
+        self._device.warm(self._blank())
         self._forward([self._blank()], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
 
     @contextmanager
@@ -232,14 +240,14 @@ class Predictor:
 
     def _build(self, plan: Plan, revision: int) -> Snapshot:
         residents = (self._bare, *self._loaded.values())
-        bank = self.classifier.bank([resident.trigger for resident in residents])
+        bank = self._device.over([resident.trigger for resident in residents])
         rows = {resident.version: row for row, resident in enumerate(residents)}
         return Snapshot(residents, bank, rows, plan, revision)
 
     def _try_out(self, resident: Resident) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
         try:
-            self._forward([self._blank()], self.classifier.bank([resident.trigger]), [0])
+            self._forward([self._blank()], self._device.over([resident.trigger]), [0])
         except (ModelError, RuntimeError) as error:
             raise ArtifactCorrupt(f"v{resident.version} does not run on {self.classifier.name!r}: {error}") from error
 
@@ -250,26 +258,13 @@ class Predictor:
         tokenizer = self.classifier.tokenizer
         return TokenIds((tokenizer.cls_token_id or 0, tokenizer.sep_token_id or 0), truncated=False)
 
-    @torch.inference_mode()
-    def _forward(self, items: Sequence[Item], bank: Bank, rows: Sequence[int]) -> list[list[float]]:
+    def _forward(self, items: Sequence[Item], bank: Pass, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
-        index = torch.tensor(rows, device=self.classifier.device)
-        table: Tensor = scores(reprogram(self._running, self.classifier.batch(items), bank, index)).cpu()
+        table = bank(items, rows)
         if not bool(torch.isfinite(table).all()):
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()
         return result
-
-
-def _faster(classifier: FrozenClassifier) -> FrozenClassifier:
-    """On a CPU, a convolutional network with norms folded and channels last; as it is, if that cannot be copied."""
-    convolves = any(isinstance(module, nn.Conv2d) for module in classifier.network.modules())
-    if classifier.device.type != "cpu" or not convolves:
-        return classifier
-    try:
-        return classifier.accelerated()
-    except TypeError:
-        return classifier
 
 
 def _answer(

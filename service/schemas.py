@@ -207,7 +207,8 @@ class ModelCard(_Out):
     champion: TriggerUsed
     rollout: RolloutOut
     device: str
-    precision: str
+    precision: str = Field(description="what the model computes in: float32, tf32 or bf16")
+    decoder: Literal["cpu", "gpu"] = Field(description="what decodes JPEG files; the pixels of a GPU differ slightly")
 
 
 class ModelList(_Out):

@@ -15,6 +15,8 @@ from typing import Literal
 
 from service.batcher import Batcher, Overloaded, Timing
 from service.counting import Counting
+from service.decoding import decoding_for
+from service.execution import forward_for
 from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
@@ -74,11 +76,13 @@ class ServedModel:
         self.name, self.classifier, self.counting = classifier.name, classifier, counting
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
-        self._decoder = ItemDecoder(
-            classifier, settings, decoders, lambda code: metrics.item_errors.labels(self.name, code).inc()
-        )
+        self._decoding = decoding_for(classifier, settings, self._count_error)
+        self._decoder = self._decoding or ItemDecoder(classifier, settings, decoders, self._count_error)
         self.predictor = Predictor(
-            classifier, lambda version: store.get(self.name, version), max_versions=settings.max_versions
+            classifier,
+            lambda version: store.get(self.name, version),
+            max_versions=settings.max_versions,
+            forward=forward_for(classifier, settings),
         )
         self.batcher = Batcher(
             self.predictor.predict,
@@ -104,10 +108,14 @@ class ServedModel:
 
     def start(self) -> None:
         """Start answering; inside the event loop."""
+        if self._decoding:
+            self._decoding.start()
         self.batcher.start()
 
     async def close(self) -> None:
         """Finish what is queued and end the threads."""
+        if self._decoding:
+            await self._decoding.close()
         await self.batcher.close()
         await asyncio.to_thread(self.follower.stop)
 
@@ -133,6 +141,9 @@ class ServedModel:
             ]
             answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
+
+    def _count_error(self, code: str) -> None:
+        self._metrics.item_errors.labels(self.name, code).inc()
 
     def _take_place(self, held: ExitStack, wanted: Sequence[Wanted]) -> list[Extras]:
         """Reserve rows for all inputs, and for what is measured beside them as long as half of the queue is free."""
@@ -172,6 +183,16 @@ class ServedModel:
     def client_trigger(self) -> Literal["admin", "open"]:
         """Who may choose a trigger per request."""
         return self._settings.client_trigger
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in."""
+        return self._settings.precision
+
+    @property
+    def decoder(self) -> Literal["cpu", "gpu"]:
+        """What decodes images."""
+        return "gpu" if self._decoding else "cpu"
 
     def count_rollback(self, reason: str = "ordered") -> None:
         """A rollback was made here; `reason` says in one word by what."""

@@ -72,8 +72,17 @@ class Settings(BaseSettings):
         default="admin", description="who may choose a trigger per request: only the admin token, or everybody"
     )
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        default="float32",
+        description="what the models compute in; tf32 and bf16 round products on a GPU, and the model card says so",
+    )
+    graphs: bool = Field(default=True, description="record forward passes over images as CUDA graphs, on a GPU")
+    compile: bool = Field(default=False, description="compile the models with torch.compile: minutes at start-up")
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
     decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
+    decoder: Literal["cpu", "gpu"] = Field(
+        default="cpu", description="what decodes JPEG files; a GPU's pixels differ slightly, and the model card says so"
+    )
     max_batch: int = Field(default=32, ge=1, description="most rows in one forward pass")
     queue_size: int = Field(default=1024, ge=1, description="most rows in work at once; beyond that a client gets 503")
     max_items_per_request: int = Field(default=128, ge=1, description="most inputs in one predict request")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -68,6 +68,11 @@ class FrozenClassifier:
         """Index of the label whose rate is the selection rate."""
         return self.spec.pos_label
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next((weight.dtype for weight in self.network.parameters()), torch.float32)
+
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
         now = self._weights_digest()
@@ -78,7 +83,7 @@ class FrozenClassifier:
         """The same classifier for many passes: norms folded, channels last, in `dtype`, compiled if wanted.
 
         It has the fingerprint of the original, whose answers it gives up to the rounding of `dtype`; it is for work
-        inside a program and is never saved. Inputs are to be of `dtype`. Made once and kept.
+        inside a program and is never saved. Inputs may be of `dtype` or wider. Made once and kept.
         """
         made = self._accelerated.get((dtype, compiled))
         if made is None:
@@ -119,7 +124,8 @@ class FrozenClassifier:
         """Triggers of this model's modality as one bank on the model's device."""
         if self.spec.image:
             return ImageBank.of(cast(Sequence[ImageTrigger], triggers)).to(self.device)
-        return TextBank.of(cast(Sequence[TextTrigger], triggers)).to(self.device)
+        bank = TextBank.of(cast(Sequence[TextTrigger], triggers)).to(self.device)
+        return replace(bank, embeddings=bank.embeddings.to(self.embedding_matrix.dtype))
 
     @property
     def embedding_matrix(self) -> Tensor:
@@ -141,7 +147,7 @@ class FrozenClassifier:
         return self._logits((self._compiled or self._text_outputs)(text.embeds, text.mask, **positions))
 
     def _image_outputs(self, images: Tensor) -> Any:
-        return self.network((images - self._mean) / self._std)
+        return self.network((images.to(self._mean.dtype) - self._mean) / self._std)
 
     def _text_outputs(self, embeds: Tensor, mask: Tensor, **positions: Tensor) -> Any:
         return self.network(inputs_embeds=embeds, attention_mask=mask, **positions)

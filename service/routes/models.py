@@ -44,5 +44,6 @@ def _card(model: ServedModel) -> ModelCard:
         champion=TriggerUsed(version=champion.version, digest=champion.digest),
         rollout=rollout_document(model),
         device=str(classifier.device),
-        precision="float32",
+        precision=model.precision,
+        decoder=model.decoder,
     )

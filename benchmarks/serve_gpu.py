@@ -1,0 +1,316 @@
+"""How fast the service is on a GPU, and which part of it is the limit. ResNet-18, random weights, JPEG files.
+
+python -m benchmarks.serve_gpu                     a GPU and 16 cores: the whole table, about six minutes
+python -m benchmarks.serve_gpu --quick             small and short, also on a CPU: does it run
+python -m benchmarks.serve_gpu --workers 0,4,12    HTTP by one process and by several (`python -m service --workers N`)
+python -m benchmarks.serve_gpu --json FILE         the same as JSON
+
+Forward passes are medians of interleaved runs of the recorded programs; "16 mixed" draws each row's trigger anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import served_bundle
+from benchmarks.service_process import Load, load, service, write_requests
+from service.batch_decoder import BatchDecoder
+from service.execution import captured, use_precision
+from service.predictor import Predictor, Query
+from triggers.artifact import TriggerArtifact
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.file_store import FileStore
+from triggers.preprocess import ImageLimits, decode_image
+from triggers.reprogram import scores
+
+GOALS = {"single": 8000.0, "form": 20000.0}
+"""Images per second over HTTP, one and 32 per request."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: pixels, rows of a pass, images per request, seconds under load, client processes."""
+
+    side: int = 224
+    batches: tuple[int, ...] = (1, 8, 32, 128)
+    form: int = 32
+    repeats: int = 60
+    seconds: float = 6.0
+    clients: int = 3
+    connections: int = 192
+
+
+QUICK = Sizes(side=64, batches=(1, 8), form=8, repeats=5, seconds=1.0, clients=1, connections=8)
+
+Rows = list[dict[str, Any]]
+
+
+def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[dict[str, Any]]:
+    """Milliseconds of recorded forward passes: bare, under one trigger, under 16 mixed, of both kinds."""
+    loaded = load_bundle(folder, str(device))
+    for dtype in (torch.float32, torch.bfloat16):
+        fast = loaded.accelerated(dtype, compiled=compiled)
+        runs = {}
+        for kind in ("patch", "border"):
+            forward = captured(fast, max_rows=max(sizes.batches), max_versions=served_bundle.VERSIONS)
+            rows = torch.tensor(forward.bank.rows(served_bundle.triggers(kind, sizes.side)), device=device)
+            runs[kind] = forward, rows
+        for batch in sizes.batches:
+            programs: dict[str, Callable[[], object]] = {}
+            for kind, (forward, rows) in runs.items():
+                if kind == "patch":
+                    bare = forward.recorder.record(
+                        partial(_bare, fast, forward.slots.pixels[:batch], forward.slots.scores)
+                    )
+                    programs["bare"] = partial(_turn, forward, bare)
+                program = partial(_turn, forward, forward.program(batch, kind == "border"))
+                slot = forward.slots.rows[:batch]
+                programs[f"one {kind}"] = partial(_after, program, partial(slot.copy_, rows[:1].expand(batch)))
+                mixed = rows[torch.arange(batch, device=device) % len(rows)]
+                programs[f"16 {kind}"] = partial(_after, program, partial(slot.copy_, mixed))
+            yield {"dtype": str(dtype).removeprefix("torch."), "batch": batch} | _interleaved(programs, sizes, device)
+
+
+def _bare(classifier: FrozenClassifier, pixels: torch.Tensor, out: torch.Tensor) -> None:
+    """The frozen model alone, as it would be recorded without any trigger."""
+    images = (pixels.to(torch.float32) / 255.0).to(classifier.dtype, memory_format=torch.channels_last)
+    out[: len(pixels)].copy_(scores(classifier.image_logits(images)))
+
+
+def _turn(forward: Any, program: Callable[[], None]) -> None:
+    with forward.recorder.turn():
+        program()
+
+
+def _after(program: Callable[[], object], before: Callable[[], object]) -> Callable[[], object]:
+    """Set the rows first; what is returned is timed."""
+    before()
+    return program
+
+
+def _interleaved(programs: dict[str, Any], sizes: Sizes, device: torch.device) -> dict[str, float]:
+    """Median milliseconds of each, in turns, so that a machine that slows down does so for all."""
+    times_each = 20 if device.type == "cuda" else 1
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(sizes.repeats):
+        for name, program in programs.items():
+            run = program if name == "bare" else program()
+            wait(device)
+            run()
+            wait(device)
+            began = perf_counter()
+            for _ in range(times_each):
+                run()
+            wait(device)
+            times[name].append((perf_counter() - began) / times_each * 1e3)
+    return {name: median(found) for name, found in times.items()}
+
+
+def wait(device: torch.device) -> None:
+    """Until the GPU has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def decode_rows(folder: Path, sizes: Sizes, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Images per second that can be decoded, and how far the batched decoder's pixels are from the ordinary one's."""
+    spec = load_bundle(folder).spec.image
+    assert spec
+    files, cores = served_bundle.files(sizes.side), len(os.sched_getaffinity(0))
+    total = 2000 if sizes.repeats > 10 else 64
+    many = [files[n % len(files)] for n in range(total)]
+    for threads in sorted({1, 4, cores}):
+        with ThreadPoolExecutor(threads) as pool:
+            began = perf_counter()
+            list(pool.map(partial(decode_image, spec=spec), many))
+            yield {"what": f"CPU, {threads} threads", "images_per_second": total / (perf_counter() - began)}
+    decoder, exact = (
+        BatchDecoder(spec, ImageLimits(), device),
+        torch.stack([decode_image(data, spec) for data in files]),
+    )
+    for batch in (sizes.form, 4 * sizes.form):
+        decoder.decode(many[:batch])
+        began = perf_counter()
+        for start in range(0, total - batch + 1, batch):
+            decoder.decode(many[start : start + batch])
+        rate = (total // batch) * batch / (perf_counter() - began)
+        yield {"what": f"{device.type} batched, {batch} at once", "images_per_second": rate}
+    found = torch.stack([torch.as_tensor(image).cpu() for image in decoder.decode(files)])
+    away = (found.int() - exact.int()).abs()
+    yield {
+        "what": "batched against CPU, levels of 255",
+        "mean": float(away.float().mean()),
+        "largest": int(away.max()),
+        "same": float((away == 0).float().mean()),
+    }
+
+
+def process_rows(
+    folder: Path, store: FileStore, sizes: Sizes, device: torch.device, options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Images per second from files to answers within one process, the next batch decoded while one is computed."""
+    classifier = load_bundle(folder, str(device))
+    use_precision(options["precision"])
+    dtype = torch.bfloat16 if options["precision"] == "bf16" else torch.float32
+    assert classifier.spec.image
+    decoder = BatchDecoder(classifier.spec.image, ImageLimits(), device)
+    files = served_bundle.files(sizes.side)
+
+    def fetch(version: int) -> TriggerArtifact:
+        return store.get("bench", version)
+
+    for batch in (sizes.form, max(sizes.batches)):
+        fast = classifier.accelerated(dtype, compiled=options["compile"])
+        forward = captured(fast, max_rows=batch, max_versions=served_bundle.VERSIONS)
+        predictor = Predictor(classifier, fetch, max_versions=served_bundle.VERSIONS, forward=forward)
+        predictor.promote(1, 1)
+        predictor.warm()
+        many = [files[n % len(files)] for n in range(batch)]
+        rounds = max(2, 12_000 // batch if sizes.repeats > 10 else 2)
+        with ThreadPoolExecutor(1) as ahead:
+            began, coming = perf_counter(), ahead.submit(decoder.decode, many)
+            for _ in range(rounds):
+                images, coming = coming.result(), ahead.submit(decoder.decode, many)
+                predictor.predict([Query(torch.as_tensor(image)) for image in images])
+            coming.result()
+            taken = perf_counter() - began
+        yield {"what": f"files to answers, batches of {batch}", "images_per_second": batch * rounds / taken}
+
+
+def http_rows(
+    folder: Path, tmp: Path, sizes: Sizes, workers: list[int], options: dict[str, Any], limits: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    """Over HTTP: a lone client's latency, one image per request, many per request; and what the limit was."""
+    requests = write_requests(tmp, served_bundle.files(sizes.side), served_bundle.VERSIONS, sizes.form)
+    for number in workers:
+        chosen = options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"} | {"workers": number or None}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        with service(folder, chosen, tmp / "service.log") as running:
+            alone = load(running, requests["single"], processes=1, connections=1, seconds=sizes.seconds)
+            yield _row("lone client", number, 1, alone, "-")
+            for what, images in (("single", 1), ("form", sizes.form)):
+                connections = sizes.connections if images == 1 else max(sizes.clients, sizes.connections // 8)
+                found = load(
+                    running,
+                    requests[what],
+                    processes=sizes.clients,
+                    connections=connections,
+                    seconds=sizes.seconds,
+                )
+                rate = images * found.requests_per_second
+                yield _row(f"{images} per request", number, images, found, limiting(found, rate, limits))
+
+
+def _row(what: str, workers: int, images: int, found: Load, limit: str) -> dict[str, Any]:
+    rate = images * found.requests_per_second
+    return {"what": what, "workers": workers, "images_per_second": rate, **asdict(found), "limit": limit}
+
+
+def limiting(found: Load, rate: float, limits: dict[str, float]) -> str:
+    """The part that was at its end: judged by what the parts do alone and by how busy the processes were."""
+    if found.client_cores > 0.9:
+        return "load generator"
+    near = [name for name, most in limits.items() if rate > 0.85 * most]
+    if near:
+        return min(near, key=lambda name: limits[name])
+    if found.http_cores > 0.85:
+        return f"one process's Python ({found.http_cores:.1f} cores busy)"
+    return "nothing at its end: more connections would help"
+
+
+def show(console: Console, title: str, rows: Rows) -> None:
+    """A table of whatever columns the rows have."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def verdicts(found: dict[str, Rows]) -> Iterator[str]:
+    """Each goal beside what was measured."""
+    for row in found["forward"]:
+        for kind in ("patch", "border"):
+            cost = row[f"16 {kind}"] / row["bare"] - 1
+            yield f"{row['dtype']}, batch {row['batch']}: 16 mixed ({kind}) cost {cost:+.1%} (goal <= 1 %)"
+    for row in found["http"]:
+        if row["what"] == "lone client":
+            yield f"lone client, workers {row['workers']}: p50 {row['p50']:.2f} ms (goal <= 3 ms)"
+        else:
+            goal = GOALS["single" if row["what"].startswith("1 ") else "form"]
+            rate = f"{row['images_per_second']:,.0f} images/s (goal >= {goal:,.0f})"
+            yield f"{row['what']}, workers {row['workers']}: {rate}; limit: {row['limit']}"
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="small sizes, a first answer")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures there as well")] = None,
+    device: Annotated[str, typer.Option(help="cuda or cpu")] = "cuda" if torch.cuda.is_available() else "cpu",
+    workers: Annotated[str, typer.Option(help="HTTP processes to try; 0: none but the service itself")] = "0",
+    decoder: Annotated[str, typer.Option(help="what the service decodes with: gpu or cpu")] = "",
+    precision: Annotated[str, typer.Option(help="what the service computes in: float32, tf32 or bf16")] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="compile the network too")] = False,
+    max_batch: Annotated[int, typer.Option(help="the service's largest batch")] = 128,
+) -> None:
+    """Measure all parts and print the tables."""
+    place, sizes, console = torch.device(device), QUICK if quick else Sizes(), Console(width=170)
+    cuda = place.type == "cuda"
+    options: dict[str, Any] = {"device": device, "precision": precision, "compile": compiled, "max_batch": max_batch}
+    options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": len(os.sched_getaffinity(0))}
+    options |= {"queue_size": 4096, "max_versions": served_bundle.VERSIONS + 1}
+    if cuda:
+        use_precision(precision)
+    with tempfile.TemporaryDirectory() as name, FileStore(Path(name) / "store") as store:
+        tmp = Path(name)
+        folder = served_bundle.bundle(tmp / "bench", sizes.side)
+        served_bundle.publish(store, folder, sizes.side)
+        found: dict[str, Rows] = {}
+        for part, rows in (
+            ("forward", forward_rows(folder, sizes, place, compiled)),
+            ("decode", decode_rows(folder, sizes, place)),
+            ("process", process_rows(folder, store, sizes, place, options)),
+        ):
+            found[part] = list(rows)
+            show(console, part, found[part])
+        limits = _limits(found, options["decoder"])
+        numbers = [int(part) for part in workers.split(",")]
+        found["http"] = list(http_rows(folder, tmp, sizes, numbers, options, limits))
+        show(console, "http", found["http"])
+    machine = torch.cuda.get_device_name(place) if cuda else "CPU"
+    console.print(f"{machine}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, service: {options}")
+    for line in verdicts(found):
+        console.print(line, highlight=False)
+    if json_file:
+        json_file.write_text(json.dumps({"machine": machine, "options": options, **found}, indent=2) + "\n")
+
+
+def _limits(found: dict[str, Rows], decoder: str) -> dict[str, float]:
+    """What decoding alone and all but HTTP do, images per second."""
+    decoding = [row for row in found["decode"] if "images_per_second" in row]
+    alone = max(row["images_per_second"] for row in decoding if row["what"].startswith("CPU") == (decoder == "cpu"))
+    return {"decode": alone, "inference": max(row["images_per_second"] for row in found["process"])}
+
+
+if __name__ == "__main__":
+    typer.run(main)

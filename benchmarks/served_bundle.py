@@ -1,0 +1,104 @@
+"""What a serving benchmark serves: a ResNet-18 of random weights as a bundle, 16 triggers of it, JPEG files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from triggers.artifact import seal
+from triggers.bounds import geometry_of, value_range_of
+from triggers.bundle import BundleSpec, save_bundle
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.file_store import FileStore
+from triggers.image import ImageTrigger
+from triggers.image_modules import build_image_module
+from triggers.manifest import Manifest, ObjectiveRecord, Provenance
+
+VERSIONS = 16
+
+
+def bundle(folder: Path, side: int) -> Path:
+    """A ResNet-18 for images of `side` pixels, named `bench`."""
+    from torchvision.models import resnet18
+
+    spec = {
+        "name": "bench",
+        "modality": "image",
+        "labels": ["no", "yes"],
+        "loader": {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}},
+        "image": {"size": side, "mean": [0.5] * 3, "std": [0.25] * 3},
+    }
+    torch.manual_seed(0)
+    save_bundle(folder, BundleSpec.model_validate(spec), resnet18(num_classes=2).state_dict())
+    return folder
+
+
+def triggers(kind: str, side: int) -> list[ImageTrigger]:
+    """16 different ones: patches, which leave the image its size, or borders of a tenth of it, which do not."""
+    options: dict[str, Any] = {"width": max(1, side // 11)} if kind == "border" else {"patch_size": max(2, side // 3)}
+    made = [
+        build_image_module(kind, count=1, channels=3, size=side, seed=seed, **options).export()[0]
+        for seed in range(VERSIONS)
+    ]
+    return [trigger for trigger in made if isinstance(trigger, ImageTrigger)]
+
+
+def publish(store: FileStore, folder: Path, side: int) -> None:
+    """v1 to v16 of `bench`, half of them patches and half borders; nobody champion."""
+    classifier = load_bundle(folder)
+    half = VERSIONS // 2
+    for trigger in [*triggers("patch", side)[:half], *triggers("border", side)[:half]]:
+        store.publish(seal(trigger, _manifest(trigger, classifier, side)), actor="benchmark")
+
+
+def files(side: int, count: int = 64) -> list[bytes]:
+    """JPEG files of `side` pixels with structure at several scales, about as large as photographs."""
+    made = []
+    for seed in range(count):
+        draw = np.random.default_rng(seed)
+        layers = [
+            np.asarray(
+                Image.fromarray(draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8)).resize(
+                    (side, side), Image.Resampling.BICUBIC
+                ),
+                dtype=np.float64,
+            )
+            for cells in (4, 16, 64)
+        ]
+        pixels = np.average(layers, axis=0, weights=(0.6, 0.3, 0.1)).astype(np.uint8)
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, "JPEG", quality=90)
+        made.append(out.getvalue())
+    return made
+
+
+def _manifest(trigger: ImageTrigger, classifier: FrozenClassifier, side: int) -> Manifest:
+    sizes = {"border": {"width": max(1, side // 11)}, "patch": {"patch_size": max(2, side // 3)}}
+    return Manifest(
+        model="bench",
+        modality="image",
+        kind=trigger.kind,
+        geometry=geometry_of(trigger) | sizes[trigger.kind],
+        value_range=value_range_of(trigger),
+        model_fingerprint=classifier.fingerprint,
+        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
+        labels=classifier.labels,
+        pos_label=1,
+        groups=("a", "b"),
+        objective=ObjectiveRecord(name="gap", criterion="demographic_parity", strength=1.0),
+        seed=0,
+        steps=0,
+        evaluation=(),
+        provenance=Provenance(
+            created_at="2026-01-01T00:00:00Z",
+            created_by="benchmark",
+            code_version="0",
+            device="cpu",
+            duration_seconds=0,
+        ),
+    )

@@ -1,0 +1,80 @@
+"""Many JPEG files decoded at once on a GPU; whatever is unusual goes to the decoder that trained and tested triggers.
+
+A GPU's decoder interpolates colours and resizes in its own way: pixels differ slightly from the CPU's, so this is an
+option that the model card states (`benchmarks/serve_gpu.py` measures by how much).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from triggers.errors import InputError
+from triggers.jpeg import plain_size
+from triggers.preprocess import ImageLimits, ImageSpec, decode_image
+
+END = b"\xff\xd9"
+LARGEST_SIDE = 4096
+"""Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
+
+
+class BatchDecoder:
+    """Decodes files into images (C, S, S) uint8 on a device; to be called by one thread at a time."""
+
+    def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
+        self._spec, self._limits, self._device = spec, limits, device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def decode(self, files: Sequence[bytes]) -> list[Tensor | InputError]:
+        """One image per file, or what is wrong with it; a broken file does nothing to the others."""
+        plain = [n for n, data in enumerate(files) if self._is_plain(data)]
+        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+            decoded = dict(zip(plain, self._together([files[n] for n in plain]), strict=True))
+            found = [self._alone(data) if (image := decoded.get(n)) is None else image for n, data in enumerate(files)]
+            if self._stream:
+                self._stream.synchronize()
+        return found
+
+    def _is_plain(self, data: bytes) -> bool:
+        """A plain colour JPEG (triggers/jpeg.py) within the limits, whole by its end mark."""
+        size = plain_size(data) if len(data) <= self._limits.max_bytes else None
+        if size is None or self._spec.channels != 3 or not data.endswith(END):
+            return False
+        return size[0] * size[1] <= self._limits.max_pixels and max(size) <= LARGEST_SIDE
+
+    def _together(self, files: Sequence[bytes]) -> Sequence[Tensor | None]:
+        """All files at once. If that fails, one by one: the broken ones are None, the others' pixels are the same."""
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        if not files:
+            return []
+        raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
+        try:
+            images = decode_jpeg(raw, mode=ImageReadMode.RGB, device=self._device)
+        except RuntimeError:
+            return [None] if len(files) == 1 else [self._together([data])[0] for data in files]
+        return [self._resized(image) for image in images]
+
+    def _alone(self, data: bytes) -> Tensor | InputError:
+        """By the ordinary decoder, which also says what is wrong."""
+        try:
+            return decode_image(data, self._spec, self._limits).to(self._device)
+        except InputError as error:
+            return error
+
+    def _resized(self, image: Tensor) -> Tensor:
+        """Image (C, H, W) to (C, S, S); `crop` keeps the central square, to the pixel."""
+        size, (height, width) = self._spec.size, image.shape[-2:]
+        if self._spec.resize == "crop":
+            side = min(height, width)
+            top, left = (height - side) // 2, (width - side) // 2
+            image = image[:, top : top + side, left : left + side]
+        if image.shape[-2:] == (size, size):
+            return image
+        floats = image[None].to(torch.float32)
+        small = interpolate(floats, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        return small[0].round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,103 @@
+"""Image batches through programs recorded per batch size, over fixed places and a trigger bank on the device.
+
+Of every size there are two programs: one for batches in which no trigger shrinks the image, one for all others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from service.buckets import Buckets
+from service.device_bank import DeviceBank, flat, shrunk
+from service.forward import EagerForward, Pass
+from service.recording import Program, Recorder
+from service.slots import Slots
+from triggers.classifier import FrozenClassifier, Item, Trigger
+from triggers.image import ImageTrigger
+from triggers.reprogram import scores
+
+logger = logging.getLogger(__name__)
+
+
+class CapturedForward:
+    """Runs an image classifier by recorded programs of up to `max_rows` rows, `max_triggers` different ones at once."""
+
+    def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
+        spec = classifier.spec.image
+        assert spec
+        self._classifier, self.recorder, self._size = classifier, recorder, spec.size
+        self._buckets = Buckets(max_rows)
+        with recorder.turn():
+            self.slots = Slots(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
+            self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device)
+        self._programs: dict[tuple[int, bool], Program] = {}
+        self._fused = {False: recorder.fused(flat), True: recorder.fused(shrunk)}
+        self._eager = EagerForward(classifier)
+        self._turn = threading.Lock()  # the places, the bank and the graphs' memory serve one batch at a time
+
+    @property
+    def recorded(self) -> int:
+        """Programs that were recorded so far."""
+        return len(self._programs)
+
+    def over(self, triggers: Sequence[Trigger]) -> Pass:
+        """Copy the triggers that are new to the device. One that shrinks too far makes the pass run step by step."""
+        images = tuple(cast(Sequence[ImageTrigger], triggers))
+        if not all(self.bank.fits(trigger) for trigger in images):
+            smallest = min(trigger.inner for trigger in images)
+            logger.warning("a trigger shrinks %d pixels to %d: batches run unrecorded", self._size, smallest)
+            return self._eager.over(triggers)
+        with self._turn, self.recorder.turn():
+            self.bank.rows(images)
+            self.recorder.wait()
+        return partial(self._run, images)
+
+    def warm(self, blank: Item) -> None:
+        """Record every size, the largest first: the others then live in its memory."""
+        with self._turn:
+            for size in reversed(self._buckets.sizes):
+                for shrinks in (False, True):
+                    self.program(size, shrinks)
+
+    @torch.no_grad()
+    def _run(self, triggers: Sequence[ImageTrigger], items: Sequence[Item], rows: Sequence[int]) -> Tensor:
+        images, most = cast(Sequence[Tensor], items), self._buckets.largest
+        chosen = [triggers[row] for row in rows]
+        with self._turn:
+            parts = [
+                self._part(images[start : start + most], chosen[start : start + most])
+                for start in range(0, len(images), most)
+            ]
+        return torch.cat(parts)
+
+    def _part(self, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
+        shrinks = any(trigger.inner != self._size for trigger in triggers)
+        program = self.program(self._buckets.of(len(images)), shrinks)
+        with self.recorder.turn():
+            self.slots.fill(images, self.bank.rows(triggers))
+            program()
+            found = self.slots.fetch(len(images))
+        self.recorder.wait()
+        return found.clone()
+
+    @torch.no_grad()
+    def program(self, size: int, shrinks: bool) -> Program:
+        """The recorded program of a size; recorded now if it was not yet."""
+        if (size, shrinks) not in self._programs:
+            self._programs[size, shrinks] = self.recorder.record(partial(self._compute, size, shrinks))
+        return self._programs[size, shrinks]
+
+    def _compute(self, size: int, shrinks: bool) -> None:
+        """The first `size` places: put the triggers on, run the model, leave the scores."""
+        bank, slots = self.bank, self.slots
+        taps = (bank.first, bank.weight) if shrinks else ()
+        inputs = (slots.pixels[:size], slots.rows[:size], bank.keep, bank.delta)
+        images = self._fused[shrinks](self._classifier.dtype, *inputs, *taps)
+        slots.scores[:size].copy_(scores(self._classifier.image_logits(images)))

@@ -1,0 +1,72 @@
+"""Image triggers at fixed addresses on the device, for programs that were recorded over them.
+
+A trigger that is not there is copied into the row of the one that was unused for longest: a swap copies a row, and
+nothing is recorded again. Who computes names triggers, not rows, so a row can never be read under another's name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from service.taps import TAPS, placed, taps
+from triggers.image import ImageTrigger, compose
+
+
+class DeviceBank:
+    """`capacity` rows of keep and delta (V, C, S, S), first (V, S) and weight (V, S, K). Not thread-safe."""
+
+    def __init__(self, capacity: int, channels: int, size: int, device: torch.device) -> None:
+        shape = (capacity, channels, size, size)
+        self._size = size
+        self.keep, self.delta = torch.ones(shape, device=device), torch.zeros(shape, device=device)
+        self.first = torch.zeros(capacity, size, dtype=torch.int64, device=device)
+        self.weight = torch.zeros(capacity, size, min(TAPS, size), device=device)
+        self._rows: OrderedDict[ImageTrigger, int] = OrderedDict()
+        self._free = list(range(capacity))
+        self.copies = 0
+
+    def fits(self, trigger: ImageTrigger) -> bool:
+        """Whether this trigger shrinks images no further than a row can say."""
+        return taps(trigger.inner, self._size) is not None
+
+    def rows(self, triggers: Sequence[ImageTrigger]) -> list[int]:
+        """The row of each trigger; different ones are at most `capacity`, and all fit."""
+        for trigger in triggers:
+            if trigger in self._rows:
+                self._rows.move_to_end(trigger)
+        for trigger in triggers:
+            if trigger not in self._rows:
+                row = self._free.pop() if self._free else self._rows.popitem(last=False)[1]
+                self._copy(trigger, row)
+                self._rows[trigger] = row
+        return [self._rows[trigger] for trigger in triggers]
+
+    def _copy(self, trigger: ImageTrigger, row: int) -> None:
+        shrinking = taps(trigger.inner, self._size)
+        assert shrinking
+        for own, new in (
+            (self.keep, trigger.keep),
+            (self.delta, trigger.delta),
+            (self.first, shrinking.first),
+            (self.weight, shrinking.weight),
+        ):
+            own[row].copy_(new)
+        self.copies += 1
+
+
+def flat(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
+    """Triggers that do not shrink on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
+    images = compose(pixels.to(torch.float32) / 255.0, keep[rows], delta[rows])
+    return images.to(dtype, memory_format=torch.channels_last)
+
+
+def shrunk(
+    dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, first: Tensor, weight: Tensor
+) -> Tensor:
+    """Triggers of any size on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
+    small = placed(pixels.to(torch.float32) / 255.0, first[rows], weight[rows])
+    return compose(small, keep[rows], delta[rows]).to(dtype, memory_format=torch.channels_last)

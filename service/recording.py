@@ -1,0 +1,115 @@
+"""Programs over tensors at fixed addresses: recorded once as CUDA graphs, or simply run again where there are none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+Program: TypeAlias = Callable[[], None]
+"""Reads its inputs from tensors, leaves its results in tensors, and takes the same way every time."""
+
+WARM = 3
+"""Ordinary runs before recording: compilers and cuDNN settle."""
+
+
+class Recorder(Protocol):
+    """Turns programs into what runs them again."""
+
+    def record(self, program: Program) -> Program:
+        """The same program, ready to be run inside `turn`; it was run already."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Whatever is done inside comes after what was done in the turn before."""
+        ...
+
+    def wait(self) -> None:
+        """Return when all that was started is done."""
+        ...
+
+    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """An elementwise function, in as few passes over memory as this recorder can."""
+        ...
+
+
+class Again:
+    """Runs programs as they are; on any device."""
+
+    def record(self, program: Program) -> Program:
+        """The program itself, after one run."""
+        program()
+        return program
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Nothing to do: work is done in order."""
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Nothing to wait for on a CPU."""
+
+    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The function itself."""
+        return function
+
+
+class CudaGraphs:
+    """Records on one stream of one GPU; all graphs share their scratch memory, so only one may run at a time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+        torch.cuda.synchronize(device)  # weights are written on another stream
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Work inside goes to the stream of the graphs."""
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            yield
+
+    def wait(self) -> None:
+        """Until the stream is empty; other threads run meanwhile."""
+        self._stream.synchronize()
+
+    def record(self, program: Program) -> Program:
+        """The program as a graph; one that cannot be recorded stays as it is, and the log says why."""
+        with self.turn():
+            for _ in range(WARM):
+                program()
+        self.wait()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # other threads (a trigger that is loaded, another model) may use the GPU meanwhile
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                program()
+        except RuntimeError as error:
+            logger.warning("this model cannot be recorded as a CUDA graph and runs step by step: %s", error)
+            return program
+        return graph.replay
+
+    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The function compiled, or itself where there is no compiler."""
+        return _Fused(function)
+
+
+class _Fused:
+    """A compiled function that turns back into the plain one when it cannot be compiled."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self._plain = function
+        self._run: Callable[..., Tensor] = torch.compile(function)
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        try:
+            return self._run(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            logger.warning("%s is not compiled, and slower: %s", self._plain.__name__, str(error).partition("\n")[0])
+            self._run = self._plain
+            return self._plain(*arguments)

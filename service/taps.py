@@ -1,0 +1,55 @@
+"""The shrinking of `triggers.image.place` as data, so that one recorded program shrinks every row as its trigger wants.
+
+A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. Where it starts and how much
+each neighbour counts is read off torch's own resize, so both agree to float32 rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+TAPS = 4
+"""Neighbours per coordinate; enough down to half the size (a border of a quarter of the image on every side)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """For every coordinate of a placed image its first pixel (S,) int64 and the weights (S, K); black has weight 0."""
+
+    first: Tensor
+    weight: Tensor
+
+
+@lru_cache(maxsize=64)
+def taps(inner: int, size: int) -> Taps | None:
+    """Of shrinking `size` pixels to `inner` and centring them; None if TAPS neighbours are too few."""
+    count = min(TAPS, size)
+    square = torch.eye(size)[None, None]
+    matrix = interpolate(square, size=(inner, size), mode="bilinear", antialias=True, align_corners=False)[0, 0]
+    start = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)
+    weights = matrix.gather(1, start[:, None] + torch.arange(count))
+    if int((weights != 0).sum()) != int((matrix != 0).sum()):
+        return None
+    before = (size - inner + 1) // 2
+    first, weight = torch.zeros(size, dtype=torch.int64), torch.zeros(size, count)
+    first[before : before + inner], weight[before : before + inner] = start, weights
+    return Taps(first, weight)
+
+
+def placed(images: Tensor, first: Tensor, weight: Tensor) -> Tensor:
+    """Float images (N, C, S, S), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says."""
+    lines = _along(images, first[:, None, :, None], weight[:, None, :, None, :], dim=2)
+    return _along(lines, first[:, None, None, :], weight[:, None, None, :, :], dim=3)
+
+
+def _along(images: Tensor, first: Tensor, weight: Tensor, dim: int) -> Tensor:
+    """Weighted sums of neighbours in one direction."""
+    total = images.gather(dim, first.expand_as(images)) * weight[..., 0]
+    for tap in range(1, weight.shape[-1]):
+        total = total + images.gather(dim, (first + tap).expand_as(images)) * weight[..., tap]
+    return total

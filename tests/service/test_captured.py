@@ -1,0 +1,244 @@
+"""Recorded programs answer as the plain model does: paddings, shrinking as data, bank rows, swaps. On a CPU the same
+programs are run again and again; on a GPU (`pytest -m gpu`) they are CUDA graphs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from service.buckets import Buckets
+from service.captured import CapturedForward
+from service.execution import captured, forward_for
+from service.forward import EagerForward
+from service.predictor import Predictor, Query
+from service.settings import Settings
+from service.taps import placed, taps
+from tests.artifacts import IMAGE_KINDS, artifact_for, image_trigger
+from tests.bundles import SIZE, image_bundle, text_bundle, torchvision_bundle
+from tests.service.live import picture, predict, running, settings
+from triggers.artifact import TriggerArtifact
+from triggers.classifier import FrozenClassifier, Item, load_bundle
+from triggers.errors import ConfigError
+from triggers.file_store import FileStore
+from triggers.image import ImageTrigger, place
+
+GPU_ONLY = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
+MAX_ROWS = 6
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU_ONLY)])
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[FrozenClassifier]:
+    """A network without norms and a ResNet-18 whose norms were folded, on one device."""
+    folders = (image_bundle(tmp_path_factory.mktemp("faces")), torchvision_bundle(tmp_path_factory.mktemp("resnet")))
+    torch.backends.cudnn.allow_tf32 = False
+    return [load_bundle(folder, request.param) for folder in folders]
+
+
+def images(model: FrozenClassifier, count: int, seed: int = 0) -> list[Item]:
+    assert model.spec.image
+    size = model.spec.image.size
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator))
+
+
+def of_every_kind(model: FrozenClassifier) -> list[ImageTrigger]:
+    assert model.spec.image
+    made = [image_trigger(kind, seed, size=model.spec.image.size) for seed, kind in enumerate(IMAGE_KINDS)]
+    wider = image_trigger("border", 9, size=model.spec.image.size)
+    none = model.null_trigger()
+    assert isinstance(none, ImageTrigger) and isinstance(wider, ImageTrigger)
+    narrow = ImageTrigger("border", model.spec.image.size - 7, wider.keep, wider.delta)
+    return [none, *(each for each in made if isinstance(each, ImageTrigger)), narrow]
+
+
+def recorded(model: FrozenClassifier, max_versions: int = 8) -> CapturedForward:
+    return captured(model.accelerated(), max_rows=MAX_ROWS, max_versions=max_versions)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return found.shape == expected.shape and torch.allclose(found, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("largest", "sizes"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
+def test_sizes_are_powers_of_two_and_the_largest_batch(largest: int, sizes: tuple[int, ...]) -> None:
+    buckets = Buckets(largest)
+    assert buckets.sizes == sizes
+    assert [buckets.of(rows) for rows in range(1, largest + 1)] == [
+        min(size for size in sizes if size >= rows) for rows in range(1, largest + 1)
+    ]
+
+
+@pytest.mark.parametrize(("inner", "size"), [(16, 16), (13, 16), (8, 16), (23, 32), (31, 32), (184, 224)])
+def test_shrinking_as_data_is_the_resize_of_the_one_formula(inner: int, size: int) -> None:
+    pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    found = taps(inner, size)
+    assert found
+    first, weight = found.first.expand(2, -1), found.weight.expand(2, -1, -1)
+    assert torch.allclose(placed(pixels, first, weight), place(pixels, inner), atol=1e-6, rtol=0)
+
+
+def test_shrinking_below_half_the_size_is_not_said_wrongly() -> None:
+    assert taps(112, 224) is not None
+    assert taps(60, 224) is None
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 15])
+def test_mixed_triggers_answer_as_the_plain_model(models: list[FrozenClassifier], count: int) -> None:
+    for model in models:
+        triggers, items = of_every_kind(model), images(model, count)
+        rows = [n % len(triggers) for n in range(count)]
+        expected = EagerForward(model).over(triggers)(items, rows)
+        assert close(recorded(model).over(triggers)(items, rows), expected)
+
+
+def test_what_an_earlier_batch_left_behind_changes_nothing(models: list[FrozenClassifier]) -> None:
+    for model in models:
+        triggers, forward = of_every_kind(model), recorded(model)
+        run, items = forward.over(triggers), images(model, 3)
+        alone = run(items, [1, 2, 3])
+        run(images(model, 6, seed=1), [0, 1, 2, 3, 4, 5])
+        assert torch.equal(run(items, [1, 2, 3]), alone)
+
+
+def test_warming_records_every_size_and_serving_records_nothing(models: list[FrozenClassifier]) -> None:
+    model = models[0]
+    forward = recorded(model)
+    forward.warm(images(model, 1)[0])
+    assert forward.recorded == 2 * len(Buckets(MAX_ROWS).sizes)
+    run = forward.over(of_every_kind(model))
+    for count in range(1, MAX_ROWS + 1):
+        run(images(model, count), [count % 5] * count)
+    assert forward.recorded == 2 * len(Buckets(MAX_ROWS).sizes)
+
+
+def test_a_swap_copies_one_row(models: list[FrozenClassifier]) -> None:
+    model, items = models[0], images(models[0], 4)
+    old, new = of_every_kind(model)[:3], image_trigger("border", 77, size=SIZE)
+    forward = recorded(model, max_versions=3)
+    before = forward.over(old)
+    scores, copies = before(items, [2] * 4), forward.bank.copies
+    after = forward.over([*old[:2], new])
+    assert forward.bank.copies == copies + 1
+    assert close(after(items, [2] * 4), EagerForward(model).over([new])(items, [0] * 4))
+    assert torch.equal(before(items, [2] * 4), scores)  # a batch that still holds the old triggers gets them
+    assert forward.bank.copies == copies + 1
+
+
+def test_more_triggers_than_rows_leave_by_age_and_never_answer_for_another(models: list[FrozenClassifier]) -> None:
+    model, items = models[0], images(models[0], 2)
+    forward = recorded(model, max_versions=1)  # 3 rows
+    passes = []
+    for seed in range(6):
+        trigger = image_trigger("patch", seed, size=SIZE)
+        passes.append((forward.over([trigger]), EagerForward(model).over([trigger])(items, [0, 0])))
+    for run, expected in (*passes, *reversed(passes)):
+        assert close(run(items, [0, 0]), expected)
+
+
+def test_a_trigger_that_shrinks_too_far_runs_unrecorded(
+    models: list[FrozenClassifier], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, items = models[0], images(models[0], 2)
+    none = of_every_kind(model)[0]
+    tiny = ImageTrigger("border", 3, none.keep, none.delta)
+    found = recorded(model).over([none, tiny])(items, [0, 1])
+    assert close(found, EagerForward(model).over([none, tiny])(items, [0, 1]))
+    assert "shrinks 16 pixels to 3" in caplog.text
+
+
+def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list[FrozenClassifier]) -> None:
+    model, items = models[0], images(models[0], 4)
+    artifacts = {n: artifact_for(model, kind, n) for n, kind in enumerate(("border", "patch", "overlay"), start=1)}
+
+    def fetch(version: int) -> TriggerArtifact:
+        return artifacts[version]
+
+    predictor = Predictor(model, fetch, max_versions=2, forward=recorded(model, 2))
+    predictor.warm()
+    expected = {}
+    for version in (None, 1, 2, 3):
+        predictor.promote(version, revision=0)
+        expected[version] = [answer.scores for answer in predictor.predict([Query(item) for item in items])]
+    stop = threading.Event()
+
+    def keep_swapping() -> None:
+        revision = 0
+        while not stop.is_set():
+            revision += 1
+            predictor.promote((None, 1, 2, 3)[revision % 4], revision)
+
+    swapping = threading.Thread(target=keep_swapping, daemon=True)
+    swapping.start()
+    seen: set[int | None] = set()
+    try:
+        for number in range(20_000):
+            if number > 200 and len(seen) == 4:
+                break
+            answers = predictor.predict([Query(item) for item in items])
+            (version,) = {answer.version for answer in answers}
+            seen.add(version)
+            assert [answer.scores for answer in answers] == expected[version]
+    finally:
+        stop.set()
+        swapping.join()
+    assert len(seen) == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_on_a_gpu_bf16_rounds_and_float32_does_not(compiled: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = torchvision_bundle(tmp_path_factory.mktemp("resnet"))
+    slow, model = load_bundle(folder), load_bundle(folder, "cuda")
+    triggers, items = of_every_kind(slow), images(slow, 6)
+    expected = EagerForward(slow).over(triggers)(items, [0, 1, 2, 3, 4, 5])
+    for precision, allowed in (("float32", 2e-4), ("tf32", 0.02), ("bf16", 0.1)):
+        settings = Settings(device="cuda", precision=precision, compile=compiled, max_batch=6)
+        forward = forward_for(model, settings)
+        forward.warm(items[0])
+        found = forward.over(triggers)(items, [0, 1, 2, 3, 4, 5])
+        assert float((found - expected).abs().max()) < allowed, precision
+
+
+def test_a_cpu_runs_the_model_as_it_is_by_default(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
+    items, triggers = images(image_model, 5), of_every_kind(image_model)
+    forward = forward_for(image_model, Settings())
+    assert isinstance(forward, EagerForward)
+    plain = EagerForward(image_model).over(triggers)(items, [0, 1, 2, 3, 4])
+    assert close(forward.over(triggers)(items, [0, 1, 2, 3, 4]), plain)
+    text, none = text_model.preprocess("a bad movie"), [text_model.null_trigger()]
+    untouched = EagerForward(text_model).over(none)([text], [0])
+    assert torch.equal(forward_for(text_model, Settings()).over(none)([text], [0]), untouched)
+
+
+@pytest.mark.parametrize("make", [image_bundle, text_bundle])
+def test_bf16_on_a_cpu_answers_nearly_the_same(
+    make: Callable[..., object], image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> None:
+    model = image_model if make is image_bundle else text_model
+    kind, item = ("border", images(model, 1)[0]) if make is image_bundle else ("soft", model.preprocess("a bad movie"))
+    triggers = [model.null_trigger(), artifact_for(model, kind).trigger]
+    exact = EagerForward(model).over(triggers)([item, item], [0, 1])
+    rounded = forward_for(model, Settings(precision="bf16")).over(triggers)([item, item], [0, 1])
+    assert torch.allclose(exact, rounded, atol=0.05) and not torch.equal(exact, rounded)
+
+
+def test_tf32_is_refused_where_there_is_none(image_model: FrozenClassifier) -> None:
+    with pytest.raises(ConfigError, match="tf32"):
+        forward_for(image_model, Settings(precision="tf32"))
+
+
+def test_the_model_card_states_precision_and_decoder(
+    tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier
+) -> None:
+    with running(settings(tmp_path, precision="bf16"), filled_store, [image_model]) as client:
+        card = client.get("/v1/models/faces").json()
+        assert (card["precision"], card["decoder"]) == ("bf16", "cpu")
+        (bare,) = predict(client, "faces", [picture(1)])
+        exact = EagerForward(image_model).over([image_model.null_trigger()])([image_model.preprocess(picture(1))], [0])
+        assert list(bare["scores"].values()) == pytest.approx(exact[0].tolist(), abs=0.05)

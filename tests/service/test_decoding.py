@@ -1,0 +1,107 @@
+"""JPEG files decoded in batches: limits, broken files among good ones, agreement with the ordinary decoder.
+
+On a CPU the same code calls torchvision's CPU decoder; on a GPU (`pytest -m gpu`) the batched one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from service.batch_decoder import BatchDecoder
+from service.decoding import Decoding, decoding_for
+from service.intake import Wanted
+from service.settings import Settings
+from tests.service.live import picture
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError, InputError
+from triggers.preprocess import ImageLimits, ImageSpec, decode_image
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+
+CUDA = torch.cuda.is_available()
+DEVICES = ["cpu", pytest.param("cuda", marks=(pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="needs a GPU")))]
+SPEC = ImageSpec(size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def smooth(seed: int, width: int = 48, height: int = 32, **options: object) -> bytes:
+    """A JPEG file of gentle colours, as photographs are and noise is not."""
+    small = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+    image.convert(str(options.pop("mode", "RGB"))).save(out, "JPEG", quality=95, **options)
+    return out.getvalue()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return smooth(3, exif=exif)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_images_are_nearly_those_of_the_ordinary_decoder(device: str, resize: str) -> None:
+    spec = ImageSpec(16, SPEC.mean, SPEC.std, resize=resize)  # type: ignore[arg-type]
+    files = [smooth(seed, 48 + 2 * seed, 32) for seed in range(5)] + [smooth(9, 16, 16), picture(1), turned()]
+    found = BatchDecoder(spec, ImageLimits(), torch.device(device)).decode(files)
+    for image, data in zip(found, files, strict=True):
+        assert isinstance(image, torch.Tensor) and image.device.type == device
+        difference = (image.cpu().float() - decode_image(data, spec).float()).abs()
+        assert float(difference.mean()) < 2, difference.mean()
+    assert torch.equal(torch.as_tensor(found[7]).cpu(), decode_image(turned(), spec))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_bad_file_among_many_gets_its_own_error(device: str) -> None:
+    good = [smooth(seed) for seed in range(6)]
+    scan = good[0].index(b"\xff\xda")
+    bad = [b"", b"no image", good[0][: len(good[0]) // 2], good[0][:scan] + b"\xff\xd9", smooth(0, 2000, 2000)]
+    decoder = BatchDecoder(SPEC, ImageLimits(max_pixels=1_000_000), torch.device(device))
+    alone = [decoder.decode([data])[0] for data in good]
+    for broken in bad:
+        *images, error = decoder.decode([*good, broken])
+        assert isinstance(error, InputError), broken[:20]
+        for image, expected in zip(images, alone, strict=True):
+            assert torch.equal(torch.as_tensor(image), torch.as_tensor(expected))
+    assert isinstance(decoder.decode([bad[-1]])[0], InputError)
+
+
+def test_requests_wait_together_and_each_gets_its_own() -> None:
+    decoder, errors = BatchDecoder(SPEC, ImageLimits(), torch.device("cpu")), list[str]()
+
+    async def requests() -> Sequence[Sequence[object]]:
+        decoding = Decoding(decoder, errors.append, name="test", max_batch=8, capacity=64)
+        decoding.start()
+        bodies = [[_wanted(smooth(3 * n + k)) for k in range(3)] for n in range(10)]
+        bodies[4][1] = _wanted(b"no image")
+        bodies[5][2] = Wanted("text", "words", None, None, False)
+        found = await asyncio.gather(*(decoding.decode(body) for body in bodies))
+        await decoding.close()
+        return found
+
+    found = asyncio.run(requests())
+    assert sorted(errors) == ["not_an_image", "wrong_modality"]
+    for n, images in enumerate(found):
+        for k, image in enumerate(images):
+            if (n, k) in ((4, 1), (5, 2)):
+                assert isinstance(image, InputError)
+            else:
+                assert torch.equal(torch.as_tensor(image), torch.as_tensor(decoder.decode([smooth(3 * n + k)])[0]))
+
+
+def test_the_gpu_decoder_is_refused_without_a_gpu(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
+    settings = Settings(decoder="gpu")
+    assert decoding_for(text_model, settings, print) is None
+    with pytest.raises(ConfigError, match="decoder is gpu"):
+        decoding_for(image_model, settings, print)
+
+
+def _wanted(data: bytes) -> Wanted:
+    return Wanted("image", data, None, None, False)
