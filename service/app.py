@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.beacon import replica_name
+from service.dashboard import page as dashboard
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
@@ -36,7 +37,7 @@ Every answer names the trigger version that computed it. Errors are `application
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own, from its release 0.16x on, would put queries - groups - into spans, and bodies into logs."""
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer)
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer, dashboard)
 
 
 def create_app(
