@@ -25,7 +25,7 @@ class File:
 
 
 def find(name: str) -> File | None:
-    """A file by its name; None for any name that is not one of the few there are, and for plotly where it is missing."""
+    """A file by its name; None for any that is not one of the few there are, and for plotly where it is missing."""
     path = plotly_script() if name == PLOTLY else {each.name: each for each in FOLDER.iterdir()}.get(name)
     if path is None or path.suffix not in MEDIA_TYPES:
         return None

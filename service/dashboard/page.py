@@ -1,4 +1,4 @@
-"""GET /dashboard: the page and its files, under a strict Content-Security-Policy, and whether a token is the right one."""
+"""GET /dashboard: the page and its files, under a strict Content-Security-Policy, and whether a token is right."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SERIOUS = ("serious", "critical")
 
 
 def axe_script(cache: pytest.Cache) -> str:
-    """The script, fetched once into pytest's cache folder. Where it cannot be had the test is skipped; in CI it fails."""
+    """The script, fetched once into pytest's cache. Where it cannot be had the test is skipped; in CI it fails."""
     folder = Path(cache.mkdir("axe-core"))
     archive = folder / f"axe-core-{VERSION}.tgz"
     if not archive.is_file():

@@ -74,7 +74,11 @@ def visit(opened: Browser, client: httpx.Client, hash_: str = "#window=1h", **co
         page.on("request", lambda request: _note(found, request))
         page.set_default_timeout(15_000)
         page.goto(f"{found.url}/dashboard{hash_}")
-        yield found
+        try:
+            yield found
+        except Exception as error:
+            error.add_note(f"the page complained: {found.complaints}")
+            raise
         complaints = [each for each in found.complaints if not any(part in each for part in found.expected)]
         assert complaints == []
         assert {each for each in found.asked if not each.startswith(found.url)} == set()

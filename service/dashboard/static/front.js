@@ -11,7 +11,7 @@ export function showFront(place, fairness, gap) {
     layout: {
       xaxis: { title: { text: `${label} (smaller is fairer)` }, rangemode: "tozero", tickformat: ".2f" },
       yaxis: { title: { text: "Accuracy" }, tickformat: ".2f" }, showlegend: false, hovermode: "closest",
-      margin: { l: 60, r: 25, t: 15, b: 50 },
+      margin: { l: 60, r: 75, t: 15, b: 50 },
     },
     describe: `Accuracy against ${label.toLowerCase()}: ${full.map((each) => `${nameOf(each)} ${figure(each.accuracy)} against ${figure(each[gap])}`).join("; ")}.`,
     data: {
@@ -30,7 +30,7 @@ function trace(each, gap) {
   const { colour, symbol } = styleOf(each.version);
   return {
     x: [each[gap].value], y: [each.accuracy.value], mode: "markers+text", text: [nameOf(each)],
-    textposition: "top right", textfont: { color: colour }, name: nameOf(each), opacity: each[gap].beaten_by?.length ? 0.6 : 1,
+    textposition: "top right", cliponaxis: false, textfont: { color: colour }, name: nameOf(each), opacity: each[gap].beaten_by?.length ? 0.6 : 1,
     hovertext: [`${nameOf(each)}: accuracy ${figure(each.accuracy)}, gap ${figure(each[gap])}`],
     hovertemplate: "%{hovertext}<extra></extra>",
     error_x: bars([each[gap]], colour), error_y: bars([each.accuracy], colour),

@@ -40,7 +40,7 @@ export function showTimeline(place, decisions, series, history, metric) {
 }
 
 export function emptyText({ disclosure }) {
-  if (!disclosure) return "No predictions, or not enough to say anything, in this time.";
+  if (!disclosure) return "Nothing to draw in this time: a gap needs predictions of two groups, and some figures need labels.";
   const hours = disclosure.period_minutes / 60;
   return `Nothing to show. Without the admin token there are only sealed periods of ${hours === 1 ? "an hour" : `${hours} hours`}, ` +
     `and groups with at least ${disclosure.k_min} predictions in each count. The token shows exact live figures.`;

@@ -48,8 +48,8 @@ function card(model, item) {
     element("h3", {}, `${item.version} `, ...item.roles.map((role) => element("span", { class: "badge" }, role))),
     item.image ? picture(model, item) : element("p", {}, wordsOf(item)),
     element("p", {}, `${item.kind}; ${name}${strength === undefined ? "" : `, strength ${strength}`}`),
-    element("p", {}, `Held-out accuracy ${item.accuracy.join(" to ")}`),
-    element("p", {}, `Held-out parity gap ${item.gap.join(" to ")}`));
+    element("p", {}, `Held-out accuracy ${item.accuracy[1]}, without it ${item.accuracy[0]}`),
+    element("p", {}, `Held-out parity gap ${item.gap[1]}, without it ${item.gap[0]}`));
 }
 
 const picture = (model, { version, kind }) => element("img", {
