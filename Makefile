@@ -8,7 +8,7 @@ GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,7 +30,14 @@ bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only
 demo: install ## learn triggers on digits and comments, serve them, swap live, print the fairness table (EXIT=1 ends)
 	$(BIN)/python -m examples.demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
 
-test: install lint types contracts pytest ## everything: lint, types, import contracts, all tests
+system: ## what tests need of the system: chromium, redis-server, npm (Debian as root; elsewhere it says what)
+	@missing=; for each in chromium redis-server npm; do command -v $$each >/dev/null || missing="$$missing $$each"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing; \
+	else echo "Tests that need$$missing are skipped (with CI=true they fail): install with your package manager."; fi
+
+test: system install lint types contracts pytest ## everything: lint, types, import contracts, all tests
 
 lint:
 	$(BIN)/ruff check .

@@ -52,5 +52,5 @@ export function localTime(date) {
 }
 
 export const versionName = (version) =>
-  version === null || version === undefined ? "no trigger" : typeof version === "number" ? `v${version}` : version;
+  version === null || version === undefined || version === "none" ? "no trigger" : typeof version === "number" ? `v${version}` : version;
 export const shownName = (name) => (name === "bare" ? "no trigger" : name);

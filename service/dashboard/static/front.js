@@ -30,10 +30,10 @@ function trace(each, gap) {
   const { colour, symbol } = styleOf(each.version);
   return {
     x: [each[gap].value], y: [each.accuracy.value], mode: "markers+text", text: [nameOf(each)],
-    textposition: "top right", cliponaxis: false, textfont: { color: colour }, name: nameOf(each), opacity: each[gap].beaten_by?.length ? 0.6 : 1,
+    textposition: "top right", cliponaxis: false, textfont: { color: colour }, name: nameOf(each),
     hovertext: [`${nameOf(each)}: accuracy ${figure(each.accuracy)}, gap ${figure(each[gap])}`],
     hovertemplate: "%{hovertext}<extra></extra>",
     error_x: bars([each[gap]], colour), error_y: bars([each.accuracy], colour),
-    marker: { color: colour, symbol: each.shadow ? `${symbol}-open` : symbol, size: 12 },
+    marker: { color: colour, opacity: each[gap].beaten_by?.length ? 0.5 : 1, symbol: each.shadow ? `${symbol}-open` : symbol, size: 12 },
   };
 }

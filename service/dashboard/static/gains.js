@@ -1,11 +1,12 @@
 // What a trigger changes on the same inputs: gains with intervals, and whose predictions flip in which direction.
 
 import { bars, draw, styleOf } from "./plot.js";
-import { GAPS, count, figure, number, percent, shownName } from "./format.js";
+import { GAPS, count, figure, number, percent } from "./format.js";
 import { table } from "./dom.js";
 
 export function showGains(place, flips, fairness) {
-  const paired = Object.entries(fairness.versions).filter(([, report]) => report.paired);
+  const served = Object.entries(fairness.versions).filter(([version]) => version !== "bare"); // its twins are itself
+  const paired = served.filter(([, report]) => report.paired);
   draw(place, {
     traces: paired.map(([version, report]) => trace(version, report.paired.gains)).filter((each) => each.x.length),
     layout: {
@@ -25,8 +26,8 @@ export function showGains(place, flips, fairness) {
   table(flips, {
     caption: "Predictions that the trigger changed",
     columns: ["Group", "Version", "Inputs", "Changed", "How"],
-    rows: Object.entries(fairness.versions).filter(([, report]) => report.twins).flatMap(([version, { twins }]) =>
-      Object.entries(twins.groups).map(([group, found]) => [group, shownName(version), count(found.n),
+    rows: served.filter(([, report]) => report.twins).flatMap(([version, { twins }]) =>
+      Object.entries(twins.groups).map(([group, found]) => [group, version, count(found.n),
         `${count(found.flipped)} (${percent(found.flipped / found.n)})`, directions(found.flips, fairness.labels)])),
     empty: "No twins in this time.",
   });
