@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -25,7 +25,7 @@ def need_chromium() -> str:
     missing("This test needs a real Chromium and there is none: install it (apt-get install chromium).")
 
 
-def missing(text: str) -> Any:
+def missing(text: str) -> NoReturn:
     """Skip with the reason, or fail in CI."""
     if os.environ.get("CI"):
         pytest.fail(text)

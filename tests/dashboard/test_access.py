@@ -23,7 +23,7 @@ Scheme = Literal["light", "dark"]
 def test_axe_finds_nothing_serious(
     chromium: Browser, ahead: Ahead, scheme: Scheme, request: pytest.FixtureRequest
 ) -> None:
-    script = axe_script(request.config.cache)  # type: ignore[arg-type]
+    script = axe_script(request.config.cache)
     challenger = {"version": "v1", "share": 0.5}
     assert decided(ahead.client, "faces", champion="v2", challenger=challenger, twin_share=1.0).status_code == 200
     some_traffic(ahead.client, PICTURES)
@@ -43,7 +43,7 @@ def test_axe_finds_nothing_serious(
 def test_the_page_without_plotly_is_sound_too(
     chromium: Browser, service: httpx.Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    script = axe_script(request.config.cache)  # type: ignore[arg-type]
+    script = axe_script(request.config.cache)
     monkeypatch.setattr("service.dashboard.files.find_spec", lambda name: None)
     with chromium.new_page() as page:
         page.goto(f"{service.base_url}/dashboard")
@@ -59,7 +59,7 @@ def test_everything_can_be_reached_by_keyboard_and_at_200_percent(chromium: Brow
         give_token(page)
         page.locator("#decide").wait_for()
         page.locator(".skip").focus()
-        reached = []
+        reached: list[str] = []
         page.keyboard.press("Tab")
         while page.evaluate("document.activeElement !== document.body") and len(reached) < 80:
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
