@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from service.evidence import Evidence
-from service.guard import Stand, moment
+from service.guard import moment
 from service.rules import Rules
 from service.served import ServedModel
+from service.watch import Stand
 from triggers.plan import Plan
 from triggers.records import CHANGES
 from triggers.store import Store, version_name
