@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 from urllib.request import urlopen
@@ -18,8 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import bets
-from service.evidence import accuracy_lost, worse
+from service.event import Cell
+from service.evidence import Evidence, accuracy_lost, worse
+from service.guard import Guard
+from service.periods import Level
+from service.rules import LIMITS, Rules
 from service.samples import Sample
+from service.watch import Stand
 from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
 
@@ -160,6 +167,95 @@ def _z_tests(hits: Ints, n: Ints) -> Floats:
     return np.where(np.abs(k[..., 0] / m[..., 0] - k[..., 1] / m[..., 1]) > Z * deviation, 10.0, 0.0)
 
 
+# ---- guard ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trial:
+    """A `Watched` with a challenger, whose minutes are drawn; it counts rollbacks instead of making them."""
+
+    rules: Rules
+    now: float = 0.0
+    pos_label: int = 1
+    rolled_back: list[tuple[float, Evidence]] = field(default_factory=list)
+    minutes: dict[Level, list[dict[Cell, int]]] = field(default_factory=dict)
+
+    def stand(self) -> Stand:
+        """Champion v1 with twins, challenger v2, from the beginning on."""
+        return Stand(1 + len(self.rolled_back), 0.0, 1, 2, challenged=True, twins=True, rules=self.rules)
+
+    def withdraw(self, stand: Stand, evidence: Evidence) -> str:
+        """Note when."""
+        self.rolled_back.append((self.now, evidence))
+        return "rolled back"
+
+    def read(self, model: str, level: Level, since: int, until: int, made_since: int = 0) -> dict[Cell, int]:
+        """`Ledger.series` of what was drawn."""
+        return {cell: n for minute in range(since, until) for cell, n in self.minutes[level][minute].items()}
+
+
+def guard(repeats: int) -> None:
+    """How often the guard itself - its reading, joining, weighing, acting - rolls back in LOOKS minutes."""
+    print(f"\nRollbacks by the guard at alpha = {ALPHA} in {LOOKS} minutes, {repeats} repeats\n")
+    print(_row("rules", "champion", "challenger", "rolled back", "requests until then (median)"))
+    print(_row(*["---"] * 5))
+    for limits, new, wrong in GUARDED:
+        rules = Rules(**dict(zip(LIMITS, limits, strict=True)))
+        ends = [_guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
+        middle = float(np.median(ends))
+        found = "-" if middle == np.inf else f"{middle * 4 * ROWS:.0f}"
+        names = ", ".join(f"{name} {limit:g}" for name, limit in zip(LIMITS, limits, strict=True) if limit is not None)
+        rates, errors = _short(new), f"wrong {wrong:g}"
+        share = f"{100 * np.isfinite(ends).mean():.1f} %"
+        print(_row(names, "0.3 x 2, wrong 0.1", f"{rates}, {errors}", share, found))
+
+
+GUARDED: list[tuple[tuple[float | None, ...], tuple[float, float], float]] = [
+    ((0.0, 0.0, 0.0), (0.3, 0.3), 0.1), ((0.1, 0.05, 0.02), (0.3, 0.3), 0.1), ((None, 0.1, 0.02), (0.3, 0.4), 0.12),
+    ((0.1, 0.05, 0.02), (0.2, 0.4), 0.1), ((None, 0.05, None), (0.2, 0.4), 0.1), ((None, None, 0.02), (0.3, 0.3), 0.2),
+]  # fmt: skip
+"""Limits, selection rates of the challenger's two groups, its errors; the first three are true null hypotheses."""
+LOOK_EVERY = 20
+"""Minutes between two looks: the guard weighs every minute between them as if it had looked."""
+
+
+def _guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
+    """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
+    each, trial = random(repeat), Trial(rules)
+    made = [_minute(each, minute, new, wrong) for minute in range(LOOKS + LATE + 2)]
+    empty: list[dict[Cell, int]] = [{} for _ in range(LATE)]
+    late = [{c._replace(minute=c.minute + LATE): n for c, n in cells.items()} for cells in made]
+    trial.minutes = {Level.MINUTE: made, Level.ARRIVAL: empty + late}
+    watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)
+    for minute in range(1 + LOOK_EVERY, LOOKS + 2, LOOK_EVERY):
+        trial.now = 60.0 * minute
+        watching.check("m")
+        if trial.rolled_back:
+            return float(minute - 1)
+    return np.inf
+
+
+LATE = 7
+"""Minutes until a label comes."""
+
+
+def _minute(each: np.random.Generator, minute: int, new: Sequence[float], wrong: float) -> dict[Cell, int]:
+    """ROWS requests per version and group; a twelfth of the champion's answers are not the bare model's."""
+    found = Counter[Cell]()
+    for version, rates, errors in ((1, (0.3, 0.3), 0.1), (2, new, wrong)):
+        for group, rate in zip("fm", rates, strict=True):
+            h = each.random(ROWS) < rate
+            y, bare = h ^ (each.random(ROWS) < errors), _twins(each, h, rate)
+            cells = zip(y.tolist(), h.tolist(), bare.tolist(), strict=True)
+            found.update(Cell("m", minute, version, group, int(a), int(b), int(c)) for a, b, c in cells)
+    return found
+
+
+def _twins(each: np.random.Generator, h: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:
+    """Other answers with the same rate, of which a twelfth differ."""
+    return np.where(h, each.random(len(h)) > 1 / 24 / rate, each.random(len(h)) < 1 / 24 / (1 - rate))
+
+
 # ---- pairing ----------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +350,7 @@ def _row(*cells: str) -> str:
 TABLES: dict[str, tuple[Callable[[int], None], int]] = {
     "coverage": (coverage, 2000),
     "alarms": (alarms, 1000),
+    "guard": (guard, 1000),
     "pairing": (pairing, 2000),
 }
 

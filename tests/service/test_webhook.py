@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from service.webhook import Webhook
 from tests.service.live import wait_until
+from tests.service.receiver import Receiver, receiving
 
 ALARM = {"model": "faces", "test": "worse_than_before", "e_value": 61.2, "done": "challenger v4 rolled back"}
 
 
-class Receiver(ThreadingHTTPServer):
-    """Keeps what was posted, and answers with the statuses that it was given, the last one for ever."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
-        self.statuses, self.posted = [204], list[tuple[str, str, Any]]()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/alarms?key=secret"
-
-
-class Answering(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        """Note it and answer; a redirect leads back here."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        statuses = self.server.statuses
-        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
-        self.server.posted.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        self.send_response(status)
-        self.send_header("Location", "/elsewhere")
-        self.end_headers()
-
-    do_GET = do_POST
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with receiving() as found:
+        yield found
 
 
 def sent(url: str, pauses: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
