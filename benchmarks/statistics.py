@@ -3,32 +3,39 @@
 python -m benchmarks.statistics                         all tables, about a minute on one core
 python -m benchmarks.statistics --only alarms
 python -m benchmarks.statistics --live URL MODEL        pairing on the twins that a running service counted
+python -m benchmarks.statistics --demo demo-out         pairing for every version of both demo models, served for it
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.demo.traffic import held_out
+from examples.live import Client, running_service
 from service import bets
 from service.event import Cell
 from service.evidence import Evidence, accuracy_lost, worse
 from service.guard import Guard
 from service.periods import Level
-from service.rules import LIMITS, Rules
 from service.samples import Sample
 from service.watch import Stand
 from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
+from triggers.rules import LIMITS, Rules
+from triggers.store import open_store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -196,6 +203,7 @@ class Trial:
 
 def guard(repeats: int) -> None:
     """How often the guard itself - its reading, joining, weighing, acting - rolls back in LOOKS minutes."""
+    logging.disable()
     print(f"\nRollbacks by the guard at alpha = {ALPHA} in {LOOKS} minutes, {repeats} repeats\n")
     print(_row("rules", "champion", "challenger", "rolled back", "requests until then (median)"))
     print(_row(*["---"] * 5))
@@ -215,7 +223,7 @@ GUARDED: list[tuple[tuple[float | None, ...], tuple[float, float], float]] = [
     ((0.1, 0.05, 0.02), (0.2, 0.4), 0.1), ((None, 0.05, None), (0.2, 0.4), 0.1), ((None, None, 0.02), (0.3, 0.3), 0.2),
 ]  # fmt: skip
 """Limits, selection rates of the challenger's two groups, its errors; the first three are true null hypotheses."""
-LOOK_EVERY = 20
+LOOK_EVERY = 100
 """Minutes between two looks: the guard weighs every minute between them as if it had looked."""
 
 
@@ -280,12 +288,13 @@ def _gap(rows: Ints, column: int) -> Floats:
     return np.asarray(rate[:, 1] - rate[:, 0])
 
 
+HEAD = ("model", "version", "twins", "flips", "gain", "95 % interval", "variance ratio to A/B")
+
+
 def live(url: str, model: str) -> None:
     """The same from the twins that a running service counted, per version, for its two most different groups."""
     with urlopen(f"{url}/v1/models/{model}/fairness?window=all") as answer:
         document = json.load(answer)
-    print(_row("model", "version", "twins", "groups", "gain", "95 % interval", "variance ratio to A/B"))
-    print(_row(*["---"] * 7))
     for version, report in document["versions"].items():
         if (pairs := report["paired"]) is None:
             continue
@@ -294,9 +303,28 @@ def live(url: str, model: str) -> None:
         ends = [ends[0], ends[-1]]
         pos = document["pos_label"]
         ratio = sum(_ab_variance(known[g]) for g in ends) / sum(_paired_variance(known[g], pos) for g in ends)
-        gain = pairs["gains"]["demographic_parity_difference"]
+        gain, flips = pairs["gains"]["demographic_parity_difference"], pairs["flipped"] / pairs["n"]
         figures = f"{gain['value']:.3f}", f"{gain['low']:.3f} to {gain['high']:.3f}", f"{ratio:.1f}"
-        print(_row(model, version, str(pairs["n"]), ", ".join(ends), *figures))
+        print(_row(model, version, str(pairs["n"]), f"{100 * flips:.1f} %", *figures), flush=True)
+
+
+def demo(out: Path) -> None:
+    """Every published version of the demo's models, one after the other champion with a twin beside every answer."""
+    bundles = {name: out / name / "model" for name in ("digits", "comments")}
+    print(_row(*HEAD))
+    print(_row(*["---"] * len(HEAD)), flush=True)
+    with tempfile.TemporaryDirectory() as folder, open_store(str(out / "store")) as published:
+        with open_store(f"{folder}/store") as store:
+            for info in (each for name in bundles for each in published.versions(name)):
+                store.publish(published.get(info.model, info.version), actor="benchmark")
+        with running_service(list(bundles.values()), f"{folder}/store", Path(folder) / "data") as (url, token):
+            for name in bundles:
+                rows = held_out(out / name / f"{name}.csv")
+                with Client(url, name, token) as client:
+                    for info in published.versions(name):
+                        client.decide(info.name, twin_share=1.0)
+                        client.replay(rows, info.name)
+                live(url, name)
 
 
 def _ab_variance(group: Any) -> float:
@@ -360,10 +388,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=TABLES)
     parser.add_argument("--repeats", type=int, help="fewer than 2,000 (coverage, pairing) or 1,000 (alarms)")
+    parser.add_argument("--demo", type=Path, metavar="FOLDER", help="of make demo, such as demo-out")
     parser.add_argument("--live", nargs=2, metavar=("URL", "MODEL"))
     chosen = parser.parse_args()
-    if chosen.live:
-        live(*chosen.live)
+    if chosen.live or chosen.demo:
+        demo(chosen.demo) if chosen.demo else live(*chosen.live)
         return
     for name, (table, repeats) in TABLES.items():
         if chosen.only in (None, name):

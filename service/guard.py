@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, weigh
-from service.rules import Rules
 from service.watch import Read, Stand, Watch
 from triggers.errors import FairtriggerError, RevisionConflict, StoreError
+from triggers.rules import Rules
 
 LOOK_BACK_MINUTES = 7 * 1440
 """A guard that starts looks no further back, since minutes are not kept for ever."""

@@ -19,12 +19,12 @@ from service.metrics import Metrics
 from service.monitor import Monitor
 from service.parts import Parts
 from service.receipts import Receipts
-from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
 from service.webhook import Webhook
 from service.windows import Windows
 from triggers.errors import ConfigError
+from triggers.rules import Rules
 from triggers.store import Store
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Protocol
 from service.event import Cell
 from service.evidence import Evidence, Question
 from service.periods import Level
-from service.rules import Rules
+from triggers.rules import Rules
 
 FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are kept by tens, so that months of evidence stay small."""
