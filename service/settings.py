@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.rules import Rules
+from triggers.rules import Rules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"

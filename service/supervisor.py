@@ -49,8 +49,8 @@ class Supervisor:
         environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
         self._inference = Child("service.inference_process", self._arguments, environment)
         self._http = [
-            Child("service.http_process", self._arguments, environment, self._listening)
-            for _ in range(settings.http_workers)
+            Child("service.http_process", [role, *self._arguments], environment, self._listening)
+            for role in ["guards", *["serves"] * (settings.http_workers - 1)]  # the guard acts once
         ]
         self._announced = False
         self._stopping_at: float | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from service.auth import Bearer, is_admin
+from service.fairness_schemas import FairnessOut
 from service.lookup import Model, RunningService
 from service.monitor import BY
 from service.timeline import STEPS
@@ -21,7 +22,12 @@ Attributes = Annotated[
 ]
 
 
-@router.get("/v1/models/{model}/fairness", summary="Live fairness statistics")
+@router.get(
+    "/v1/models/{model}/fairness",
+    summary="Live fairness statistics",
+    response_model=None,
+    responses={200: {"model": FairnessOut, "description": "Every figure, or null and a reason"}},
+)
 def show_fairness(
     service: RunningService,
     model: Model,
