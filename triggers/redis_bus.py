@@ -1,0 +1,80 @@
+"""Hears of changed rollouts over Redis pub/sub. A message that is lost costs nothing but the time to the next poll."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import redis
+
+from triggers.redis_keys import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+LISTEN_SECONDS = 0.5
+"""How long one wait for a message lasts, so that the thread notices that it shall end."""
+FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
+"""Seconds between attempts to listen again, doubled from the first to the longest."""
+
+
+class RedisBus:
+    """One connection and one thread for all models, from the first `watch` on."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._watchers: dict[object, tuple[str, Callable[[], None]]] = {}
+        self._thread: threading.Thread | None = None
+
+    def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` whenever the rollout of a model changed or may have changed; returns what ends that."""
+        token = object()
+        with self._lock:
+            self._watchers[token] = (model, wake)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="redis-bus", daemon=True)
+                self._thread.start()
+
+        def end() -> None:
+            with self._lock:
+                self._watchers.pop(token, None)
+
+        return end
+
+    def close(self) -> None:
+        """End the thread; safe to call twice."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        wait = FIRST_WAIT
+        while not self._stopping.is_set():
+            try:
+                wait = self._listen()
+            except (redis.RedisError, OSError) as error:
+                logger.log(
+                    logging.WARNING if wait == FIRST_WAIT else logging.DEBUG,
+                    "Changes of rollouts are seen by polling alone for now, Redis cannot be listened to: %s",
+                    error,
+                )
+                self._stopping.wait(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+
+    def _listen(self) -> float:
+        """Until the end (returns) or until the connection breaks (raises)."""
+        with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            subscription.subscribe(CHANNEL)
+            self._tell(None)  # what was said before we listened
+            while not self._stopping.is_set():
+                message = subscription.get_message(timeout=LISTEN_SECONDS)
+                if message and message["type"] == "message":
+                    self._tell(message["data"].decode(errors="replace"))
+        return FIRST_WAIT
+
+    def _tell(self, model: str | None) -> None:
+        with self._lock:
+            chosen = [wake for name, wake in self._watchers.values() if model in (None, name)]
+        for wake in chosen:
+            wake()
