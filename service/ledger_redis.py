@@ -1,8 +1,9 @@
 """The Redis side of the ledger, for replicas on several machines: one server, Sentinels or a Cluster.
 
-Nothing is retried by the client library (triggers/redis_client.py): a batch is repeated by the ledger instead, under its
-number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose its
-last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish silently.
+Nothing is retried by the client library (triggers/redis_client.py): a batch is repeated by the ledger instead, under
+its number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose
+its last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish
+silently.
 """
 
 from __future__ import annotations

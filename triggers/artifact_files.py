@@ -1,4 +1,4 @@
-"""Where a store that is no folder keeps the bytes of artifacts, each under its own hash: never changed, safe to repeat."""
+"""Where a store that is no folder keeps the bytes of artifacts, each under its hash: never changed, safe to repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to Redis, chosen by URL: one server, a primary behind Sentinels, or a Cluster. The only file that opens one.
+"""Connections to Redis, chosen by URL: one server, a primary behind Sentinels, or a Cluster. Only this file opens one.
 
     redis://[user:password@]host:6379/0      one server; rediss:// with TLS, unix:///path for a socket
     redis+sentinel://[user:password@]host:26379,host:26379/service[/0]    rediss+sentinel:// with TLS
@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from triggers.address import without_password
 from triggers.errors import ConfigError, StoreUnavailable
 
 try:
@@ -50,7 +51,10 @@ def connect(url: str, seconds: float, *, text: bool = True) -> redis.Redis:
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": text,
     }
-    kind = urlsplit(url).scheme.partition("+")[2]
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ConfigError(f"There is no {scheme}:// store or ledger; Redis is reached by {', '.join(SCHEMES)}.")
+    kind = scheme.partition("+")[2]
     with translated():
         try:
             if kind == "cluster":
@@ -103,12 +107,6 @@ def _access(url: str) -> dict[str, Any]:
     found |= {"username": unquote(user)} if user else {}
     found |= {"password": unquote(password)} if password else {}
     return found | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown: no user, no password, no query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import redis
 
 from triggers import redis_keys as keys
 from triggers import redis_records as records
+from triggers.address import without_password
 from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
 from triggers.artifact_files import ArtifactFiles
 from triggers.errors import ArtifactCorrupt, NotFound, StoreUnavailable
@@ -42,7 +43,7 @@ from triggers.records import (
     version_name,
 )
 from triggers.redis_bus import RedisBus
-from triggers.redis_client import check_server, connect, translated, without_password
+from triggers.redis_client import check_server, connect, translated
 from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 from triggers.signature import ANYBODY, Trust
 

@@ -1,8 +1,8 @@
 """Who vouches for an artifact: an Ed25519 signature over its digest, carried in its file, and whose word counts.
 
-What is signed is `fairtrigger-artifact-v1:` and the digest, so the tensors and the manifest without its provenance. Keys
-are PEM files (PKCS 8 private, SubjectPublicKeyInfo public), as `openssl genpkey -algorithm ed25519` writes them, too.
-Needs the extra `signing` where something is signed or verified.
+What is signed is `fairtrigger-artifact-v1:` and the digest, so the tensors and the manifest without its provenance.
+Keys are PEM files (PKCS 8 private, SubjectPublicKeyInfo public), as `openssl genpkey -algorithm ed25519` writes them,
+too. Needs the extra `signing` where something is signed or verified.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Signer:
 class Trust:
     """Public keys by id with the names of their owners, and whether an artifact must have a signature.
 
-    Without any keys nothing is checked. With keys, a signature must be by one of them; `required` refuses unsigned ones.
+    Without any keys nothing is checked. With keys, a signature must be by one of them; `required` refuses none at all.
     """
 
     keys: Mapping[str, tuple[str, Ed25519PublicKey]] = field(default_factory=dict)
@@ -66,9 +66,7 @@ class Trust:
             raise ArtifactUntrusted(f"The trigger {digest} is signed by unknown key {signature.key}; trusted: {known}.")
         name, public = self.keys[signature.key]
         if not _holds(public, digest, signature):
-            raise ArtifactUntrusted(
-                f"The signature of {digest} is not by {name}'s key {signature.key}: it was altered."
-            )
+            raise ArtifactUntrusted(f"The signature of {digest} is not by {name}'s key {signature.key}: it is forged.")
         return name
 
 
@@ -94,11 +92,9 @@ def read_signer(path: Path) -> Signer:
     try:
         private = library.serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, library.UnsupportedAlgorithm) as error:
-        raise ConfigError(
-            f"The signing key {path} cannot be read: {error}. Make one: fairtrigger keygen NAME"
-        ) from error
+        raise ConfigError(f"The signing key {path} cannot be read: {error}. Make one: fairtrigger keygen") from error
     if not isinstance(private, library.Ed25519PrivateKey):
-        raise ConfigError(f"The signing key {path} is no Ed25519 key. Make one: fairtrigger keygen NAME")
+        raise ConfigError(f"The signing key {path} is no Ed25519 key. Make one: fairtrigger keygen")
     return Signer(private)
 
 

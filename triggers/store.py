@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from triggers.address import without_password
 from triggers.artifact import TriggerArtifact
 from triggers.errors import ConfigError, NotFound
 from triggers.file_store import FileStore
@@ -178,7 +179,7 @@ def _folder(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path:
         raise ConfigError(
-            f"Unknown store {parts.scheme}://...{parts.path}: use file:///absolute/folder, a plain folder path, "
-            "redis://, redis+sentinel:// or redis+cluster://."
+            f"Unknown store {without_password(url)!r}: use file:///absolute/folder, a plain folder path, redis://, "
+            "redis+sentinel:// or redis+cluster://."
         )
     return Path(unquote(parts.path))
