@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import redis
-
+from triggers.errors import StoreUnavailable
+from triggers.redis_client import translated
 from triggers.redis_keys import CHANNEL
+
+if TYPE_CHECKING:
+    import redis
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ class RedisBus:
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self._watchers: dict[object, tuple[str, Callable[[], None]]] = {}
         self._thread: threading.Thread | None = None
+        self._wait = FIRST_WAIT
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` whenever the rollout of a model changed or may have changed; returns what ends that."""
@@ -49,29 +54,26 @@ class RedisBus:
             self._thread.join()
 
     def _run(self) -> None:
-        wait = FIRST_WAIT
         while not self._stopping.is_set():
             try:
-                wait = self._listen()
-            except (redis.RedisError, OSError) as error:
-                logger.log(
-                    logging.WARNING if wait == FIRST_WAIT else logging.DEBUG,
-                    "Changes of rollouts are seen by polling alone for now, Redis cannot be listened to: %s",
-                    error,
-                )
-                self._stopping.wait(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+                with translated():
+                    self._listen()
+            except StoreUnavailable as error:
+                level = logging.WARNING if self._wait == FIRST_WAIT else logging.DEBUG
+                logger.log(level, "Changes of rollouts are seen by polling alone for now: %s", error)
+                self._stopping.wait(self._wait)
+                self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    def _listen(self) -> float:
+    def _listen(self) -> None:
         """Until the end (returns) or until the connection breaks (raises)."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             subscription.subscribe(CHANNEL)
             self._tell(None)  # what was said before we listened
             while not self._stopping.is_set():
                 message = subscription.get_message(timeout=LISTEN_SECONDS)
+                self._wait = FIRST_WAIT
                 if message and message["type"] == "message":
                     self._tell(message["data"].decode(errors="replace"))
-        return FIRST_WAIT
 
     def _tell(self, model: str | None) -> None:
         with self._lock:

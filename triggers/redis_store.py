@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
-
-import redis
+from typing import TYPE_CHECKING, Any, Self
 
 from triggers import redis_keys as keys
 from triggers import redis_records as records
@@ -46,6 +44,9 @@ from triggers.redis_bus import RedisBus
 from triggers.redis_client import check_server, connect, translated
 from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 from triggers.signature import ANYBODY, Trust
+
+if TYPE_CHECKING:
+    import redis
 
 OPERATION_SECONDS = 5.0
 """How long Redis may take to answer the store: far longer than it needs, for files of some megabytes."""

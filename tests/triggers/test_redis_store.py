@@ -9,15 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from tests.artifacts import image_artifact
-from tests.redis_server import RedisServer
 from tests.redis_sentinel import Sentinels, sentinels
+from tests.redis_server import RedisServer
 from triggers import redis_keys as keys
 from triggers.artifact import dump
 from triggers.errors import ArtifactCorrupt, ConfigError, StoreError, StoreUnavailable
