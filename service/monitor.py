@@ -78,7 +78,7 @@ class Monitor:
         cells = reading.cells
         terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
         split = _split(compared_by(cells, attributes, overlapping=terms.overlapping), by)
-        hidden = compared_by(self._shadows(model, window) if exact else {}, attributes, overlapping=terms.overlapping)
+        hidden = compared_by(self._shadows(model, window, exact=exact), attributes, overlapping=terms.overlapping)
         shadows = _split(hidden, "version")
         return {
             "model": model,
@@ -102,8 +102,10 @@ class Monitor:
             "warnings": self._crowd(model, cells),
         }
 
-    def _shadows(self, model: str, window: str) -> Mapping[Cell, int]:
-        """What shadow versions would have said; for operators only: they are the same people as in `versions`."""
+    def _shadows(self, model: str, window: str, *, exact: bool) -> Mapping[Cell, int]:
+        """What shadow versions would have said, where counts are exact: they are the same people as in `versions`."""
+        if self.windows.terms(exact=exact) is not None:
+            return {}
         return self.windows.read(series_of(model, "shadow"), window, exact=True).cells
 
     def _served(self, model: str) -> Labelled:
