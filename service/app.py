@@ -55,7 +55,7 @@ def create_app(
         torch.set_num_threads(settings.torch_threads)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_store(settings.store), Metrics()
+    shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
     replica = replica_name()
     models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
     return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)

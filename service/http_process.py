@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     set_up_logging(settings.log_level)
     try:
         local = [load_preprocessor(folder) for folder in settings.models]
-        store, metrics = open_store(settings.store), Metrics()
+        store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         link = Link(control, settings.drain_seconds + settings.grace_seconds)
         replica = replica_name()
         models = [remote_parts(each, link, store, settings, replica) for each in local]

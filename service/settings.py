@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from triggers.rules import Rules
+from triggers.signature import Trust, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
@@ -28,7 +29,16 @@ class Settings(BaseSettings):
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
     )
-    store: str = Field(default="fairtrigger-store", description="trigger store: a folder or file:///folder")
+    store: str = Field(
+        default="fairtrigger-store",
+        description="trigger store: a folder, redis://host:6379/0, redis+sentinel://..., redis+cluster://...; "
+        "in Redis, ?artifacts=s3://bucket/prefix keeps the files there",
+    )
+    trusted_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="public key of a trainer, or a folder of *.pub: triggers signed by another key are refused",
+    )
+    require_signatures: bool = Field(default=False, description="also refuse triggers that nobody signed")
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
     ledger: SecretStr | None = Field(
         default=None,
@@ -137,12 +147,16 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
+    def trust(self) -> Trust:
+        """Whose signatures count. Raises ConfigError for a key that cannot be read."""
+        return read_trust(self.trusted_keys, required=self.require_signatures)
+
     @property
     def places_per_process(self) -> int:
         """Rows that one HTTP process may have in work: its share of the queue, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", mode="before")
+    @field_validator("models", "receipt_keys", "trusted_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
