@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import problems
+from service.access import Access
 from service.beacon import replica_name
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
@@ -73,6 +74,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
         app.include_router(module.router, responses=_PROBLEMS)
     app.add_middleware(HotPath, running=running)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Access, keyring=running.keyring, running=running)
     app.add_middleware(
         Observed,
         metrics=running.metrics,

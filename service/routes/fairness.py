@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from service.auth import Bearer, is_admin
 from service.lookup import Model, RunningService
@@ -16,6 +16,7 @@ router = APIRouter(tags=["fairness"])
 
 @router.get("/v1/models/{model}/fairness", summary="Live fairness statistics")
 def show_fairness(
+    request: Request,
     service: RunningService,
     model: Model,
     bearer: Bearer,
@@ -36,5 +37,5 @@ def show_fairness(
     tests, `possible_loss` says what may be missing.
     """
     chosen = tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))
-    exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
+    exact = is_admin(request.scope)
     return service.monitor.fairness(model.name, window, by, chosen, exact=exact)
