@@ -19,6 +19,7 @@ from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
 from service.parts import local_parts
+from service.permissions import listed
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -128,5 +129,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for model in (*predict.BODY_SCHEMAS, *v2_infer.BODY_SCHEMAS, ProblemDocument):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        _say_who_may(document, needs_key=not app.state.running.keyring.open)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _say_who_may(document: dict[str, Any], needs_key: bool) -> None:
+    """Every operation's role as `x-role`, and its `security` as these settings make it."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            role = listed(method.upper(), path)
+            operation["x-role"] = role
+            closed = role == "admin" or (needs_key and role != "nothing")
+            operation["security"] = [{"HTTPBearer": []}] if closed else [{}, {"HTTPBearer": []}]
