@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.http_process LINE DOOR [options of python -m service]`; started by the supervisor."""
+    """`python -m service.http_process LINE DOOR [ADMIN DOOR] [options of the service]`; started by the supervisor."""
     control, door = Control(int(arguments[0])), Door(socket.socket(fileno=int(arguments[1])))
-    settings = read_settings(arguments[2:])
+    admin = Door(socket.socket(fileno=int(arguments[2]))) if arguments[2:3] and arguments[2].isdigit() else None
+    settings = read_settings(arguments[3 if admin else 2 :])
     set_up_logging(settings.log_level)
     try:
         local = [load_preprocessor(folder) for folder in settings.models]
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
-    serve(app, settings, control.ready, door)
+    serve(app, settings, control.ready, door, admin)
     return 0
 
 

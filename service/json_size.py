@@ -8,7 +8,7 @@ from itertools import islice
 from service.problems import ProblemError
 
 _COUNTED = (b'"', b",", b"{", b"[")
-_THING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[,{\[]', re.DOTALL)
+_THING = re.compile(rb'"(?:[^"\\]++|(?:\\.)++)*+"?|[,{\[]', re.DOTALL)
 """A whole string - one that never ends goes to the end, so that no byte is read twice - or what begins a value."""
 PER_ITEM = 24
 """Strings, commas and brackets of one input that uses every field there is, rounded up."""

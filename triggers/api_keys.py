@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import secrets
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -78,7 +79,7 @@ def digest_of(key: str) -> bytes:
 
 def new_key(
     name: str,
-    roles: frozenset[Role],
+    roles: Iterable[str],
     expires: datetime | None = None,
     rate: float | None = None,
     burst: int | None = None,
@@ -86,7 +87,7 @@ def new_key(
     """A random key whose id is `name` and some random digits. Raises ConfigError."""
     key_id = f"{name}-{secrets.token_hex(3)}"
     text = f"ft_{key_id}_{secrets.token_urlsafe(KEY_BYTES)}"
-    fields = {"hash": f"blake2b:{digest_of(text).hex()}", "roles": roles, "expires": expires}
+    fields = {"hash": f"blake2b:{digest_of(text).hex()}", "roles": frozenset(roles), "expires": expires}
     document = {"keys": {key_id: fields | {"rate": rate, "burst": burst}}}
     return NewKey(key_id, text, _checked(document, "The new key")[key_id])
 

@@ -9,13 +9,15 @@ from typing import Annotated
 
 import typer
 
-from triggers.api_keys import Role, add_key, as_toml, load_keys, new_key
+from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_key
 from triggers.command_line import JsonOption, print_json
 
 _FileOption = Annotated[
     Path | None, typer.Option("--file", envvar="FAIRTRIGGER_API_KEYS", help="Keys file (.toml or .json) to add it to.")
 ]
-_RoleOption = Annotated[list[Role], typer.Option("--role", help="What it may do; repeat for several.")]
+_RoleOption = Annotated[
+    list[str], typer.Option("--role", help=f"What it may do: {', '.join(ROLES)}; repeat for several.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +37,7 @@ def new(
     file: _FileOption = None,
 ) -> None:
     """Print a new key, this once; its hash goes into the keys file. A running service reads it within a second."""
-    key = new_key(name, frozenset(role), _moment(expires), rate, burst)
+    key = new_key(name, role, _moment(expires), rate, burst)
     if file:
         add_key(file, key)
         typer.echo(f"Added {key.id} to {file}. Keep the key: nobody can print it again.", err=True)
