@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
-from benchmarks.systems import CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, trigger_systems
+from benchmarks.systems import CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
 from trainer.config import Criterion, RunConfig
 from trainer.evaluate import accuracy, confusion_counts
 from trainer.outcome import Counts
@@ -88,12 +88,12 @@ class Pieces:
         self._leave(variation.name, mark, lambda criterion: self._varied(variation, criterion))
 
     def transfer(self, receivers: Mapping[str, FrozenClassifier]) -> None:
-        """Triggers of this classifier on others that never saw them in training: the strongest system's picks."""
+        """Triggers of this classifier on others that never saw them in training."""
         path = self.path("transfer")
         if path.exists():
             return
         found: list[Record] = []
-        system = trigger_systems(self.config.modality)[-1]
+        system = plain_system(self.config.modality)
         bare = {name: self.bare_test(each) for name, each in receivers.items()}
         for criterion in CRITERIA:
             began = time.monotonic()
@@ -143,22 +143,26 @@ class Pieces:
         if name == "threshold":
             return name, "-", threshold_picks(self._towards(criterion), self.classifier, self.splits)
         if name in WEIGHTS:
-            return self._weights(name, criterion)
+            return self._weights(name, criterion, WEIGHTS[name])
         return self._trigger(
             next(one for one in trigger_systems(self.config.modality) if _name(one) == name), criterion
         )
 
     def _varied(self, variation: Variation, criterion: Criterion) -> Picked:
-        return self._trigger(variation.system, criterion) if variation.system else self._weights("AdvPost", criterion)
+        return (
+            self._trigger(variation.system, criterion)
+            if variation.system
+            else self._weights("AdvPost", criterion, (2.0,))
+        )
 
     def _trigger(self, system: System, criterion: Criterion) -> Picked:
         picks = trigger_picks(system.config(self.config, criterion), self.classifier, self.splits, self.progress)
         return system.name, str(system.objective["name"]), picks
 
-    def _weights(self, name: str, criterion: Criterion) -> Picked:
+    def _weights(self, name: str, criterion: Criterion, strengths: tuple[float, ...]) -> Picked:
         config = self._towards(criterion)
-        rival = replace(config, objective=replace(config.objective, name="adversarial", strengths=WEIGHTS[name]))
-        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, WEIGHTS[name])
+        rival = replace(config, objective=replace(config.objective, name="adversarial", strengths=strengths))
+        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, strengths)
 
     def _towards(self, criterion: Criterion) -> RunConfig:
         return replace(self.config, objective=replace(self.config.objective, criterion=criterion))

@@ -17,7 +17,7 @@ CRITERIA: tuple[Criterion, ...] = ("demographic_parity", "equalized_odds")
 ADVERSARIAL = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
 FOUR = (0.5, 1.0, 2.0, 5.0)
 WEIGHTS: Mapping[str, tuple[float, ...]] = {"AdvPost": (1.0, 2.0, 5.0), "AdvIN": (2.0,)}
-"""The strengths of whole models, which are trained one after another."""
+"""The strengths of whole models, which are trained one after another; in ablations AdvPost has one."""
 
 GAP = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -97,6 +97,12 @@ class System:
 def trigger_systems(modality: Literal["image", "text"]) -> list[System]:
     """Every kind under the published objective, the additive or soft one under each objective, and the strongest."""
     return _image_systems() if modality == "image" else _text_systems()
+
+
+def plain_system(modality: Literal["image", "text"]) -> System:
+    """The one that ablations vary: a single overlay with an adversary, or a soft trigger with the gap."""
+    name, objective = ("overlay", "adversarial") if modality == "image" else ("soft", "gap")
+    return next(one for one in trigger_systems(modality) if (one.name, one.objective["name"]) == (name, objective))
 
 
 def _image_systems() -> list[System]:
