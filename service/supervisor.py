@@ -159,7 +159,7 @@ class Supervisor:
 
 def _memory_folder() -> str | None:
     """Where a full disk does no harm: the counts lie in mapped files, which must be able to grow."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108
 
 
 @contextmanager
