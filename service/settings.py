@@ -16,7 +16,7 @@ from triggers.signature import Trust, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
-HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN (or --admin-token) and restart"
+HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
 
@@ -73,6 +73,19 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, min_length=8, description="bearer token of the admin routes; without it they are closed"
     )
+    admin_port: int | None = Field(
+        default=None, ge=0, le=65535, description="port of the admin routes, which are then found nowhere else"
+    )
+    admin_host: str = Field(default="127.0.0.1", description="address of the admin port")
+    api_keys: Path | None = Field(
+        default=None,
+        description="TOML or JSON file of API keys, made by `fairtrigger keys new`; with it every request needs a key, "
+        "but health checks",
+    )
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="requests per second of a key that states no rate; none: as many as can be"
+    )
+    rate_burst: int | None = Field(default=None, ge=1, description="how many of them may come at once")
     receipt_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
         description="base64 key that seals prediction ids; the first given seals, all open; "
@@ -184,6 +197,8 @@ class Settings(BaseSettings):
                 f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
                 f"needs {need} places: raise queue_size or lower max_items_per_request"
             )
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(f"admin_port is {self.admin_port}, as port is: choose another, or leave it out")
         if self.http_workers and self.decoder == "gpu":
             raise ValueError("decoder is gpu, which only the process with the model can use: leave http_workers at 0")
         if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
