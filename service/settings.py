@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.rules import Rules
+from service.secret_files import SecretFiles
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
+SECRETS = ("admin_token", "receipt_keys", "ledger", "store", "webhook_url")
+"""Settings that may stand in a file, which FAIRTRIGGER_<NAME>_FILE names."""
 HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN (or --admin-token) and restart"
 """What to do about closed admin routes."""
 
@@ -136,6 +139,18 @@ class Settings(BaseSettings):
         default=1.0, ge=0, le=1, description="share of new traces that are recorded; callers decide for their own"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over the environment; secrets may stand in files that it names."""
+        return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
 
     @property
     def places_per_process(self) -> int:
