@@ -36,17 +36,17 @@ RUN /opt/uv/bin/uv pip install --quiet --python /opt/uv/bin/python --target /app
 FROM ${BASE} AS core
 ENV PATH=/opt/fairtrigger/bin:/app/bin:$PATH \
     PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib \
+    HOME=/tmp \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     FAIRTRIGGER_STORE=/store
 RUN install -d -o 10001 -g 10001 -m 0750 /store /data /models /runs
+COPY --from=chosen /opt/core.txt /opt/
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,from=chosen,source=/opt/core.txt,target=/opt/core.txt \
     /opt/uv/install-locked /opt/core.txt
 
 FROM core AS trainer
+COPY --from=chosen /opt/trainer.txt /opt/
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,from=chosen,source=/opt/trainer.txt,target=/opt/trainer.txt \
     /opt/uv/install-locked /opt/trainer.txt
 COPY --from=code /app /app
 WORKDIR /work
@@ -57,8 +57,8 @@ CMD ["--help"]
 
 # last, so that it is also what `docker build .` makes
 FROM core AS service
+COPY --from=chosen /opt/service.txt /opt/
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,from=chosen,source=/opt/service.txt,target=/opt/service.txt \
     /opt/uv/install-locked /opt/service.txt
 COPY --from=code /app /app
 WORKDIR /data
