@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.secret_files import SecretFiles
 from triggers.rules import Rules
 from triggers.signature import Trust, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
+SECRETS = ("admin_token", "receipt_keys", "ledger", "store", "webhook_url")
+"""Settings that may stand in a file, which FAIRTRIGGER_<NAME>_FILE names."""
 HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
@@ -163,6 +166,18 @@ class Settings(BaseSettings):
     def trust(self) -> Trust:
         """Whose signatures count. Raises ConfigError for a key that cannot be read."""
         return read_trust(self.trusted_keys, required=self.require_signatures)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over the environment; secrets may stand in files that it names."""
+        return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
 
     @property
     def places_per_process(self) -> int:
