@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.systems import ADVERSARIAL, GAP, System, trigger_systems
+from benchmarks.systems import ADVERSARIAL, GAP, System, plain_system
 from trainer.config import TriggerConfig
 
 RATIOS = (1.0, 0.5, 0.2, 0.1, 0.01)
@@ -37,10 +37,10 @@ class Variation:
 def variations(modality: Literal["image", "text"]) -> Iterator[Variation]:
     """All points for a modality, cheapest ablation first."""
     yield from _sizes() if modality == "image" else _words()
-    strongest = trigger_systems(modality)[-1]
+    plain = plain_system(modality)
     for ratio in RATIOS:
         changes = (f"split.tuning_ratio={ratio}",)
-        yield Variation("tuning ratio", ratio, strongest, changes)
+        yield Variation("tuning ratio", ratio, plain, changes)
         yield Variation("tuning ratio", ratio, None, changes)
 
 

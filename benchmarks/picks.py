@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -33,12 +34,16 @@ SHIFTS = 300
 
 @dataclass(frozen=True, eq=False)
 class Pick:
-    """Validation's best within a budget: its strength (None: nothing was trained) and its counts on both parts."""
+    """Validation's best within a budget: its strength (None: nothing was trained) and its counts on both parts.
+
+    `received` are its counts on the test part under other classifiers than the one that it was trained and picked on.
+    """
 
     budget: float
     strength: float | None
     val: Counts
     test: Counts
+    received: tuple[Counts, ...] = ()
 
 
 class Picker:
@@ -46,11 +51,11 @@ class Picker:
 
     def __init__(self, config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> None:
         self.judges = {budget: judge_at(config, classifier, bare, budget) for budget in BUDGETS}
-        self._best: dict[float, tuple[Snapshot, float | None, Counts]] = {}
+        self._best: dict[float, tuple[Snapshot, float | None, Sequence[Counts]]] = {}
 
-    def offer(self, step: int, strength: float | None, val: Counts, test: Callable[[], Counts]) -> None:
+    def offer(self, step: int, strength: float | None, val: Counts, test: Callable[[], Sequence[Counts]]) -> None:
         """A system as it is after `step` steps; its test counts are asked for where it is the best so far."""
-        counted: Counts | None = None
+        counted: Sequence[Counts] | None = None
         for budget, judge in self.judges.items():
             snapshot = Snapshot(step, val, judge.score(val))
             present = self._best.get(budget)
@@ -60,7 +65,10 @@ class Picker:
 
     def picks(self) -> list[Pick]:
         """One per budget that something kept to."""
-        return [Pick(budget, strength, one.counts, test) for budget, (one, strength, test) in self._best.items()]
+        return [
+            Pick(budget, strength, one.counts, own, tuple(received))
+            for budget, (one, strength, (own, *received)) in self._best.items()
+        ]
 
 
 def judge_at(config: RunConfig, classifier: FrozenClassifier, bare: Counts, budget: float) -> Judge:
@@ -68,36 +76,55 @@ def judge_at(config: RunConfig, classifier: FrozenClassifier, bare: Counts, budg
     return judge_of(replace(config, select=replace(config.select, max_accuracy_drop=budget)), classifier, bare)
 
 
-def trigger_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> list[Pick]:
-    """Train the triggers of a configuration, bagged if it says so."""
+def trigger_picks(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    receivers: Sequence[FrozenClassifier] = (),
+) -> list[Pick]:
+    """Train the triggers of a configuration, bagged if it says so; the picks are tried on `receivers` as well."""
     with reproducible(classifier.device, config.train.threads):
         if config.train.bag > 1:
-            return _bag_picks(config, classifier, splits, progress)
+            return _bag_picks(config, classifier, splits, progress, receivers)
         run = Run(config, classifier, splits, progress)
         picker = Picker(config, classifier, run.bare_val)
-        run.keeper = _Keeper(run, picker)
+        run.keeper = _Keeper(run, picker, receivers)
         run.train(None)
         return picker.picks()
+
+
+class _Tests:
+    """The test counts of all strengths as the run's triggers are now, made once and only if somebody asks."""
+
+    def __init__(self, run: Run, receivers: Sequence[FrozenClassifier], before: Callable[[], object]) -> None:
+        self._run, self._receivers, self._before = run, receivers, before
+
+    def of(self, k: int) -> list[Counts]:
+        """Of strength k: under the run's own classifier, then under every receiver."""
+        return [counted[k] for counted in self._counted]
+
+    @cached_property
+    def _counted(self) -> list[Sequence[Counts]]:
+        self._before()
+        run = self._run
+        with torch.no_grad():
+            bank = run.learner.average.render()
+        judges = [run.counter, *(each.accelerated() for each in self._receivers)]
+        return [confusion_counts(each, run.test, bank, run.config.train.batch_size) for each in judges]
 
 
 class _Keeper:
     """Passes a run's validations on; nothing is written, so nothing is read back."""
 
-    def __init__(self, run: Run, picker: Picker) -> None:
-        self._run, self._picker = run, picker
+    def __init__(self, run: Run, picker: Picker, receivers: Sequence[FrozenClassifier]) -> None:
+        self._run, self._picker, self._receivers = run, picker, receivers
 
     def offer(self, step: int, count: Counting) -> None:
         """Every strength's trigger as it is now."""
-        tested: list[Sequence[Counts]] = []
-
-        def test(k: int) -> Counts:
-            if not tested:
-                tested.append(_counted(self._run))
-            return tested[0][k]
-
+        tests = _Tests(self._run, self._receivers, lambda: None)
         for k, counts in enumerate(count()):
-            strength = self._run.config.objective.strengths[k]
-            self._picker.offer(step, strength, counts, lambda k=k: test(k))  # type: ignore[misc]
+            self._picker.offer(step, self._run.config.objective.strengths[k], counts, partial(tests.of, k))
 
     def tensors(self) -> dict[str, Tensor]:
         """Nothing."""
@@ -111,26 +138,19 @@ class _Keeper:
         """Nothing."""
 
 
-def _counted(run: Run) -> Sequence[Counts]:
-    with torch.no_grad():
-        bank = run.learner.average.render()
-    return confusion_counts(run.counter, run.test, bank, run.config.train.batch_size)
-
-
-def _bag_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> list[Pick]:
+def _bag_picks(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    receivers: Sequence[FrozenClassifier],
+) -> list[Pick]:
     bag = train_bag(config, classifier, splits, progress)
     picker, strengths = Picker(config, classifier, bag.bare), config.objective.strengths
     for place, step in enumerate(bag.steps):
-        tested: list[Sequence[Counts]] = []
-
-        def test(k: int, place: int = place, tested: list[Sequence[Counts]] = tested) -> Counts:
-            if not tested:
-                bag.recall([place] * len(strengths))
-                tested.append(_counted(bag.runs[-1]))
-            return tested[0][k]
-
+        tests = _Tests(bag.runs[-1], receivers, partial(bag.recall, [place] * len(strengths)))
         for k, strength in enumerate(strengths):
-            picker.offer(step, strength, bag.counts[place][k], lambda k=k, test=test: test(k))  # type: ignore[misc]
+            picker.offer(step, strength, bag.counts[place][k], partial(tests.of, k))
     return picker.picks()
 
 
@@ -170,7 +190,7 @@ def _train(
     for number, batch in enumerate(batches.each(range(learner.steps))):
         learner.step(number, batch)
         if (number + 1) % every == 0:
-            picker.offer(number + 1, strength, counted(val), lambda: counted(test))
+            picker.offer(number + 1, strength, counted(val), lambda: [counted(test)])
 
 
 def _start(system: str, config: RunConfig, classifier: FrozenClassifier) -> FrozenClassifier:
@@ -186,5 +206,5 @@ def threshold_picks(config: RunConfig, classifier: FrozenClassifier, splits: Spl
     val, test = (margins(classifier, part, 512) for part in (splits.val, splits.test))
     picker = Picker(config, classifier, val.counts(0.0))
     for shift in thinned(val.cuts(), SHIFTS):
-        picker.offer(0, None, val.counts(shift), lambda shift=shift: test.counts(shift))  # type: ignore[misc]
+        picker.offer(0, None, val.counts(shift), lambda shift=shift: [test.counts(shift)])  # type: ignore[misc]
     return picker.picks()

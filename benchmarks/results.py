@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -21,12 +21,13 @@ import typer
 
 from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
-from benchmarks.systems import CRITERIA, TASKS, WEIGHTS, System, Task, trigger_systems
+from benchmarks.systems import CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
 from trainer.config import Criterion, RunConfig
-from trainer.evaluate import confusion_counts
+from trainer.evaluate import accuracy, confusion_counts
 from trainer.outcome import Counts
 from trainer.prepare import open_run
 from trainer.progress import Progress, open_progress
+from triggers.classifier import FrozenClassifier
 from triggers.errors import FairtriggerError
 from triggers.fairness import evaluate_counts
 
@@ -37,18 +38,25 @@ Picked: TypeAlias = tuple[str, str, list[Pick]]
 """A system's name, its objective, and what validation picked."""
 
 
-def figures(counts: Counts) -> dict[str, float | None]:
-    """Accuracy and gaps of one table of counts."""
-    report = evaluate_counts(counts)
-    return {"accuracy": report.overall.accuracy.value, **{name: report.gaps[name].value for name in GAPS}}
+def figures(counts: Counts, labels: int = 2) -> dict[str, float | None]:
+    """Accuracy and gaps of one table of counts; of more than two labels, gaps are means over the labels."""
+    report = evaluate_counts(counts, labels=labels)
+    found = {name: report.gaps.get(f"macro_{name}") or report.gaps[name] for name in GAPS}
+    return {"accuracy": accuracy(counts), **{name: gap.value for name, gap in found.items()}}
 
 
-def records(common: Record, picks: list[Pick], bare: Counts, seconds: float) -> Iterator[Record]:
-    """One record per pick, with the bare model's figures on the same test rows beside its own."""
-    base = {f"base_{name}": value for name, value in figures(bare).items()}
+def records(
+    common: Record, picks: list[Pick], bare: Counts, seconds: float, labels: int, receiver: int | None = None
+) -> Iterator[Record]:
+    """One record per pick, with the bare model's figures on the same test rows beside its own.
+
+    `receiver` is the number of another classifier, whose counts these are then to be.
+    """
+    base = {f"base_{name}": value for name, value in figures(bare, labels).items()}
     for pick in picks:
-        own = {**common, "budget": pick.budget, "strength": pick.strength, **figures(pick.test), **base}
-        yield {**own, "n_test": sum(pick.test.values()), "seconds": round(seconds, 1)}
+        counts = pick.test if receiver is None else pick.received[receiver]
+        own = {**common, "budget": pick.budget, "strength": pick.strength, **figures(counts, labels), **base}
+        yield {**own, "n_test": sum(counts.values()), "seconds": round(seconds, 1)}
 
 
 class Pieces:
@@ -60,8 +68,11 @@ class Pieces:
         self.classifier, loader = open_run(self.config, folder / "data-cache", progress)
         parts = loader.splits(self.classifier)
         self.splits = replace(parts, base=loader.load(self.classifier, "base"))
-        bank = self.classifier.bank([self.classifier.null_trigger()])
-        (self.bare,) = confusion_counts(self.classifier, self.splits.test, bank, 512)
+        self.bare = self.bare_test(self.classifier)
+
+    def bare_test(self, classifier: FrozenClassifier) -> Counts:
+        """The test part under a classifier without a trigger."""
+        return confusion_counts(classifier, self.splits.test, classifier.bank([classifier.null_trigger()]), 512)[0]
 
     def names(self) -> list[str]:
         """Every piece's name."""
@@ -76,25 +87,54 @@ class Pieces:
         mark = {"ablation": variation.ablation, "value": variation.value}
         self._leave(variation.name, mark, lambda criterion: self._varied(variation, criterion))
 
+    def transfer(self, receivers: Mapping[str, FrozenClassifier]) -> None:
+        """Triggers of this classifier on others that never saw them in training."""
+        path = self.path("transfer")
+        if path.exists():
+            return
+        found: list[Record] = []
+        system = plain_system(self.config.modality)
+        bare = {name: self.bare_test(each) for name, each in receivers.items()}
+        for criterion in CRITERIA:
+            began = time.monotonic()
+            config = system.config(self.config, criterion)
+            picks = trigger_picks(config, self.classifier, self.splits, self.progress, list(receivers.values()))
+            for number, name in enumerate(receivers):
+                common = self.common(system.name, str(system.objective["name"]), criterion)
+                mark = {"ablation": "transfer", "value": name}
+                seconds = time.monotonic() - began
+                found += records({**common, **mark}, picks, bare[name], seconds, self.labels, number)
+        self.write(path, found)
+
     def _leave(self, name: str, mark: Record, picked: Callable[[Criterion], Picked]) -> None:
-        path = self.folder / "pieces" / f"{self.task.target}-{self.seed}-{name}.json".replace(" ", "_").replace(",", "")
+        path = self.path(name)
         if path.exists():
             return
         found: list[Record] = []
         for criterion in CRITERIA:
             began = time.monotonic()
             system, objective, picks = picked(criterion)
-            common = {
-                "data": self.task.data,
-                "target": self.task.target,
-                "group": self.task.group,
-                "system": system,
-                "objective": objective,
-                "criterion": criterion,
-                "seed": self.seed,
-                **mark,
-            }
-            found += records(common, picks, self.bare, time.monotonic() - began)
+            common = {**self.common(system, objective, criterion), **mark}
+            found += records(common, picks, self.bare, time.monotonic() - began, self.labels)
+        self.write(path, found)
+
+    @property
+    def labels(self) -> int:
+        """How many classes there are."""
+        return len(self.classifier.labels)
+
+    def common(self, system: str, objective: str, criterion: Criterion) -> Record:
+        """What the records of a system have in common."""
+        task = {"data": self.task.data, "target": self.task.target, "group": self.task.group}
+        return {**task, "system": system, "objective": objective, "criterion": criterion, "seed": self.seed}
+
+    def path(self, name: str) -> Path:
+        """Where a piece lies."""
+        file = f"{self.task.target}-{self.seed}-{name}.json"
+        return self.folder / "pieces" / file.replace(" ", "_").replace(",", "")
+
+    def write(self, path: Path, found: list[Record]) -> None:
+        """Leave a finished piece."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
         self.progress.note(f"{path.stem}: {len(found)} records")
@@ -103,22 +143,26 @@ class Pieces:
         if name == "threshold":
             return name, "-", threshold_picks(self._towards(criterion), self.classifier, self.splits)
         if name in WEIGHTS:
-            return self._weights(name, criterion)
+            return self._weights(name, criterion, WEIGHTS[name])
         return self._trigger(
             next(one for one in trigger_systems(self.config.modality) if _name(one) == name), criterion
         )
 
     def _varied(self, variation: Variation, criterion: Criterion) -> Picked:
-        return self._trigger(variation.system, criterion) if variation.system else self._weights("AdvPost", criterion)
+        return (
+            self._trigger(variation.system, criterion)
+            if variation.system
+            else self._weights("AdvPost", criterion, (2.0,))
+        )
 
     def _trigger(self, system: System, criterion: Criterion) -> Picked:
         picks = trigger_picks(system.config(self.config, criterion), self.classifier, self.splits, self.progress)
         return system.name, str(system.objective["name"]), picks
 
-    def _weights(self, name: str, criterion: Criterion) -> Picked:
+    def _weights(self, name: str, criterion: Criterion, strengths: tuple[float, ...]) -> Picked:
         config = self._towards(criterion)
-        rival = replace(config, objective=replace(config.objective, name="adversarial", strengths=WEIGHTS[name]))
-        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, WEIGHTS[name])
+        rival = replace(config, objective=replace(config.objective, name="adversarial", strengths=strengths))
+        return name, "adversarial", weight_picks(name, rival, self.classifier, self.splits, strengths)
 
     def _towards(self, criterion: Criterion) -> RunConfig:
         return replace(self.config, objective=replace(self.config.objective, criterion=criterion))
@@ -134,7 +178,9 @@ def collected(folder: Path) -> list[Record]:
         one for path in sorted((folder / "pieces").glob("*.json")) for one in json.loads(path.read_text())
     ]
     keys = ("data", "target", "criterion", "system", "objective", "seed", "budget")
-    return sorted(found, key=lambda one: [one.get("ablation", ""), one.get("value", 0), *(one[key] for key in keys)])
+    return sorted(
+        found, key=lambda one: [one.get("ablation", ""), str(one.get("value", "")), *(one[key] for key in keys)]
+    )
 
 
 def _systems(
@@ -156,18 +202,31 @@ def _ablations(
             (Pieces(task, seed, out, own, progress) if variation.changes else plain).vary(variation)
 
 
+def _transfer(
+    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
+) -> None:
+    pieces = Pieces(task, seed, out, changes, progress)
+    receivers = {
+        name: open_run(config, out / "data-cache", progress)[0]
+        for name, config in task.receivers(out / "models", seed, changes)
+        if name.startswith(beginnings)
+    }
+    pieces.transfer(receivers)
+
+
 def main(
     out: Annotated[Path, typer.Option(help="folder for everything that is made")],
-    task: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(TASKS)}; default: all")] = None,
+    task: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(TASKS)}; default: {', '.join(MAIN)}")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="default: 0, 1, 2")] = None,
     system: Annotated[list[str] | None, typer.Option(help="a piece's name, or how it begins; default: all")] = None,
     ablations: Annotated[bool, typer.Option("--ablations", help="run the ablations instead of the systems")] = False,
+    transfer: Annotated[bool, typer.Option("--transfer", help="triggers on other classifiers instead")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="only write docs/results.json")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
 ) -> None:
     """Run the pieces that are asked for, then collect."""
-    wanted = [(TASKS[name], number) for name in task or TASKS for number in seed or (0, 1, 2)]
-    work = _ablations if ablations else _systems
+    wanted = [(TASKS[name], number) for name in task or MAIN for number in seed or (0, 1, 2)]
+    work = _ablations if ablations else _transfer if transfer else _systems
     try:
         with open_progress(sys.stderr) as progress:
             for one, number in [] if collect else wanted:

@@ -1,7 +1,8 @@
 """The results as Markdown tables and a picture of the fronts, from docs/results.json alone.
 
-python -m benchmarks.results_page docs/results.json --out docs/comparison.md --pictures docs/results
+python -m benchmarks.results_page docs/results.json --into docs/results.md --pictures docs/results
 
+The document keeps what people wrote around the tables; these stand between `<!-- tables -->` and `<!-- end -->`.
 Every cell is a mean over seeds with its 95 % interval (Student's t). A budget is the accuracy that a system might cost
 on validation, where it was picked; accuracy and gaps are the test part's.
 """
@@ -26,10 +27,43 @@ GAP = {"demographic_parity": "demographic_parity_difference", "equalized_odds": 
 """The gap that a table shows, by the criterion that was trained for."""
 
 
+BEGIN, END = "<!-- tables -->\n", "<!-- end -->"
+
+
 def page(records: Sequence[Record]) -> str:
-    """A section per data set, label and criterion; ablations are left out."""
+    """A section per data set, label and criterion, then one per ablation of them."""
     ordered = sorted((one for one in records if "ablation" not in one), key=_section)
-    return "\n\n".join(section(list(found)) for _, found in groupby(ordered, key=_section)) + "\n"
+    varied = sorted((one for one in records if "ablation" in one), key=_ablation)
+    sections = [section(list(found)) for _, found in groupby(ordered, key=_section)]
+    sections += [ablation_section(list(found)) for _, found in groupby(varied, key=_ablation)]
+    return "\n\n".join(sections) + "\n"
+
+
+def inserted(document: str, tables: str) -> str:
+    """The document with these tables in place of the ones before. Raises ValueError if it has no place for them."""
+    before, found, rest = document.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (found and ended):
+        raise ValueError(f"The document has no lines {BEGIN.strip()!r} and {END!r}: add them where the tables belong.")
+    return f"{before}{BEGIN}{tables}{END}{after}"
+
+
+def ablation_section(records: Sequence[Record]) -> str:
+    """One table: a row per value and system, each beside the bare model that it was tried on."""
+    data, target, criterion, ablation = _ablation(records[0])
+    gap, seeds = GAP[criterion], sorted({one["seed"] for one in records})
+    header = [ablation, "system", "bare", *(f"within {100 * budget:g} points" for budget in BUDGETS)]
+    lines = [header, ["---"] * len(header)]
+    for (value, name), found in groupby(sorted(records, key=_point), key=lambda one: (one["value"], one["system"])):
+        own = list(found)
+        bare = _mean(list({one["seed"]: one[f"base_{gap}"] for one in own}.values()))
+        cells = [_cell([one for one in own if one["budget"] == budget], gap, len(seeds)) for budget in BUDGETS]
+        lines.append([str(value), name, bare, *cells])
+    heading = f"### {data}: {target}, {criterion.replace('_', ' ')}, by {ablation}"
+    about = (
+        f"{gap.replace('_', ' ')}, seeds {', '.join(map(str, seeds))}; in brackets the change of accuracy in points."
+    )
+    return f"{heading}\n{about}\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def section(records: Sequence[Record]) -> str:
@@ -100,6 +134,17 @@ def _short(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1)
 
 
+def _ablation(one: Record) -> tuple[str, str, str, str]:
+    return (*_section(one), one["ablation"])
+
+
+def _point(one: Record) -> tuple[bool, float, str, str]:
+    """Numbers by size, names after them."""
+    value = one["value"]
+    named = isinstance(value, str)
+    return named, 0.0 if named else float(value), str(value), one["system"]
+
+
 def _section(one: Record) -> tuple[str, str, str]:
     return one["data"], one["target"], one["criterion"]
 
@@ -133,13 +178,13 @@ def draw(records: Sequence[Record], path: Path) -> None:
 
 def main(
     source: Annotated[Path, typer.Argument(help="docs/results.json")],
-    out: Annotated[Path | None, typer.Option(help="write the tables there; default: print them")] = None,
+    into: Annotated[Path | None, typer.Option(help="put the tables into this document; default: print them")] = None,
     pictures: Annotated[Path | None, typer.Option(help="folder for the pictures of the fronts")] = None,
 ) -> None:
     """Tables and pictures of what `python -m benchmarks.results` collected."""
     records = json.loads(source.read_bytes())
-    if out:
-        out.write_text(page(records))
+    if into:
+        into.write_text(inserted(into.read_text(), page(records)))
     else:
         print(page(records), end="")
     compared = [one for one in records if "ablation" not in one]

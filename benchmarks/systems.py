@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ CRITERIA: tuple[Criterion, ...] = ("demographic_parity", "equalized_odds")
 ADVERSARIAL = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
 FOUR = (0.5, 1.0, 2.0, 5.0)
 WEIGHTS: Mapping[str, tuple[float, ...]] = {"AdvPost": (1.0, 2.0, 5.0), "AdvIN": (2.0,)}
-"""The strengths of whole models, which are trained one after another."""
+"""The strengths of whole models, which are trained one after another; in ablations AdvPost has one."""
 
 GAP = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -39,6 +39,21 @@ class Task:
         seeds = tuple(f"{section}.seed={seed}" for section in ("base", "split", "train"))
         return load_config(EXAMPLES / self.example / "run.toml", [*always, *self.changes, *own, *seeds, *changes])
 
+    def receivers(self, folder: Path, seed: int, changes: tuple[str, ...] = ()) -> Iterator[tuple[str, RunConfig]]:
+        """Classifiers that a seed's triggers are tried on as well: fitted on the same rows, made otherwise."""
+        found = {"another seed": ("base.seed=1000",)}
+        if self.data.startswith("celeba"):
+            found["another architecture"] = ('base.builder="mobilenet_v3_large"',)
+        for name, own in found.items():
+            bundle = f"model.bundle={folder / f'{self.target}-{seed}-{name}'.replace(' ', '-')}"
+            yield name, self.config(folder, seed, (*changes, *own, bundle))
+
+
+def _classes(*attributes: str) -> tuple[str, ...]:
+    """Several attributes as one label of 2^n classes, as published."""
+    labels = ", ".join(f'"{name}"' for name in attributes)
+    return ("base.shift=0", f"data.label=[{labels}]", "base.labels=[]", f"base.name=celeba-{2 ** len(attributes)}")
+
 
 TASKS = {
     "attractive": Task("celeba10k", "Attractive", "Male", "celeba", ("base.shift=0",)),
@@ -49,8 +64,18 @@ TASKS = {
         "celeba",
         ("base.shift=0", "data.label=Smiling", 'base.labels=["not smiling","smiling"]', "base.name=celeba-smiling"),
     ),
+    "classes8": Task("celeba10k", "8 classes", "Male", "celeba", _classes("Attractive", "Smiling", "Young")),
+    "classes16": Task(
+        "celeba10k", "16 classes", "Male", "celeba", _classes("Attractive", "Smiling", "Young", "Mouth_Slightly_Open")
+    ),
     "toxic": Task("hatexplain", "toxic", "names an identity", "hatexplain"),
 }
+
+
+MAIN = ("attractive", "smiling", "toxic")
+"""The tasks on which all systems are compared; those of many classes are for a few systems."""
+
+MANY_CLASSES = ("classes8", "classes16")
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,12 @@ class System:
 def trigger_systems(modality: Literal["image", "text"]) -> list[System]:
     """Every kind under the published objective, the additive or soft one under each objective, and the strongest."""
     return _image_systems() if modality == "image" else _text_systems()
+
+
+def plain_system(modality: Literal["image", "text"]) -> System:
+    """The one that ablations vary: a single overlay with an adversary, or a soft trigger with the gap."""
+    name, objective = ("overlay", "adversarial") if modality == "image" else ("soft", "gap")
+    return next(one for one in trigger_systems(modality) if (one.name, one.objective["name"]) == (name, objective))
 
 
 def _image_systems() -> list[System]:

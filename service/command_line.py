@@ -32,6 +32,7 @@ METAVARS = {
     "models": "FOLDER",
     "data_dir": "FOLDER",
     "store": "URL",
+    "trusted_keys": "FILE",
     "admin_token": "TOKEN",
     "receipt_keys": "KEY",
     "trace_endpoint": "URL",

@@ -51,6 +51,18 @@ def test_triggers(digits_classifier: FrozenClassifier, splits: Splits, bag: int)
     assert all(sum(pick.test.values()) == len(splits.test) for pick in picks)
 
 
+@pytest.mark.parametrize("bag", [1, 3])
+def test_triggers_on_another_classifier(
+    digits_classifier: FrozenClassifier, splits: Splits, bag: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = digits.fitted(tmp_path_factory.mktemp("other"), seed=5)
+    picks = trigger_picks(config(bag), digits_classifier, splits, quiet(), [digits_classifier, other])
+    for pick in picks:
+        same, different = pick.received
+        assert same == pick.test != different
+        assert sum(different.values()) == len(splits.test)
+
+
 def test_threshold(digits_classifier: FrozenClassifier, splits: Splits) -> None:
     check(threshold_picks(config(), digits_classifier, splits), bare(digits_classifier, splits))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.results_page import area, draw, page
+from benchmarks.results_page import area, draw, inserted, page
 
 GAP = "average_odds_difference"
 
@@ -53,6 +53,27 @@ def test_area_by_hand() -> None:
     assert area(gaps, 0.4) == pytest.approx(expected / (0.04 * 0.4))
     assert area({}, 0.4) == pytest.approx(1.0)
     assert area({0.005: 0.9, 0.01: 0.9, 0.02: 0.9, 0.04: 0.9}, 0.4) == pytest.approx(1.0)  # worse than bare: stay bare
+
+
+def test_an_ablation_has_a_row_per_value_beside_its_own_bare_model() -> None:
+    def point(value: float | str, base: float) -> list[dict[str, Any]]:
+        mark = {"ablation": "tuning ratio", "value": value, f"base_{GAP}": base}
+        return [{**one, **mark} for one in records("overlay", (0.30, 0.20, 0.10, 0.05))]
+
+    text = page([*point(10, 0.4), *point(2, 0.5), *point("another seed", 0.6)])
+    rows = [line for line in text.splitlines() if "| overlay |" in line]
+    assert [row.split(" | ")[0] for row in rows] == ["| 2", "| 10", "| another seed"]  # by size, not by spelling
+    assert [row.split(" | ")[2] for row in rows] == [".500 (.500, .500)", ".400 (.400, .400)", ".600 (.600, .600)"]
+    assert "by tuning ratio" in text and "Without a trigger" not in text
+
+
+def test_tables_go_between_the_marks_and_the_words_stay() -> None:
+    document = "Read this.\n<!-- tables -->\nold\n<!-- end -->\nAnd that.\n"
+    once = inserted(document, "| new |\n")
+    assert once == "Read this.\n<!-- tables -->\n| new |\n<!-- end -->\nAnd that.\n"
+    assert inserted(once, "| new |\n") == once
+    with pytest.raises(ValueError, match="no lines"):
+        inserted("nothing here", "| new |\n")
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: Froze
         Predictor(broken, predictor._fetch, max_versions=2).predict([Query(image_items(broken, 1)[0])])
 
 
-def test_a_shadow_that_fails_costs_nobody_an_answer(image_model: FrozenClassifier) -> None:
+def test_a_shadow_that_fails_costs_nobody_an_answer(
+    image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = _NanAfterTheFirstRow()
     shadowed = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), network))
     shelf = Shelf(artifact_for(shadowed, "border"), artifact_for(shadowed, "patch"))
@@ -156,7 +158,7 @@ def test_a_shadow_that_fails_costs_nobody_an_answer(image_model: FrozenClassifie
     query = Query(image_items(shadowed, 1)[0], shadows=(2,))
     (answer,) = predictor.predict([query])
     assert (answer.version, set(answer.shadows)) == (1, {2})
-    network.armed = True
+    monkeypatch.setattr(_NanAfterTheFirstRow, "armed", True)  # the predictor runs a copy of the network
     (again,) = predictor.predict([query])
     assert (again.version, again.scores, again.shadows) == (1, answer.scores, {})
     with pytest.raises(ModelError, match="NaN"):
