@@ -113,10 +113,15 @@ class Ledger:
         self._try_to_flush()
         return self._store.counts(model, since_minute, until_minute)
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period.
+
+        Of labels, only those of predictions made in the minute `made_since` or later.
+        """
         self._try_to_flush()
-        return self._store.series(model, level, since_minute, until_minute)
+        return self._store.series(model, level, since_minute, until_minute, made_since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
         """What was disclosed of the periods of `size` minutes, by first minute."""

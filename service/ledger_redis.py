@@ -9,6 +9,7 @@ silently.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -127,8 +128,10 @@ class LedgerRedis:
             flat: Any = self._total([_prefix(model)], spans)
         return {_cell(model, 0, flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by period of one level."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by period of one level; of labels, only those of predictions made since."""
         prefix, size = _prefix(model), level.minutes
         with _translated():
             periods = self._periods(prefix, size, since_minute, until_minute)
@@ -136,12 +139,13 @@ class LedgerRedis:
             for period in periods:
                 pipeline.hgetall(f"{prefix}:{_LETTERS[level]}:{period}")
             found = pipeline.execute()
-        return {
-            _cell(model, period * size, field): int(n)
-            for period, fields in zip(periods, found, strict=True)
-            for field, n in fields.items()
-            if int(n) > 0
-        }
+        total = Counter[Cell]()
+        for period, fields in zip(periods, found, strict=True):
+            for field, n in fields.items():
+                made, field = field.split("|", 1) if level is Level.ARRIVAL else (made_since, field)
+                if int(made) >= made_since and int(n) > 0:
+                    total[_cell(model, period * size, field)] += int(n)
+        return dict(total)
 
     def _periods(self, prefix: str, size: int, since: int, until: int) -> list[int]:
         """Whole periods of [since, until), on days that have counts."""

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from triggers import admission, deciding, tables
+from triggers import admission, deciding, keying, tables
 from triggers.artifact import check_compatible, load_artifact, read_limited
 from triggers.card import card
 from triggers.classifier import FrozenClassifier
@@ -218,6 +218,7 @@ def keygen(
 
 
 deciding.add_to(app)
+keying.add_to(app)
 
 
 def _usual_version(store: Store, rollout: Rollout) -> int:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from triggers.artifact import check_compatible, claimed_model, load_artifact
 from triggers.classifier import FrozenClassifier
-from triggers.errors import ArtifactError, ArtifactMismatch
+from triggers.errors import ArtifactError, ArtifactMismatch, InputError
 from triggers.plan import Plan
 from triggers.records import Rollout, plan_before
+from triggers.rules import Rules
 from triggers.store import Store
 
 
@@ -78,10 +79,12 @@ def decide(
 ) -> Rollout:
     """Change the plan once all its versions verify; otherwise record the refusal and raise it.
 
-    Raises RevisionConflict if somebody else changes it meanwhile, or did so since `if_revision`.
+    Raises InputError("bad_rollout") for a guard that cannot be, and RevisionConflict if somebody else changes the plan
+    meanwhile, or did so since `if_revision`.
     """
     before = store.rollout(model)
     plan = change(before.plan)
+    check_guard(plan)
     for version in plan.versions:
         check_servable(store, model, version, actor=actor, classifier=classifier)
     revision = before.revision if if_revision is None else if_revision
@@ -96,6 +99,18 @@ def rollback(
     for version in plan_before(model, reversed(store.history(model, limit=None))).versions:
         check_servable(store, model, version, actor=actor, classifier=classifier)
     return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
+
+
+def check_guard(plan: Plan) -> None:
+    """Raise InputError("bad_rollout") unless the plan's guard, if it has one, sets limits that can be watched.
+
+    Reading a plan does not check it: one that a newer release wrote must not stop an older one from serving.
+    """
+    try:
+        if plan.guard is not None:
+            Rules.from_dict(plan.guard)
+    except ValueError as error:
+        raise InputError("bad_rollout", str(error)) from error
 
 
 def check_servable(

@@ -109,7 +109,7 @@ def replace_replica(db: sqlite3.Connection, model: str, replica: Replica, now: f
 def select_replicas(db: sqlite3.Connection, model: str, now: float) -> list[Replica]:
     """Those that live, by name."""
     columns = "name, revision, champion, refusal, refused_revision, seen_at"
-    statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"
+    statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"  # nosec B608
     return [Replica(*row) for row in db.execute(statement, (model, now))]
 
 
