@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
-from service.auth import token_in
 from service.lookup import find_model
 from service.routes import predict
 from service.running import Running
@@ -40,7 +39,7 @@ class HotPath:
         request = Request(scope, receive)
         try:
             model = find_model(self.running, found[1])
-            response = await predict.answer(request, self.running, model, token_in(scope))
+            response = await predict.answer(request, self.running, model)
         except (FairtriggerError, HTTPException, ClientDisconnect) as error:
             response = problems.answer(request, error)
         await response(scope, receive, send)

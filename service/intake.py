@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from service.batcher import Abandoned
+from service.json_size import check_json_size
 from service.policy import Choice
 from service.problems import ProblemError, of_validation
 from service.schemas import PredictItem, PredictQuery, PredictRequest
@@ -88,7 +89,9 @@ async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> l
     """All inputs of a predict request, in order. Raises ProblemError."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        wanted = from_json(await read_body(request.receive), defaults)
+        body = await read_body(request.receive)
+        check_json_size(body, max_items)
+        wanted = from_json(body, defaults)
     elif media == "multipart/form-data":
         try:
             async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:

@@ -257,7 +257,7 @@ class Ledger:
 
 
 def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> LedgerStore:
-    """A store by its address: a file, or redis://host:port/0 (rediss:// with TLS, unix:// for a socket).
+    """A store by its address: a file, or redis://host:port/0 and its kin (triggers/redis_client.py).
 
     `runs` is the folder in which processes of this machine show that they live, by default beside the file; `seconds`
     is how long one operation may wait. Raises ConfigError for an address of another kind.
@@ -267,7 +267,7 @@ def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> L
         from service.ledger_file import LedgerFile
 
         return LedgerFile(Path(where), seconds, runs)
-    if scheme not in ("redis", "rediss", "unix"):
+    if scheme.partition("+")[0] not in ("redis", "rediss", "unix"):
         raise ConfigError(f"The ledger's address begins with {scheme}://; give a file, or redis://host:port/0.")
     if runs is None:
         raise ConfigError("A ledger in Redis needs a folder of this machine for `runs`.")

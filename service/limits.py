@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.correlation import correlate
 from service.metrics import Metrics
 from service.problems import Problem, response
+from service.safe_headers import guarded_headers
 
 
 def too_large(limit: int) -> str:
@@ -25,8 +26,16 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, too_large(limit), {"Connection": "close"})
 
 
+SMALL_BODY = 4 * 2**20
+"""Bytes of the largest body that holds no inputs: 10,000 pieces of feedback fit."""
+_INPUTS = ("/predict", "/infer")
+
+
 class BodyLimit:
-    """Refuses a body over `limit` bytes: at once if it says its length, else as soon as it grows beyond."""
+    """Refuses a body over `limit` bytes: at once if it says its length, else as soon as it grows beyond.
+
+    Only inputs may be as large as that; anything else has to keep to SMALL_BODY.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app, self.limit = app, limit
@@ -36,25 +45,29 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.limit if scope["path"].endswith(_INPUTS) else min(self.limit, SMALL_BODY)
         stated = next((value for name, value in scope["headers"] if name == b"content-length"), None)
-        if stated is not None and not (stated.isdigit() and int(stated) <= self.limit):
-            problem = Problem(413, "body_too_large", too_large(self.limit), {"Connection": "close"})
+        if stated is not None and not (stated.isdigit() and int(stated) <= limit):
+            problem = Problem(413, "body_too_large", too_large(limit), {"Connection": "close"})
             await response(problem, scope["path"])(scope, receive, send)
             return
-        await self.app(scope, receive if stated else self._counting(receive), send)  # a server holds it to what it said
+        await self.app(
+            scope, receive if stated else _counting(receive, limit), send
+        )  # a server holds it to what it said
 
-    def _counting(self, receive: Receive) -> Receive:
-        read = 0
 
-        async def counting() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.limit:
-                raise BodyTooLarge(self.limit)
-            return message
+def _counting(receive: Receive, limit: int) -> Receive:
+    read = 0
 
-        return counting
+    async def counting() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > limit:
+            raise BodyTooLarge(limit)
+        return message
+
+    return counting
 
 
 class Observed:
@@ -84,7 +97,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *named]
+                message["headers"] = [*guarded_headers(message.get("headers", ())), *named]
                 if self.draining():
                     message["headers"].append((b"connection", b"close"))
             await send(message)

@@ -14,6 +14,7 @@ from service.counting import Counting
 from service.disclosure import Disclosure, Rule
 from service.guard import Guard
 from service.guarded import GuardedModel
+from service.keyring import Keyring
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
@@ -50,6 +51,8 @@ class Running:
     ) -> None:
         self.settings, self.store, self.metrics = settings, store, metrics
         self.draining = False
+        self.keyring = Keyring(settings)
+        self.admin_port = settings.admin_port
         self._owns_store = owns_store
         self._started = False
         _make_folder(settings.data_dir)

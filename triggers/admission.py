@@ -36,13 +36,13 @@ def push(
             raise ArtifactMismatch(f"The trigger was made for model {artifact.manifest.model!r}, not {model!r}.")
         if classifier:
             check_compatible(artifact, classifier)
+        return store.publish(artifact, actor=actor, reason=reason)
     except ArtifactError as error:
         known = model or claimed_model(data)
         if known:
             detail = {"file": file, "file_sha256": "sha256:" + hashlib.sha256(data).hexdigest()}
             store.record_refusal(known, None, actor=actor, reason=str(error), detail=detail)
         raise
-    return store.publish(artifact, actor=actor, reason=reason)
 
 
 def activate(

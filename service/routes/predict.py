@@ -82,20 +82,20 @@ async def predict(
     for everybody. Where a challenger is on trial, one `X-Request-Key` (or `key` in the body) always gets the same of
     the two.
     """
-    return await answer(request, service, model, bearer.credentials if bearer else None)
+    return await answer(request, service, model)
 
 
 ROUTE = router.routes[-1]
 """Where predict is declared."""
 
 
-async def answer(request: Request, service: Running, model: ServedModel, token: str | None) -> Response:
+async def answer(request: Request, service: Running, model: ServedModel) -> Response:
     """What `predict` answers; its parameters are read from the request here. Raises FairtriggerError."""
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
     defaults = replace(read_query(request.scope), key=request_key(request))
     wanted = await read_inputs(request, defaults, service.settings.max_items_per_request)
     if any(want.choice not in ("rollout", "champion") for want in wanted):
-        require_choice(service.settings, token)
+        require_choice(service.settings, service.keyring, request.scope)
     work = model.predict(wanted, actor=client_name(request), gone=lambda: client_gone(request))
     served = await within(limit, work)
     _refuse_if_all_failed(served)
