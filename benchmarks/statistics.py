@@ -35,7 +35,7 @@ from service.watch import Stand
 from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
 from triggers.rules import LIMITS, Rules
-from triggers.store import open_store
+from triggers.store import open_store, version_name
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -322,8 +322,8 @@ def demo(out: Path) -> None:
                 rows = held_out(out / name / f"{name}.csv")
                 with Client(url, name, token) as client:
                     for info in published.versions(name):
-                        client.decide(info.name, twin_share=1.0)
-                        client.replay(rows, info.name)
+                        client.decide(version_name(info.version), twin_share=1.0)
+                        client.replay(rows, version_name(info.version))
                 live(url, name)
 
 

@@ -35,7 +35,7 @@ class Sentinels:
         self._wait(lambda: len(self._replicas()) == 1 and self._replicas()[0]["master-link-status"] == "ok")
 
     def _replicas(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = self._client.sentinel_slaves(SERVICE)  # type: ignore[assignment]
+        found: list[dict[str, str]] = self._client.sentinel_slaves(SERVICE)
         return found
 
     def _wait(self, condition: object) -> None:

@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from triggers.address import without_password
@@ -71,10 +71,11 @@ def _server(url: str, options: dict[str, Any]) -> redis.Redis:
     return redis.Redis.from_pool(pool)
 
 
-def _cluster(url: str, options: dict[str, Any]) -> Any:
+def _cluster(url: str, options: dict[str, Any]) -> redis.Redis:
     """Moved slots are followed; after a lost connection the next command asks for the nodes again."""
     nodes = [ClusterNode(host, port) for host, port in _hosts(url, 6379)]
-    return RedisCluster(startup_nodes=nodes, max_connections=4 * MAX_CONNECTIONS, **(options | _access(url)))
+    client: Any = RedisCluster(startup_nodes=nodes, max_connections=4 * MAX_CONNECTIONS, **(options | _access(url)))
+    return cast(redis.Redis, client)  # it has the same commands
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> redis.Redis:

@@ -18,6 +18,7 @@ ROUTES = {
     ("post", "/v1/models/{model}/predict"),
     ("post", "/v1/models/{model}/feedback"),
     ("get", "/v1/models/{model}/fairness"),
+    ("get", "/v1/models/{model}/fairness/series"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{model}"),
     ("get", "/v1/models/{model}/triggers"),
