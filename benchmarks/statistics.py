@@ -196,9 +196,13 @@ class Trial:
         self.rolled_back.append((self.now, evidence))
         return "rolled back"
 
-    def read(self, model: str, level: Level, since: int, until: int, made_since: int = 0) -> dict[Cell, int]:
+    def read(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
         """`Ledger.series` of what was drawn."""
-        return {cell: n for minute in range(since, until) for cell, n in self.minutes[level][minute].items()}
+        return {
+            cell: n for minute in range(since_minute, until_minute) for cell, n in self.minutes[level][minute].items()
+        }
 
 
 def guard(repeats: int) -> None:
@@ -208,7 +212,8 @@ def guard(repeats: int) -> None:
     print(_row("rules", "champion", "challenger", "rolled back", "requests until then (median)"))
     print(_row(*["---"] * 5))
     for limits, new, wrong in GUARDED:
-        rules = Rules(**dict(zip(LIMITS, limits, strict=True)))
+        disparity, worse, loss = limits
+        rules = Rules(max_disparity=disparity, worse_by=worse, accuracy_loss=loss)
         ends = [_guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
         middle = float(np.median(ends))
         found = "-" if middle == np.inf else f"{middle * 4 * ROWS:.0f}"
@@ -218,7 +223,7 @@ def guard(repeats: int) -> None:
         print(_row(names, "0.3 x 2, wrong 0.1", f"{rates}, {errors}", share, found))
 
 
-GUARDED: list[tuple[tuple[float | None, ...], tuple[float, float], float]] = [
+GUARDED: list[tuple[tuple[float | None, float | None, float | None], tuple[float, float], float]] = [
     ((0.0, 0.0, 0.0), (0.3, 0.3), 0.1), ((0.1, 0.05, 0.02), (0.3, 0.3), 0.1), ((None, 0.1, 0.02), (0.3, 0.4), 0.12),
     ((0.1, 0.05, 0.02), (0.2, 0.4), 0.1), ((None, 0.05, None), (0.2, 0.4), 0.1), ((None, None, 0.02), (0.3, 0.3), 0.2),
 ]  # fmt: skip
