@@ -2,7 +2,7 @@
 #   docker build --target service -t fairtrigger-service .
 #   docker build --target trainer -t fairtrigger-trainer .
 # The locked torch brings its own CUDA libraries, so the slim base also serves GPUs. docs/deploy.md says more.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 # uv itself, version and hashes from the lock: it installs, and is in no final image
 FROM ${BASE} AS uv
