@@ -17,13 +17,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from service.places import Overloaded as Overloaded
 from service.places import Places
 from triggers.errors import FairtriggerError
 
-PATIENCE = 0.01
+PATIENCE = 0.05
 """Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
 """
 
@@ -49,8 +49,7 @@ W = TypeVar("W", bound=Work)
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """What one batch took, in seconds: the longest wait of this request's items in it, and the forward pass."""
 
     queue: float
@@ -58,7 +57,7 @@ class Timing:
     batch_size: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Ticket(Generic[W, R]):
     """One admitted request. The inference thread moves `taken`; only the event loop touches the rest."""
 
@@ -74,8 +73,7 @@ class _Ticket(Generic[W, R]):
         return self.items[self.taken :]
 
 
-@dataclass(frozen=True)
-class _Share(Generic[W, R]):
+class _Share(NamedTuple, Generic[W, R]):
     """The items of one ticket in one batch."""
 
     ticket: _Ticket[W, R]
@@ -276,7 +274,7 @@ class Watch:
 
 
 def _rows(items: Sequence[Work]) -> int:
-    return sum(item.cost for item in items)
+    return sum([item.cost for item in items])
 
 
 def _fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:

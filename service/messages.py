@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
@@ -20,7 +20,6 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
         errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ModelError, BatchFailed, Abandoned,
     )
 }  # fmt: skip
-_OPTIONS = tuple(field.name for field in fields(Query) if field.name != "item")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class View:
 def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
     """Put the inputs into slots; [slot, length, every other field of the query] each."""
     return [
-        [slot, slots.write(slot, query.item), *(getattr(query, name) for name in _OPTIONS)]
+        [slot, slots.write(slot, query.item), *query[1:]]
         for slot, query in zip(taken, queries, strict=True)
     ]
 
@@ -72,7 +71,7 @@ def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -
 def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
     """The queries whose inputs lie in slots."""
     return [
-        Query(slots.read(slot, length), **dict(zip(_OPTIONS, map(_hashable, options), strict=True)))
+        Query(slots.read(slot, length), *map(_hashable, options))
         for slot, length, *options in packed
     ]
 
@@ -105,15 +104,13 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
     return _ERRORS[message["kind"]](message["text"])
 
 
-def _values(record: Any) -> list[Any]:
-    values = [getattr(record, field.name) for field in fields(record)]
-    return [list(value.items()) if isinstance(value, Mapping) else value for value in values]
+def _values(record: Sequence[Any]) -> list[Any]:
+    return [list(value.items()) if isinstance(value, Mapping) else value for value in record]
 
 
 def _answer(values: Sequence[Any]) -> Answer:
-    found = dict(zip((field.name for field in fields(Answer)), map(_hashable, values), strict=True))
-    found["shadows"] = {version: tuple(scores) for version, scores in found["shadows"]}
-    return Answer(**found)
+    answer = Answer(*map(_hashable, values))
+    return answer._replace(shadows={version: tuple(scores) for version, scores in answer.shadows})
 
 
 def _hashable(value: Any) -> Any:
