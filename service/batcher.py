@@ -153,11 +153,10 @@ class Batcher(Generic[W, R]):
 
         Raises BatchFailed, or Abandoned when `gone()`, which waits for the client's going away, ends first.
         """
-        ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
-        self._admit(ticket)
-        watch = gone and Watch(gone, ticket.future)
+        results, timings = self.enqueue(items)
+        watch = gone and Watch(gone, results)
         try:
-            return await ticket.future, ticket.timings
+            return await results, timings
         except asyncio.CancelledError:
             if watch and watch.left:
                 raise Abandoned("The client went away.") from None
@@ -165,6 +164,12 @@ class Batcher(Generic[W, R]):
         finally:
             if watch:
                 watch.end()
+
+    def enqueue(self, items: Sequence[W]) -> tuple[asyncio.Future[list[R]], list[Timing]]:
+        """What `submit` waits for, without waiting. Cancelling the future abandons the items. Raises Overloaded."""
+        ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
+        self._admit(ticket)
+        return ticket.future, ticket.timings
 
     def _admit(self, ticket: _Ticket[W, R]) -> None:
         """Queue a ticket together with all others of this turn of the event loop, so that they make one batch."""

@@ -89,7 +89,9 @@ async def read_inputs(call: Call, defaults: Defaults, max_items: int) -> list[Wa
         wanted = from_json(await read_body(call.receive), defaults)
     elif media == "multipart/form-data":
         try:
-            async with Request(call.scope, call.receive).form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
+            async with Request(call.scope, call.receive).form(
+                max_files=max_items + 1, max_fields=3 * max_items + 3
+            ) as form:
                 wanted = await from_form(form, defaults)
         except ClientDisconnect as error:
             raise Abandoned(LEFT_EARLY) from error

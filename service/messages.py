@@ -62,18 +62,12 @@ class View:
 
 def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
     """Put the inputs into slots; [slot, length, every other field of the query] each."""
-    return [
-        [slot, slots.write(slot, query.item), *query[1:]]
-        for slot, query in zip(taken, queries, strict=True)
-    ]
+    return [[slot, slots.write(slot, query.item), *query[1:]] for slot, query in zip(taken, queries, strict=True)]
 
 
 def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
     """The queries whose inputs lie in slots."""
-    return [
-        Query(slots.read(slot, length), *map(_hashable, options))
-        for slot, length, *options in packed
-    ]
+    return [Query(slots.read(slot, length), *map(_hashable, options)) for slot, length, *options in packed]
 
 
 def pack_results(answers: Sequence[Answer], timings: Sequence[Timing]) -> Message:

@@ -46,12 +46,12 @@ class Served(NamedTuple):
     @property
     def queue(self) -> float:
         """The longest wait."""
-        return max((timing.queue for timing in self.timings), default=0.0)
+        return max([timing.queue for timing in self.timings], default=0.0)
 
     @property
     def infer(self) -> float:
         """All forward passes that took part."""
-        return sum(timing.infer for timing in self.timings)
+        return sum([timing.infer for timing in self.timings])
 
 
 class ServedModel:
@@ -126,7 +126,9 @@ class ServedModel:
         plan = self.predictor.snapshot.plan
         extras = [sample(plan) if want.choice == "rollout" else NO_EXTRAS for want in wanted]
         rows = sum([1 + want.twin for want in wanted])
-        more = sum([len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True)])
+        more = sum(
+            [len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True)]
+        )
         if more and self.batcher.placed + rows + more > self.batcher.capacity // 2:
             self._metrics.shed.labels(self.name).inc(more)
             return [NO_EXTRAS] * len(wanted), rows
