@@ -1,4 +1,4 @@
-"""One HTTP request as the hot route reads it: its headers in one pass, its body as it comes; nothing is parsed twice."""
+"""One HTTP request as the hot route reads it: its headers in one pass, its body as it comes."""
 
 from __future__ import annotations
 
