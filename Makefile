@@ -8,7 +8,7 @@ GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,7 +30,10 @@ bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only
 demo: install ## learn triggers on digits and comments, serve them, swap live, print the fairness table (EXIT=1 ends)
 	$(BIN)/python -m examples.demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
 
-test: install lint types contracts pytest ## everything: lint, types, import contracts, all tests
+test: install system lint types contracts pytest ## everything: lint, types, import contracts, all tests
+
+system: # redis-server and chromium, for tests
+	@.ci/system-packages
 
 lint:
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.columns import known
-from trainer.config import DataConfig, Modality
+from trainer.config import Modality
+from trainer.data_config import DataConfig
 from trainer.image_files import FolderFiles, ImageFiles, open_files
 from trainer.names import flag_group, flag_groups, flag_index, flag_names
 from trainer.rows import Row

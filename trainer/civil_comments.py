@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trainer.config import DataConfig, Modality, SplitConfig
+from trainer.config import Modality
 from trainer.csv_file import CsvFile, Record
+from trainer.data_config import DataConfig, SplitConfig
 from trainer.names import flag_group, flag_groups, flag_index, flag_names
 from trainer.rows import Row, pool_of
 from trainer.stamps import Stamp

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from trainer import tables
 from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Schedule
+from trainer.data_config import DataConfig, SplitConfig
 from trainer.report_config import ReportConfig
 from trainer.tables import different
 from trainer.tables import positive as _positive
 from triggers.errors import ConfigError
-from triggers.identities import identities_of
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -92,83 +92,6 @@ class BaseConfig:
     def peak_lr(self) -> float:
         """The highest learning rate."""
         return self.lr or (1e-3 if self.modality == "image" else 3e-5)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """[data] Where the labelled, grouped inputs are."""
-
-    format: Literal["csv", "celeba", "utkface", "civilcomments", "datasets"]
-    path: Path  # csv, civilcomments: a file; celeba, utkface: a folder or a .tar of it; datasets: a save_to_disk folder
-    label: tuple[str, ...]  # column(s) or attribute(s); several make one label, a class for each combination
-    group: tuple[str, ...] = ()  # column(s) or attribute(s); several are crossed
-    groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
-    group_names: tuple[str, ...] = ()  # names of the groups, index 0 first; empty: the values found, sorted
-    group_words: tuple[str, ...] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
-    group_words_file: Path | None = None  # the same, one per line
-    age_bins: tuple[int, ...] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
-    missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
-    input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
-    root: Path | None = None  # csv: folder that image paths start from; None: the file's folder
-    limit: int | None = None  # at most so many rows, chosen by `split.seed`, for a quick try
-
-    def __post_init__(self) -> None:
-        _positive("data", self, "limit")
-        if not self.label or len(set(self.label)) != len(self.label):
-            raise ConfigError(f"data.label is {list(self.label)}; name one column or attribute, or several different.")
-        bins = list(self.age_bins)
-        if bins and (self.format != "utkface" or bins[0] < 1 or bins != sorted(set(bins))):
-            raise ConfigError(f"data.age_bins is {bins}; it takes rising ages, and has a meaning for utkface only.")
-        given = sum(map(bool, (self.group, self.group_words, self.group_words_file)))
-        if given != 1 and not self._all_identities():
-            raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
-        if len(set(self.group_names)) != len(self.group_names):
-            raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
-        if self.groups_overlap:
-            self._check_overlap()
-
-    def _check_overlap(self) -> None:
-        if self.group_names or self.group_words or self.group_words_file:
-            raise ConfigError(
-                "With data.groups_overlap the groups are the columns in data.group; remove other data.group_* keys."
-            )
-        bad = [name for name in self.group if identities_of(name) != (name,)]
-        if bad:
-            raise ConfigError(f"data.group {bad[0]!r} cannot name a group that overlaps others; rename the column.")
-
-    def _all_identities(self) -> bool:
-        """Civil Comments without a choice of groups: all of its identities, which overlap."""
-        named = self.group or self.group_words or self.group_words_file
-        if self.format != "civilcomments" or named:
-            return False
-        if not self.groups_overlap:
-            raise ConfigError("Civil Comments' identities overlap; set data.groups_overlap = true, or name data.group.")
-        return True
-
-
-@dataclass(frozen=True)
-class SplitConfig:
-    """[split] Sizes: a whole number is rows, a fraction is a share of the pool.
-
-    Without a partition in the data there is one pool. With one, `base` and `tuning` share the train pool, and `val`
-    and `test` have theirs. None: all of its own pool; parts that share a pool share what is left as 50:20:15:15.
-    """
-
-    column: str | None = None  # csv, datasets: column that says train, val or test; None: "split" if there is one
-    base: int | float | None = None
-    tuning: int | float | None = None
-    val: int | float | None = None
-    test: int | float | None = None
-    tuning_ratio: float = 1.0  # share of the tuning part that is used; smaller shares lie in larger ones
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tuning_ratio <= 1:
-            raise ConfigError(f"split.tuning_ratio is {self.tuning_ratio}; give a share above 0.0, at most 1.0.")
-        for name in ("base", "tuning", "val", "test"):
-            size = getattr(self, name)
-            if size is not None and (size < 0 or (isinstance(size, float) and size > 1)):
-                raise ConfigError(f"split.{name} is {size}; give a number of rows, or a share between 0.0 and 1.0.")
 
 
 @dataclass(frozen=True)

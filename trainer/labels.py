@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.config import DataConfig, RunConfig
+from trainer.config import RunConfig
+from trainer.data_config import DataConfig
 from trainer.overlap import cell_names, identities_in, respelled
 from trainer.rows import Source
 from trainer.split import chosen

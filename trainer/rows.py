@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trainer.config import DataConfig, Modality
+from trainer.config import Modality
+from trainer.data_config import DataConfig
 from trainer.stamps import Stamp
 from triggers.errors import DataError
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trainer.columns import known
-from trainer.config import DataConfig, SplitConfig
+from trainer.data_config import DataConfig, SplitConfig
 from trainer.names import FLAGS, cell, crossed, joint_labels
 from trainer.rows import MENTION_GROUPS, Row, pool_of, word_list
 from triggers.errors import DataError

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import DataConfig, Modality, SplitConfig
+from trainer.config import Modality
 from trainer.csv_file import CsvFile
+from trainer.data_config import DataConfig, SplitConfig
 from trainer.rows import Row
 from trainer.stamps import Stamp
 from trainer.table_rows import known_column, table_groups, table_rows

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from trainer.columns import known
-from trainer.config import DataConfig, Modality
+from trainer.config import Modality
+from trainer.data_config import DataConfig
 from trainer.image_files import open_files
 from trainer.names import crossed_names, label_names
 from trainer.rows import Row

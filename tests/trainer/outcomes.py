@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tests.artifacts import image_trigger, text_trigger
 from trainer.config import (
-    DataConfig,
     ModelConfig,
     ObjectiveConfig,
     PublishConfig,
@@ -14,6 +13,7 @@ from trainer.config import (
     SelectConfig,
     TriggerConfig,
 )
+from trainer.data_config import DataConfig
 from trainer.outcome import Candidate, Counts, Outcome
 from triggers.classifier import FrozenClassifier
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.config import (
-    DataConfig,
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
@@ -13,6 +12,7 @@ from trainer.config import (
     TrainConfig,
     TriggerConfig,
 )
+from trainer.data_config import DataConfig
 from trainer.recipe import Recipe
 
 NOWHERE = Path("unused")

@@ -11,8 +11,9 @@ import torch
 
 from tests.trainer import digits, many_groups
 from tests.trainer.runs import run_config
-from trainer.config import DataConfig, Modality, ObjectiveConfig, RunConfig
+from trainer.config import Modality, ObjectiveConfig, RunConfig
 from trainer.data import Dataset
+from trainer.data_config import DataConfig
 from trainer.evaluate import confusion_counts
 from trainer.labels import Labelled, labelled
 from trainer.overlap import membership_table

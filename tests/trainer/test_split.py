@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config import SplitConfig
+from trainer.data_config import SplitConfig
 from trainer.split import PARTS, chosen, split_rows
 from triggers.errors import DataError
 
