@@ -103,8 +103,8 @@ def _values(record: Sequence[Any]) -> list[Any]:
 
 
 def _answer(values: Sequence[Any]) -> Answer:
-    answer = Answer(*map(_hashable, values))
-    return answer._replace(shadows={version: tuple(scores) for version, scores in answer.shadows})
+    *found, shadows = values
+    return Answer(*map(_hashable, found), shadows={version: tuple(scores) for version, scores in shadows})
 
 
 def _hashable(value: Any) -> Any:
