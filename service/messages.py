@@ -103,8 +103,9 @@ def _values(record: Sequence[Any]) -> list[Any]:
 
 
 def _answer(values: Sequence[Any]) -> Answer:
-    *found, shadows = values
-    return Answer(*map(_hashable, found), shadows={version: tuple(scores) for version, scores in shadows})
+    scores, version, digest, revision, bare, policy, shadows = values
+    beside = {other: tuple(found) for other, found in shadows}
+    return Answer(tuple(scores), version, digest, revision, _hashable(bare), policy, beside)
 
 
 def _hashable(value: Any) -> Any:

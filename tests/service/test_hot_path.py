@@ -19,7 +19,7 @@ PREDICT = "/v1/models/faces/predict"
 
 
 def test_a_fault_of_ours_is_an_anonymous_problem_and_is_counted(
-    tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(self: Counting, *arguments: Any) -> None:
         raise LookupError("a secret of the service")
@@ -33,7 +33,7 @@ def test_a_fault_of_ours_is_an_anonymous_problem_and_is_counted(
         assert found.headers["x-request-id"] == "order-7"
         assert client.post(PREDICT, json=body).status_code == 200, "and the next request finds its place"
         assert f'code="500",model="faces",route="{PREDICT.replace("faces", "{model}")}"' in client.get("/metrics").text
-    assert "a secret of the service" in caplog.text, "the log has the fault"
+    assert "a secret of the service" in capsys.readouterr().err, "the log has the fault"
 
 
 def test_whatever_is_not_this_route_goes_the_usual_way(strict: httpx.Client) -> None:
