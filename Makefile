@@ -8,7 +8,7 @@ GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: audit statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,7 @@ system: # redis-server and chromium, for tests
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml triggers trainer service
 
 types:
 	$(BIN)/mypy
@@ -76,6 +77,19 @@ results: install ## every system on the real data of the examples, three seeds (
 life: install ## SIGTERM under load, overload and clients that leave, in full, with and without HTTP processes
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
+
+statistics: install ## the tables of docs/statistics.md (half an hour); with make demo's folder pairing on live traffic too
+	$(BIN)/python -m benchmarks.statistics
+	if test -d $(DEMO_OUT)/store; then $(BIN)/python -m benchmarks.statistics --demo $(DEMO_OUT); fi
+
+counting: install ## what live counts cost: reading windows, and requests per second with and without (wrk, make demo)
+	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.ledger --model $(DEMO_OUT)/digits/model --kind image/png \
+	  --body $$(ls $(DEMO_OUT)/digits/images/*.png | head -1)
+
+audit: install ## known vulnerabilities of the locked packages, and a software bill of materials (sbom.json)
+	$(UV) tool run --from cyclonedx-bom cyclonedx-py requirements requirements.lock --output-format JSON -o sbom.json
+	$(UV) tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \

@@ -3,25 +3,39 @@
 python -m benchmarks.statistics                         all tables, about a minute on one core
 python -m benchmarks.statistics --only alarms
 python -m benchmarks.statistics --live URL MODEL        pairing on the twins that a running service counted
+python -m benchmarks.statistics --demo demo-out         pairing for every version of both demo models, served for it
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.demo.traffic import held_out
+from examples.live import Client, running_service
 from service import bets
-from service.evidence import accuracy_lost, worse
+from service.event import Cell
+from service.evidence import Evidence, accuracy_lost, worse
+from service.guard import Guard
+from service.periods import Level
 from service.samples import Sample
+from service.watch import Stand
 from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
+from triggers.rules import LIMITS, Rules
+from triggers.store import open_store, version_name
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -160,6 +174,96 @@ def _z_tests(hits: Ints, n: Ints) -> Floats:
     return np.where(np.abs(k[..., 0] / m[..., 0] - k[..., 1] / m[..., 1]) > Z * deviation, 10.0, 0.0)
 
 
+# ---- guard ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trial:
+    """A `Watched` with a challenger, whose minutes are drawn; it counts rollbacks instead of making them."""
+
+    rules: Rules
+    now: float = 0.0
+    pos_label: int = 1
+    rolled_back: list[tuple[float, Evidence]] = field(default_factory=list)
+    minutes: dict[Level, list[dict[Cell, int]]] = field(default_factory=dict)
+
+    def stand(self) -> Stand:
+        """Champion v1 with twins, challenger v2, from the beginning on."""
+        return Stand(1 + len(self.rolled_back), 0.0, 1, 2, challenged=True, twins=True, rules=self.rules)
+
+    def withdraw(self, stand: Stand, evidence: Evidence) -> str:
+        """Note when."""
+        self.rolled_back.append((self.now, evidence))
+        return "rolled back"
+
+    def read(self, model: str, level: Level, since: int, until: int, made_since: int = 0) -> dict[Cell, int]:
+        """`Ledger.series` of what was drawn."""
+        return {cell: n for minute in range(since, until) for cell, n in self.minutes[level][minute].items()}
+
+
+def guard(repeats: int) -> None:
+    """How often the guard itself - its reading, joining, weighing, acting - rolls back in LOOKS minutes."""
+    logging.disable()
+    print(f"\nRollbacks by the guard at alpha = {ALPHA} in {LOOKS} minutes, {repeats} repeats\n")
+    print(_row("rules", "champion", "challenger", "rolled back", "requests until then (median)"))
+    print(_row(*["---"] * 5))
+    for limits, new, wrong in GUARDED:
+        rules = Rules(**dict(zip(LIMITS, limits, strict=True)))
+        ends = [_guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
+        middle = float(np.median(ends))
+        found = "-" if middle == np.inf else f"{middle * 4 * ROWS:.0f}"
+        names = ", ".join(f"{name} {limit:g}" for name, limit in zip(LIMITS, limits, strict=True) if limit is not None)
+        rates, errors = _short(new), f"wrong {wrong:g}"
+        share = f"{100 * np.isfinite(ends).mean():.1f} %"
+        print(_row(names, "0.3 x 2, wrong 0.1", f"{rates}, {errors}", share, found))
+
+
+GUARDED: list[tuple[tuple[float | None, ...], tuple[float, float], float]] = [
+    ((0.0, 0.0, 0.0), (0.3, 0.3), 0.1), ((0.1, 0.05, 0.02), (0.3, 0.3), 0.1), ((None, 0.1, 0.02), (0.3, 0.4), 0.12),
+    ((0.1, 0.05, 0.02), (0.2, 0.4), 0.1), ((None, 0.05, None), (0.2, 0.4), 0.1), ((None, None, 0.02), (0.3, 0.3), 0.2),
+]  # fmt: skip
+"""Limits, selection rates of the challenger's two groups, its errors; the first three are true null hypotheses."""
+LOOK_EVERY = 100
+"""Minutes between two looks: the guard weighs every minute between them as if it had looked."""
+
+
+def _guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
+    """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
+    each, trial = random(repeat), Trial(rules)
+    made = [_minute(each, minute, new, wrong) for minute in range(LOOKS + LATE + 2)]
+    empty: list[dict[Cell, int]] = [{} for _ in range(LATE)]
+    late = [{c._replace(minute=c.minute + LATE): n for c, n in cells.items()} for cells in made]
+    trial.minutes = {Level.MINUTE: made, Level.ARRIVAL: empty + late}
+    watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)
+    for minute in range(1 + LOOK_EVERY, LOOKS + 2, LOOK_EVERY):
+        trial.now = 60.0 * minute
+        watching.check("m")
+        if trial.rolled_back:
+            return float(minute - 1)
+    return np.inf
+
+
+LATE = 7
+"""Minutes until a label comes."""
+
+
+def _minute(each: np.random.Generator, minute: int, new: Sequence[float], wrong: float) -> dict[Cell, int]:
+    """ROWS requests per version and group; a twelfth of the champion's answers are not the bare model's."""
+    found = Counter[Cell]()
+    for version, rates, errors in ((1, (0.3, 0.3), 0.1), (2, new, wrong)):
+        for group, rate in zip("fm", rates, strict=True):
+            h = each.random(ROWS) < rate
+            y, bare = h ^ (each.random(ROWS) < errors), _twins(each, h, rate)
+            cells = zip(y.tolist(), h.tolist(), bare.tolist(), strict=True)
+            found.update(Cell("m", minute, version, group, int(a), int(b), int(c)) for a, b, c in cells)
+    return found
+
+
+def _twins(each: np.random.Generator, h: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:
+    """Other answers with the same rate, of which a twelfth differ."""
+    return np.where(h, each.random(len(h)) > 1 / 24 / rate, each.random(len(h)) < 1 / 24 / (1 - rate))
+
+
 # ---- pairing ----------------------------------------------------------------------------------------------------
 
 
@@ -184,12 +288,13 @@ def _gap(rows: Ints, column: int) -> Floats:
     return np.asarray(rate[:, 1] - rate[:, 0])
 
 
+HEAD = ("model", "version", "twins", "flips", "gain", "95 % interval", "variance ratio to A/B")
+
+
 def live(url: str, model: str) -> None:
     """The same from the twins that a running service counted, per version, for its two most different groups."""
     with urlopen(f"{url}/v1/models/{model}/fairness?window=all") as answer:
         document = json.load(answer)
-    print(_row("model", "version", "twins", "groups", "gain", "95 % interval", "variance ratio to A/B"))
-    print(_row(*["---"] * 7))
     for version, report in document["versions"].items():
         if (pairs := report["paired"]) is None:
             continue
@@ -198,9 +303,28 @@ def live(url: str, model: str) -> None:
         ends = [ends[0], ends[-1]]
         pos = document["pos_label"]
         ratio = sum(_ab_variance(known[g]) for g in ends) / sum(_paired_variance(known[g], pos) for g in ends)
-        gain = pairs["gains"]["demographic_parity_difference"]
+        gain, flips = pairs["gains"]["demographic_parity_difference"], pairs["flipped"] / pairs["n"]
         figures = f"{gain['value']:.3f}", f"{gain['low']:.3f} to {gain['high']:.3f}", f"{ratio:.1f}"
-        print(_row(model, version, str(pairs["n"]), ", ".join(ends), *figures))
+        print(_row(model, version, str(pairs["n"]), f"{100 * flips:.1f} %", *figures), flush=True)
+
+
+def demo(out: Path) -> None:
+    """Every published version of the demo's models, one after the other champion with a twin beside every answer."""
+    bundles = {name: out / name / "model" for name in ("digits", "comments")}
+    print(_row(*HEAD))
+    print(_row(*["---"] * len(HEAD)), flush=True)
+    with tempfile.TemporaryDirectory() as folder, open_store(str(out / "store")) as published:
+        with open_store(f"{folder}/store") as store:
+            for info in (each for name in bundles for each in published.versions(name)):
+                store.publish(published.get(info.model, info.version), actor="benchmark")
+        with running_service(list(bundles.values()), f"{folder}/store", Path(folder) / "data") as (url, token):
+            for name in bundles:
+                rows = held_out(out / name / f"{name}.csv")
+                with Client(url, name, token) as client:
+                    for info in published.versions(name):
+                        client.decide(version_name(info.version), twin_share=1.0)
+                        client.replay(rows, version_name(info.version))
+                live(url, name)
 
 
 def _ab_variance(group: Any) -> float:
@@ -254,6 +378,7 @@ def _row(*cells: str) -> str:
 TABLES: dict[str, tuple[Callable[[int], None], int]] = {
     "coverage": (coverage, 2000),
     "alarms": (alarms, 1000),
+    "guard": (guard, 1000),
     "pairing": (pairing, 2000),
 }
 
@@ -263,10 +388,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=TABLES)
     parser.add_argument("--repeats", type=int, help="fewer than 2,000 (coverage, pairing) or 1,000 (alarms)")
+    parser.add_argument("--demo", type=Path, metavar="FOLDER", help="of make demo, such as demo-out")
     parser.add_argument("--live", nargs=2, metavar=("URL", "MODEL"))
     chosen = parser.parse_args()
-    if chosen.live:
-        live(*chosen.live)
+    if chosen.live or chosen.demo:
+        demo(chosen.demo) if chosen.demo else live(*chosen.live)
         return
     for name, (table, repeats) in TABLES.items():
         if chosen.only in (None, name):

@@ -72,9 +72,12 @@ class Client:
 
     def swap(self, version: str | None, reason: str) -> None:
         """Make a version the champion, None the bare model, while the service runs."""
+        self.decide(version, reason=reason)
+
+    def decide(self, champion: str | None, **plan: Any) -> None:
+        """Put a whole rollout: the champion, and what else the plan says."""
         revision = self._ok(self._http.get("/rollout")).headers["ETag"]
-        change = {"champion": version, "reason": reason}
-        self._ok(self._http.put("/rollout", json=change, headers={"If-Match": revision}))
+        self._ok(self._http.put("/rollout", json={"champion": champion} | plan, headers={"If-Match": revision}))
 
     def replay(self, rows: Sequence[Row], expect: str | None, clients: int = 8) -> Traffic:
         """Send each row in a request of its own, then labels and groups in bulk. `expect` is the version to answer."""

@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return Supervisor(settings, sys.argv[1:] if arguments is None else arguments).run()
         from service.app import create_app  # seconds of imports, which --help and a wrong option need not wait for
-        from service.serving import serve
+        from service.serving import admin_door, serve
 
-        serve(create_app(settings), settings, console.print)
+        app = create_app(settings)
+        serve(app, settings, console.print, admin_door=admin_door(settings))
     except ValidationError as error:
         console.print(f"[bold red]error:[/] {escape(readable(error))}")
         return 2

@@ -14,11 +14,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from service import problems
+from service.access import Access
 from service.beacon import replica_name
+from service.dashboard import page as dashboard
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
 from service.parts import local_parts
+from service.permissions import listed
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -37,7 +40,7 @@ Every answer names the trigger version that computed it. Errors are `application
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own, from its release 0.16x on, would put queries - groups - into spans, and bodies into logs."""
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer)
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer, dashboard)
 
 
 class Application(FastAPI):
@@ -64,7 +67,7 @@ def create_app(
         torch.set_num_threads(settings.torch_threads)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_store(settings.store), Metrics()
+    shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
     replica = replica_name()
     models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
     return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
@@ -82,6 +85,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Access, keyring=running.keyring, running=running)
     app.add_middleware(
         Observed,
         metrics=running.metrics,
@@ -133,5 +137,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for model in (*predict.BODY_SCHEMAS, *v2_infer.BODY_SCHEMAS, ProblemDocument):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        _say_who_may(document, needs_key=not app.state.running.keyring.open)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _say_who_may(document: dict[str, Any], needs_key: bool) -> None:
+    """Every operation's role as `x-role`, and its `security` as these settings make it."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            role = listed(method.upper(), path)
+            operation["x-role"] = role
+            closed = role == "admin" or (needs_key and role != "nothing")
+            operation["security"] = [{"HTTPBearer": []}] if closed else [{}, {"HTTPBearer": []}]

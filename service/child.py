@@ -18,14 +18,14 @@ HEALTHY_SECONDS = 60.0
 
 
 class Child:
-    """A process that runs a module with the options of the service, and perhaps with the listening socket."""
+    """A process that runs a module with the options of the service, and perhaps with listening sockets."""
 
     def __init__(
         self,
         module: str,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        listening: socket.socket | None = None,
+        listening: Sequence[socket.socket] = (),
     ) -> None:
         self.module, self._arguments, self._listening = module, list(arguments), listening
         self._environment = dict(environment)
@@ -51,7 +51,7 @@ class Child:
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         with theirs:
-            inherited = [theirs.fileno(), *([self._listening.fileno()] if self._listening else [])]
+            inherited = [theirs.fileno(), *(each.fileno() for each in self._listening)]
             command = [sys.executable, "-m", self.module, *map(str, inherited), *self._arguments]
             self._process = subprocess.Popen(command, pass_fds=inherited, process_group=0, env=self._environment)
         self.ready, self._started_at = False, time.monotonic()

@@ -24,13 +24,15 @@ then:
        http://127.0.0.1:8080/v1/models/faces/rollout
 
 Every option may also be given as an environment variable: --max-batch is FAIRTRIGGER_MAX_BATCH. Options win.
-Prefer the environment for secrets: a command line can be read by every user of the machine.
+Prefer the environment for secrets: a command line can be read by every user of the machine. Better still are files:
+FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token; the same for RECEIPT_KEYS, LEDGER, STORE, WEBHOOK_URL.
 """
 
 METAVARS = {
     "models": "FOLDER",
     "data_dir": "FOLDER",
     "store": "URL",
+    "trusted_keys": "FILE",
     "admin_token": "TOKEN",
     "receipt_keys": "KEY",
     "trace_endpoint": "URL",

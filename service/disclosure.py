@@ -81,16 +81,23 @@ class Disclosure:
 
     def counts(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
         """What may be known of the sealed minutes [since, until), by cell (minute 0)."""
+        total = Counter[Cell]()
+        for cell, n in self.series(model, since, until, now).items():
+            total[cell._replace(minute=0)] += n
+        return dict(total)
+
+    def series(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
+        """The same period by period: a cell's minute is the first of its period."""
         if self._looked.get(model) != now // 60:
             self._write_down(model, self.sealed_until(now))
             self._looked[model] = int(now // 60)
-        total = Counter[Cell]()
-        for release in self._ledger.releases(model, self._size, since, until).values():
+        found: dict[Cell, int] = {}
+        for minute, release in self._ledger.releases(model, self._size, since, until).items():
             for (version, group), tables in _parse(release.text).items():
                 for (label, prediction, bare), n in tables[-1].items():
                     assert prediction is not None
-                    total[Cell(model, 0, version, group, label, prediction, bare)] += n
-        return dict(total)
+                    found[Cell(model, minute, version, group, label, prediction, bare)] = n
+        return found
 
     def _write_down(self, model: str, until: int) -> None:
         """Bring what is written down up to date, for the periods whose minutes can still change."""

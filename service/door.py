@@ -28,6 +28,11 @@ class Door:
         self.listening = listening
         listening.setblocking(False)
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.listening.getsockname()[1])
+
     def open(self, admit: Callable[[socket.socket], None]) -> None:
         """Let connections in from now on; on the event loop."""
         loop = asyncio.get_running_loop()

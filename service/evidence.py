@@ -40,6 +40,11 @@ class Question:
     against: int | None = None
     twins: bool = False
 
+    @property
+    def labels(self) -> bool:
+        """Whether only rows with a label say something about it."""
+        return self.test == ACCURACY_LOST or self.metric != "demographic_parity_difference"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -75,11 +80,18 @@ class Evidence:
 
 
 def weigh(
-    questions: Sequence[Question], minutes: Minutes, *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
+    questions: Sequence[Question],
+    made: Minutes,
+    labelled: Minutes,
+    *,
+    alpha: float,
+    pos_label: int,
+    attributes: Sequence[str] = (),
 ) -> list[Evidence]:
-    """The evidence on every question from sealed minutes; they share alpha."""
+    """The evidence on every question; they share alpha. `made` are predictions, `labelled` those by their labels."""
     threshold = len(questions) / alpha if questions else math.inf
-    return [_weigh(each, minutes, alpha, threshold, pos_label, attributes) for each in questions]
+    minutes = {True: labelled, False: made}
+    return [_weigh(each, minutes[each.labels], alpha, threshold, pos_label, attributes) for each in questions]
 
 
 def _weigh(

@@ -1,9 +1,9 @@
 """Watches live fairness and, when a test fires, takes the version out of service: off unless rules are given.
 
 Once a minute is sealed it is added to the evidence on every question that the rules ask; see `evidence`. Evidence
-starts with the first whole minute of a rollout revision, and afresh with every revision. A label counts if it came
-before its minute was read. Every replica weighs the same counts; the rollout is changed only at the revision that was
-judged, so that one of them acts and the others see it done.
+starts with the first whole minute of a rollout revision, and afresh with every revision; `watch` says what counts.
+Every replica weighs the same counts; the rollout is changed only at the revision that was judged, so that one of them
+acts and the others see it done.
 """
 
 from __future__ import annotations
@@ -12,36 +12,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.event import Cell
 from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, weigh
-from service.rules import Rules
-from triggers.errors import FairtriggerError, RevisionConflict
+from service.watch import Read, Stand, Watch
+from triggers.errors import FairtriggerError, RevisionConflict, StoreError
+from triggers.rules import Rules
 
-FINE_MINUTES, COARSE = 1440, 10
-"""After a day minutes are kept by tens, so that months of evidence stay small."""
 LOOK_BACK_MINUTES = 7 * 1440
 """A guard that starts looks no further back, since minutes are not kept for ever."""
 EXACT = ("e_value", "peak", "blocks", "n", "since", "until", "counts")
 """What only those may see who may see exact counts."""
-Read = Callable[[str, int, int], Mapping[Cell, int]]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Stand:
-    """What serves a model, as far as a guard must know it; `since` is when (seconds since 1970) this began."""
-
-    revision: int
-    since: float
-    champion: int | None
-    challenger: int | None = None
-    challenged: bool = False
-    twins: bool = False
-    rules: Rules | None = None
 
 
 class Watched(Protocol):
@@ -64,20 +47,11 @@ class Watched(Protocol):
         ...
 
 
-@dataclass
-class Watch:
-    """The evidence of one revision: the sealed minutes read so far, and which alarms were raised."""
-
-    stand: Stand
-    start: int
-    next_minute: int
-    minutes: dict[int, Mapping[Cell, int]] = field(default_factory=dict)
-    evidence: list[Evidence] = field(default_factory=list)
-    raised: dict[Question, str] = field(default_factory=dict)
-
-
 class Guard:
-    """A thread that checks every model every `every_seconds`; minutes are sealed `seal_seconds` after they end."""
+    """A thread that checks every model every `every_seconds`; minutes are sealed `seal_seconds` after they end.
+
+    One that does not act, beside one that does, has no thread: it weighs when it is asked.
+    """
 
     def __init__(
         self,
@@ -88,9 +62,11 @@ class Guard:
         every_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
         on_alarm: Callable[[dict[str, Any]], None] = lambda alarm: None,
+        acts: bool = True,
     ) -> None:
         self._models, self._read, self._on_alarm = models, read, on_alarm
         self._seal_seconds, self._every_seconds, self._clock = seal_seconds, every_seconds, clock
+        self._acts = acts
         self._oldest = int(clock() // 60) - LOOK_BACK_MINUTES
         self._watches: dict[str, Watch] = {}
         self._checking, self._stopping = threading.Lock(), threading.Event()
@@ -98,7 +74,8 @@ class Guard:
 
     def start(self) -> None:
         """Begin to watch."""
-        self._thread.start()
+        if self._acts:
+            self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
@@ -111,6 +88,8 @@ class Guard:
 
         Not `exact` leaves out all that depends on single predictions: whether it fired remains.
         """
+        if not self._acts:
+            self._look(model)
         watch = self._watches.get(model)
         if watch is None:
             return []
@@ -123,13 +102,20 @@ class Guard:
             watch = self._watch(model)
             if watch is None:
                 return []
-            if self._caught_up(model, watch) or not watch.evidence:
+            sealed = int((self._clock() - self._seal_seconds) // 60)
+            if watch.catch_up(model, self._read, sealed) or not watch.evidence:
                 watch.evidence = self._weighed(model, watch)
             fired = [each for each in watch.evidence if each.fired and each.question not in watch.raised]
-            for each in sorted(fired, key=lambda each: -each.peak):
+            for each in sorted(fired, key=lambda each: -each.peak) if self._acts else ():
                 if self._models[model].stand() == watch.stand:  # else an action has settled the others too
                     self._raise(model, watch, each)
             return watch.evidence
+
+    def _look(self, model: str) -> None:
+        try:
+            self.check(model)
+        except StoreError as error:
+            logger.warning("model %s: its evidence is older than it should be: %s", model, error)
 
     def _watch(self, model: str) -> Watch | None:
         stand, watch = self._models[model].stand(), self._watches.get(model)
@@ -141,21 +127,13 @@ class Guard:
             watch = self._watches[model] = Watch(stand, start, start)
         return watch
 
-    def _caught_up(self, model: str, watch: Watch) -> bool:
-        """Read the minutes that were sealed since; whether there were any."""
-        begun, sealed = watch.next_minute, (self._clock() - self._seal_seconds) // 60
-        while (until := watch.next_minute + _step(watch.next_minute - watch.start)) <= sealed:
-            if cells := self._read(model, watch.next_minute, until):
-                watch.minutes[watch.next_minute] = cells
-            watch.next_minute = until
-        return watch.next_minute > begun
-
     def _weighed(self, model: str, watch: Watch) -> list[Evidence]:
         rules = watch.stand.rules
         assert rules is not None
         return weigh(
             questions(watch.stand, rules),
-            watch.minutes,
+            watch.made,
+            watch.labelled,
             alpha=rules.alpha,
             pos_label=self._models[model].pos_label,
             attributes=rules.attributes,
@@ -216,8 +194,3 @@ def told(evidence: Evidence) -> dict[str, Any]:
 def moment(timestamp: str | None) -> float:
     """Seconds since 1970 of a time in UTC as the store writes it; 0 for None."""
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() if timestamp else 0.0
-
-
-def _step(age: int) -> int:
-    """Minutes that are read and kept together."""
-    return 1 if age < FINE_MINUTES else COARSE

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from service.evidence import Evidence
-from service.guard import Stand, moment
-from service.rules import Rules
+from service.guard import moment
 from service.served import ServedModel
+from service.watch import Stand
 from triggers.plan import Plan
 from triggers.records import CHANGES
+from triggers.rules import Rules
 from triggers.store import Store, version_name
 
 ACTOR = "guard"

@@ -16,11 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
-from service.auth import token_in
+from service.access import Access
 from service.call import Call
 from service.limits import counting, identify, refused
 from service.routes import predict
 from service.running import Running
+from service.safe_headers import guarded_headers
 from service.served import ServedModel
 from triggers.errors import FairtriggerError
 
@@ -34,6 +35,7 @@ class HotPath:
 
     def __init__(self, app: ASGIApp, running: Running) -> None:
         self.app, self._running, self._metrics = app, running, running.metrics
+        self._access = Access(app, running.keyring, running)
         self._models = {f"/v1/models/{name}/predict": model for name, model in running.models.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +58,7 @@ class HotPath:
                 status, head, body = await self._answer(model, call)
             except Exception as error:  # a fault of ours: the client hears of one, the server logs what it was
                 fault, (status, head, body) = error, _problem(call, error)
-            await send({"type": "http.response.start", "status": status, "headers": head + named})
+            await send({"type": "http.response.start", "status": status, "headers": guarded_headers(head) + named})
             await send({"type": "http.response.body", "body": body})
         finally:
             self._metrics.in_flight.dec()
@@ -66,12 +68,12 @@ class HotPath:
 
     async def _answer(self, model: ServedModel, call: Call) -> tuple[int, Head, bytes]:
         limit, stated = self._running.settings.max_body_bytes, call.headers.get(b"content-length")
-        if problem := refused(stated, limit):
+        if problem := self._access.refusal(call.scope) or refused(stated, limit):
             return _whole(problems.response(problem, call.scope["path"]))
         if stated is None:
             call.receive = counting(call.receive, limit)
         try:
-            body, told = await predict.answer(call, self._running, model, token_in(call.scope))
+            body, told = await predict.answer(call, self._running, model)
         except (FairtriggerError, HTTPException, ClientDisconnect) as error:
             return _problem(call, error)
         length = (b"content-length", str(len(body)).encode())

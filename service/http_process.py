@@ -25,21 +25,23 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.http_process LINE DOOR [options of python -m service]`; started by the supervisor."""
+    """`python -m service.http_process LINE DOOR [ADMIN DOOR] guards|serves [options]`, started by the supervisor."""
     control, door = Control(int(arguments[0])), Door(socket.socket(fileno=int(arguments[1])))
-    settings = read_settings(arguments[2:])
+    admin = Door(socket.socket(fileno=int(arguments[2]))) if arguments[2].isdigit() else None
+    role, *options = arguments[3 if admin else 2 :]
+    settings = read_settings(options)
     set_up_logging(settings.log_level)
     try:
         local = [load_preprocessor(folder) for folder in settings.models]
-        store, metrics = open_store(settings.store), Metrics()
+        store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         link = Link(control, settings.drain_seconds + settings.grace_seconds)
         replica = replica_name()
         models = [remote_parts(each, link, store, settings, replica) for each in local]
-        app = assemble(Running(settings, store, metrics, models, owns_store=True))
+        app = assemble(Running(settings, store, metrics, models, owns_store=True, guards=role == "guards"))
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
-    serve(app, settings, control.ready, door)
+    serve(app, settings, control.ready, door, admin)
     return 0
 
 

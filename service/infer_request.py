@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from service.infer_schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.intake import Wanted, check_count, checked, choice
+from service.json_size import check_json_size
 from service.problems import ProblemError
 from service.request_key import request_key
 from service.schemas import GroupName
@@ -41,6 +42,7 @@ async def read_asked(request: Request, version: str | None, max_items: int) -> A
         raise ProblemError(415, "unsupported_encoding", f"Content-Encoding is {coding[:100]!r}; send it uncompressed.")
     body = await request.body()
     size = _head_size(request.headers.get(HEADER_LENGTH), len(body))
+    check_json_size(body[:size], max_items)
     head = checked(lambda: InferRequest.model_validate_json(body[:size]))
     asked = head.parameters
     if version and asked.trigger and version != asked.trigger:

@@ -34,7 +34,7 @@ class InferenceProcess:
 
     def __init__(self, settings: Settings, control: Control) -> None:
         self._settings, self._control = settings, control
-        self._store, metrics = open_store(settings.store), Metrics()
+        self._store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         classifiers = [load_bundle(folder, settings.device) for folder in settings.models]
         replica = replica_name()
         self._models = {

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope
 
 from service.batcher import Abandoned
 from service.call import Call
+from service.json_size import check_json_size
 from service.policy import Choice
 from service.problems import ProblemError, of_validation
 from service.schemas import PredictItem, PredictQuery, PredictRequest
@@ -86,7 +87,9 @@ async def read_inputs(call: Call, defaults: Defaults, max_items: int) -> list[Wa
     """All inputs of a predict request, in order. Raises ProblemError."""
     media = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        wanted = from_json(await read_body(call.receive), defaults)
+        body = await read_body(call.receive)
+        check_json_size(body, max_items)
+        wanted = from_json(body, defaults)
     elif media == "multipart/form-data":
         try:
             async with Request(call.scope, call.receive).form(

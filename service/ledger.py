@@ -113,10 +113,15 @@ class Ledger:
         self._try_to_flush()
         return self._store.counts(model, since_minute, until_minute)
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period.
+
+        Of labels, only those of predictions made in the minute `made_since` or later.
+        """
         self._try_to_flush()
-        return self._store.series(model, level, since_minute, until_minute)
+        return self._store.series(model, level, since_minute, until_minute, made_since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
         """What was disclosed of the periods of `size` minutes, by first minute."""
@@ -252,7 +257,7 @@ class Ledger:
 
 
 def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> LedgerStore:
-    """A store by its address: a file, or redis://host:port/0 (rediss:// with TLS, unix:// for a socket).
+    """A store by its address: a file, or redis://host:port/0 and its kin (triggers/redis_client.py).
 
     `runs` is the folder in which processes of this machine show that they live, by default beside the file; `seconds`
     is how long one operation may wait. Raises ConfigError for an address of another kind.
@@ -262,7 +267,7 @@ def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> L
         from service.ledger_file import LedgerFile
 
         return LedgerFile(Path(where), seconds, runs)
-    if scheme not in ("redis", "rediss", "unix"):
+    if scheme.partition("+")[0] not in ("redis", "rediss", "unix"):
         raise ConfigError(f"The ledger's address begins with {scheme}://; give a file, or redis://host:port/0.")
     if runs is None:
         raise ConfigError("A ledger in Redis needs a folder of this machine for `runs`.")

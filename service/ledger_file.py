@@ -1,6 +1,7 @@
 """The SQLite side of the ledger, for the processes of one machine.
 
     cells     how many predictions are in each cell, by level and period (see periods.py)
+    arrivals  how many first labels came, by the minute in which they came and the one in which was predicted
     labelled  the current label and group of each prediction that got feedback, by the nonce of its receipt
     runs      one row per process; `last_batch` makes a batch count once, however often it is delivered
     losses    what may be missing, and when
@@ -30,15 +31,19 @@ _V1 = """CREATE TABLE IF NOT EXISTS counts (
         n INTEGER NOT NULL,
         PRIMARY KEY (model, minute, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID"""
 SCHEMA = (
-    """CREATE TABLE cells (
+    """CREATE TABLE IF NOT EXISTS cells (
         model TEXT, level INTEGER, period INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER,
         bare INTEGER, n INTEGER NOT NULL,
         PRIMARY KEY (model, level, period, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE labelled (
+    """CREATE TABLE IF NOT EXISTS arrivals (
+        model TEXT, came INTEGER, made INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER,
+        bare INTEGER, n INTEGER NOT NULL,
+        PRIMARY KEY (model, came, made, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS labelled (
         nonce BLOB PRIMARY KEY, day INTEGER NOT NULL, label INTEGER NOT NULL, grp TEXT NOT NULL)
         STRICT, WITHOUT ROWID""",
-    "CREATE INDEX labelled_day ON labelled (day)",
-    """CREATE TABLE released (
+    "CREATE INDEX IF NOT EXISTS labelled_day ON labelled (day)",
+    """CREATE TABLE IF NOT EXISTS released (
         model TEXT, size INTEGER, minute INTEGER, revision INTEGER NOT NULL, text TEXT NOT NULL,
         PRIMARY KEY (model, size, minute)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS runs (
@@ -46,17 +51,19 @@ SCHEMA = (
         last_batch INTEGER NOT NULL) STRICT""",
     "CREATE TABLE IF NOT EXISTS losses (run TEXT, since REAL, until REAL, dropped INTEGER, reason TEXT) STRICT",
     "CREATE TABLE IF NOT EXISTS people (model TEXT, grp TEXT, PRIMARY KEY (model, grp)) STRICT, WITHOUT ROWID",
+    # ---- a file of schema 2 is taken over: its labels did not say when was predicted
+    "DELETE FROM cells WHERE level = 3",
     # ---- a file of schema 1 is taken over: it had minutes only
     _V1,
     "CREATE TABLE IF NOT EXISTS known (nonce BLOB PRIMARY KEY, label INTEGER, grp TEXT) STRICT, WITHOUT ROWID",
-    f"INSERT INTO cells SELECT model, 0, minute, {_KEY}, n FROM counts",
-    f"INSERT INTO cells SELECT model, 1, minute / 60, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",
-    f"INSERT INTO cells SELECT model, 2, minute / 1440, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",
+    f"INSERT INTO cells SELECT model, 0, minute, {_KEY}, n FROM counts",  # nosec B608
+    f"INSERT INTO cells SELECT model, 1, minute / 60, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",  # nosec B608
+    f"INSERT INTO cells SELECT model, 2, minute / 1440, {_KEY}, SUM(MAX(n, 0)) FROM counts GROUP BY 1, 2, 3, {_KEY}",  # nosec B608
     "INSERT INTO labelled SELECT nonce, CAST(strftime('%s', 'now') AS INTEGER) / 86400, label, grp FROM known",
     "DROP TABLE counts",
     "DROP TABLE known",
 )
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class LedgerFile:
@@ -119,7 +126,7 @@ class LedgerFile:
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until)."""
         query = f"""SELECT {_KEY}, SUM(n) FROM cells
-            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0 GROUP BY {_KEY}"""
+            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0 GROUP BY {_KEY}"""  # nosec B608
         total = Counter[tuple[int, str, int, int, int]]()
         with self._file.read() as db:
             for span in cover(since_minute, until_minute):
@@ -127,14 +134,25 @@ class LedgerFile:
                     total[tuple(key)] += n
         return {_cell(model, 0, *key): n for key, n in total.items()}
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by period of one level."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by period of one level; of labels, only those of predictions made since."""
+        if level is Level.ARRIVAL:
+            return self._arrivals(model, since_minute, until_minute, made_since)
         query = f"""SELECT period, {_KEY}, n FROM cells
-            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0"""
+            WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0"""  # nosec B608
         size = level.minutes
         with self._file.read() as db:
             rows = db.execute(query, (model, level, -(-since_minute // size), until_minute // size))
             return {_cell(model, period * size, *key): n for period, *key, n in rows}
+
+    def _arrivals(self, model: str, since: int, until: int, made_since: int) -> dict[Cell, int]:
+        query = f"""SELECT came, {_KEY}, SUM(n) FROM arrivals
+            WHERE model = ? AND came >= ? AND came < ? AND made >= ? GROUP BY came, {_KEY}"""  # nosec B608
+        with self._file.read() as db:
+            rows = db.execute(query, (model, since, until, made_since))
+            return {_cell(model, came, *key): n for came, *key, n in rows}
 
     def groups(self) -> set[tuple[str, str]]:
         """All (model, group name) ever counted."""
@@ -169,6 +187,9 @@ class LedgerFile:
 
 
 _ADD = "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+
+
+_ARRIVED = "INSERT INTO arrivals VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1"
 
 
 def _add(db: sqlite3.Connection, cells: Iterable[tuple[Cell, int]], now: float) -> None:
@@ -212,7 +233,7 @@ def _learn(db: sqlite3.Connection, item: Feedback, now: float) -> Outcome:
     day = event.minute // Level.DAY.minutes
     db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", (event.nonce, day, stored, new_group))
     if label is None and new_label is not None:
-        db.execute(_ADD, (here.model, Level.ARRIVAL, int(now // 60), *_key(here), 1))
+        db.execute(_ARRIVED, (here.model, int(now // 60), here.minute, *_key(here)))
     replaced = label not in (None, new_label) or group not in (UNKNOWN, new_group)
     return Outcome.CORRECTED if replaced else Outcome.COUNTED
 
@@ -223,6 +244,9 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
             first = int(now // 60 - (level.kept_days + SLACK_DAYS) * Level.DAY.minutes) // level.minutes
             for model in _models(db):
                 db.execute("DELETE FROM cells WHERE model = ? AND level = ? AND period < ?", (model, level, first))
+    oldest = int(now // 60) - ((Level.ARRIVAL.kept_days or 0) + SLACK_DAYS) * Level.DAY.minutes
+    for model in _models(db):
+        db.execute("DELETE FROM arrivals WHERE model = ? AND came < ?", (model, oldest))
     db.execute("DELETE FROM labelled WHERE day < ?", (int(now // 86400) - LABEL_DAYS - SLACK_DAYS,))
 
 

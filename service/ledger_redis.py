@@ -1,17 +1,17 @@
-"""The Redis side of the ledger, for replicas on several machines. The only file that imports redis, with its extra.
+"""The Redis side of the ledger, for replicas on several machines: one server, Sentinels or a Cluster.
 
-Nothing is retried by the client library: by default it repeats a command whose answer was lost up to ten times, and
-adding to a count is no command to repeat. A batch is repeated by the ledger instead, under its number. How durable
-counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose its last second, and a
-failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish silently.
+Nothing is retried by the client library (triggers/redis_client.py): a batch is repeated by the ledger instead, under
+its number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose
+its last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish
+silently.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,20 @@ from service.event import Cell, Event, Feedback
 from service.ledger_store import NONE, Batch, Outcome, Release
 from service.periods import Level, cover
 from service.runs import Loss, Presence, alone, find_dead
-from triggers.errors import ConfigError, StoreUnavailable
-
-try:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-except ImportError as error:  # pragma: no cover - proven by a test in a process of its own
-    raise ConfigError("A ledger in Redis needs the extra: pip install 'fairtrigger[redis]'.") from error
+from triggers.redis_client import check_server, connect, translated
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
 LEASE_SECONDS = 180.0
 """A replica that was silent for so long is taken for dead; each one shows itself every minute."""
 _LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
 _OUTCOMES = (Outcome.UNCHANGED, Outcome.COUNTED, Outcome.CORRECTED)
-logger = logging.getLogger(__name__)
 
 
 class LedgerRedis:
     """A ledger's counts in one Redis server or cluster: the LedgerStore of several machines."""
 
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
-        self._redis: redis.Redis = redis.Redis.from_url(
-            url,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
+        self._redis = connect(url, seconds)
         scripts = ledger_scripts
         self._apply, self._feedback, self._total, self._release = (
             self._redis.register_script(text)
@@ -56,14 +42,11 @@ class LedgerRedis:
         self._folder = runs
         self._own: dict[str, Presence] = {}  # this process's runs
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._translated():
-            policy = self._redis.info("memory").get("maxmemory_policy")
-        if policy not in (None, "noeviction"):
-            logger.warning("Redis has maxmemory-policy %s and may drop counts silently: set noeviction.", policy)
+        check_server(self._redis, "counts")
 
     def start(self, run: str, interval: float, now: float) -> Presence:
         """Enter a run; nobody of this machine looks for dead ones meanwhile."""
-        with self._translated(), alone(self._folder):
+        with _translated(), alone(self._folder):
             presence = Presence(self._folder / run, interval, now)
             self._own[run] = presence
             self._redis.hset(RUNS, run, _state(presence, now))
@@ -71,7 +54,7 @@ class LedgerRedis:
 
     def finish(self, run: str, now: float) -> None:
         """Note that a run ended in good order: it is forgotten."""
-        with self._translated():
+        with _translated():
             self._redis.hdel(RUNS, run)
             for model in self._models():
                 self._redis.hdel(f"{_prefix(model)}:batches", run)
@@ -79,7 +62,7 @@ class LedgerRedis:
 
     def bury(self, now: float) -> list[Loss]:
         """Show that this process lives, and close the runs of those that do not: of this machine, or long silent."""
-        with self._translated(), alone(self._folder):
+        with _translated(), alone(self._folder):
             for run in self._own:
                 self._show(run, now)
             found = find_dead(self._folder, now)
@@ -111,7 +94,7 @@ class LedgerRedis:
         by_model: dict[str, list[tuple[Cell, int]]] = {}
         for cell, n in batch.cells.items():
             by_model.setdefault(cell.model, []).append((cell, n))
-        with self._translated():
+        with _translated():
             if batch.groups or by_model:
                 self._redis.sadd(GROUPS, *_pairs(batch.groups), *(json.dumps([model, None]) for model in by_model))
             for model, cells in by_model.items():
@@ -129,7 +112,7 @@ class LedgerRedis:
     def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
         outcomes: dict[int, Outcome] = {}
-        with self._translated():
+        with _translated():
             series = [item.event.cell().model for item in items]
             for model in set(series):
                 places = [place for place, own in enumerate(series) if own == model]
@@ -141,25 +124,28 @@ class LedgerRedis:
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until), added up by the server."""
         spans = [each for span in cover(since_minute, until_minute) for each in (_LETTERS[span.level], *span[1:])]
-        with self._translated():
+        with _translated():
             flat: Any = self._total([_prefix(model)], spans)
         return {_cell(model, 0, flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by period of one level."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by period of one level; of labels, only those of predictions made since."""
         prefix, size = _prefix(model), level.minutes
-        with self._translated():
+        with _translated():
             periods = self._periods(prefix, size, since_minute, until_minute)
             pipeline = self._redis.pipeline(transaction=False)
             for period in periods:
                 pipeline.hgetall(f"{prefix}:{_LETTERS[level]}:{period}")
             found = pipeline.execute()
-        return {
-            _cell(model, period * size, field): int(n)
-            for period, fields in zip(periods, found, strict=True)
-            for field, n in fields.items()
-            if int(n) > 0
-        }
+        total = Counter[Cell]()
+        for period, fields in zip(periods, found, strict=True):
+            for field, n in fields.items():
+                made, field = field.split("|", 1) if level is Level.ARRIVAL else (made_since, field)
+                if int(made) >= made_since and int(n) > 0:
+                    total[_cell(model, period * size, field)] += int(n)
+        return dict(total)
 
     def _periods(self, prefix: str, size: int, since: int, until: int) -> list[int]:
         """Whole periods of [since, until), on days that have counts."""
@@ -174,7 +160,7 @@ class LedgerRedis:
 
     def groups(self) -> set[tuple[str, str]]:
         """All (model, group name) ever counted."""
-        with self._translated():
+        with _translated():
             return {(model, group) for model, group in self._named() if group is not None}
 
     def _models(self) -> set[str]:
@@ -188,14 +174,14 @@ class LedgerRedis:
 
     def losses(self, since: float, until: float) -> list[Loss]:
         """What may be missing from the counts of a stretch of time, oldest first."""
-        with self._translated():
+        with _translated():
             entered: Any = self._redis.hvals(LOSSES)
         found = [Loss(*json.loads(text)) for text in entered]
         return sorted((loss for loss in found if loss.until >= since and loss.since <= until), key=lambda at: at.since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
         """What was disclosed, by first minute of the period."""
-        with self._translated():
+        with _translated():
             entered: Any = self._redis.hgetall(f"{_prefix(model)}:released:{size}")
         found = {int(minute): text.split("|", 1) for minute, text in entered.items()}
         return {
@@ -206,19 +192,16 @@ class LedgerRedis:
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
         """Replace what was disclosed of a period, unless its revision was taken meanwhile."""
-        with self._translated():
+        with _translated():
             return bool(self._release([_prefix(model)], [size, minute, *new]))
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(f"The ledger in Redis cannot be used: {error}.") from error
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+
+def _translated() -> AbstractContextManager[None]:
+    return translated("The ledger in Redis")
 
 
 def _prefix(model: str) -> str:

@@ -2,7 +2,8 @@
 
 All keys of a model share the hash tag {model}, so each script stays in one cluster slot; KEYS[1] is their prefix.
 
-    :m:<minute>  :h:<hour>  :d:<day>  :a:<minute of arrival>   hash  version|label|prediction|bare|group -> n
+    :m:<minute>  :h:<hour>  :d:<day>    hash  version|label|prediction|bare|group -> n
+    :a:<minute of arrival>   hash  minute|version|label|prediction|bare|group -> n
     :days        sorted set of the days there are              :batches     hash  run -> last batch number
     :known:<day> hash  nonce -> label|group                    :released:<size>  hash  minute -> revision|text
 """
@@ -78,7 +79,7 @@ for i = 2, #ARGV, 8 do
       redis.call('EXPIRE', key, {_seconds(LABEL_DAYS)})
     end
     if label == '-1' and new_label ~= '-1' then
-      raise(prefix .. ':a:' .. now, here, 1, {_seconds(_KEPT[Level.ARRIVAL])})
+      raise(prefix .. ':a:' .. now, ARGV[i] .. '|' .. here, 1, {_seconds(_KEPT[Level.ARRIVAL])})
       redis.call('ZADD', prefix .. ':days', math.floor(now / 1440), math.floor(now / 1440))
     end
     local replaced = (label ~= '-1' and label ~= new_label) or (group ~= 'unknown' and group ~= new_group)

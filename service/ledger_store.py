@@ -69,8 +69,13 @@ class LedgerStore(Protocol):
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model from `since_minute` up to and without `until_minute`, summed over minutes (given as 0)."""
 
-    def series(self, model: str, level: Level, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts by period of one level, for whole periods; a cell's minute is the first of its period."""
+    def series(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> dict[Cell, int]:
+        """Counts by period of one level, for whole periods; a cell's minute is the first of its period.
+
+        `made_since` is for ARRIVAL: only labels of predictions made in this minute or later.
+        """
 
     def groups(self) -> set[tuple[str, str]]:
         """All (model, group name) ever counted."""

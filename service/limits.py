@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.correlation import correlate
 from service.metrics import Metrics
 from service.problems import Problem, response
+from service.safe_headers import guarded_headers
 
 
 def too_large(limit: int) -> str:
@@ -47,8 +48,16 @@ def counting(receive: Receive, limit: int) -> Receive:
     return counted
 
 
+SMALL_BODY = 4 * 2**20
+"""Bytes of the largest body that holds no inputs: 10,000 pieces of feedback fit."""
+_INPUTS = ("/predict", "/infer")
+
+
 class BodyLimit:
-    """Refuses a body over `limit` bytes: at once if it says its length, else as soon as it grows beyond."""
+    """Refuses a body over `limit` bytes: at once if it says its length, else as soon as it grows beyond.
+
+    Only inputs may be as large as that; anything else has to keep to SMALL_BODY.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app, self.limit = app, limit
@@ -58,12 +67,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.limit if scope["path"].endswith(_INPUTS) else min(self.limit, SMALL_BODY)
         stated = next((value for name, value in scope["headers"] if name == b"content-length"), None)
-        if problem := refused(stated, self.limit):
+        if problem := refused(stated, limit):
             await response(problem, scope["path"])(scope, receive, send)
             return
         # a server holds a client to the length that it said
-        await self.app(scope, receive if stated else counting(receive, self.limit), send)
+        await self.app(scope, receive if stated else counting(receive, limit), send)
 
 
 def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -98,7 +108,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *named]
+                message["headers"] = [*guarded_headers(message.get("headers", ())), *named]
                 if self.draining():
                     message["headers"].append((b"connection", b"close"))
             await send(message)

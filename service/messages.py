@@ -17,7 +17,8 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind
     for kind in (
         errors.NotFound, errors.RevisionConflict, errors.StoreUnavailable, errors.StoreError, errors.ArtifactCorrupt,
-        errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ModelError, BatchFailed, Abandoned,
+        errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ArtifactUntrusted, errors.ModelError, BatchFailed,
+        Abandoned,
     )
 }  # fmt: skip
 

@@ -16,8 +16,9 @@ from service.event import Cell, series_of
 from service.front import front
 from service.ledger import OTHER, Ledger
 from service.runs import Loss
+from service.timeline import STEPS, by_step, check_step, point, steps_of, usual_step
 from service.version_report import Document, Terms, compared_by, version_report
-from service.windows import Windows
+from service.windows import MINUTES, Reading, Windows
 from triggers.errors import InputError, NotFound
 
 BY = ("version", "total")
@@ -80,6 +81,54 @@ class Monitor:
         split = _split(compared_by(cells, attributes, overlapping=terms.overlapping), by)
         hidden = compared_by(self._shadows(model, window, exact=exact), attributes, overlapping=terms.overlapping)
         shadows = _split(hidden, "version")
+        return self._about(model, served, window, reading, exact) | {
+            "by": by,
+            "versions": {name: version_report(part, terms) for name, part in split.items()},
+            "shadows": {name: version_report(part, terms) for name, part in shadows.items()},
+            "front": front(split, shadows, terms),
+            "alarms": self._alarms(model, exact),
+            "warnings": self._crowd(model, cells),
+        }
+
+    def series(
+        self,
+        model: str,
+        window: str = "24h",
+        step: str | None = None,
+        by: str = "version",
+        attributes: Sequence[str] = (),
+        *,
+        exact: bool = True,
+    ) -> Document:
+        """A window in steps, oldest first: what `fairness` says of the whole, for each; see `timeline`.
+
+        Without `step` the finest that suits a chart. Raises what `fairness` raises, also for an unknown step, one that
+        is too fine for the window, or finer than what may be seen.
+        """
+        served = self._served(model)
+        _check("by", by, BY)
+        _check("window", window, tuple(MINUTES))
+        seen = [name for name in steps_of(window) if self.windows.allows_step(STEPS[name], exact=exact)]
+        step = step or usual_step(window, seen or list(STEPS))
+        check_step(window, step)
+        reading = self.windows.series(model, window, STEPS[step], exact=exact)
+        terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
+        cells = compared_by(reading.cells, attributes, overlapping=terms.overlapping)
+        return self._about(model, served, window, reading, exact) | {
+            "by": by,
+            "step": step,
+            "points": [
+                {
+                    "since": iso(minute * 60),
+                    "until": iso((minute + STEPS[step]) * 60),
+                    "versions": {name: point(each, terms) for name, each in _split(part, by).items()},
+                }
+                for minute, part in by_step(cells).items()
+            ],
+        }
+
+    def _about(self, model: str, served: Labelled, window: str, reading: Reading, exact: bool) -> Document:
+        """What is said of every reading: of which model and time, how fresh, and what may be missing."""
         return {
             "model": model,
             "window": {
@@ -90,16 +139,10 @@ class Monitor:
             "as_of": iso(reading.as_of),
             "stale": reading.stale,
             "disclosure": self.windows.terms(exact=exact),
-            "by": by,
             "labels": list(served.labels),
             "pos_label": served.pos_label,
             "confidence": self._confidence,
-            "versions": {name: version_report(part, terms) for name, part in split.items()},
-            "shadows": {name: version_report(part, terms) for name, part in shadows.items()},
-            "front": front(split, shadows, terms),
-            "alarms": self._alarms(model, exact),
             "possible_loss": _possible_loss(reading.losses),
-            "warnings": self._crowd(model, cells),
         }
 
     def _shadows(self, model: str, window: str, *, exact: bool) -> Mapping[Cell, int]:

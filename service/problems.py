@@ -79,6 +79,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ArtifactCorrupt, 422, "artifact_corrupt"),
     (errors.ArtifactUnsupported, 422, "artifact_unsupported"),
     (errors.ArtifactMismatch, 422, "artifact_mismatch"),
+    (errors.ArtifactUntrusted, 422, "artifact_untrusted"),
     (errors.StoreError, 409, "store_refused"),
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),

@@ -1,8 +1,9 @@
 """Follows the store's rollout of one model: load, check, try out, and only then swap.
 
-A thread polls the store; a change made here is applied at once. A plan is applied as a whole: if any of its versions
-cannot be served it is refused, the plan of before stays, the refusal goes into the history once, and `status` says why
-until another plan takes over. What is served here is reported to the store, for everybody to see.
+A thread polls the store, and is woken by a store that tells of changes; a change made here is applied at once. A plan
+is applied as a whole: if any of its versions cannot be served it is refused, the plan of before stays, the refusal goes
+into the history once, and `status` says why until another plan takes over. What is served here is reported to the
+store, for everybody to see.
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ class Follower:
         self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
         self._syncing = threading.Lock()
         self._stopping, self._wake = threading.Event(), threading.Event()
+        self._unwatch: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._follow, name=f"rollout-{self.model}", daemon=True)
 
     @property
@@ -172,10 +174,12 @@ class Follower:
             except StoreError as error:
                 self._trouble(error)
         self._tell()
+        self._unwatch = self._store.watch(self.model, self._wake.set)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and leave the list of replicas."""
+        self._unwatch()
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():

@@ -14,17 +14,18 @@ from service.counting import Counting
 from service.disclosure import Disclosure, Rule
 from service.guard import Guard
 from service.guarded import GuardedModel
+from service.keyring import Keyring
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.parts import Parts
 from service.receipts import Receipts
-from service.rules import Rules
 from service.served import ServedModel
 from service.settings import Settings
 from service.webhook import Webhook
 from service.windows import Windows
 from triggers.errors import ConfigError
+from triggers.rules import Rules
 from triggers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -33,13 +34,25 @@ LEDGER_FILE = "ledger.sqlite"
 
 
 class Running:
-    """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering."""
+    """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
+
+    Of several processes that share everything one `guards`: acts on alarms and tells of them.
+    """
 
     def __init__(
-        self, settings: Settings, store: Store, metrics: Metrics, models: Sequence[Parts], *, owns_store: bool
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        models: Sequence[Parts],
+        *,
+        owns_store: bool,
+        guards: bool = True,
     ) -> None:
         self.settings, self.store, self.metrics = settings, store, metrics
         self.draining = False
+        self.keyring = Keyring(settings)
+        self.admin_port = settings.admin_port
         self._owns_store = owns_store
         self._started = False
         _make_folder(settings.data_dir)
@@ -58,7 +71,7 @@ class Running:
             )
             for each in models
         }
-        self.guard = self._guard(settings, store)
+        self.guard = self._guard(settings, store, acts=guards)
         self.monitor = Monitor(
             self.ledger,
             {each.name: each.classifier for each in models},
@@ -101,7 +114,7 @@ class Running:
         if self._owns_store:
             self.store.close()
 
-    def _guard(self, settings: Settings, store: Store) -> Guard:
+    def _guard(self, settings: Settings, store: Store, *, acts: bool) -> Guard:
         rules = None if settings.guard is None else Rules.from_dict(settings.guard)
         webhook = settings.webhook_url and Webhook(settings.webhook_url.get_secret_value())
 
@@ -112,10 +125,11 @@ class Running:
 
         return Guard(
             {name: GuardedModel(model, store, rules) for name, model in self.models.items()},
-            self.ledger.counts,
+            self.ledger.series,
             seal_seconds=settings.guard_seal_seconds,
             every_seconds=settings.guard_seconds,
             on_alarm=tell,
+            acts=acts,
         )
 
     @property

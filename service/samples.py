@@ -113,18 +113,21 @@ def _sample(
     shape: tuple[int, int],
     place: Callable[[Cell, Rate], tuple[int, int] | None],
 ) -> Sample:
-    names = {cell.group: _compared(cell.group, attributes) for cells in minutes.values() for cell in cells}
-    groups = sorted({name for name in names.values() if name is not None})
-    at = {cell: None if name is None else groups.index(name) for cell, name in names.items()}
+    met = {cell.group for cells in minutes.values() for cell in cells}
+    named = {group: name for group in met if (name := _compared(group, attributes)) is not None}
+    groups = sorted(set(named.values()))
     versions, outcomes = shape
     rows = np.zeros((len(minutes), versions, len(rates), len(groups), outcomes), dtype=np.int64)
+    places: dict[Cell, list[tuple[int, int, int, int]]] = {}  # found once per kind of cell: there are few
     times = sorted(minutes)
     for b, minute in enumerate(times):
         for cell, n in minutes[minute].items():
-            g = at[cell.group]
-            for r, rate in enumerate(rates):
-                if g is not None and rate.over(cell.label) and (where := place(cell, rate)):
-                    rows[b, where[0], r, g, where[1]] += n
+            if cell not in places:
+                g = groups.index(named[cell.group]) if cell.group in named else None
+                found = [(r, place(cell, rate) if rate.over(cell.label) else None) for r, rate in enumerate(rates)]
+                places[cell] = [(at[0], r, g, at[1]) for r, at in found if at and g is not None]
+            for where in places[cell]:
+                rows[b, *where] += n
     joined, until = _join(rows)
     span = (times[0], times[until - 1] + 1) if until else (None, None)
     return Sample(joined, [rate.name for rate in rates], groups, *span)

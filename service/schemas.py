@@ -172,7 +172,7 @@ def _one_or_many(body: object) -> str:
 
 FeedbackBody = Annotated[
     Annotated[FeedbackItem, Tag("one")]
-    | Annotated[list[FeedbackItem], Field(min_length=1, max_length=10_000), Tag("many")],
+    | Annotated[list[FeedbackItem], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("many")],
     Discriminator(_one_or_many),
 ]
 """One piece of feedback, or a list of them."""

@@ -32,10 +32,18 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, running: Running, announce: Callable[[str], None], door: Door | None = None
+        self,
+        config: uvicorn.Config,
+        running: Running,
+        announce: Callable[[str], None],
+        door: Door | None = None,
+        admin_door: Door | None = None,
     ) -> None:
         super().__init__(config)
         self._service, self._announce, self._door = running, announce, door
+        self._doors = [each for each in (door, admin_door) if each]
+        if admin_door:
+            running.admin_port = admin_door.port
         self._admitting = set[asyncio.Task[object]]()
         self._stop_listening_at = self._exit_at = math.inf
 
@@ -60,7 +68,7 @@ class Server(uvicorn.Server):
 
     async def _stop_listening(self) -> None:
         """Close the door behind those who stand in it: closing alone would reset connections not yet accepted."""
-        waiting = self._door.close() if self._door else []
+        waiting = [connection for door in self._doors for connection in door.close()]
         for server in self.servers:
             doors = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
             server.close()
@@ -90,8 +98,9 @@ class Server(uvicorn.Server):
         gc.freeze()  # looking through what start-up made, torch above all, would stop every request for 200 ms
         if not self.started:
             return
+        for door in self._doors:
+            door.open(self._admit)
         if self._door:
-            self._door.open(self._admit)
             self._announce(url_of(self._door.listening))
         else:
             self._announce(url_of(self.servers[0].sockets[0]))

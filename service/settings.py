@@ -9,13 +9,17 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.rules import Rules
+from service.secret_files import SecretFiles
+from triggers.rules import Rules
+from triggers.signature import Trust, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
-HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN (or --admin-token) and restart"
+SECRETS = ("admin_token", "receipt_keys", "ledger", "store", "webhook_url")
+"""Settings that may stand in a file, which FAIRTRIGGER_<NAME>_FILE names."""
+HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
 
@@ -28,7 +32,16 @@ class Settings(BaseSettings):
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
     )
-    store: str = Field(default="fairtrigger-store", description="trigger store: a folder or file:///folder")
+    store: str = Field(
+        default="fairtrigger-store",
+        description="trigger store: a folder, redis://host:6379/0, redis+sentinel://..., redis+cluster://...; "
+        "in Redis, ?artifacts=s3://bucket/prefix keeps the files there",
+    )
+    trusted_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="public key of a trainer, or a folder of *.pub: triggers signed by another key are refused",
+    )
+    require_signatures: bool = Field(default=False, description="also refuse triggers that nobody signed")
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
     ledger: SecretStr | None = Field(
         default=None,
@@ -63,6 +76,19 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, min_length=8, description="bearer token of the admin routes; without it they are closed"
     )
+    admin_port: int | None = Field(
+        default=None, ge=0, le=65535, description="port of the admin routes, which are then found nowhere else"
+    )
+    admin_host: str = Field(default="127.0.0.1", description="address of the admin port")
+    api_keys: Path | None = Field(
+        default=None,
+        description="TOML or JSON file of API keys, made by `fairtrigger keys new`; with it every request needs a key, "
+        "but health checks",
+    )
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="requests per second of a key that states no rate; none: as many as can be"
+    )
+    rate_burst: int | None = Field(default=None, ge=1, description="how many of them may come at once")
     receipt_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
         description="base64 key that seals prediction ids; the first given seals, all open; "
@@ -137,12 +163,28 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
+    def trust(self) -> Trust:
+        """Whose signatures count. Raises ConfigError for a key that cannot be read."""
+        return read_trust(self.trusted_keys, required=self.require_signatures)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over the environment; secrets may stand in files that it names."""
+        return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
+
     @property
     def places_per_process(self) -> int:
         """Rows that one HTTP process may have in work: its share of the queue, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", mode="before")
+    @field_validator("models", "receipt_keys", "trusted_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -170,6 +212,8 @@ class Settings(BaseSettings):
                 f"queue_size is {self.queue_size}, but one request of {self.max_items_per_request} items with twins "
                 f"needs {need} places: raise queue_size or lower max_items_per_request"
             )
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(f"admin_port is {self.admin_port}, as port is: choose another, or leave it out")
         if self.http_workers and self.decoder == "gpu":
             raise ValueError("decoder is gpu, which only the process with the model can use: leave http_workers at 0")
         if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:

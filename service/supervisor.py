@@ -44,13 +44,15 @@ class Supervisor:
         if not settings.models:
             raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
         self._settings, self._arguments = settings, list(arguments)
-        self._listening = listen(settings.host, settings.port)
+        self._listening = [listen(settings.host, settings.port)]
+        if settings.admin_port is not None:
+            self._listening.append(listen(settings.admin_host, settings.admin_port))
         self._counts = tempfile.TemporaryDirectory(prefix="fairtrigger-", dir=_memory_folder())
         environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
         self._inference = Child("service.inference_process", self._arguments, environment)
         self._http = [
-            Child("service.http_process", self._arguments, environment, self._listening)
-            for _ in range(settings.http_workers)
+            Child("service.http_process", [role, *self._arguments], environment, self._listening)
+            for role in ["guards", *["serves"] * (settings.http_workers - 1)]  # the guard acts once
         ]
         self._announced = False
         self._stopping_at: float | None = None
@@ -65,7 +67,7 @@ class Supervisor:
             while self._running():
                 wait(TICK_SECONDS if self._settled else BUSY_SECONDS)
                 self._look_after()
-        self._listening.close()
+        self._close_doors()
         return self._status
 
     @property
@@ -99,9 +101,13 @@ class Supervisor:
             return
         if self._stopping_at is None:
             self._stopping_at = time.monotonic()
-            self._listening.close()
+            self._close_doors()
         for child in self._http:
             child.signal(number if child.ready else signal.SIGKILL)
+
+    def _close_doors(self) -> None:
+        for listening in self._listening:
+            listening.close()
 
     def _look_after(self) -> None:
         for child in (self._inference, *self._http):
@@ -136,7 +142,7 @@ class Supervisor:
         if not self._announced and self._settled:
             self._announced = True
             Console(stderr=True, highlight=False, soft_wrap=True).print(self._http[0].text)
-            logger.info("%d HTTP processes at %s", len(self._http), url_of(self._listening))
+            logger.info("%d HTTP processes at %s", len(self._http), url_of(self._listening[0]))
 
     def _end(self, seconds: float) -> None:
         """First the HTTP processes end, then the inference process; whoever takes too long is killed."""
@@ -153,7 +159,7 @@ class Supervisor:
 
 def _memory_folder() -> str | None:
     """Where a full disk does no harm: the counts lie in mapped files, which must be able to grow."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108
 
 
 @contextmanager

@@ -7,6 +7,7 @@ store cannot be read, the last reading of the same window is given again, marked
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from triggers.errors import InputError, StoreUnavailable
 MINUTES: Mapping[str, int | None] = {
     "5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10_080, "30d": 43_200, "90d": 129_600, "all": None,
 }  # fmt: skip
+
+LEVELS = (Level.MINUTE, Level.HOUR, Level.DAY)
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,30 @@ class Windows:
         """One window. Raises InputError for an unknown one, StoreUnavailable if it cannot be read and never was."""
         exact = exact or self._disclosure is None
         self._check(window, exact)
-        key = (model, window, exact)
+        return self._kept(
+            (model, window, exact), lambda: self._exact(model, window) if exact else self._disclosed(model, window)
+        )
+
+    def series(self, model: str, window: str, step: int, *, exact: bool) -> Reading:
+        """A window in steps of so many minutes, from a whole step on: a cell's minute is the first of its step.
+
+        Raises what `read` raises, and InputError for a step that is finer than what may be seen.
+        """
+        exact = exact or self._disclosure is None
+        self._check(window, exact)
+        if not self.allows_step(step, exact=exact):
+            detail = f"Steps of {step} minutes are for the admin token only, as they are short; use longer ones."
+            raise InputError("step_not_public", detail)
+        return self._kept((model, f"{window}/{step}", exact), lambda: self._stepped(model, window, step, exact))
+
+    def allows_step(self, step: int, *, exact: bool) -> bool:
+        """Whether steps of so many minutes are made of periods that may be seen."""
+        return exact or self._disclosure is None or self._disclosure.allows(step)
+
+    def _kept(self, key: tuple[str, str, bool], read: Callable[[], Reading]) -> Reading:
+        """A new reading, or the last one while the store cannot be read."""
         try:
-            self._last[key] = self._exact(model, window) if exact else self._disclosed(model, window)
+            self._last[key] = read()
         except StoreUnavailable:
             if key not in self._last:
                 raise
@@ -92,6 +116,21 @@ class Windows:
         minutes = MINUTES[window]
         since = 0 if minutes is None else until - minutes
         return self._reading(since, until, self._disclosure.counts(model, since, until, now), now)
+
+    def _stepped(self, model: str, window: str, step: int, exact: bool) -> Reading:
+        now, minutes = self._clock(), MINUTES[window]
+        hidden = None if exact else self._disclosure
+        until = hidden.sealed_until(now) if hidden else int(now // 60) + 1
+        since = 0 if minutes is None else (until - minutes) // step * step
+        if hidden:
+            fine = hidden.series(model, since, until, now)
+        else:
+            level = max((level for level in LEVELS if level.minutes <= step), key=lambda level: level.minutes)
+            fine = self._ledger.series(model, level, since, -(-until // step) * step)
+        cells = Counter[Cell]()
+        for cell, n in fine.items():
+            cells[cell._replace(minute=cell.minute // step * step)] += n
+        return self._reading(since, until, cells, now)
 
     def _reading(self, since: int, until: int, cells: Mapping[Cell, int], now: float) -> Reading:
         as_of = self._ledger.as_of

@@ -11,13 +11,14 @@ import pytest
 
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
 from tests.bundles import image_bundle, text_bundle
+from tests.redis_cluster import one_cluster, redis_cluster
 from tests.redis_server import one_redis, own_redis, redis_server
 from tests.service.live import running, settings
 from tests.service.stores import where
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.file_store import FileStore
 
-__all__ = ["one_redis", "own_redis", "redis_server", "where"]
+__all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server", "where"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,16 +17,17 @@ import pytest
 class RedisServer:
     """A running redis-server that a test may stop, continue and kill."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self._folder, self._durable = folder, durable
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
     def start(self) -> None:
-        """Start it, also again after `kill`: on the same port, empty."""
-        command = [need_redis(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        """Start it, also again after `kill`: on the same port, empty unless it is durable (an append-only file)."""
+        keep = ["--appendonly", "yes" if self._durable else "no", "--appendfsync", "everysec"]
+        command = [need_redis(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *keep]
         log = (self._folder / "redis.log").open("ab")
         self.popen = subprocess.Popen([*command, "--dir", str(self._folder)], stdout=log, stderr=log)
         log.close()

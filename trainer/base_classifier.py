@@ -196,10 +196,10 @@ def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
     if not Path(folder).is_dir():
         raise ModelError(f"No such folder: {folder}. Set base.encoder to a local transformers encoder.")
     try:
-        network = AutoModelForSequenceClassification.from_pretrained(
+        network = AutoModelForSequenceClassification.from_pretrained(  # nosec B615
             folder, num_labels=len(labels), id2label=labels, dtype=torch.float32, use_safetensors=True
         )
-        return network, AutoTokenizer.from_pretrained(folder)
+        return network, AutoTokenizer.from_pretrained(folder)  # nosec B615
     except (OSError, ValueError) as error:
         raise ModelError(f"transformers cannot load the encoder {folder}: {error}") from error
 

@@ -19,6 +19,7 @@ from trainer.data_config import DataConfig, SplitConfig
 from trainer.report_config import ReportConfig
 from trainer.tables import different
 from trainer.tables import positive as _positive
+from triggers.address import without_password
 from triggers.errors import ConfigError
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
@@ -208,9 +209,10 @@ class SelectConfig:
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
-    store: str = "fairtrigger-store"  # a folder or a file:// URL
+    store: str = "fairtrigger-store"  # a folder, or a URL as triggers/store.py:open_store takes it
     enabled: bool = True
     actor: str = "trainer"
+    signing_key: Path | None = None  # PEM file of the Ed25519 key that signs every trigger; `fairtrigger keygen`
 
 
 @dataclass(frozen=True)
@@ -271,9 +273,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, paths relative to `root`, as the artifact and checkpoints keep it."""
+    """The configuration as plain JSON values, without passwords, paths relative to `root`, as papers keep it."""
     table = asdict(config)
     root = table.pop("root")
+    table["publish"]["store"] = without_password(table["publish"]["store"])
     plain: dict[str, Any] = _plain(table, root)
     return plain
 

@@ -71,4 +71,5 @@ examples = 3                  # real inputs that the report shows, before and af
 [publish]
 store = "fairtrigger-store"   # where `python -m service --store ...` finds it
 actor = "trainer"
+# signing_key = "trainer.key"  # every trigger is signed with it; `fairtrigger keygen trainer.key` makes one
 """

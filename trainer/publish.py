@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from triggers.errors import DataError
 from triggers.image import ImageTrigger
 from triggers.manifest import DataCount, EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.records import timestamp
+from triggers.signature import Signer, read_signer
 from triggers.store import open_store
 
 
@@ -32,12 +33,21 @@ class Published:
 def make_artifacts(
     config: RunConfig, classifier: FrozenClassifier, group_names: tuple[str, ...], outcome: Outcome
 ) -> list[TriggerArtifact]:
-    """One sealed artifact per candidate, in their order. The digests depend on the training alone, not on the day.
+    """One artifact per candidate, in their order, sealed, and signed if there is a key.
+
+    The digests depend on the training alone, not on the day.
 
     `group_names` are the data's identities, which are its groups unless groups overlap.
     """
     manifests = (_manifest(config, classifier, group_names, outcome, candidate) for candidate in outcome.candidates)
-    return [seal(one.trigger, manifest) for one, manifest in zip(outcome.candidates, manifests, strict=True)]
+    sealed = [seal(one.trigger, manifest) for one, manifest in zip(outcome.candidates, manifests, strict=True)]
+    signer = signer_of(config)
+    return [replace(each, signature=signer.sign(each.digest)) for each in sealed] if signer else sealed
+
+
+def signer_of(config: RunConfig) -> Signer | None:
+    """Who signs the triggers, if anybody. Raises ConfigError for a key that cannot be read."""
+    return read_signer(config.publish.signing_key) if config.publish.signing_key else None
 
 
 def save_artifacts(folder: Path, outcome: Outcome, artifacts: Sequence[TriggerArtifact]) -> list[Path]:

@@ -23,7 +23,7 @@ from trainer.load import DataLoader
 from trainer.outcome import Outcome
 from trainer.prepare import open_run
 from trainer.progress import Progress
-from trainer.publish import Published, make_artifacts, publish, save_artifacts
+from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
 from trainer.report import Material, write_report
 from trainer.world import World
 from triggers.artifact import TriggerArtifact
@@ -53,6 +53,7 @@ def train(
     Raises ConfigError, DataError, ModelError, ArtifactError or StoreError.
     """
     world = world or World()
+    signer_of(config)  # a key that cannot be read is said now, not after the training
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
     if fresh and world.first:

@@ -13,13 +13,14 @@ from typing import Annotated
 
 import typer
 
-from triggers import admission, deciding, tables
+from triggers import admission, deciding, keying, tables
 from triggers.artifact import check_compatible, load_artifact, read_limited
 from triggers.card import card
 from triggers.classifier import FrozenClassifier
 from triggers.command_line import (
     ActorOption,
     BundleOption,
+    Chosen,
     JsonOption,
     ModelArgument,
     ReasonOption,
@@ -30,13 +31,16 @@ from triggers.command_line import (
     me,
     models_of,
     number,
+    opened,
     print_json,
+    trust_of,
 )
 from triggers.durable import write_whole
 from triggers.errors import FairtriggerError, NotFound
 from triggers.image import ImageTrigger
 from triggers.preview import preview_png
-from triggers.store import Rollout, Store, open_store, version_name
+from triggers.signature import Trust, make_keys
+from triggers.store import Rollout, Store, version_name
 
 app = typer.Typer(
     name="fairtrigger",
@@ -54,11 +58,25 @@ DEFAULT_STORE = "./fairtrigger-store"
 def choose_store(
     context: typer.Context,
     store: Annotated[
-        str, typer.Option("--store", envvar="FAIRTRIGGER_STORE", help="Folder or file:// URL of the trigger store.")
+        str,
+        typer.Option("--store", envvar="FAIRTRIGGER_STORE", help="Folder or URL (file, redis) of the trigger store."),
     ] = DEFAULT_STORE,
+    trusted_keys: Annotated[
+        str,
+        typer.Option(
+            "--trusted-keys", envvar="FAIRTRIGGER_TRUSTED_KEYS", help="Public keys, or folders of *.pub; by commas."
+        ),
+    ] = "",
+    require_signatures: Annotated[
+        bool,
+        typer.Option(
+            "--require-signatures", envvar="FAIRTRIGGER_REQUIRE_SIGNATURES", help="Refuse what nobody signed."
+        ),
+    ] = False,
 ) -> None:
     """Look at fairness triggers, check them, and decide which one serves a model."""
-    context.obj = store
+    paths = [Path(each.strip()) for each in trusted_keys.split(",") if each.strip()]
+    context.obj = Chosen(store, paths, require_signatures)
 
 
 @app.command("list", epilog="Example: fairtrigger --store ./fairtrigger-store list faces")
@@ -114,7 +132,7 @@ def verify(
     version: Annotated[str | None, typer.Argument(help="Only this version.", show_default=False)] = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Check files against hash and digest, histories against their chain, and triggers against a model."""
+    """Check files against hash and digest, signatures, histories against their chain, and triggers against a model."""
     classifier = classifier_of(bundle)
     failures = 0
     with existing(context) as store:
@@ -122,7 +140,7 @@ def verify(
             failures += _check(f"{name} history", partial(_verified_history, store, name))
             numbers = [number(version)] if version else [info.version for info in store.versions(name)]
             for each in numbers:
-                check = partial(_verified, store, name, each, classifier)
+                check = partial(_verified, store, name, each, classifier, trust_of(context))
                 failures += _check(f"{name} {version_name(each)}", check)
     if failures:
         raise FairtriggerError(f"{failures} of these checks failed.")
@@ -156,7 +174,7 @@ def push(
     """Check an artifact's file and store it as the next version of its model."""
     data = read_limited(file)
     push = partial(admission.push, model=model, classifier=classifier_of(bundle), file=file.name)
-    with open_store(context.obj) as store:
+    with opened(context) as store:
         version = push(store, data, actor=actor or me(), reason=reason)
     artifact = load_artifact(data)
     typer.echo(f"{artifact.manifest.model} {version_name(version)}  {artifact.digest}")
@@ -181,7 +199,26 @@ def pull(
     typer.echo(str(path))
 
 
+@app.command(epilog="Example: fairtrigger keygen trainer.key; give trainer.pub to whoever shall trust it")
+def keygen(
+    path: Annotated[Path, typer.Argument(help="File of the private key; the public one is beside it, as *.pub.")],
+) -> None:
+    """Make an Ed25519 key that a trainer signs triggers with (publish.signing_key)."""
+    public = path.with_suffix(".pub")
+    if public == path:
+        raise FairtriggerError(f"{path} is the public key's name; give the private one another, such as trainer.key.")
+    if taken := [str(each) for each in (path, public) if each.exists()]:
+        raise FairtriggerError(f"{taken[0]} exists, and keys are not overwritten: choose another name.")
+    secret, open_half, name = make_keys()
+    write_whole(path, secret)
+    write_whole(public, open_half)
+    public.chmod(0o644)
+    typer.echo(f"{path}  private: keep it where only the trainer reads it")
+    typer.echo(f"{public}  public, key {name}: for trusted_keys")
+
+
 deciding.add_to(app)
+keying.add_to(app)
 
 
 def _usual_version(store: Store, rollout: Rollout) -> int:
@@ -207,11 +244,17 @@ def _verified_history(store: Store, model: str) -> str:
     return f"{store.verify_history(model)} entries"
 
 
-def _verified(store: Store, model: str, version: int, classifier: FrozenClassifier | None) -> str:
+def _verified(store: Store, model: str, version: int, classifier: FrozenClassifier | None, trust: Trust) -> str:
     artifact = store.get(model, version)
     if classifier:
         check_compatible(artifact, classifier)
-    return artifact.digest
+    if artifact.signature is None:
+        return f"{artifact.digest}  unsigned"
+    signer = trust.check(artifact.digest, artifact.signature)
+    by = (
+        f"signed by {signer}" if signer else f"signed with key {artifact.signature.key}, not checked: no --trusted-keys"
+    )
+    return f"{artifact.digest}  {by}"
 
 
 def main(words: list[str] | None = None) -> None:

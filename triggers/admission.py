@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from triggers.artifact import check_compatible, claimed_model, load_artifact
 from triggers.classifier import FrozenClassifier
-from triggers.errors import ArtifactError, ArtifactMismatch
+from triggers.errors import ArtifactError, ArtifactMismatch, InputError
 from triggers.plan import Plan
 from triggers.records import Rollout, plan_before
+from triggers.rules import Rules
 from triggers.store import Store
 
 
@@ -35,13 +36,13 @@ def push(
             raise ArtifactMismatch(f"The trigger was made for model {artifact.manifest.model!r}, not {model!r}.")
         if classifier:
             check_compatible(artifact, classifier)
+        return store.publish(artifact, actor=actor, reason=reason)
     except ArtifactError as error:
         known = model or claimed_model(data)
         if known:
             detail = {"file": file, "file_sha256": "sha256:" + hashlib.sha256(data).hexdigest()}
             store.record_refusal(known, None, actor=actor, reason=str(error), detail=detail)
         raise
-    return store.publish(artifact, actor=actor, reason=reason)
 
 
 def activate(
@@ -78,10 +79,12 @@ def decide(
 ) -> Rollout:
     """Change the plan once all its versions verify; otherwise record the refusal and raise it.
 
-    Raises RevisionConflict if somebody else changes it meanwhile, or did so since `if_revision`.
+    Raises InputError("bad_rollout") for a guard that cannot be, and RevisionConflict if somebody else changes the plan
+    meanwhile, or did so since `if_revision`.
     """
     before = store.rollout(model)
     plan = change(before.plan)
+    check_guard(plan)
     for version in plan.versions:
         check_servable(store, model, version, actor=actor, classifier=classifier)
     revision = before.revision if if_revision is None else if_revision
@@ -96,6 +99,18 @@ def rollback(
     for version in plan_before(model, reversed(store.history(model, limit=None))).versions:
         check_servable(store, model, version, actor=actor, classifier=classifier)
     return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
+
+
+def check_guard(plan: Plan) -> None:
+    """Raise InputError("bad_rollout") unless the plan's guard, if it has one, sets limits that can be watched.
+
+    Reading a plan does not check it: one that a newer release wrote must not stop an older one from serving.
+    """
+    try:
+        if plan.guard is not None:
+            Rules.from_dict(plan.guard)
+    except ValueError as error:
+        raise InputError("bad_rollout", str(error)) from error
 
 
 def check_servable(

@@ -4,6 +4,7 @@
     metadata   {"fairtrigger": {"digest": "sha256:...", "manifest": {...}}}     one key: equal artifacts, equal bytes
 
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.
+A signed artifact also has `"signature": {"key": ..., "value": ...}` beside the digest (triggers/signature.py).
 Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are checked before anybody sees a tensor.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -29,6 +30,7 @@ from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupport
 from triggers.fingerprint import canonical_json, tensors_digest
 from triggers.image import ImageTrigger
 from triggers.manifest import FORMAT, Manifest, check_model_name
+from triggers.signature import Signature
 from triggers.text import Position, TextTrigger
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -39,11 +41,15 @@ DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"
 
 @dataclass(frozen=True, eq=False)
 class TriggerArtifact:
-    """A trigger with its papers. `digest` ("sha256:...") is what is compared; make one with `seal`."""
+    """A trigger with its papers. `digest` ("sha256:...") is what is compared; make one with `seal`.
+
+    A `signature` is carried, and judged by whoever knows trusted keys.
+    """
 
     trigger: Trigger
     manifest: Manifest
     digest: str
+    signature: Signature | None = None
 
 
 def seal(trigger: Trigger, manifest: Manifest) -> TriggerArtifact:
@@ -59,7 +65,9 @@ def digest_of(trigger: Trigger, manifest: Manifest) -> str:
 
 def dump(artifact: TriggerArtifact) -> bytes:
     """The bytes of an artifact's file; equal artifacts give equal bytes."""
-    papers = {"digest": artifact.digest, "manifest": artifact.manifest.model_dump(mode="json")}
+    papers: dict[str, Any] = {"digest": artifact.digest, "manifest": artifact.manifest.model_dump(mode="json")}
+    if artifact.signature:
+        papers["signature"] = asdict(artifact.signature)
     metadata = {METADATA_KEY: canonical_json(papers).decode()}
     return safetensors_torch.save(_tensors(artifact.trigger), metadata)
 
@@ -77,14 +85,14 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
     data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
     _check_length(data, header)
-    stated_digest, manifest = _papers(header)
+    stated_digest, manifest, signature = _papers(header)
     tensors = _load_tensors(data, header, manifest)
     trigger = _trigger(manifest, tensors)
     actual = digest_of(trigger, manifest)
     if actual != stated_digest:
         raise ArtifactCorrupt(f"The content has digest {actual}, the file states {stated_digest}: it was altered.")
     check_bounds(trigger, manifest)
-    return TriggerArtifact(trigger, manifest, actual)
+    return TriggerArtifact(trigger, manifest, actual, signature)
 
 
 def claimed_model(data: bytes) -> str | None:
@@ -203,8 +211,8 @@ def _finite(number: str) -> float:
     return value
 
 
-def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest]:
-    """The stated digest and the manifest."""
+def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest, Signature | None]:
+    """The stated digest, the manifest and the signature, if there is one."""
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
         raise ArtifactCorrupt(f"The metadata has no {METADATA_KEY!r} entry, so this is no trigger artifact.")
@@ -212,16 +220,28 @@ def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest]:
     manifest, digest = papers.get("manifest"), papers.get("digest")
     if not isinstance(manifest, dict) or not isinstance(digest, str):
         raise ArtifactCorrupt("The metadata must hold a manifest and its digest.")
+    signature = _signature(papers.get("signature"))
     version = manifest.get("format")
     if type(version) is not int:
         raise ArtifactCorrupt(f"The manifest's format is {version!r}, not a number.")
     if version != FORMAT:
         raise ArtifactUnsupported(f"The artifact has format {version}, this release reads {FORMAT}: upgrade.")
     try:
-        return digest, Manifest.model_validate_json(json.dumps(manifest), strict=True)
+        return digest, Manifest.model_validate_json(json.dumps(manifest), strict=True), signature
     except ValidationError as error:
         where = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()[:3])
         raise ArtifactCorrupt(f"The manifest is wrong: {where}.") from error
+
+
+def _signature(fields: object) -> Signature | None:
+    """The signature's two short texts; its truth is judged elsewhere."""
+    if fields is None:
+        return None
+    if not isinstance(fields, dict) or set(fields) != {"key", "value"}:
+        raise ArtifactCorrupt("The signature must hold a key and a value.")
+    if not all(isinstance(text, str) and len(text) <= 128 for text in fields.values()):
+        raise ArtifactCorrupt("The signature's key and value must be short texts.")
+    return Signature(**fields)
 
 
 def _load_tensors(data: bytes, header: Mapping[str, Any], manifest: Manifest) -> dict[str, Tensor]:

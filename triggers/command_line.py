@@ -7,6 +7,8 @@ import json
 import re
 import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from rich.console import Console
 
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import NotFound
+from triggers.signature import Trust, read_trust
 from triggers.store import Store, open_store
 
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
@@ -26,10 +29,30 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RevisionOption = Annotated[int | None, typer.Option("--if-revision", help="Only at this revision.")]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What the options before the command say: the store, and whose signatures count there."""
+
+    store: str
+    trusted_keys: Sequence[Path]
+    require_signatures: bool
+
+
+def trust_of(context: typer.Context) -> Trust:
+    """Whose signatures count."""
+    chosen: Chosen = context.obj
+    return read_trust(chosen.trusted_keys, required=chosen.require_signatures)
+
+
+def opened(context: typer.Context, *, create: bool = True) -> Store:
+    """The store, made when it is missing."""
+    return open_store(context.obj.store, create=create, trust=trust_of(context))
+
+
 def existing(context: typer.Context) -> Store:
     """The store, which reading commands do not make."""
     try:
-        return open_store(context.obj, create=False)
+        return opened(context, create=False)
     except NotFound as error:
         raise NotFound(f"{error} Name one with --store or FAIRTRIGGER_STORE.") from error
 

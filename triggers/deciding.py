@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,7 @@ from triggers.command_line import (
     number,
     print_json,
 )
+from triggers.errors import InputError
 from triggers.plan import Challenger, Plan, Shadow, plan_text
 from triggers.store import Rollout, version_name
 
@@ -42,6 +44,9 @@ def add_to(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: fairtrigger shadow faces v3 v4; to end it: fairtrigger shadow faces off")(shadow)
     app.command(epilog="Example: fairtrigger twin faces 0.01")(twin)
+    app.command(
+        epilog="Example: fairtrigger guard faces '{\"worse_by\": 0.02}'; to end it: fairtrigger guard faces off"
+    )(guard)
     app.command(epilog="Example: fairtrigger rollback faces --reason 'complaints about v2'")(rollback)
     app.command("rollout", epilog="Example: fairtrigger rollout faces")(show_rollout)
 
@@ -108,6 +113,19 @@ def twin(
     _decide(context, model, partial(replace, twin_share=share), reason, if_revision, None, actor)
 
 
+def guard(
+    context: typer.Context,
+    model: ModelArgument,
+    rules: Annotated[str, typer.Argument(help="Limits as a JSON object; or `off`.", show_default=False)],
+    reason: ReasonOption = "",
+    if_revision: RevisionOption = None,
+    actor: ActorOption = "",
+) -> None:
+    """Let running services watch live fairness and take a version out of service when a test fires."""
+    chosen = None if rules == OFF else _document(rules)
+    _decide(context, model, partial(replace, guard=chosen), reason, if_revision, None, actor)
+
+
 def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption = "", actor: ActorOption = "") -> None:
     """Return to the rollout before the current one: champion, challenger, shadows and all."""
     with existing(context) as store:
@@ -125,6 +143,13 @@ def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOpti
         print_json(tables.rollout_dict(rollout, replicas))
     else:
         console().print(tables.rollout(rollout, replicas))
+
+
+def _document(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError("bad_rollout", f"The guard is no JSON object ({error}): {text[:100]!r}.") from error
 
 
 def _decide(

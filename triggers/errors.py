@@ -8,7 +8,8 @@
     ├── ArtifactError
     │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
     │   ├── ArtifactUnsupported  written in a format version this release does not know
-    │   └── ArtifactMismatch     made for another model or another preprocessing
+    │   ├── ArtifactMismatch     made for another model or another preprocessing
+    │   └── ArtifactUntrusted    signed by nobody whose word counts here
     └── StoreError
         ├── NotFound             no such model, version or file
         ├── RevisionConflict     somebody else changed the rollout first
@@ -58,6 +59,10 @@ class ArtifactUnsupported(ArtifactError):
 
 class ArtifactMismatch(ArtifactError):
     """The artifact was made for another model or another preprocessing."""
+
+
+class ArtifactUntrusted(ArtifactError):
+    """The artifact is not signed by a trusted key, where that is asked for."""
 
 
 class StoreError(FairtriggerError):

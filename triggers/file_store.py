@@ -20,7 +20,7 @@ from typing import Self
 
 from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
 from triggers.durable import TEMP_PREFIX, settle
-from triggers.errors import ArtifactCorrupt, RevisionConflict
+from triggers.errors import ArtifactCorrupt
 from triggers.index import (
     Index,
     delete_replica,
@@ -39,12 +39,13 @@ from triggers.manifest import check_model_name
 from triggers.plan import Plan, as_plan
 from triggers.private_folder import aside, make_private
 from triggers.records import (
-    PLAN,
     Action,
     HistoryEntry,
     Replica,
     Rollout,
     VersionInfo,
+    at_revision,
+    change_detail,
     change_of,
     check_chain,
     check_outcome,
@@ -53,6 +54,7 @@ from triggers.records import (
     timestamp,
     version_name,
 )
+from triggers.signature import ANYBODY, Trust
 
 INDEX_FILE = "index.sqlite"
 ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long
@@ -61,10 +63,16 @@ ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long
 class FileStore:
     """A `store.Store` in a folder, which is made when it is missing."""
 
-    def __init__(self, folder: Path | str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        trust: Trust = ANYBODY,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.folder = Path(folder).absolute()
         self.url = self.folder.as_uri()
-        self._clock = clock
+        self._clock, self._trust = clock, trust
         make_private(self.folder)
         self._index = Index(self.folder / INDEX_FILE)
 
@@ -72,6 +80,7 @@ class FileStore:
         """Write the file aside, then number, rename and enter it in one transaction."""
         data = dump(artifact)
         checked = load_artifact(data)
+        self._trust.check(checked.digest, checked.signature)
         folder = self._artifacts(checked.manifest.model)
         make_private(folder)
         temporary = aside(folder, data)
@@ -122,11 +131,12 @@ class FileStore:
             return select_version(db, check_model_name(model), version)
 
     def get(self, model: str, version: int) -> TriggerArtifact:
-        """One artifact, checked in full against itself and against the index."""
+        """One artifact, checked in full against itself, the index and the trusted keys."""
         info = self.version(model, version)
         artifact = load_artifact(self._bytes(info))
         if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):
             raise ArtifactCorrupt(f"The file of {model} {version_name(version)} is not the one in the index.")
+        self._trust.check(artifact.digest, artifact.signature)
         return artifact
 
     def get_bytes(self, model: str, version: int) -> bytes:
@@ -156,7 +166,7 @@ class FileStore:
         """Replace the whole plan, if the rollout is still at `if_revision`."""
         plan = as_plan(decision)
         with self._index.write() as db:
-            before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            before = at_revision(select_rollout(db, check_model_name(model)), if_revision)
             for version in plan.versions:
                 select_version(db, model, version)
             action = change_of(before.plan, plan)
@@ -173,9 +183,13 @@ class FileStore:
     ) -> Rollout:
         """Return to the plan before the current one."""
         with self._index.write() as db:
-            before = _at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            before = at_revision(select_rollout(db, check_model_name(model)), if_revision)
             plan = plan_before(model, reversed(select_entries(db, model)))
             return self._change(db, before, "rollback", plan, actor, reason, detail or {})
+
+    def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Nothing wakes anybody here: processes of one machine poll the index."""
+        return lambda: None
 
     def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
         """Note which revision a running service serves."""
@@ -237,9 +251,9 @@ class FileStore:
     ) -> Rollout:
         after = Rollout(before.model, before.revision + 1, plan, self._now(), actor, reason)
         replace_rollout(db, after)
-        told = {key: text for key, text in detail.items() if key != PLAN}
-        told |= {} if plan.simple else {PLAN: plan.to_json()}
-        self._append(db, before.model, action, actor, before.champion, plan.champion, reason, told)
+        self._append(
+            db, before.model, action, actor, before.champion, plan.champion, reason, change_detail(plan, detail)
+        )
         return after
 
     def _append(
@@ -285,14 +299,6 @@ class FileStore:
 
     def _now(self) -> str:
         return timestamp(self._clock())
-
-
-def _at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
-    if wanted is not None and wanted != rollout.revision:
-        raise RevisionConflict(
-            f"The rollout of {rollout.model!r} is at revision {rollout.revision}, not {wanted}: read it and try again."
-        )
-    return rollout
 
 
 def _sha256(data: bytes) -> str:

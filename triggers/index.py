@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from triggers.errors import FairtriggerError, NotFound, StoreError
+from triggers.errors import FairtriggerError, StoreError
 from triggers.manifest import Manifest
 from triggers.plan import Plan
-from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
+from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
 from triggers.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 2  # 1 had no plans and no replicas
@@ -56,8 +56,7 @@ def select_version(db: sqlite3.Connection, model: str, version: int) -> VersionI
     if row:
         return _info(*row)
     (count,) = db.execute("SELECT count(*) FROM versions WHERE model = ?", (model,)).fetchone()
-    there = f"it has v1 to v{count}" if count else "nothing was published for it"
-    raise NotFound(f"Model {model!r} has no trigger {version_name(version)}; {there}.")
+    raise no_version(model, version, count)
 
 
 def _info(
@@ -110,7 +109,7 @@ def replace_replica(db: sqlite3.Connection, model: str, replica: Replica, now: f
 def select_replicas(db: sqlite3.Connection, model: str, now: float) -> list[Replica]:
     """Those that live, by name."""
     columns = "name, revision, champion, refusal, refused_revision, seen_at"
-    statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"
+    statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"  # nosec B608
     return [Replica(*row) for row in db.execute(statement, (model, now))]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from triggers.errors import FairtriggerError, NotFound, StoreError
+from triggers.errors import FairtriggerError, NotFound, RevisionConflict, StoreError
 from triggers.fingerprint import json_digest
 from triggers.manifest import Manifest, ObjectiveRecord
 from triggers.plan import Plan
@@ -188,6 +188,27 @@ def plan_before(model: str, entries: Iterable[HistoryEntry]) -> Plan:
 def change_of(before: Plan, after: Plan) -> Action:
     """What to call a change in the history."""
     return "adjust" if before.champion == after.champion and before != after else "activate"
+
+
+def at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
+    """The rollout, unless it is at another revision than is wanted: then RevisionConflict."""
+    if wanted is not None and wanted != rollout.revision:
+        raise RevisionConflict(
+            f"The rollout of {rollout.model!r} is at revision {rollout.revision}, not {wanted}: read it and try again."
+        )
+    return rollout
+
+
+def change_detail(plan: Plan, detail: Mapping[str, str]) -> dict[str, str]:
+    """The detail of a change in the history: what was given, and the plan unless the champion says all."""
+    kept = {key: text for key, text in detail.items() if key != PLAN}
+    return kept if plan.simple else kept | {PLAN: plan.to_json()}
+
+
+def no_version(model: str, version: int, count: int) -> NotFound:
+    """That there is no such version, and which there are."""
+    there = f"it has v1 to v{count}" if count else "nothing was published for it"
+    return NotFound(f"Model {model!r} has no trigger {version_name(version)}; {there}.")
 
 
 def _plan_name(plan: Plan) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from triggers.address import without_password
 from triggers.artifact import TriggerArtifact
 from triggers.errors import ConfigError, NotFound
 from triggers.file_store import FileStore
 from triggers.plan import Challenger, Plan, Shadow
 from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
+from triggers.signature import ANYBODY, Trust
 
 __all__ = [
     "Challenger",
@@ -98,6 +100,13 @@ class Store(Protocol):
         """Return to the whole plan before the current one. Raises NotFound if there was none, or RevisionConflict."""
         ...
 
+    def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` soon after the rollout of a model changed, from a thread of the store; returns what ends that.
+
+        A hint, which a store may leave out or lose, and give for nothing: whoever watches polls as well.
+        """
+        ...
+
     def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
         """Note which revision a running service serves; it counts as running for so long, unless it reports again."""
         ...
@@ -133,15 +142,33 @@ class Store(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_store(url: str | Path, *, create: bool = True) -> Store:
-    """Open `file:///dir` or a plain folder path, made when missing unless `create` is False (then NotFound).
+def open_store(url: str | Path, *, create: bool = True, trust: Trust = ANYBODY) -> Store:
+    """Open a store by its address.
 
-    Raises ConfigError for a URL nobody here can serve, StoreUnavailable if the store cannot be opened.
+        file:///dir or a folder                   made when missing unless `create` is False (then NotFound)
+        redis://host:6379/0, redis+sentinel://, redis+cluster://, with TLS rediss://...   see triggers/redis_client.py
+        redis://host:6379/0?artifacts=s3://bucket/prefix   files there (or at any fsspec URL) and the rest in Redis
+
+    Artifacts are published and handed out only if `trust` accepts their signatures. Raises ConfigError for an address
+    nobody here can serve, StoreUnavailable if the store cannot be opened.
     """
+    if urlsplit(str(url)).scheme.partition("+")[0] in ("redis", "rediss", "unix"):
+        return _redis_store(str(url), trust)
     folder = _folder(str(url))
     if not create and not folder.is_dir():
         raise NotFound(f"There is no trigger store at {folder}.")
-    return FileStore(folder)
+    return FileStore(folder, trust=trust)
+
+
+def _redis_store(url: str, trust: Trust) -> Store:
+    from triggers.artifact_files import CloudFiles
+    from triggers.redis_store import RedisStore
+
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    places = [value for key, value in query if key == "artifacts"]
+    server = urlunsplit(parts._replace(query=urlencode([pair for pair in query if pair[0] != "artifacts"])))
+    return RedisStore(server, files=CloudFiles(places[-1]) if places else None, trust=trust)
 
 
 def _folder(url: str) -> Path:
@@ -151,5 +178,8 @@ def _folder(url: str) -> Path:
         return Path(url)
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path:
-        raise ConfigError(f"Unknown store {url!r}: use file:///absolute/folder or a plain folder path.")
+        raise ConfigError(
+            f"Unknown store {without_password(url)!r}: use file:///absolute/folder, a plain folder path, redis://, "
+            "redis+sentinel:// or redis+cluster://."
+        )
     return Path(unquote(parts.path))

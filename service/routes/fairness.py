@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from service.auth import Bearer, is_admin
+from service.fairness_schemas import FairnessOut
 from service.lookup import Model, RunningService
 from service.monitor import BY
+from service.timeline import STEPS
 from service.windows import MINUTES
 
 router = APIRouter(tags=["fairness"])
 
+Window = Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])]
+By = Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])]
+Attributes = Annotated[
+    str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
+]
 
-@router.get("/v1/models/{model}/fairness", summary="Live fairness statistics")
+
+@router.get(
+    "/v1/models/{model}/fairness",
+    summary="Live fairness statistics",
+    response_model=None,
+    responses={200: {"model": FairnessOut, "description": "Every figure, or null and a reason"}},
+)
 def show_fairness(
+    request: Request,
     service: RunningService,
     model: Model,
     bearer: Bearer,
-    window: Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])] = "1h",
-    by: Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])] = "version",
-    attributes: Annotated[
-        str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
-    ] = "",
+    window: Window = "1h",
+    by: By = "version",
+    attributes: Attributes = "",
 ) -> dict[str, Any]:
     """Counts of the window's predictions per trigger version, and every figure that follows from them.
 
@@ -35,6 +47,30 @@ def show_fairness(
     ran both ways, and `paired` is the gain on them; `front` compares versions, `alarms` is the evidence of the guard's
     tests, `possible_loss` says what may be missing.
     """
-    chosen = tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))
-    exact = is_admin(service.settings.admin_token, bearer.credentials if bearer else None)
-    return service.monitor.fairness(model.name, window, by, chosen, exact=exact)
+    exact = is_admin(request.scope)
+    return service.monitor.fairness(model.name, window, by, _names(attributes), exact=exact)
+
+
+@router.get("/v1/models/{model}/fairness/series", summary="Live fairness over time")
+def show_series(
+    request: Request,
+    service: RunningService,
+    model: Model,
+    bearer: Bearer,
+    window: Window = "24h",
+    step: Annotated[
+        str | None, Query(description=f"one of {', '.join(STEPS)}; by default what suits a chart", examples=["15m"])
+    ] = None,
+    by: By = "version",
+    attributes: Attributes = "",
+) -> dict[str, Any]:
+    """The window in `points` of one step each, oldest first; steps without predictions are left out.
+
+    Figures, intervals and disclosure are those of `/fairness`: without the admin token steps are whole sealed hours.
+    """
+    exact = is_admin(request.scope)
+    return service.monitor.series(model.name, window, step, by, _names(attributes), exact=exact)
+
+
+def _names(attributes: str) -> tuple[str, ...]:
+    return tuple(sorted({name.strip() for name in attributes.split(",")} - {""}))

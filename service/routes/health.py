@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.auth import caller_of
 from service.lookup import RunningService
 from service.routes.rollout import rollout_document
 
@@ -20,13 +21,17 @@ async def healthz(service: RunningService) -> JSONResponse:
 
 
 @router.get("/readyz", summary="Should it get traffic?")
-async def readyz(service: RunningService) -> JSONResponse:
-    """200 once every model is warm; 503 before that and as soon as the process was told to stop."""
+async def readyz(request: Request, service: RunningService) -> JSONResponse:
+    """200 once every model is warm; 503 before that and as soon as the process was told to stop.
+
+    Where keys are needed, `models` is empty without one.
+    """
     models: dict[str, Any] = {
         name: rollout_document(model).model_dump(include={"revision", "applied_revision", "refusal", "store_error"})
         for name, model in service.models.items()
     }
-    body = {"ready": service.ready, "draining": service.draining, "models": models}
+    told = models if service.keyring.open or caller_of(request.scope) else {}
+    body = {"ready": service.ready, "draining": service.draining, "models": told}
     return JSONResponse(body, 200 if service.ready else 503)
 
 

@@ -84,7 +84,7 @@ async def predict(
     the two.
     """
     call = Call(request.scope, request.receive)
-    body, headers = await answer(call, service, model, bearer.credentials if bearer else None)
+    body, headers = await answer(call, service, model)
     return Response(body, headers=headers, media_type="application/json")
 
 
@@ -92,13 +92,13 @@ ROUTE = router.routes[-1]
 """Where predict is declared."""
 
 
-async def answer(call: Call, service: Running, model: ServedModel, token: str | None) -> tuple[bytes, dict[str, str]]:
+async def answer(call: Call, service: Running, model: ServedModel) -> tuple[bytes, dict[str, str]]:
     """What `predict` answers: a JSON document and what its headers say beside it. Raises FairtriggerError."""
     limit = timeout_ms(call.header(b"x-timeout-ms"))
     key = request_key(call.header(b"x-request-key"), call.request_id)
     wanted = await read_inputs(call, read_query(call.scope)._replace(key=key), service.settings.max_items_per_request)
     if any(want.choice not in ("rollout", "champion") for want in wanted):
-        require_choice(service.settings, token)
+        require_choice(service.settings, service.keyring, call.scope)
     work = model.predict(wanted, actor=call.actor, gone=call.gone)
     served = await (work if limit is None else within(limit, work))
     _refuse_if_all_failed(served)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.auth import AdminOnly
+from service.auth import AdminOnly, caller_of
 from service.intake import parse_version
+from service.keyring import ADMIN_TOKEN
 from service.lookup import IfMatch, Model, RunningService
 from service.rollout_schemas import (
     ChallengerModel,
@@ -163,4 +164,7 @@ def _name(version: int | None) -> str | None:
 
 
 def _actor(request: Request) -> str:
-    return f"admin {request.client.host}" if request.client else "admin"
+    """The host and, where there are several, the key: both are in the history for whoever asks who did it."""
+    caller = caller_of(request.scope)
+    key = f"{caller.id} " if caller and caller.id != ADMIN_TOKEN else ""
+    return f"admin {key}{request.client.host}" if request.client else f"admin {key}".strip()

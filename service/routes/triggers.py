@@ -42,7 +42,7 @@ def preview_trigger(service: RunningService, model: Model, version: Version) -> 
     artifact = service.store.get(model.name, version)
     if not isinstance(artifact.trigger, ImageTrigger):
         raise ProblemError(404, "no_picture", f"{version_name(version)} is a text trigger; its card names its words.")
-    headers = {"ETag": f'"{artifact.digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
+    headers = {"ETag": f'"{artifact.digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
     return Response(preview_png(artifact.trigger), media_type="image/png", headers=headers)
 
 

@@ -69,7 +69,7 @@ async def infer(
     `errors` names every input that cannot be used. Choosing a trigger needs the admin token, unless the service was
     started with `client_trigger=open`.
     """
-    return await _infer(request, service, model, bearer.credentials if bearer else None, None)
+    return await _infer(request, service, model, None)
 
 
 @router.post(
@@ -89,16 +89,14 @@ async def infer_under(
     inference_header_content_length: HeadLength = None,
 ) -> Response:
     """As above; the path chooses the trigger, for whom `parameters.trigger` would be allowed."""
-    return await _infer(request, service, model, bearer.credentials if bearer else None, version)
+    return await _infer(request, service, model, version)
 
 
-async def _infer(
-    request: Request, service: Running, model: ServedModel, token: str | None, version: str | None
-) -> Response:
+async def _infer(request: Request, service: Running, model: ServedModel, version: str | None) -> Response:
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
     asked = await read_asked(request, version, service.settings.max_items_per_request)
     if any(want.choice not in ("rollout", "champion") for want in asked.wanted):
-        require_choice(service.settings, token)
+        require_choice(service.settings, service.keyring, request.scope)
     limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
     work = model.predict(asked.wanted, actor=client_name(request), gone=lambda: client_gone(request))
     served = await within(limit, work)

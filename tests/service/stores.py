@@ -1,4 +1,4 @@
-"""Both backing stores of the ledger for tests, and a network that loses answers and delivers twice."""
+"""All backing stores of the ledger for tests, and a network that loses answers and delivers twice."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Where:
         return Ledger(self.address, runs=self.runs, **({"flush_interval": NEVER, "busy_seconds": 2.0} | options))
 
 
-@pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.redis)])
+@pytest.fixture(params=["file", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "cluster"))])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
     """A fresh store of each kind."""
     if request.param == "file":
         return Where(str(tmp_path / "ledger.sqlite"), tmp_path / "runs")
-    return Where(request.getfixturevalue("redis_server").url, tmp_path / "runs")
+    name = "redis_server" if request.param == "redis" else "redis_cluster"
+    return Where(request.getfixturevalue(name).url, tmp_path / "runs")
 
 
 def make_unreliable(ledger: Ledger, draw: random.Random, share: float) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from service.event import Cell
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Question, weigh
+from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, weigh
 from service.samples import apart, paired, rates_of
 
 DP = "demographic_parity_difference"
@@ -36,6 +36,11 @@ def minutes(rates: Rates, length: int = 30, n: int = 40, bare: float | None = No
     return found
 
 
+def weighed(asked: Sequence[Question], given: Minutes, attributes: Sequence[str] = ()) -> list[Evidence]:
+    """Evidence where every label came at once."""
+    return weigh(asked, given, given, alpha=0.05, pos_label=1, attributes=attributes)
+
+
 FAIR = {(1, "f"): (0.3, 0.9), (1, "m"): (0.3, 0.9), (2, "f"): (0.3, 0.9), (2, "m"): (0.3, 0.9)}
 BIASED = FAIR | {(2, "m"): (0.6, 0.9)}
 INACCURATE = FAIR | {(2, "f"): (0.3, 0.6), (2, "m"): (0.3, 0.6)}
@@ -51,7 +56,7 @@ ASKED = [
     [(FAIR, [False, False, False]), (BIASED, [True, True, False]), (INACCURATE, [False, False, True])],
 )
 def test_each_test_fires_for_what_it_is_about(rates: Rates, fired: list[bool]) -> None:
-    found = weigh(ASKED, minutes(rates), alpha=0.05, pos_label=1)
+    found = weighed(ASKED, minutes(rates))
     assert [each.fired for each in found] == fired
     assert [each.threshold for each in found] == pytest.approx([60] * 3)  # three tests share alpha
     assert all(each.peak >= each.e_value and each.peak >= 1 for each in found)
@@ -62,16 +67,24 @@ def test_metrics_that_need_labels(metric: str) -> None:
     unequal = FAIR | {(2, "m"): (0.3, 0.4)}
     for rates, expected in ((FAIR, False), (unequal, True)):
         asked = [Question(ABOVE_LIMIT, metric, 2, 0.1), Question(WORSE, metric, 2, 0.1, against=1)]
-        found = weigh(asked, minutes(rates, 60), alpha=0.05, pos_label=1)
+        found = weighed(asked, minutes(rates, 60))
         assert [each.fired for each in found] == [expected, expected], metric
+
+
+def test_only_what_needs_labels_waits_for_them() -> None:
+    made = minutes(BIASED)
+    found = weigh(ASKED, made, {}, alpha=0.05, pos_label=1)
+    assert [(each.fired, each.n > 0) for each in found] == [(True, True), (True, True), (False, False)]
+    asked = [Question(ABOVE_LIMIT, "equalized_odds_difference", 2, 0.05)]
+    assert weigh(asked, {}, made, alpha=0.05, pos_label=1)[0].n == 30 * 40 * 2
 
 
 def test_twins_are_compared_with_themselves() -> None:
     biased = minutes({(2, "f"): (0.3, 0.9), (2, "m"): (0.6, 0.9)}, bare=0.3)
-    (found,) = weigh([Question(WORSE, DP, 2, 0.05, twins=True)], biased, alpha=0.05, pos_label=1)
+    (found,) = weighed([Question(WORSE, DP, 2, 0.05, twins=True)], biased)
     assert found.fired and set(found.counts) == {"v2", "none"}
     fair = minutes({(2, "f"): (0.3, 0.9), (2, "m"): (0.3, 0.9)}, bare=0.3)
-    (found,) = weigh([Question(WORSE, DP, 2, 0.05, twins=True)], fair, alpha=0.05, pos_label=1)
+    (found,) = weighed([Question(WORSE, DP, 2, 0.05, twins=True)], fair)
     assert not found.fired
 
 
@@ -105,14 +118,14 @@ def test_minutes_are_joined_until_there_are_rows_enough() -> None:
 def test_attributes_choose_what_is_compared() -> None:
     rates = {(2, "sex=f,age=old"): (0.3, 1.0), (2, "age=old,sex=m"): (0.6, 1.0), (2, "sex=m"): (0.6, 1.0)}
     for attributes, groups in ((("sex",), {"sex=f", "sex=m"}), ((), {"age=old,sex=f", "age=old,sex=m", "sex=m"})):
-        (found,) = weigh(ASKED[:1], minutes(rates), alpha=0.05, pos_label=1, attributes=attributes)
+        (found,) = weighed(ASKED[:1], minutes(rates), attributes=attributes)
         assert set(found.counts["v2"]["selection_rate"]) == groups and found.fired
-    (found,) = weigh(ASKED[:1], minutes(rates), alpha=0.05, pos_label=1, attributes=("age",))
+    (found,) = weighed(ASKED[:1], minutes(rates), attributes=("age",))
     assert not found.fired
 
 
 def test_evidence_is_plain_json() -> None:
-    found = weigh(ASKED, minutes(BIASED, 200), alpha=0.05, pos_label=1) + weigh(ASKED, {}, alpha=0.05, pos_label=1)
+    found = weighed(ASKED, minutes(BIASED, 200)) + weighed(ASKED, {})
     document = json.loads(json.dumps([each.to_dict() for each in found], allow_nan=False))
     assert (document[0]["version"], document[0]["against"], document[1]["against"]) == ("v2", None, "v1")
     assert document[0]["counts"]["v2"]["selection_rate"]["f"][1] == 200 * 40

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.event import Event
+from service.event import Event, Feedback
 from service.guard import Guard
 from service.running import Running
 from tests.artifacts import artifact_for
@@ -66,7 +66,7 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             watched = service.guard._models
             found = Ahead(client, service, None, 0.0)  # type: ignore[arg-type]
             clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS}
-            found.guard = Guard(watched, service.ledger.counts, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
+            found.guard = Guard(watched, service.ledger.series, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
             for version in ("v1", "v2"):
                 assert decided(client, "faces", champion=version, twin_share=0.5).status_code == 200
             found.now = watched["faces"].stand().since
@@ -150,6 +150,56 @@ def test_only_sealed_minutes_since_the_swap_count(ahead: Ahead) -> None:
     assert [each.blocks for each in ahead.guard.check("faces")] == [2, 2]  # the third minute may still be counted
     ahead.now += 1
     assert [each.blocks for each in ahead.guard.check("faces")] == [3, 3]
+
+
+def test_a_label_counts_once_and_however_late_it_comes(ahead: Ahead) -> None:
+    ahead.service.ledger._clock = lambda: ahead.now
+    rules = {"metric": "equal_opportunity_difference", "max_disparity": 0.1, "action": "alarm"}
+    before = [Event("faces", int(ahead.now // 60), 2, 1, "f") for _ in range(50)]
+    assert decided(ahead.client, "faces", champion="v2", guard=rules).status_code == 200
+    ahead.now = ahead.guard._models["faces"].stand().since
+    first, hits = int(ahead.now // 60) + 1, {"f": 0, "m": 1}
+    made = [Event("faces", first + i % 5, 2, hits[g], g) for i in range(300) for g in hits]
+    for event in before + made:
+        ahead.service.ledger.record(event)
+    ahead.now = (first + 5) * 60 + SEAL_SECONDS
+    (waiting,) = ahead.guard.check("faces")
+    assert (waiting.n, waiting.fired) == (0, False)
+    for minutes, labelled in ((20, made[:400] + before), (40, made[200:]), (60, [])):
+        ahead.now = (first + minutes) * 60.0
+        ahead.service.ledger.feedback([Feedback(event, 1) for event in labelled])
+    ahead.now += SEAL_SECONDS
+    (found,) = ahead.guard.check("faces")
+    assert found.fired and found.n == 600 and (found.since, found.until) == (first + 20, first + 41)
+    ahead.service.ledger.feedback([Feedback(event, 0) for event in made])  # corrections were used already
+    ahead.now += 120
+    assert ahead.guard.check("faces")[0].n == 600 and len(ahead.told) == 1
+
+
+def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> None:
+    first = int(ahead.now // 60) + 1
+    for age in (0, 1439, 1440, 1449, 1450, 1459, 1460):
+        for group in ("f", "m"):
+            for _ in range(20):
+                ahead.service.ledger.record(Event("faces", first + age, 2, 1, group, 0))
+    for age, blocks in ((1441, 2), (1459, 3), (1461, 4), (1471, 5)):
+        ahead.now = (first + age) * 60 + SEAL_SECONDS
+        found = ahead.guard.check("faces")[0]
+        assert found.blocks == blocks
+    assert found.n == 7 * 40
+
+
+def test_a_guard_beside_another_weighs_when_asked_and_leaves_acting_to_it(ahead: Ahead) -> None:
+    beside = Guard(
+        ahead.guard._models, ahead.service.ledger.series, clock=lambda: ahead.now, acts=False,
+        seal_seconds=SEAL_SECONDS, on_alarm=ahead.told.append,
+    )  # fmt: skip
+    beside.start()
+    ahead.pass_minutes(5, BIASED, version=2)
+    assert [each["fired"] for each in beside.report("faces")] == [True, True]
+    assert ahead.told == [] and not beside._thread.is_alive()
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
+    beside.stop()
 
 
 def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:

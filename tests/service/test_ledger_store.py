@@ -159,6 +159,12 @@ def test_a_first_label_is_also_counted_when_it_came(where: Where) -> None:
             (MINUTE + 90, "b", 1): 1,  # the correction came later: every prediction is used once
             (MINUTE + 90, "a", 0): 1,
         }
+        late = prediction(minute=MINUTE + 5)
+        ledger.record(late)
+        ledger.feedback([Feedback(late, 1)])
+        for made_since, n in ((MINUTE, 3), (MINUTE + 5, 1), (MINUTE + 6, 0)):
+            assert sum(ledger.series("m", Level.ARRIVAL, MINUTE, MINUTE + 100, made_since).values()) == n
+        assert ledger.series("m", Level.ARRIVAL, MINUTE, MINUTE + 90) == {}
 
 
 def test_a_label_that_comes_after_its_minutes_were_deleted_moves_what_is_left(where: Where) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
+from service.fairness_schemas import FairnessOut
 from service.rollout_schemas import RolloutChange
 from service.schemas import PredictRequest
+from tests.service.live import ADMIN, decided, picture, predict
 
 ROUTES = {
     ("post", "/v1/models/{model}/predict"),
     ("post", "/v1/models/{model}/feedback"),
     ("get", "/v1/models/{model}/fairness"),
+    ("get", "/v1/models/{model}/fairness/series"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{model}"),
     ("get", "/v1/models/{model}/triggers"),
@@ -74,6 +77,22 @@ def test_predict_documents_every_encoding_and_its_examples_are_valid(document: d
         PredictRequest.model_validate(example["value"])
     for example in document["components"]["schemas"]["RolloutChange"]["examples"]:
         RolloutChange.model_validate(example)
+
+
+def test_the_fairness_document_is_what_is_promised(service: httpx.Client, document: dict[str, Any]) -> None:
+    promised = document["paths"]["/v1/models/{model}/fairness"]["get"]["responses"]["200"]["content"]
+    assert promised["application/json"]["schema"] == {"$ref": "#/components/schemas/FairnessOut"}
+    answers = predict(service, "faces", [picture(seed) for seed in range(6)], group="sex=f,age=old", twin=True)
+    predict(service, "faces", [picture(seed) for seed in range(6)], group="sex=m")
+    said = [{"prediction_id": each["prediction_id"], "label": 1} for each in answers]
+    assert service.post("/v1/models/faces/feedback", json=said).status_code == 200
+    guard = {"max_disparity": 0.1}
+    assert decided(service, "faces", champion=None, guard=guard).status_code == 200
+    for headers in ({}, ADMIN):
+        for by in ("version", "total"):
+            found = service.get("/v1/models/faces/fairness", params={"by": by, "window": "1h"}, headers=headers).json()
+            FairnessOut.model_validate(found)
+            assert found["versions"] and found["front"]
 
 
 def test_the_docs_page_is_there(service: httpx.Client) -> None:

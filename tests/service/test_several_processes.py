@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
+from service.event import Event
+from service.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
+from tests.service.receiver import receiving
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 
@@ -193,6 +199,30 @@ def test_what_never_started_is_not_started_again(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no model bundle"):
         with process(tmp_path, [tmp_path / "nowhere"], http_workers=1):
             pass
+
+
+def test_the_guard_of_one_process_acts_and_all_show_its_evidence(tmp_path: Path, bundles: list[Path]) -> None:
+    """An hour of biased predictions lies in the ledger when the service starts."""
+    began = int(time.time() // 60) - 60
+    with FileStore(tmp_path / "store", clock=lambda: datetime.fromtimestamp(60 * began, UTC)) as store:
+        store.publish(artifact_for(load_bundle(bundles[0]), "border", seed=1), actor="test")
+        store.set_rollout("faces", 1, if_revision=0, actor="test", reason="test")
+    (tmp_path / "data").mkdir()
+    with Ledger(tmp_path / "data" / "ledger.sqlite") as ledger:
+        for n in range(1000):
+            ledger.record(Event("faces", began + 1 + n % 50, 1, n % 2, "fm"[n % 2]))
+    rules = {"max_disparity": 0.1, "action": "alarm"}
+    with receiving() as receiver:
+        options = {"guard": json.dumps(rules), "guard_seconds": 0.1, "webhook_url": receiver.url}
+        with process(tmp_path, bundles, http_workers=3, drain_seconds=0, **options) as service:
+            wait_until(lambda: receiver.posted)
+            for _ in range(20):
+                with fresh(service) as client:
+                    (alarm,) = client.get("/v1/models/faces/fairness", params={"window": "24h"}).json()["alarms"]
+                    assert alarm["fired"] and alarm["version"] == "v1"
+            alarms = re.findall(r"guard_alarms_total{.*} (\S+)", service.client.get("/metrics").text)
+            assert alarms == ["1.0"] and len(receiver.posted) == 1
+            assert service.log.read_text().count("disparity_above_limit fired") == 1
 
 
 def test_sigterm_ends_all_of_them_in_order(service: Process) -> None:

@@ -25,7 +25,8 @@ from triggers.records import Replica
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = (
-    "list", "show", "verify", "activate", "canary", "shadow", "twin", "rollback", "rollout", "history", "push", "pull",
+    "list", "show", "verify", "activate", "canary", "shadow", "twin", "guard", "rollback", "rollout", "history", "push",
+    "pull",
 )  # fmt: skip
 
 
@@ -153,6 +154,16 @@ def test_activate_and_rollback(run: Run, filled_store: FileStore) -> None:
     fails(run("activate", "faces", "v9"), "no trigger v9; it has v1 to v4")
     fails(run("activate", "face", "v1"), "no model 'face'; it has: faces, posts")
     fails(run("rollback", "posts"), "nothing to roll back to")
+
+
+def test_a_guard_is_checked_before_it_is_kept(run: Run, filled_store: FileStore) -> None:
+    for text, message in (('{"max_disparity": 2}', "max_disparity is 2"), ("{}", "sets no limit"), ("{", "no JSON")):
+        status, _, error = run("guard", "faces", text)
+        assert status == 1 and message in error
+    rules = {"max_disparity": 0.1, "action": "alarm"}
+    assert run("guard", "faces", json.dumps(rules))[1].endswith("guarded (revision 1)\n")
+    assert filled_store.rollout("faces").plan.guard == rules
+    assert run("guard", "faces", "off")[0] == 0 and filled_store.rollout("faces").plan.guard is None
 
 
 def test_canary_shadow_twin_and_back(run: Run, filled_store: FileStore) -> None:

@@ -227,7 +227,7 @@ def test_urls(tmp_path: Path) -> None:
     for url in (str(folder), folder, folder.as_uri(), f"file://localhost{tmp_path}/a%20store"):
         with open_store(url) as store:
             assert store.url == folder.as_uri()
-    for url in ("redis://localhost", "http://x/y", "file://server/share", "file://", ""):
+    for url in ("redis+tls://localhost", "http://x/y", "file://server/share", "file://", ""):
         with pytest.raises(ConfigError, match="store"):
             open_store(url)
 

@@ -19,13 +19,21 @@ from triggers.image import ImageTrigger
 from triggers.records import plan_before
 from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, Store, open_store
 
-BACKENDS: dict[str, Callable[[Path], str]] = {"file": lambda folder: (folder / "store").as_uri()}
+Backend = Callable[[pytest.FixtureRequest, Path], str]
+BACKENDS: dict[str, Backend] = {
+    "file": lambda request, folder: (folder / "store").as_uri(),
+    "redis": lambda request, folder: str(request.getfixturevalue("redis_server").url),
+    "cluster": lambda request, folder: str(request.getfixturevalue("redis_cluster").url),
+    "redis-and-files": lambda request, folder: (
+        f"{request.getfixturevalue('redis_server').url}?artifacts={(folder / 'artifacts').as_uri()}"
+    ),
+}
 """Name -> a fresh store's URL, given a private folder."""
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.redis if name != "file" else ()) for name in BACKENDS])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return BACKENDS[request.param](tmp_path)
+    return BACKENDS[request.param](request, tmp_path)
 
 
 @pytest.fixture

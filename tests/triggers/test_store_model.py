@@ -1,19 +1,22 @@
-"""The embedded store against a plain model of it in memory: any order of calls gives the same answers."""
+"""Every store against a plain model of it in memory: any order of calls gives the same answers."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.artifacts import image_artifact, text_artifact
+from tests.redis_cluster import RedisClusterServers
+from tests.redis_server import RedisServer
 from triggers.errors import NotFound, RevisionConflict
-from triggers.file_store import FileStore
 from triggers.plan import Challenger, Plan, Shadow
-from triggers.store import Store
+from triggers.store import Store, open_store
 
 MODELS = ("faces", "posts")
 ARTIFACTS = {
@@ -33,11 +36,13 @@ class StoreMachine(RuleBasedStateMachine):
     """Lists and integers beside the store, changed by the same rules."""
 
     store: Store
+    fresh: Callable[[], str]
+    """Makes an empty store's URL."""
 
     @initialize()
     def open(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.store = FileStore(Path(self.folder.name))
+        self.url = self.fresh()
+        self.store = open_store(self.url)
         self.published: dict[str, list[str]] = {model: [] for model in MODELS}
         self.stack: dict[str, list[Plan]] = {model: [Plan()] for model in MODELS}
         self.revision = dict.fromkeys(MODELS, 0)
@@ -92,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = FileStore(Path(self.folder.name))
+        self.store = open_store(self.url)
 
     def changed(self, model: str, action: str) -> None:
         self.revision[model] += 1
@@ -110,8 +115,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
-        self.folder.cleanup()
 
 
-StoreMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
-TestStoreMachine = StoreMachine.TestCase
+def run(fresh: Callable[[], str], examples: int) -> None:
+    machine = type("Machine", (StoreMachine,), {"fresh": staticmethod(fresh)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))
+
+
+def test_the_embedded_store(tmp_path: Path) -> None:
+    run(lambda: tempfile.mkdtemp(dir=tmp_path), 30)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("kind", ["redis_server", "redis_cluster"])
+def test_a_store_in_redis(request: pytest.FixtureRequest, kind: str) -> None:
+    servers: RedisServer | RedisClusterServers = request.getfixturevalue(kind)
+
+    def fresh() -> str:
+        servers.clear()
+        return servers.url
+
+    run(fresh, 10)

@@ -1,0 +1,31 @@
+"""`python -m examples.containers /models`: a frozen text classifier and its data, for the container stack to work on.
+
+The demo's comments and tiny BERT, which are generated and fitted here in some seconds, so nothing is downloaded.
+`examples/containers/run.toml` then learns a trigger for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import typer
+
+from examples.demo import comments, tiny_bert
+from triggers.bundle import SPEC_FILE
+
+SIZES = {"base": 12_000, "tuning": 1_500, "val": 2_500, "test": 2_500}
+
+
+def main(folder: Annotated[Path, typer.Argument(help="Gets comments/ (the bundle) and comments.csv.")]) -> None:
+    """Write the data, and fit the classifier unless it is there."""
+    parts = comments.comment_parts(SIZES, Random(0))
+    comments.write_manifest(folder / "comments.csv", [each for each in parts.items() if each[0] != "base"])
+    if not (folder / "comments" / SPEC_FILE).exists():
+        tiny_bert.fit_bert(folder / "comments", parts["base"], seed=0)
+    typer.echo(f"{folder / 'comments'} is a frozen classifier, {folder / 'comments.csv'} its data.")
+
+
+if __name__ == "__main__":
+    typer.run(main)

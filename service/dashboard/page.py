@@ -1,0 +1,71 @@
+"""GET /dashboard: the page and its files, under a strict Content-Security-Policy, and whether a token is right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from service.auth import AdminOnly
+from service.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.problems import ProblemError
+
+EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+"""The hash of nothing: plotly makes an empty style element and fills it rule by rule, which scripts always may."""
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        f"style-src 'self' {EMPTY_STYLE}",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
+}
+router = APIRouter(prefix="/dashboard", include_in_schema=False)
+
+
+@router.get("")
+def show_page(request: Request) -> Response:
+    """The page; where plotly is missing one that says what to install, with status 501."""
+    complete = plotly_script() is not None
+    return _answer(request, find(PAGE if complete else WITHOUT_PLOTLY), 200 if complete else 501)
+
+
+@router.get("/token", dependencies=[AdminOnly])
+def check_token() -> Response:
+    """204 if the bearer token is the admin token, so that a mistyped one is noticed before it is needed."""
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{name}")
+def show_file(request: Request, name: Annotated[str, Path(pattern=r"^[a-z][a-z.-]{1,40}\.(js|css|svg)$")]) -> Response:
+    """A script, the style sheet, or plotly."""
+    found = find(name)
+    if found is None:
+        hint = "install fairtrigger[dashboard]" if name == PLOTLY else "the page is /dashboard"
+        raise ProblemError(404, "not_found", f"The dashboard has no file {name!r}; {hint}.")
+    return _answer(request, found)
+
+
+def _answer(request: Request, file: File | None, status: int = 200) -> Response:
+    """A file as the client can read it; 304 if it has it already."""
+    assert file is not None, "the package data of service.dashboard are missing"
+    headers = HEADERS | {"ETag": file.etag}
+    if file.etag in request.headers.get("if-none-match", "") and status == 200:
+        return Response(status_code=304, headers=headers)
+    packs = "gzip" in request.headers.get("accept-encoding", "")
+    if packs:
+        headers["Content-Encoding"] = "gzip"
+    return Response(file.packed if packs else file.content, status, headers, file.media_type)

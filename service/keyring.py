@@ -1,0 +1,126 @@
+"""Who is asking: API keys found by the digest of what was presented, read again when their file changes."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from service.settings import Settings
+from triggers.api_keys import ROLES, KeyEntry, Role, digest_of, load_keys
+from triggers.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often the keys file is looked at."""
+ADMIN_TOKEN = "admin-token"
+"""Id of the single key that `admin_token` is."""
+_NOBODY = bytes(32)
+
+
+class Caller:
+    """One key and what its owner may do now: roles, expiry, and a token bucket (a generic cell rate algorithm)."""
+
+    def __init__(
+        self, key_id: str, digest: bytes, entry: KeyEntry | None, rate: float | None, burst: int | None
+    ) -> None:
+        self.id, self.digest = key_id, digest
+        self.roles = frozenset(ROLES) if entry is None or "admin" in entry.roles else entry.roles
+        self.expires = entry.expires.timestamp() if entry and entry.expires else math.inf
+        self._gap = 1 / rate if rate else 0.0
+        self._slack = (max(1, burst or math.ceil(rate or 1)) - 1) * self._gap
+        self.free_at = -math.inf
+
+    def may(self, role: Role | None) -> bool:
+        """Whether it has the role; None is any."""
+        return role is None or role in self.roles
+
+    def wait(self, now: float) -> float:
+        """Take a place and return 0, or return the seconds until there is one. `now` is in monotonic seconds."""
+        due = max(self.free_at, now)
+        if due - now > self._slack:
+            return due - now - self._slack
+        self.free_at = due + self._gap
+        return 0.0
+
+
+class Keyring:
+    """Every key of the settings. Without a keys file everything but admin routes is open to everybody.
+
+    Raises ConfigError if the keys file cannot be used. Later a file that cannot be used changes nothing, and is logged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._path, self._rate, self._burst = settings.api_keys, settings.rate_limit, settings.rate_burst
+        self._token = settings.admin_token
+        self._stamp = _stamp(self._path)
+        self._callers = self._read()
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    @property
+    def open(self) -> bool:
+        """Whether no key is needed to predict, to give feedback and to read."""
+        return self._path is None
+
+    @property
+    def admits_admin(self) -> bool:
+        """Whether any key opens the admin routes."""
+        return any(caller.may("admin") for caller in self._callers.values())
+
+    def find(self, given: str | None) -> Caller | None:
+        """The owner of this key, if there is one and its time is not over.
+
+        Wrong, expired and revoked keys take the same way: one hash, one look-up, one comparison.
+        """
+        self._look()
+        presented = digest_of(given or "")
+        caller = self._callers.get(presented)
+        same = hmac.compare_digest(caller.digest if caller else _NOBODY, presented)
+        return caller if caller is not None and same and time.time() < caller.expires else None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._path is None or now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            before, self._callers = self._callers, self._read()
+        except ConfigError as error:
+            logger.error("the keys stay as they were: %s", error)
+            return
+        for digest, caller in self._callers.items():
+            if digest in before:  # a new limit begins full, but not so for who emptied the old one
+                caller.free_at = before[digest].free_at
+        logger.info("read %d keys from %s", len(self._callers), self._path)
+
+    def _read(self) -> Mapping[bytes, Caller]:
+        found = load_keys(self._path) if self._path else {}
+        callers = [
+            Caller(key_id, entry.digest, entry, entry.rate or self._rate, entry.burst or self._burst)
+            for key_id, entry in found.items()
+        ]
+        if self._token is not None:
+            callers.append(self._single(self._token))
+        return {caller.digest: caller for caller in callers}
+
+    def _single(self, token: SecretStr) -> Caller:
+        return Caller(ADMIN_TOKEN, digest_of(token.get_secret_value()), None, None, None)
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """What changes when the file does."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None

@@ -1,0 +1,114 @@
+"""Every overlay renders, fits the schemas of Kubernetes, and agrees with what the service is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.settings import ENV_PREFIX, SECRETS, Settings
+from tests.deploy.files import KUSTOMIZE, TARGETS, missing, read, render
+from trainer.config import load_config
+
+OF_OPERATORS = ("monitoring.coreos.com/v1", "serving.kserve.io/v1beta1")
+"""No schema of theirs is at hand: rendered, not validated."""
+VERSION = "1.34"
+
+
+def test_targets() -> None:
+    assert {"overlays/cpu", "overlays/gpu", "overlays/replicas", "training/job", "training/nodes"} <= set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_fits_the_schemas(target: str) -> None:
+    documents = render(target)
+    try:
+        import kubernetes_validate
+    except ImportError:
+        missing("kubernetes-validate")
+    for document in documents:
+        if document["apiVersion"] not in OF_OPERATORS:
+            kubernetes_validate.validate(document, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_containers_are_locked_up(target: str) -> None:
+    for pod in pods(render(target)):
+        assert pod["securityContext"]["runAsNonRoot"] and not pod["enableServiceLinks"]
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+            assert ":" in container["image"] and not container["image"].endswith(":latest")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_names_lead_somewhere(target: str) -> None:
+    """Mounted folders have volumes, and settings exist."""
+    documents = render(target)
+    for pod in pods(documents):
+        volumes = {each["name"] for each in pod["volumes"]}
+        for container in pod["containers"]:
+            assert {each["name"] for each in container["volumeMounts"]} <= volumes
+            for variable in container.get("env", []):
+                assert_setting(variable["name"])
+    for document in documents:
+        if document["kind"] == "ConfigMap":
+            for name in (name for name in document["data"] if name.startswith(ENV_PREFIX)):
+                assert_setting(name)
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target.startswith(("base", "overlays"))])
+def test_there_is_time_to_drain(target: str) -> None:
+    documents = render(target)
+    settings = next(each["data"] for each in documents if each["kind"] == "ConfigMap")
+    pod = next(each for each in documents if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+    need = float(settings["FAIRTRIGGER_DRAIN_SECONDS"]) + float(settings["FAIRTRIGGER_GRACE_SECONDS"])
+    assert pod["terminationGracePeriodSeconds"] >= need + 5
+    probe = pod["containers"][0]["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] < float(settings["FAIRTRIGGER_DRAIN_SECONDS"])
+
+
+def test_replicas_share_counts_and_scale() -> None:
+    documents = render("overlays/replicas")
+    deployment = next(each for each in documents if each["kind"] == "Deployment")
+    environment = {each["name"] for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert {"FAIRTRIGGER_LEDGER_FILE", "FAIRTRIGGER_RECEIPT_KEYS_FILE"} <= environment
+    assert "replicas" not in deployment["spec"]  # else every apply undoes the autoscaler
+    names = {(each["kind"], each["metadata"]["name"]) for each in documents}
+    assert ("PersistentVolumeClaim", "fairtrigger-data") not in names
+    kinds = {kind for kind, _ in names}
+    assert {"HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ServiceMonitor"} <= kinds
+
+
+def test_alerts_are_the_same_with_the_operator() -> None:
+    rules = read("deploy/kustomize/components/watch/rules.yaml")
+    assert rules["spec"] == read("deploy/watch/alerts.yml")
+
+
+@pytest.mark.parametrize("folder", ["training/job", "training/nodes", "training/retrain"])
+def test_run_is_one_the_trainer_reads(folder: str) -> None:
+    config = load_config(KUSTOMIZE / folder / "run.toml", [])
+    assert str(config.publish.store) == "/store"
+
+
+def pods(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The pod of everything that makes some."""
+    for document in documents:
+        match document:
+            case {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}:
+                yield pod
+            case {"spec": {"template": {"spec": pod}, **rest}}:
+                claims = [{"name": claim["metadata"]["name"]} for claim in rest.get("volumeClaimTemplates", [])]
+                yield pod | {"volumes": pod["volumes"] + claims}
+            case {"spec": {"predictor": pod}}:
+                yield pod
+
+
+def assert_setting(variable: str) -> None:
+    """A variable of ours is a setting, or names a file with one."""
+    if variable.startswith(ENV_PREFIX):
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        assert name in Settings.model_fields or name.removesuffix("_file") in SECRETS, variable

@@ -1,0 +1,82 @@
+"""Hears of changed rollouts over Redis pub/sub. A message that is lost costs nothing but the time to the next poll."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from triggers.errors import StoreUnavailable
+from triggers.redis_client import translated
+from triggers.redis_keys import CHANNEL
+
+if TYPE_CHECKING:
+    import redis
+
+logger = logging.getLogger(__name__)
+
+LISTEN_SECONDS = 0.5
+"""How long one wait for a message lasts, so that the thread notices that it shall end."""
+FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
+"""Seconds between attempts to listen again, doubled from the first to the longest."""
+
+
+class RedisBus:
+    """One connection and one thread for all models, from the first `watch` on."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._watchers: dict[object, tuple[str, Callable[[], None]]] = {}
+        self._thread: threading.Thread | None = None
+        self._wait = FIRST_WAIT
+
+    def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` whenever the rollout of a model changed or may have changed; returns what ends that."""
+        token = object()
+        with self._lock:
+            self._watchers[token] = (model, wake)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="redis-bus", daemon=True)
+                self._thread.start()
+
+        def end() -> None:
+            with self._lock:
+                self._watchers.pop(token, None)
+
+        return end
+
+    def close(self) -> None:
+        """End the thread; safe to call twice."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with translated():
+                    self._listen()
+            except StoreUnavailable as error:
+                level = logging.WARNING if self._wait == FIRST_WAIT else logging.DEBUG
+                logger.log(level, "Changes of rollouts are seen by polling alone for now: %s", error)
+                self._stopping.wait(self._wait)
+                self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def _listen(self) -> None:
+        """Until the end (returns) or until the connection breaks (raises)."""
+        with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            subscription.subscribe(CHANNEL)
+            self._tell(None)  # what was said before we listened
+            while not self._stopping.is_set():
+                message = subscription.get_message(timeout=LISTEN_SECONDS)
+                self._wait = FIRST_WAIT
+                if message and message["type"] == "message":
+                    self._tell(message["data"].decode(errors="replace"))
+
+    def _tell(self, model: str | None) -> None:
+        with self._lock:
+            chosen = [wake for name, wake in self._watchers.values() if model in (None, name)]
+        for wake in chosen:
+            wake()

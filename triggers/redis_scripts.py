@@ -1,0 +1,44 @@
+"""What Redis runs as one step each: a change of a model with its history entry, a whole look at it, signs of life."""
+
+from __future__ import annotations
+
+COMMIT = """
+-- KEYS: history, rollout, versions; ARGV: last entry as it was read or '', new entry, rollout or '', version or '',
+-- channel, model
+if (redis.call('LINDEX', KEYS[1], -1) or '') ~= ARGV[1] then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[2])
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('RPUSH', KEYS[3], ARGV[4]) end
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+return 1
+"""
+"""Append an entry and what it tells of, unless the history went on since it was read (0). Entries are all different."""
+
+LOOK = """
+return {redis.call('LRANGE', KEYS[1], 0, -1), redis.call('GET', KEYS[2]) or '', redis.call('LRANGE', KEYS[3], 0, -1)}
+"""
+"""KEYS: history, rollout, versions. All of a model at one moment."""
+
+REPORT = """
+-- KEYS: replicas; ARGV: name, seconds to live, JSON
+local at = redis.call('TIME')
+local now = at[1] + at[2] / 1000000
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if tonumber(string.match(all[i + 1], '^[^|]+')) <= now then redis.call('HDEL', KEYS[1], all[i]) end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.6f', now + ARGV[2]) .. '|' .. ARGV[3])
+"""
+"""Note a sign of life by the server's clock, and forget the replicas that gave none for too long."""
+
+LIVING = """
+local at = redis.call('TIME')
+local now, found = at[1] + at[2] / 1000000, {}
+local all = redis.call('HVALS', KEYS[1])
+for i = 1, #all do
+  local bar = string.find(all[i], '|', 1, true)
+  if tonumber(string.sub(all[i], 1, bar - 1)) > now then found[#found + 1] = string.sub(all[i], bar + 1) end
+end
+return found
+"""
+"""KEYS: replicas. Those that live, as JSON."""

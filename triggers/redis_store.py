@@ -1,0 +1,342 @@
+"""The store of several machines: versions, rollout, history and signs of life in Redis, a server or a Cluster.
+
+Every change appends to the model's history, so the history's last entry stands for the whole state: a change is worked
+out from what was read and committed by a script only if that entry is still the last. Files are content-addressed and
+written first; a publish that dies leaves bytes that no version refers to. Durability is the server's: docs/stores.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from triggers import redis_keys as keys
+from triggers import redis_records as records
+from triggers.address import without_password
+from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.artifact_files import ArtifactFiles
+from triggers.errors import ArtifactCorrupt, NotFound, StoreUnavailable
+from triggers.manifest import check_model_name
+from triggers.plan import Plan, as_plan
+from triggers.records import (
+    Action,
+    HistoryEntry,
+    Replica,
+    Rollout,
+    VersionInfo,
+    at_revision,
+    change_detail,
+    change_of,
+    check_chain,
+    check_outcome,
+    next_entry,
+    no_version,
+    plan_before,
+    timestamp,
+    version_name,
+)
+from triggers.redis_bus import RedisBus
+from triggers.redis_client import check_server, connect, translated
+from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
+from triggers.signature import ANYBODY, Trust
+
+if TYPE_CHECKING:
+    import redis
+
+OPERATION_SECONDS = 5.0
+"""How long Redis may take to answer the store: far longer than it needs, for files of some megabytes."""
+CONTENTION_SECONDS = 10.0
+"""How long a change is worked out again because another one came first."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a change adds: an entry, and the rollout or version that it tells of. None: `result` stood before."""
+
+    result: Any
+    entry: HistoryEntry | None = None
+    rollout: Rollout | None = None
+    info: VersionInfo | None = None
+
+
+class RedisStore:
+    """A `store.Store` in Redis. `files` keeps the bytes of artifacts, by default Redis itself."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        files: ArtifactFiles | None = None,
+        trust: Trust = ANYBODY,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.url = without_password(url)
+        self._clock, self._trust = clock, trust
+        self._redis = connect(url, OPERATION_SECONDS, text=False)
+        scripts = (COMMIT, LOOK, REPORT, LIVING)
+        self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
+        self._files = files or _RedisFiles(self._redis)
+        self._bus = RedisBus(self._redis)
+        check_server(self._redis, "trigger versions and rollouts")
+
+    def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
+        """Put the file under its hash, then number and enter it."""
+        data = dump(artifact)
+        checked = load_artifact(data)
+        self._trust.check(checked.digest, checked.signature)
+        model, digest, sha256 = checked.manifest.model, checked.digest, hashlib.sha256(data).hexdigest()
+        detail = {"digest": digest, "kind": checked.manifest.kind, "file_sha256": f"sha256:{sha256}"}
+        put = False
+
+        def draft(last: HistoryEntry | None) -> Draft:
+            nonlocal put
+            known = self.versions(model)
+            same = [info.version for info in known if info.digest == digest]
+            if same:
+                return Draft(same[0])
+            if not put:
+                self._files.put(model, sha256, data)
+                put = True
+            version, facts = len(known) + 1, (digest, f"sha256:{sha256}", len(data), self._now(), actor)
+            info = VersionInfo(model, version, *facts, checked.manifest)
+            entry = self._entry(last, self.rollout(model), "publish", actor, None, version, reason, detail)
+            return Draft(version, entry, info=info)
+
+        version: int = self._change(model, draft)
+        return version
+
+    def models(self) -> list[str]:
+        """Names of all models with a version or a history, sorted."""
+        with translated():
+            named: Any = self._redis.smembers(keys.MODELS)
+            names = sorted(name.decode() for name in named)
+            return [name for name in names if self._redis.exists(keys.history(name))]
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """All versions of a model, oldest first."""
+        with translated():
+            found: Any = self._redis.lrange(keys.versions(check_model_name(model)), 0, -1)
+        return [records.read_version(model, number, text) for number, text in enumerate(found, start=1)]
+
+    def version(self, model: str, version: int) -> VersionInfo:
+        """One version without its tensors. Raises NotFound."""
+        with translated():
+            key = keys.versions(check_model_name(model))
+            text: Any = self._redis.lindex(key, version - 1) if version >= 1 else None
+            if text is None:
+                count: Any = self._redis.llen(key)
+                raise no_version(model, version, count)
+        return records.read_version(model, version, text)
+
+    def get(self, model: str, version: int) -> TriggerArtifact:
+        """One artifact, checked in full against itself, its entry and the trusted keys."""
+        info = self.version(model, version)
+        artifact = load_artifact(self._bytes(info))
+        if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):
+            raise ArtifactCorrupt(f"The file of {model} {version_name(version)} is not the one that was entered.")
+        self._trust.check(artifact.digest, artifact.signature)
+        return artifact
+
+    def get_bytes(self, model: str, version: int) -> bytes:
+        """The bytes of its file, checked against the hash they were stored with."""
+        return self._bytes(self.version(model, version))
+
+    def rollout(self, model: str) -> Rollout:
+        """Which version serves the model now."""
+        with translated():
+            text: Any = self._redis.get(keys.rollout(check_model_name(model)))
+        return records.read_rollout(model, text)
+
+    def set_rollout(
+        self,
+        model: str,
+        decision: Plan | int | None,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
+    ) -> Rollout:
+        """Replace the whole plan, if the rollout is still at `if_revision`."""
+        plan = as_plan(decision)
+
+        def draft(last: HistoryEntry | None) -> Draft:
+            before = at_revision(self.rollout(model), if_revision)
+            for version in plan.versions:
+                self.version(model, version)
+            return self._decide(last, before, change_of(before.plan, plan), plan, actor, reason, detail)
+
+        rollout: Rollout = self._change(model, draft)
+        return rollout
+
+    def rollback(
+        self,
+        model: str,
+        *,
+        if_revision: int | None,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None = None,
+    ) -> Rollout:
+        """Return to the plan before the current one."""
+
+        def draft(last: HistoryEntry | None) -> Draft:
+            before = at_revision(self.rollout(model), if_revision)
+            plan = plan_before(model, reversed(self.history(model, limit=None)))
+            return self._decide(last, before, "rollback", plan, actor, reason, detail)
+
+        rollout: Rollout = self._change(model, draft)
+        return rollout
+
+    def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` when the rollout of a model changed, at once unless a message is lost; returns what ends that."""
+        return self._bus.watch(check_model_name(model), wake)
+
+    def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
+        """Note which revision a running service serves."""
+        text = records.write_replica(replace(replica, seen_at=self._now()))
+        with translated():
+            self._report([keys.replicas(check_model_name(model))], [replica.name, ttl_seconds, text])
+
+    def withdraw(self, model: str, name: str) -> None:
+        """Forget a replica that stops."""
+        with translated():
+            self._redis.hdel(keys.replicas(check_model_name(model)), name)
+
+    def replicas(self, model: str) -> list[Replica]:
+        """The running services of a model, by name."""
+        with translated():
+            found: Any = self._living([keys.replicas(check_model_name(model))])
+        return sorted((records.read_replica(model, text) for text in found), key=lambda each: each.name)
+
+    def record_refusal(
+        self, model: str, version: int | None, *, actor: str, reason: str, detail: dict[str, str] | None = None
+    ) -> HistoryEntry:
+        """Write a refusal and its reason into the history."""
+
+        def draft(last: HistoryEntry | None) -> Draft:
+            entry = self._entry(last, self.rollout(model), "refuse", actor, None, version, reason, detail or {})
+            return Draft(entry, entry)
+
+        entry: HistoryEntry = self._change(model, draft)
+        return entry
+
+    def history(self, model: str, limit: int | None = 100) -> list[HistoryEntry]:
+        """The latest entries, newest first."""
+        if limit is not None and limit <= 0:
+            return []
+        with translated():
+            found: Any = self._redis.lrange(keys.history(check_model_name(model)), -(limit or 0), -1)
+        return [records.read_entry(model, text) for text in reversed(found)]
+
+    def verify_history(self, model: str) -> int:
+        """Check the chain and that rollout and versions are its outcome, all as of one moment; return its length."""
+        with translated():
+            history, rollout, versions = self._look(_state_keys(check_model_name(model)))
+        entries = [records.read_entry(model, text) for text in history]
+        infos = [records.read_version(model, number, text) for number, text in enumerate(versions, start=1)]
+        check_chain(model, entries)
+        check_outcome(entries, records.read_rollout(model, rollout), infos)
+        return len(entries)
+
+    def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        self._bus.close()
+        self._redis.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _change(self, model: str, draft: Callable[[HistoryEntry | None], Draft]) -> Any:
+        """Work a change out from the last entry and commit it, again and again while others come first."""
+        state, deadline = _state_keys(check_model_name(model)), time.monotonic() + CONTENTION_SECONDS
+        while time.monotonic() < deadline:
+            with translated():
+                text: Any = self._redis.lindex(state[0], -1) or b""
+            drafted = draft(records.read_entry(model, text) if text else None)
+            if drafted.entry is None or self._committed(model, text, drafted):
+                return drafted.result
+            time.sleep(random.uniform(0, 0.01))
+        raise StoreUnavailable(f"Others changed {model!r} all the time for {CONTENTION_SECONDS:g} s: try again.")
+
+    def _committed(self, model: str, last: bytes, draft: Draft) -> bool:
+        entry = records.write_entry(draft.entry) if draft.entry else ""
+        rollout = records.write_rollout(draft.rollout) if draft.rollout else ""
+        info = records.write_version(draft.info) if draft.info else ""
+        with translated():
+            self._redis.sadd(keys.MODELS, model)
+            return bool(self._commit(_state_keys(model), [last, entry, rollout, info, keys.CHANNEL, model]))
+
+    def _decide(
+        self,
+        last: HistoryEntry | None,
+        before: Rollout,
+        action: Action,
+        plan: Plan,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, str] | None,
+    ) -> Draft:
+        after = Rollout(before.model, before.revision + 1, plan, self._now(), actor, reason)
+        told = change_detail(plan, detail or {})
+        entry = self._entry(last, after, action, actor, before.champion, plan.champion, reason, told)
+        return Draft(after, entry, rollout=after)
+
+    def _entry(
+        self,
+        last: HistoryEntry | None,
+        rollout: Rollout,
+        action: Action,
+        actor: str,
+        before: int | None,
+        after: int | None,
+        reason: str,
+        detail: Mapping[str, str],
+    ) -> HistoryEntry:
+        facts = (rollout.model, self._now(), actor, action, before, after, rollout.revision, reason, detail)
+        return next_entry(last, HistoryEntry(*facts))
+
+    def _bytes(self, info: VersionInfo) -> bytes:
+        try:
+            data = self._files.get(info.model, info.file_sha256.removeprefix("sha256:"))
+        except NotFound as error:
+            raise ArtifactCorrupt(f"The file of {info.name} is missing: {error}") from error
+        found = "sha256:" + hashlib.sha256(data).hexdigest()
+        if found != info.file_sha256:
+            raise ArtifactCorrupt(f"The file of {info.name} was altered: {found}, but {info.file_sha256} was stored.")
+        return data
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+
+class _RedisFiles:
+    """Bytes of artifacts in Redis itself."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+
+    def put(self, model: str, sha256: str, data: bytes) -> None:
+        with translated():
+            self._redis.set(keys.artifact(model, sha256), data)
+
+    def get(self, model: str, sha256: str) -> bytes:
+        key = keys.artifact(model, sha256)
+        with translated():
+            data: Any = self._redis.getrange(key, 0, MAX_BYTES)
+        if not data:
+            raise NotFound(f"There is no key {key}.")
+        found: bytes = data
+        return found
+
+
+def _state_keys(model: str) -> list[str]:
+    return [keys.history(model), keys.rollout(model), keys.versions(model)]
