@@ -100,8 +100,8 @@ def pods(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         match document:
             case {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}:
                 yield pod
-            case {"spec": {"template": {"spec": pod}, **rest}}:
-                claims = [{"name": claim["metadata"]["name"]} for claim in rest.get("volumeClaimTemplates", [])]
+            case {"spec": {"template": {"spec": pod}} as spec}:
+                claims = [{"name": claim["metadata"]["name"]} for claim in spec.get("volumeClaimTemplates", [])]
                 yield pod | {"volumes": pod["volumes"] + claims}
             case {"spec": {"predictor": pod}}:
                 yield pod
