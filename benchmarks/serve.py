@@ -30,6 +30,8 @@ from benchmarks.serve_tables import PLAIN, WAYS, Sample, peers_table, triggers_t
 from benchmarks.servers import OURS, PEER_NAMES, Server, our_plan, peer_plan, started
 
 CONNECTIONS = (16, 64)
+HTTP_WORKERS = (0, 1, 2)
+"""Our ways to run: one process, and so many HTTP processes beside the one that holds the model."""
 TRIGGERS_AT = 64
 """Connections of the runs that compare ways to use triggers."""
 
@@ -99,7 +101,8 @@ def rounds(model: str, peers: Sequence[str], effort: Effort, folder: Path, threa
     """Start every server for one model, and measure them in turn."""
     bundle, store = make_bundle(folder / model, model), folder / "store"
     make_store(store, bundle)
-    plans = [our_plan(bundle, store, folder, threads), *(peer_plan(name, bundle, folder) for name in peers)]
+    ours = [our_plan(bundle, store, folder, threads, workers) for workers in HTTP_WORKERS]
+    plans = [*ours, *(peer_plan(name, bundle, folder) for name in peers)]
     with started(plans, folder, threads) as servers:
         for _ in range(effort.rounds):
             for server in servers:

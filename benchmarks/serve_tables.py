@@ -60,7 +60,7 @@ def best_peer(samples: Sequence[Sample], model: str, connections: int) -> float 
     rates = [
         line.middle("rate")
         for (name, at, what, server), line in lines(samples).items()
-        if (name, at, what) == (model, connections, PLAIN) and server != OURS
+        if (name, at, what) == (model, connections, PLAIN) and not server.startswith(OURS)
     ]
     return max(rates, default=None)
 

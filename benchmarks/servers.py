@@ -72,15 +72,17 @@ def started(plans: Sequence[Plan], folder: Path, threads: int) -> Iterator[list[
         yield servers
 
 
-def our_plan(bundle: Path, store: Path, folder: Path, threads: int) -> Plan:
-    """Our service under the store's champion."""
+def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers: int = 0) -> Plan:
+    """Our service under the store's champion: one process, or `http_workers` beside one with the model."""
     port, size = free_port(), SIZES[bundle.name]
-    options = {"model": bundle, "store": store, "data-dir": folder / "data", "port": port, "client-trigger": "open"}
-    options |= {"torch-threads": threads, "max-versions": 32}
+    data = folder / f"data{http_workers}"
+    options = {"model": bundle, "store": store, "data-dir": data, "port": port, "client-trigger": "open"}
+    options |= {"torch-threads": threads, "max-versions": 32, "http-workers": http_workers}
     command = [sys.executable, "-m", "service"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    return Plan(OURS, command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", body(size))
+    name = f"{OURS}, {http_workers} HTTP" if http_workers else OURS
+    return Plan(name, command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", body(size))
 
 
 def peer_plan(name: str, bundle: Path, folder: Path) -> Plan:

@@ -32,13 +32,14 @@ class Access:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        problem = self._refusal(scope)
+        problem = self.refusal(scope)
         if problem is None:
             await self.app(scope, receive, send)
         else:
             await response(problem, scope["path"])(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def refusal(self, scope: Scope) -> Problem | None:
+        """Why a request may not pass, None if it may; notes its caller."""
         method, path = scope["method"], scope["path"]
         need: Needed = "predict" if method == "POST" and PREDICT.fullmatch(path) else needed(method, path)
         if UNPRINTABLE.search(path) or (need == "admin" and self._wrong_port(scope)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
 
 from service import problems
 from service.access import Access
@@ -42,6 +43,15 @@ NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_co
 ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer, dashboard)
 
 
+class Application(FastAPI):
+    """FastAPI with the hot path, and a span around everything if there is tracing, in front of all it puts in front."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Everything around a request, outermost first."""
+        stack: ASGIApp = HotPath(super().build_middleware_stack(), self.state.running)
+        return Traced(stack, self.state.tracing) if self.state.tracing else stack
+
+
 def create_app(
     settings: Settings,
     store: Store | None = None,
@@ -67,14 +77,13 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     """Routes and everything that stands around a request, for models wherever they are computed."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
-    app = FastAPI(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
+    app = Application(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
     app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
-    app.add_middleware(HotPath, running=running)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Access, keyring=running.keyring, running=running)
     app.add_middleware(
@@ -83,8 +92,6 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
         known_model=running.models.__contains__,
         draining=lambda: running.draining,
     )
-    if app.state.tracing:
-        app.add_middleware(Traced, tracing=app.state.tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

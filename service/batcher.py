@@ -17,13 +17,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from service.places import Overloaded as Overloaded
 from service.places import Places
 from triggers.errors import FairtriggerError
 
-PATIENCE = 0.01
+PATIENCE = 0.05
 """Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
 """
 
@@ -49,8 +49,7 @@ W = TypeVar("W", bound=Work)
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """What one batch took, in seconds: the longest wait of this request's items in it, and the forward pass."""
 
     queue: float
@@ -58,7 +57,7 @@ class Timing:
     batch_size: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Ticket(Generic[W, R]):
     """One admitted request. The inference thread moves `taken`; only the event loop touches the rest."""
 
@@ -74,8 +73,7 @@ class _Ticket(Generic[W, R]):
         return self.items[self.taken :]
 
 
-@dataclass(frozen=True)
-class _Share(Generic[W, R]):
+class _Share(NamedTuple, Generic[W, R]):
     """The items of one ticket in one batch."""
 
     ticket: _Ticket[W, R]
@@ -155,11 +153,10 @@ class Batcher(Generic[W, R]):
 
         Raises BatchFailed, or Abandoned when `gone()`, which waits for the client's going away, ends first.
         """
-        ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
-        self._admit(ticket)
-        watch = gone and Watch(gone, ticket.future)
+        results, timings = self.enqueue(items)
+        watch = gone and Watch(gone, results)
         try:
-            return await ticket.future, ticket.timings
+            return await results, timings
         except asyncio.CancelledError:
             if watch and watch.left:
                 raise Abandoned("The client went away.") from None
@@ -167,6 +164,12 @@ class Batcher(Generic[W, R]):
         finally:
             if watch:
                 watch.end()
+
+    def enqueue(self, items: Sequence[W]) -> tuple[asyncio.Future[list[R]], list[Timing]]:
+        """What `submit` waits for, without waiting. Cancelling the future abandons the items. Raises Overloaded."""
+        ticket: _Ticket[W, R] = _Ticket(items, asyncio.get_running_loop().create_future())
+        self._admit(ticket)
+        return ticket.future, ticket.timings
 
     def _admit(self, ticket: _Ticket[W, R]) -> None:
         """Queue a ticket together with all others of this turn of the event loop, so that they make one batch."""
@@ -276,7 +279,7 @@ class Watch:
 
 
 def _rows(items: Sequence[Work]) -> int:
-    return sum(item.cost for item in items)
+    return sum([item.cost for item in items])
 
 
 def _fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:

@@ -6,14 +6,15 @@ import asyncio
 import mmap
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from service.batcher import Abandoned, Overloaded
+from service.batcher import Abandoned, Overloaded, Timing
 from service.messages import View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
+from service.predictor import Answer, Query
 from service.shared_slots import Region, Slots, shared_memory
 from service.wire import Message, Wire, connect, send_hello
 from triggers.errors import FairtriggerError
@@ -25,10 +26,10 @@ class Channel:
     def __init__(self, models: Mapping[str, LocalParts], places: int, on_end: Callable[[Channel], None]) -> None:
         self._models, self._places, self._on_end = models, places, on_end
         self._slots: dict[str, Slots] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Future[Any]] = {}
         self._leases: dict[int, tuple[str, int, ExitStack]] = {}
         self._wire = Wire(self._on_message, self._on_lost)
-        self._work = {"predict": self._predict, "lease": self._lease, "follow": self._follow, "depth": self._depth}
+        self._work = {"lease": self._lease, "follow": self._follow, "depth": self._depth}
 
     async def open(self, connection: socket.socket, startup_seconds: float) -> None:
         """Say hello over a fresh socket, then listen to it."""
@@ -50,7 +51,9 @@ class Channel:
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
-        if message["op"] == "cancel":
+        if message["op"] == "predict":
+            self._predict(number, message)
+        elif message["op"] == "cancel":
             if task := self._tasks.get(number):
                 task.cancel()
         elif message["op"] == "release":
@@ -69,13 +72,32 @@ class Channel:
             answer = {"error": pack_error(Abandoned("The client went away."))}
         self._wire.send(answer | {"id": number})
 
-    async def _predict(self, message: Message) -> Message:
-        model = self._models[message["model"]]
+    def _predict(self, number: int, message: Message) -> None:
+        """Queue the items of a request; no task waits for them, since this is what most messages are."""
+        try:
+            results, timings = self._models[message["model"]].batcher.enqueue(self._queries(message))
+        except FairtriggerError as error:
+            self._wire.send({"id": number, "error": pack_error(error)})
+            return
+        self._tasks[number] = results
+        results.add_done_callback(lambda done: self._computed(number, done, timings))
+
+    def _computed(self, number: int, results: asyncio.Future[list[Answer]], timings: Sequence[Timing]) -> None:
+        del self._tasks[number]
+        error = Abandoned("The client went away.") if results.cancelled() else results.exception()
+        if error is None:
+            self._wire.send(pack_results(results.result(), timings) | {"id": number})
+        else:
+            assert isinstance(error, FairtriggerError)  # as the batcher says
+            self._wire.send({"id": number, "error": pack_error(error)})
+
+    def _queries(self, message: Message) -> list[Query]:
+        """The items of a request. Raises Overloaded if it names a version that it does not hold here."""
         queries = unpack_queries(message["queries"], self._slots[message["model"]])
         named = {query.choice for query in queries if isinstance(query.choice, int)}
         if not named <= {version for name, version, _ in self._leases.values() if name == message["model"]}:
             raise Overloaded("The models were loaded again in between; retry.", 1)
-        return pack_results(*await model.batcher.submit(queries))
+        return queries
 
     async def _lease(self, message: Message) -> Message:
         """Load a version on a thread of its own, and hold it until its release."""

@@ -85,4 +85,4 @@ class Counting:
 
 def best(scores: Sequence[float]) -> int:
     """Index of the highest score: the predicted label."""
-    return max(range(len(scores)), key=scores.__getitem__)
+    return scores.index(max(scores))

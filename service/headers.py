@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -13,8 +13,7 @@ from service.served import Served, ServedModel
 from triggers.store import version_name
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
 
     ended: int

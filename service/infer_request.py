@@ -48,7 +48,8 @@ async def read_asked(request: Request, version: str | None, max_items: int) -> A
     if version and asked.trigger and version != asked.trigger:
         detail = f"The path asks for version {version}, `parameters` for trigger {asked.trigger}; give one of them."
         raise ProblemError(422, "invalid_request", detail)
-    columns, key = _columns(head.inputs, memoryview(body)[size:]), request_key(request)
+    columns = _columns(head.inputs, memoryview(body)[size:])
+    key = request_key(request.headers.get("x-request-key"), request.state.request_id)
     wanted = [each._replace(key=key) for each in _wanted(columns, asked, version, max_items)]
     outputs = {
         each.name: asked.binary_data_output if each.parameters.binary_data is None else each.parameters.binary_data

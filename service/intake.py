@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from service.batcher import Abandoned
+from service.call import Call
 from service.json_size import check_json_size
 from service.policy import Choice
 from service.problems import ProblemError, of_validation
@@ -28,8 +27,7 @@ LEFT_EARLY = "The client went away while it sent its request."
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Defaults:
+class Defaults(NamedTuple):
     """What the query parameters say; the body wins over it."""
 
     group: str | None = None
@@ -85,21 +83,23 @@ async def read_body(receive: Receive) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def read_inputs(request: Request, defaults: Defaults, max_items: int) -> list[Wanted]:
+async def read_inputs(call: Call, defaults: Defaults, max_items: int) -> list[Wanted]:
     """All inputs of a predict request, in order. Raises ProblemError."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        body = await read_body(request.receive)
+        body = await read_body(call.receive)
         check_json_size(body, max_items)
         wanted = from_json(body, defaults)
     elif media == "multipart/form-data":
         try:
-            async with request.form(max_files=max_items + 1, max_fields=3 * max_items + 3) as form:
+            async with Request(call.scope, call.receive).form(
+                max_files=max_items + 1, max_fields=3 * max_items + 3
+            ) as form:
                 wanted = await from_form(form, defaults)
         except ClientDisconnect as error:
             raise Abandoned(LEFT_EARLY) from error
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
-        wanted = [from_raw(await read_body(request.receive), media, defaults)]
+        wanted = [from_raw(await read_body(call.receive), media, defaults)]
     else:
         raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
     check_count(len(wanted), max_items)

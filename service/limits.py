@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +24,28 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, too_large(limit), {"Connection": "close"})
+
+
+def refused(stated: bytes | None, limit: int) -> Problem | None:
+    """The problem of a request that says that its body is too long, or nothing sensible."""
+    if stated is None or (stated.isdigit() and int(stated) <= limit):
+        return None
+    return Problem(413, "body_too_large", too_large(limit), {"Connection": "close"})
+
+
+def counting(receive: Receive, limit: int) -> Receive:
+    """`receive` that raises BodyTooLarge once more than `limit` bytes came: for bodies of unknown length."""
+    read = 0
+
+    async def counted() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > limit:
+            raise BodyTooLarge(limit)
+        return message
+
+    return counted
 
 
 SMALL_BODY = 4 * 2**20
@@ -47,27 +69,20 @@ class BodyLimit:
             return
         limit = self.limit if scope["path"].endswith(_INPUTS) else min(self.limit, SMALL_BODY)
         stated = next((value for name, value in scope["headers"] if name == b"content-length"), None)
-        if stated is not None and not (stated.isdigit() and int(stated) <= limit):
-            problem = Problem(413, "body_too_large", too_large(limit), {"Connection": "close"})
+        if problem := refused(stated, limit):
             await response(problem, scope["path"])(scope, receive, send)
             return
-        await self.app(
-            scope, receive if stated else _counting(receive, limit), send
-        )  # a server holds it to what it said
+        # a server holds a client to the length that it said
+        await self.app(scope, receive if stated else counting(receive, limit), send)
 
 
-def _counting(receive: Receive, limit: int) -> Receive:
-    read = 0
-
-    async def counting() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > limit:
-            raise BodyTooLarge(limit)
-        return message
-
-    return counting
+def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Give a request its names, which its handlers find in the scope's state; the headers that tell them."""
+    state = scope.setdefault("state", {})
+    names = correlate(headers)
+    traceparent = state.setdefault("traceparent", names.traceparent)
+    state["request_id"] = names.request_id
+    return [(b"x-request-id", names.request_id.encode()), (b"traceparent", traceparent.encode())]
 
 
 class Observed:
@@ -86,11 +101,7 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        names = correlate(dict(scope["headers"]))
-        traceparent = state.setdefault("traceparent", names.traceparent)
-        state["request_id"] = names.request_id
-        named = ((b"x-request-id", names.request_id.encode()), (b"traceparent", traceparent.encode()))
+        named = identify(scope, dict(scope["headers"]))
         started, status = time.perf_counter(), 500
 
         async def watched(message: Message) -> None:
@@ -113,5 +124,4 @@ class Observed:
         route = getattr(scope.get("route"), "path", "unmatched")
         name = scope.get("path_params", {}).get("model", "")
         model = name if self.known_model(name) else ""
-        self.metrics.child(self.metrics.requests, route, model, str(status)).inc()
-        self.metrics.child(self.metrics.request_seconds, route, model).observe(seconds)
+        self.metrics.on_request(route, model, status, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
@@ -21,7 +21,6 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
         Abandoned,
     )
 }  # fmt: skip
-_OPTIONS = tuple(field.name for field in fields(Query) if field.name != "item")
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,12 @@ class View:
 
 def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
     """Put the inputs into slots; [slot, length, every other field of the query] each."""
-    return [
-        [slot, slots.write(slot, query.item), *(getattr(query, name) for name in _OPTIONS)]
-        for slot, query in zip(taken, queries, strict=True)
-    ]
+    return [[slot, slots.write(slot, query.item), *query[1:]] for slot, query in zip(taken, queries, strict=True)]
 
 
 def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
     """The queries whose inputs lie in slots."""
-    return [
-        Query(slots.read(slot, length), **dict(zip(_OPTIONS, map(_hashable, options), strict=True)))
-        for slot, length, *options in packed
-    ]
+    return [Query(slots.read(slot, length), *map(_hashable, options)) for slot, length, *options in packed]
 
 
 def pack_results(answers: Sequence[Answer], timings: Sequence[Timing]) -> Message:
@@ -106,15 +99,14 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
     return _ERRORS[message["kind"]](message["text"])
 
 
-def _values(record: Any) -> list[Any]:
-    values = [getattr(record, field.name) for field in fields(record)]
-    return [list(value.items()) if isinstance(value, Mapping) else value for value in values]
+def _values(record: Sequence[Any]) -> list[Any]:
+    return [list(value.items()) if isinstance(value, Mapping) else value for value in record]
 
 
 def _answer(values: Sequence[Any]) -> Answer:
-    found = dict(zip((field.name for field in fields(Answer)), map(_hashable, values), strict=True))
-    found["shadows"] = {version: tuple(scores) for version, scores in found["shadows"]}
-    return Answer(**found)
+    scores, version, digest, revision, bare, policy, shadows = values
+    beside = {other: tuple(found) for other, found in shadows}
+    return Answer(tuple(scores), version, digest, revision, _hashable(bare), policy, beside)
 
 
 def _hashable(value: Any) -> Any:

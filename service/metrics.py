@@ -63,6 +63,11 @@ class Metrics:
         found: M = self._child(metric, *labels)
         return found
 
+    def on_request(self, route: str, model: str, status: int, seconds: float) -> None:
+        """Count one answered request; `model` is empty unless it is one that is served."""
+        self.child(self.requests, route, model, str(status)).inc()
+        self.child(self.request_seconds, route, model).observe(seconds)
+
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
         """Count one batch: a wait per request in it, one forward pass."""
         queue_seconds = self.child(self.queue_seconds, model)

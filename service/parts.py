@@ -125,6 +125,7 @@ class LocalParts(Parts):
     """The parts of a model that is computed in this process."""
 
     predictor: Predictor
+    batcher: Batcher[Query, Answer]
 
 
 def local_parts(

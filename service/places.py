@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from triggers.errors import FairtriggerError
 
@@ -30,20 +30,20 @@ class Places:
         self._freed, self._since = 0, clock()
         self._rate = 0.0
 
-    @contextmanager
-    def place(self, rows: int) -> Iterator[None]:
-        """Room for `rows` while the block runs. Raises Overloaded if there is none."""
+    def place(self, rows: int) -> Place:
+        """Room for `rows`, taken now and given back when the block ends. Raises Overloaded if there is none."""
         if self.taken + rows > self.capacity:
             message = f"{self.taken} rows are in work already and {rows} more do not fit into {self.capacity}."
             raise Overloaded(message + " Retry later, or raise queue_size.", self.retry_after())
         if not self.taken:
             self._freed, self._since = 0, self._clock()  # what was idle before says nothing about speed
         self.taken += rows
-        try:
-            yield
-        finally:
-            self.taken -= rows
-            self._measure(rows)
+        return Place(self, rows)
+
+    def give_back(self, rows: int) -> None:
+        """These rows are done."""
+        self.taken -= rows
+        self._measure(rows)
 
     def retry_after(self) -> int:
         """Whole seconds until what is in work now is done at the measured speed, 1 to 60."""
@@ -56,3 +56,18 @@ class Places:
         if seconds >= MOMENT:
             self._rate = 0.5 * (self._rate or self._freed / seconds) + 0.5 * self._freed / seconds
             self._freed, self._since = 0, self._clock()
+
+
+class Place:
+    """Room that was taken; leaving the block gives it back."""
+
+    __slots__ = ("_places", "_rows")
+
+    def __init__(self, places: Places, rows: int) -> None:
+        self._places, self._rows = places, rows
+
+    def __enter__(self) -> None:
+        """It was taken before."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._places.give_back(self._rows)

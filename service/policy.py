@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from triggers.plan import Plan
 from triggers.records import version_name
@@ -23,12 +22,14 @@ Policy = Literal["champion", "challenger", "pinned"]
 KEY_BYTES = 8
 
 
-@dataclass(frozen=True)
-class Extras:
+class Extras(NamedTuple):
     """What is computed beside an answer: a twin without a trigger, and shadow versions."""
 
     twin: bool = False
     shadows: tuple[int, ...] = ()
+
+
+NO_EXTRAS = Extras()
 
 
 def key_of(text: str) -> int:
@@ -60,6 +61,8 @@ def decide(plan: Plan, model: str, choice: Choice, key: int) -> tuple[int | None
 
 def sample(plan: Plan, draw: Callable[[], float] = random.random) -> Extras:
     """What to compute beside the next input that follows the rollout; `draw` is uniform in [0, 1)."""
+    if not plan.twin_share and not plan.shadow.versions:
+        return NO_EXTRAS
     shadow = plan.shadow
     shadows = shadow.versions if shadow.versions and draw() < shadow.share else ()
     bare_only = plan.champion is None and plan.challenger is None  # a twin would be the same again

@@ -12,7 +12,9 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 
@@ -29,8 +31,7 @@ from triggers.preprocessor import Item
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """One input, the trigger it asks for, and the key that decides where the rollout decides.
 
     `twin` runs it a second time without a trigger, `shadows` under other versions.
@@ -48,8 +49,7 @@ class Query:
         return 1 + self.twin + len(self.shadows)
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """Class scores (labels,), the version that computed them and why it did.
 
     `bare` holds the twin's scores, `shadows` those of other versions: they are counted and never sent.
@@ -61,7 +61,7 @@ class Answer:
     revision: int
     bare: tuple[float, ...] | None = None
     policy: Policy = "champion"
-    shadows: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    shadows: Mapping[int, tuple[float, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ class Predictor:
             if not any(query.shadows for query in queries):
                 raise
             logger.warning("model %s: a batch failed, shadows are left out of it: %s", self.classifier.name, error)
-            return self._predict([replace(query, shadows=()) for query in queries])
+            return self._predict([query._replace(shadows=()) for query in queries])
 
     def _predict(self, queries: Sequence[Query]) -> list[Answer]:
         snapshot = self._snapshot

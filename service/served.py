@@ -9,9 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import AbstractContextManager, ExitStack
+from typing import Literal, NamedTuple
 
 from service.batcher import Overloaded, Timing
 from service.counting import Counting
@@ -20,7 +19,7 @@ from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
 from service.metrics import Metrics
 from service.parts import Parts
-from service.policy import Extras, key_of, sample
+from service.policy import NO_EXTRAS, Extras, key_of, sample
 from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
 from service.settings import Settings
@@ -28,8 +27,7 @@ from triggers.errors import InputError
 from triggers.preprocess import TokenIds
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One input's answer, or the problem that it has."""
 
     wanted: Wanted
@@ -38,8 +36,7 @@ class Outcome:
     truncated: bool = False
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(NamedTuple):
     """All outcomes of a request, in order, and where the time went (seconds)."""
 
     outcomes: list[Outcome]
@@ -49,12 +46,12 @@ class Served:
     @property
     def queue(self) -> float:
         """The longest wait."""
-        return max((timing.queue for timing in self.timings), default=0.0)
+        return max([timing.queue for timing in self.timings], default=0.0)
 
     @property
     def infer(self) -> float:
         """All forward passes that took part."""
-        return sum(timing.infer for timing in self.timings)
+        return sum([timing.infer for timing in self.timings])
 
 
 class ServedModel:
@@ -95,40 +92,55 @@ class ServedModel:
 
         Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
         """
-        with ExitStack() as held:
-            extras = self._take_place(held, wanted)
-            for version in self._versions(wanted):
-                await self._hold(held, version, actor)
-            started = time.perf_counter()
-            items = await self._decoder.decode(wanted)
-            decode = time.perf_counter() - started
-            self._decode_seconds.observe(decode)
-            queries = [
-                Query(item, want.choice, want.twin or beside.twin, key_of(want.key), beside.shadows)
-                for want, item, beside in zip(wanted, items, extras, strict=True)
-                if not isinstance(item, InputError)
-            ]
-            answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
+        extras, rows = self._sampled(wanted)
+        with self._place(rows):
+            versions = self._versions(wanted)
+            if not versions:
+                return await self._answered(wanted, extras, gone)
+            with ExitStack() as held:
+                for version in versions:
+                    await self._hold(held, version, actor)
+                return await self._answered(wanted, extras, gone)
+
+    async def _answered(
+        self, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Callable[[], Coroutine[None, None, None]] | None
+    ) -> Served:
+        """Decode every input and compute those that could be decoded."""
+        started = time.perf_counter()
+        items = await self._decoder.decode(wanted)
+        decode = time.perf_counter() - started
+        self._decode_seconds.observe(decode)
+        queries = [
+            Query(item, want.choice, want.twin or beside.twin, key_of(want.key), beside.shadows)
+            for want, item, beside in zip(wanted, items, extras, strict=True)
+            if not isinstance(item, InputError)
+        ]
+        answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
         return Served(_outcomes(wanted, items, answers), decode, timings)
 
     def _count_error(self, code: str) -> None:
         self._metrics.item_errors.labels(self.name, code).inc()
 
-    def _take_place(self, held: ExitStack, wanted: Sequence[Wanted]) -> list[Extras]:
-        """Reserve rows for all inputs, and for what is measured beside them as long as half of the queue is free."""
+    def _sampled(self, wanted: Sequence[Wanted]) -> tuple[list[Extras], int]:
+        """What is measured beside the inputs, as long as half of the queue is free; the rows of all together."""
         plan = self.predictor.snapshot.plan
-        extras = [sample(plan) if want.choice == "rollout" else Extras() for want in wanted]
-        rows = sum(1 + want.twin for want in wanted)
-        more = sum(len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True))
+        extras = [sample(plan) if want.choice == "rollout" else NO_EXTRAS for want in wanted]
+        rows = sum([1 + want.twin for want in wanted])
+        more = sum(
+            [len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True)]
+        )
         if more and self.batcher.placed + rows + more > self.batcher.capacity // 2:
             self._metrics.shed.labels(self.name).inc(more)
-            extras, more = [Extras()] * len(wanted), 0
+            return [NO_EXTRAS] * len(wanted), rows
+        return extras, rows + more
+
+    def _place(self, rows: int) -> AbstractContextManager[None]:
+        """Reserve rows before anything is decoded."""
         try:
-            held.enter_context(self.batcher.place(rows + more))
+            return self.batcher.place(rows)
         except Overloaded:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
-        return extras
 
     async def _hold(self, held: ExitStack, version: int, actor: str) -> None:
         """Keep a version in memory while the request needs it; one that has to be loaded is, on a thread."""
@@ -139,12 +151,13 @@ class ServedModel:
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
-        versions = {want.choice for want in wanted if isinstance(want.choice, int)}
+        choices = {want.choice for want in wanted}
+        versions = {choice for choice in choices if isinstance(choice, int)}
         room = self._settings.max_versions - max(1, len(self.predictor.snapshot.plan.versions))
         if len(versions) > room:
             message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
             raise InputError("too_many_versions", message)
-        if any(want.choice == "challenger" for want in wanted) and not self.predictor.snapshot.plan.challenger:
+        if "challenger" in choices and not self.predictor.snapshot.plan.challenger:
             raise InputError("no_challenger", "The rollout has no challenger now; ask for champion or a version.")
         return versions
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.auth import Bearer, require_choice
+from service.call import Call
 from service.counting import best
 from service.deadline import within
 from service.headers import served_headers, timeout_ms
 from service.intake import read_inputs, read_query
-from service.lookup import Model, RunningService, client_gone, client_name
+from service.lookup import Model, RunningService
 from service.problems import ProblemError
 from service.request_key import request_key
 from service.running import Running
@@ -22,6 +22,7 @@ from service.schemas import PredictQuery, PredictRequest, PredictResponse, Reque
 from service.served import Outcome, Served, ServedModel
 
 router = APIRouter(tags=["predict"])
+PATH = "/v1/models/{model}/predict"
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
@@ -57,7 +58,7 @@ BODY_SCHEMAS = (PredictRequest,)
 
 
 @router.post(
-    "/v1/models/{model}/predict",
+    PATH,
     summary="Classify images or texts under a trigger",
     response_model=PredictResponse,
     response_model_exclude_none=True,
@@ -82,25 +83,26 @@ async def predict(
     for everybody. Where a challenger is on trial, one `X-Request-Key` (or `key` in the body) always gets the same of
     the two.
     """
-    return await answer(request, service, model)
+    call = Call(request.scope, request.receive)
+    body, headers = await answer(call, service, model)
+    return Response(body, headers=headers, media_type="application/json")
 
 
 ROUTE = router.routes[-1]
 """Where predict is declared."""
 
 
-async def answer(request: Request, service: Running, model: ServedModel) -> Response:
-    """What `predict` answers; its parameters are read from the request here. Raises FairtriggerError."""
-    limit = timeout_ms(request.headers.get("x-timeout-ms"))
-    defaults = replace(read_query(request.scope), key=request_key(request))
-    wanted = await read_inputs(request, defaults, service.settings.max_items_per_request)
+async def answer(call: Call, service: Running, model: ServedModel) -> tuple[bytes, dict[str, str]]:
+    """What `predict` answers: a JSON document and what its headers say beside it. Raises FairtriggerError."""
+    limit = timeout_ms(call.header(b"x-timeout-ms"))
+    key = request_key(call.header(b"x-request-key"), call.request_id)
+    wanted = await read_inputs(call, read_query(call.scope)._replace(key=key), service.settings.max_items_per_request)
     if any(want.choice not in ("rollout", "champion") for want in wanted):
-        require_choice(service.settings, service.keyring, request.scope)
-    work = model.predict(wanted, actor=client_name(request), gone=lambda: client_gone(request))
-    served = await within(limit, work)
+        require_choice(service.settings, service.keyring, call.scope)
+    work = model.predict(wanted, actor=call.actor, gone=call.gone)
+    served = await (work if limit is None else within(limit, work))
     _refuse_if_all_failed(served)
-    headers = served_headers(request.scope, model, served)
-    return Response(orjson.dumps(_document(model, served)), headers=headers, media_type="application/json")
+    return orjson.dumps(_document(model, served)), served_headers(call.scope, model, served)
 
 
 def _refuse_if_all_failed(served: Served) -> None:
