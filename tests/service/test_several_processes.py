@@ -210,7 +210,7 @@ def test_the_guard_of_one_process_acts_and_all_show_its_evidence(tmp_path: Path,
     (tmp_path / "data").mkdir()
     with Ledger(tmp_path / "data" / "ledger.sqlite") as ledger:
         for n in range(1000):
-            ledger.record(Event("faces", began + 1 + n % 50, 1, n % 2, "fm"[n % 2]))
+            ledger.record(Event("faces", began + 1 + n // 20, 1, n % 2, "fm"[n % 2]))
     rules = {"max_disparity": 0.1, "action": "alarm"}
     with receiving() as receiver:
         options = {"guard": json.dumps(rules), "guard_seconds": 0.1, "webhook_url": receiver.url}
