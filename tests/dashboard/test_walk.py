@@ -115,7 +115,7 @@ def test_whoever_was_slower_or_has_no_token_is_told(chromium: Browser, ahead: Ah
         page = seen.page
         seen.expected = ("status of 401", "status of 412")  # Chromium writes every failed answer to the console
         give_token(page, "a wrong one")
-        seen.wait_for("This is not the admin token of the service.", "#problems")
+        seen.wait_for("This is no key of the service, or it has ended.", "#problems")
         give_token(page)
         page.get_by_label("Answers everybody else").select_option("bare")
         page.get_by_role("button", name="Review change").click()
