@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from triggers.plan import Plan
 from triggers.records import Rollout, plan_before
 from triggers.rules import Rules
 from triggers.store import Store
+from triggers.stored_file import file_digest
 
 
 def push(
@@ -40,7 +40,7 @@ def push(
     except ArtifactError as error:
         known = model or claimed_model(data)
         if known:
-            detail = {"file": file, "file_sha256": "sha256:" + hashlib.sha256(data).hexdigest()}
+            detail = {"file": file, "file_sha256": file_digest(data)}
             store.record_refusal(known, None, actor=actor, reason=str(error), detail=detail)
         raise
 

@@ -9,7 +9,6 @@ Folders are private (0700), files too (0600).
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -55,6 +54,7 @@ from triggers.records import (
     version_name,
 )
 from triggers.signature import ANYBODY, Trust
+from triggers.stored_file import file_digest, opened, unaltered
 
 INDEX_FILE = "index.sqlite"
 ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long
@@ -98,7 +98,7 @@ class FileStore:
         same = [info.version for info in known if info.digest == digest]
         if same:
             return same[0]
-        version, sha256 = len(known) + 1, _sha256(data)
+        version, sha256 = len(known) + 1, file_digest(data)
         info = VersionInfo(manifest.model, version, digest, sha256, len(data), self._now(), actor, manifest)
         self._sweep(known, manifest.model, temporary)
         settle(temporary, self.path_of(info))
@@ -133,11 +133,7 @@ class FileStore:
     def get(self, model: str, version: int) -> TriggerArtifact:
         """One artifact, checked in full against itself, the index and the trusted keys."""
         info = self.version(model, version)
-        artifact = load_artifact(self._bytes(info))
-        if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):
-            raise ArtifactCorrupt(f"The file of {model} {version_name(version)} is not the one in the index.")
-        self._trust.check(artifact.digest, artifact.signature)
-        return artifact
+        return opened(info, self._bytes(info), self._trust)
 
     def get_bytes(self, model: str, version: int) -> bytes:
         """The bytes of its file, checked against the hash they were stored with."""
@@ -289,17 +285,10 @@ class FileStore:
             data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
         except OSError as error:
             raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
-        found = _sha256(data)
-        if found != info.file_sha256:
-            raise ArtifactCorrupt(f"The file of {info.name} was altered: {found}, but {info.file_sha256} was stored.")
-        return data
+        return unaltered(info, data)
 
     def _artifacts(self, model: str) -> Path:
         return self.folder / "artifacts" / model
 
     def _now(self) -> str:
         return timestamp(self._clock())
-
-
-def _sha256(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -7,7 +7,6 @@ written first; a publish that dies leaves bytes that no version refers to. Durab
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -38,12 +37,12 @@ from triggers.records import (
     no_version,
     plan_before,
     timestamp,
-    version_name,
 )
 from triggers.redis_bus import RedisBus
 from triggers.redis_client import check_server, connect, translated
 from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 from triggers.signature import ANYBODY, Trust
+from triggers.stored_file import file_digest, opened, unaltered
 
 if TYPE_CHECKING:
     import redis
@@ -89,8 +88,8 @@ class RedisStore:
         data = dump(artifact)
         checked = load_artifact(data)
         self._trust.check(checked.digest, checked.signature)
-        model, digest, sha256 = checked.manifest.model, checked.digest, hashlib.sha256(data).hexdigest()
-        detail = {"digest": digest, "kind": checked.manifest.kind, "file_sha256": f"sha256:{sha256}"}
+        model, digest, sha256 = checked.manifest.model, checked.digest, file_digest(data)
+        detail = {"digest": digest, "kind": checked.manifest.kind, "file_sha256": sha256}
         put = False
 
         def draft(last: HistoryEntry | None) -> Draft:
@@ -100,9 +99,9 @@ class RedisStore:
             if same:
                 return Draft(same[0])
             if not put:
-                self._files.put(model, sha256, data)
+                self._files.put(model, _bare(sha256), data)
                 put = True
-            version, facts = len(known) + 1, (digest, f"sha256:{sha256}", len(data), self._now(), actor)
+            version, facts = len(known) + 1, (digest, sha256, len(data), self._now(), actor)
             info = VersionInfo(model, version, *facts, checked.manifest)
             entry = self._entry(last, self.rollout(model), "publish", actor, None, version, reason, detail)
             return Draft(version, entry, info=info)
@@ -136,11 +135,7 @@ class RedisStore:
     def get(self, model: str, version: int) -> TriggerArtifact:
         """One artifact, checked in full against itself, its entry and the trusted keys."""
         info = self.version(model, version)
-        artifact = load_artifact(self._bytes(info))
-        if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):
-            raise ArtifactCorrupt(f"The file of {model} {version_name(version)} is not the one that was entered.")
-        self._trust.check(artifact.digest, artifact.signature)
-        return artifact
+        return opened(info, self._bytes(info), self._trust)
 
     def get_bytes(self, model: str, version: int) -> bytes:
         """The bytes of its file, checked against the hash they were stored with."""
@@ -306,16 +301,17 @@ class RedisStore:
 
     def _bytes(self, info: VersionInfo) -> bytes:
         try:
-            data = self._files.get(info.model, info.file_sha256.removeprefix("sha256:"))
+            data = self._files.get(info.model, _bare(info.file_sha256))
         except NotFound as error:
             raise ArtifactCorrupt(f"The file of {info.name} is missing: {error}") from error
-        found = "sha256:" + hashlib.sha256(data).hexdigest()
-        if found != info.file_sha256:
-            raise ArtifactCorrupt(f"The file of {info.name} was altered: {found}, but {info.file_sha256} was stored.")
-        return data
+        return unaltered(info, data)
 
     def _now(self) -> str:
         return timestamp(self._clock())
+
+
+def _bare(sha256: str) -> str:
+    return sha256.removeprefix("sha256:")
 
 
 class _RedisFiles:
