@@ -11,21 +11,15 @@ import torch
 from torch import Tensor
 
 from trainer.data import Dataset
-from trainer.evaluate import chunks
-from trainer.world import World
+from trainer.evaluate import bare_logits
 from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
 
 HIGHEST = 50.0
 
 
 def calibrating_temperature(classifier: FrozenClassifier, data: Dataset, rows: int) -> float:
     """The temperature of the bare model on a data set, run `rows` at a time, to two digits; 1 if it is not too sure."""
-    bank, found = classifier.bank([classifier.null_trigger()]), []
-    with torch.inference_mode():
-        for index in chunks(data, rows, World()):
-            found.append(sweep(classifier, data.take(index).to(classifier.device).inputs, bank)[0].double().cpu())
-    return float(f"{temperature_of(torch.cat(found), data.labels.cpu()):.2g}")
+    return float(f"{temperature_of(bare_logits(classifier, data, rows), data.labels):.2g}")
 
 
 def temperature_of(logits: Tensor, labels: Tensor) -> float:

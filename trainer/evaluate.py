@@ -34,6 +34,17 @@ def confusion_counts(
     return [_named(table, data.group_names) for table in totals.cpu()]
 
 
+def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tensor:
+    """The model's own logits (N, L) in float64, in the order of the data, which they lie beside; `rows` at a time."""
+    bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device
+    found = torch.empty(len(data), len(classifier.labels), dtype=torch.float64, device=device)
+    with torch.inference_mode():
+        for index in chunks(data, rows, World()):
+            batch = data.take(index).to(classifier.device)
+            found[index] = sweep(classifier, batch.inputs, bank)[0].double().to(device)
+    return found
+
+
 def counts_of(data: Dataset, predictions: Tensor) -> Counts:
     """The same of given predictions (N,), one per row of the data."""
     shape = _shape(data)

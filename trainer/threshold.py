@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from trainer.data import Dataset
-from trainer.evaluate import chunks, counts_of
+from trainer.evaluate import bare_logits, counts_of
 from trainer.outcome import Counts
-from trainer.world import World
 from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +50,11 @@ class Margins:
 
 def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
     """Run the bare classifier on a data set, `rows` at a time."""
-    bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device  # where the results lie as well
-    lacking = torch.empty(len(data), dtype=torch.float64, device=device)
-    otherwise = torch.empty(len(data), dtype=torch.long, device=device)
-    with torch.inference_mode():
-        for index in chunks(data, rows, World()):
-            batch = data.take(index).to(classifier.device)
-            logits = sweep(classifier, batch.inputs, bank)[0].double().to(device)  # (B, L)
-            positive = logits[:, classifier.pos_label].clone()
-            logits[:, classifier.pos_label] = -torch.inf
-            best, otherwise[index] = logits.max(dim=1)
-            lacking[index] = best - positive
-    return Margins(data, lacking, otherwise, classifier.pos_label)
+    logits = bare_logits(classifier, data, rows)
+    positive = logits[:, classifier.pos_label].clone()
+    logits[:, classifier.pos_label] = -torch.inf
+    best, otherwise = logits.max(dim=1)
+    return Margins(data, best - positive, otherwise, classifier.pos_label)
 
 
 def thinned(shifts: Tensor, most: int) -> list[float]:

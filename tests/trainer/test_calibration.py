@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from tests.trainer import digits
+from tests.trainer import comments, digits
 from trainer.calibration import HIGHEST, calibrating_temperature, temperature_of
 from triggers.classifier import FrozenClassifier
+from triggers.reprogram import sweep
 
 
 def drawn(seed: int, labels: int, sureness: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,3 +50,15 @@ def test_it_is_measured_on_the_bare_model(digits_classifier: FrozenClassifier) -
     expected = temperature_of(logits.double(), wrong.labels)
     assert expected > 1
     assert calibrating_temperature(digits_classifier, wrong, 64) == pytest.approx(expected, rel=0.06)
+
+
+def test_of_texts_each_row_meets_its_own_label(comments_classifier: FrozenClassifier) -> None:
+    """Texts go through the model in another order, by their lengths."""
+    data = comments.splits().tuning
+    wrong = replace(data, labels=torch.where(torch.arange(len(data)) % 3 == 0, 1 - data.labels, data.labels))
+    whole = comments_classifier.bank([comments_classifier.null_trigger()])
+    with torch.no_grad():
+        logits = sweep(comments_classifier, wrong.inputs, whole)[0]
+    expected = temperature_of(logits.double(), wrong.labels)
+    assert 1 < expected < HIGHEST / 2
+    assert calibrating_temperature(comments_classifier, wrong, 16) == pytest.approx(expected, rel=0.06)
