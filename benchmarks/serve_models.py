@@ -13,12 +13,10 @@ import torch
 from PIL import Image
 
 from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
-from triggers.artifact import TriggerArtifact, seal
-from triggers.bounds import geometry_of, value_range_of
+from benchmarks.served_trigger import sealed
 from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.classifier import load_bundle
 from triggers.image import ImageTrigger
-from triggers.manifest import Manifest, ObjectiveRecord, Provenance
 from triggers.store import open_store
 
 VERSIONS = 16
@@ -42,7 +40,7 @@ def make_store(folder: Path, bundle: Path) -> None:
     classifier = load_bundle(bundle)
     with open_store(str(folder)) as store:
         for trigger in _borders(SIZES[classifier.name]):
-            store.publish(_artifact(classifier, trigger), actor="benchmark")
+            store.publish(sealed(trigger, classifier), actor="benchmark")
         store.set_rollout(classifier.name, 1, if_revision=0, actor="benchmark", reason="benchmark")
 
 
@@ -66,32 +64,6 @@ def _borders(size: int) -> list[ImageTrigger]:
         keep[:, width:-width, width:-width], delta[:, width:-width, width:-width] = 1.0, 0.0
         triggers.append(ImageTrigger("border", size - 2 * width, keep, delta))
     return triggers
-
-
-def _artifact(classifier: FrozenClassifier, trigger: ImageTrigger) -> TriggerArtifact:
-    manifest = Manifest(
-        model=classifier.name,
-        modality="image",
-        kind=trigger.kind,
-        geometry=geometry_of(trigger),
-        value_range=value_range_of(trigger),
-        model_fingerprint=classifier.fingerprint,
-        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
-        labels=classifier.labels,
-        pos_label=classifier.pos_label,
-        groups=("a", "b"),
-        objective=ObjectiveRecord(name="gap", criterion="demographic_parity", strength=1.0),
-        seed=0,
-        steps=0,
-        provenance=Provenance(
-            created_at="2026-01-01T00:00:00Z",
-            created_by="benchmark",
-            code_version="0",
-            device="cpu",
-            duration_seconds=0,
-        ),
-    )
-    return seal(trigger, manifest)
 
 
 def _picture(size: int) -> str:

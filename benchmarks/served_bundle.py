@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from triggers.artifact import seal
-from triggers.bounds import geometry_of, value_range_of
+from benchmarks.served_trigger import sealed
 from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 from triggers.image import ImageTrigger
 from triggers.image_modules import build_image_module
-from triggers.manifest import Manifest, ObjectiveRecord, Provenance
 
 VERSIONS = 16
 
@@ -40,7 +38,7 @@ def bundle(folder: Path, side: int) -> Path:
 
 def triggers(kind: str, side: int) -> list[ImageTrigger]:
     """16 different ones: patches, which leave the image its size, or borders of a tenth of it, which do not."""
-    options: dict[str, Any] = {"width": max(1, side // 11)} if kind == "border" else {"patch_size": max(2, side // 3)}
+    options: dict[str, Any] = _size(kind, side)
     made = [
         build_image_module(kind, count=1, channels=3, size=side, seed=seed, **options).export()[0]
         for seed in range(VERSIONS)
@@ -53,7 +51,7 @@ def publish(store: FileStore, folder: Path, side: int) -> None:
     classifier = load_bundle(folder)
     half = VERSIONS // 2
     for trigger in [*triggers("patch", side)[:half], *triggers("border", side)[:half]]:
-        store.publish(seal(trigger, _manifest(trigger, classifier, side)), actor="benchmark")
+        store.publish(sealed(trigger, classifier, **_size(trigger.kind, side)), actor="benchmark")
 
 
 def files(side: int, count: int = 64) -> list[bytes]:
@@ -77,28 +75,5 @@ def files(side: int, count: int = 64) -> list[bytes]:
     return made
 
 
-def _manifest(trigger: ImageTrigger, classifier: FrozenClassifier, side: int) -> Manifest:
-    sizes = {"border": {"width": max(1, side // 11)}, "patch": {"patch_size": max(2, side // 3)}}
-    return Manifest(
-        model="bench",
-        modality="image",
-        kind=trigger.kind,
-        geometry=geometry_of(trigger) | sizes[trigger.kind],
-        value_range=value_range_of(trigger),
-        model_fingerprint=classifier.fingerprint,
-        preprocessing_fingerprint=classifier.preprocessing_fingerprint,
-        labels=classifier.labels,
-        pos_label=1,
-        groups=("a", "b"),
-        objective=ObjectiveRecord(name="gap", criterion="demographic_parity", strength=1.0),
-        seed=0,
-        steps=0,
-        evaluation=(),
-        provenance=Provenance(
-            created_at="2026-01-01T00:00:00Z",
-            created_by="benchmark",
-            code_version="0",
-            device="cpu",
-            duration_seconds=0,
-        ),
-    )
+def _size(kind: str, side: int) -> dict[str, int]:
+    return {"width": max(1, side // 11)} if kind == "border" else {"patch_size": max(2, side // 3)}

@@ -1,10 +1,10 @@
 """A bounded queue in front of one inference thread.
 
 There is no timer: a batch is whatever queued while the last one ran, and what one turn of the event loop brings comes
-together. A request takes its place before it is decoded and
-keeps it until it is answered, or is refused at once. Its items may be spread over several batches, and one call into
-the event loop delivers a whole batch. A client that has gone (its future is cancelled) is skipped when a batch is
-built. When a batch fails, its requests run again one by one, so that only the one at fault fails.
+together. A request takes its place before it is decoded and keeps it until it is answered, or is refused at once. Its
+items may be spread over several batches, and one call into the event loop delivers a whole batch. A client that has
+gone (its future is cancelled) is skipped when a batch is built. When a batch fails, its requests run again one by one,
+so that only the one at fault fails.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
-from service.rollout import Applied
+from service.residents import Applied
 from service.served import ServedModel
 from triggers.errors import StoreError
 from triggers.store import version_name

@@ -17,7 +17,8 @@ from service.batcher import Batcher, Timing
 from service.execution import forward_for
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
-from service.rollout import Follower, Triggers
+from service.residents import Triggers
+from service.rollout import Follower
 from service.settings import Settings
 from triggers.bundle import BundleSpec
 from triggers.classifier import FrozenClassifier

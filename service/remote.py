@@ -53,7 +53,7 @@ class RemoteModel(Preprocessor):
 
 
 class RemoteTriggers:
-    """The triggers of the inference process, which follows the store too; see `rollout.Triggers`."""
+    """The triggers of the inference process, which follows the store too; see `residents.Triggers`."""
 
     def __init__(self, name: str, link: Link) -> None:
         self.name, self._link = name, link

@@ -12,13 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from service.batcher import Overloaded
 from service.beacon import Beacon
+from service.residents import Serving, Triggers
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.records import CHANGES, plan_before
@@ -46,82 +46,6 @@ class Status:
     desired: Rollout
     refusal: Refusal | None = None
     store_error: str | None = None
-
-
-class Serving(Protocol):
-    """A trigger in memory."""
-
-    @property
-    def version(self) -> int | None: ...
-
-    @property
-    def digest(self) -> str | None: ...
-
-
-class Applied(Protocol):
-    """What is applied of a rollout."""
-
-    @property
-    def champion(self) -> int | None: ...
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def revision(self) -> int: ...
-
-    def digest(self, version: int | None) -> str | None:
-        """Of a version of the plan."""
-        ...
-
-
-class Triggers(Protocol):
-    """The triggers of one model in memory: `predictor.Predictor`, or the inference process's seen from here."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    @property
-    def snapshot(self) -> Applied:
-        """What the next batch will use."""
-        ...
-
-    @property
-    def champion(self) -> Serving:
-        """The trigger that serves whoever does not choose one."""
-        ...
-
-    @property
-    def max_versions(self) -> int:
-        """How many versions fit into memory."""
-        ...
-
-    @property
-    def groups_overlap(self) -> bool:
-        """Whether a trigger in memory was made on groups that overlap."""
-        ...
-
-    def lease(self, version: int) -> AbstractContextManager[Serving]:
-        """Hold a version in memory, loading it first if needed."""
-        ...
-
-    def pin(self, version: int) -> bool:
-        """Hold a version until `unpin`, if that needs no waiting."""
-        ...
-
-    def unpin(self, version: int) -> None:
-        """Let go of what `pin` held."""
-        ...
-
-    def promote(self, decision: Plan | int | None, revision: int) -> None:
-        """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
-        ...
-
-    def warm(self) -> None:
-        """Make the first request as fast as the others."""
-        ...
 
 
 class _Unservable(Exception):
