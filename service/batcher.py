@@ -14,28 +14,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from service.leaving import Abandoned as Abandoned
+from service.leaving import Gone, unless_gone
 from service.places import Overloaded as Overloaded
 from service.places import Places
 from triggers.errors import FairtriggerError
-
-PATIENCE = 0.05
-"""Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
-"""
 
 logger = logging.getLogger(__name__)
 
 
 class BatchFailed(FairtriggerError):
     """The model failed on the items of one request; the log has the details."""
-
-
-class Abandoned(FairtriggerError):
-    """The client went away before its items were computed."""
 
 
 class Work(Protocol):
@@ -146,24 +140,13 @@ class Batcher(Generic[W, R]):
         """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
         return self._places.place(rows)
 
-    async def submit(
-        self, items: Sequence[W], gone: Callable[[], Coroutine[None, None, None]] | None = None
-    ) -> tuple[list[R], list[Timing]]:
+    async def submit(self, items: Sequence[W], gone: Gone | None = None) -> tuple[list[R], list[Timing]]:
         """Results in the order of the items, and the timing of every batch involved.
 
         Raises BatchFailed, or Abandoned when `gone()`, which waits for the client's going away, ends first.
         """
         results, timings = self.enqueue(items)
-        watch = gone and Watch(gone, results)
-        try:
-            return await results, timings
-        except asyncio.CancelledError:
-            if watch and watch.left:
-                raise Abandoned("The client went away.") from None
-            raise
-        finally:
-            if watch:
-                watch.end()
+        return await unless_gone(results, gone), timings
 
     def enqueue(self, items: Sequence[W]) -> tuple[asyncio.Future[list[R]], list[Timing]]:
         """What `submit` waits for, without waiting. Cancelling the future abandons the items. Raises Overloaded."""
@@ -252,30 +235,6 @@ class Batcher(Generic[W, R]):
                 if share.ticket.waiting:
                     self._drop(share.ticket)
                     self._queue.remove(share.ticket)
-
-
-class Watch:
-    """Cancels `future` when `gone()` ends. Begins only after PATIENCE: most requests are answered before."""
-
-    def __init__(self, gone: Callable[[], Coroutine[None, None, None]], future: asyncio.Future[Any]) -> None:
-        self._gone, self._future = gone, future
-        self._task: asyncio.Task[None] | None = None
-        self._timer = future.get_loop().call_later(PATIENCE, self._begin)
-
-    def _begin(self) -> None:
-        self._task = asyncio.ensure_future(self._gone())
-        self._task.add_done_callback(lambda _: self._future.cancel())
-
-    @property
-    def left(self) -> bool:
-        """Whether the client went away."""
-        return self._task is not None and self._task.done() and not self._task.cancelled()
-
-    def end(self) -> None:
-        """Watch no longer."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
 
 
 def _rows(items: Sequence[Work]) -> int:

@@ -6,7 +6,7 @@ the triggers in use, and a queue that computes queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +15,7 @@ import torch
 
 from service.batcher import Batcher, Timing
 from service.execution import forward_for
+from service.leaving import Gone
 from service.metrics import Metrics
 from service.predictor import Answer, Predictor, Query
 from service.residents import Triggers
@@ -91,9 +92,7 @@ class Queue(Protocol):
         """Room for `rows` while the block runs. Raises Overloaded."""
         ...
 
-    async def submit(
-        self, items: Sequence[Query], gone: Callable[[], Coroutine[None, None, None]] | None = None
-    ) -> tuple[list[Answer], list[Timing]]:
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         ...
 

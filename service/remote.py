@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from service.batcher import Abandoned, Overloaded, Timing, Watch
+from service.batcher import Overloaded, Timing
+from service.leaving import Abandoned, Gone, unless_gone
 from service.link import Link
 from service.messages import View, unpack_results
 from service.parts import Parts
@@ -148,22 +149,14 @@ class RemoteQueue:
         """Room for `rows` while the block runs. Raises Overloaded."""
         return self._places.place(rows)
 
-    async def submit(
-        self, items: Sequence[Query], gone: Callable[[], Coroutine[None, None, None]] | None = None
-    ) -> tuple[list[Answer], list[Timing]]:
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         number, reply = self._link.post_queries(self._name, items)
-        watch = gone and Watch(gone, reply)
         try:
-            return unpack_results(await reply)
-        except asyncio.CancelledError:
+            return unpack_results(await unless_gone(reply, gone))
+        except (asyncio.CancelledError, Abandoned):
             self._link.cancel(number)
-            if watch and watch.left:
-                raise Abandoned("The client went away.") from None
             raise
-        finally:
-            if watch:
-                watch.end()
 
 
 def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settings, replica: str) -> Parts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, NamedTuple
@@ -17,6 +17,7 @@ from service.counting import Counting
 from service.decoding import decoding_for
 from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
+from service.leaving import Gone
 from service.metrics import Metrics
 from service.parts import Parts
 from service.policy import NO_EXTRAS, Extras, key_of, sample
@@ -85,9 +86,7 @@ class ServedModel:
         await self.batcher.close()
         await asyncio.to_thread(self.follower.stop)
 
-    async def predict(
-        self, wanted: Sequence[Wanted], *, actor: str, gone: Callable[[], Coroutine[None, None, None]] | None = None
-    ) -> Served:
+    async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
         """Answer every input that can be used; `gone()` ends when the client goes away.
 
         Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
@@ -102,9 +101,7 @@ class ServedModel:
                     await self._hold(held, version, actor)
                 return await self._answered(wanted, extras, gone)
 
-    async def _answered(
-        self, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Callable[[], Coroutine[None, None, None]] | None
-    ) -> Served:
+    async def _answered(self, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Gone | None) -> Served:
         """Decode every input and compute those that could be decoded."""
         started = time.perf_counter()
         items = await self._decoder.decode(wanted)

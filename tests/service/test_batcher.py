@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.batcher import PATIENCE, Abandoned, Batcher, BatchFailed, Overloaded
+from service.batcher import Abandoned, Batcher, BatchFailed, Overloaded
+from service.leaving import PATIENCE
 
 
 @dataclass(frozen=True)
