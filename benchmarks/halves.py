@@ -1,0 +1,182 @@
+"""How much of a gap trainings leave within an accuracy budget, on development seeds: the test part is not looked at.
+
+python -m benchmarks.halves --out runs/halves                      six seeds, a GPU: the table of docs/lab-notes.md
+python -m benchmarks.halves --out runs/halves --seed 100 --plan adversary    one seed, the plans whose names begin so
+
+Of every training, all strengths at all validations are candidates. Validation rows are halved at random, many times:
+one half picks the smallest average odds difference within the budget, the other half reports it.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from benchmarks.systems import TASKS, System
+from trainer.bagging import train_bag
+from trainer.config import RunConfig, TriggerConfig
+from trainer.data import Dataset, Splits
+from trainer.evaluate import bare_logits, chunks
+from trainer.learn import Run
+from trainer.outcome import Counts
+from trainer.prepare import open_run
+from trainer.progress import Progress, open_progress
+from trainer.reproducible import reproducible
+from trainer.world import World
+from triggers.classifier import FrozenClassifier
+from triggers.reprogram import sweep
+
+BUDGETS = (0.01, 0.02, 0.04)
+HALVINGS = 60
+_TRAIN: dict[str, Any] = {"epochs": 20, "batch_size": 128, "lr": 0.02, "flip": True, "precision": "bf16"}
+_BAG = {**_TRAIN, "epochs": 30, "average": 0.95, "bag": 5}
+_ADVERSARY: dict[str, Any] = {"name": "adversarial", "strengths": (0.3, 1.0, 2.0, 5.0), "calibrate": False}
+_GAP: dict[str, Any] = {"name": "gap", "strengths": (3.0, 10.0, 30.0, 100.0), "calibrate": False}
+_LARGE, _SMALL = TriggerConfig("overlay", epsilon=64 / 255), TriggerConfig("overlay", epsilon=32 / 255)
+PLANS: dict[str, tuple[float, System]] = {
+    "adversary": (1.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
+    "adversary, 2": (2.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
+    "adversary, 4": (4.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
+    "bag": (1.0, System("overlay, bagged", _LARGE, _ADVERSARY, _BAG)),
+    "bag, 3": (3.0, System("overlay, bagged", _LARGE, _ADVERSARY, _BAG)),
+    "bag, reweighed, 3": (3.0, System("overlay, bagged", _LARGE, {**_ADVERSARY, "reweigh": True}, _BAG)),
+    "gap": (1.0, System("overlay", _LARGE, _GAP, {**_TRAIN, "batch_size": 512})),
+    "gap, 3": (3.0, System("overlay", _LARGE, _GAP, {**_TRAIN, "batch_size": 512})),
+    "small adversary, 3": (3.0, System("overlay", _SMALL, _ADVERSARY, _TRAIN)),
+}
+"""What losses divide the logits by, and what is trained."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Validation: what is true of each row (N,), and what the bare model says."""
+
+    labels: Tensor
+    groups: Tensor
+    bare: Tensor
+
+    def figures(self, predicted: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Accuracy and average odds difference (C,) of predictions (C, N), 0 or 1, over some rows."""
+        said, true, group = predicted[:, rows].double(), self.labels[rows], self.groups[rows]
+        rates = [[said[:, (group == g) & (true == y)].mean(dim=1) for g in (0, 1)] for y in (0, 1)]
+        gap = sum((here - there).abs() for here, there in rates) / 2
+        return (said == true).double().mean(dim=1), torch.as_tensor(gap)
+
+    def halved(self, predicted: Tensor, budget: float, seed: int) -> tuple[float, float]:
+        """Gap and change of accuracy on one half of what the other half picked; the bare model where nothing is."""
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(seed))
+        picks, reports = order.chunk(2)
+        candidates = torch.cat([self.bare[None], predicted])
+        accuracy, gap = self.figures(candidates, picks)
+        chosen = int(torch.where(accuracy >= accuracy[0] - budget, gap, torch.inf).argmin())
+        told, left = self.figures(candidates[[0, chosen]], reports)
+        return float(left[1]), float(told[1] - told[0])
+
+
+@dataclass(eq=False)
+class Candidates:
+    """A run's keeper that notes what every strength predicts on validation, whenever the run validates."""
+
+    run: Run
+    found: list[Tensor] = field(default_factory=list)
+
+    def offer(self, step: int, count: Callable[[], Sequence[Counts]]) -> None:
+        """The triggers as they are now: predictions (K, N)."""
+        with torch.inference_mode():
+            bank, val = self.run.learner.average.render(), self.run.val
+            parts = [
+                sweep(self.run.counter, val.take(rows).inputs, bank).argmax(-1) for rows in chunks(val, 512, World())
+            ]
+        self.found.append(torch.cat(parts, dim=1).cpu())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def kept(self) -> list[tuple[int, Counts] | None]:
+        """Nothing."""
+        return []
+
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+        """Nothing."""
+
+
+def cooled(classifier: FrozenClassifier, temperature: float) -> FrozenClassifier:
+    """The same predictions from logits over a temperature."""
+    network = copy.deepcopy(classifier.network)
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.div_(temperature)
+        last.bias.div_(temperature)
+    return FrozenClassifier(classifier.spec, network, classifier.tokenizer, str(classifier.device))
+
+
+def candidates(config: RunConfig, model: FrozenClassifier, splits: Splits, progress: Progress) -> Tensor:
+    """Predictions (C, N) on validation of everything that a training passes through."""
+    with reproducible(model.device, config.train.threads):
+        if config.train.bag > 1:
+            bag = train_bag(config, model, splits, progress)
+            keeper = Candidates(bag.runs[-1])
+            for place, step in enumerate(bag.steps):
+                bag.recall([place] * len(config.objective.strengths))
+                keeper.offer(step, list)
+        else:
+            run = Run(config, model, splits, progress)
+            run.keeper = keeper = Candidates(run)
+            run.train(None)
+    return torch.cat(keeper.found)
+
+
+def rows_of(classifier: FrozenClassifier, val: Dataset) -> Rows:
+    """What is known of validation rows."""
+    return Rows(val.labels.cpu(), val.groups.cpu(), bare_logits(classifier, val, 512).argmax(dim=1).cpu())
+
+
+def measured(out: Path, seed: int, names: Sequence[str], changes: Sequence[str]) -> Iterator[tuple[str, list[float]]]:
+    """By plan: gap and change of accuracy in points, in turn for every budget, as means over the halvings."""
+    with open_progress(sys.stderr) as progress:
+        config = TASKS["attractive"].config(out / "models", seed, tuple(changes))
+        classifier, loader = open_run(config, out / "data-cache", progress)
+        splits = loader.splits(classifier)
+        rows = rows_of(classifier, splits.val)
+        for name in names:
+            temperature, system = PLANS[name]
+            made = candidates(
+                system.config(config, "equalized_odds"), cooled(classifier, temperature), splits, progress
+            )
+            found = [[rows.halved(made, budget, number) for number in range(HALVINGS)] for budget in BUDGETS]
+            means = torch.tensor(found).mean(dim=1)  # budgets, (gap, change)
+            yield name, (means * torch.tensor([1.0, 100.0])).flatten().tolist()
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for models and decoded data")],
+    seed: Annotated[list[int] | None, typer.Option(help="default: 100 to 105")] = None,
+    plan: Annotated[str, typer.Option(help="only plans whose names begin so")] = "",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
+) -> None:
+    """Train every plan on every seed and print the means over the seeds."""
+    names = [name for name in PLANS if name.startswith(plan)]
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
+    for number in seed or range(100, 106):
+        for name, means in measured(out.resolve(), number, names, overrides or ()):
+            found[name].append(means)
+    print("| plan | logits over |" + "".join(f" within {100 * budget:g} points |" for budget in BUDGETS))
+    print("| --- | --- |" + " --- |" * len(BUDGETS))
+    for name, all_means in found.items():
+        means = [mean(values) for values in zip(*all_means, strict=True)]
+        cells = "".join(f" {gap:.3f} [{change:+.1f}] |" for gap, change in zip(means[::2], means[1::2], strict=True))
+        print(f"| {name.partition(',')[0]} | {PLANS[name][0]:g} |{cells}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,52 @@
+"""Picking on one half of the rows and reporting on the other: by hand, and the candidates of a real training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.halves import Rows, candidates, cooled, rows_of
+from tests.trainer import digits
+from tests.trainer.runs import run_config
+from tests.trainer.test_learn import quiet
+from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.evaluate import accuracy, bare_logits, confusion_counts
+from triggers.classifier import FrozenClassifier
+from triggers.fairness import evaluate_counts
+
+
+def test_figures_are_those_of_the_product(digits_classifier: FrozenClassifier) -> None:
+    val = digits.splits().val
+    rows = rows_of(digits_classifier, val)
+    reached, gap = rows.figures(rows.bare[None], torch.arange(len(val)))
+    (counts,) = confusion_counts(digits_classifier, val, digits_classifier.bank([digits_classifier.null_trigger()]), 64)
+    assert reached.item() == pytest.approx(accuracy(counts))
+    assert gap.item() == pytest.approx(evaluate_counts(counts).average_odds_difference.value)
+
+
+def test_a_candidate_that_costs_too_much_is_not_picked() -> None:
+    groups, labels = torch.arange(400) % 2, torch.arange(400) // 2 % 2
+    bare = torch.where(groups == 1, labels, torch.zeros(400, dtype=torch.long))  # group 0 never gets the label
+    fair_and_bad, fair_and_good = torch.zeros(400, dtype=torch.long), labels
+    rows = Rows(labels, groups, bare)
+    assert list(rows.halved(fair_and_bad[None], 0.01, 0)) == pytest.approx([0.5, 0.0])
+    gap, change = rows.halved(torch.stack([fair_and_bad, fair_and_good]), 0.01, 0)
+    assert gap == pytest.approx(0.0) and change == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize("bag", [1, 2])
+def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: FrozenClassifier, bag: int) -> None:
+    train = TrainConfig(steps=20, batch_size=64, threads=1, eval_every=10, bag=bag)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=train)
+    splits = digits.splits()
+    made = candidates(replace(config), digits_classifier, splits, quiet())
+    assert made.shape == (4, len(splits.val))
+    assert len(made.unique(dim=0)) > 1
+
+
+def test_cooled_models_predict_the_same(digits_classifier: FrozenClassifier) -> None:
+    val = digits.splits().val
+    before, after = (bare_logits(each, val, 64) for each in (digits_classifier, cooled(digits_classifier, 4.0)))
+    assert torch.allclose(before / 4, after, atol=1e-5)
