@@ -192,7 +192,7 @@ def test_three_replicas_and_one_redis(replicas: list[Process], durable_redis: Re
     assert counts.settle(expected, 60) == expected
     say(f"Redis killed and started: {recount(callers).total()} predictions, all counted")
     check_store(durable_redis.url)
-    assert swap(living[0].client, "faces", "v1").status_code == 200
-    wait_until(
-        lambda: {each.client.get("/readyz").json()["models"]["faces"]["champion"] for each in living} == {"v1"}, 10
-    )
+    swapped = swap(living[0].client, "faces", "v1")
+    assert swapped.status_code == 200
+    wait_until(lambda: reached(living, swapped.json()["revision"]), 10)
+    assert {predict(each.client, "faces", PICTURES[:1])[0]["trigger"]["version"] for each in living} == {1}
