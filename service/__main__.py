@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(arguments)
         set_up_logging(settings.log_level)
-        if settings.http_workers:
+        if settings.http_workers or settings.devices:
             from service.supervisor import Supervisor
 
             return Supervisor(settings, sys.argv[1:] if arguments is None else arguments).run()

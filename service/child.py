@@ -26,7 +26,9 @@ class Child:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         listening: Sequence[socket.socket] = (),
+        where: str = "",
     ) -> None:
+        self.name = module + where
         self.module, self._arguments, self._listening = module, list(arguments), listening
         self._environment = dict(environment)
         self.ready, self.was_ready, self.text = False, False, ""
@@ -56,11 +58,11 @@ class Child:
             self._process = subprocess.Popen(command, pass_fds=inherited, process_group=0, env=self._environment)
         self.ready, self._started_at = False, time.monotonic()
 
-    def send_link(self, link: socket.socket) -> None:
+    def send_link(self, number: int, link: socket.socket) -> None:
         """Pass a socket on; one that just died is joined again when it is started."""
         if self._line:
             try:
-                send_link(self._line, link)
+                send_link(self._line, number, link)
             except OSError:
                 self.signal(signal.SIGKILL)  # it died, or it does not listen to its line any more
 
@@ -90,7 +92,7 @@ class Child:
     def obituary(self) -> str:
         """Its end in words."""
         how = f"signal {-self.status}" if self.status and self.status < 0 else f"status {self.status}"
-        return f"{self.module} ended with {how} after {time.monotonic() - self._started_at:.1f} s"
+        return f"{self.name} ended with {how} after {time.monotonic() - self._started_at:.1f} s"
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""

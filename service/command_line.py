@@ -14,6 +14,7 @@ from service.settings import ENV_PREFIX, Settings
 EXAMPLE = """examples:
   python -m service --model models/faces --store ./fairtrigger-store
   python -m service --model models/faces --model models/posts --host 0.0.0.0 --port 8000
+  python -m service --model models/faces --devices all       (every GPU behind one port)
   FAIRTRIGGER_ADMIN_TOKEN=... FAIRTRIGGER_MODELS=models/faces,models/posts python -m service
 
 then:
@@ -30,6 +31,7 @@ FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token; the same for RECEIPT_KEYS
 
 METAVARS = {
     "models": "FOLDER",
+    "devices": "DEVICES",
     "data_dir": "FOLDER",
     "store": "URL",
     "trusted_keys": "FILE",
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for name, field in Settings.model_fields.items():
-        many = field.default == ()
+        many = field.default == () and name != "devices"
         flag = "--" + (name.removesuffix("s") if many else name).replace("_", "-")
         action = "append" if many else "store"
         parser.add_argument(flag, dest=name, action=action, metavar=_metavar(name, field), help=_help(name, field))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-LINK = b"link"
+LINK = b"link "
 MAX_TEXT = 60_000
 
 
@@ -29,20 +29,27 @@ class Control:
         """Tell that this process does its work now; `text` is for people."""
         self._socket.send(b"ready" + text.encode()[:MAX_TEXT])
 
-    def next_link(self) -> socket.socket | None:
-        """Wait for a fresh socket to the process on the other side; None when the supervisor is gone."""
+    def next_link(self) -> tuple[int, socket.socket] | None:
+        """Wait for a fresh socket and the number of the inference process it leads to or belongs to.
+
+        None when the supervisor is gone.
+        """
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 64, 1)
         except ConnectionError:
             return None
-        return socket.socket(fileno=descriptors[0]) if data == LINK and descriptors else None
+        if not data.startswith(LINK) or not descriptors:
+            return None
+        return int(data.removeprefix(LINK)), socket.socket(fileno=descriptors[0])
 
-    def watch(self, on_link: Callable[[socket.socket], None], on_end: Callable[[], None], end_seconds: float) -> None:
+    def watch(
+        self, on_link: Callable[[int, socket.socket], None], on_end: Callable[[], None], end_seconds: float
+    ) -> None:
         """From now on hand over every link, on a thread. When the supervisor is gone: `on_end`, and at last the end."""
 
         def follow() -> None:
             while link := self.next_link():
-                on_link(link)
+                on_link(*link)
             on_end()
             time.sleep(end_seconds)
             os._exit(1)
@@ -64,6 +71,6 @@ def age() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
-def send_link(line: socket.socket, link: socket.socket) -> None:
-    """The supervisor's side: pass a socket on to a child."""
-    socket.send_fds(line, [LINK], [link.fileno()])
+def send_link(line: socket.socket, number: int, link: socket.socket) -> None:
+    """The supervisor's side: pass on to a child a socket between it and inference process `number`, or to that one."""
+    socket.send_fds(line, [LINK, b"%d" % number], [link.fileno()])

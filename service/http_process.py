@@ -1,4 +1,4 @@
-"""A process that speaks HTTP and decodes; the models are in another one."""
+"""A process that speaks HTTP and decodes; the models are in others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.beacon import replica_name
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, leave
 from service.door import Door
-from service.link import Link
+from service.links import Links
 from service.metrics import Metrics
 from service.remote import remote_parts
 from service.running import Running
@@ -34,10 +34,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         local = [load_preprocessor(folder) for folder in settings.models]
         store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        link = Link(control, settings.drain_seconds + settings.grace_seconds)
+        devices = settings.devices or (settings.device,)
+        links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)
         replica = replica_name()
-        models = [remote_parts(each, link, store, settings, replica) for each in local]
-        app = assemble(Running(settings, store, metrics, models, owns_store=True, guards=role == "guards"))
+        models = [remote_parts(each, links, store, settings, replica) for each in local]
+        processes = links if settings.devices else None
+        guards = role == "guards"
+        app = assemble(Running(settings, store, metrics, models, owns_store=True, guards=guards, processes=processes))
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2

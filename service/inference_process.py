@@ -1,4 +1,4 @@
-"""The process that holds the models: no HTTP, no decoding; it computes what the HTTP processes hand over."""
+"""A process that holds the models on one device: no HTTP, no decoding; it computes what HTTP processes hand over."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 class InferenceProcess:
     """Every model, and a channel for every HTTP process."""
 
-    def __init__(self, settings: Settings, control: Control) -> None:
+    def __init__(self, settings: Settings, device: str, control: Control) -> None:
         self._settings, self._control = settings, control
         self._store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        classifiers = [load_bundle(folder, settings.device) for folder in settings.models]
+        classifiers = [load_bundle(folder, device) for folder in settings.models]
         replica = replica_name()
         self._models = {
             each.name: local_parts(each, self._store, settings, metrics, replica, self._on_swap) for each in classifiers
@@ -66,7 +66,7 @@ class InferenceProcess:
             await asyncio.to_thread(model.follower.stop)
 
     def _watch(self, startup_seconds: float) -> None:
-        def adopt(link: socket.socket) -> None:
+        def adopt(_: int, link: socket.socket) -> None:
             asyncio.run_coroutine_threadsafe(self._adopt(link, startup_seconds), self._loop).result()
 
         def end() -> None:
@@ -101,15 +101,15 @@ class InferenceProcess:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.inference_process LINE [options of python -m service]`; started by the supervisor."""
+    """`python -m service.inference_process LINE DEVICE [options of python -m service]`; started by the supervisor."""
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
-    control, settings = Control(int(arguments[0])), read_settings(arguments[1:])
+    control, device, settings = Control(int(arguments[0])), arguments[1], read_settings(arguments[2:])
     set_up_logging(settings.log_level)
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     try:
-        process = InferenceProcess(settings, control)
+        process = InferenceProcess(settings, device, control)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2

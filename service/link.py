@@ -1,7 +1,7 @@
-"""An HTTP process's connection to the inference process.
+"""An HTTP process's connection to one inference process.
 
 Every request gets exactly one reply, and until then its slots are its own. When the inference process dies, whoever
-waits is told to come back; the supervisor starts another and a fresh connection to it.
+waits is told so (Restarting); the supervisor starts another and a fresh connection to it.
 """
 
 from __future__ import annotations
@@ -11,90 +11,72 @@ import itertools
 import math
 import mmap
 import os
-import signal
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from service.batcher import Overloaded
-from service.control import Control
 from service.messages import View, pack_queries, unpack_error
 from service.predictor import Query
 from service.shared_slots import Region, Slots
-from service.wire import Message, Wire, connect, receive_hello
+from service.wire import Message, Wire, connect
 
-CALL_SECONDS = 120.0
-"""How long a thread waits for a reply: a trigger may have to be fetched from far away."""
+
+class Restarting(Overloaded):
+    """The inference process died, with what it had in work, or is not there yet; another may be."""
 
 
 class Link:
-    """Asks the inference process. `hello` is what it said of its models when it was last started."""
+    """Asks one inference process; on the event loop. `hello` is what it said of its models when it last started.
 
-    def __init__(self, control: Control, end_seconds: float) -> None:
-        self._control, self._end_seconds = control, end_seconds
+    `on_change` is called when it comes, goes, or uses other triggers.
+    """
+
+    def __init__(self, device: str, on_change: Callable[[], None]) -> None:
+        self.device, self._on_change = device, on_change
+        self.hello: Message = {}
+        self.views: dict[str, View] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._taken: dict[int, tuple[Slots, list[int]]] = {}
+        self._slots: dict[str, Slots] = {}
         self._wire: Wire | None = None
-        self._starting: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._first = self._wait_for_first()
-        self.hello = self._first[1]
-        self.views = _views(self.hello)
-        self._slots = _mapped(*self._first[1:])
-
-    def _wait_for_first(self) -> tuple[socket.socket, Message, int]:
-        while connection := self._control.next_link():
-            try:
-                return connection, *receive_hello(connection)
-            except (EOFError, ConnectionError):
-                connection.close()  # it died while it started; the supervisor knows
-        raise SystemExit(0)
 
     @property
     def up(self) -> bool:
         """Whether the inference process is there."""
         return self._wire is not None and self._wire.open
 
-    def start(self) -> None:
-        """Begin, inside the event loop; calling it again changes nothing."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._starting = asyncio.ensure_future(self._attach(*self._first))
-            self._control.watch(self._on_link, lambda: os.kill(os.getpid(), signal.SIGTERM), self._end_seconds)
+    def greet(self, hello: Message, descriptor: int) -> None:
+        """Take what a process said of itself, and its memory."""
+        self.hello, self.views, self._slots = hello, _views(hello), _mapped(hello, descriptor)
+
+    async def attach(self, connection: socket.socket) -> None:
+        """Go over to the process that was greeted."""
+        wire = Wire(self._on_message, lambda: self._on_lost(wire))
+        await connect(wire, connection)
+        self._wire = wire
+        self._on_change()
 
     async def ask(self, message: Message) -> Message:
-        """Send a message and wait for its reply. Raises Overloaded while nobody is there."""
-        if self._starting:
-            await self._starting
+        """Send a message and wait for its reply. Raises Restarting while nobody is there, or the error that it is."""
         reply = await self.post(message)[1]
         if "error" in reply:
             raise unpack_error(reply["error"])
         return reply
 
-    def call(self, message: Message) -> Message:
-        """`ask` for other threads."""
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.ask(message), self._loop).result(CALL_SECONDS)
-
-    def tell(self, message: Message) -> None:
-        """Send a message that has no reply, from any thread."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._send, message)
-
     def post(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
-        """Send a message on the event loop; its number and its reply. Raises Overloaded while nobody is there."""
+        """Send a message; its number and its reply. Raises Restarting while nobody is there."""
         if not self.up:
-            raise self._restarting()
+            raise self.restarting()
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._send({"id": number} | message)
+        self.send({"id": number} | message)
         return number, future
 
     def post_queries(self, model: str, queries: Sequence[Query]) -> tuple[int, asyncio.Future[Message]]:
-        """Put queries into slots and send them off."""
+        """Put queries into slots and send them off. Raises Restarting, or Overloaded if no slots are free."""
         if not self.up:
-            raise self._restarting()
+            raise self.restarting()
         slots = self._slots[model]
         taken = slots.take(len(queries))
         if taken is None:
@@ -106,15 +88,22 @@ class Link:
 
     def cancel(self, number: int) -> None:
         """Nobody waits for this reply any more; it will come all the same."""
-        self._send({"op": "cancel", "id": number})
+        self.send({"op": "cancel", "id": number})
 
-    def _send(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
+        """Send a message that has no reply."""
         if self._wire:
             self._wire.send(message)
+
+    def restarting(self) -> Restarting:
+        """The error of whoever needs this process while it is not there."""
+        seconds = math.ceil(self.hello.get("startup_seconds", 1))
+        return Restarting("The models are being loaded again after a failure; retry later.", max(1, seconds))
 
     def _on_message(self, message: Message) -> None:
         if "view" in message:
             self.views[message["model"]] = View.from_dict(message["view"])
+            self._on_change()
             return
         number = message["id"]
         if taken := self._taken.pop(number, None):
@@ -131,30 +120,8 @@ class Link:
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
-                future.set_exception(self._restarting())
-
-    def _restarting(self) -> Overloaded:
-        seconds = math.ceil(self.hello["startup_seconds"])
-        return Overloaded("The models are being loaded again after a failure; retry later.", max(1, seconds))
-
-    def _on_link(self, connection: socket.socket) -> None:
-        """On the control thread: wait for the new process, then go over to it."""
-        assert self._loop is not None
-        try:
-            hello, descriptor = receive_hello(connection)
-        except (EOFError, ConnectionError):
-            connection.close()
-            return
-        asyncio.run_coroutine_threadsafe(self._go_over(connection, hello, descriptor), self._loop).result()
-
-    async def _go_over(self, connection: socket.socket, hello: Message, descriptor: int) -> None:
-        self.hello, self.views, self._slots = hello, _views(hello), _mapped(hello, descriptor)
-        await self._attach(connection)
-
-    async def _attach(self, connection: socket.socket, *_: Any) -> None:
-        wire = Wire(self._on_message, lambda: self._on_lost(wire))
-        await connect(wire, connection)
-        self._wire = wire
+                future.set_exception(self.restarting())
+        self._on_change()
 
 
 def _views(hello: Message) -> dict[str, View]:

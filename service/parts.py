@@ -60,6 +60,18 @@ class Description(Protocol):
         ...
 
 
+class Processes(Protocol):
+    """The processes that compute, one per device."""
+
+    @property
+    def devices(self) -> Sequence[str]: ...
+
+    @property
+    def count_up(self) -> int:
+        """How many are there."""
+        ...
+
+
 class Queue(Protocol):
     """Computes queries in batches; see `batcher.Batcher`, which does it here."""
 

@@ -1,23 +1,24 @@
-"""A model that another process computes, as the parts that an HTTP process serves it with."""
+"""A model that other processes compute, as the parts that an HTTP process serves it with."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from service.batcher import Overloaded, Timing
-from service.leaving import Abandoned, Gone, unless_gone
-from service.link import Link
-from service.messages import View, unpack_results
+from service import assignment
+from service.assignment import Assignment
+from service.link import Link, Restarting
+from service.links import Links
+from service.messages import View
 from service.parts import Parts
-from service.places import Places
-from service.predictor import Answer, Query
+from service.remote_queue import RemoteQueue
 from service.rollout import Follower
 from service.settings import Settings
+from service.wire import Message
 from triggers.errors import ModelError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.preprocessor import Preprocessor
@@ -35,34 +36,34 @@ class Resident:
 class RemoteModel(Preprocessor):
     """Decodes here what is computed there. Raises ModelError if the two processes read different bundles."""
 
-    def __init__(self, local: Preprocessor, link: Link) -> None:
+    def __init__(self, local: Preprocessor, links: Links) -> None:
         super().__init__(local.spec, local.tokenizer)
-        self._link = link
-        theirs = link.hello["models"].get(self.name, {}).get("preprocessing_fingerprint")
+        self._links = links
+        theirs = links.hello["models"].get(self.name, {}).get("preprocessing_fingerprint")
         if theirs != self.preprocessing_fingerprint:
             raise ModelError(f"The bundle of {self.name!r} was changed while it was loaded: restart the service.")
 
     @property
     def fingerprint(self) -> str:
         """Of the weights that are loaded there."""
-        return str(self._link.hello["models"][self.name]["fingerprint"])
+        return str(self._links.hello["models"][self.name]["fingerprint"])
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
-        return torch.device(self._link.hello["models"][self.name]["device"])
+        """Where the network runs; one of several devices."""
+        return torch.device(self._links.hello["models"][self.name]["device"])
 
 
 class RemoteTriggers:
-    """The triggers of the inference process, which follows the store too; see `residents.Triggers`."""
+    """The triggers of the inference processes, which follow the store too; see `residents.Triggers`."""
 
-    def __init__(self, name: str, link: Link) -> None:
-        self.name, self._link = name, link
+    def __init__(self, name: str, links: Links) -> None:
+        self.name, self._links = name, links
 
     @property
     def snapshot(self) -> View:
-        """What was applied there when it was last heard of."""
-        return self._link.views[self.name]
+        """What was applied at every process when it was last heard of."""
+        return self._links.views[self.name]
 
     @property
     def champion(self) -> Resident:
@@ -82,12 +83,40 @@ class RemoteTriggers:
 
     @contextmanager
     def lease(self, version: int) -> Iterator[Resident]:
-        """Have a version held in memory there; for threads."""
-        reply = self._link.call({"op": "lease", "model": self.name, "version": version})
+        """Have a version held in memory: for a request where it is computed, else by every process; for threads."""
+        assigned = assignment.current()
+        work = self._held_for(assigned, version) if assigned else self._held(self._links.up, version)
+        held = self._links.call(work)
         try:
-            yield Resident(version, reply["digest"])
+            yield Resident(version, held[0][1]["digest"])
         finally:
-            self._link.tell({"op": "release", "id": reply["id"]})
+            for link, reply in held:
+                self._links.tell(link, {"op": "release", "id": reply["id"]})
+
+    async def _held_for(self, assigned: Assignment, version: int) -> list[tuple[Link, Message]]:
+        try:
+            return await self._held([assigned.link], version)
+        except Restarting:
+            return await self._held([assigned.move()], version)
+
+    async def _held(self, links: Sequence[Link], version: int) -> list[tuple[Link, Message]]:
+        """All of them hold the version, or none does and the error is raised."""
+        held, errors = await self._everywhere(links, {"op": "lease", "model": self.name, "version": version})
+        if errors:
+            for link, reply in held:
+                link.send({"op": "release", "id": reply["id"]})
+            raise errors[0]
+        return held
+
+    async def _everywhere(
+        self, links: Sequence[Link], message: Message
+    ) -> tuple[list[tuple[Link, Message]], list[BaseException]]:
+        """Replies and errors; a process that dies meanwhile is no error as long as another replies."""
+        asked = links or self._links.all
+        outcomes = await asyncio.gather(*(link.ask(message) for link in asked), return_exceptions=True)
+        replies = [(link, each) for link, each in zip(asked, outcomes, strict=True) if isinstance(each, dict)]
+        errors = [each for each in outcomes if isinstance(each, BaseException)]
+        return replies, [each for each in errors if not (replies and isinstance(each, Restarting))]
 
     def pin(self, version: int) -> bool:
         """Never without asking: see `lease`."""
@@ -97,8 +126,10 @@ class RemoteTriggers:
         """Nothing was pinned."""
 
     def promote(self, decision: Plan | int | None, revision: int) -> None:
-        """Let the inference process ask the store now. Raises StoreUnavailable if it does not come so far."""
-        self._link.call({"op": "follow", "model": self.name})
+        """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
+        errors = self._links.call(self._everywhere(self._links.up, {"op": "follow", "model": self.name}))[1]
+        if errors:
+            raise errors[0]
         if self.snapshot.revision < revision:
             behind = f"The inference process applied revision {self.snapshot.revision} of {self.name!r}, not {revision}"
             raise StoreUnavailable(f"{behind}; it will try again.")
@@ -107,62 +138,10 @@ class RemoteTriggers:
         """Done there before it said hello."""
 
 
-class RemoteQueue:
-    """Hands decoded inputs to the inference process; see `parts.Queue`."""
-
-    alive = True  # the supervisor restarts the inference process; restarting this one would not help
-
-    def __init__(self, name: str, link: Link, capacity: int) -> None:
-        self._name, self._link, self._places = name, link, Places(capacity)
-
-    @property
-    def queued(self) -> int:
-        """Asked of the inference process, whose queue it is; for threads."""
-        try:
-            return int(self._link.call({"op": "depth", "model": self._name})["depth"])
-        except Overloaded:
-            return 0
-
-    @property
-    def placed(self) -> int:
-        """Rows of this process in work."""
-        return self._places.taken
-
-    @property
-    def capacity(self) -> int:
-        """Most rows of this process in work."""
-        return self._places.capacity
-
-    @property
-    def ready(self) -> bool:
-        """Whether the inference process is there."""
-        return self._link.up
-
-    def start(self) -> None:
-        """Connect; inside the event loop."""
-        self._link.start()
-
-    async def close(self) -> None:
-        """Nothing is left: every request was answered before."""
-
-    def place(self, rows: int) -> AbstractContextManager[None]:
-        """Room for `rows` while the block runs. Raises Overloaded."""
-        return self._places.place(rows)
-
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
-        number, reply = self._link.post_queries(self._name, items)
-        try:
-            return unpack_results(await unless_gone(reply, gone))
-        except (asyncio.CancelledError, Abandoned):
-            self._link.cancel(number)
-            raise
-
-
-def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settings, replica: str) -> Parts:
-    """A model that the inference process computes."""
-    triggers = RemoteTriggers(local.name, link)
-    queue = RemoteQueue(local.name, link, settings.places_per_process)
+def remote_parts(local: Preprocessor, links: Links, store: Store, settings: Settings, replica: str) -> Parts:
+    """A model that the inference processes compute."""
+    triggers = RemoteTriggers(local.name, links)
+    queue = RemoteQueue(local.name, links, settings.places_per_process)
     follower = Follower(  # swaps are counted where they happen
         store,
         triggers,
@@ -170,4 +149,4 @@ def remote_parts(local: Preprocessor, link: Link, store: Store, settings: Settin
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    return Parts(RemoteModel(local, link), triggers, queue, follower)
+    return Parts(RemoteModel(local, links), triggers, queue, follower)

@@ -18,7 +18,7 @@ from service.keyring import Keyring
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
-from service.parts import Parts
+from service.parts import Parts, Processes
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
@@ -36,7 +36,8 @@ LEDGER_FILE = "ledger.sqlite"
 class Running:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
 
-    Of several processes that share everything one `guards`: acts on alarms and tells of them.
+    Of several processes that share everything one `guards`: acts on alarms and tells of them. `processes` are those
+    that compute, where devices are listed.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class Running:
         *,
         owns_store: bool,
         guards: bool = True,
+        processes: Processes | None = None,
     ) -> None:
         self.settings, self.store, self.metrics = settings, store, metrics
-        self.draining = False
+        self.draining, self.processes = False, processes
         self.keyring = Keyring(settings)
         self.admin_port = settings.admin_port
         self._owns_store = owns_store

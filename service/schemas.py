@@ -206,7 +206,7 @@ class ModelCard(_Out):
     client_trigger: Literal["admin", "open"]
     champion: TriggerUsed
     rollout: RolloutOut
-    device: str
+    device: str = Field(description="where it is computed; several devices with commas")
     precision: str = Field(description="what the model computes in: float32, tf32 or bf16")
     decoder: Literal["cpu", "gpu"] = Field(description="what decodes JPEG files; the pixels of a GPU differ slightly")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +20,8 @@ MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
 SECRETS = ("admin_token", "receipt_keys", "ledger", "store", "webhook_url")
 """Settings that may stand in a file, which FAIRTRIGGER_<NAME>_FILE names."""
+ALL_DEVICES = ("all",)
+_DEVICE = re.compile(r"(?!all$)[a-z]+(:[0-9]+)?$")
 HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
@@ -102,9 +105,14 @@ class Settings(BaseSettings):
         ge=0,
         le=256,
         description="processes that speak HTTP and decode, beside one that holds the models; "
-        "0 is a single process for all",
+        "0 is a single process for all, and with devices two for each",
     )
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
+    devices: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="several devices instead, with commas, such as cuda:0,cuda:1, or all: one process with the models "
+        "on each, behind the same port",
+    )
     precision: Literal["float32", "tf32", "bf16"] = Field(
         default="float32",
         description="what the models compute in; tf32 and bf16 round products on a GPU, and the model card says so",
@@ -117,7 +125,7 @@ class Settings(BaseSettings):
         default="cpu", description="what decodes JPEG files; a GPU's pixels differ slightly, and the model card says so"
     )
     max_batch: int = Field(default=32, ge=1, description="most rows in one forward pass")
-    queue_size: int = Field(default=1024, ge=1, description="most rows in work at once; beyond that a client gets 503")
+    queue_size: int = Field(default=1024, ge=1, description="most rows in work at once, on each device; more get 503")
     max_items_per_request: int = Field(default=128, ge=1, description="most inputs in one predict request")
     max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="largest request body")
     max_image_bytes: int = Field(default=16 * MIB, ge=1024, description="largest image file")
@@ -181,10 +189,10 @@ class Settings(BaseSettings):
 
     @property
     def places_per_process(self) -> int:
-        """Rows that one HTTP process may have in work: its share of the queue, and room for the largest request."""
+        """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", "trusted_keys", mode="before")
+    @field_validator("models", "receipt_keys", "trusted_keys", "devices", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -214,8 +222,14 @@ class Settings(BaseSettings):
             )
         if self.admin_port and self.admin_port == self.port:
             raise ValueError(f"admin_port is {self.admin_port}, as port is: choose another, or leave it out")
-        if self.http_workers and self.decoder == "gpu":
-            raise ValueError("decoder is gpu, which only the process with the model can use: leave http_workers at 0")
+        if (self.http_workers or self.devices) and self.decoder == "gpu":
+            raise ValueError(
+                "decoder is gpu, which only the process with the model can use: leave http_workers at 0 and devices out"
+            )
+        if self.devices and "device" in self.model_fields_set:
+            raise ValueError(f"device is {self.device} and devices is {','.join(self.devices)}: leave one of them out")
+        if wrong := [each for each in self.devices if not _DEVICE.match(each) and self.devices != ALL_DEVICES]:
+            raise ValueError(f"devices has {wrong[0]!r}: name each as cpu, cuda or cuda:1, or say all, alone")
         if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
             raise ValueError(
                 "ledger is shared by several machines, so they need the same receipt_keys: "

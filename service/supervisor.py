@@ -1,7 +1,7 @@
-"""Several processes as one service: one holds the models, the others speak HTTP and decode.
+"""Several processes as one service: one per device holds the models, the others speak HTTP and decode.
 
 The supervisor imports no model code and answers nothing. It holds the listening socket, starts its children, connects
-every HTTP process with the inference process, starts again what died, and ends when the last child has ended.
+every HTTP process with every inference process, starts again what died, and ends when the last child has ended.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from service.child import Child
+from service.devices import alone, devices_of
 from service.door import listen, url_of
 from service.settings import Settings
 from triggers.errors import ConfigError
@@ -29,6 +30,8 @@ TICK_SECONDS, BUSY_SECONDS = 1.0, 0.05
 """How often the children are looked after when nothing happens, and while some start or end; a death wakes at once."""
 KILL_SECONDS = 5.0
 """What a child may take beyond drain and grace time before it is killed."""
+WORKERS_PER_DEVICE = 2
+"""HTTP processes where devices are listed and nothing else is said."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """As in metrics.py, which is not imported here: the variable must not be there before the children are."""
@@ -36,24 +39,31 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs until a signal ends it; `arguments` are the options that the children read too."""
+    """Runs until a signal ends it; `arguments` are the options that the children read too.
+
+    Raises ConfigError.
+    """
 
     def __init__(self, settings: Settings, arguments: Sequence[str]) -> None:
         if not sys.platform.startswith("linux"):
             raise ConfigError("Several processes need Linux; leave http_workers at 0 here.")
         if not settings.models:
             raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
-        self._settings, self._arguments = settings, list(arguments)
+        self._settings, self._devices = settings, devices_of(settings)
+        workers = settings.http_workers or WORKERS_PER_DEVICE * len(self._devices)
+        if settings.devices:
+            arguments = [*arguments, "--devices", ",".join(self._devices), "--http-workers", str(workers)]
         self._listening = [listen(settings.host, settings.port)]
         if settings.admin_port is not None:
             self._listening.append(listen(settings.admin_host, settings.admin_port))
         self._counts = tempfile.TemporaryDirectory(prefix="fairtrigger-", dir=_memory_folder())
         environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
-        self._inference = Child("service.inference_process", self._arguments, environment)
+        self._inference = [_on_device(device, settings, arguments, environment) for device in self._devices]
         self._http = [
-            Child("service.http_process", [role, *self._arguments], environment, self._listening)
-            for role in ["guards", *["serves"] * (settings.http_workers - 1)]  # the guard acts once
+            Child("service.http_process", [role, *arguments], environment, self._listening)
+            for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts once
         ]
+        self._children = (*self._inference, *self._http)
         self._announced = False
         self._stopping_at: float | None = None
         self._status = 0
@@ -61,7 +71,8 @@ class Supervisor:
     def run(self) -> int:
         """Start everything and keep it running; returns the exit status."""
         with self._counts, _signals(self._on_signal) as wait:
-            self._start_inference()
+            for number in range(len(self._inference)):
+                self._start_inference(number)
             for child in self._http:
                 self._start_http(child)
             while self._running():
@@ -72,28 +83,29 @@ class Supervisor:
 
     @property
     def _settled(self) -> bool:
-        return self._stopping_at is None and all(child.ready for child in (self._inference, *self._http))
+        return self._stopping_at is None and all(child.ready for child in self._children)
 
     def _running(self) -> bool:
-        return any(child.running for child in (self._inference, *self._http)) or self._stopping_at is None
+        return any(child.running for child in self._children) or self._stopping_at is None
 
-    def _start_inference(self) -> None:
-        self._inference.start()
+    def _start_inference(self, number: int) -> None:
+        self._inference[number].start()
         for child in self._http:
             if child.running:
-                self._join(child)
+                self._join(child, number)
 
     def _start_http(self, child: Child) -> None:
         child.start()
-        if self._inference.running:
-            self._join(child)
+        for number, inference in enumerate(self._inference):
+            if inference.running:
+                self._join(child, number)
 
-    def _join(self, http: Child) -> None:
-        """A fresh connection between an HTTP process and the inference process."""
+    def _join(self, http: Child, number: int) -> None:
+        """A fresh connection between an HTTP process and an inference process."""
         one, other = socket.socketpair()
         with one, other:
-            http.send_link(one)
-            self._inference.send_link(other)
+            http.send_link(number, one)
+            self._inference[number].send_link(number, other)
 
     def _on_signal(self, number: int) -> None:
         """SIGTERM drains, SIGINT does not wait so long; see `server.Server.handle_exit` in the children."""
@@ -110,7 +122,7 @@ class Supervisor:
             listening.close()
 
     def _look_after(self) -> None:
-        for child in (self._inference, *self._http):
+        for child in self._children:
             child.hear()
             if child.reap():
                 self._on_death(child)
@@ -131,8 +143,9 @@ class Supervisor:
             self._on_signal(signal.SIGTERM)
 
     def _start_what_is_due(self) -> None:
-        if self._inference.due:
-            self._start_inference()
+        for number, inference in enumerate(self._inference):
+            if inference.due:
+                self._start_inference(number)
         for child in self._http:
             if child.due:
                 self._start_http(child)
@@ -142,19 +155,29 @@ class Supervisor:
         if not self._announced and self._settled:
             self._announced = True
             Console(stderr=True, highlight=False, soft_wrap=True).print(self._http[0].text)
-            logger.info("%d HTTP processes at %s", len(self._http), url_of(self._listening[0]))
+            url, devices = url_of(self._listening[0]), ", ".join(self._devices)
+            logger.info("%d HTTP processes at %s, models on %s", len(self._http), url, devices)
 
     def _end(self, seconds: float) -> None:
-        """First the HTTP processes end, then the inference process; whoever takes too long is killed."""
+        """First the HTTP processes end, then those with the models; whoever takes too long is killed."""
         late = seconds > self._settings.drain_seconds + self._settings.grace_seconds + KILL_SECONDS
         if late:
             self._status = 1
-            for child in (self._inference, *self._http):
+            for child in self._children:
                 child.signal(signal.SIGKILL)
         if not any(child.running for child in self._http):
-            self._inference.hang_up()
-            if not self._inference.ready:
-                self._inference.signal(signal.SIGKILL)
+            for inference in self._inference:
+                inference.hang_up()
+                if not inference.ready:
+                    inference.signal(signal.SIGKILL)
+
+
+def _on_device(device: str, settings: Settings, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """An inference process; one of several sees no other device than its own."""
+    if not settings.devices:
+        return Child("service.inference_process", [device, *arguments], environment)
+    seen_as, masked = alone(device, environment)
+    return Child("service.inference_process", [seen_as, *arguments], masked, where=f" on {device}")
 
 
 def _memory_folder() -> str | None:

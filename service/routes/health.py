@@ -24,7 +24,7 @@ async def healthz(service: RunningService) -> JSONResponse:
 async def readyz(request: Request, service: RunningService) -> JSONResponse:
     """200 once every model is warm; 503 before that and as soon as the process was told to stop.
 
-    Where keys are needed, `models` is empty without one.
+    Where keys are needed, `models` is empty without one. Of several `devices` one is enough to be ready.
     """
     models: dict[str, Any] = {
         name: rollout_document(model).model_dump(include={"revision", "applied_revision", "refusal", "store_error"})
@@ -32,6 +32,8 @@ async def readyz(request: Request, service: RunningService) -> JSONResponse:
     }
     told = models if service.keyring.open or caller_of(request.scope) else {}
     body = {"ready": service.ready, "draining": service.draining, "models": told}
+    if processes := service.processes:
+        body["devices"] = {"up": processes.count_up, "of": len(processes.devices)}
     return JSONResponse(body, 200 if service.ready else 503)
 
 

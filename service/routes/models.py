@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from service.lookup import Model, RunningService
 from service.routes.rollout import rollout_document
+from service.running import Running
 from service.schemas import ModelCard, ModelList, TriggerUsed
 from service.served import ServedModel
 
@@ -17,16 +18,16 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", summary="The models served here")
 def list_models(service: RunningService) -> ModelList:
     """Every model with its card."""
-    return ModelList(models=[_card(model) for model in service.models.values()])
+    return ModelList(models=[_card(model, service) for model in service.models.values()])
 
 
 @router.get("/v1/models/{model}", summary="The card of one model")
-def show_model(model: Model) -> ModelCard:
+def show_model(model: Model, service: RunningService) -> ModelCard:
     """What the frozen model is, what it accepts, and which trigger it serves now."""
-    return _card(model)
+    return _card(model, service)
 
 
-def _card(model: ServedModel) -> ModelCard:
+def _card(model: ServedModel, service: Running) -> ModelCard:
     classifier, champion = model.classifier, model.predictor.champion
     spec = classifier.spec.image or classifier.spec.text
     assert spec
@@ -43,7 +44,7 @@ def _card(model: ServedModel) -> ModelCard:
         client_trigger=model.client_trigger,
         champion=TriggerUsed(version=champion.version, digest=champion.digest),
         rollout=rollout_document(model),
-        device=str(classifier.device),
+        device=", ".join(service.processes.devices) if service.processes else str(classifier.device),
         precision=model.precision,
         decoder=model.decoder,
     )

@@ -1,0 +1,49 @@
+"""The devices of a service with one inference process on each; the supervisor, who asks, goes without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from service.settings import ALL_DEVICES, Settings
+from triggers.errors import ConfigError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_COUNT = """
+import torch
+count = torch.accelerator.device_count()
+print(*(f"{torch.accelerator.current_accelerator().type}:{number}" for number in range(count)))
+"""
+
+
+def devices_of(settings: Settings) -> tuple[str, ...]:
+    """Where the models run, a device per inference process. Raises ConfigError for `all` where there is none."""
+    if settings.devices == ALL_DEVICES:
+        return _found()
+    return settings.devices or (settings.device,)
+
+
+def alone(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """What a device is called by a process that sees no other, and the environment that brings this about.
+
+    A process that sees several GPUs takes memory on the first one too. Raises ConfigError for a GPU that is hidden.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return device, environment
+    index = int(number or 0)
+    visible = environment.get(VISIBLE)
+    names = [str(each) for each in range(index + 1)] if visible is None else visible.replace(" ", "").split(",")
+    if index >= len(names):
+        hidden = f"devices names {device}, but {VISIBLE}={visible} leaves {len(names)}"
+        raise ConfigError(f"{hidden}: name others, or all.")
+    return kind, {**environment, VISIBLE: names[index]}
+
+
+def _found() -> tuple[str, ...]:
+    """Every accelerator that torch sees, asked of a process of its own."""
+    told = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=True).stdout.split()
+    if not told:
+        raise ConfigError("devices is all, but torch sees no GPU here: name devices, such as cpu, or leave it out.")
+    return tuple(told)

@@ -1,0 +1,93 @@
+"""A queue in front of the inference processes, as an HTTP process has it; see `parts.Queue`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from service import assignment
+from service.assignment import Assignments
+from service.batcher import Timing
+from service.leaving import Abandoned, Gone, unless_gone
+from service.link import Link, Restarting
+from service.links import Links
+from service.messages import unpack_results
+from service.predictor import Answer, Query
+
+
+class RemoteQueue:
+    """Hands decoded inputs to the inference processes, whole requests to one of them; see `parts.Queue`."""
+
+    alive = True  # the supervisor restarts an inference process; restarting this one would not help
+
+    def __init__(self, name: str, links: Links, capacity: int) -> None:
+        self._name, self._links, self._assignments = name, links, Assignments(links, capacity)
+
+    @property
+    def queued(self) -> int:
+        """Asked of the inference processes, whose queues they are; for threads."""
+        return self._links.call(self._depth())
+
+    async def _depth(self) -> int:
+        message = {"op": "depth", "model": self._name}
+        outcomes = await asyncio.gather(*(link.ask(message) for link in self._links.up), return_exceptions=True)
+        return sum([int(each["depth"]) for each in outcomes if isinstance(each, dict)])
+
+    @property
+    def placed(self) -> int:
+        """Rows of this process in work."""
+        return self._assignments.taken
+
+    @property
+    def capacity(self) -> int:
+        """Most rows of this process in work."""
+        return self._assignments.capacity
+
+    @property
+    def ready(self) -> bool:
+        """Whether an inference process is there."""
+        return bool(self._links.up)
+
+    def start(self) -> None:
+        """Connect; inside the event loop."""
+        self._links.start()
+
+    async def close(self) -> None:
+        """Nothing is left: every request was answered before."""
+
+    def place(self, rows: int) -> AbstractContextManager[None]:
+        """Room for `rows` while the block runs, inside which they are submitted. Raises Overloaded."""
+        return self._assignments.place(rows)
+
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+        assigned = assignment.current()
+        assert assigned is not None  # inside `place`
+        try:
+            return await self._computed(assigned.link, items, gone)
+        except Restarting:
+            return await self._computed_elsewhere(assigned.move(), items, gone)
+
+    async def _computed(
+        self, link: Link, items: Sequence[Query], gone: Gone | None
+    ) -> tuple[list[Answer], list[Timing]]:
+        number, reply = link.post_queries(self._name, items)
+        try:
+            return unpack_results(await unless_gone(reply, gone))
+        except (asyncio.CancelledError, Abandoned):
+            link.cancel(number)
+            raise
+
+    async def _computed_elsewhere(
+        self, link: Link, items: Sequence[Query], gone: Gone | None
+    ) -> tuple[list[Answer], list[Timing]]:
+        """Where the versions that the request names are not held yet."""
+        leases = []
+        try:
+            for version in sorted({item.choice for item in items if isinstance(item.choice, int)}):
+                leases.append(await link.ask({"op": "lease", "model": self._name, "version": version}))
+            return await self._computed(link, items, gone)
+        finally:
+            for lease in leases:
+                link.send({"op": "release", "id": lease["id"]})
