@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
+from service.parts import Processes
 from service.residents import Applied
 from service.served import ServedModel
 from triggers.errors import StoreError
@@ -42,6 +43,21 @@ class ServingCollector(Collector):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
         return [depth, info, behind]
+
+
+class ProcessCollector(Collector):
+    """Which of the processes that compute are there, as the HTTP process that is asked sees it."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        labels = ["process", "device"]
+        up = GaugeMetricFamily(f"{PREFIX}_device_up", "1 while a process computes on this device", labels=labels)
+        for number, (device, there) in enumerate(self._processes.states):
+            up.add_metric([str(number), device], float(there))
+        return [up]
 
 
 class GuardCollector(Collector):

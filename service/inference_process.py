@@ -23,7 +23,7 @@ from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parts import local_parts
 from service.settings import Settings
 from triggers.classifier import load_bundle
-from triggers.errors import FairtriggerError
+from triggers.errors import ConfigError, FairtriggerError
 from triggers.store import open_store
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class InferenceProcess:
     """Every model, and a channel for every HTTP process."""
 
     def __init__(self, settings: Settings, device: str, control: Control) -> None:
+        _check(device)
         self._settings, self._control = settings, control
         self._store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         classifiers = [load_bundle(folder, device) for folder in settings.models]
@@ -98,6 +99,15 @@ class InferenceProcess:
     def _tell(self, name: str) -> None:
         for channel in self._channels:
             channel.tell_view(name)
+
+
+def _check(device: str) -> None:
+    """Raises ConfigError if torch cannot use it."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"The device {device} cannot be used: {reason}") from error
 
 
 def main(arguments: Sequence[str]) -> int:

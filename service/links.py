@@ -41,7 +41,6 @@ class Links:
     """
 
     def __init__(self, control: Control, devices: Sequence[str], end_seconds: float) -> None:
-        self.devices = tuple(devices)
         self.all = tuple(Link(device, self._look_again) for device in devices)
         self.views: dict[str, View] = {}
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
@@ -58,9 +57,9 @@ class Links:
         return tuple([link for link in self.all if link.up])
 
     @property
-    def count_up(self) -> int:
-        """How many are there."""
-        return len(self.up)
+    def states(self) -> list[tuple[str, bool]]:
+        """The device of each, and whether it is there."""
+        return [(link.device, link.up) for link in self.all]
 
     def start(self) -> None:
         """Begin, inside the event loop; calling it again changes nothing."""

@@ -61,14 +61,11 @@ class Description(Protocol):
 
 
 class Processes(Protocol):
-    """The processes that compute, one per device."""
+    """The processes that compute, one per device; see `links.Links`."""
 
     @property
-    def devices(self) -> Sequence[str]: ...
-
-    @property
-    def count_up(self) -> int:
-        """How many are there."""
+    def states(self) -> Sequence[tuple[str, bool]]:
+        """The device of each, and whether it is there."""
         ...
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from service.collectors import FairnessCollector, GuardCollector, ServingCollector
+from service.collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
 from service.guard import Guard
@@ -82,6 +82,8 @@ class Running:
             windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
         )
         self.metrics.add(ServingCollector(self.models))
+        if processes:
+            self.metrics.add(ProcessCollector(processes))
         self.metrics.add(GuardCollector(self.guard, self.models))
         self.metrics.add(FairnessCollector(self.monitor, self.models))
 

@@ -32,8 +32,9 @@ async def readyz(request: Request, service: RunningService) -> JSONResponse:
     }
     told = models if service.keyring.open or caller_of(request.scope) else {}
     body = {"ready": service.ready, "draining": service.draining, "models": told}
-    if processes := service.processes:
-        body["devices"] = {"up": processes.count_up, "of": len(processes.devices)}
+    if service.processes:
+        states = service.processes.states
+        body["devices"] = {"up": sum(there for _, there in states), "of": len(states)}
     return JSONResponse(body, 200 if service.ready else 503)
 
 

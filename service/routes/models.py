@@ -28,7 +28,7 @@ def show_model(model: Model, service: RunningService) -> ModelCard:
 
 
 def _card(model: ServedModel, service: Running) -> ModelCard:
-    classifier, champion = model.classifier, model.predictor.champion
+    classifier, champion, processes = model.classifier, model.predictor.champion, service.processes
     spec = classifier.spec.image or classifier.spec.text
     assert spec
     return ModelCard(
@@ -44,7 +44,7 @@ def _card(model: ServedModel, service: Running) -> ModelCard:
         client_trigger=model.client_trigger,
         champion=TriggerUsed(version=champion.version, digest=champion.digest),
         rollout=rollout_document(model),
-        device=", ".join(service.processes.devices) if service.processes else str(classifier.device),
+        device=", ".join(device for device, _ in processes.states) if processes else str(classifier.device),
         precision=model.precision,
         decoder=model.decoder,
     )

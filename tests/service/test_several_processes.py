@@ -6,14 +6,11 @@ import json
 import os
 import re
 import signal
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
@@ -21,12 +18,12 @@ from service.event import Event
 from service.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
+from tests.service.family import PREDICT, Load, children, fresh
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.receiver import receiving
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 
-PREDICT = "/v1/models/faces/predict"
 pytestmark = pytest.mark.slow
 
 
@@ -48,15 +45,6 @@ def bundles(folder: Path) -> list[Path]:
 def service(folder: Path, bundles: list[Path]) -> Iterator[Process]:
     with process(folder, bundles, http_workers=2, drain_seconds=0.2, poll_seconds=0.05, max_versions=3) as started:
         yield started
-
-
-def children(service: Process, role: str) -> list[int]:
-    found = descendants(service.popen.pid)
-    return [pid for pid in found if f"service.{role}_process".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def fresh(service: Process) -> httpx.Client:
-    return httpx.Client(base_url=service.client.base_url, timeout=30)
 
 
 def test_the_same_answers_as_in_one_process(service: Process, bundles: list[Path], tmp_path: Path) -> None:
@@ -126,37 +114,6 @@ def test_counts_and_metrics_are_those_of_all_processes(service: Process) -> None
         ]
     assert any(float(line.rpartition(" ")[2]) >= 30 for line in requests if "/predict" in line)
     assert "fairtrigger_batch_size_sum" in text and "fairtrigger_queue_depth{" in text
-
-
-class Load(threading.Thread):
-    """A client that opens a new connection per request and counts what comes of it."""
-
-    def __init__(self, service: Process) -> None:
-        super().__init__()
-        self.service, self.stop = service, threading.Event()
-        self.seen: Counter[int] = Counter()
-        self.hints: set[str | None] = set()
-
-    def run(self) -> None:
-        while not self.stop.is_set():
-            with fresh(self.service) as client:
-                try:
-                    answer = client.post(PREDICT, content=picture(0), headers={"Content-Type": "image/png"})
-                except httpx.TransportError:
-                    self.seen[0] += 1
-                    continue
-                self.seen[answer.status_code] += 1
-                if answer.status_code == 503:
-                    self.hints.add(answer.headers.get("retry-after"))
-
-    def __enter__(self) -> Load:
-        self.start()
-        wait_until(lambda: self.seen[200] > 3)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.join(30)
 
 
 def test_an_http_process_that_is_killed_is_started_again_and_the_others_go_on(service: Process) -> None:

@@ -1,0 +1,55 @@
+"""The children of a service of several processes, and a client that loads them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from benchmarks.life import descendants
+from tests.service.live import Process, picture, wait_until
+
+PREDICT = "/v1/models/faces/predict"
+
+
+def children(service: Process, role: str) -> list[int]:
+    found = descendants(service.popen.pid)
+    return [pid for pid in found if f"service.{role}_process".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def fresh(service: Process) -> httpx.Client:
+    return httpx.Client(base_url=service.client.base_url, timeout=30)
+
+
+class Load(threading.Thread):
+    """A client that opens a new connection per request and counts what comes of it; `params` go into the address."""
+
+    def __init__(self, service: Process, **params: str) -> None:
+        super().__init__()
+        self.service, self.params, self.stop = service, params, threading.Event()
+        self.seen: Counter[int] = Counter()
+        self.hints: set[str | None] = set()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            with fresh(self.service) as client:
+                try:
+                    headers = {"Content-Type": "image/png"}
+                    answer = client.post(PREDICT, params=self.params, content=picture(0), headers=headers)
+                except httpx.TransportError:
+                    self.seen[0] += 1
+                    continue
+                self.seen[answer.status_code] += 1
+                if answer.status_code == 503:
+                    self.hints.add(answer.headers.get("retry-after"))
+
+    def __enter__(self) -> Load:
+        self.start()
+        wait_until(lambda: self.seen[200] > 3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.join(30)

@@ -1,0 +1,241 @@
+"""An HTTP process beside two inference processes, all in one event loop: real channels, links, stores and models."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.batcher import Overloaded
+from service.channel import Channel
+from service.control import Control, send_link
+from service.link import Restarting
+from service.links import Links
+from service.messages import View
+from service.metrics import Metrics
+from service.parts import LocalParts, local_parts
+from service.predictor import Query
+from service.remote import remote_parts
+from tests.artifacts import artifact_for
+from tests.bundles import SIZE, image_bundle
+from tests.service.live import settings
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.errors import NotFound, StoreUnavailable
+from triggers.file_store import FileStore
+
+PLACES = 256
+QUERY = Query(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))
+
+
+@pytest.fixture
+def stores(tmp_path: Path, image_model: FrozenClassifier) -> Iterator[list[FileStore]]:
+    """One with three versions of `faces`, and an empty one."""
+    with FileStore(tmp_path / "store") as full, FileStore(tmp_path / "empty") as empty:
+        for seed in range(3):
+            full.publish(artifact_for(image_model, "border", seed=seed), actor="test")
+        yield [full, empty]
+
+
+class Family:
+    """Inference processes with the stores and models that they are given, and an HTTP process's parts beside them.
+
+    The `idle` one never computes anything.
+    """
+
+    def __init__(
+        self, tmp: Path, stores: list[FileStore], models: list[FrozenClassifier], idle: int | None = None
+    ) -> None:
+        self.settings = settings(tmp, max_versions=2, queue_size=PLACES)
+        assert self.settings.places_per_process == PLACES
+        metrics = Metrics()
+        self.local: list[LocalParts] = [
+            local_parts(model, store, self.settings, metrics, "there", self._on_swap)
+            for model, store in zip(models, stores, strict=True)
+        ]
+        self.channels = [Channel({model.name: model}, PLACES, lambda _: None) for model in self.local]
+        self.cables: list[socket.socket] = []
+        self._store, self._model, self._idle = stores[0], models[0], idle
+
+    def _on_swap(self, name: str) -> None:
+        for channel in self.channels:
+            self._loop.call_soon_threadsafe(channel.tell_view, name)
+
+    async def __aenter__(self) -> Family:
+        self._loop = asyncio.get_running_loop()
+        for number, model in enumerate(self.local):
+            if number != self._idle:
+                model.batcher.start()
+        line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        control = Control(theirs.detach())
+        for number, channel in enumerate(self.channels):
+            here, there = socket.socketpair()
+            with here:
+                send_link(line, number, here)
+            self.cables.append(there.dup())
+            await channel.open(there, startup_seconds=7.5)
+        line.detach()  # stays open: whose line ends ends itself
+        self.links = await asyncio.to_thread(Links, control, ["cpu"] * len(self.local), 1.0)
+        self.parts = remote_parts(self._model, self.links, self._store, self.settings, "here")
+        self.parts.batcher.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for cable in self.cables:
+            cable.close()
+        for model in self.local:
+            await model.batcher.close()
+        for channel in self.channels:
+            channel._wire.close()
+        await asyncio.sleep(0.05)
+
+    async def up(self, count: int) -> None:
+        """Wait until so many links are up."""
+        await holds(lambda: len(self.links.up) == count)
+
+    def cut(self, number: int) -> None:
+        """As if this process died."""
+        self.cables[number].shutdown(socket.SHUT_RDWR)
+
+    def versions(self, number: int) -> set[int | None]:
+        """In the memory of a process."""
+        return set(View.of(self.local[number].predictor).digests) - {None}
+
+
+async def holds(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def run(family: Family, scenario: Callable[[Family], Awaitable[Any]], up: int = 2) -> None:
+    async def entered() -> None:
+        async with family:
+            await family.up(up)
+            await scenario(family)
+
+    asyncio.run(entered())
+
+
+@pytest.fixture
+def family(tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier) -> Family:
+    return Family(tmp_path, [stores[0]] * 2, [image_model] * 2)
+
+
+def test_a_request_goes_where_the_fewest_rows_are_in_work_and_ties_take_turns(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        queue, (one, other) = family.parts.batcher, family.links.all
+        assert queue.capacity == 2 * PLACES
+        with ExitStack() as held:
+            links = [_link(held, queue.place(rows)) for rows in (1, 1, 200, 50, 50, 50)]
+            assert set(links[:2]) == {one, other}
+            assert {*links[3:]} == {one, other} - {links[2]}, "150 rows are fewer than 200"
+            assert queue.placed == 352
+            with pytest.raises(Overloaded, match="more do not fit into 256"):
+                queue.place(110)
+        assert queue.placed == 0
+        turns = []
+        for _ in range(6):
+            with ExitStack() as held:
+                turns.append(_link(held, queue.place(1)))
+        assert turns[:2] * 3 == turns and turns[0] is not turns[1]
+        family.cut(0)
+        await family.up(1)
+        assert queue.capacity == PLACES and queue.ready
+        with ExitStack() as held:
+            assert [_link(held, queue.place(1)) for _ in range(3)] == [other] * 3
+
+    run(family, scenario)
+
+
+def _link(held: ExitStack, place: Any) -> Any:
+    held.enter_context(place)
+    return place.link
+
+
+def test_a_request_whose_process_dies_is_computed_by_the_other_once(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def scenario(family: Family) -> None:
+        queue, predictor, (idle, _) = family.parts.batcher, family.parts.predictor, family.links.all
+        with ExitStack() as held:
+            if _link(held, queue.place(1)) is not idle:
+                held.close()
+                assert _link(held, queue.place(1)) is idle
+            await asyncio.to_thread(held.enter_context, predictor.lease(2))
+            assert (family.versions(0), family.versions(1)) == ({2}, set())
+            asked = asyncio.ensure_future(queue.submit([QUERY._replace(choice=2), QUERY]))
+            await holds(lambda: family.local[0].batcher.queued == 2)
+            family.cut(0)
+            answers, timings = await asked
+            assert [answer.version for answer in answers] == [2, None] and timings[0].batch_size == 2
+            assert family.versions(1) == {2} and queue.placed == 1
+            family.cut(1)
+            await family.up(0)
+            with pytest.raises(Restarting) as told:
+                await queue.submit([QUERY])
+            assert told.value.retry_after == 8, "as long as the last start took"
+        assert queue.placed == 0 and not queue.ready
+
+    run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
+
+
+def test_a_version_is_tried_by_all_before_it_is_decided_and_released_if_one_refuses(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def both(family: Family) -> None:
+        with ExitStack() as held:
+            await asyncio.to_thread(held.enter_context, family.parts.predictor.lease(3))
+            assert family.versions(0) == family.versions(1) == {3}
+
+    async def one(family: Family) -> None:
+        with ExitStack() as held, pytest.raises(NotFound):
+            await asyncio.to_thread(held.enter_context, family.parts.predictor.lease(3))
+        await asyncio.sleep(0.05)
+        predictor = family.local[0].predictor
+        with predictor.lease(1), predictor.lease(2):  # there is room for two, so 3 is not held
+            assert family.versions(0) == {1, 2}
+
+    run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2), both)
+    run(Family(tmp_path, stores, [image_model] * 2), one)
+
+
+def test_what_is_applied_is_what_the_slowest_applied(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def scenario(family: Family) -> None:
+        triggers, plan = family.parts.predictor, stores[0].rollout("faces").plan
+        await asyncio.to_thread(family.local[0].follower.sync)
+        await holds(lambda: family.links.all[0].views["faces"].revision == 1)
+        assert triggers.snapshot.revision == 0 and triggers.snapshot.champion is None
+        await asyncio.to_thread(triggers.promote, plan, 1)
+        assert triggers.snapshot.revision == 1 and triggers.champion.digest is not None
+
+    async def stays_behind(family: Family) -> None:
+        triggers, plan = family.parts.predictor, stores[0].rollout("faces").plan
+        with pytest.raises(StoreUnavailable, match="applied revision 0 of 'faces', not 1"):
+            await asyncio.to_thread(triggers.promote, plan, 1)
+        assert family.links.all[0].views["faces"].revision == 1 and triggers.snapshot.revision == 0
+        family.cut(1)
+        await family.up(1)
+        assert triggers.snapshot.revision == 1, "whoever is gone holds nobody back"
+
+    stores[0].set_rollout("faces", 2, if_revision=0, actor="test", reason="test")
+    run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2), scenario)
+    run(Family(tmp_path, stores, [image_model] * 2), stays_behind)
+
+
+def test_processes_with_other_weights_do_not_answer_for_the_same_model(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(family: Family) -> None:
+        await holds(lambda: "a bundle was changed; restart the service" in caplog.text)
+        assert len(family.links.up) == 1
+
+    other = load_bundle(image_bundle(tmp_path / "other", seed=1))
+    run(Family(tmp_path, [stores[0]] * 2, [image_model, other]), scenario, up=1)
