@@ -2,7 +2,7 @@
 
 python -m benchmarks.serve_gpu                     a GPU and 16 cores: the whole table, about six minutes
 python -m benchmarks.serve_gpu --quick             small and short, also on a CPU: does it run
-python -m benchmarks.serve_gpu --workers 0,4,12    HTTP by one process and by several (`python -m service --workers N`)
+python -m benchmarks.serve_gpu --workers 0,4,12    HTTP by one process and by several (`--http-workers N`)
 python -m benchmarks.serve_gpu --json FILE         the same as JSON
 
 Forward passes are medians of interleaved runs of the recorded programs; "16 mixed" draws each row's trigger anew.
@@ -198,7 +198,9 @@ def http_rows(
     """Over HTTP: a lone client's latency, one image per request, many per request; and what the limit was."""
     requests = write_requests(tmp, served_bundle.files(sizes.side), served_bundle.VERSIONS, sizes.form)
     for number in workers:
-        chosen = options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"} | {"workers": number or None}
+        chosen = (
+            options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"} | {"http_workers": number or None}
+        )
         chosen = {name: value for name, value in chosen.items() if value is not None}
         with service(folder, chosen, tmp / "service.log") as running:
             alone = load(running, requests["single"], processes=1, connections=1, seconds=sizes.seconds)

@@ -113,10 +113,13 @@ def _cpu_seconds(root: int) -> dict[int, float]:
 
 
 def write_requests(folder: Path, files: Sequence[bytes], versions: int, batch: int) -> dict[str, list[Path]]:
-    """HTTP requests as files: one image as a raw body, `batch` images as a form; triggers v1, v2, ... in turn."""
+    """HTTP requests as files: one image as a raw body, `batch` images as a form; triggers v1, v2, ... in turn.
+
+    Without `versions` they name none, and the champion answers.
+    """
     singles, forms = [], []
     for n, data in enumerate(files):
-        path = f"/v1/models/bench/predict?trigger=v{n % versions + 1}"
+        path = "/v1/models/bench/predict" + (f"?trigger=v{n % versions + 1}" if versions else "")
         single = folder / f"single-{n}.http"
         single.write_bytes(_request(path, "image/jpeg", data))
         form = folder / f"form-{n}.http"

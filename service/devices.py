@@ -34,11 +34,11 @@ def alone(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str
         return device, environment
     index = int(number or 0)
     visible = environment.get(VISIBLE)
-    names = [str(each) for each in range(index + 1)] if visible is None else visible.replace(" ", "").split(",")
+    names = range(index + 1) if visible is None else [each.strip() for each in visible.split(",") if each.strip()]
     if index >= len(names):
         hidden = f"devices names {device}, but {VISIBLE}={visible} leaves {len(names)}"
         raise ConfigError(f"{hidden}: name others, or all.")
-    return kind, {**environment, VISIBLE: names[index]}
+    return kind, {**environment, VISIBLE: str(names[index])}
 
 
 def _found() -> tuple[str, ...]:
