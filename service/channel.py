@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from service.batcher import Abandoned, Overloaded, Timing
+from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
 from service.messages import View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
 from service.predictor import Answer, Query
@@ -21,10 +21,19 @@ from triggers.errors import FairtriggerError
 
 
 class Channel:
-    """One HTTP process: its slots, the versions it holds, its requests in work."""
+    """One HTTP process: its slots, the versions it holds, its requests in work.
 
-    def __init__(self, models: Mapping[str, LocalParts], places: int, on_end: Callable[[Channel], None]) -> None:
-        self._models, self._places, self._on_end = models, places, on_end
+    `on_failure` hears of every batch that failed.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, LocalParts],
+        places: int,
+        on_end: Callable[[Channel], None],
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._models, self._places, self._on_end, self._on_failure = models, places, on_end, on_failure
         self._slots: dict[str, Slots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
         self._leases: dict[int, tuple[str, int, ExitStack]] = {}
@@ -89,6 +98,8 @@ class Channel:
             self._wire.send(pack_results(results.result(), timings) | {"id": number})
         else:
             assert isinstance(error, FairtriggerError)  # as the batcher says
+            if isinstance(error, BatchFailed):
+                self._on_failure()
             self._wire.send({"id": number, "error": pack_error(error)})
 
     def _queries(self, message: Message) -> list[Query]:

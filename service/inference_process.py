@@ -33,8 +33,8 @@ class InferenceProcess:
     """Every model, and a channel for every HTTP process."""
 
     def __init__(self, settings: Settings, device: str, control: Control) -> None:
-        _check(device)
-        self._settings, self._control = settings, control
+        check(device)
+        self._settings, self._device, self._control = settings, device, control
         self._store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         classifiers = [load_bundle(folder, device) for folder in settings.models]
         replica = replica_name()
@@ -44,6 +44,7 @@ class InferenceProcess:
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()
         self._stopping = asyncio.Event()
+        self._looking: asyncio.Future[None] | None = None
 
     def run(self) -> None:
         """Load and warm the triggers, say so, and compute until the supervisor closes its line."""
@@ -82,7 +83,7 @@ class InferenceProcess:
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
         """An HTTP process came."""
-        channel = Channel(self._models, self._settings.places_per_process, self._channels.discard)
+        channel = Channel(self._models, self._settings.places_per_process, self._channels.discard, self._on_failure)
         self._channels.add(channel)
         await channel.open(link, startup_seconds)
 
@@ -91,6 +92,11 @@ class InferenceProcess:
         end = time.monotonic() + self._last_seconds
         while self._channels and time.monotonic() < end:
             await asyncio.sleep(0.05)
+
+    def _on_failure(self) -> None:
+        """A batch failed: look whether the device did."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(asyncio.to_thread(end_if_lost, self._device))
 
     def _on_swap(self, name: str) -> None:
         """On any thread: tell the HTTP processes."""
@@ -101,10 +107,22 @@ class InferenceProcess:
             channel.tell_view(name)
 
 
-def _check(device: str) -> None:
+def end_if_lost(device: str) -> None:
+    """End this process if torch cannot use the device any more: no later batch would succeed, and a new process may.
+
+    A process that fails at once has the fewest rows in work, so it would be sent ever more.
+    """
+    try:
+        check(device)
+    except ConfigError as error:
+        logger.error("%s", error)
+        leave(1)
+
+
+def check(device: str) -> None:
     """Raises ConfigError if torch cannot use it."""
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).sum().item()
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"The device {device} cannot be used: {reason}") from error

@@ -44,10 +44,10 @@ def test_what_does_not_fit_together_says_so(fields: dict[str, Any], said: str) -
 def test_all_devices_are_those_that_torch_sees() -> None:
     count = torch.accelerator.device_count()
     if count:
-        assert len(devices_of(Settings(devices="all"))) == count  # type: ignore[arg-type]
+        assert len(devices_of(Settings(devices="all"))) == count
     else:
         with pytest.raises(ConfigError, match="torch sees no GPU here"):
-            devices_of(Settings(devices="all"))  # type: ignore[arg-type]
+            devices_of(Settings(devices="all"))
 
 
 def test_a_process_sees_its_own_gpu_alone() -> None:
@@ -65,7 +65,7 @@ def test_a_process_sees_its_own_gpu_alone() -> None:
 def test_two_http_processes_stand_before_each_device_unless_told_otherwise(
     options: str, inference: int, http: int, tmp_path: Path
 ) -> None:
-    settings = Settings(models=(tmp_path,), port=0, devices=options)  # type: ignore[arg-type]
+    settings = Settings(models=(tmp_path,), port=0, devices=options)
     supervisor = Supervisor(settings, [])
     with supervisor._counts, contextlib.closing(supervisor._listening[0]):
         modules = [child.module for child in supervisor._children]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.batcher import Overloaded
+from service.batcher import BatchFailed, Overloaded
 from service.channel import Channel
 from service.control import Control, send_link
 from service.link import Restarting
@@ -58,13 +60,17 @@ class Family:
             local_parts(model, store, self.settings, metrics, "there", self._on_swap)
             for model, store in zip(models, stores, strict=True)
         ]
-        self.channels = [Channel({model.name: model}, PLACES, lambda _: None) for model in self.local]
+        self.failures = 0
+        self.channels = [Channel({each.name: each}, PLACES, lambda _: None, self._on_failure) for each in self.local]
         self.cables: list[socket.socket] = []
         self._store, self._model, self._idle = stores[0], models[0], idle
 
     def _on_swap(self, name: str) -> None:
         for channel in self.channels:
             self._loop.call_soon_threadsafe(channel.tell_view, name)
+
+    def _on_failure(self) -> None:
+        self.failures += 1
 
     async def __aenter__(self) -> Family:
         self._loop = asyncio.get_running_loop()
@@ -239,3 +245,25 @@ def test_processes_with_other_weights_do_not_answer_for_the_same_model(
 
     other = load_bundle(image_bundle(tmp_path / "other", seed=1))
     run(Family(tmp_path, [stores[0]] * 2, [image_model, other]), scenario, up=1)
+
+
+def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path, stores: list[FileStore]) -> None:
+    async def scenario(family: Family) -> None:
+        queue = family.parts.batcher
+        with queue.place(1), pytest.raises(BatchFailed):
+            await queue.submit([QUERY])
+        assert family.failures == 1
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the device is gone")
+
+    broken = load_bundle(image_bundle(tmp_path / "broken"))
+    broken.network.register_forward_pre_hook(fail)
+    run(Family(tmp_path, [stores[0]], [broken]), scenario, up=1)
+
+
+@pytest.mark.slow
+def test_a_process_whose_device_is_lost_ends() -> None:
+    code = "from service.inference_process import end_if_lost as end; end('cpu'); print('goes on'); end('foo:7')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "goes on\n") and "foo:7 cannot be used" in ended.stderr

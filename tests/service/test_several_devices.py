@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -74,7 +74,10 @@ def test_it_says_what_computes_and_answers_as_one_process_does(
     assert service.client.get("/v1/models/faces").json()["device"] == "cpu, cpu"
     up = re.findall(r'fairtrigger_device_up{device="cpu",process="(.)"} (.*)', service.client.get("/metrics").text)
     assert up == [("0", "1.0"), ("1", "1.0")]
-    inputs = {"faces": [picture(seed) for seed in range(9)], "posts": ["a good movie", "people are kind " * 20]}
+    inputs: dict[str, Sequence[bytes | str]] = {
+        "faces": [picture(seed) for seed in range(9)],
+        "posts": ["a good movie", "people are kind " * 20],
+    }
     with FileStore(tmp_path / "store") as store:
         with running(settings(tmp_path), store, [load_bundle(bundle) for bundle in bundles]) as alone:
             for model, sent in inputs.items():
