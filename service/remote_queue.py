@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 
 from service import assignment
 from service.assignment import Assignments
-from service.batcher import Timing
 from service.leaving import Abandoned, Gone, unless_gone
 from service.link import Link, Restarting
 from service.links import Links
 from service.messages import unpack_results
 from service.predictor import Answer, Query
+from service.tickets import Timing
 
 
 class RemoteQueue:
