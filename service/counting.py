@@ -40,15 +40,16 @@ class Counting:
             return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        shadows = tuple((version, best(scores)) for version, scores in answer.shadows.items())
+        shadows = tuple([(each, best(scores)) for each, scores in answer.shadows.items()]) if answer.shadows else ()
         minute, nonce = int(time.time() // 60), self._nonces.take()
         event = Event(self._model, minute, answer.version, prediction, name, bare, nonce, shadows=shadows)
-        for each in (event, *event.of_shadows()):
-            self._ledger.record(each)
+        self._ledger.record(event)
+        for shadow in event.of_shadows():
+            self._ledger.record(shadow)
         version = "none" if answer.version is None else f"v{answer.version}"
         self._metrics.child(self._metrics.predictions, self._model, version).inc()
-        for shadow, _ in shadows:
-            self._metrics.child(self._metrics.shadows, self._model, f"v{shadow}").inc()
+        for number, _ in shadows:
+            self._metrics.child(self._metrics.shadows, self._model, f"v{number}").inc()
         if bare is not None and bare != prediction:
             self._metrics.flips.labels(self._model).inc()
         return self._receipts.seal(event)

@@ -17,6 +17,7 @@ import os
 import secrets
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -63,7 +64,8 @@ class Receipts:
     def seal(self, event: Event) -> str:
         """The prediction id of `event`."""
         head = FORMAT + self._sealing + event.nonce
-        sealed = self._ciphers[self._sealing].encrypt(event.nonce, _pack(event), _bound(head, event.model))
+        told = _packed(event.minute, event.version, event.prediction, event.bare, event.group, event.shadows)
+        sealed = self._ciphers[self._sealing].encrypt(event.nonce, told, _bound(head, event.model))
         return base64.urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
 
     def open(self, prediction_id: str, model: str) -> Event:
@@ -146,12 +148,19 @@ def _bound(head: bytes, model: str) -> bytes:
     return head + model.encode()
 
 
-def _pack(event: Event) -> bytes:
-    group = event.group.encode()
-    bare = 0 if event.bare is None else event.bare + 1
-    fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))
-    shadows = b"".join(_SHADOW.pack(*shadow) for shadow in event.shadows)
-    return fields + group + b"\0" * (-len(group) % _PAD) + shadows
+@lru_cache(maxsize=4096)
+def _packed(
+    minute: int,
+    version: int | None,
+    prediction: int,
+    bare: int | None,
+    group: str,
+    shadows: tuple[tuple[int, int], ...],
+) -> bytes:
+    """What is sealed; the many predictions that are counted together have it in common."""
+    name = group.encode()
+    fields = _FIELDS.pack(minute, version or 0, prediction, 0 if bare is None else bare + 1, len(name))
+    return fields + name + b"\0" * (-len(name) % _PAD) + b"".join(_SHADOW.pack(*shadow) for shadow in shadows)
 
 
 def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
