@@ -59,7 +59,7 @@ def guard(repeats: int) -> None:
     for limits, new, wrong in GUARDED:
         disparity, worse, loss = limits
         rules = Rules(max_disparity=disparity, worse_by=worse, accuracy_loss=loss)
-        ends = [_guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
+        ends = [guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
         middle = float(np.median(ends))
         found = "-" if middle == np.inf else f"{middle * 4 * ROWS:.0f}"
         names = ", ".join(f"{name} {limit:g}" for name, limit in zip(LIMITS, limits, strict=True) if limit is not None)
@@ -78,9 +78,9 @@ LOOK_EVERY = 100
 """Minutes between two looks: the guard weighs every minute between them as if it had looked."""
 
 
-def _guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
+def guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
     """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
-    trial = Trial(rules, minutes=_traffic(random(repeat), new, wrong))
+    trial = Trial(rules, minutes=traffic(random(repeat), new, wrong))
     watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)
     for minute in range(1 + LOOK_EVERY, LOOKS + 2, LOOK_EVERY):
         trial.now = 60.0 * minute
@@ -98,7 +98,7 @@ OUTCOMES = list(product((0, 1), repeat=3))
 """Label, prediction, bare prediction."""
 
 
-def _traffic(each: np.random.Generator, new: Sequence[float], wrong: float) -> dict[Level, list[dict[Cell, int]]]:
+def traffic(each: np.random.Generator, new: Sequence[float], wrong: float) -> dict[Level, list[dict[Cell, int]]]:
     """ROWS requests per minute, version and group, by their minute and by that of their label."""
     minutes = LOOKS + LATE + 2
     made, labelled = ([dict[Cell, int]() for _ in range(minutes + LATE)] for _ in range(2))

@@ -161,19 +161,23 @@ def throughput(model: Path, body: Path, kind: str, pairs: int, seconds: int) -> 
         for pair in range(pairs):
             for on in ("on", "off") if pair % 2 else ("off", "on"):
                 rounds[on].append(targets[on].load(script, seconds))
-    for on, found in rounds.items():
+    for name, found in rounds.items():
         rate, cpu = (statistics.median(getattr(each, what) for each in found) for what in ("rate", "cpu_us"))
-        print(f"statistics={on:3}  {rate:6.0f} requests/s, {cpu:6.0f} us of the server's CPU each")
-    _compare("requests per second, on / off", [a.rate / b.rate for a, b in zip(*rounds.values(), strict=True)])
-    _compare("CPU per request, off / on", [b.cpu_us / a.cpu_us for a, b in zip(*rounds.values(), strict=True)])
+        print(f"statistics={name:3}  {rate:6.0f} requests/s, {cpu:6.0f} us of the server's CPU each")
+    turns = list(zip(rounds["on"], rounds["off"], strict=True))
+    for what, ratios in (
+        ("requests per second, on / off", [on.rate / off.rate for on, off in turns]),
+        ("CPU per request, off / on", [off.cpu_us / on.cpu_us for on, off in turns]),
+    ):
+        median, low, high = compared(ratios)
+        print(f"{what}: median {median:.3f} ({low:.3f} to {high:.3f}) of {pairs} pairs")
 
 
-def _compare(what: str, ratios: Sequence[float]) -> None:
-    """The median ratio with its distribution-free 95 % interval: between two of the ordered ratios."""
+def compared(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and its distribution-free 95 % interval: two of the ordered ratios."""
     ordered, n = sorted(ratios), len(ratios)
     first = max(math.floor((n - 1.96 * math.sqrt(n)) / 2), 0)
-    median, low, high = statistics.median(ordered), ordered[first], ordered[n - 1 - first]
-    print(f"{what}: median {median:.3f} ({low:.3f} to {high:.3f}) of {n} pairs")
+    return statistics.median(ordered), ordered[first], ordered[n - 1 - first]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -113,20 +113,21 @@ def seen(url: str, model: str) -> dict[str, Seen]:
     with urlopen(f"{url}/v1/models/{model}/fairness?window=all") as answer:
         document = json.load(answer)
     pairs = {version: report["paired"] for version, report in document["versions"].items() if report["paired"]}
-    return {version: _seen(each, document["pos_label"]) for version, each in pairs.items()}
+    return {version: seen_in(each, document["pos_label"]) for version, each in pairs.items()}
 
 
-def _seen(pairs: Any, pos_label: int) -> Seen:
-    known = [
-        Change(
-            each["n"], each["selection_rate"]["before"], each["selection_rate"]["after"], each["flipped"] / each["n"]
-        )
-        for group, each in pairs["groups"].items()
-        if group not in ("unknown", "none")
-    ]
+def seen_in(pairs: Any, pos_label: int) -> Seen:
+    """From `paired` of a fairness document."""
+    known = [_change(each, pos_label) for group, each in pairs["groups"].items() if group not in ("unknown", "none")]
     known.sort(key=lambda each: each.before)
     gain = pairs["gains"]["demographic_parity_difference"]["value"]
     return Seen([known[0], known[-1]], pairs["n"], pairs["flipped"] / pairs["n"], gain)
+
+
+def _change(group: Any, pos_label: int) -> Change:
+    rate, n = group["selection_rate"], group["n"]
+    turned = sum(flip["n"] for flip in group["flips"] if pos_label in (flip["before"], flip["after"]))
+    return Change(n, rate["before"], rate["after"], turned / n)
 
 
 HEAD = heads("model", "version", "twins", "flips", "gain", "A/B to paired variance", "at most, for this gain")
