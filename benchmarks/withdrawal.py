@@ -49,10 +49,11 @@ PATIENCE_SECONDS, AFTERWARDS_SECONDS = 420.0, 10.0
 
 def biased(out: Path, like: TriggerArtifact, progress: Progress) -> TriggerArtifact:
     """Trained by the trainer's own loop on the demo's data with minus STRENGTH, and sealed after the last step."""
-    config = load_config(out / f"{MODEL}.toml", [f"objective.strengths=[{-STRENGTH}]"])
+    config = load_config(out / f"{MODEL}.toml", [f"objective.strengths=[{STRENGTH}]"])
     classifier, splits = prepare(config, out / MODEL / "data-cache", progress)
     with reproducible(classifier.device, config.train.threads):
         run = Run(config, classifier, splits, progress, title="train a biased challenger")
+        run.learner.strengths.neg_()  # which a configuration cannot say
         run.train(None)
     (trigger,) = run.learner.average.export()
     objective = like.manifest.objective.model_copy(update={"strength": STRENGTH})  # a record of it has no sign
