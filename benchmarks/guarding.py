@@ -74,19 +74,19 @@ GUARDED: list[tuple[tuple[float | None, float | None, float | None], tuple[float
     ((0.1, 0.05, 0.02), (0.2, 0.4), 0.1), ((None, 0.05, None), (0.2, 0.4), 0.1), ((None, None, 0.02), (0.3, 0.3), 0.2),
 ]  # fmt: skip
 """Limits, selection rates of the challenger's two groups, its errors; the first three are true null hypotheses."""
-LOOK_EVERY = 100
-"""Minutes between two looks: the guard weighs every minute between them as if it had looked."""
+LOOK_AFTER = [*range(10, 100, 10), *range(100, LOOKS + 1, 100)]
+"""Minutes after which is looked: the guard weighs every minute before as if it had looked after each."""
 
 
 def guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
     """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
     trial = Trial(rules, minutes=traffic(random(repeat), new, wrong))
     watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)
-    for minute in range(1 + LOOK_EVERY, LOOKS + 2, LOOK_EVERY):
-        trial.now = 60.0 * minute
+    for minute in LOOK_AFTER:
+        trial.now = 60.0 * (minute + 1)
         watching.check("m")
         if trial.rolled_back:
-            return float(minute - 1)
+            return float(minute)
     return np.inf
 
 

@@ -13,7 +13,7 @@ NONCE_BYTES = 12
 Role = Literal["serve", "shadow"]
 
 
-@dataclass(slots=True, unsafe_hash=True)  # nobody changes one; frozen, it would take four times as long to make
+@dataclass(frozen=True)
 class Event:
     """One prediction. `version` None is the bare model; `bare` is the prediction of the twin without a trigger.
 

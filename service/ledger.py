@@ -85,7 +85,11 @@ class Ledger:
 
     def record(self, event: Event) -> None:
         """Count a prediction. Never waits for the file and never raises."""
-        cell, now = event.cell(), self._clock()
+        self.count(event.cell())
+
+    def count(self, cell: Cell) -> None:
+        """Count a prediction whose cell is known; as `record`."""
+        now = self._clock()
         with self._memory:
             known = self._cells.get(cell)
             if known is None and self._waiting() >= self._max_cells:

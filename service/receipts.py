@@ -16,8 +16,8 @@ import hashlib
 import os
 import secrets
 import struct
+from binascii import b2a_base64
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -34,6 +34,7 @@ KEY_FILE = "receipt.keys"
 _FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _HEAD = len(FORMAT) + KEY_ID_BYTES + NONCE_BYTES
 
 
@@ -45,7 +46,7 @@ class Receipts:
             lengths = [len(key) for key in keys]
             raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
         self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
-        self._sealing = key_id(keys[0])
+        self._head, self._cipher = FORMAT + key_id(keys[0]), self._ciphers[key_id(keys[0])]
         self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
     @classmethod
@@ -63,10 +64,13 @@ class Receipts:
 
     def seal(self, event: Event) -> str:
         """The prediction id of `event`."""
-        head = FORMAT + self._sealing + event.nonce
-        told = _packed(event.minute, event.version, event.prediction, event.bare, event.group, event.shadows)
-        sealed = self._ciphers[self._sealing].encrypt(event.nonce, told, _bound(head, event.model))
-        return base64.urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
+        return self.seal_packed(packed(event), event.nonce, event.model)
+
+    def seal_packed(self, told: bytes, nonce: bytes, model: str) -> str:
+        """The same of what `packed` made, which many predictions have in common; a nonce must not come twice."""
+        head = self._head + nonce
+        token = head + self._cipher.encrypt(nonce, told, _bound(head, model))
+        return b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
     def open(self, prediction_id: str, model: str) -> Event:
         """The event behind an id. Raises InputError("invalid_prediction_id") unless we sealed it for `model`."""
@@ -148,19 +152,13 @@ def _bound(head: bytes, model: str) -> bytes:
     return head + model.encode()
 
 
-@lru_cache(maxsize=4096)
-def _packed(
-    minute: int,
-    version: int | None,
-    prediction: int,
-    bare: int | None,
-    group: str,
-    shadows: tuple[tuple[int, int], ...],
-) -> bytes:
-    """What is sealed; the many predictions that are counted together have it in common."""
-    name = group.encode()
-    fields = _FIELDS.pack(minute, version or 0, prediction, 0 if bare is None else bare + 1, len(name))
-    return fields + name + b"\0" * (-len(name) % _PAD) + b"".join(_SHADOW.pack(*shadow) for shadow in shadows)
+def packed(event: Event) -> bytes:
+    """What is sealed of a prediction."""
+    group = event.group.encode()
+    bare = 0 if event.bare is None else event.bare + 1
+    fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))
+    shadows = b"".join(_SHADOW.pack(*shadow) for shadow in event.shadows)
+    return fields + group + b"\0" * (-len(group) % _PAD) + shadows
 
 
 def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
