@@ -16,11 +16,10 @@ from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
 from service.problems import ProblemError
-from service.receipts import Nonces, Receipts, packed
+from service.receipts import KINDS, Ids, Receipts, packed
 from service.schemas import FeedbackItem
 from triggers.errors import InputError
 
-KINDS = 4096
 Shadows = tuple[tuple[int, int], ...]
 
 
@@ -47,7 +46,7 @@ class Counting:
     ) -> None:
         self._model, self._labels, self._on = model, tuple(labels), on
         self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
-        self._nonces = Nonces()
+        self._ids = Ids(receipts, model)
         self._kind = lru_cache(maxsize=KINDS)(self._new_kind)
 
     def predicted(self, answer: Answer, group: str | None) -> str | None:
@@ -62,7 +61,7 @@ class Counting:
             self._ledger.count(cell)
         for counter in kind.counters:
             counter.inc()
-        return self._receipts.seal_packed(kind.told, self._nonces.take(), self._model)
+        return self._ids.take(kind.told)
 
     def _new_kind(
         self, minute: int, version: int | None, prediction: int, group: str, bare: int | None, shadows: Shadows

@@ -6,7 +6,7 @@
 The model's name is authenticated but not stored: an id opens only for the model that it was made for. The group is
 padded, so that its length cannot be read off. An id cannot be forged or changed and survives a restart, as long as its
 key is kept. The first key seals, all keys open: to rotate, put a new one first and drop the old one when no label for
-its predictions is expected any more. Rotate before 2**32 predictions per key, the usual limit for random nonces.
+its predictions is expected any more. Rotate before 2**32 ids per key, the usual limit for random nonces.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ KEY_FILE = "receipt.keys"
 _FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
+AHEAD, KINDS = 16, 4096
+"""How many ids are sealed at a time, and of how many kinds of predictions at most."""
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _HEAD = len(FORMAT) + KEY_ID_BYTES + NONCE_BYTES
 
@@ -106,6 +108,33 @@ class Nonces:
             except IndexError:
                 drawn = os.urandom(1000 * NONCE_BYTES)
                 self._ready.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+
+
+class Ids:
+    """Prediction ids of one model, sealed AHEAD at a time where predictions are alike: one by one takes far longer.
+
+    A forked child forgets its parent's.
+    """
+
+    def __init__(self, receipts: Receipts, model: str) -> None:
+        self._receipts, self._model, self._nonces = receipts, model, Nonces()
+        self._ready: dict[bytes, list[str]] = {}
+        os.register_at_fork(after_in_child=self._ready.clear)
+
+    def take(self, told: bytes) -> str:
+        """One that was never given before, for a prediction of which `packed` made `told`."""
+        ready = self._ready.get(told)
+        if ready is None:  # the first of its kind, and often the only one
+            if len(self._ready) >= KINDS:
+                self._ready.clear()
+            self._ready[told] = []
+            return self._seal(told)
+        if not ready:
+            ready.extend([self._seal(told) for _ in range(AHEAD)])
+        return ready.pop()
+
+    def _seal(self, told: bytes) -> str:
+        return self._receipts.seal_packed(told, self._nonces.take(), self._model)
 
 
 def key_id(key: bytes) -> bytes:
