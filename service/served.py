@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, NamedTuple
 
-from service.batcher import Overloaded, Timing
+from service.batcher import Overloaded
 from service.counting import Counting
 from service.decoding import decoding_for
 from service.intake import Wanted
@@ -24,6 +24,7 @@ from service.policy import NO_EXTRAS, Extras, key_of, sample
 from service.predictor import Answer, Query
 from service.problems import Problem, problem_of
 from service.settings import Settings
+from service.tickets import Timing
 from triggers.errors import InputError
 from triggers.preprocess import TokenIds
 
@@ -63,7 +64,7 @@ class ServedModel:
     ) -> None:
         self.name, self.classifier, self.counting = parts.name, parts.classifier, counting
         self.predictor, self.batcher, self.follower = parts.predictor, parts.batcher, parts.follower
-        self._settings, self._metrics = settings, metrics
+        self._parts, self._settings, self._metrics = parts, settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
         self._decoding = decoding_for(parts.classifier, settings, self._count_error)
         self._decoder = self._decoding or ItemDecoder(parts.classifier, settings, decoders, self._count_error)
@@ -71,7 +72,7 @@ class ServedModel:
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
         self.follower.start()
-        self.predictor.warm()
+        self._parts.warm()
 
     def start(self) -> None:
         """Start answering; inside the event loop."""
