@@ -85,7 +85,9 @@ class Clients(AbstractContextManager["Clients"]):
         chosen = random(number)
         while not self._stop.wait(PAUSE_SECONDS):
             try:
-                self.answers.append(self.client.predict(self.rows[chosen.integers(len(self.rows))], with_group=True))
+                self.answers.append(
+                    self.client.predict(self.rows[int(chosen.integers(len(self.rows)))], with_group=True)
+                )
             except (FairtriggerError, httpx.HTTPError) as error:
                 self.failed.append(str(error))
 
