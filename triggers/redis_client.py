@@ -4,8 +4,8 @@
     redis+sentinel://[user:password@]host:26379,host:26379/service[/0]    rediss+sentinel:// with TLS
     redis+cluster://[user:password@]host:6379,host:6379                   rediss+cluster:// with TLS
 
-Queries are those of redis-py, such as `?ssl_ca_certs=/run/secrets/ca.pem`, and `?password_file=/run/secrets/redis`, whose
-file holds the password that the address then lacks. Nothing is retried by the client library: by default it repeats a
+Queries are those of redis-py, such as `?ssl_ca_certs=/run/secrets/ca.pem`, and `?password_file=/run/secrets/redis`: the
+file holds the password, which the address then lacks. Nothing is retried by the client library: by default it repeats a
 command whose answer was lost up to ten times, and adding to a count or to a history is no command to repeat. Callers
 repeat what may be repeated. Needs the extra `redis`.
 """

@@ -121,7 +121,7 @@ def test_user_and_password_are_used_and_never_told(
     (tmp_path / "password").write_text("p@ss/word\n")
     with open_store(f"redis://trigger@127.0.0.1:{own_redis.port}/0?password_file={tmp_path / 'password'}") as store:
         assert store.rollout("faces").champion == 1
-    with pytest.raises(ConfigError, match="password_file of redis://127.*nowhere"):
+    with pytest.raises(ConfigError, match=r"password_file of redis://127.*nowhere"):
         open_store(f"redis://trigger@127.0.0.1:{own_redis.port}/0?password_file=/nowhere")
     with pytest.raises(StoreUnavailable) as told:
         open_store(f"redis://trigger:wrong-secret@127.0.0.1:{own_redis.port}/0")
