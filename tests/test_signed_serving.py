@@ -1,4 +1,4 @@
-"""Signatures from end to end: the trainer signs, a service that enforces it serves that and nothing else, and says why."""
+"""Signatures end to end: the trainer signs, a service that enforces it serves that and nothing else, and says why."""
 
 from __future__ import annotations
 
