@@ -1,4 +1,4 @@
-"""What a stopping service still does elsewhere, each step for a bounded time: Redis or a name server may be away just then.
+"""What a stopping service still does elsewhere, each step for a bounded time: Redis or a name server may be away then.
 
 A look-up of a name cannot be interrupted and takes as long as the system's resolver wants, most of a minute in a
 container whose name server is gone; together such steps would outlast what the one that stops the service waits.
