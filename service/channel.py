@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from service.batcher import Abandoned, Overloaded, Timing
+from service.batcher import Abandoned, Overloaded
 from service.messages import View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
 from service.predictor import Answer, Query
 from service.shared_slots import Region, Slots, shared_memory
+from service.tickets import Timing
 from service.wire import Message, Wire, connect, send_hello
 from triggers.errors import FairtriggerError
 

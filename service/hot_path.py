@@ -23,6 +23,7 @@ from service.routes import predict
 from service.running import Running
 from service.safe_headers import guarded_headers
 from service.served import ServedModel
+from service.whole_answer import WHOLE
 from triggers.errors import FairtriggerError
 
 JSON = (b"content-type", b"application/json")
@@ -58,8 +59,11 @@ class HotPath:
                 status, head, body = await self._answer(model, call)
             except Exception as error:  # a fault of ours: the client hears of one, the server logs what it was
                 fault, (status, head, body) = error, _problem(call, error)
-            await send({"type": "http.response.start", "status": status, "headers": guarded_headers(head) + named})
-            await send({"type": "http.response.body", "body": body})
+            headers = guarded_headers(head) + named
+            whole = call.scope.get("extensions", {}).get(WHOLE)
+            if not (whole and whole["write"](status, headers, body)):
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
         finally:
             self._metrics.in_flight.dec()
             self._metrics.on_request(predict.PATH, model.name, status, time.perf_counter() - started)

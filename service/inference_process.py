@@ -56,7 +56,7 @@ class InferenceProcess:
         for model in self._models.values():
             model.batcher.start()
             await asyncio.to_thread(model.follower.start)
-            await asyncio.to_thread(model.predictor.warm)
+            await asyncio.to_thread(model.warm)
         self._watch(age())
         self._control.ready()
         await self._stopping.wait()

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.batcher import Abandoned, BatchFailed, Overloaded, Timing
+from service.batcher import Abandoned, BatchFailed, Overloaded
 from service.predictor import Answer, Predictor, Query
 from service.shared_slots import Slots
+from service.tickets import Timing
 from service.wire import Message
 from triggers import errors
 from triggers.plan import Plan

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from service.batcher import Batcher, Timing
+from service.batcher import BRIEF, Batcher
 from service.execution import forward_for
 from service.leaving import Gone
 from service.metrics import Metrics
@@ -21,6 +21,7 @@ from service.predictor import Answer, Predictor, Query
 from service.residents import Triggers
 from service.rollout import Follower
 from service.settings import Settings
+from service.tickets import Timing
 from triggers.bundle import BundleSpec
 from triggers.classifier import FrozenClassifier
 from triggers.preprocess import ImageLimits
@@ -119,6 +120,10 @@ class Parts:
         """The model's name."""
         return self.classifier.name
 
+    def warm(self) -> None:
+        """Do now what would make the first request slow."""
+        self.predictor.warm()
+
 
 @dataclass(frozen=True)
 class LocalParts(Parts):
@@ -126,6 +131,12 @@ class LocalParts(Parts):
 
     predictor: Predictor
     batcher: Batcher[Query, Answer]
+
+    def warm(self) -> None:
+        """Do now what would make the first request slow, and find out whether the model needs its thread."""
+        super().warm()
+        if self.predictor.classifier.device.type == "cpu" and self.predictor.within(BRIEF, self.batcher.max_batch):
+            self.batcher.run_at_once()
 
 
 def local_parts(

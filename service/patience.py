@@ -15,6 +15,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.problems import MEDIA_TYPE, Problem
+from service.whole_answer import offer
 
 MAX_HEAD_BYTES = 64 * 1024
 BYTES_PER_SECOND = 64 * 1024
@@ -78,6 +79,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        offer(cycle)
         super()._start_asgi_task(cycle, app)
 
     def _give_up(self) -> None:

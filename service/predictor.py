@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import timeit
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -180,6 +181,14 @@ class Predictor:
         self._device.warm(self._blank())
         self._forward([self._blank()], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
 
+    def within(self, seconds: float, rows: int) -> bool:
+        """Whether so many of the largest inputs are computed in so short a time, under the present champion."""
+        return all(self._fastest(n) <= seconds for n in (1, rows))
+
+    def _fastest(self, rows: int) -> float:
+        queries = [Query(self._largest(), "champion")] * rows
+        return min(timeit.repeat(lambda: self.predict(queries), number=1, repeat=3))
+
     @contextmanager
     def lease(self, version: int) -> Iterator[Resident]:
         """Hold a version in memory, loading it first if needed. Raises what `fetch` and the checks raise."""
@@ -267,6 +276,15 @@ class Predictor:
             return torch.zeros(spec.image.channels, spec.image.size, spec.image.size, dtype=torch.uint8)
         tokenizer = self.classifier.tokenizer
         return TokenIds((tokenizer.cls_token_id or 0, tokenizer.sep_token_id or 0), truncated=False)
+
+    def _largest(self) -> Item:
+        """An input than which none takes longer."""
+        text = self.classifier.spec.text
+        blank = self._blank()
+        if text is None or not isinstance(blank, TokenIds):
+            return blank
+        first, last = blank.ids
+        return TokenIds((first, *[last] * (text.max_tokens - 2), last), truncated=False)
 
     def _forward(self, items: Sequence[Item], bank: Pass, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""

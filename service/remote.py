@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from service.batcher import Overloaded, Timing
+from service.batcher import Overloaded
 from service.leaving import Abandoned, Gone, unless_gone
 from service.link import Link
 from service.messages import View, unpack_results
@@ -18,6 +18,7 @@ from service.places import Places
 from service.predictor import Answer, Query
 from service.rollout import Follower
 from service.settings import Settings
+from service.tickets import Timing
 from triggers.errors import ModelError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.preprocessor import Preprocessor

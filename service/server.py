@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from service.running import Running
 
 LINGER_SECONDS = 0.25
+YOUNG = 10_000
+"""Objects made since the last time that are looked through for garbage; Python's own 700 are a dozen requests."""
 
 
 class Server(uvicorn.Server):
@@ -96,6 +98,7 @@ class Server(uvicorn.Server):
         await super().startup([] if self._door else sockets)
         gc.collect()
         gc.freeze()  # looking through what start-up made, torch above all, would stop every request for 200 ms
+        gc.set_threshold(YOUNG, 20, 20)  # hundreds of requests in flight are not garbage
         if not self.started:
             return
         for door in self._doors:

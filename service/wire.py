@@ -15,6 +15,8 @@ import orjson
 
 Message = dict[str, Any]
 _LENGTH = struct.Struct("=I")
+MOST = 8
+"""Messages that do not wait for more."""
 
 
 class Wire(asyncio.Protocol):
@@ -44,8 +46,16 @@ class Wire(asyncio.Protocol):
         if not self.open:
             return
         if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._gather, 0)
         self._outgoing.append(framed(message))
+
+    def _gather(self, before: int) -> None:
+        """Wait as long as every turn of the event loop brings more to send."""
+        waiting = len(self._outgoing)
+        if before < waiting < MOST:
+            asyncio.get_running_loop().call_soon(self._gather, waiting)
+        else:
+            self._flush()
 
     def close(self) -> None:
         """Send what is left and hang up."""

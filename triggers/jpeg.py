@@ -7,18 +7,31 @@ Pillow's, and all of it will be once torchvision, which has announced it, gives 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torchvision  # noqa: F401 # brings torch.ops.image
 from torch import Tensor
 
 _START, _SCAN = b"\xff\xd8", 0xDA
+_SCAN_MARKER = bytes([0xFF, _SCAN])
+_HEAD, _ENOUGH = 2048, 10
+"""Bytes of a usual file before its scan at most, and from its scan on that the walk looks at."""
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 _HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})  # tables, restart interval, JFIF, comment
 
 
 def plain_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height that a plain JPEG claims; None for every other file. Reads markers, decodes nothing."""
+    """Width and height that a plain JPEG claims; None for every other file. Reads markers, decodes nothing.
+
+    Files of one size from one encoder begin alike, byte for byte: what was read there is remembered.
+    """
+    end = data.find(_SCAN_MARKER, 0, _HEAD)
+    return (_remembered(data[: end + _ENOUGH]) if end > 0 else None) or _walk(data)
+
+
+def _walk(data: bytes) -> tuple[int, int] | None:
     if data[:2] != _START:
         return None
     at, size = 2, None
@@ -35,6 +48,9 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
             return None
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
     return None
+
+
+_remembered = lru_cache(maxsize=256)(_walk)
 
 
 def _is_profile(data: bytes, at: int) -> bool:

@@ -236,3 +236,101 @@ def test_what_one_turn_of_the_loop_brings_is_one_batch() -> None:
     gate = Gate()
     asyncio.run(scenario(gate))
     assert gate.batches == [[2, 3, 4]]
+
+
+class Threads:
+    """A `run` that notes where it runs; a value above 99 takes so many milliseconds of processor time."""
+
+    def __init__(self) -> None:
+        self.where: list[threading.Thread] = []
+        self.batches: list[list[int]] = []
+
+    def __call__(self, items: Sequence[Number]) -> list[int]:
+        self.where.append(threading.current_thread())
+        self.batches.append([item.value for item in items])
+        end = time.thread_time() + max(item.value for item in items) / 1e3
+        while end - time.thread_time() > 0.099:
+            pass
+        return [item.value**2 for item in items]
+
+
+@asynccontextmanager
+async def at_once(run: Threads | Gate) -> AsyncIterator[Batcher[Number, int]]:
+    batcher: Batcher[Number, int] = Batcher(run, name="test", max_batch=4, capacity=100)
+    batcher.run_at_once()
+    batcher.start()
+    yield batcher
+    await batcher.close()
+    assert not batcher.alive
+
+
+def test_a_small_model_runs_on_the_event_loop() -> None:
+    async def scenario() -> None:
+        run = Threads()
+        async with at_once(run) as batcher:
+            assert await squares(batcher, *range(1, 11)) == [n * n for n in range(1, 11)]
+            assert run.batches == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+            assert set(run.where) == {threading.main_thread()}
+
+    asyncio.run(scenario())
+
+
+def test_other_events_come_between_two_batches_on_the_event_loop() -> None:
+    async def scenario() -> None:
+        run, seen = Threads(), list[int]()
+        async with at_once(run) as batcher:
+            task = asyncio.create_task(squares(batcher, *range(1, 11)))
+            while not task.done():
+                seen.append(len(run.batches))
+                await asyncio.sleep(0)
+        assert {1, 2, 3} <= set(seen)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_turns_out_slow_gets_its_thread() -> None:
+    async def scenario() -> None:
+        run = Threads()
+        async with at_once(run) as batcher:
+            for values in ([150], [150], [7], [150], [150], [150, 0, 1, 2, 3, 4], [7]):
+                assert await squares(batcher, *values) == [n * n for n in values]
+            here = [thread is threading.main_thread() for thread in run.where]
+            assert here == [True] * 6 + [False] * 2, "one fast batch begins anew; the third slow one in a row ends it"
+
+    asyncio.run(scenario())
+
+
+def test_only_the_request_at_fault_fails_on_the_event_loop_too() -> None:
+    async def scenario() -> None:
+        async with at_once(Gate()) as batcher:
+            tasks = [asyncio.create_task(squares(batcher, n)) for n in (2, 13, 3)]
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [found[0], found[2]] == [[4], [9]] and isinstance(found[1], BatchFailed)
+
+    asyncio.run(scenario())
+
+
+def test_closing_finishes_what_was_queued_for_the_event_loop() -> None:
+    async def scenario() -> None:
+        run = Threads()
+        async with at_once(run) as batcher:
+            waiting = asyncio.create_task(squares(batcher, *range(1, 11)))
+            await asyncio.sleep(0)
+        assert await waiting == [n * n for n in range(1, 11)]
+
+    asyncio.run(scenario())
+
+
+def test_requests_of_successive_turns_make_one_batch() -> None:
+    async def scenario() -> None:
+        run = Threads()
+        async with at_once(run) as batcher:
+            tasks = []
+            for n in (1, 2, 3):
+                tasks.append(asyncio.create_task(squares(batcher, n)))
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*tasks) == [[1], [4], [9]]
+            assert run.batches == [[1, 2, 3]]
+            assert await squares(batcher, 5) == [25], "and one alone does not wait"
+
+    asyncio.run(scenario())

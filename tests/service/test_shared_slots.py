@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from service.batcher import BatchFailed, Overloaded, Timing
+from service.batcher import BatchFailed, Overloaded
 from service.messages import (
     pack_error,
     pack_queries,
@@ -22,6 +22,7 @@ from service.messages import (
 )
 from service.predictor import Answer, Query
 from service.shared_slots import Region, Slots, shared_memory
+from service.tickets import Timing
 from service.wire import Message, Wire, connect, receive_hello, send_hello
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ArtifactMismatch, InputError, NotFound

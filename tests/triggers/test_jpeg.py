@@ -96,3 +96,13 @@ def test_real_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
                 plain += plain_size(data) is not None
                 assert same(decode_image(data, SPECS[0]), by_pillow(monkeypatch, data, SPECS[0]))
     pytest.fail("no plain JPEG among the photographs")
+
+
+def test_what_was_read_at_the_start_of_a_file_is_remembered_of_that_start_alone() -> None:
+    small, large = jpeg(32, 32), jpeg(64, 64)
+    assert [plain_size(each) for each in (small, large, small)] == [(32, 32), (64, 64), (32, 32)]
+    comment = b"\xff\xfe" + (2 + 40).to_bytes(2, "big") + b"\xff\xda" + bytes(38)
+    assert plain_size(small[:2] + comment + small[2:]) == (32, 32), "a scan's marker within a comment"
+    exif = b"\xff\xe1" + (2 + 6).to_bytes(2, "big") + b"Exif\0\0"
+    assert plain_size(small[:2] + exif + small[2:]) is None
+    assert plain_size(small[:300]) is None
