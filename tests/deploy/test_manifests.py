@@ -89,7 +89,7 @@ def test_replicas_and_trainers_share_one_store() -> None:
     settings = next(each["data"] for each in render("overlays/replicas") if each["kind"] == "ConfigMap")
     store = settings["FAIRTRIGGER_STORE"]
     assert settings["FAIRTRIGGER_LEDGER"] == store and store.startswith("redis://redis:6379/")
-    folder, _, key = without_parameter(store, "password_file")[1].rpartition("/")
+    folder, _, key = str(without_parameter(store, "password_file")[1]).rpartition("/")
     trainers = [pod for name in ("job", "nodes", "retrain") for pod in pods(render(f"training/redis/{name}"))]
     assert len(trainers) == 3
     for pod in trainers:
