@@ -52,6 +52,7 @@ COPY --from=code /app /app
 WORKDIR /work
 COPY examples examples
 USER 10001:10001
+ENV RES_OPTIONS="timeout:1 attempts:2"
 ENTRYPOINT ["python", "-m", "trainer"]
 CMD ["--help"]
 
@@ -63,7 +64,8 @@ RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/
 COPY --from=code /app /app
 WORKDIR /data
 USER 10001:10001
-ENV FAIRTRIGGER_HOST=0.0.0.0 FAIRTRIGGER_PORT=8080 FAIRTRIGGER_DATA_DIR=/data
+# RES_OPTIONS: names are looked up in seconds, not most of a minute, so that a stop keeps to its time while Redis is away
+ENV FAIRTRIGGER_HOST=0.0.0.0 FAIRTRIGGER_PORT=8080 FAIRTRIGGER_DATA_DIR=/data RES_OPTIONS="timeout:1 attempts:2"
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
   CMD ["python", "-S", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['FAIRTRIGGER_PORT']}/readyz\", timeout=2)"]

@@ -20,6 +20,7 @@ from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, age, leave
 from service.metrics import FOLDER_VARIABLE, Metrics
+from service.parting import part
 from service.parts import local_parts
 from service.settings import Settings
 from triggers.classifier import load_bundle
@@ -50,7 +51,6 @@ class InferenceProcess:
         """Load and warm the triggers, say so, and compute until the supervisor closes its line."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
-        self._store.close()
         if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
             shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
 
@@ -65,7 +65,8 @@ class InferenceProcess:
         await self._let_channels_end()
         for model in self._models.values():
             await model.batcher.close()
-            await asyncio.to_thread(model.follower.stop)
+            await part("the rollout", model.follower.stop)
+        await part("the store", self._store.close)
 
     def _watch(self, startup_seconds: float) -> None:
         def adopt(_: int, link: socket.socket) -> None:

@@ -22,11 +22,13 @@ from starlette.requests import ClientDisconnect
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
 from service.deadline import DeadlineExceeded
+from service.permissions import listed
 from triggers import errors
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class ProblemError(errors.FairtriggerError):
@@ -145,11 +147,13 @@ def _reason(error: Mapping[str, Any]) -> str:
 
 def _of_http(error: HTTPException, request: Request) -> Problem:
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request) or headers.get("Allow", "")
     known = {
         404: ("not_found", f"There is nothing at {request.url.path}; /docs lists every address."),
         405: (
             "method_not_allowed",
-            f"{request.method} is not possible here; allowed: {headers.get('Allow', 'see /docs')}.",
+            f"{request.method} is not possible here; allowed: {headers.get('Allow') or 'see /docs'}.",
         ),
         413: ("body_too_large", str(error.detail)),
         400: ("malformed_request", f"The body cannot be read: {error.detail}."),
@@ -157,3 +161,8 @@ def _of_http(error: HTTPException, request: Request) -> Problem:
     fallback = (http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), str(error.detail))
     code, detail = known.get(error.status_code, fallback)
     return Problem(error.status_code, code, detail, headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of an address, which several routes may share (RFC 9110, 10.2.1); the router names one route's."""
+    return ", ".join(method for method in METHODS if listed(method, request.url.path) is not None)

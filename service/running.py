@@ -18,6 +18,7 @@ from service.keyring import Keyring
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
+from service.parting import COUNTS_SECONDS, part
 from service.parts import Parts, Processes
 from service.receipts import Receipts
 from service.served import ServedModel
@@ -110,13 +111,13 @@ class Running:
     async def close(self) -> None:
         """Answer what is queued, write the last counts, release everything."""
         self.draining = True
-        await asyncio.to_thread(self.guard.stop)
+        await part("the guard", self.guard.stop)
         for model in self.models.values():
             await model.close()
         self._decoders.shutdown()
-        await asyncio.to_thread(self.ledger.close)
+        await part("the last counts", self.ledger.close, COUNTS_SECONDS)
         if self._owns_store:
-            self.store.close()
+            await part("the store", self.store.close)
 
     def _guard(self, settings: Settings, store: Store, *, acts: bool) -> Guard:
         rules = None if settings.guard is None else Rules.from_dict(settings.guard)

@@ -10,9 +10,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from triggers.errors import ConfigError
+from triggers.secret_file import read_secret
 
 SUFFIX = "_FILE"
-MAX_BYTES = 64 * 1024
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -34,21 +34,10 @@ class SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         if variable in os.environ:
             raise ConfigError(f"Both {variable} and {variable}{SUFFIX} are set: keep one.")
-        return _content(variable + SUFFIX, Path(path)), field_name, False
+        return read_secret(Path(path), variable + SUFFIX), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """All values found, by field."""
         fields = self.settings_cls.model_fields
         found = {name: self.get_field_value(fields[name], name)[0] for name in self._names}
         return {name: value for name, value in found.items() if value is not None}
-
-
-def _content(variable: str, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{variable} names {path}, which cannot be read ({error}).") from error
-    if not text or len(text) > MAX_BYTES:
-        raise ConfigError(f"{variable} names {path}, which is empty or longer than {MAX_BYTES} bytes.")
-    return text

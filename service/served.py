@@ -19,6 +19,7 @@ from service.intake import Wanted
 from service.item_decoder import Decoded, ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
+from service.parting import part
 from service.parts import Parts
 from service.policy import NO_EXTRAS, Extras, key_of, sample
 from service.predictor import Answer, Query
@@ -85,7 +86,7 @@ class ServedModel:
         if self._decoding:
             await self._decoding.close()
         await self.batcher.close()
-        await asyncio.to_thread(self.follower.stop)
+        await part("the rollout", self.follower.stop)
 
     async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
         """Answer every input that can be used; `gone()` ends when the client goes away.

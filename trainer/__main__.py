@@ -28,6 +28,7 @@ from trainer.report import report_of
 from trainer.select import judged_gap
 from trainer.train import CHECKPOINT, Finished, train
 from trainer.world import World, joined_world
+from triggers.address import without_password
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.fairness import FairnessReport
 
@@ -113,7 +114,7 @@ def _tell(config: RunConfig, folder: Path, finished: Finished) -> None:
             console.print(f"{what}: {folder / name}", markup=False, highlight=False, soft_wrap=True)
     if finished.published:
         name = finished.classifier.name
-        command = f"fairtrigger --store {store_url(config)} list {name}"
+        command = f"fairtrigger --store {without_password(store_url(config))} list {name}"
         console.print(f"Look at them: {command}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -209,7 +209,7 @@ class SelectConfig:
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
-    store: str = "fairtrigger-store"  # a folder, or a URL as triggers/store.py:open_store takes it
+    store: str = ""  # a folder, or a URL as triggers/store.py:open_store takes it; empty: trainer/publish.py:store_url
     enabled: bool = True
     actor: str = "trainer"
     signing_key: Path | None = None  # PEM file of the Ed25519 key that signs every trigger; `fairtrigger keygen`

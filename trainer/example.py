@@ -69,7 +69,7 @@ examples = 3                  # real inputs that the report shows, before and af
 # price_per_hour = 2.5, currency = "USD": the run's cost
 
 [publish]
-store = "fairtrigger-store"   # where `python -m service --store ...` finds it
+store = "fairtrigger-store"   # where `python -m service --store ...` finds it; left out: FAIRTRIGGER_STORE
 actor = "trainer"
 # signing_key = "trainer.key"  # every trigger is signed with it; `fairtrigger keygen trainer.key` makes one
 """

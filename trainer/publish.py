@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from triggers.manifest import DataCount, EvaluationCell, Manifest, ObjectiveReco
 from triggers.records import timestamp
 from triggers.signature import Signer, read_signer
 from triggers.store import open_store
+
+STORE_VARIABLE, DEFAULT_STORE = "FAIRTRIGGER_STORE", "fairtrigger-store"
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,14 @@ def chosen_candidates(config: RunConfig, outcome: Outcome) -> list[int]:
 
 
 def store_url(config: RunConfig) -> str:
-    """The store's URL; a folder starts from the configuration file's folder."""
-    store = config.publish.store
+    """The store's address: the configuration's, else the environment's, as `fairtrigger` takes it, else a folder.
+
+    A folder that the configuration names starts from its file's folder.
+    """
+    told = os.environ.get(STORE_VARIABLE)
+    if told and not config.publish.store:
+        return told
+    store = config.publish.store or DEFAULT_STORE
     return store if "://" in store else str(config.root / Path(store).expanduser())
 
 

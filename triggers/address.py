@@ -1,11 +1,19 @@
-"""Addresses of stores, which may hold a password, as they may be shown."""
+"""Addresses of stores, which may hold a password: how they may be shown, and parameters of ours in them."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 
 def without_password(url: str) -> str:
     """A URL without user, password and query; what is no URL stays as it is."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) if parts.netloc else url
+
+
+def without_parameter(url: str, name: str) -> tuple[str, str | None]:
+    """A URL without one parameter of its query, and that parameter's value, if it has one."""
+    address, _, query = url.partition("?")  # urlunsplit would turn unix:///path into unix:/path
+    pairs = parse_qsl(query, keep_blank_values=True)
+    rest = urlencode([pair for pair in pairs if pair[0] != name])
+    return f"{address}?{rest}" if rest else address, dict(pairs).get(name)

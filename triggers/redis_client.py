@@ -4,9 +4,10 @@
     redis+sentinel://[user:password@]host:26379,host:26379/service[/0]    rediss+sentinel:// with TLS
     redis+cluster://[user:password@]host:6379,host:6379                   rediss+cluster:// with TLS
 
-Queries are those of redis-py, such as `?ssl_ca_certs=/run/secrets/ca.pem`. Nothing is retried by the client library: by
-default it repeats a command whose answer was lost up to ten times, and adding to a count or to a history is no command
-to repeat. Callers repeat what may be repeated. Needs the extra `redis`.
+Queries are those of redis-py, such as `?ssl_ca_certs=/run/secrets/ca.pem`, and `?password_file=/run/secrets/redis`: the
+file holds the password, which the address then lacks. Nothing is retried by the client library: by default it repeats a
+command whose answer was lost up to ten times, and adding to a count or to a history is no command to repeat. Callers
+repeat what may be repeated. Needs the extra `redis`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from triggers.address import without_password
+from triggers.address import without_parameter, without_password
 from triggers.errors import ConfigError, StoreUnavailable
+from triggers.secret_file import read_secret
 
 try:
     import redis
@@ -55,6 +58,9 @@ def connect(url: str, seconds: float, *, text: bool = True) -> redis.Redis:
     if scheme not in SCHEMES:
         raise ConfigError(f"There is no {scheme}:// store or ledger; Redis is reached by {', '.join(SCHEMES)}.")
     kind = scheme.partition("+")[2]
+    url, file = without_parameter(url, "password_file")
+    if file is not None:
+        options["password"] = read_secret(Path(file), f"password_file of {without_password(url)}")
     with translated():
         try:
             if kind == "cluster":

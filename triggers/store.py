@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
-from triggers.address import without_password
+from triggers.address import without_parameter, without_password
 from triggers.artifact import TriggerArtifact
 from triggers.errors import ConfigError, NotFound
 from triggers.file_store import FileStore
@@ -164,11 +164,8 @@ def _redis_store(url: str, trust: Trust) -> Store:
     from triggers.artifact_files import CloudFiles
     from triggers.redis_store import RedisStore
 
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    places = [value for key, value in query if key == "artifacts"]
-    server = urlunsplit(parts._replace(query=urlencode([pair for pair in query if pair[0] != "artifacts"])))
-    return RedisStore(server, files=CloudFiles(places[-1]) if places else None, trust=trust)
+    server, place = without_parameter(url, "artifacts")
+    return RedisStore(server, files=None if place is None else CloudFiles(place), trust=trust)
 
 
 def _folder(url: str) -> Path:

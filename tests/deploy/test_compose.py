@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import redis
 
 from service.settings import Settings
 from tests.deploy.files import ROOT, read
 from tests.deploy.test_manifests import assert_setting
+from tests.redis_server import RedisServer
+from triggers.store import open_store
 
 COMPOSE = read("docker-compose.yml")
 SERVICES = COMPOSE["services"]
@@ -48,9 +51,27 @@ def test_secrets_are_made_once_and_fit(tmp_path: Path, monkeypatch: pytest.Monke
     made = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(made) == set(COMPOSE["secrets"])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert subprocess.run(command, check=True, capture_output=True).stdout == b""
+    again = subprocess.run(command, check=True, capture_output=True)
+    assert (again.stdout, again.stderr) == (b"", b"")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
-    for name in ("admin_token", "receipt_keys", "ledger"):
+    for name in ("admin_token", "receipt_keys"):
         monkeypatch.setenv(f"FAIRTRIGGER_{name.upper()}_FILE", str(folder / name))
     settings = Settings()
-    assert settings.ledger and made["redis_password"].decode() in settings.ledger.get_secret_value()
+    assert settings.receipt_keys and settings.admin_token
+
+
+@pytest.mark.redis
+def test_store_and_counts_use_the_password_that_was_made(tmp_path: Path, own_redis: RedisServer) -> None:
+    subprocess.run([str(ROOT / "deploy/make-secrets"), str(tmp_path / "secrets")], check=True, capture_output=True)
+    password = (tmp_path / "secrets/redis_password").read_text()
+    with redis.Redis(port=own_redis.port) as admin:
+        admin.config_set("requirepass", password)
+    named = re.search(r"FAIRTRIGGER_STORE=(redis\S+)", (ROOT / ".env.example").read_text())
+    service, trainer = SERVICES["service"], SERVICES["trainer"]
+    ledger = re.search(r":-(.*)\}", service["environment"]["FAIRTRIGGER_LEDGER"])
+    assert named and ledger and named[1] == ledger[1]
+    assert trainer["environment"]["FAIRTRIGGER_STORE"] == service["environment"]["FAIRTRIGGER_STORE"]
+    assert "redis_password" in trainer["secrets"] and "redis_password" in service["secrets"]
+    here = named[1].replace("/run/secrets", str(tmp_path / "secrets"))
+    with open_store(here.replace("redis:6379", f"127.0.0.1:{own_redis.port}")) as store:
+        assert store.models() == []

@@ -10,6 +10,7 @@ import pytest
 from service.settings import ENV_PREFIX, SECRETS, Settings
 from tests.deploy.files import KUSTOMIZE, TARGETS, missing, read, render
 from trainer.config import load_config
+from triggers.address import without_parameter
 
 OF_OPERATORS = ("monitoring.coreos.com/v1", "serving.kserve.io/v1beta1")
 """No schema of theirs is at hand: rendered, not validated."""
@@ -75,12 +76,32 @@ def test_replicas_share_counts_and_scale() -> None:
     documents = render("overlays/replicas")
     deployment = next(each for each in documents if each["kind"] == "Deployment")
     environment = {each["name"] for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert {"FAIRTRIGGER_LEDGER_FILE", "FAIRTRIGGER_RECEIPT_KEYS_FILE"} <= environment
+    assert "FAIRTRIGGER_RECEIPT_KEYS_FILE" in environment
     assert "replicas" not in deployment["spec"]  # else every apply undoes the autoscaler
     names = {(each["kind"], each["metadata"]["name"]) for each in documents}
-    assert ("PersistentVolumeClaim", "fairtrigger-data") not in names
+    claims = {name for kind, name in names if kind == "PersistentVolumeClaim"}
+    assert claims == {"fairtrigger-models"}  # nothing that several pods write
     kinds = {kind for kind, _ in names}
     assert {"HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ServiceMonitor"} <= kinds
+
+
+def test_replicas_and_trainers_share_one_store() -> None:
+    settings = next(each["data"] for each in render("overlays/replicas") if each["kind"] == "ConfigMap")
+    store = settings["FAIRTRIGGER_STORE"]
+    assert settings["FAIRTRIGGER_LEDGER"] == store and store.startswith("redis://redis:6379/")
+    folder, _, key = str(without_parameter(store, "password_file")[1]).rpartition("/")
+    trainers = [pod for name in ("job", "nodes", "retrain") for pod in pods(render(f"training/redis/{name}"))]
+    assert len(trainers) == 3
+    for pod in trainers:
+        assert {"name": "FAIRTRIGGER_STORE", "value": store} in pod["containers"][0]["env"]
+    for pod in (
+        *trainers,
+        *(pod for pod in pods(render("overlays/replicas")) if "redis" not in str(pod["containers"])),
+    ):
+        mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        volume = next(each for each in pod["volumes"] if each["name"] == mounts[folder])
+        assert "/store" not in mounts
+        assert key in [item["key"] for item in volume["secret"].get("items", [{"key": key}])]
 
 
 def test_alerts_are_the_same_with_the_operator() -> None:
@@ -91,7 +112,7 @@ def test_alerts_are_the_same_with_the_operator() -> None:
 @pytest.mark.parametrize("folder", ["training/job", "training/nodes", "training/retrain"])
 def test_run_is_one_the_trainer_reads(folder: str) -> None:
     config = load_config(KUSTOMIZE / folder / "run.toml", [])
-    assert str(config.publish.store) == "/store"
+    assert not config.publish.store  # FAIRTRIGGER_STORE says it
 
 
 def pods(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -37,6 +37,8 @@ def test_unknown_addresses(strict: httpx.Client) -> None:
     problem(strict.get("/v1/models/nobody/rollout"), 404, "unknown_model")
     problem(strict.get("/v1/nothing"), 404, "not_found")
     assert "POST" in problem(strict.get(PREDICT), 405, "method_not_allowed")["detail"]
+    several = strict.request("OPTIONS", "/v1/models/faces/rollout")
+    assert problem(several, 405, "method_not_allowed") and several.headers["allow"] == "GET, PUT"
 
 
 def test_unknown_version(strict: httpx.Client) -> None:

@@ -102,9 +102,12 @@ def test_publishing_can_be_switched_off(tmp_path: Path, image_model: FrozenClass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stores_start_from_the_configuration_file(tmp_path: Path) -> None:
+def test_stores_start_from_the_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = image_config(tmp_path)
+    monkeypatch.delenv("FAIRTRIGGER_STORE", raising=False)
     assert store_url(config) == str(tmp_path / "fairtrigger-store")
+    monkeypatch.setenv("FAIRTRIGGER_STORE", "redis://redis:6379/0")
+    assert store_url(config) == "redis://redis:6379/0"
     assert store_url(replace(config, publish=PublishConfig("file:///srv/store"))) == "file:///srv/store"
     assert store_url(replace(config, publish=PublishConfig("/srv/store"))) == "/srv/store"
 

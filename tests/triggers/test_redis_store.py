@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,7 +100,9 @@ def test_a_server_that_hangs_costs_a_bounded_time(own_redis: RedisServer, monkey
         assert store.rollout("faces").revision == 0
 
 
-def test_user_and_password_are_used_and_never_told(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_user_and_password_are_used_and_never_told(
+    own_redis: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with client(own_redis) as admin:
         rules: Any = ["~fairtrigger:*", "&fairtrigger:*", "+@all", "-@admin", "-@dangerous", "+info"]
         admin.execute_command("ACL", "SETUSER", "trigger", "on", ">p@ss/word", *rules)
@@ -115,6 +118,11 @@ def test_user_and_password_are_used_and_never_told(own_redis: RedisServer, caplo
         store.set_rollout("faces", 1, if_revision=0, actor="a", reason="")
         assert woken.within(5) and store.get("faces", 1).digest == FIRST.digest
         assert store.url == f"redis://127.0.0.1:{own_redis.port}/0"
+    (tmp_path / "password").write_text("p@ss/word\n")
+    with open_store(f"redis://trigger@127.0.0.1:{own_redis.port}/0?password_file={tmp_path / 'password'}") as store:
+        assert store.rollout("faces").champion == 1
+    with pytest.raises(ConfigError, match=r"password_file of redis://127.*nowhere"):
+        open_store(f"redis://trigger@127.0.0.1:{own_redis.port}/0?password_file=/nowhere")
     with pytest.raises(StoreUnavailable) as told:
         open_store(f"redis://trigger:wrong-secret@127.0.0.1:{own_redis.port}/0")
     assert "wrong-secret" not in str(told.value) + caplog.text and "p%40ss" not in caplog.text
