@@ -191,6 +191,34 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
 
 
+def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_gone(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        queue, predictor = family.parts.batcher, family.parts.predictor
+        with ExitStack() as held:
+            gone = family.links.all.index(_link(held, queue.place(1)))
+            family.cut(gone)
+            await family.up(1)
+            await asyncio.to_thread(held.enter_context, predictor.lease(1))
+            assert (family.versions(gone), family.versions(1 - gone)) == (set(), {1})
+            answers, _ = await queue.submit([QUERY._replace(choice=1)])
+            assert answers[0].version == 1
+        assert queue.placed == 0
+
+    run(family, scenario)
+
+
+def test_a_request_goes_elsewhere_once(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        with ExitStack() as held:
+            place: Any = family.parts.batcher.place(1)
+            first = _link(held, place)
+            assert place.move() is not first
+            with pytest.raises(Restarting):
+                place.move()
+
+    run(family, scenario)
+
+
 def test_a_version_is_tried_by_all_before_it_is_decided_and_released_if_one_refuses(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
