@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 BRIEF = 0.004
 """Seconds of a full batch up to which a model may run on the event loop."""
 MOMENT = 0.02
-"""Seconds of processor time in a batch after which it may no longer."""
+SLOW = 3
+"""Batches in a row, of more than MOMENT seconds of processor time each, after which it may no longer."""
 
 
 class BatchFailed(FairtriggerError):
@@ -56,7 +57,7 @@ class Batcher(Generic[W, R]):
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._arrived: list[Ticket[W, R]] = []
         self._queue: deque[Ticket[W, R]] = deque()
-        self._queued = 0
+        self._queued = self._slow = 0
         self._closing = self._at_once = False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,7 +89,7 @@ class Batcher(Generic[W, R]):
         return self.alive
 
     def run_at_once(self) -> None:
-        """Compute on the event loop, until a batch takes longer than MOMENT; call it before the first request."""
+        """Compute on the event loop, until SLOW batches are none of that; call it before the first request."""
         self._at_once = True
 
     def start(self) -> None:
@@ -158,8 +159,9 @@ class Batcher(Generic[W, R]):
         with self._wake:
             batch = self._take()
         self._serve(batch, deliver)
-        if time.thread_time() - started > MOMENT:
-            logger.info("a batch took over %.0f ms: a thread computes from now on", MOMENT * 1e3)
+        self._slow = self._slow + 1 if time.thread_time() - started > MOMENT else 0
+        if self._slow == SLOW:
+            logger.info("%d batches took over %.0f ms: a thread computes from now on", SLOW, MOMENT * 1e3)
             self._to_thread()
         elif self._queue:
             asyncio.get_running_loop().call_soon(self._run_here)

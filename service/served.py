@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, NamedTuple
@@ -97,10 +97,15 @@ class ServedModel:
             versions = self._versions(wanted)
             if not versions:
                 return await self._answered(wanted, extras, gone)
-            with ExitStack() as held:
-                for version in versions:
-                    await self._hold(held, version, actor)
-                return await self._answered(wanted, extras, gone)
+            pinned = [version for version in versions if self.predictor.pin(version)]
+            try:
+                with ExitStack() as held:
+                    if len(pinned) < len(versions):
+                        await self._load(held, versions.difference(pinned), actor)
+                    return await self._answered(wanted, extras, gone)
+            finally:
+                for version in pinned:
+                    self.predictor.unpin(version)
 
     async def _answered(self, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Gone | None) -> Served:
         """Decode every input and compute those that could be decoded."""
@@ -140,24 +145,25 @@ class ServedModel:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
 
-    async def _hold(self, held: ExitStack, version: int, actor: str) -> None:
-        """Keep a version in memory while the request needs it; one that has to be loaded is, on a thread."""
-        if self.predictor.pin(version):
-            held.callback(self.predictor.unpin, version)
-        else:
+    async def _load(self, held: ExitStack, versions: Iterable[int], actor: str) -> None:
+        """Bring versions into memory, on a thread, for as long as the request needs them."""
+        for version in versions:
             await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
         choices = {want.choice for want in wanted}
         versions = {choice for choice in choices if isinstance(choice, int)}
-        room = self._settings.max_versions - max(1, len(self.predictor.snapshot.plan.versions))
-        if len(versions) > room:
+        if versions and len(versions) > (room := self._room()):
             message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
             raise InputError("too_many_versions", message)
         if "challenger" in choices and not self.predictor.snapshot.plan.challenger:
             raise InputError("no_challenger", "The rollout has no challenger now; ask for champion or a version.")
         return versions
+
+    def _room(self) -> int:
+        """Versions that fit into memory beside the rollout's."""
+        return self._settings.max_versions - max(1, len(self.predictor.snapshot.plan.versions))
 
     @property
     def client_trigger(self) -> Literal["admin", "open"]:

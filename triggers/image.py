@@ -78,7 +78,7 @@ def place(images: Tensor, inner: int) -> Tensor:
 
 def compose(placed: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
     """clip(placed * keep + delta, 0, 1) by broadcasting."""
-    return (placed * keep + delta).clamp(0.0, 1.0)
+    return torch.addcmul(delta, placed, keep).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,9 @@ class ImageBank:
         if len(used) == 1:  # the common case of serving: nothing to gather
             only = used[0]
             return compose(place(pixels, self.inner[only]), self.keep[only], self.delta[only])
-        return compose(self._place_rows(pixels, index, used), self.keep[index], self.delta[index])
+        return compose(
+            self._place_rows(pixels, index, used), self.keep.index_select(0, index), self.delta.index_select(0, index)
+        )
 
     def apply_all(self, images: Tensor) -> Tensor:
         """Put every trigger on every image: uint8 (N, C, S, S) to float32 (V * N, C, S, S), trigger by trigger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from torch import Tensor, nn
 
+from service.batcher import BRIEF
 from service.correlation import continued, correlate
 from tests.bundles import tiny_network
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings, swap
@@ -91,7 +93,7 @@ class Gate:
 
 
 class Gated(nn.Module):
-    """Computes only while its gate is open."""
+    """Computes only while its gate is open, and slowly enough to be given a thread."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -100,6 +102,7 @@ class Gated(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 2)."""
         self.gate()
+        time.sleep(2 * BRIEF)
         logits: Tensor = self.inner(images)
         return logits
 
