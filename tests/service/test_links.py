@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from service import inference_process
 from service.batcher import BatchFailed, Overloaded
 from service.channel import Channel
 from service.control import Control, send_link
@@ -290,8 +289,10 @@ def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path,
     run(Family(tmp_path, [stores[0]], [broken]), scenario, up=1)
 
 
-@pytest.mark.slow
-def test_a_process_whose_device_is_lost_ends() -> None:
-    code = "from service.inference_process import end_if_lost as end; end('cpu'); print('goes on'); end('foo:7')"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (1, "goes on\n") and "foo:7 cannot be used" in ended.stderr
+def test_a_process_whose_device_is_lost_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(inference_process, "leave", ended.append)
+    inference_process.end_if_lost("cpu")
+    assert ended == []
+    inference_process.end_if_lost("foo:7")
+    assert ended == [1] and "The device foo:7 cannot be used" in caplog.text
