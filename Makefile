@@ -78,9 +78,10 @@ life: install ## SIGTERM under load, overload and clients that leave, in full, w
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
 
-statistics: install ## the tables of docs/statistics.md (half an hour); with make demo's folder pairing on live traffic too
+statistics: install ## the tables of docs/statistics.md (a quarter of an hour); with make demo's folder live traffic too
 	$(BIN)/python -m benchmarks.statistics
-	if test -d $(DEMO_OUT)/store; then $(BIN)/python -m benchmarks.statistics --demo $(DEMO_OUT); fi
+	if test -d $(DEMO_OUT)/store; then $(BIN)/python -m benchmarks.statistics --demo $(DEMO_OUT) \
+	  && $(BIN)/python -m benchmarks.withdrawal $(DEMO_OUT); fi
 
 counting: install ## what live counts cost: reading windows, and requests per second with and without (wrk, make demo)
 	$(BIN)/python -m benchmarks.ledger

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -21,8 +22,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.process_tree import cpu_seconds
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
 from service.event import Cell
@@ -91,20 +94,37 @@ def counting() -> None:
                 print(f"counting a prediction, statistics={name}: {took / 2:.2f} us")
 
 
-def rate(url: str, script: Path, seconds: int) -> float:
-    """Requests per second that wrk gets through; any answer but 200 is an error."""
-    command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), url]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in text:
-        raise SystemExit(f"Not every request succeeded: {text}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert found, text
-    return float(found[1])
+@dataclass(frozen=True)
+class Round:
+    """One short load: answered requests per second, and server CPU time per request in microseconds."""
+
+    rate: float
+    cpu_us: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running service and where it is loaded."""
+
+    url: str
+    pid: int
+
+    def load(self, script: Path, seconds: int) -> Round:
+        """With wrk, 16 connections; any answer but 200 is an error."""
+        command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), self.url]
+        before = cpu_seconds(self.pid)
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = cpu_seconds(self.pid) - before
+        if "Non-2xx" in text:
+            raise SystemExit(f"Not every request succeeded: {text}")
+        rate, answered = re.search(r"Requests/sec:\s+([\d.]+)", text), re.search(r"(\d+) requests in", text)
+        assert rate and answered, text
+        return Round(float(rate[1]), 1e6 * used / int(answered[1]))
 
 
 @contextmanager
-def serving(model: Path, folder: Path, on: str) -> Iterator[str]:
-    """`python -m service` on a free port; yields its address."""
+def serving(model: Path, folder: Path, on: str) -> Iterator[tuple[str, int]]:
+    """`python -m service` on a free port; yields its address and process."""
     options = {"model": model, "store": folder / "store", "data-dir": folder / on, "port": 0, "statistics": on}
     command = [sys.executable, "-m", "service", *(word for k, v in options.items() for word in (f"--{k}", str(v)))]
     log = folder / f"{on}.log"
@@ -114,13 +134,16 @@ def serving(model: Path, folder: Path, on: str) -> Iterator[str]:
                 if process.poll() is not None:
                     raise SystemExit(log.read_text())
                 time.sleep(0.05)
-            yield found[1]
+            yield found[1], process.pid
         finally:
             process.terminate()
 
 
-def throughput(model: Path, body: Path, kind: str, rounds: int, seconds: int) -> None:
-    """Requests per second with statistics on and off, by turns, and the ratio."""
+def throughput(model: Path, body: Path, kind: str, pairs: int, seconds: int) -> None:
+    """Requests per second with statistics on and off: many short pairs of rounds, whose ratios a busy neighbour spares.
+
+    Which of the two goes first changes from pair to pair.
+    """
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         script = folder / "post.lua"
@@ -129,17 +152,32 @@ def throughput(model: Path, body: Path, kind: str, rounds: int, seconds: int) ->
             f'local file = io.open("{body.resolve()}", "rb"); wrk.body = file:read("*a"); file:close()\n'
         )
         path = f"/v1/models/{json.loads((model / 'model.json').read_text())['name']}/predict?group=a"
-        urls = {on: stack.enter_context(serving(model, folder, on)) + path for on in ("on", "off")}
-        rates: dict[str, list[float]] = {"on": [], "off": []}
-        for turn in range(rounds + 1):
-            for on in ("on", "off") if turn % 2 else ("off", "on"):
-                found = rate(urls[on], script, seconds)
-                if turn:  # the first turn warms up
-                    rates[on].append(found)
-        for on, found_rates in rates.items():
-            print(f"statistics={on:3}  {statistics.median(found_rates):8.0f} requests/s  of {sorted(found_rates)}")
-        ratios = [a / b for a, b in zip(rates["on"], rates["off"], strict=True)]
-        print(f"on / off: median {statistics.median(ratios):.3f} of {[round(each, 3) for each in ratios]}")
+        targets = {}
+        for on in ("on", "off"):
+            url, pid = stack.enter_context(serving(model, folder, on))
+            targets[on] = Target(url + path, pid)
+            targets[on].load(script, 2)  # warms up
+        rounds: dict[str, list[Round]] = {"on": [], "off": []}
+        for pair in range(pairs):
+            for on in ("on", "off") if pair % 2 else ("off", "on"):
+                rounds[on].append(targets[on].load(script, seconds))
+    for name, found in rounds.items():
+        rate, cpu = (statistics.median(getattr(each, what) for each in found) for what in ("rate", "cpu_us"))
+        print(f"statistics={name:3}  {rate:6.0f} requests/s, {cpu:6.0f} us of the server's CPU each")
+    turns = list(zip(rounds["on"], rounds["off"], strict=True))
+    for what, ratios in (
+        ("requests per second, on / off", [on.rate / off.rate for on, off in turns]),
+        ("CPU per request, off / on", [off.cpu_us / on.cpu_us for on, off in turns]),
+    ):
+        median, low, high = compared(ratios)
+        print(f"{what}: median {median:.3f} ({low:.3f} to {high:.3f}) of {pairs} pairs")
+
+
+def compared(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and its distribution-free 95 % interval: two of the ordered ratios."""
+    ordered, n = sorted(ratios), len(ratios)
+    first = max(math.floor((n - 1.96 * math.sqrt(n)) / 2), 0)
+    return statistics.median(ordered), ordered[first], ordered[n - 1 - first]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -149,11 +187,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="a model bundle: measure throughput under --body instead")
     parser.add_argument("--body", type=Path, help="the input that is sent, a file")
     parser.add_argument("--kind", default="text/plain", help="its media type")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=30, help="rounds with statistics and without, by turns")
+    parser.add_argument("--seconds", type=int, default=1, help="of one round")
     chosen = parser.parse_args(arguments)
     if chosen.model:
-        throughput(chosen.model, chosen.body, chosen.kind, chosen.rounds, chosen.seconds)
+        throughput(chosen.model, chosen.body, chosen.kind, chosen.pairs, chosen.seconds)
         return
     with tempfile.TemporaryDirectory() as folder:
         windows(chosen.address or f"{folder}/ledger.sqlite", Path(folder))

@@ -79,6 +79,16 @@ class Client:
         revision = self._ok(self._http.get("/rollout")).headers["ETag"]
         self._ok(self._http.put("/rollout", json={"champion": champion} | plan, headers={"If-Match": revision}))
 
+    def rollout(self) -> dict[str, Any]:
+        """What is decided now."""
+        found: dict[str, Any] = self._ok(self._http.get("/rollout")).json()
+        return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """What was decided, newest first."""
+        found: list[dict[str, Any]] = self._ok(self._http.get("/history")).json()["entries"]
+        return found
+
     def replay(self, rows: Sequence[Row], expect: str | None, clients: int = 8) -> Traffic:
         """Send each row in a request of its own, then labels and groups in bulk. `expect` is the version to answer."""
         began = time.monotonic()

@@ -88,6 +88,11 @@ class Batcher(Generic[W, R]):
         """Whether items can be computed now."""
         return self.alive
 
+    @property
+    def at_once(self) -> bool:
+        """Whether batches run on the event loop."""
+        return self._at_once
+
     def run_at_once(self) -> None:
         """Compute on the event loop, until SLOW batches are none of that; call it before the first request."""
         self._at_once = True

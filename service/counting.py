@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from service.event import Event, Feedback
+from prometheus_client import Counter
+
+from service.event import Cell, Event, Feedback
 from service.ledger import Ledger
 from service.ledger_store import Outcome
 from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
 from service.problems import ProblemError
-from service.receipts import Nonces, Receipts
+from service.receipts import KINDS, Ids, Receipts, packed
 from service.schemas import FeedbackItem
 from triggers.errors import InputError
+
+Shadows = tuple[tuple[int, int], ...]
+
+
+class Kind(NamedTuple):
+    """What predictions have in common that are counted together, found out once: a request has little time for it."""
+
+    cells: Sequence[Cell]
+    counters: Sequence[Counter]
+    told: bytes
 
 
 class Counting:
@@ -32,7 +46,8 @@ class Counting:
     ) -> None:
         self._model, self._labels, self._on = model, tuple(labels), on
         self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
-        self._nonces = Nonces()
+        self._ids = Ids(receipts, model)
+        self._kind = lru_cache(maxsize=KINDS)(self._new_kind)
 
     def predicted(self, answer: Answer, group: str | None) -> str | None:
         """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits."""
@@ -40,18 +55,24 @@ class Counting:
             return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        shadows = tuple((version, best(scores)) for version, scores in answer.shadows.items())
-        minute, nonce = int(time.time() // 60), self._nonces.take()
-        event = Event(self._model, minute, answer.version, prediction, name, bare, nonce, shadows=shadows)
-        for each in (event, *event.of_shadows()):
-            self._ledger.record(each)
-        version = "none" if answer.version is None else f"v{answer.version}"
-        self._metrics.child(self._metrics.predictions, self._model, version).inc()
-        for shadow, _ in shadows:
-            self._metrics.child(self._metrics.shadows, self._model, f"v{shadow}").inc()
+        shadows = tuple([(number, best(scores)) for number, scores in answer.shadows.items()])
+        kind = self._kind(int(time.time() // 60), answer.version, prediction, name, bare, shadows)
+        for cell in kind.cells:
+            self._ledger.count(cell)
+        for counter in kind.counters:
+            counter.inc()
+        return self._ids.take(kind.told)
+
+    def _new_kind(
+        self, minute: int, version: int | None, prediction: int, group: str, bare: int | None, shadows: Shadows
+    ) -> Kind:
+        event = Event(self._model, minute, version, prediction, group, bare, shadows=shadows)
+        metrics, name = self._metrics, "none" if version is None else f"v{version}"
+        counters = [metrics.predictions.labels(self._model, name)]
+        counters += [metrics.shadows.labels(self._model, f"v{number}") for number, _ in shadows]
         if bare is not None and bare != prediction:
-            self._metrics.flips.labels(self._model).inc()
-        return self._receipts.seal(event)
+            counters.append(metrics.flips.labels(self._model))
+        return Kind([each.cell() for each in (event, *event.of_shadows())], counters, packed(event))
 
     def learn(self, items: Sequence[FeedbackItem]) -> list[Outcome | InputError]:
         """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable."""

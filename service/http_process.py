@@ -7,6 +7,8 @@ import socket
 import sys
 from collections.abc import Sequence
 
+import torch
+
 from service.app import assemble
 from service.beacon import replica_name
 from service.command_line import read_settings, set_up_logging
@@ -14,11 +16,10 @@ from service.control import Control, leave
 from service.door import Door
 from service.links import Links
 from service.metrics import Metrics
-from service.remote import remote_parts
+from service.near import parts_of
 from service.running import Running
 from service.serving import serve
 from triggers.errors import FairtriggerError
-from triggers.preprocessor import load_preprocessor
 from triggers.store import open_store
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,12 @@ def main(arguments: Sequence[str]) -> int:
     settings = read_settings(options)
     set_up_logging(settings.log_level)
     try:
-        local = [load_preprocessor(folder) for folder in settings.models]
+        if settings.torch_threads:
+            torch.set_num_threads(settings.torch_threads)
         store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         devices = settings.devices or (settings.device,)
         links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)
-        replica = replica_name()
-        models = [remote_parts(each, links, store, settings, replica) for each in local]
+        models = parts_of(links, store, settings, metrics, replica_name())
         processes = links if settings.devices else None
         guards = role == "guards"
         app = assemble(Running(settings, store, metrics, models, owns_store=True, guards=guards, processes=processes))

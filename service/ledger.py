@@ -71,6 +71,8 @@ class Ledger:
 
     def admit(self, model: str, group: str | None) -> str:
         """The name under which `group` is counted: "unknown" for none, "other" when there are too many."""
+        if group is not None and (model, group) in self._groups:  # nearly always, and needs no lock
+            return group
         name = (group or "").strip() or UNKNOWN
         with self._memory:
             if name in (UNKNOWN, OTHER) or (model, name) in self._groups:
@@ -83,14 +85,19 @@ class Ledger:
 
     def record(self, event: Event) -> None:
         """Count a prediction. Never waits for the file and never raises."""
-        cell, now = event.cell(), self._clock()
+        self.count(event.cell())
+
+    def count(self, cell: Cell) -> None:
+        """Count a prediction whose cell is known; as `record`."""
+        now = self._clock()
         with self._memory:
-            if cell not in self._cells and self._waiting() >= self._max_cells:
+            known = self._cells.get(cell)
+            if known is None and self._waiting() >= self._max_cells:
                 since = self._dropped.since if self._dropped else now
                 count = self._dropped.dropped if self._dropped else 0
                 self._dropped = Loss(since, now, count + 1, "dropped")
             else:
-                self._cells[cell] += 1
+                self._cells[cell] = (known or 0) + 1
             self._presence.recorded(now)
 
     def _waiting(self) -> int:

@@ -12,7 +12,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,12 +37,14 @@ class _Arrival(NamedTuple):
 class Links:
     """Made before the event loop runs; waits for the first process that has its models.
 
-    `hello` is what the last one said of its models: they have the same. `views` are the triggers that all of them use.
+    `hello` is what the last one said of its models: they have the same. `views` are the triggers that all of them use;
+    `on_views` is called when they may have changed.
     """
 
     def __init__(self, control: Control, devices: Sequence[str], end_seconds: float) -> None:
         self.all = tuple(Link(device, self._look_again) for device in devices)
         self.views: dict[str, View] = {}
+        self.on_views: Callable[[], None] = lambda: None
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Future[None] | None = None
@@ -119,6 +121,7 @@ class Links:
         """A process came, went, or uses other triggers."""
         known = [link.views for link in self.up or self.all if link.views]
         self.views = {name: _slowest([views[name] for views in known]) for name in known[0]} if known else {}
+        self.on_views()
 
 
 def _slowest(views: Sequence[View]) -> View:

@@ -129,6 +129,10 @@ class Parts:
         """The model's name."""
         return self.classifier.name
 
+    def start(self) -> None:
+        """Begin; inside the event loop."""
+        self.batcher.start()
+
     def warm(self) -> None:
         """Do now what would make the first request slow."""
         self.predictor.warm()
@@ -140,11 +144,13 @@ class LocalParts(Parts):
 
     predictor: Predictor
     batcher: Batcher[Query, Answer]
+    inline: bool = True
 
     def warm(self) -> None:
         """Do now what would make the first request slow, and find out whether the model needs its thread."""
         super().warm()
-        if self.predictor.classifier.device.type == "cpu" and self.predictor.within(BRIEF, self.batcher.max_batch):
+        possible = self.inline and self.predictor.classifier.device.type == "cpu"
+        if possible and self.predictor.within(BRIEF, self.batcher.max_batch):
             self.batcher.run_at_once()
 
 
@@ -155,8 +161,14 @@ def local_parts(
     metrics: Metrics,
     replica: str,
     on_swap: Callable[[str], None] = lambda model: None,
+    *,
+    near: bool = False,
 ) -> LocalParts:
-    """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused."""
+    """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused.
+
+    A `near` one is computed in every process that speaks HTTP: each has its share of the queue, and the inference
+    process counts swaps.
+    """
     name = classifier.name
     predictor = Predictor(
         classifier,
@@ -168,13 +180,14 @@ def local_parts(
         predictor.predict,
         name=name,
         max_batch=settings.max_batch,
-        capacity=settings.queue_size,
+        capacity=settings.places_per_process if near else settings.queue_size,
         on_batch=lambda timings: metrics.on_batch(name, timings),
         on_dropped=lambda items: metrics.on_dropped(name, items),
     )
 
     def swapped(result: str) -> None:
-        metrics.swaps.labels(name, result).inc()
+        if not near:
+            metrics.swaps.labels(name, result).inc()
         on_swap(name)
 
     follower = Follower(
@@ -185,4 +198,4 @@ def local_parts(
         heartbeat_seconds=settings.heartbeat_seconds,
         on_swap=swapped,
     )
-    return LocalParts(classifier, predictor, batcher, follower)
+    return LocalParts(classifier, predictor, batcher, follower, settings.inline)

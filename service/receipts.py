@@ -6,7 +6,7 @@
 The model's name is authenticated but not stored: an id opens only for the model that it was made for. The group is
 padded, so that its length cannot be read off. An id cannot be forged or changed and survives a restart, as long as its
 key is kept. The first key seals, all keys open: to rotate, put a new one first and drop the old one when no label for
-its predictions is expected any more. Rotate before 2**32 predictions per key, the usual limit for random nonces.
+its predictions is expected any more. Rotate before 2**32 ids per key, the usual limit for random nonces.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import os
 import secrets
 import struct
+from binascii import b2a_base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,9 @@ KEY_FILE = "receipt.keys"
 _FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
+AHEAD, KINDS = 16, 4096
+"""How many ids are sealed at a time, and of how many kinds of predictions at most."""
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _HEAD = len(FORMAT) + KEY_ID_BYTES + NONCE_BYTES
 
 
@@ -44,7 +48,7 @@ class Receipts:
             lengths = [len(key) for key in keys]
             raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
         self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
-        self._sealing = key_id(keys[0])
+        self._head, self._cipher = FORMAT + key_id(keys[0]), self._ciphers[key_id(keys[0])]
         self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
     @classmethod
@@ -62,9 +66,13 @@ class Receipts:
 
     def seal(self, event: Event) -> str:
         """The prediction id of `event`."""
-        head = FORMAT + self._sealing + event.nonce
-        sealed = self._ciphers[self._sealing].encrypt(event.nonce, _pack(event), _bound(head, event.model))
-        return base64.urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
+        return self.seal_packed(packed(event), event.nonce, event.model)
+
+    def seal_packed(self, told: bytes, nonce: bytes, model: str) -> str:
+        """The same of what `packed` made, which many predictions have in common; a nonce must not come twice."""
+        head = self._head + nonce
+        token = head + self._cipher.encrypt(nonce, told, _bound(head, model))
+        return b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
     def open(self, prediction_id: str, model: str) -> Event:
         """The event behind an id. Raises InputError("invalid_prediction_id") unless we sealed it for `model`."""
@@ -100,6 +108,33 @@ class Nonces:
             except IndexError:
                 drawn = os.urandom(1000 * NONCE_BYTES)
                 self._ready.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+
+
+class Ids:
+    """Prediction ids of one model, sealed AHEAD at a time where predictions are alike: one by one takes far longer.
+
+    A forked child forgets its parent's.
+    """
+
+    def __init__(self, receipts: Receipts, model: str) -> None:
+        self._receipts, self._model, self._nonces = receipts, model, Nonces()
+        self._ready: dict[bytes, list[str]] = {}
+        os.register_at_fork(after_in_child=self._ready.clear)
+
+    def take(self, told: bytes) -> str:
+        """One that was never given before, for a prediction of which `packed` made `told`."""
+        ready = self._ready.get(told)
+        if ready is None:  # the first of its kind, and often the only one
+            if len(self._ready) >= KINDS:
+                self._ready.clear()
+            self._ready[told] = []
+            return self._seal(told)
+        if not ready:
+            ready.extend([self._seal(told) for _ in range(AHEAD)])
+        return ready.pop()
+
+    def _seal(self, told: bytes) -> str:
+        return self._receipts.seal_packed(told, self._nonces.take(), self._model)
 
 
 def key_id(key: bytes) -> bytes:
@@ -146,7 +181,8 @@ def _bound(head: bytes, model: str) -> bytes:
     return head + model.encode()
 
 
-def _pack(event: Event) -> bytes:
+def packed(event: Event) -> bytes:
+    """What is sealed of a prediction."""
     group = event.group.encode()
     bare = 0 if event.bare is None else event.bare + 1
     fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))

@@ -127,21 +127,24 @@ class RemoteTriggers:
 
     def promote(self, decision: Plan | int | None, revision: int) -> None:
         """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
-        errors = self._links.call(self._everywhere(self._links.up, {"op": "follow", "model": self.name}))[1]
-        if errors:
+        if errors := self.follow():
             raise errors[0]
         if self.snapshot.revision < revision:
             behind = f"The inference process applied revision {self.snapshot.revision} of {self.name!r}, not {revision}"
             raise StoreUnavailable(f"{behind}; it will try again.")
 
+    def follow(self) -> list[BaseException]:
+        """Let every inference process ask the store now, and tell all processes; what went wrong. For threads."""
+        return self._links.call(self._everywhere(self._links.up, {"op": "follow", "model": self.name}))[1]
+
     def warm(self) -> None:
         """Done there before it said hello."""
 
 
-def remote_parts(local: Preprocessor, links: Links, store: Store, settings: Settings, replica: str) -> Parts:
+def remote_parts(model: RemoteModel, links: Links, store: Store, settings: Settings, replica: str) -> Parts:
     """A model that the inference processes compute."""
-    triggers = RemoteTriggers(local.name, links)
-    queue = RemoteQueue(local.name, links, settings.places_per_process)
+    triggers = RemoteTriggers(model.name, links)
+    queue = RemoteQueue(model.name, links, settings.places_per_process)
     follower = Follower(  # swaps are counted where they happen
         store,
         triggers,
@@ -149,4 +152,4 @@ def remote_parts(local: Preprocessor, links: Links, store: Store, settings: Sett
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    return Parts(RemoteModel(local, links), triggers, queue, follower)
+    return Parts(model, triggers, queue, follower)

@@ -98,8 +98,12 @@ class Follower:
             except StoreError as error:
                 self._trouble(error)
         self._tell()
-        self._unwatch = self._store.watch(self.model, self._wake.set)
+        self._unwatch = self._store.watch(self.model, self.look)
         self._thread.start()
+
+    def look(self) -> None:
+        """Let the thread ask the store now; on any thread."""
+        self._wake.set()
 
     def stop(self) -> None:
         """End the thread and leave the list of replicas."""

@@ -6,6 +6,7 @@ predicted, so that a bet on it stays fair.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -113,22 +114,26 @@ def _sample(
     shape: tuple[int, int],
     place: Callable[[Cell, Rate], tuple[int, int] | None],
 ) -> Sample:
-    met = {cell.group for cells in minutes.values() for cell in cells}
-    named = {group: name for group in met if (name := _compared(group, attributes)) is not None}
-    groups = sorted(set(named.values()))
-    versions, outcomes = shape
-    rows = np.zeros((len(minutes), versions, len(rates), len(groups), outcomes), dtype=np.int64)
-    places: dict[Cell, list[tuple[int, int, int, int]]] = {}  # found once per kind of cell: there are few
-    times = sorted(minutes)
-    for b, minute in enumerate(times):
-        for cell, n in minutes[minute].items():
-            if cell not in places:
-                g = groups.index(named[cell.group]) if cell.group in named else None
-                found = [(r, place(cell, rate) if rate.over(cell.label) else None) for r, rate in enumerate(rates)]
-                places[cell] = [(at[0], r, g, at[1]) for r, at in found if at and g is not None]
-            for where in places[cell]:
-                rows[b, *where] += n
-    joined, until = _join(rows)
+    kinds = set[Cell]().union(*minutes.values())
+    named = {cell.group: name for cell in kinds if (name := _compared(cell.group, attributes)) is not None}
+    groups, times = sorted(set(named.values())), sorted(minutes)
+    block = (shape[0], len(rates), len(groups), shape[1])
+
+    def places(cell: Cell) -> list[int]:
+        """Where it counts within a minute."""
+        if cell.group not in named:
+            return []
+        met = [(r, place(cell, rate)) for r, rate in enumerate(rates) if rate.over(cell.label)]
+        g = groups.index(named[cell.group])
+        return [int(np.ravel_multi_index((at[0], r, g, at[1]), block)) for r, at in met if at]
+
+    known = {cell: places(cell) for cell in kinds}  # asked once per kind: there are few
+    rows = np.zeros((len(times), math.prod(block)), dtype=np.int64)
+    found = [(b, at, n) for b, each in enumerate(times) for cell, n in minutes[each].items() for at in known[cell]]
+    if found:
+        minute, at, n = np.array(found, dtype=np.int64).T
+        np.add.at(rows, (minute, at), n)
+    joined, until = _join(rows.reshape(len(times), *block))
     span = (times[0], times[until - 1] + 1) if until else (None, None)
     return Sample(joined, [rate.name for rate in rates], groups, *span)
 
@@ -143,11 +148,11 @@ def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
 def _join(rows: Ints) -> tuple[Ints, int]:
     """Sum minutes (M, V, R, G, Y) to blocks with rows enough for every version; and how many minutes they took."""
     needed = ROWS_PER_CELL * rows.shape[2] * rows.shape[3]
-    blocks, start = [], 0
-    have = np.zeros(rows.shape[1], dtype=np.int64)
-    for end, n in enumerate(rows.sum(axis=(2, 3, 4)), start=1):
-        have = have + n
-        if needed and (have >= needed).all():
-            blocks.append(rows[start:end].sum(axis=0))
-            start, have = end, np.zeros_like(have)
-    return (np.stack(blocks) if blocks else rows[:0]), start
+    starts, have = [0], [0] * rows.shape[1]
+    for end, n in enumerate(rows.sum(axis=(2, 3, 4)).tolist(), start=1):
+        have = [before + more for before, more in zip(have, n, strict=True)]
+        if needed and min(have) >= needed:
+            starts.append(end)
+            have = [0] * rows.shape[1]
+    until = starts.pop()
+    return (np.add.reduceat(rows[:until], starts, axis=0) if until else rows[:0]), until

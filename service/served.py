@@ -78,7 +78,7 @@ class ServedModel:
         """Start answering; inside the event loop."""
         if self._decoding:
             self._decoding.start()
-        self.batcher.start()
+        self._parts.start()
 
     async def close(self) -> None:
         """Finish what is queued and end the threads."""

@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         description="processes that speak HTTP and decode, beside one that holds the models; "
         "0 is a single process for all, and with devices two for each",
     )
+    inline: bool = Field(
+        default=True,
+        description="compute models on a CPU that take under 4 ms for a full batch where requests arrive, instead of "
+        "handing inputs over to another thread or process",
+    )
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

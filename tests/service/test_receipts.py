@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.event import NONCE_BYTES, Event
-from service.receipts import KEY_FILE, Nonces, Receipts, new_key, parse_key
+from service.receipts import AHEAD, KEY_FILE, Ids, Nonces, Receipts, new_key, packed, parse_key
 from triggers.errors import ConfigError, InputError
 
 KEY = bytes(range(32))
@@ -161,3 +164,38 @@ def test_nonces_never_repeat() -> None:
     nonces = Nonces()
     drawn = [nonces.take() for _ in range(2500)]
     assert len(set(drawn)) == 2500 and {len(each) for each in drawn} == {NONCE_BYTES}
+
+
+def test_ids_are_sealed_ahead_and_none_is_given_twice() -> None:
+    receipts = Receipts([KEY])
+    ids, kinds = Ids(receipts, "faces"), [EVENT, replace(EVENT, prediction=0)]
+    taken = {kind: [ids.take(packed(kind)) for _ in range(2 * AHEAD + 3)] for kind in kinds}
+    assert len({each for given in taken.values() for each in given}) == 2 * (2 * AHEAD + 3)
+    opened = [(kind, receipts.open(each, "faces")) for kind, given in taken.items() for each in given]
+    assert all(replace(event, nonce=kind.nonce) == kind for kind, event in opened)
+    assert len({event.nonce for _, event in opened}) == len(opened)
+
+
+def test_kinds_of_ids_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.receipts.KINDS", 3)
+    ids = Ids(Receipts([KEY]), "faces")
+    for minute in range(10):
+        ids.take(packed(replace(EVENT, minute=minute)))
+        assert len(ids._ready) <= 3
+    assert ids.take(packed(EVENT)) != ids.take(packed(EVENT))
+
+
+FORKING = """
+import os
+from service.event import Event
+from service.receipts import Ids, Receipts, packed
+ids, told = Ids(Receipts([bytes(32)]), "faces"), packed(Event("faces", 1, 1, 1))
+ids.take(told), ids.take(told)
+os.fork() and os.wait()
+print(ids.take(told))
+"""
+
+
+def test_a_forked_child_does_not_give_its_parents_ids() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True).stdout.split()
+    assert len(told) == 2 and told[0] != told[1]

@@ -43,7 +43,8 @@ def bundles(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def service(folder: Path, bundles: list[Path]) -> Iterator[Process]:
-    with process(folder, bundles, http_workers=2, drain_seconds=0.2, poll_seconds=0.05, max_versions=3) as started:
+    options = {"http_workers": 2, "inline": False, "drain_seconds": 0.2, "poll_seconds": 0.05, "max_versions": 3}
+    with process(folder, bundles, **options) as started:
         yield started
 
 
