@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from service import inference_process
 from service.batcher import BatchFailed, Overloaded
 from service.channel import Channel
 from service.control import Control, send_link
@@ -191,6 +190,34 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
 
 
+def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_gone(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        queue, predictor = family.parts.batcher, family.parts.predictor
+        with ExitStack() as held:
+            gone = family.links.all.index(_link(held, queue.place(1)))
+            family.cut(gone)
+            await family.up(1)
+            await asyncio.to_thread(held.enter_context, predictor.lease(1))
+            assert (family.versions(gone), family.versions(1 - gone)) == (set(), {1})
+            answers, _ = await queue.submit([QUERY._replace(choice=1)])
+            assert answers[0].version == 1
+        assert queue.placed == 0
+
+    run(family, scenario)
+
+
+def test_a_request_goes_elsewhere_once(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        with ExitStack() as held:
+            place: Any = family.parts.batcher.place(1)
+            first = _link(held, place)
+            assert place.move() is not first
+            with pytest.raises(Restarting):
+                place.move()
+
+    run(family, scenario)
+
+
 def test_a_version_is_tried_by_all_before_it_is_decided_and_released_if_one_refuses(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
@@ -262,8 +289,10 @@ def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path,
     run(Family(tmp_path, [stores[0]], [broken]), scenario, up=1)
 
 
-@pytest.mark.slow
-def test_a_process_whose_device_is_lost_ends() -> None:
-    code = "from service.inference_process import end_if_lost as end; end('cpu'); print('goes on'); end('foo:7')"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (1, "goes on\n") and "foo:7 cannot be used" in ended.stderr
+def test_a_process_whose_device_is_lost_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(inference_process, "leave", ended.append)
+    inference_process.end_if_lost("cpu")
+    assert ended == []
+    inference_process.end_if_lost("foo:7")
+    assert ended == [1] and "The device foo:7 cannot be used" in caplog.text
