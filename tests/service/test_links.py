@@ -22,7 +22,7 @@ from service.messages import View
 from service.metrics import Metrics
 from service.parts import LocalParts, local_parts
 from service.predictor import Query
-from service.remote import remote_parts
+from service.remote import RemoteModel, remote_parts
 from tests.artifacts import artifact_for
 from tests.bundles import SIZE, image_bundle
 from tests.service.live import settings

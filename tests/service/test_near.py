@@ -46,7 +46,10 @@ def swaps(service: Process) -> float:
 
 def test_the_answers_are_those_of_one_process(service: Process, tmp_path: Path) -> None:
     bundles = [image_bundle(tmp_path / "faces"), text_bundle(tmp_path / "posts")]
-    asked = {"faces": [picture(seed) for seed in range(20)], "posts": ["a good movie", "people are kind " * 20]}
+    asked: dict[str, list[bytes] | list[str]] = {
+        "faces": [picture(seed) for seed in range(20)],
+        "posts": ["a good movie", "people are kind " * 20],
+    }
     with FileStore(tmp_path / "store") as store:
         with running(settings(tmp_path), store, [load_bundle(bundle) for bundle in bundles]) as alone:
             for model, inputs in asked.items():
