@@ -86,7 +86,7 @@ class Family:
             await channel.open(there, startup_seconds=7.5)
         line.detach()  # stays open: whose line ends ends itself
         self.links = await asyncio.to_thread(Links, control, ["cpu"] * len(self.local), 1.0)
-        self.parts = remote_parts(self._model, self.links, self._store, self.settings, "here")
+        self.parts = remote_parts(RemoteModel(self._model, self.links), self.links, self._store, self.settings, "here")
         self.parts.batcher.start()
         return self
 
