@@ -23,7 +23,11 @@ from benchmarks.serve_models import body, v2_body
 
 ROOT = Path(__file__).parent.parent
 OURS = "fairtrigger"
-PEER_NAMES = ("LitServe", "LitServe, 2 API servers", "MLServer")
+LITSERVE = {"LitServe": (1, 1), "LitServe, 2 API servers": (2, 1), "LitServe, 2 API servers, 2 workers": (2, 2)}
+"""API servers, and workers with the model each."""
+MLSERVER = {"MLServer": 0, "MLServer, 2 workers": 2}
+"""Parallel workers with the model each; 0 is a single process."""
+PEER_NAMES = (*LITSERVE, *MLSERVER)
 
 
 @dataclass(frozen=True)
@@ -88,24 +92,24 @@ def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers
 def peer_plan(name: str, bundle: Path, folder: Path) -> Plan:
     """A peer, in its own environment, with the settings that its documentation recommends for batching."""
     port, size = free_port(), SIZES[bundle.name]
-    if name == "MLServer":
-        return _mlserver(bundle, folder / "mlserver", port, size)
-    script, api_servers = ROOT / "benchmarks" / "peers" / "litserve_server.py", 2 if "2 API" in name else 1
-    command = [str(python_of("litserve")), str(script), str(bundle), str(port), str(api_servers), "0.002"]
+    if name in MLSERVER:
+        return _mlserver(name, bundle, folder / name, port, size)
+    script, counts = ROOT / "benchmarks" / "peers" / "litserve_server.py", [str(each) for each in LITSERVE[name]]
+    command = [str(python_of("litserve")), str(script), str(bundle), str(port), *counts, "0.002"]
     return Plan(name, command, f"http://127.0.0.1:{port}/predict", body(size))
 
 
-def _mlserver(bundle: Path, folder: Path, port: int, size: int) -> Plan:
+def _mlserver(name: str, bundle: Path, folder: Path, port: int, size: int) -> Plan:
     folder.mkdir()
     settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
-    settings |= {"parallel_workers": 0, "debug": False, "access_log": False}  # one process: its fastest setting here
+    settings |= {"parallel_workers": MLSERVER[name], "debug": False, "access_log": False}
     model: dict[str, Any] = {"name": bundle.name, "implementation": "benchmarks.peers.mlserver_runtime.Runtime"}
     model |= {"max_batch_size": 32, "max_batch_time": 0.002, "parameters": {"uri": str(bundle)}}
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
     python = python_of("mlserver")
     command = [str(python.with_name("mlserver")), "start", str(folder)]
-    return Plan("MLServer", command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", v2_body(size))
+    return Plan(name, command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", v2_body(size))
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The model under LitServe: python litserve_server.py BUNDLE PORT API_SERVERS BATCH_TIMEOUT."""
+"""The model under LitServe: python litserve_server.py BUNDLE PORT API_SERVERS WORKERS BATCH_TIMEOUT."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    port, api_servers, timeout = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    server = litserve.LitServer(Api(max_batch_size=32, batch_timeout=timeout), accelerator="cpu", workers_per_device=1)
+    port, api_servers, workers, timeout = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
+    api = Api(max_batch_size=32, batch_timeout=timeout)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers)
     server.run(
         host="127.0.0.1", port=port, num_api_servers=api_servers, log_level="warning", generate_client_file=False
     )
