@@ -29,8 +29,6 @@ from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
 
-BRIEF = 0.004
-"""Seconds of a full batch up to which a model may run on the event loop."""
 MOMENT = 0.02
 SLOW = 3
 """Batches in a row, of more than MOMENT seconds of processor time each, after which it may no longer."""

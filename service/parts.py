@@ -13,7 +13,8 @@ from typing import Protocol
 
 import torch
 
-from service.batcher import BRIEF, Batcher
+from service.batcher import Batcher
+from service.brevity import brief
 from service.execution import forward_for
 from service.leaving import Gone
 from service.metrics import Metrics
@@ -149,8 +150,7 @@ class LocalParts(Parts):
     def warm(self) -> None:
         """Do now what would make the first request slow, and find out whether the model needs its thread."""
         super().warm()
-        possible = self.inline and self.predictor.classifier.device.type == "cpu"
-        if possible and self.predictor.within(BRIEF, self.batcher.max_batch):
+        if self.inline and brief(self.predictor, self.batcher.max_batch):
             self.batcher.run_at_once()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import timeit
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,13 +19,13 @@ from typing import NamedTuple
 import torch
 
 from service.batcher import Overloaded
+from service.blanks import blank
 from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide
 from triggers.artifact import TriggerArtifact, check_compatible
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.errors import ArtifactCorrupt, ModelError
 from triggers.plan import Plan, as_plan
-from triggers.preprocess import TokenIds
 from triggers.preprocessor import Item
 
 logger = logging.getLogger(__name__)
@@ -178,16 +177,8 @@ class Predictor:
 
     def warm(self) -> None:
         """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
-        self._device.warm(self._blank())
-        self._forward([self._blank()], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
-
-    def within(self, seconds: float, rows: int) -> bool:
-        """Whether so many of the largest inputs are computed in so short a time, under the present champion."""
-        return all(self._fastest(n) <= seconds for n in (1, rows))
-
-    def _fastest(self, rows: int) -> float:
-        queries = [Query(self._largest(), "champion")] * rows
-        return min(timeit.repeat(lambda: self.predict(queries), number=1, repeat=3))
+        self._device.warm(blank(self.classifier))
+        self._forward([blank(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
 
     @contextmanager
     def lease(self, version: int) -> Iterator[Resident]:
@@ -266,25 +257,9 @@ class Predictor:
     def _try_out(self, resident: Resident) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
         try:
-            self._forward([self._blank()], self._device.over([resident.trigger]), [0])
+            self._forward([blank(self.classifier)], self._device.over([resident.trigger]), [0])
         except (ModelError, RuntimeError) as error:
             raise ArtifactCorrupt(f"v{resident.version} does not run on {self.classifier.name!r}: {error}") from error
-
-    def _blank(self) -> Item:
-        spec = self.classifier.spec
-        if spec.image:
-            return torch.zeros(spec.image.channels, spec.image.size, spec.image.size, dtype=torch.uint8)
-        tokenizer = self.classifier.tokenizer
-        return TokenIds((tokenizer.cls_token_id or 0, tokenizer.sep_token_id or 0), truncated=False)
-
-    def _largest(self) -> Item:
-        """An input than which none takes longer."""
-        text = self.classifier.spec.text
-        blank = self._blank()
-        if text is None or not isinstance(blank, TokenIds):
-            return blank
-        first, last = blank.ids
-        return TokenIds((first, *[last] * (text.max_tokens - 2), last), truncated=False)
 
     def _forward(self, items: Sequence[Item], bank: Pass, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from torch import Tensor, nn
 
-from service.batcher import BRIEF
+from service.brevity import BRIEF
 from service.correlation import continued, correlate
 from tests.bundles import tiny_network
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings, swap
