@@ -135,8 +135,9 @@ class Overload:
 
 def overload(service: Service, factor: float, seconds: float) -> Overload:
     """Measure the capacity with many clients, then offer `factor` times as much."""
+    started = time.perf_counter()
     answers = asyncio.run(by_clients(service.target(), 64, seconds))
-    capacity = sum(answer.status == 200 for answer in answers) / seconds
+    capacity = sum(answer.status == 200 for answer in answers) / (time.perf_counter() - started)
     answers = asyncio.run(at_rate(service.target(), factor * capacity, seconds))
     good = sum(answer.status == 200 for answer in answers)
     excess = [answer for answer in answers if answer.status == 503]
