@@ -12,6 +12,8 @@ from pathlib import Path
 PEERS = {"litserve": "0.2.19", "mlserver": "1.7.1"}
 SHARED = ("torch", "torchvision", "pillow", "safetensors", "uvloop", "httptools")
 """What the peers take from us, in our versions, so that only the server differs."""
+OWN = {"mlserver": {"uvloop": "0.21.0"}}
+"""Where a peer does not work with ours: MLServer's parallel workers end at once under a newer uvloop."""
 
 
 def cache_folder() -> Path:
@@ -21,7 +23,8 @@ def cache_folder() -> Path:
 
 def python_of(peer: str) -> Path:
     """The interpreter of a peer's environment, made with uv if it is not there. Raises RuntimeError if it cannot be."""
-    pins = [f"{peer}=={PEERS[peer]}", *(f"{name}=={_public(version(name))}" for name in SHARED)]
+    versions = {name: _public(version(name)) for name in SHARED} | OWN.get(peer, {}) | {peer: PEERS[peer]}
+    pins = [f"{name}=={number}" for name, number in versions.items()]
     folder = cache_folder() / "-".join([peer, PEERS[peer], "torch", _public(version("torch"))])
     python, done = folder / "bin" / "python", folder / ".installed"
     if not done.exists():

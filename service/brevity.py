@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import timeit
+import logging
+import time
 
 from service.blanks import largest
 from service.predictor import Predictor, Query
 
 BRIEF = 0.004
 """Seconds of a full batch that are brief."""
+TRYING = 0.3
+"""Seconds to go on trying: on a busy machine, as one is while services start, a batch is often interrupted."""
+logger = logging.getLogger(__name__)
 
 
 def brief(predictor: Predictor, max_batch: int) -> bool:
@@ -16,8 +20,19 @@ def brief(predictor: Predictor, max_batch: int) -> bool:
     if predictor.classifier.device.type != "cpu":
         return False
     queries = [Query(largest(predictor.classifier), "champion")] * max_batch
-    return all(_fastest(predictor, queries[:rows]) <= BRIEF for rows in (1, max_batch))
+    found = all(_once(predictor, queries[:rows]) for rows in (1, max_batch))
+    where = "where requests arrive" if found else "by a thread of its own"
+    logger.info("model %s is computed %s", predictor.name, where)
+    return found
 
 
-def _fastest(predictor: Predictor, queries: list[Query]) -> float:
-    return min(timeit.repeat(lambda: predictor.predict(queries), number=1, repeat=3))
+def _once(predictor: Predictor, queries: list[Query]) -> bool:
+    """Whether a batch was brief once: then it is, whatever else the machine does."""
+    end = time.perf_counter() + TRYING
+    while True:
+        started = time.perf_counter()
+        predictor.predict(queries)
+        if time.perf_counter() - started <= BRIEF:
+            return True
+        if time.perf_counter() > end:
+            return False

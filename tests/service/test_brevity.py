@@ -1,0 +1,64 @@
+"""Which models are computed where their requests arrive."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+
+from service.blanks import blank, largest
+from service.brevity import BRIEF, brief
+from service.predictor import Predictor
+from tests.bundles import text_bundle, tiny_network
+from triggers.artifact import TriggerArtifact
+from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.errors import NotFound
+from triggers.preprocess import TokenIds
+
+
+class Paced(nn.Module):
+    """Waits for so many seconds, once for each number, and then no more."""
+
+    def __init__(self, *waits: float) -> None:
+        super().__init__()
+        self.inner, self.waits = tiny_network(), list(waits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 2)."""
+        time.sleep(self.waits.pop(0) if self.waits else 0)
+        logits: Tensor = self.inner(images)
+        return logits
+
+
+def predictor(classifier: FrozenClassifier) -> Predictor:
+    def fetch(version: int) -> TriggerArtifact:
+        raise NotFound(f"v{version}")
+
+    return Predictor(classifier, fetch, max_versions=2)
+
+
+def test_a_tiny_network_is_brief(image_model: FrozenClassifier, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert brief(predictor(image_model), 8)
+    assert "where requests arrive" in caplog.text
+
+
+def test_one_that_takes_longer_is_not(image_model: FrozenClassifier) -> None:
+    slow = FrozenClassifier(image_model.spec, Paced(*[2 * BRIEF] * 1000))
+    assert not brief(predictor(slow), 8)
+
+
+def test_interruptions_of_a_busy_machine_do_not_count(image_model: FrozenClassifier) -> None:
+    interrupted = FrozenClassifier(image_model.spec, Paced(*[5 * BRIEF] * 5))
+    assert brief(predictor(interrupted), 8)
+
+
+def test_of_texts_the_longest_is_tried(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    texts = load_bundle(text_bundle(tmp_path / "posts"))
+    assert texts.spec.text
+    short, long = blank(texts), largest(texts)
+    assert isinstance(short, TokenIds) and isinstance(long, TokenIds)
+    assert (len(short.ids), len(long.ids)) == (2, texts.spec.text.max_tokens)
+    assert largest(image_model).shape == blank(image_model).shape  # type: ignore[union-attr]
