@@ -30,8 +30,8 @@ from benchmarks.serve_tables import PLAIN, WAYS, Sample, peers_table, triggers_t
 from benchmarks.servers import OURS, PEER_NAMES, Server, our_plan, peer_plan, started
 
 CONNECTIONS = (16, 64)
-HTTP_WORKERS = (0, 1, 2)
-"""Our ways to run: one process, and so many HTTP processes beside the one that holds the model."""
+OUR_WAYS = ((0, ""), (1, ""), (2, ""), (2, "cpu,cpu"))
+"""Our ways to run: one process, so many HTTP processes beside the one that holds the model, and beside two such."""
 TRIGGERS_AT = 64
 """Connections of the runs that compare ways to use triggers."""
 
@@ -101,7 +101,7 @@ def rounds(model: str, peers: Sequence[str], effort: Effort, folder: Path, threa
     """Start every server for one model, and measure them in turn."""
     bundle, store = make_bundle(folder / model, model), folder / "store"
     make_store(store, bundle)
-    ours = [our_plan(bundle, store, folder, threads, workers) for workers in HTTP_WORKERS]
+    ours = [our_plan(bundle, store, folder, threads, workers, devices) for workers, devices in OUR_WAYS]
     plans = [*ours, *(peer_plan(name, bundle, folder) for name in peers)]
     with started(plans, folder, threads) as servers:
         for _ in range(effort.rounds):

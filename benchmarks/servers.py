@@ -76,16 +76,15 @@ def started(plans: Sequence[Plan], folder: Path, threads: int) -> Iterator[list[
         yield servers
 
 
-def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers: int = 0) -> Plan:
-    """Our service under the store's champion: one process, or `http_workers` beside one with the model."""
+def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers: int = 0, devices: str = "") -> Plan:
+    """Our service under the store's champion: one process, or `http_workers` beside one with the model per device."""
     port, size = free_port(), SIZES[bundle.name]
-    data = folder / f"data{http_workers}"
-    options = {"model": bundle, "store": store, "data-dir": data, "port": port, "client-trigger": "open"}
-    options |= {"torch-threads": threads, "max-versions": 32, "http-workers": http_workers}
+    name = OURS + (f", {http_workers} HTTP" if http_workers else "") + (f", {devices}" if devices else "")
+    options = {"model": bundle, "store": store, "data-dir": folder / f"data {name}", "port": port}
+    options |= {"client-trigger": "open", "torch-threads": threads, "max-versions": 32, "http-workers": http_workers}
     command = [sys.executable, "-m", "service"]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    name = f"{OURS}, {http_workers} HTTP" if http_workers else OURS
+    for option, value in (options | ({"devices": devices} if devices else {})).items():
+        command += [f"--{option}", str(value)]
     return Plan(name, command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", body(size))
 
 
