@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from service.links import Links
 from service.metrics import Metrics
@@ -17,7 +16,8 @@ from service.parts import LocalParts, Parts, local_parts
 from service.remote import RemoteModel, RemoteTriggers, remote_parts
 from service.rollout import Follower
 from service.settings import Settings
-from triggers.classifier import load_bundle
+from triggers.bundle import read_spec
+from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import FairtriggerError, ModelError
 from triggers.preprocessor import load_preprocessor
 from triggers.store import Store
@@ -42,10 +42,11 @@ def parts_of(links: Links, store: Store, settings: Settings, metrics: Metrics, r
     """Every model, computed here or by the inference processes, whichever takes less. Raises ModelError."""
     models: list[Parts] = []
     for folder in settings.models:
-        there = RemoteModel(load_preprocessor(folder), links)
-        if links.hello["models"][there.name]["at_once"] and not settings.devices:
-            models.append(_near_parts(folder, there, links, store, settings, metrics, replica))
+        told = links.hello["models"].get(read_spec(folder).name, {})
+        if told.get("at_once") and not settings.devices:
+            models.append(_near_parts(load_bundle(folder), links, store, settings, metrics, replica))
         else:
+            there = RemoteModel(load_preprocessor(folder), links)
             models.append(remote_parts(there, links, store, settings, replica))
     near = [model.follower for model in models if isinstance(model, NearParts)]
     links.on_views = lambda: _look(near)
@@ -53,11 +54,10 @@ def parts_of(links: Links, store: Store, settings: Settings, metrics: Metrics, r
 
 
 def _near_parts(
-    folder: Path, there: RemoteModel, links: Links, store: Store, settings: Settings, metrics: Metrics, replica: str
+    classifier: FrozenClassifier, links: Links, store: Store, settings: Settings, metrics: Metrics, replica: str
 ) -> NearParts:
-    classifier = load_bundle(folder)
-    if classifier.fingerprint != there.fingerprint:
-        raise ModelError(f"The bundle of {there.name!r} was changed while it was loaded: restart the service.")
+    if classifier.fingerprint != RemoteModel(classifier, links).fingerprint:
+        raise ModelError(f"The bundle of {classifier.name!r} was changed while it was loaded: restart the service.")
     triggers = RemoteTriggers(classifier.name, links)
     parts = local_parts(classifier, store, settings, metrics, replica, lambda name: _spread(triggers), near=True)
     return NearParts(parts.classifier, parts.predictor, parts.batcher, parts.follower, parts.inline, links)

@@ -1,6 +1,6 @@
 """Messages between processes: JSON documents, each after its length (4 bytes), over a Unix stream socket.
 
-What is sent within one turn of the event loop leaves in one write.
+What is sent turn after turn of the event loop leaves in one write.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Wire(asyncio.Protocol):
         self._on_lost()
 
     def send(self, message: Message) -> None:
-        """Send a message, with the others of this turn; dropped when nobody is there."""
+        """Send a message, with the others that come now; dropped when nobody is there."""
         if not self.open:
             return
         if not self._outgoing:

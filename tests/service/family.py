@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
 from benchmarks.life import descendants
+from tests.artifacts import artifact_for
+from tests.bundles import image_bundle, text_bundle
 from tests.service.live import Process, picture, wait_until
+from triggers.classifier import load_bundle
+from triggers.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
+
+
+def faces_and_posts(folder: Path, kinds: Sequence[str] = ("border",) * 3) -> list[Path]:
+    """An image and a text bundle; of the former a trigger of each kind in the store."""
+    found = [image_bundle(folder / "faces"), text_bundle(folder / "posts")]
+    with FileStore(folder / "store") as store:
+        for seed, kind in enumerate(kinds):
+            store.publish(artifact_for(load_bundle(found[0]), kind, seed), actor="test")
+    return found
 
 
 def children(service: Process, role: str) -> list[int]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
-from tests.service.family import Load, children, fresh
+from tests.service.family import Load, children, faces_and_posts, fresh
 from tests.service.live import Process, picture, predict, process, running, settings, swap, wait_until
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
@@ -23,10 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("near")
-    bundles = [image_bundle(folder / "faces"), text_bundle(folder / "posts")]
-    with FileStore(folder / "store") as store:
-        for seed in range(3):
-            store.publish(artifact_for(load_bundle(bundles[0]), "border", seed=seed), actor="test")
+    bundles = faces_and_posts(folder)
     with process(folder, bundles, http_workers=2, drain_seconds=0.2, poll_seconds=60, max_versions=3) as started:
         yield started
 

@@ -13,9 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
-from tests.artifacts import artifact_for
-from tests.bundles import image_bundle, text_bundle
-from tests.service.family import PREDICT, Load, children, fresh
+from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.swapping import KINDS, swap_under_load
 from triggers.classifier import load_bundle
@@ -33,11 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(folder: Path) -> list[Path]:
-    found = [image_bundle(folder / "faces"), text_bundle(folder / "posts")]
-    with FileStore(folder / "store") as store:
-        for seed, kind in enumerate(KINDS):
-            store.publish(artifact_for(load_bundle(found[0]), kind, seed), actor="test")
-    return found
+    return faces_and_posts(folder, KINDS)
 
 
 @pytest.fixture(scope="module")

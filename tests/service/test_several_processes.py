@@ -17,8 +17,7 @@ from benchmarks.life import alive, descendants
 from service.event import Event
 from service.ledger import Ledger
 from tests.artifacts import artifact_for
-from tests.bundles import image_bundle, text_bundle
-from tests.service.family import PREDICT, Load, children, fresh
+from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.receiver import receiving
 from triggers.classifier import load_bundle
@@ -34,11 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(folder: Path) -> list[Path]:
-    found = [image_bundle(folder / "faces"), text_bundle(folder / "posts")]
-    with FileStore(folder / "store") as store:
-        for seed in range(3):
-            store.publish(artifact_for(load_bundle(found[0]), "border", seed=seed), actor="test")
-    return found
+    return faces_and_posts(folder)
 
 
 @pytest.fixture(scope="module")
