@@ -6,8 +6,11 @@ import logging
 import secrets
 import socket
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from triggers.errors import StoreError
+from triggers.records import timestamp
 from triggers.store import Replica, Store
 
 logger = logging.getLogger(__name__)
@@ -31,9 +34,8 @@ class Beacon:
         self._told_at = 0.0
         self._failing = False
 
-    def tell(self, revision: int, champion: int | None, refusal: str | None, refused_revision: int | None) -> None:
+    def tell(self, news: Replica) -> None:
         """Report if something changed or a heartbeat is due; one thread at a time."""
-        news = Replica(self.name, revision, champion, refusal, refused_revision)
         now = time.monotonic()
         if news == self._told and now < self._told_at + self._heartbeat:
             return
@@ -42,6 +44,13 @@ class Beacon:
             self._told, self._told_at, self._failing = news, now, False
         except StoreError as error:
             self._fail(error)
+
+    def all(self, here: Replica) -> list[Replica]:
+        """All that run, by name; this one as it is, though the store may have heard late of it. Raises StoreError."""
+        found = {each.name: each for each in self._store.replicas(self._model)}
+        told = found.get(self.name)
+        found[self.name] = replace(here, seen_at=told.seen_at if told else timestamp(datetime.now(UTC)))
+        return [found[name] for name in sorted(found)]
 
     def leave(self) -> None:
         """The replica stops: take it off the list."""

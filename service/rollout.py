@@ -148,8 +148,8 @@ class Follower:
         return new
 
     def replicas(self) -> list[Replica]:
-        """All running replicas of the model. Raises StoreUnavailable."""
-        return self._store.replicas(self.model)
+        """All running replicas of the model, this one among them. Raises StoreUnavailable."""
+        return self._beacon.all(self._here())
 
     def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
         """Wait until every running replica serves `revision` or a later one; return those that do not by then.
@@ -158,7 +158,7 @@ class Follower:
         """
         deadline = time.monotonic() + seconds
         while True:
-            behind = [each for each in self._store.replicas(self.model) if each.revision < revision]
+            behind = [each for each in self.replicas() if each.revision < revision]
             waiting = [each for each in behind if (each.refused_revision or 0) < revision]
             if not waiting or time.monotonic() >= deadline or self._stopping.is_set():
                 return behind
@@ -217,9 +217,13 @@ class Follower:
                 self._status = replace(self._status, store_error=f"Unexpected: {error!r}; see the log.")
 
     def _tell(self) -> None:
+        self._beacon.tell(self._here())
+
+    def _here(self) -> Replica:
+        """What this replica serves."""
         refusal, snapshot = self._status.refusal, self._predictor.snapshot
         reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
-        self._beacon.tell(snapshot.revision, snapshot.champion, reason, refused)
+        return Replica(self.replica, snapshot.revision, snapshot.champion, reason, refused)
 
     def _settle(self, desired: Rollout) -> None:
         try:

@@ -32,7 +32,7 @@ def three(tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier
     """Three services, each with its own connection to one store."""
     with ExitStack() as stack:
         stores = [stack.enter_context(FileStore(filled_store.folder)) for _ in range(3)]
-        chosen = [settings(tmp_path / str(n), heartbeat_seconds=0.2) for n in range(3)]
+        chosen = [settings(tmp_path / str(n), heartbeat_seconds=2.0) for n in range(3)]
         yield [
             stack.enter_context(running(own, store, [image_model])) for own, store in zip(chosen, stores, strict=True)
         ]
@@ -53,6 +53,18 @@ def test_all_replicas_are_listed_and_wait_returns_when_all_serve(three: list[htt
     back = three[0].post(f"{ROLLOUT}/rollback", params={"wait": "true"}, headers=ADMIN | etag)
     assert back.status_code == 200
     assert [predict(client, "faces", [picture(0)])[0]["trigger"]["version"] for client in three] == [3, 3, 3]
+
+
+def test_a_replica_lists_itself_though_its_signs_of_life_were_late(
+    three: list[httpx.Client], filled_store: FileStore
+) -> None:
+    name = three[0].get(ROLLOUT).json()["replica"]
+    for each in filled_store.replicas("faces"):
+        filled_store.withdraw("faces", each.name)  # as if a pause had outlasted their time to live
+    found = three[0].get(ROLLOUT).json()["replicas"]
+    assert [(each["name"], each["revision"]) for each in found] == [(name, 0)]
+    answer = decided(three[0], "faces", params={"wait": "true"}, champion="v1").json()
+    assert (name, 1) in {(each["name"], each["revision"]) for each in answer["replicas"]} and answer["behind"] == []
 
 
 def test_a_swap_reaches_every_replica_soon(three: list[httpx.Client]) -> None:
@@ -91,9 +103,9 @@ def test_a_replica_that_refuses_says_so_to_all(three: list[httpx.Client], filled
 def test_one_that_stops_leaves_the_list_and_one_that_is_killed_expires(tmp_path: Path, filled_store: FileStore) -> None:
     bundle = image_bundle(tmp_path / "bundle")
     with ExitStack() as stack:
-        first, second = (stack.enter_context(process(tmp_path, [bundle], heartbeat_seconds=0.3)) for _ in range(2))
+        first, second = (stack.enter_context(process(tmp_path, [bundle], heartbeat_seconds=1.0)) for _ in range(2))
         wait_until(lambda: len(filled_store.replicas("faces")) == 2)
         assert second.stop(signal.SIGTERM) == 0
         assert len(filled_store.replicas("faces")) == 1
         first.stop(signal.SIGKILL)
-        wait_until(lambda: filled_store.replicas("faces") == [], seconds=5)
+        wait_until(lambda: filled_store.replicas("faces") == [], seconds=15)
