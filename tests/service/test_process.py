@@ -90,7 +90,7 @@ def counted(client: httpx.Client) -> Counter[str]:
 
 
 def test_sigterm_finishes_what_was_accepted_and_keeps_every_count(tmp_path: Path, bundle: Path) -> None:
-    with process(tmp_path, [bundle], drain_seconds=1.0) as service:
+    with process(tmp_path, [bundle], drain_seconds=4.0) as service:
         assert service.client.get("/readyz").status_code == 200
         clients = [Traffic(service.client.base_url, group) for group in "abcd"]
         for client in clients:
@@ -98,11 +98,11 @@ def test_sigterm_finishes_what_was_accepted_and_keeps_every_count(tmp_path: Path
         wait_until(lambda: all(len(client.answered) > 20 for client in clients))
         told = time.monotonic()
         service.popen.send_signal(signal.SIGTERM)
-        wait_until(lambda: not httpx.get(service.client.base_url.join("/readyz")).json()["ready"], 1)
+        wait_until(lambda: not httpx.get(service.client.base_url.join("/readyz")).json()["ready"], 3)
         draining = httpx.get(service.client.base_url.join("/readyz"))
         assert (draining.status_code, draining.json()["draining"]) == (503, True)
         assert service.popen.wait(30) == 0
-        assert time.monotonic() - told < 10
+        assert time.monotonic() - told < 20
         for client in clients:
             client.join(30)
         assert [client.failures for client in clients] == [[]] * 4

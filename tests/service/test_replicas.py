@@ -72,7 +72,7 @@ def test_a_swap_reaches_every_replica_soon(three: list[httpx.Client]) -> None:
         swap(three[0], "faces", f"v{n % 4 + 1}")
         started = time.monotonic()
         wait_until(partial(all_at, three, n + 1))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 def test_waiting_in_vain_says_for_whom(service: httpx.Client, filled_store: FileStore) -> None:
