@@ -55,6 +55,8 @@ class Link:
         wire = Wire(self._on_message, lambda: self._on_lost(wire))
         await connect(wire, connection)
         self._wire = wire
+        for model in self.views:  # what was decided here meanwhile is news to that process, and through it to others
+            self.send({"op": "look", "model": model})
         self._on_change()
 
     async def ask(self, message: Message) -> Message:

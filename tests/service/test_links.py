@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,9 +51,14 @@ class Family:
     """
 
     def __init__(
-        self, tmp: Path, stores: list[FileStore], models: list[FrozenClassifier], idle: int | None = None
+        self,
+        tmp: Path,
+        stores: list[FileStore],
+        models: list[FrozenClassifier],
+        idle: int | None = None,
+        poll_seconds: float = 0.1,
     ) -> None:
-        self.settings = settings(tmp, max_versions=2, queue_size=PLACES)
+        self.settings = settings(tmp, max_versions=2, queue_size=PLACES, poll_seconds=poll_seconds)
         assert self.settings.places_per_process == PLACES
         metrics = Metrics()
         self.local: list[LocalParts] = [
@@ -60,13 +66,15 @@ class Family:
             for model, store in zip(models, stores, strict=True)
         ]
         self.failures = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.channels = [Channel({each.name: each}, PLACES, lambda _: None, self._on_failure) for each in self.local]
         self.cables: list[socket.socket] = []
         self._store, self._model, self._idle = stores[0], models[0], idle
 
     def _on_swap(self, name: str) -> None:
-        for channel in self.channels:
-            self._loop.call_soon_threadsafe(channel.tell_view, name)
+        if loop := self._loop:
+            for channel in self.channels:
+                loop.call_soon_threadsafe(channel.tell_view, name)
 
     def _on_failure(self) -> None:
         self.failures += 1
@@ -161,6 +169,24 @@ def test_a_request_goes_where_the_fewest_rows_are_in_work_and_ties_take_turns(fa
 def _link(held: ExitStack, place: Any) -> Any:
     held.enter_context(place)
     return place.link
+
+
+def test_who_joins_makes_the_inference_process_look_for_what_was_decided_meanwhile(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def scenario(family: Family) -> None:
+        await holds(lambda: family.local[0].predictor.snapshot.champion == 1)
+        await holds(lambda: family.links.views["faces"].plan.champion == 1)
+
+    family = Family(tmp_path, [stores[0]], [image_model], poll_seconds=60)
+    follower = family.local[0].follower
+    follower.start()
+    try:
+        time.sleep(0.2)  # it has looked, and waits
+        stores[0].set_rollout("faces", 1, if_revision=0, actor="another process", reason="")
+        run(family, scenario, up=1)
+    finally:
+        follower.stop()
 
 
 def test_a_request_whose_process_dies_is_computed_by_the_other_once(
