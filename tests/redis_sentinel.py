@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -25,7 +26,7 @@ class Sentinels:
         configuration = folder / "sentinel.conf"
         configuration.write_text(
             f"port {self._sentinel}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 5000\n"
+            f"sentinel down-after-milliseconds {SERVICE} 1500\nsentinel failover-timeout {SERVICE} 5000\n"
         )
         with (folder / "sentinel.log").open("wb") as log:
             command = [need_redis(), str(configuration), "--sentinel"]
@@ -51,8 +52,11 @@ class Sentinels:
 
     def fail_over(self) -> None:
         """Kill the primary and wait until another one is named."""
-        before = self._client.sentinel_get_master_addr_by_name(SERVICE)
-        time.sleep(0.3)  # replication is asynchronous
+        before: Any = self._client.sentinel_get_master_addr_by_name(SERVICE)
+        host, port = before
+        with redis.Redis(host, port) as primary:
+            primary.set("last", "write")
+            assert primary.wait(1, 10_000) == 1, "the replica lags behind"
         self._popen[0].kill()
         self._popen[0].wait()
         self._wait(lambda: self._client.sentinel_get_master_addr_by_name(SERVICE) != before)
