@@ -60,7 +60,7 @@ class Counting:
         for cell in kind.cells:
             self._ledger.count(cell)
         for counter in kind.counters:
-            counter.inc()
+            self._metrics.tally.count(counter)
         return self._ids.take(kind.told)
 
     def _new_kind(

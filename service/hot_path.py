@@ -27,6 +27,7 @@ from service.whole_answer import WHOLE
 from triggers.errors import FairtriggerError
 
 JSON = (b"content-type", b"application/json")
+GUARDS = guarded_headers([JSON])[1:]
 CLOSE = (b"connection", b"close")
 Head = list[tuple[bytes, bytes]]
 
@@ -53,19 +54,19 @@ class HotPath:
         named = identify(call.scope, call.headers)
         if self._running.draining:
             named.append(CLOSE)
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             try:
                 status, head, body = await self._answer(model, call)
             except Exception as error:  # a fault of ours: the client hears of one, the server logs what it was
                 fault, (status, head, body) = error, _problem(call, error)
-            headers = guarded_headers(head) + named
+            headers = head + named
             whole = call.scope.get("extensions", {}).get(WHOLE)
             if not (whole and whole["write"](status, headers, body)):
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             self._metrics.on_request(predict.PATH, model.name, status, time.perf_counter() - started)
         if fault:
             raise fault
@@ -81,7 +82,7 @@ class HotPath:
         except (FairtriggerError, HTTPException, ClientDisconnect) as error:
             return _problem(call, error)
         length = (b"content-length", str(len(body)).encode())
-        return 200, [JSON, length, *((name.encode(), text.encode()) for name, text in told.items())], body
+        return 200, [JSON, length, *GUARDS, *[(name.encode(), text.encode()) for name, text in told.items()]], body
 
 
 def _problem(call: Call, error: Exception) -> tuple[int, Head, bytes]:
@@ -89,4 +90,4 @@ def _problem(call: Call, error: Exception) -> tuple[int, Head, bytes]:
 
 
 def _whole(response: Response) -> tuple[int, Head, bytes]:
-    return response.status_code, response.raw_headers, bytes(response.body)
+    return response.status_code, guarded_headers(response.raw_headers), bytes(response.body)

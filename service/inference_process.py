@@ -36,11 +36,12 @@ class InferenceProcess:
     def __init__(self, settings: Settings, device: str, control: Control) -> None:
         check(device)
         self._settings, self._device, self._control = settings, device, control
-        self._store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
+        self._store, self._metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         classifiers = [load_bundle(folder, device) for folder in settings.models]
         replica = replica_name()
         self._models = {
-            each.name: local_parts(each, self._store, settings, metrics, replica, self._on_swap) for each in classifiers
+            each.name: local_parts(each, self._store, settings, self._metrics, replica, self._on_swap)
+            for each in classifiers
         }
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()
@@ -67,6 +68,7 @@ class InferenceProcess:
             await model.batcher.close()
             await part("the rollout", model.follower.stop)
         await part("the store", self._store.close)
+        self._metrics.close()
 
     def _watch(self, startup_seconds: float) -> None:
         def adopt(_: int, link: socket.socket) -> None:

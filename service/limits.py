@@ -113,11 +113,11 @@ class Observed:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight += 1
         try:
             await self.app(scope, receive, watched)
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.in_flight -= 1
             self._count(scope, status, time.perf_counter() - started)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:

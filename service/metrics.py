@@ -1,21 +1,24 @@
 """Prometheus metrics of one service, in a registry of its own: base units, bounded labels.
 
 Where several processes are one service, each writes its counts into files of a folder (PROMETHEUS_MULTIPROC_DIR, set by
-the supervisor), and whichever is asked adds them all up, those of dead processes too, so that no counter falls.
+the supervisor), and whichever is asked adds them all up, those of dead processes too, so that no counter falls. What
+the others counted in the last half second may be missing.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.tally import BulkHistogram, Tally
 from service.tickets import Timing
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -23,15 +26,17 @@ PREFIX = "fairtrigger"
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WHY = "as their client had gone or their deadline had passed"
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LATE = 0.5
+"""Seconds after which other processes can see what was counted in this one."""
 
-M = TypeVar("M", Counter, Histogram)
+M = TypeVar("M", Counter, BulkHistogram)
 
 
 class Metrics:
     """All counters and histograms that the service keeps itself; collectors add what others know."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self.tally = CollectorRegistry(), Tally()
         self._added: list[Collector] = []
         self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
         self.request_seconds = self._histogram("request_duration_seconds", "Whole request", FAST, "route", "model")
@@ -39,7 +44,8 @@ class Metrics:
         self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", FAST, "model")
         self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
         self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
-        self.in_flight = Gauge(
+        self.in_flight = 0
+        self._in_flight = Gauge(
             f"{PREFIX}_requests_in_flight",
             "Requests being answered",
             registry=self.registry,
@@ -57,6 +63,14 @@ class Metrics:
         self.alarms = self._counter("guard_alarms", "Tests of the guard that fired", "model", "version", "test")
         self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model")
         self._child: Callable[..., Any] = cache(_child)
+        self._closed = threading.Event()
+        if FOLDER_VARIABLE in os.environ:
+            threading.Thread(target=self._tell_the_others, name="metrics", daemon=True).start()
+
+    def close(self) -> None:
+        """Enter what still waits; nothing is counted after that."""
+        self._closed.set()
+        self._enter()
 
     def child(self, metric: M, *labels: str) -> M:
         """The part of a metric with these labels, found once: looking it up takes longer than counting."""
@@ -65,16 +79,16 @@ class Metrics:
 
     def on_request(self, route: str, model: str, status: int, seconds: float) -> None:
         """Count one answered request; `model` is empty unless it is one that is served."""
-        self.child(self.requests, route, model, str(status)).inc()
-        self.child(self.request_seconds, route, model).observe(seconds)
+        self.tally.count(self._child(self.requests, route, model, status))
+        self.tally.observe(self._child(self.request_seconds, route, model), seconds)
 
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
         """Count one batch: a wait per request in it, one forward pass."""
         queue_seconds = self.child(self.queue_seconds, model)
         for timing in timings:
-            queue_seconds.observe(timing.queue)
-        self.child(self.infer_seconds, model).observe(timings[0].infer)
-        self.child(self.batch_size, model).observe(timings[0].batch_size)
+            self.tally.observe(queue_seconds, timing.queue)
+        self.tally.observe(self.child(self.infer_seconds, model), timings[0].infer)
+        self.tally.observe(self.child(self.batch_size, model), timings[0].batch_size)
 
     def on_dropped(self, model: str, items: int) -> None:
         """Count the rest of one request that nobody waits for any more."""
@@ -88,8 +102,17 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """The text exposition and its content type."""
+        self._enter()
         registry = self._of_all_processes() if FOLDER_VARIABLE in os.environ else self.registry
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def _enter(self) -> None:
+        self.tally.enter()
+        self._in_flight.set(self.in_flight)
+
+    def _tell_the_others(self) -> None:
+        while not self._closed.wait(LATE):
+            self._enter()
 
     def _of_all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()
@@ -101,9 +124,9 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
+        return BulkHistogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
 
 
-def _child(metric: M, *labels: str) -> M:
+def _child(metric: M, *labels: str | int) -> M:
     return metric.labels(*labels)

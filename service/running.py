@@ -118,6 +118,7 @@ class Running:
         await part("the last counts", self.ledger.close, COUNTS_SECONDS)
         if self._owns_store:
             await part("the store", self.store.close)
+        self.metrics.close()
 
     def _guard(self, settings: Settings, store: Store, *, acts: bool) -> Guard:
         rules = None if settings.guard is None else Rules.from_dict(settings.guard)

@@ -100,9 +100,10 @@ class ServedModel:
                 return await self._answered(wanted, extras, gone)
             pinned = [version for version in versions if self.predictor.pin(version)]
             try:
+                if len(pinned) == len(versions):
+                    return await self._answered(wanted, extras, gone)
                 with ExitStack() as held:
-                    if len(pinned) < len(versions):
-                        await self._load(held, versions.difference(pinned), actor)
+                    await self._load(held, versions.difference(pinned), actor)
                     return await self._answered(wanted, extras, gone)
             finally:
                 for version in pinned:
@@ -113,7 +114,7 @@ class ServedModel:
         started = time.perf_counter()
         items = await self._decoder.decode(wanted)
         decode = time.perf_counter() - started
-        self._decode_seconds.observe(decode)
+        self._metrics.tally.observe(self._decode_seconds, decode)
         queries = [
             Query(item, want.choice, want.twin or beside.twin, key_of(want.key), beside.shadows)
             for want, item, beside in zip(wanted, items, extras, strict=True)
@@ -155,7 +156,7 @@ class ServedModel:
         """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
         choices = {want.choice for want in wanted}
         versions = {choice for choice in choices if isinstance(choice, int)}
-        if versions and len(versions) > (room := self._room()):
+        if len(versions) > 1 and len(versions) > (room := self._room()):  # there always is room for one
             message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
             raise InputError("too_many_versions", message)
         if "challenger" in choices and not self.predictor.snapshot.plan.challenger:

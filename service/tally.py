@@ -1,0 +1,74 @@
+"""What the hot path counts and times, entered into Prometheus' metrics many at a time.
+
+Entering one value takes a microsecond, and two to three in the files that several processes share, for some ten values
+a request. Here it is an append to a list.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter as Multiset
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TypeVar
+
+from prometheus_client import Counter, Histogram
+
+T = TypeVar("T")
+MOST = 2000
+"""Values that wait at most, whoever asks: half a millisecond of work."""
+
+
+class BulkHistogram(Histogram):
+    """A histogram that takes many values at once."""
+
+    def observe_all(self, values: Iterable[float]) -> None:
+        """What `observe` does, for each."""
+        bounds, total = self._upper_bounds, 0.0
+        found = [0] * len(bounds)
+        for value in values:
+            found[bisect_left(bounds, value)] += 1
+            total += value
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, found, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class Tally:
+    """Values of counters and histograms that were not entered yet; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._counted: list[Counter] = []
+        self._observed: list[tuple[BulkHistogram, float]] = []
+        self._entering = threading.Lock()
+
+    def count(self, counter: Counter) -> None:
+        """One more."""
+        self._counted.append(counter)
+        if len(self._counted) >= MOST:
+            self.enter()
+
+    def observe(self, histogram: BulkHistogram, value: float) -> None:
+        """A value."""
+        self._observed.append((histogram, value))
+        if len(self._observed) >= MOST:
+            self.enter()
+
+    def enter(self) -> None:
+        """Enter all that came until now."""
+        with self._entering:
+            for counter, count in Multiset(_taken(self._counted)).items():
+                counter.inc(count)
+            values = defaultdict[BulkHistogram, list[float]](list)
+            for histogram, value in _taken(self._observed):
+                values[histogram].append(value)
+            for histogram, each in values.items():
+                histogram.observe_all(each)
+
+
+def _taken(waiting: list[T]) -> list[T]:
+    taken = waiting[:]
+    del waiting[: len(taken)]  # what another thread appends meanwhile stays
+    return taken
