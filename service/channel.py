@@ -54,17 +54,12 @@ class Channel:
         send_hello(connection, {"startup_seconds": startup_seconds, "memory": end, "models": models}, descriptor)
         os.close(descriptor)
         await connect(self._wire, connection)
-        for name in self._models:
-            self.tell_view(name)  # they may have changed since the hello was written
 
     def tell_view(self, name: str) -> None:
         """The triggers of a model changed."""
         self._wire.send({"model": name, "view": View.of(self._models[name].predictor).to_dict()})
 
     def _on_message(self, message: Message) -> None:
-        if message["op"] == "look":
-            self._models[message["model"]].follower.look()
-            return
         number = message["id"]
         if message["op"] == "predict":
             self._predict(number, message)

@@ -56,7 +56,7 @@ class Link:
         await connect(wire, connection)
         self._wire = wire
         for model in self.views:  # what was decided here meanwhile is news to that process, and through it to others
-            self.send({"op": "look", "model": model})
+            self.send({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
         self._on_change()
 
     async def ask(self, message: Message) -> Message:

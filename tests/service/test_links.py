@@ -30,6 +30,7 @@ from tests.service.live import settings
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import NotFound, StoreUnavailable
 from triggers.file_store import FileStore
+from triggers.plan import Plan
 
 PLACES = 256
 QUERY = Query(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))
@@ -268,7 +269,9 @@ def test_what_is_applied_is_what_the_slowest_applied(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        triggers, plan = family.parts.predictor, stores[0].rollout("faces").plan
+        triggers, plan = family.parts.predictor, Plan(2)
+        await asyncio.to_thread(triggers.promote, Plan(), 0)  # both have looked
+        stores[0].set_rollout("faces", plan, if_revision=0, actor="test", reason="test")
         await asyncio.to_thread(family.local[0].follower.sync)
         await holds(lambda: family.links.all[0].views["faces"].revision == 1)
         assert triggers.snapshot.revision == 0 and triggers.snapshot.champion is None
@@ -284,7 +287,6 @@ def test_what_is_applied_is_what_the_slowest_applied(
         await family.up(1)
         assert triggers.snapshot.revision == 1, "whoever is gone holds nobody back"
 
-    stores[0].set_rollout("faces", 2, if_revision=0, actor="test", reason="test")
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2), scenario)
     run(Family(tmp_path, stores, [image_model] * 2), stays_behind)
 
