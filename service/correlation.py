@@ -24,22 +24,16 @@ def correlate(headers: Mapping[bytes, bytes]) -> Correlation:
 
     `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
     """
-    named, parent = headers.get(b"x-request-id"), headers.get(b"traceparent")
-    given = "" if named is None else named.decode("latin-1")
-    request_id = given if given and REQUEST_ID.fullmatch(given) else _id(128)
-    return Correlation(request_id, begun() if parent is None else continued(parent.decode("latin-1")))
-
-
-def begun() -> str:
-    """The traceparent of a new trace."""
-    return f"00-{_id(128)}-{_id(64)}-{UNTRACED}"
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if REQUEST_ID.fullmatch(given) else _id(128)
+    return Correlation(request_id, continued(headers.get(b"traceparent", b"").decode("latin-1")))
 
 
 def continued(parent: str) -> str:
     """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
     found = TRACEPARENT.fullmatch(parent)
     if found is None or (found[1] == "00" and found[4]):
-        return begun()
+        return f"00-{_id(128)}-{_id(64)}-{UNTRACED}"
     return f"00-{found[2]}-{_id(64)}-{found[3]}"
 
 
