@@ -44,7 +44,7 @@ class Metrics:
         self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", FAST, "model")
         self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
         self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
-        self.in_flight = 0
+        self.in_flight = 0  # changed on the event loop only
         self._in_flight = Gauge(
             f"{PREFIX}_requests_in_flight",
             "Requests being answered",
@@ -72,15 +72,15 @@ class Metrics:
         self._closed.set()
         self._enter()
 
-    def child(self, metric: M, *labels: str) -> M:
+    def child(self, metric: M, *labels: str | int) -> M:
         """The part of a metric with these labels, found once: looking it up takes longer than counting."""
         found: M = self._child(metric, *labels)
         return found
 
     def on_request(self, route: str, model: str, status: int, seconds: float) -> None:
         """Count one answered request; `model` is empty unless it is one that is served."""
-        self.tally.count(self._child(self.requests, route, model, status))
-        self.tally.observe(self._child(self.request_seconds, route, model), seconds)
+        self.tally.count(self.child(self.requests, route, model, status))
+        self.tally.observe(self.child(self.request_seconds, route, model), seconds)
 
     def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
         """Count one batch: a wait per request in it, one forward pass."""

@@ -1,7 +1,7 @@
 """What the hot path counts and times, entered into Prometheus' metrics many at a time.
 
-Entering one value takes a microsecond, and two to three in the files that several processes share, for some ten values
-a request. Here it is an append to a list.
+Entering one value takes far longer than an append to a list, longest in the files that several processes share, and a
+request has some ten of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 
 T = TypeVar("T")
 MOST = 2000
-"""Values that wait at most, whoever asks: half a millisecond of work."""
+"""Values that wait at most: few enough that no request notices when they are entered."""
 
 
 class BulkHistogram(Histogram):
