@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import httpx
 import pytest
@@ -68,11 +69,13 @@ def test_a_replica_lists_itself_though_its_signs_of_life_were_late(
 
 
 def test_a_swap_reaches_every_replica_soon(three: list[httpx.Client]) -> None:
+    took = []
     for n in range(5):
         swap(three[0], "faces", f"v{n % 4 + 1}")
         started = time.monotonic()
         wait_until(partial(all_at, three, n + 1))
-        assert time.monotonic() - started < 10
+        took.append(time.monotonic() - started)
+    assert median(took) < 2  # any one may meet a machine that pauses
 
 
 def test_waiting_in_vain_says_for_whom(service: httpx.Client, filled_store: FileStore) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_change_wakes_whoever_watches_the_model_at_once(redis_server: RedisSer
             store.set_rollout("faces", 1 if n % 2 else None, if_revision=n, actor="a", reason="")
             assert here.within(5)
             took.append(time.monotonic() - started)
-        assert min(took) < 0.2  # any one may meet a machine that pauses
+        assert median(took) < 0.2  # any one may meet a machine that pauses
         store.record_refusal("faces", 1, actor="a", reason="no news")
         assert not here.within(0.2)
         end()
@@ -98,7 +99,7 @@ def test_a_server_that_hangs_costs_a_bounded_time(own_redis: RedisServer, monkey
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
             store.rollout("faces")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 3
         own_redis.resume()
         assert store.rollout("faces").revision == 0
 
