@@ -1,6 +1,6 @@
 """Every system on real data, three seeds, both criteria: docs/results.json, from which docs/results.md is written.
 
-python -m benchmarks.results --out runs/results                          everything (a GPU, about half an hour)
+python -m benchmarks.results --out runs/results                          everything (hours on one GPU, see below)
 python -m benchmarks.results --out runs/results --task attractive --seed 0 --system overlay     one piece of it
 
 Each piece leaves its own JSON file in the folder, and a piece that is there is not run again; pieces can run side by
@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
-from benchmarks.systems import CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
+from benchmarks.systems import BUDGETS, CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
 from trainer.config import Criterion, RunConfig
 from trainer.evaluate import accuracy, confusion_counts
 from trainer.outcome import Counts
@@ -48,15 +48,19 @@ def figures(counts: Counts, labels: int = 2) -> dict[str, float | None]:
 def records(
     common: Record, picks: list[Pick], bare: Counts, seconds: float, labels: int, receiver: int | None = None
 ) -> Iterator[Record]:
-    """One record per pick, with the bare model's figures on the same test rows beside its own.
+    """One record per budget, with the bare model's figures on the same test rows beside its own.
 
-    `receiver` is the number of another classifier, whose counts these are then to be.
+    Where nothing kept to a budget the model stays bare, which `kept` says. `receiver` is the number of another
+    classifier, whose counts these are then to be.
     """
     base = {f"base_{name}": value for name, value in figures(bare, labels).items()}
-    for pick in picks:
-        counts = pick.test if receiver is None else pick.received[receiver]
-        own = {**common, "budget": pick.budget, "strength": pick.strength, **figures(counts, labels), **base}
-        yield {**own, "n_test": sum(counts.values()), "seconds": round(seconds, 1)}
+    picked = {pick.budget: pick for pick in picks}
+    for budget in BUDGETS:
+        pick = picked.get(budget)
+        counts = bare if pick is None else pick.test if receiver is None else pick.received[receiver]
+        said = {"budget": budget, "kept": pick is not None, "strength": pick and pick.strength}
+        yield {**common, **said, **figures(counts, labels), **base, "n_test": sum(counts.values()),
+               "seconds": round(seconds, 1)}  # fmt: skip
 
 
 class Pieces:
@@ -131,7 +135,7 @@ class Pieces:
     def path(self, name: str) -> Path:
         """Where a piece lies."""
         file = f"{self.task.target}-{self.seed}-{name}.json"
-        return self.folder / "pieces" / file.replace(" ", "_").replace(",", "")
+        return self.folder / "pieces" / file.replace(" ", "_").replace(",", "").replace("/", "-of-")
 
     def write(self, path: Path, found: list[Record]) -> None:
         """Leave a finished piece."""
@@ -234,7 +238,7 @@ def main(
     except FairtriggerError as error:
         raise SystemExit(f"error: {error}") from error
     if collect:
-        DOCUMENT.write_text(json.dumps(collected(out), indent=1) + "\n")
+        DOCUMENT.write_text("[\n" + ",\n".join(map(json.dumps, collected(out))) + "\n]\n")
         print(DOCUMENT)
 
 

@@ -4,7 +4,8 @@ python -m benchmarks.results_page docs/results.json --into docs/results.md --pic
 
 The document keeps what people wrote around the tables; these stand between `<!-- tables -->` and `<!-- end -->`.
 Every cell is a mean over seeds with its 95 % interval (Student's t). A budget is the accuracy that a system might cost
-on validation, where it was picked; accuracy and gaps are the test part's.
+on validation, where it was picked; accuracy and gaps are the test part's. Where nothing kept to a budget, the
+model stays without a trigger, so the bare model's figures count for that seed; "2 of 3" says in how many seeds one did.
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ def ablation_section(records: Sequence[Record]) -> str:
     for (value, name), found in groupby(sorted(records, key=_point), key=lambda one: (one["value"], one["system"])):
         own = list(found)
         bare = _mean(list({one["seed"]: one[f"base_{gap}"] for one in own}.values()))
-        cells = [_cell([one for one in own if one["budget"] == budget], gap, len(seeds)) for budget in BUDGETS]
-        lines.append([str(value), name, bare, *cells])
-    heading = f"### {data}: {target}, {criterion.replace('_', ' ')}, by {ablation}"
+        lines.append([str(value), name, bare, *_cells(own, gap)])
+    heading = f"#### {data}: {target}, {criterion.replace('_', ' ')}, by {ablation}"
     about = (
         f"{gap.replace('_', ' ')}, seeds {', '.join(map(str, seeds))}; in brackets the change of accuracy in points."
     )
@@ -72,7 +72,7 @@ def section(records: Sequence[Record]) -> str:
     gap = GAP[criterion]
     seeds = sorted({one["seed"] for one in records})
     n = sorted({one["n_test"] for one in records})
-    heading = f"## {data}: {target} given {records[0]['group']}, {criterion.replace('_', ' ')}"
+    heading = f"### {data}: {target} given {records[0]['group']}, {criterion.replace('_', ' ')}"
     about = f"{gap.replace('_', ' ')} on {' or '.join(map(str, n))} test rows, seeds {', '.join(map(str, seeds))}"
     bare = {one["seed"]: (one[f"base_{gap}"], one["base_accuracy"]) for one in records}
     first = (
@@ -103,8 +103,7 @@ def _rows(records: Sequence[Record], gap: str, seeds: Sequence[int]) -> Iterable
     for (name, objective), found in groupby(sorted(records, key=system), key=system):
         own = list(found)
         areas = [area(_by_budget(own, seed, gap), _bare(records, seed, gap)) for seed in seeds]
-        cells = [_cell([one for one in own if one["budget"] == budget], gap, len(seeds)) for budget in BUDGETS]
-        yield mean(areas), [name, objective, *cells, _mean(areas)]
+        yield mean(areas), [name, objective, *_cells(own, gap), _mean(areas)]
 
 
 def _by_budget(records: Sequence[Record], seed: int, gap: str) -> dict[float, float]:
@@ -115,11 +114,18 @@ def _bare(records: Sequence[Record], seed: int, gap: str) -> float:
     return next(float(one[f"base_{gap}"]) for one in records if one["seed"] == seed)
 
 
-def _cell(records: Sequence[Record], gap: str, seeds: int) -> str:
-    if len(records) < seeds:
-        return f"- ({len(records)} of {seeds} seeds)"
-    change = mean(100 * (one["accuracy"] - one["base_accuracy"]) for one in records)
-    return f"{_mean([one[gap] for one in records])} [{change:+.1f}]"
+def _cells(records: Sequence[Record], gap: str) -> Iterable[str]:
+    """A system's cell for every budget."""
+    for budget in BUDGETS:
+        at = [one for one in records if one["budget"] == budget]
+        kept = sum(one["kept"] for one in at)
+        said = f"{_mean([one[gap] for one in at])} [{mean(map(_change, at)):+.1f}]"
+        yield said if kept == len(at) else f"{said}, {kept} of {len(at)}"
+
+
+def _change(one: Record) -> float:
+    """Of accuracy, in points."""
+    return 100 * float(one["accuracy"] - one["base_accuracy"])
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -157,15 +163,17 @@ def draw(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     systems = sorted({(one["system"], one["objective"]) for one in records})
+    bare = {one["seed"]: float(one[f"base_{gap}"]) for one in records}
     for number, (name, objective) in enumerate(systems):
         own = [one for one in records if (one["system"], one["objective"]) == (name, objective)]
         points = [[one for one in own if one["budget"] == budget] for budget in BUDGETS]
-        x = [100 * mean(one["accuracy"] - one["base_accuracy"] for one in at) for at in points if at]
-        y = [mean(one[gap] for one in at) for at in points if at]
+        x = [mean(map(_change, at)) for at in points]
+        y = [mean(one[gap] for one in at) for at in points]
         style = {"marker": "osv^D*Px<>"[number % 10], "linestyle": ("-", "--", ":", "-.")[number % 4]}
         axes.plot(x, y, color=f"{0.75 * (number % 4) / 4:.2f}", label=f"{name}, {objective}", **style)  # type: ignore[arg-type]
-    bare = mean({one["seed"]: one[f"base_{gap}"] for one in records}.values())
-    axes.plot([0], [bare], marker="s", color="black", markerfacecolor="white", label="no trigger", linestyle="")
+    axes.plot(
+        [0], [mean(bare.values())], marker="s", color="black", markerfacecolor="white", label="no trigger", linestyle=""
+    )
     axes.set_xlabel("change of accuracy on test (points), mean over seeds")
     axes.set_ylabel(f"{gap.replace('_', ' ')} (0 to 1), mean over seeds")
     axes.set_ylim(bottom=0)
@@ -190,7 +198,7 @@ def main(
     compared = [one for one in records if "ablation" not in one]
     for key, found in groupby(sorted(compared, key=_section), key=_section):
         if pictures:
-            draw(list(found), pictures / f"{'-'.join(key)}.png")
+            draw(list(found), pictures / f"{'-'.join(key).replace(' ', '-')}.png")
 
 
 if __name__ == "__main__":
