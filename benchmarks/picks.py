@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -24,12 +26,15 @@ from trainer.recipe import recipe
 from trainer.reproducible import reproducible
 from trainer.select import Judge, Snapshot
 from trainer.shortlist import Counting
-from trainer.threshold import margins, thinned
+from trainer.threshold import Margins, margins, thinned
 from trainer.weight_learner import WeightLearner
 from triggers.classifier import FrozenClassifier
 
 SHIFTS = 300
 """Thresholds that the control tries: a sixth of a point of the share of positives apart."""
+
+COMBINATIONS = 4900
+"""Sets of thresholds, one for each group, that are tried where the groups are known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,3 +213,29 @@ def threshold_picks(config: RunConfig, classifier: FrozenClassifier, splits: Spl
     for shift in thinned(val.cuts(), SHIFTS):
         picker.offer(0, None, val.counts(shift), lambda shift=shift: [test.counts(shift)])  # type: ignore[misc]
     return picker.picks()
+
+
+def group_threshold_picks(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> list[Pick]:
+    """A shift for each group, all chosen together: what can be done with these scores where every row's group is known.
+
+    A trigger never knows it, so this is no rival but a measure. Source: Hardt et al., NeurIPS 2016.
+    """
+    val, test = (_by_group(classifier, part) for part in (splits.val, splits.test))
+    picker = Picker(config, classifier, _joined(val, [0.0] * len(val)))
+    each = round(COMBINATIONS ** (1 / len(val)))
+    for shifts in product(*(thinned(one.cuts(), each) for one in val)):
+        picker.offer(0, None, _joined(val, shifts), lambda shifts=shifts: [_joined(test, shifts)])  # type: ignore[misc]
+    return picker.picks()
+
+
+def _by_group(classifier: FrozenClassifier, data: Dataset) -> list[Margins]:
+    groups = range(len(data.group_names))
+    return [margins(classifier, data.take((data.groups == group).nonzero()[:, 0]), 512) for group in groups]
+
+
+def _joined(parts: Sequence[Margins], shifts: Sequence[float]) -> Counts:
+    """The counts of all groups at their shifts."""
+    total: Counter[tuple[str, int | None, int]] = Counter()
+    for part, shift in zip(parts, shifts, strict=True):
+        total.update(part.counts(shift))
+    return total

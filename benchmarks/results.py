@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from benchmarks.ablations import Variation, variations
-from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
+from benchmarks.picks import Pick, group_threshold_picks, threshold_picks, trigger_picks, weight_picks
 from benchmarks.systems import BUDGETS, CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
 from trainer.config import Criterion, RunConfig
 from trainer.evaluate import accuracy, confusion_counts
@@ -32,6 +32,7 @@ from triggers.errors import FairtriggerError
 from triggers.fairness import evaluate_counts
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
+BY_GROUP = "thresholds by group"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
 Record: TypeAlias = dict[str, Any]
 Picked: TypeAlias = tuple[str, str, list[Pick]]
@@ -80,7 +81,7 @@ class Pieces:
 
     def names(self) -> list[str]:
         """Every piece's name."""
-        return ["threshold", *WEIGHTS, *(_name(system) for system in trigger_systems(self.config.modality))]
+        return ["threshold", BY_GROUP, *WEIGHTS, *(_name(system) for system in trigger_systems(self.config.modality))]
 
     def run(self, name: str) -> None:
         """Run a system for both criteria and leave its records, unless they are there."""
@@ -146,6 +147,8 @@ class Pieces:
     def _picks(self, name: str, criterion: Criterion) -> Picked:
         if name == "threshold":
             return name, "-", threshold_picks(self._towards(criterion), self.classifier, self.splits)
+        if name == BY_GROUP:
+            return name, "-", group_threshold_picks(self._towards(criterion), self.classifier, self.splits)
         if name in WEIGHTS:
             return self._weights(name, criterion, WEIGHTS[name])
         return self._trigger(

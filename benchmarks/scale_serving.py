@@ -15,10 +15,10 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks import served_bundle
 from benchmarks.service_process import Load, load, service, write_requests
-from service.execution import forward_for
+from service.execution import forward_for, use_threads
 from service.predictor import Predictor, Query
 from service.settings import Settings
 from triggers.classifier import load_bundle
@@ -50,28 +50,30 @@ class Sizes:
     max_batch: int = 128
     seconds: float = 8.0
     connections: int = 256
+    """For each device."""
 
 
 QUICK = Sizes(side=64, form=8, max_batch=8, seconds=1.0, connections=8)
 
 
 def decode_rate(folder: Path, sizes: Sizes) -> float:
-    """Images per second that a thread per core decodes."""
+    """Images per second that all cores decode if they do nothing else: so many times what one core does."""
     spec = load_bundle(folder).spec.image
     assert spec
     files = served_bundle.files(sizes.side)
-    many = files * (60 if sizes.side > 100 else 4)
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(partial(decode_image, spec=spec), files))
+    times = []
+    for data in files * (5 if sizes.side > 100 else 2):
         began = perf_counter()
-        list(pool.map(partial(decode_image, spec=spec), many))
-    return len(many) / (perf_counter() - began)
+        decode_image(data, spec)
+        times.append(perf_counter() - began)
+    return cores() / median(times)
 
 
 def inference_rate(folder: Path, store: FileStore, sizes: Sizes, device: str, options: Row) -> float:
     """Images per second of one device in full batches, inputs decoded before, within one process."""
     classifier = load_bundle(folder, device)
     settings = Settings(max_batch=sizes.max_batch, precision=options["precision"])
+    use_threads(settings, device)
     fetch = partial(store.get, "bench")
     forward = forward_for(classifier, settings)
     predictor = Predictor(classifier, fetch, max_versions=settings.max_versions, forward=forward)
@@ -79,7 +81,7 @@ def inference_rate(folder: Path, store: FileStore, sizes: Sizes, device: str, op
     predictor.warm()
     spec, files = classifier.spec.image, served_bundle.files(sizes.side)
     assert spec
-    queries = [Query(decode_image(files[n % len(files)], spec)) for n in range(sizes.max_batch)]
+    queries = [Query(decode_image(files[n % len(files)], spec).contiguous()) for n in range(sizes.max_batch)]
     predictor.predict(queries)
     rounds, began = 0, perf_counter()
     while perf_counter() < began + sizes.seconds / 4:
@@ -97,7 +99,8 @@ def served_rows(
     most = limits | {"inference": len(devices) * limits["inference"]}
     with service(folder, chosen, tmp / "service.log") as running:
         for what, images in (("single", 1), ("form", sizes.form)):
-            connections = sizes.connections if images == 1 else max(clients, sizes.connections // 8)
+            connections = len(devices) * (sizes.connections if images == 1 else max(1, sizes.connections // 8))
+            connections = max(clients, connections)
             found = load(running, requests[what], processes=clients, connections=connections, seconds=sizes.seconds)
             rate = images * found.requests_per_second
             row = {"devices": len(devices), "images": images, "requests/s": found.requests_per_second, "images/s": rate}

@@ -23,7 +23,15 @@ from torch import Tensor
 
 from benchmarks.agreement import agreement
 from benchmarks.data_parallel import ParallelWeightLearner
-from benchmarks.synthetic import QUICK, Sizes, image_batch, image_classifier, text_batch, text_classifier
+from benchmarks.synthetic import (
+    QUICK,
+    Sizes,
+    image_batch,
+    image_classifier,
+    smooth_image_classifier,
+    text_batch,
+    text_classifier,
+)
 from benchmarks.train import learner_for
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
@@ -118,11 +126,13 @@ class Bench:
         return self._measured("front-apart" if apart else "front", len(batch), times, exchanged)
 
     def same(self, modality: str) -> Measured:
-        """Is the trigger the one that a single process trains at the same global batch?"""
+        """Is the trigger the one that a single process trains at the same global batch? On a network without kinks."""
         rows = 8 * self.world.size
         kind, sizes = KINDS[modality], replace(self.sizes, batch=4 * rows, texts=4 * rows)
         data = (image_batch if modality == "image" else text_batch)(sizes, self.device)
-        note = agreement(self._model(modality), kind, data, rows, self.world)
+        torch.manual_seed(0)
+        smooth = self._model("text") if modality == "text" else smooth_image_classifier(sizes.side, self.device)
+        note = agreement(smooth, kind, data, rows, self.world)
         return Measured(f"{modality}-same", self.world.size, rows, None, None, 0, note)
 
     def _own(self, batch: Dataset) -> Dataset:

@@ -38,6 +38,9 @@ from triggers.file_store import FileStore
 from triggers.preprocess import ImageLimits, decode_image
 from triggers.reprogram import scores
 
+MOMENT = 0.03
+"""Seconds that the runs of one measurement take together, unless that were more than 20."""
+
 GOALS = {"single": 8000.0, "form": 20000.0}
 """Images per second over HTTP, one and 32 per request."""
 
@@ -49,7 +52,7 @@ class Sizes:
     side: int = 224
     batches: tuple[int, ...] = (1, 8, 32, 128)
     form: int = 32
-    repeats: int = 60
+    repeats: int = 25
     seconds: float = 6.0
     clients: int = 3
     connections: int = 192
@@ -105,20 +108,24 @@ def _after(program: Callable[[], object], before: Callable[[], object]) -> Calla
 
 def _interleaved(programs: dict[str, Any], sizes: Sizes, device: torch.device) -> dict[str, float]:
     """Median milliseconds of each, in turns, so that a machine that slows down does so for all."""
-    times_each = 20 if device.type == "cuda" else 1
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(sizes.repeats):
         for name, program in programs.items():
             run = program if name == "bare" else program()
-            wait(device)
-            run()
-            wait(device)
-            began = perf_counter()
-            for _ in range(times_each):
-                run()
-            wait(device)
-            times[name].append((perf_counter() - began) / times_each * 1e3)
+            once = _seconds(run, 1, device)
+            count = max(1, min(20, int(MOMENT / once)))
+            times[name].append(_seconds(run, count, device) * 1e3)
     return {name: median(found) for name, found in times.items()}
+
+
+def _seconds(run: Callable[[], object], count: int, device: torch.device) -> float:
+    """Of one run, on average over so many."""
+    wait(device)
+    began = perf_counter()
+    for _ in range(count):
+        run()
+    wait(device)
+    return (perf_counter() - began) / count
 
 
 def wait(device: torch.device) -> None:

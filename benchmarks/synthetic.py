@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.data import Dataset
 from triggers.bundle import BundleSpec
@@ -50,6 +50,23 @@ def image_classifier(side: int, device: torch.device) -> FrozenClassifier:
     from torchvision.models import resnet18
 
     return FrozenClassifier(spec, resnet18(num_classes=2), device=str(device))
+
+
+def smooth_image_classifier(side: int, device: torch.device) -> FrozenClassifier:
+    """The same with SiLU for ReLU and means for maxima: no gradient jumps when a number changes in its last bits."""
+    kinked = image_classifier(side, torch.device("cpu"))
+    _smooth(kinked.network)
+    return FrozenClassifier(kinked.spec, kinked.network, device=str(device))
+
+
+def _smooth(network: nn.Module) -> None:
+    for name, part in network.named_children():
+        if isinstance(part, nn.ReLU):
+            setattr(network, name, nn.SiLU())
+        elif isinstance(part, nn.MaxPool2d):
+            setattr(network, name, nn.AvgPool2d(part.kernel_size, part.stride, part.padding))
+        else:
+            _smooth(part)
 
 
 def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import torch
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
@@ -17,6 +16,7 @@ from service import problems
 from service.access import Access
 from service.beacon import replica_name
 from service.dashboard import page as dashboard
+from service.execution import use_threads
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
@@ -63,8 +63,7 @@ def create_app(
     `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is handed in is left
     open at the end.
     """
-    if settings.torch_threads:
-        torch.set_num_threads(settings.torch_threads)
+    use_threads(settings, settings.device)
     loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
     shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()

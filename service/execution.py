@@ -36,6 +36,12 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
     return captured(fast, max_rows=settings.max_batch, max_versions=settings.max_versions)
 
 
+def use_threads(settings: Settings, device: str) -> None:
+    """CPU threads of torch in this process: as set, or one beside a GPU, where waking more takes too long."""
+    if settings.torch_threads or torch.device(device).type != "cpu":
+        torch.set_num_threads(settings.torch_threads or 1)
+
+
 def use_precision(precision: str) -> None:
     """Set torch's TF32 switches, which are the whole process's and partly on by default."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

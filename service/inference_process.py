@@ -19,6 +19,7 @@ from service.beacon import replica_name
 from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, age, leave
+from service.execution import use_threads
 from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parting import part
 from service.parts import local_parts
@@ -137,8 +138,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
     control, device, settings = Control(int(arguments[0])), arguments[1], read_settings(arguments[2:])
     set_up_logging(settings.log_level)
-    if settings.torch_threads:
-        torch.set_num_threads(settings.torch_threads)
+    use_threads(settings, device)
     try:
         process = InferenceProcess(settings, device, control)
     except FairtriggerError as error:

@@ -124,7 +124,9 @@ class Settings(BaseSettings):
     )
     graphs: bool = Field(default=True, description="record forward passes over images as CUDA graphs, on a GPU")
     compile: bool = Field(default=False, description="compile the models with torch.compile: minutes at start-up")
-    torch_threads: int = Field(default=0, ge=0, description="CPU threads of one forward pass; 0 leaves torch's choice")
+    torch_threads: int = Field(
+        default=0, ge=0, description="CPU threads of one forward pass; 0: torch's choice, and one on a GPU"
+    )
     decode_threads: int = Field(default=2, ge=1, le=256, description="threads that decode images and texts")
     decoder: Literal["cpu", "gpu"] = Field(
         default="cpu", description="what decodes JPEG files; a GPU's pixels differ slightly, and the model card says so"

@@ -71,10 +71,9 @@ class Slots:
 
     def write(self, slot: int, item: Item) -> int:
         """Put an input into a slot; returns its length in bytes."""
-        data = item.numpy().reshape(-1) if isinstance(item, Tensor) else np.array(item.ids, dtype=np.int32)
-        raw = data.view(np.uint8)
-        self._part(slot, len(raw))[:] = raw
-        return len(raw)
+        data = item.numpy() if isinstance(item, Tensor) else np.array(item.ids, dtype=np.int32)
+        self._part(slot, data.nbytes).view(data.dtype).reshape(data.shape)[...] = data  # decoded pixels lie otherwise
+        return data.nbytes
 
     def read(self, slot: int, length: int) -> Item:
         """The input in a slot; an image stays where it is and is not copied."""

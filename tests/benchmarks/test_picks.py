@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.picks import Pick, threshold_picks, trigger_picks, weight_picks
+from benchmarks.picks import Pick, group_threshold_picks, threshold_picks, trigger_picks, weight_picks
 from benchmarks.systems import BUDGETS
 from tests.trainer import digits
 from tests.trainer.runs import run_config
@@ -65,6 +65,15 @@ def test_triggers_on_another_classifier(
 
 def test_threshold(digits_classifier: FrozenClassifier, splits: Splits) -> None:
     check(threshold_picks(config(), digits_classifier, splits), bare(digits_classifier, splits))
+
+
+def test_thresholds_by_group_go_further_than_one_for_all(digits_classifier: FrozenClassifier, splits: Splits) -> None:
+    picks = group_threshold_picks(config(), digits_classifier, splits)
+    check(picks, bare(digits_classifier, splits))
+    assert all(sum(pick.test.values()) == len(splits.test) for pick in picks)
+    together = {pick.budget: parity(pick.val) for pick in threshold_picks(config(), digits_classifier, splits)}
+    apart = {pick.budget: parity(pick.val) for pick in picks}
+    assert apart[max(BUDGETS)] < 0.5 * together[max(BUDGETS)]
 
 
 def test_full_weights_leave_the_classifier_alone(digits_classifier: FrozenClassifier, splits: Splits) -> None:

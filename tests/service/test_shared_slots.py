@@ -42,9 +42,10 @@ def both_sides(classifier: FrozenClassifier, count: int) -> tuple[Slots, Slots]:
 
 def test_images_and_texts_arrive_as_they_were(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
     pixels = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
+    decoded = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).permute(2, 0, 1)  # as a JPEG comes
     words = TokenIds((2, 9, 4, 70_000, 3), truncated=False)
     longest = TokenIds(tuple(range(24)), truncated=False)
-    for classifier, items in ((image_model, [pixels, 255 - pixels]), (text_model, [words, longest])):
+    for classifier, items in ((image_model, [pixels, decoded]), (text_model, [words, longest])):
         here, there = both_sides(classifier, 3)
         queries = [Query(items[0], key=2**64 - 1), Query(items[1], choice=7, twin=True, shadows=(3, 4))]
         taken = here.take(2)
