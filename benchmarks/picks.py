@@ -33,7 +33,7 @@ from triggers.classifier import FrozenClassifier
 SHIFTS = 300
 """Thresholds that the control tries: a sixth of a point of the share of positives apart."""
 
-COMBINATIONS = 4900
+COMBINATIONS = 2500
 """Sets of thresholds, one for each group, that are tried where the groups are known."""
 
 
@@ -61,8 +61,8 @@ class Picker:
     def offer(self, step: int, strength: float | None, val: Counts, test: Callable[[], Sequence[Counts]]) -> None:
         """A system as it is after `step` steps; its test counts are asked for where it is the best so far."""
         counted: Sequence[Counts] | None = None
+        snapshot = Snapshot(step, val, next(iter(self.judges.values())).score(val))  # judges differ in their floors
         for budget, judge in self.judges.items():
-            snapshot = Snapshot(step, val, judge.score(val))
             present = self._best.get(budget)
             if judge.feasible(snapshot.score) and judge.better(snapshot, present and present[0]):
                 counted = test() if counted is None else counted
@@ -221,10 +221,12 @@ def group_threshold_picks(config: RunConfig, classifier: FrozenClassifier, split
     A trigger never knows it, so this is no rival but a measure. Source: Hardt et al., NeurIPS 2016.
     """
     val, test = (_by_group(classifier, part) for part in (splits.val, splits.test))
-    picker = Picker(config, classifier, _joined(val, [0.0] * len(val)))
+    picker = Picker(config, classifier, _joined([one.counts(0.0) for one in val]))
     each = round(COMBINATIONS ** (1 / len(val)))
-    for shifts in product(*(thinned(one.cuts(), each) for one in val)):
-        picker.offer(0, None, _joined(val, shifts), lambda shifts=shifts: [_joined(test, shifts)])  # type: ignore[misc]
+    tried = [[(shift, one.counts(shift)) for shift in thinned(one.cuts(), each)] for one in val]
+    for chosen in product(*tried):
+        shifts, counts = zip(*chosen, strict=True)
+        picker.offer(0, None, _joined(counts), partial(_shifted, test, shifts))
     return picker.picks()
 
 
@@ -233,9 +235,13 @@ def _by_group(classifier: FrozenClassifier, data: Dataset) -> list[Margins]:
     return [margins(classifier, data.take((data.groups == group).nonzero()[:, 0]), 512) for group in groups]
 
 
-def _joined(parts: Sequence[Margins], shifts: Sequence[float]) -> Counts:
-    """The counts of all groups at their shifts."""
+def _shifted(parts: Sequence[Margins], shifts: Sequence[float]) -> list[Counts]:
+    return [_joined([part.counts(shift) for part, shift in zip(parts, shifts, strict=True)])]
+
+
+def _joined(parts: Sequence[Counts]) -> Counts:
+    """The counts of all groups together."""
     total: Counter[tuple[str, int | None, int]] = Counter()
-    for part, shift in zip(parts, shifts, strict=True):
-        total.update(part.counts(shift))
+    for part in parts:
+        total.update(part)
     return total
