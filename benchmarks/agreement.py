@@ -1,7 +1,7 @@
 """Does a trigger come out of several processes as out of one, at the same global batch? Sums of floats in another order
 differ in their last bits; the same happens in one process whose batch comes in another order, and stands beside it.
 
-The network must be smooth: where a ReLU or a maximum changes sides over a last bit, a gradient jumps by a thousandth.
+The network must be smooth: where a ReLU or a maximum changes sides over a last bit, a gradient jumps.
 """
 
 from __future__ import annotations

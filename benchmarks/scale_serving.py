@@ -99,8 +99,7 @@ def served_rows(
     most = limits | {"inference": len(devices) * limits["inference"]}
     with service(folder, chosen, tmp / "service.log") as running:
         for what, images in (("single", 1), ("form", sizes.form)):
-            connections = len(devices) * (sizes.connections if images == 1 else max(1, sizes.connections // 8))
-            connections = max(clients, connections)
+            connections = max(clients, len(devices) * sizes.connections // (1 if images == 1 else 8))
             found = load(running, requests[what], processes=clients, connections=connections, seconds=sizes.seconds)
             rate = images * found.requests_per_second
             row = {"devices": len(devices), "images": images, "requests/s": found.requests_per_second, "images/s": rate}

@@ -46,6 +46,9 @@ STRENGTHS = tuple(float(strength) for strength in (1, 2, 3, 5, 8, 12, 20, 30))
 KINDS = {"image": "border", "text": "soft"}
 """Of the triggers."""
 
+SMOOTH = {"image": "smooth image", "text": "text"}
+"""Networks without kinks."""
+
 WARM = 5
 """Steps before timing: compiling, and recording after the third."""
 
@@ -130,9 +133,7 @@ class Bench:
         rows = 8 * self.world.size
         kind, sizes = KINDS[modality], replace(self.sizes, batch=4 * rows, texts=4 * rows)
         data = (image_batch if modality == "image" else text_batch)(sizes, self.device)
-        torch.manual_seed(0)
-        smooth = self._model("text") if modality == "text" else smooth_image_classifier(sizes.side, self.device)
-        note = agreement(smooth, kind, data, rows, self.world)
+        note = agreement(self._model(SMOOTH[modality]), kind, data, rows, self.world)
         return Measured(f"{modality}-same", self.world.size, rows, None, None, 0, note)
 
     def _own(self, batch: Dataset) -> Dataset:
@@ -203,7 +204,9 @@ PIECES: dict[str, Callable[[Bench], Measured]] = {
 
 def _classifier(modality: str, sizes: Sizes, device: torch.device) -> FrozenClassifier:
     torch.manual_seed(0)  # alike in every process
-    return image_classifier(sizes.side, device) if modality == "image" else text_classifier(sizes, device)
+    if modality == "text":
+        return text_classifier(sizes, device)
+    return (image_classifier if modality == "image" else smooth_image_classifier)(sizes.side, device)
 
 
 _shared_classifier = cache(_classifier)
