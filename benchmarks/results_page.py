@@ -197,8 +197,9 @@ def main(
         print(page(records), end="")
     compared = [one for one in records if "ablation" not in one]
     for key, found in groupby(sorted(compared, key=_section), key=_section):
-        if pictures:
-            draw(list(found), pictures / f"{'-'.join(key).replace(' ', '-')}.png")
+        own = list(found)
+        if pictures and any(one["kept"] for one in own):
+            draw(own, pictures / f"{'-'.join(key).replace(' ', '-')}.png")
 
 
 if __name__ == "__main__":
