@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -65,11 +65,19 @@ def records(
 
 
 class Pieces:
-    """What one task and seed is made of: systems by name, each run for both criteria."""
+    """What one task and seed is made of: systems by name, each run for every criterion that is asked for."""
 
-    def __init__(self, task: Task, seed: int, folder: Path, changes: tuple[str, ...], progress: Progress) -> None:
-        self.task, self.seed, self.folder, self.progress = task, seed, folder, progress
-        self.config = task.config(folder / "models", seed, changes)
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+        criteria: Sequence[Criterion],
+        changes: tuple[str, ...],
+    ) -> None:
+        self.task, self.seed, self.folder, self.progress, self.criteria = task, seed, folder, progress, criteria
+        self.changes, self.config = changes, task.config(folder / "models", seed, changes)
         self.classifier, loader = open_run(self.config, folder / "data-cache", progress)
         parts = loader.splits(self.classifier)
         self.splits = replace(parts, base=loader.load(self.classifier, "base"))
@@ -84,7 +92,7 @@ class Pieces:
         return ["threshold", BY_GROUP, *WEIGHTS, *(_name(system) for system in trigger_systems(self.config.modality))]
 
     def run(self, name: str) -> None:
-        """Run a system for both criteria and leave its records, unless they are there."""
+        """Run a system for every criterion and leave its records, unless they are there."""
         self._leave(name, {}, lambda criterion: self._picks(name, criterion))
 
     def vary(self, variation: Variation) -> None:
@@ -94,14 +102,12 @@ class Pieces:
 
     def transfer(self, receivers: Mapping[str, FrozenClassifier]) -> None:
         """Triggers of this classifier on others that never saw them in training."""
-        path = self.path("transfer")
-        if path.exists():
-            return
-        found: list[Record] = []
         system = plain_system(self.config.modality)
         bare = {name: self.bare_test(each) for name, each in receivers.items()}
-        for criterion in CRITERIA:
-            began = time.monotonic()
+        for criterion in self.criteria:
+            path, found, began = self.path(f"transfer {criterion}"), list[Record](), time.monotonic()
+            if path.exists():
+                continue
             config = system.config(self.config, criterion)
             picks = trigger_picks(config, self.classifier, self.splits, self.progress, list(receivers.values()))
             for number, name in enumerate(receivers):
@@ -109,19 +115,18 @@ class Pieces:
                 mark = {"ablation": "transfer", "value": name}
                 seconds = time.monotonic() - began
                 found += records({**common, **mark}, picks, bare[name], seconds, self.labels, number)
-        self.write(path, found)
+            self.write(path, found)
 
     def _leave(self, name: str, mark: Record, picked: Callable[[Criterion], Picked]) -> None:
-        path = self.path(name)
-        if path.exists():
-            return
-        found: list[Record] = []
-        for criterion in CRITERIA:
+        for criterion in self.criteria:
+            path = self.path(f"{name} {criterion}")
+            if path.exists():
+                continue
             began = time.monotonic()
             system, objective, picks = picked(criterion)
             common = {**self.common(system, objective, criterion), **mark}
-            found += records(common, picks, self.bare, time.monotonic() - began, self.labels)
-        self.write(path, found)
+            seconds = time.monotonic() - began
+            self.write(path, list(records(common, picks, self.bare, seconds, self.labels)))
 
     @property
     def labels(self) -> int:
@@ -175,6 +180,16 @@ class Pieces:
         return replace(self.config, objective=replace(self.config.objective, criterion=criterion))
 
 
+Opened: TypeAlias = Callable[[tuple[str, ...]], Pieces]
+"""The pieces of a task and seed, with further changes of the configuration."""
+
+
+def _opened(
+    task: Task, seed: int, out: Path, progress: Progress, criteria: Sequence[Criterion], changes: tuple[str, ...]
+) -> Opened:
+    return lambda further: Pieces(task, seed, out, progress, criteria, (*changes, *further))
+
+
 def _name(system: System) -> str:
     return f"{system.name} {system.objective['name']}"
 
@@ -190,32 +205,25 @@ def collected(folder: Path) -> list[Record]:
     )
 
 
-def _systems(
-    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
-) -> None:
-    pieces = Pieces(task, seed, out, changes, progress)
+def _systems(opened: Opened, beginnings: tuple[str, ...]) -> None:
+    pieces = opened(())
     for name in pieces.names():
         if name.startswith(beginnings):
             pieces.run(name)
 
 
-def _ablations(
-    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
-) -> None:
-    plain = Pieces(task, seed, out, changes, progress)
+def _ablations(opened: Opened, beginnings: tuple[str, ...]) -> None:
+    plain = opened(())
     for variation in variations(plain.config.modality):
         if variation.name.startswith(beginnings):
-            own = (*changes, *variation.changes)
-            (Pieces(task, seed, out, own, progress) if variation.changes else plain).vary(variation)
+            (opened(variation.changes) if variation.changes else plain).vary(variation)
 
 
-def _transfer(
-    task: Task, seed: int, out: Path, changes: tuple[str, ...], beginnings: tuple[str, ...], progress: Progress
-) -> None:
-    pieces = Pieces(task, seed, out, changes, progress)
+def _transfer(opened: Opened, beginnings: tuple[str, ...]) -> None:
+    pieces = opened(())
     receivers = {
-        name: open_run(config, out / "data-cache", progress)[0]
-        for name, config in task.receivers(out / "models", seed, changes)
+        name: open_run(config, pieces.folder / "data-cache", pieces.progress)[0]
+        for name, config in pieces.task.receivers(pieces.folder / "models", pieces.seed, pieces.changes)
         if name.startswith(beginnings)
     }
     pieces.transfer(receivers)
@@ -226,6 +234,7 @@ def main(
     task: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(TASKS)}; default: {', '.join(MAIN)}")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="default: 0, 1, 2")] = None,
     system: Annotated[list[str] | None, typer.Option(help="a piece's name, or how it begins; default: all")] = None,
+    criterion: Annotated[Criterion | None, typer.Option(help="default: both")] = None,
     ablations: Annotated[bool, typer.Option("--ablations", help="run the ablations instead of the systems")] = False,
     transfer: Annotated[bool, typer.Option("--transfer", help="triggers on other classifiers instead")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="only write docs/results.json")] = False,
@@ -237,7 +246,8 @@ def main(
     try:
         with open_progress(sys.stderr) as progress:
             for one, number in [] if collect else wanted:
-                work(one, number, out.resolve(), tuple(overrides or ()), tuple(system or ("",)), progress)
+                criteria, changes = (criterion,) if criterion else CRITERIA, tuple(overrides or ())
+                work(_opened(one, number, out.resolve(), progress, criteria, changes), tuple(system or ("",)))
     except FairtriggerError as error:
         raise SystemExit(f"error: {error}") from error
     if collect:

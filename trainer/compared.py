@@ -7,8 +7,8 @@ from typing import Literal
 
 from trainer.tables import different, positive
 from triggers.errors import ConfigError
+from triggers.manifest import ObjectiveName
 
-ObjectiveName = Literal["adversarial", "gap", "mmd"]
 Schedule = Literal["constant", "step", "cosine", "linear"]
 Baseline = Literal["adv_post", "adv_in"]
 

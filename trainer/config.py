@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer import tables
-from trainer.compared import BaselinesConfig, ControlsConfig, ObjectiveName, Schedule
+from trainer.compared import BaselinesConfig, ControlsConfig, Schedule
 from trainer.data_config import DataConfig, SplitConfig
 from trainer.report_config import ReportConfig
 from trainer.tables import different
 from trainer.tables import positive as _positive
 from triggers.address import without_password
 from triggers.errors import ConfigError
+from triggers.manifest import ObjectiveName
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]

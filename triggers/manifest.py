@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ Count = Annotated[int, Field(ge=0)]
 Index = Annotated[int, Field(ge=0)]
 ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+ObjectiveName: TypeAlias = Literal["adversarial", "gap", "mmd"]
 
 
 class Record(BaseModel):
@@ -36,7 +37,7 @@ class Record(BaseModel):
 class ObjectiveRecord(Record):
     """What the trigger was trained for."""
 
-    name: Literal["adversarial", "gap"]
+    name: ObjectiveName
     criterion: Literal["demographic_parity", "equalized_odds"]
     strength: Annotated[float, Field(ge=0)]
 

@@ -7,23 +7,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.halves import Rows, candidates, cooled, rows_of
-from tests.trainer import digits
+from benchmarks.halves import CUTS, Candidates, Rows, candidates, cooled, group_thresholds, names_for, rows_of
+from benchmarks.systems import CRITERIA
+from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.test_learn import quiet
-from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.evaluate import accuracy, bare_logits, confusion_counts
+from trainer.learn import Run
 from triggers.classifier import FrozenClassifier
 from triggers.fairness import evaluate_counts
 
 
 def test_figures_are_those_of_the_product(digits_classifier: FrozenClassifier) -> None:
     val = digits.splits().val
-    rows = rows_of(digits_classifier, val)
-    reached, gap = rows.figures(rows.bare[None], torch.arange(len(val)))
     (counts,) = confusion_counts(digits_classifier, val, digits_classifier.bank([digits_classifier.null_trigger()]), 64)
-    assert reached.item() == pytest.approx(accuracy(counts))
-    assert gap.item() == pytest.approx(evaluate_counts(counts).average_odds_difference.value)
+    report = evaluate_counts(counts)
+    expected = {"equalized_odds": "average_odds_difference", "demographic_parity": "demographic_parity_difference"}
+    for criterion in CRITERIA:
+        rows = rows_of(digits_classifier, val, criterion)
+        reached, gap = rows.figures(rows.bare[None], torch.arange(len(val)))
+        assert reached.item() == pytest.approx(accuracy(counts))
+        assert gap.item() == pytest.approx(report.gaps[expected[criterion]].value)
 
 
 def test_a_candidate_that_costs_too_much_is_not_picked() -> None:
@@ -44,6 +49,32 @@ def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: Fr
     made = candidates(replace(config), digits_classifier, splits, quiet())
     assert made.shape == (4, len(splits.val))
     assert len(made.unique(dim=0)) > 1
+
+
+def test_predictions_on_texts_stand_in_the_order_of_the_rows(comments_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=4, batch_size=64, threads=1, eval_every=4)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), trigger=TriggerConfig("soft"), train=train)
+    run = Run(config, comments_classifier, comments.splits(), quiet())
+    run.keeper = keeper = Candidates(run)
+    run.train(None)
+    rows = rows_of(comments_classifier, run.val, "equalized_odds")
+    reached, _ = rows.figures(keeper.found[-1], torch.arange(len(run.val)))
+    assert reached.tolist() == pytest.approx([accuracy(counts) for counts in run.count_val()])
+
+
+def test_thresholds_by_group_move_each_group_alone(digits_classifier: FrozenClassifier) -> None:
+    val = digits.splits().val
+    made = group_thresholds(digits_classifier, val).view(CUTS, CUTS, len(val))
+    first = val.groups == 0
+    assert (made[:, :1, first] == made[..., first]).all() and (made[:1, :, ~first] == made[..., ~first]).all()
+    rows = rows_of(digits_classifier, val, "demographic_parity")
+    _, gaps = rows.figures(made.flatten(0, 1), torch.arange(len(val)))
+    assert gaps.min() < 0.02 < rows.figures(rows.bare[None], torch.arange(len(val)))[1].item()
+
+
+def test_plans_fit_the_data() -> None:
+    assert names_for("text", ["thresholds", "soft"]) == ["thresholds by group", "soft, adversary", "soft, gap"]
+    assert not any(name.startswith("soft") for name in names_for("image", [""]))
 
 
 def test_cooled_models_predict_the_same(digits_classifier: FrozenClassifier) -> None:

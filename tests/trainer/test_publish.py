@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,7 @@ from trainer.publish import Published, code_version, make_artifacts, publish, sa
 from triggers.artifact import check_compatible, dump, load_artifact
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ArtifactError, ConfigError, DataError
+from triggers.manifest import Manifest, ObjectiveName
 from triggers.store import open_store
 
 
@@ -37,6 +39,19 @@ def test_an_artifact_carries_everything_about_its_run(tmp_path: Path, image_mode
     assert manifest.provenance.code_version == code_version()
     assert manifest.provenance.config["trigger"] == {**_trigger_keys(), "kind": "overlay", "epsilon": 0.125}
     assert str(tmp_path) not in dump(artifact).decode(errors="replace")
+
+
+@pytest.mark.parametrize("name", get_args(ObjectiveName))
+def test_triggers_of_every_objective_have_papers(
+    tmp_path: Path, image_model: FrozenClassifier, name: ObjectiveName
+) -> None:
+    config = image_config(tmp_path)
+    config = replace(config, objective=replace(config.objective, name=name))
+    assert {one.objective.name for one in _manifests(config, image_model)} == {name}
+
+
+def _manifests(config: RunConfig, classifier: FrozenClassifier) -> list[Manifest]:
+    return [one.manifest for one in make_artifacts(config, classifier, GROUPS, image_outcome())]
 
 
 def _trigger_keys() -> dict[str, object]:
