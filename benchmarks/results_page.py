@@ -160,7 +160,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     gap = GAP[records[0]["criterion"]]
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.subplots()
     systems = sorted({(one["system"], one["objective"]) for one in records})
     bare = {one["seed"]: float(one[f"base_{gap}"]) for one in records}
@@ -170,7 +170,13 @@ def draw(records: Sequence[Record], path: Path) -> None:
         x = [mean(map(_change, at)) for at in points]
         y = [mean(one[gap] for one in at) for at in points]
         style = {"marker": "osv^D*Px<>"[number % 10], "linestyle": ("-", "--", ":", "-.")[number % 4]}
-        axes.plot(x, y, color=f"{0.75 * (number % 4) / 4:.2f}", label=f"{name}, {objective}", **style)  # type: ignore[arg-type]
+        axes.plot(
+            x,
+            y,
+            color=f"{0.75 * (number % 4) / 4:.2f}",
+            label=name if objective == "-" else f"{name}, {objective}",
+            **style,
+        )  # type: ignore[arg-type]
     axes.plot(
         [0], [mean(bare.values())], marker="s", color="black", markerfacecolor="white", label="no trigger", linestyle=""
     )
@@ -179,8 +185,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
     axes.set_ylim(bottom=0)
     seeds, n = len({one["seed"] for one in records}), records[0]["n_test"]
     data, target, criterion = _section(records[0])
-    axes.set_title(f"{data}, {target}: {criterion.replace('_', ' ')} ({seeds} seeds, n = {n} each)", fontsize=9)
-    axes.legend(fontsize=7)
+    told = f"{seeds} seeds, n = {n} each; intervals in the table"
+    axes.set_title(f"{data}, {target}: {criterion.replace('_', ' ')} ({told})", fontsize=9)
+    figure.legend(loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=150)
 
 

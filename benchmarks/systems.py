@@ -131,5 +131,4 @@ def _text_systems() -> list[System]:
         System("soft", soft, gap, train),
         System("soft", soft, {"name": "mmd", "strengths": GAP}, train),
         System("embedding", TriggerConfig("embedding", tokens=5), gap, {**train, "lr": 0.01}),
-        System("soft, bagged", soft, gap, {**train, "epochs": 60, "average": 0.95, "bag": 5}),
     ]

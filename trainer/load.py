@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -80,6 +81,12 @@ class DataLoader:
     def splits(self, classifier: FrozenClassifier) -> Splits:
         """The parts that a trigger is tuned, picked and reported on."""
         return Splits(*(self.load(classifier, part) for part in ("tuning", "val", "test")))
+
+    def counts(self, part: str) -> dict[tuple[str, int], int]:
+        """Examples of a part per (group name, label index)."""
+        table, chosen = self._table, self.plan.rows[part]
+        cells = Counter((table.group_names[table.groups[at]], table.labels[at]) for at in chosen)
+        return dict(sorted(cells.items()))
 
     def contents(self, part: str) -> list[str]:
         """Content digests of a part's examples."""

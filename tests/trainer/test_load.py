@@ -129,3 +129,11 @@ def test_records_tell_sizes_and_truncated_texts(tmp_path: Path, text_model: Froz
     assert "data: base 0  tuning 8  val 0  test 0" in said.getvalue()
     assert "decode tuning: 1 of 8 texts are longer than the model reads and were cut" in said.getvalue()
     assert json.dumps(said.getvalue()).isascii()
+
+
+def test_labels_are_counted_without_decoding(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    faces.celeba(tmp_path / "celeba")
+    data = loader(config(tmp_path, CELEBA))
+    counted = data.counts("val")
+    assert not list((tmp_path / "cache").glob("*.npy"))
+    assert counted == data.load(image_model, "val").counts()
