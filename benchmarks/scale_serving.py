@@ -48,7 +48,7 @@ class Sizes:
     side: int = 224
     form: int = 32
     max_batch: int = 128
-    seconds: float = 8.0
+    seconds: float = 6.0
     connections: int = 256
     """For each device."""
 
@@ -116,8 +116,10 @@ def binding(found: Load, rate: float, limits: dict[str, float]) -> str:
         return min(near, key=lambda name: limits[name])
     if found.all_cores + found.client_cores > NEAR * cores():
         return f"all cores: HTTP and decoding ({found.all_cores:.1f} busy)"
+    if found.inference_cores > NEAR:
+        return f"the processes beside the devices ({found.inference_cores:.1f} cores busy)"
     if found.http_cores > NEAR:
-        return f"one process ({found.http_cores:.1f} cores busy)"
+        return f"one HTTP process ({found.http_cores:.1f} cores busy)"
     return "nothing: more connections would help"
 
 
