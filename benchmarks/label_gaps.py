@@ -18,6 +18,7 @@ import typer
 
 from benchmarks.systems import MAIN, TASKS
 from trainer.load import DataLoader
+from trainer.outcome import Counts
 from trainer.progress import open_progress
 from triggers.fairness import evaluate_counts
 from triggers.gaps import Gap
@@ -27,7 +28,7 @@ PARTS = ("base", "tuning", "val", "test")
 
 def label_gap(cells: Mapping[tuple[str, int], int]) -> Gap:
     """Difference of the groups' shares of the positive label, with its interval, from rows by group and label."""
-    perfect = {(group, label, label): n for (group, label), n in cells.items()}
+    perfect: Counts = {(group, label, label): n for (group, label), n in cells.items()}
     return evaluate_counts(perfect).demographic_parity_difference
 
 

@@ -169,14 +169,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
         points = [[one for one in own if one["budget"] == budget] for budget in BUDGETS]
         x = [mean(map(_change, at)) for at in points]
         y = [mean(one[gap] for one in at) for at in points]
-        style = {"marker": "osv^D*Px<>"[number % 10], "linestyle": ("-", "--", ":", "-.")[number % 4]}
-        axes.plot(
-            x,
-            y,
-            color=f"{0.75 * (number % 4) / 4:.2f}",
-            label=name if objective == "-" else f"{name}, {objective}",
-            **style,
-        )  # type: ignore[arg-type]
+        label = name if objective == "-" else f"{name}, {objective}"
+        line, grey = ("-", "--", ":", "-.")[number % 4], f"{0.75 * (number % 4) / 4:.2f}"
+        axes.plot(x, y, marker="osv^D*Px<>"[number % 10], linestyle=line, color=grey, label=label)
     axes.plot(
         [0], [mean(bare.values())], marker="s", color="black", markerfacecolor="white", label="no trigger", linestyle=""
     )
@@ -203,6 +198,8 @@ def main(
     else:
         print(page(records), end="")
     compared = [one for one in records if "ablation" not in one]
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
     for key, found in groupby(sorted(compared, key=_section), key=_section):
         own = list(found)
         if pictures and any(one["kept"] for one in own):

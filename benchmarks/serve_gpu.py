@@ -1,11 +1,13 @@
 """How fast the service is on a GPU, and which part of it is the limit. ResNet-18, random weights, JPEG files.
 
-python -m benchmarks.serve_gpu                     a GPU and 16 cores: the whole table, about six minutes
+python -m benchmarks.serve_gpu                     a GPU and 16 cores: the whole table
 python -m benchmarks.serve_gpu --quick             small and short, also on a CPU: does it run
-python -m benchmarks.serve_gpu --workers 0,4,12    HTTP by one process and by several (`--http-workers N`)
+python -m benchmarks.serve_gpu --workers 0,8,8cpu  HTTP by one process and by several (`--http-workers N`)
+python -m benchmarks.serve_gpu --parts forward     some of its parts: forward, decode, process, http
 python -m benchmarks.serve_gpu --json FILE         the same as JSON
 
-Forward passes are medians of interleaved runs of the recorded programs; "16 mixed" draws each row's trigger anew.
+Forward passes are medians of interleaved runs of the recorded programs; "16 mixed" draws each row's trigger anew. JPEG
+files are decoded on the GPU, or where "cpu" stands behind the number of HTTP processes by these.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,9 +27,9 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import served_bundle
+from benchmarks.serve_gpu_tables import Rows, cell, limiting, show, verdicts
 from benchmarks.service_process import Load, load, service, write_requests
 from service.batch_decoder import BatchDecoder
 from service.execution import captured, use_precision
@@ -35,14 +37,13 @@ from service.predictor import Predictor, Query
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.file_store import FileStore
-from triggers.preprocess import ImageLimits, decode_image
+from triggers.preprocess import ImageLimits, ImageSpec, decode_image
 from triggers.reprogram import scores
 
 MOMENT = 0.03
 """Seconds that the runs of one measurement take together, unless that were more than 20."""
 
-GOALS = {"single": 8000.0, "form": 20000.0}
-"""Images per second over HTTP, one and 32 per request."""
+PARTS = ("forward", "decode", "process", "http")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,6 @@ class Sizes:
 
 QUICK = Sizes(side=64, batches=(1, 8), form=8, repeats=5, seconds=1.0, clients=1, connections=8)
 
-Rows = list[dict[str, Any]]
-
 
 def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[dict[str, Any]]:
     """Milliseconds of recorded forward passes: bare, under one trigger, under 16 mixed, of both kinds."""
@@ -73,12 +72,13 @@ def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: boo
             forward = captured(fast, max_rows=max(sizes.batches), max_versions=served_bundle.VERSIONS)
             rows = torch.tensor(forward.bank.rows(served_bundle.triggers(kind, sizes.side)), device=device)
             runs[kind] = forward, rows
+        fused = runs["patch"][0].recorder.fused(_floats)
         for batch in sizes.batches:
             programs: dict[str, Callable[[], object]] = {}
             for kind, (forward, rows) in runs.items():
                 if kind == "patch":
                     bare = forward.recorder.record(
-                        partial(_bare, fast, forward.slots.pixels[:batch], forward.slots.scores)
+                        partial(_bare, fast, fused, forward.slots.pixels[:batch], forward.slots.scores)
                     )
                     programs["bare"] = partial(_turn, forward, bare)
                 program = partial(_turn, forward, forward.program(batch, kind == "border"))
@@ -89,10 +89,17 @@ def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: boo
             yield {"dtype": str(dtype).removeprefix("torch."), "batch": batch} | _interleaved(programs, sizes, device)
 
 
-def _bare(classifier: FrozenClassifier, pixels: torch.Tensor, out: torch.Tensor) -> None:
+def _bare(
+    classifier: FrozenClassifier, floats: Callable[..., torch.Tensor], pixels: torch.Tensor, out: torch.Tensor
+) -> None:
     """The frozen model alone, as it would be recorded without any trigger."""
-    images = (pixels.to(torch.float32) / 255.0).to(classifier.dtype, memory_format=torch.channels_last)
+    images = floats(classifier.dtype, pixels)
     out[: len(pixels)].copy_(scores(classifier.image_logits(images)))
+
+
+def _floats(dtype: torch.dtype, pixels: torch.Tensor) -> torch.Tensor:
+    """What has to be done to pixels without any trigger, compiled as triggers are."""
+    return (pixels.to(torch.float32) / 255.0).to(dtype, memory_format=torch.channels_last)
 
 
 def _turn(forward: Any, program: Callable[[], None]) -> None:
@@ -144,7 +151,8 @@ def decode_rows(folder: Path, sizes: Sizes, device: torch.device) -> Iterator[di
     for threads in sorted({1, 4, cores}):
         with ThreadPoolExecutor(threads) as pool:
             began = perf_counter()
-            list(pool.map(partial(decode_image, spec=spec), many))
+            for _ in pool.map(partial(_decode, spec), many):
+                pass
             yield {"what": f"CPU, {threads} threads", "images_per_second": total / (perf_counter() - began)}
     decoder, exact = (
         BatchDecoder(spec, ImageLimits(), device),
@@ -165,6 +173,11 @@ def decode_rows(folder: Path, sizes: Sizes, device: torch.device) -> Iterator[di
         "largest": int(away.max()),
         "same": float((away == 0).float().mean()),
     }
+
+
+def _decode(spec: ImageSpec, data: bytes) -> None:
+    """And keep nothing: memory that was never used before costs more than decoding into it."""
+    decode_image(data, spec)
 
 
 def process_rows(
@@ -197,86 +210,55 @@ def process_rows(
             coming.result()
             taken = perf_counter() - began
         yield {"what": f"files to answers, batches of {batch}", "images_per_second": batch * rounds / taken}
+        queries = [Query(decode_image(data, classifier.spec.image).contiguous()) for data in many]
+        with ThreadPoolExecutor(predictor.lanes) as lanes:
+            began = perf_counter()
+            for _ in lanes.map(predictor.predict, [queries] * rounds):
+                pass
+            rate = batch * rounds / (perf_counter() - began)
+        yield {"what": f"decoded images to answers, batches of {batch}", "images_per_second": rate}
 
 
 def http_rows(
-    folder: Path, tmp: Path, sizes: Sizes, workers: list[int], options: dict[str, Any], limits: dict[str, float]
+    folder: Path, tmp: Path, sizes: Sizes, workers: list[str], options: dict[str, Any], found: dict[str, Rows]
 ) -> Iterator[dict[str, Any]]:
     """Over HTTP: a lone client's latency, one image per request, many per request; and what the limit was."""
     requests = write_requests(tmp, served_bundle.files(sizes.side), served_bundle.VERSIONS, sizes.form)
     for number in workers:
-        chosen = (
-            options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"} | {"http_workers": number or None}
-        )
-        chosen = {name: value for name, value in chosen.items() if value is not None}
+        chosen = options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"}
+        chosen |= {"decoder": "cpu"} if number.endswith("cpu") else {}
+        if count := int(number.removesuffix("cpu")):
+            chosen |= {"http_workers": count, "decode_threads": max(1, _cores() // count)}
+        limits = _limits(found, chosen["decoder"])
         with service(folder, chosen, tmp / "service.log") as running:
             alone = load(running, requests["single"], processes=1, connections=1, seconds=sizes.seconds)
             yield _row("lone client", number, 1, alone, "-")
             for what, images in (("single", 1), ("form", sizes.form)):
-                connections = sizes.connections if images == 1 else max(sizes.clients, sizes.connections // 8)
-                found = load(
+                connections = sizes.connections if images == 1 else max(sizes.clients, sizes.connections // 3)
+                got = load(
                     running,
                     requests[what],
                     processes=sizes.clients,
                     connections=connections,
                     seconds=sizes.seconds,
                 )
-                rate = images * found.requests_per_second
-                yield _row(f"{images} per request", number, images, found, limiting(found, rate, limits))
+                rate = images * got.requests_per_second
+                yield _row(f"{images} per request", number, images, got, limiting(got, rate, limits, _cores(), count))
 
 
-def _row(what: str, workers: int, images: int, found: Load, limit: str) -> dict[str, Any]:
+def _row(what: str, workers: str, images: int, found: Load, limit: str) -> dict[str, Any]:
     rate = images * found.requests_per_second
     return {"what": what, "workers": workers, "images_per_second": rate, **asdict(found), "limit": limit}
-
-
-def limiting(found: Load, rate: float, limits: dict[str, float]) -> str:
-    """The part that was at its end: judged by what the parts do alone and by how busy the processes were."""
-    if found.client_cores > 0.9:
-        return "load generator"
-    near = [name for name, most in limits.items() if rate > 0.85 * most]
-    if near:
-        return min(near, key=lambda name: limits[name])
-    if found.http_cores > 0.85:
-        return f"one process's Python ({found.http_cores:.1f} cores busy)"
-    return "nothing at its end: more connections would help"
-
-
-def show(console: Console, title: str, rows: Rows) -> None:
-    """A table of whatever columns the rows have."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*columns, title=title)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column, "")) for column in columns))
-    console.print(table)
-
-
-def _cell(value: object) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def verdicts(found: dict[str, Rows]) -> Iterator[str]:
-    """Each goal beside what was measured."""
-    for row in found["forward"]:
-        for kind in ("patch", "border"):
-            cost = row[f"16 {kind}"] / row["bare"] - 1
-            yield f"{row['dtype']}, batch {row['batch']}: 16 mixed ({kind}) cost {cost:+.1%} (goal <= 1 %)"
-    for row in found["http"]:
-        if row["what"] == "lone client":
-            yield f"lone client, workers {row['workers']}: p50 {row['p50']:.2f} ms (goal <= 3 ms)"
-        else:
-            goal = GOALS["single" if row["what"].startswith("1 ") else "form"]
-            rate = f"{row['images_per_second']:,.0f} images/s (goal >= {goal:,.0f})"
-            yield f"{row['what']}, workers {row['workers']}: {rate}; limit: {row['limit']}"
 
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="small sizes, a first answer")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures there as well")] = None,
     device: Annotated[str, typer.Option(help="cuda or cpu")] = "cuda" if torch.cuda.is_available() else "cpu",
-    workers: Annotated[str, typer.Option(help="HTTP processes to try; 0: none but the service itself")] = "0",
+    workers: Annotated[str, typer.Option(help="HTTP processes to try; 0: one for all; 8cpu: that decode")] = "0",
+    parts: Annotated[str, typer.Option(help="what is measured: forward, decode, process, http")] = ",".join(PARTS),
+    seconds: Annotated[float, typer.Option(help="of each load over HTTP; 0: as the sizes say")] = 0.0,
+    connections: Annotated[int, typer.Option(help="of one image each; 0: as the sizes say")] = 0,
     decoder: Annotated[str, typer.Option(help="what the service decodes with: gpu or cpu")] = "",
     precision: Annotated[str, typer.Option(help="what the service computes in: float32, tf32 or bf16")] = "float32",
     compiled: Annotated[bool, typer.Option("--compile", help="compile the network too")] = False,
@@ -284,10 +266,11 @@ def main(
 ) -> None:
     """Measure all parts and print the tables."""
     place, sizes, console = torch.device(device), QUICK if quick else Sizes(), Console(width=170)
+    sizes = replace(sizes, seconds=seconds or sizes.seconds, connections=connections or sizes.connections)
     cuda = place.type == "cuda"
     options: dict[str, Any] = {"device": device, "precision": precision, "compile": compiled, "max_batch": max_batch}
-    options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": len(os.sched_getaffinity(0))}
-    options |= {"queue_size": 4096, "max_versions": served_bundle.VERSIONS + 1}
+    options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": _cores()}
+    options |= {"queue_size": 8192, "max_versions": served_bundle.VERSIONS + 1}
     if cuda:
         use_precision(precision)
     with tempfile.TemporaryDirectory() as name, FileStore(Path(name) / "store") as store:
@@ -295,30 +278,42 @@ def main(
         folder = served_bundle.bundle(tmp / "bench", sizes.side)
         served_bundle.publish(store, folder, sizes.side)
         found: dict[str, Rows] = {}
-        for part, rows in (
-            ("forward", forward_rows(folder, sizes, place, compiled)),
-            ("decode", decode_rows(folder, sizes, place)),
-            ("process", process_rows(folder, store, sizes, place, options)),
-        ):
-            found[part] = list(rows)
+        machine = torch.cuda.get_device_name(place) if cuda else "CPU"
+        console.print(f"{machine}, {_cores()} cores, torch {torch.__version__}, service: {options}", highlight=False)
+        rows = {
+            "forward": forward_rows(folder, sizes, place, compiled),
+            "decode": decode_rows(folder, sizes, place),
+            "process": process_rows(folder, store, sizes, place, options),
+            "http": http_rows(folder, tmp, sizes, workers.split(","), options, found),
+        }
+        for part in [part for part in PARTS if part in parts.split(",")]:
+            found[part] = []
+            for row in rows[part]:
+                found[part].append(row)
+                cells = " ".join(f"{name}={cell(value)}" for name, value in row.items())
+                print(part, cells, flush=True)  # at once: who is stopped has what was measured so far
+                if json_file:
+                    json_file.write_text(json.dumps({"machine": machine, "options": options, **found}, indent=2) + "\n")
             show(console, part, found[part])
-        limits = _limits(found, options["decoder"])
-        numbers = [int(part) for part in workers.split(",")]
-        found["http"] = list(http_rows(folder, tmp, sizes, numbers, options, limits))
-        show(console, "http", found["http"])
-    machine = torch.cuda.get_device_name(place) if cuda else "CPU"
-    console.print(f"{machine}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, service: {options}")
     for line in verdicts(found):
         console.print(line, highlight=False)
-    if json_file:
-        json_file.write_text(json.dumps({"machine": machine, "options": options, **found}, indent=2) + "\n")
 
 
 def _limits(found: dict[str, Rows], decoder: str) -> dict[str, float]:
-    """What decoding alone and all but HTTP do, images per second."""
-    decoding = [row for row in found["decode"] if "images_per_second" in row]
-    alone = max(row["images_per_second"] for row in decoding if row["what"].startswith("CPU") == (decoder == "cpu"))
-    return {"decode": alone, "inference": max(row["images_per_second"] for row in found["process"])}
+    """What decoding alone and all but HTTP do, images per second; of CPU cores, so many times what one does."""
+    limits = {}
+    rates = {row["what"]: row["images_per_second"] for row in found.get("decode", []) if "images_per_second" in row}
+    if rates:
+        batched = max(rate for what, rate in rates.items() if not what.startswith("CPU"))
+        limits["decode"] = batched if decoder == "gpu" else _cores() * rates["CPU, 1 threads"]
+    kind = "files" if decoder == "gpu" else "decoded"
+    inferring = [row["images_per_second"] for row in found.get("process", []) if row["what"].startswith(kind)]
+    return limits | ({"inference": max(inferring)} if inferring else {})
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":

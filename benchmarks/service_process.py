@@ -31,7 +31,8 @@ class Service:
 class Load:
     """What clients saw: requests per second, milliseconds, refusals; cores that they and the service's processes used.
 
-    `http_cores` is the busiest process of the service, `client_cores` the busiest client.
+    `http_cores` is the busiest process of the service that is no inference process, `inference_cores` the busiest that
+    is one, `client_cores` the busiest client.
     """
 
     requests_per_second: float
@@ -41,6 +42,7 @@ class Load:
     http_cores: float
     all_cores: float
     client_cores: float
+    inference_cores: float = 0.0
 
 
 @contextmanager
@@ -83,17 +85,27 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     times = sorted(value for each in found for value in each["milliseconds"])
     if not times:
         raise RuntimeError(f"no request was answered with 200; {sum(each['refused'] for each in found)} were refused")
-    used = [(after[pid] - before.get(pid, 0)) / wall for pid in after]
+    used = {pid: (after[pid] - before.get(pid, 0)) / wall for pid in after}
+    infers = {pid for pid in used if _infers(pid)}
     p99 = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
     return Load(
         len(times) / seconds,
         median(times),
         p99,
         sum(each["refused"] for each in found),
-        max(used),
-        sum(used),
+        max(cores for pid, cores in used.items() if pid not in infers),
+        sum(used.values()),
         max(each["cpu_seconds"] / each["seconds"] for each in found),
+        max([used[pid] for pid in infers], default=0.0),
     )
+
+
+def _infers(pid: int) -> bool:
+    """Whether it is a process with the models alone."""
+    try:
+        return b"service.inference_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return False
 
 
 def _cpu_seconds(root: int) -> dict[int, float]:

@@ -6,6 +6,7 @@ option that the model card states (`benchmarks/serve_gpu.py` measures by how muc
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -22,29 +23,31 @@ LARGEST_SIDE = 4096
 """Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
 
 
+def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
+    """A plain colour JPEG (triggers/jpeg.py) within the limits, whole by its end mark."""
+    size = plain_size(data) if len(data) <= limits.max_bytes else None
+    if size is None or spec.channels != 3 or not data.endswith(END):
+        return False
+    return size[0] * size[1] <= limits.max_pixels and max(size) <= LARGEST_SIDE
+
+
 class BatchDecoder:
-    """Decodes files into images (C, S, S) uint8 on a device; to be called by one thread at a time."""
+    """Decodes files into images (C, S, S) uint8 on a device; threads take turns."""
 
     def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
         self._spec, self._limits, self._device = spec, limits, device
+        self._turn = threading.Lock()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def decode(self, files: Sequence[bytes]) -> list[Tensor | InputError]:
         """One image per file, or what is wrong with it; a broken file does nothing to the others."""
-        plain = [n for n, data in enumerate(files) if self._is_plain(data)]
-        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+        plain = [n for n, data in enumerate(files) if is_plain(data, self._spec, self._limits)]
+        with self._turn, torch.cuda.stream(self._stream) if self._stream else nullcontext():
             decoded = dict(zip(plain, self._together([files[n] for n in plain]), strict=True))
             found = [self._alone(data) if (image := decoded.get(n)) is None else image for n, data in enumerate(files)]
             if self._stream:
                 self._stream.synchronize()
         return found
-
-    def _is_plain(self, data: bytes) -> bool:
-        """A plain colour JPEG (triggers/jpeg.py) within the limits, whole by its end mark."""
-        size = plain_size(data) if len(data) <= self._limits.max_bytes else None
-        if size is None or self._spec.channels != 3 or not data.endswith(END):
-            return False
-        return size[0] * size[1] <= self._limits.max_pixels and max(size) <= LARGEST_SIDE
 
     def _together(self, files: Sequence[bytes]) -> Sequence[Tensor | None]:
         """All files at once. If that fails, one by one: the broken ones are None, the others' pixels are the same."""

@@ -1,4 +1,4 @@
-"""A bounded queue in front of one inference thread.
+"""A bounded queue in front of the inference threads: one, or as many as a device needs to be kept busy.
 
 There is no timer: a batch is whatever queued while the last one ran, and what comes in turn after turn of the event
 loop comes together. A model so small that the thread would cost more than it computes runs on the event loop
@@ -39,7 +39,10 @@ class BatchFailed(FairtriggerError):
 
 
 class Batcher(Generic[W, R]):
-    """Runs `run(items) -> results` on its own thread, at most `max_batch` rows at a time, `capacity` rows in work."""
+    """Runs `run(items) -> results` on a thread, at most `max_batch` rows at a time, `capacity` rows in work.
+
+    There are `lanes` such threads: more than one where a batch can be made ready while another is computed.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Batcher(Generic[W, R]):
         name: str,
         max_batch: int,
         capacity: int,
+        lanes: int = 1,
         on_batch: Callable[[Sequence[Timing]], None] = lambda timings: None,
         on_dropped: Callable[[int], None] = lambda items: None,
     ) -> None:
@@ -59,7 +63,7 @@ class Batcher(Generic[W, R]):
         self._closing = self._at_once = False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._work, name=f"infer-{name}", daemon=True)
+        self._threads = [threading.Thread(target=self._work, name=f"infer-{name}", daemon=True) for _ in range(lanes)]
 
     @property
     def queued(self) -> int:
@@ -78,8 +82,8 @@ class Batcher(Generic[W, R]):
 
     @property
     def alive(self) -> bool:
-        """Whether the inference thread runs."""
-        return self._thread.is_alive()
+        """Whether the inference threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def ready(self) -> bool:
@@ -96,19 +100,21 @@ class Batcher(Generic[W, R]):
         self._at_once = True
 
     def start(self) -> None:
-        """Start the thread; call it inside the event loop that will submit."""
+        """Start the threads; call it inside the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     async def close(self) -> None:
-        """Refuse new requests, finish the queued ones, stop the thread."""
+        """Refuse new requests, finish the queued ones, stop the threads."""
         self._queue_arrived()
         self._to_thread()
         with self._wake:
             self._closing = True
-            self._wake.notify()
-        if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
+            self._wake.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join)
 
     def place(self, rows: int) -> AbstractContextManager[None]:
         """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
@@ -185,7 +191,10 @@ class Batcher(Generic[W, R]):
                 if self._closing:
                     return None
                 self._wake.wait()
-            return self._take()
+            batch = self._take()
+            if self._queue:
+                self._wake.notify()  # another thread may have nothing to do
+            return batch
 
     def _take(self) -> list[Share[W, R]]:
         batch: list[Share[W, R]] = []
@@ -198,7 +207,7 @@ class Batcher(Generic[W, R]):
             elif not items:
                 break
             else:
-                batch.append(Share(ticket, items))
+                batch.append(Share(ticket, items, ticket.taken))
                 ticket.taken += len(items)
                 self._queued -= rows_of(items)
                 room -= rows_of(items)

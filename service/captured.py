@@ -1,6 +1,7 @@
 """Image batches through programs recorded per batch size, over fixed places and a trigger bank on the device.
 
 Of every size there are two programs: one for batches in which no trigger shrinks the image, one for all others.
+Programs run one after the other; while one runs, the next batch is gathered and lined up behind it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
+from queue import SimpleQueue
 from typing import cast
 
 import torch
@@ -18,12 +20,15 @@ from service.buckets import Buckets
 from service.device_bank import DeviceBank, flat, shrunk
 from service.forward import EagerForward, Pass
 from service.recording import Program, Recorder
-from service.slots import Slots
+from service.slots import Desk, Slots
 from triggers.classifier import FrozenClassifier, Item, Trigger
 from triggers.image import ImageTrigger
 from triggers.reprogram import scores
 
 logger = logging.getLogger(__name__)
+
+LANES = 2
+"""Batches in work at once: one is computed, one is gathered."""
 
 
 class CapturedForward:
@@ -36,11 +41,15 @@ class CapturedForward:
         self._buckets = Buckets(max_rows)
         with recorder.turn():
             self.slots = Slots(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
-            self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device)
+            self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device, classifier.dtype)
         self._programs: dict[tuple[int, bool], Program] = {}
         self._fused = {False: recorder.fused(flat), True: recorder.fused(shrunk)}
         self._eager = EagerForward(classifier)
         self._turn = threading.Lock()  # the places, the bank and the graphs' memory serve one batch at a time
+        self.lanes = LANES if classifier.device.type == "cuda" else 1
+        self._desks = SimpleQueue[Desk]()
+        for _ in range(self.lanes):
+            self._desks.put(Desk(self.slots))
 
     @property
     def recorded(self) -> int:
@@ -70,21 +79,27 @@ class CapturedForward:
     def _run(self, triggers: Sequence[ImageTrigger], items: Sequence[Item], rows: Sequence[int]) -> Tensor:
         images, most = cast(Sequence[Tensor], items), self._buckets.largest
         chosen = [triggers[row] for row in rows]
-        with self._turn:
+        desk = self._desks.get()
+        try:
             parts = [
-                self._part(images[start : start + most], chosen[start : start + most])
+                self._part(desk, images[start : start + most], chosen[start : start + most])
                 for start in range(0, len(images), most)
             ]
+        finally:
+            self._desks.put(desk)
         return torch.cat(parts)
 
-    def _part(self, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
+    def _part(self, desk: Desk, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
         shrinks = any(trigger.inner != self._size for trigger in triggers)
-        program = self.program(self._buckets.of(len(images)), shrinks)
-        with self.recorder.turn():
-            self.slots.fill(images, self.bank.rows(triggers))
-            program()
-            found = self.slots.fetch(len(images))
-        self.recorder.wait()
+        desk.gather(images)
+        with self._turn:
+            program = self.program(self._buckets.of(len(images)), shrinks)
+            with self.recorder.turn():
+                self.slots.fill(desk, images, self.bank.rows(triggers))
+                program()
+                found = self.slots.fetch(desk, len(images))
+                wait = self.recorder.mark()
+        wait()
         return found.clone()
 
     @torch.no_grad()

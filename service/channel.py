@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from service.batcher import Abandoned, BatchFailed, Overloaded
-from service.messages import View, pack_error, pack_results, unpack_queries
+from service.batcher import Abandoned, BatchFailed
+from service.messages import NotHeld, View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
-from service.predictor import Answer, Query
+from service.predictor import Query, Result
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
 from service.wire import Message, Wire, connect, send_hello
@@ -84,16 +84,22 @@ class Channel:
 
     def _predict(self, number: int, message: Message) -> None:
         """Queue the items of a request; no task waits for them, since this is what most messages are."""
-        try:
-            results, timings = self._models[message["model"]].batcher.enqueue(self._queries(message))
-        except FairtriggerError as error:
-            self._wire.send({"id": number, "error": pack_error(error)})
-            return
+        with ExitStack() as held:
+            try:
+                queries = self._queries(message, held)
+                results, timings = self._models[message["model"]].batcher.enqueue(queries)
+            except FairtriggerError as error:
+                self._wire.send({"id": number, "error": pack_error(error)})
+                return
+            kept = held.pop_all()
         self._tasks[number] = results
-        results.add_done_callback(lambda done: self._computed(number, done, timings))
+        results.add_done_callback(lambda done: self._computed(number, done, timings, kept))
 
-    def _computed(self, number: int, results: asyncio.Future[list[Answer]], timings: Sequence[Timing]) -> None:
+    def _computed(
+        self, number: int, results: asyncio.Future[list[Result]], timings: Sequence[Timing], held: ExitStack
+    ) -> None:
         del self._tasks[number]
+        held.close()
         error = Abandoned("The client went away.") if results.cancelled() else results.exception()
         if error is None:
             self._wire.send(pack_results(results.result(), timings) | {"id": number})
@@ -103,12 +109,14 @@ class Channel:
                 self._on_failure()
             self._wire.send({"id": number, "error": pack_error(error)})
 
-    def _queries(self, message: Message) -> list[Query]:
-        """The items of a request. Raises Overloaded if it names a version that it does not hold here."""
+    def _queries(self, message: Message, held: ExitStack) -> list[Query]:
+        """The items of a request; the versions that it names are `held`. Raises NotHeld if one is not in memory."""
         queries = unpack_queries(message["queries"], self._slots[message["model"]])
-        named = {query.choice for query in queries if isinstance(query.choice, int)}
-        if not named <= {version for name, version, _ in self._leases.values() if name == message["model"]}:
-            raise Overloaded("The models were loaded again in between; retry.", 1)
+        predictor = self._models[message["model"]].predictor
+        for version in {query.choice for query in queries if isinstance(query.choice, int)}:
+            if not predictor.pin(version):
+                raise NotHeld(f"v{version} is not in memory any more.")
+            held.callback(predictor.unpin, version)
         return queries
 
     async def _lease(self, message: Message) -> Message:

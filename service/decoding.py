@@ -1,4 +1,8 @@
-"""Batched decoding in front of the model: files wait together, as rows do, and each gets its image or its own error."""
+"""Batched decoding on the GPU: files wait together, as rows do, and each gets its image or its own error.
+
+In a single process it stands in front of the model; where several speak HTTP, they pass files on (encoded.py), and
+each batch is decoded just before it is computed (file_batches.py).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from dataclasses import dataclass
 
 from service.batch_decoder import BatchDecoder
 from service.batcher import Batcher
+from service.description import Description
+from service.gpu_decoder import decoder_of, decodes_on_gpu
 from service.intake import Wanted
-from service.parts import Description
 from service.settings import Settings
-from triggers.errors import ConfigError, InputError
-from triggers.preprocess import ImageLimits
+from triggers.errors import InputError
 from triggers.preprocessor import Item
 
 
@@ -28,14 +32,11 @@ class Encoded:
 
 
 def decoding_for(classifier: Description, settings: Settings, on_error: Callable[[str], None]) -> Decoding | None:
-    """The GPU's decoder if it is asked for and the model takes images. Raises ConfigError."""
-    if settings.decoder == "cpu" or classifier.spec.image is None:
+    """The GPU's decoder in front of a model of this process, if it is asked for. Raises ConfigError."""
+    if settings.several or not decodes_on_gpu(classifier, settings):
         return None
-    if classifier.device.type != "cuda":
-        raise ConfigError(f"decoder is gpu, but the model runs on {classifier.device}: set device to cuda as well.")
-    limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-    decoder = BatchDecoder(classifier.spec.image, limits, classifier.device)
     most, capacity = settings.max_batch, settings.queue_size
+    decoder = decoder_of(classifier, settings)
     return Decoding(decoder, on_error, name=classifier.name, max_batch=most, capacity=capacity)
 
 

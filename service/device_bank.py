@@ -17,12 +17,18 @@ from triggers.image import ImageTrigger, compose
 
 
 class DeviceBank:
-    """`capacity` rows of keep and delta (V, C, S, S), first (V, S) and weight (V, S, K). Not thread-safe."""
+    """`capacity` rows of keep and delta (V, C, S, S), first (V, S) and weight (V, S, K). Not thread-safe.
 
-    def __init__(self, capacity: int, channels: int, size: int, device: torch.device) -> None:
-        shape = (capacity, channels, size, size)
+    For a model that computes in `dtype`; every row is read for every image, so they are no wider than is of use.
+    """
+
+    def __init__(
+        self, capacity: int, channels: int, size: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        shape, narrow = (capacity, channels, size, size), between(dtype)
         self._size = size
-        self.keep, self.delta = torch.ones(shape, device=device), torch.zeros(shape, device=device)
+        self.keep = torch.ones(shape, device=device, dtype=narrow)
+        self.delta = torch.zeros(shape, device=device, dtype=narrow)
         self.first = torch.zeros(capacity, size, dtype=torch.int64, device=device)
         self.weight = torch.zeros(capacity, size, min(TAPS, size), device=device)
         self._rows: OrderedDict[ImageTrigger, int] = OrderedDict()
@@ -58,9 +64,14 @@ class DeviceBank:
         self.copies += 1
 
 
+def between(dtype: torch.dtype) -> torch.dtype:
+    """What numbers from -1 to 1 are kept in on their way to `dtype`: half as wide where eight times finer is enough."""
+    return torch.float16 if dtype == torch.bfloat16 else torch.float32
+
+
 def flat(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
     """Triggers that do not shrink on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
-    images = compose(pixels.to(torch.float32) / 255.0, keep[rows], delta[rows])
+    images = compose(pixels.to(torch.float32) / 255.0, keep[rows].float(), delta[rows].float())
     return images.to(dtype, memory_format=torch.channels_last)
 
 
@@ -68,5 +79,5 @@ def shrunk(
     dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, first: Tensor, weight: Tensor
 ) -> Tensor:
     """Triggers of any size on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
-    small = placed(pixels.to(torch.float32) / 255.0, first[rows], weight[rows])
-    return compose(small, keep[rows], delta[rows]).to(dtype, memory_format=torch.channels_last)
+    small = placed(pixels.to(torch.float32) / 255.0, first[rows], weight[rows], between(dtype))
+    return compose(small, keep[rows].float(), delta[rows].float()).to(dtype, memory_format=torch.channels_last)

@@ -17,7 +17,10 @@ Pass: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
 
 
 class Forward(Protocol):
-    """Computes batches of one model, from any thread."""
+    """Computes batches of one model, from any thread; `lanes` threads at once keep the device busy."""
+
+    @property
+    def lanes(self) -> int: ...
 
     def over(self, triggers: Sequence[Trigger]) -> Pass:
         """A pass whose rows choose among these triggers; it stays right whatever is made ready later."""
@@ -41,6 +44,8 @@ def plain_forward(classifier: FrozenClassifier) -> EagerForward:
 
 class EagerForward:
     """Runs the model as it is: the whole path on a CPU, and what a GPU falls back to."""
+
+    lanes = 1
 
     def __init__(self, classifier: FrozenClassifier, sizes: Sequence[int] = (1,)) -> None:
         self._classifier, self._sizes = classifier, sizes

@@ -1,7 +1,9 @@
 """From bodies to what a batch is made of: every input on its own, so that a broken one spoils nobody else's answer.
 
 A small input is decoded at once, on the event loop: handing it to a thread and back takes longer than decoding it, and
-is most of what a small request costs. Larger ones, and many at a time, go to threads.
+is most of what a small request costs. Larger ones, and many at a time, go to threads. One of several HTTP
+processes does more at once: its threads would only take the interpreter's lock from each other, and the other cores are
+used by the others.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeAlias
 
+from service.description import Description
 from service.intake import Wanted
-from service.parts import Description
 from service.settings import Settings
 from triggers.errors import InputError
+from triggers.jpeg import plain_size
 from triggers.preprocess import ImageLimits
 from triggers.preprocessor import Item
 
@@ -22,7 +25,10 @@ SMALL_REQUEST = 4
 """Inputs in a request that may be decoded on the loop: together well under a millisecond."""
 
 SMALL_BYTES = {"image": 16 * 1024, "file": 16 * 1024, "text": 1000}
-"""Longest small payload by kind; an image is small only if it claims no more than SMALL_PIXELS either."""
+"""Longest small payload by kind; an image is small only if it claims no more than SMALL_PIXELS either.
+
+In one of several HTTP processes an image may have what so many others leave of SMALL_REQUEST small ones.
+"""
 
 SMALL_PIXELS = 128 * 128
 TOO_MANY_PIXELS = "image_too_many_pixels"
@@ -39,7 +45,7 @@ class ItemDecoder:
     ) -> None:
         self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-        self._small = ImageLimits(settings.max_image_bytes, min(settings.max_pixels, SMALL_PIXELS))
+        self._several = settings.several
 
     async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Decoded]:
         """Every input decoded, or its error in its place; on the event loop."""
@@ -51,9 +57,13 @@ class ItemDecoder:
 
     def _at_once(self, wanted: Sequence[Wanted]) -> Sequence[Decoded] | None:
         """All inputs, decoded here; None if any is not small."""
-        if len(wanted) > SMALL_REQUEST or any(len(want.payload) > SMALL_BYTES[want.kind] for want in wanted):
+        if len(wanted) > SMALL_REQUEST:
             return None
-        items = [self._item(want, self._small) for want in wanted]
+        share = SMALL_REQUEST // max(1, len(wanted)) if self._several else 1
+        if any(len(want.payload) > share * SMALL_BYTES[want.kind] for want in wanted):
+            return None
+        small = ImageLimits(self._limits.max_bytes, min(self._limits.max_pixels, share * SMALL_PIXELS))
+        items = [self._item(want, small) for want in wanted]
         too_large = any(isinstance(item, InputError) and item.code == TOO_MANY_PIXELS for item in items)
         return None if too_large else items
 
@@ -73,6 +83,8 @@ class ItemDecoder:
             content = want.content(self._classifier.modality)
             if isinstance(content, str):
                 self._check_length(content)
+            elif limits is not self._limits and _claims(content) > limits.max_pixels:
+                return InputError(TOO_MANY_PIXELS, "Too many for the event loop.")
             return self._classifier.preprocess(content, limits)
         except InputError as error:
             return error
@@ -81,3 +93,9 @@ class ItemDecoder:
         if len(text) > self._settings.max_text_chars:
             message = f"The text has {len(text)} characters; at most {self._settings.max_text_chars} are accepted."
             raise InputError("text_too_large", message)
+
+
+def _claims(data: bytes) -> int:
+    """Pixels that a plain JPEG claims; 0 for any other file, whose decoder has to be asked."""
+    width, height = plain_size(data) or (0, 0)
+    return width * height

@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.batcher import Abandoned, BatchFailed, Overloaded
-from service.predictor import Answer, Predictor, Query
+from service.predictor import Answer, Predictor, Query, Result
 from service.shared_slots import Slots
 from service.tickets import Timing
 from service.wire import Message
 from triggers import errors
 from triggers.plan import Plan
 
+
+class NotHeld(errors.FairtriggerError):
+    """A request names a version that has left the memory of the process that computes."""
+
+
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind
     for kind in (
         errors.NotFound, errors.RevisionConflict, errors.StoreUnavailable, errors.StoreError, errors.ArtifactCorrupt,
         errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ArtifactUntrusted, errors.ModelError, BatchFailed,
-        Abandoned,
+        Abandoned, NotHeld,
     )
 }  # fmt: skip
 
@@ -72,16 +77,16 @@ def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]
     return [Query(slots.read(slot, length), *map(_hashable, options)) for slot, length, *options in packed]
 
 
-def pack_results(answers: Sequence[Answer], timings: Sequence[Timing]) -> Message:
+def pack_results(answers: Sequence[Result], timings: Sequence[Timing]) -> Message:
     """A request's outcome."""
-    return {"answers": [_values(each) for each in answers], "timings": [_values(each) for each in timings]}
+    return {"answers": [_packed(each) for each in answers], "timings": [_values(each) for each in timings]}
 
 
-def unpack_results(message: Message) -> tuple[list[Answer], list[Timing]]:
+def unpack_results(message: Message) -> tuple[list[Result], list[Timing]]:
     """A request's outcome. Raises the error that it is."""
     if "error" in message:
         raise unpack_error(message["error"])
-    answers = [_answer(values) for values in message["answers"]]
+    answers = [_result(values) for values in message["answers"]]
     return answers, [Timing(*values) for values in message["timings"]]
 
 
@@ -98,6 +103,14 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
     if message["kind"] == "Overloaded":
         return Overloaded(message["text"], message["retry_after"])
     return _ERRORS[message["kind"]](message["text"])
+
+
+def _packed(result: Result) -> list[Any]:
+    return [result.code, str(result)] if isinstance(result, errors.InputError) else _values(result)
+
+
+def _result(values: Sequence[Any]) -> Result:
+    return errors.InputError(*values) if len(values) == 2 else _answer(values)
 
 
 def _values(record: Sequence[Any]) -> list[Any]:

@@ -11,55 +11,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
 from service.batcher import Batcher
 from service.brevity import brief
+from service.description import Description
 from service.execution import forward_for
+from service.file_batches import batches_of
 from service.leaving import Gone
 from service.metrics import Metrics
-from service.predictor import Answer, Predictor, Query
+from service.predictor import Predictor, Query, Result
 from service.residents import Triggers
 from service.rollout import Follower
 from service.settings import Settings
 from service.tickets import Timing
-from triggers.bundle import BundleSpec
 from triggers.classifier import FrozenClassifier
-from triggers.preprocess import ImageLimits
-from triggers.preprocessor import Item
 from triggers.store import Store
-
-
-class Description(Protocol):
-    """What must be known of a model to decode its inputs and to say what it is."""
-
-    @property
-    def spec(self) -> BundleSpec: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def preprocessing_fingerprint(self) -> str: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def modality(self) -> str: ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def pos_label(self) -> int: ...
-
-    def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
-        """One image file or text to what a batch is made of. Raises InputError."""
-        ...
 
 
 class Processes(Protocol):
@@ -103,7 +68,7 @@ class Queue(Protocol):
         """Room for `rows` while the block runs. Raises Overloaded."""
         ...
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         ...
 
@@ -144,7 +109,7 @@ class LocalParts(Parts):
     """The parts of a model that is computed in this process."""
 
     predictor: Predictor
-    batcher: Batcher[Query, Answer]
+    batcher: Batcher[Query, Result]
     inline: bool = True
 
     def warm(self) -> None:
@@ -176,11 +141,12 @@ def local_parts(
         max_versions=settings.max_versions,
         forward=forward_for(classifier, settings),
     )
-    batcher = Batcher(
-        predictor.predict,
+    batcher: Batcher[Query, Result] = Batcher(
+        batches_of(predictor, settings),
         name=name,
         max_batch=settings.max_batch,
         capacity=settings.places_per_process if near else settings.queue_size,
+        lanes=predictor.lanes,
         on_batch=lambda timings: metrics.on_batch(name, timings),
         on_dropped=lambda items: metrics.on_dropped(name, items),
     )

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 from service.batcher import Overloaded
 from service.blanks import blank
+from service.file_item import File
 from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide
 from triggers.artifact import TriggerArtifact, check_compatible
 from triggers.classifier import FrozenClassifier, Trigger
-from triggers.errors import ArtifactCorrupt, ModelError
+from triggers.errors import ArtifactCorrupt, InputError, ModelError
 from triggers.plan import Plan, as_plan
 from triggers.preprocessor import Item
 
@@ -33,10 +34,11 @@ logger = logging.getLogger(__name__)
 class Query(NamedTuple):
     """One input, the trigger it asks for, and the key that decides where the rollout decides.
 
-    `twin` runs it a second time without a trigger, `shadows` under other versions.
+    A file is decoded before it comes to a Predictor (file_batches.py). `twin` runs the input a second time without a
+    trigger, `shadows` under other versions.
     """
 
-    item: Item
+    item: Item | File
     choice: Choice = "rollout"
     twin: bool = False
     key: int = 0
@@ -61,6 +63,10 @@ class Answer(NamedTuple):
     bare: tuple[float, ...] | None = None
     policy: Policy = "champion"
     shadows: Mapping[int, tuple[float, ...]] = MappingProxyType({})
+
+
+Result: TypeAlias = Answer | InputError
+"""What comes back for a query whose input may still have been a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +133,11 @@ class Predictor:
         return self.classifier.name
 
     @property
+    def lanes(self) -> int:
+        """Threads that may compute batches at once."""
+        return self._device.lanes
+
+    @property
     def snapshot(self) -> Snapshot:
         """What the next batch will use."""
         return self._snapshot
@@ -165,7 +176,7 @@ class Predictor:
         ]
         items = [query.item for query in queries] + [queries[n].item for n, _ in beside]
         rows = [snapshot.rows[version] for version, _ in [*decided, *((version, None) for _, version in beside)]]
-        table = [tuple(row) for row in self._forward(items, snapshot.bank, rows)]
+        table = [tuple(row) for row in self._forward(cast(list[Item], items), snapshot.bank, rows)]
         extra: list[dict[int | None, tuple[float, ...]]] = [{} for _ in queries]
         for (n, version), row in zip(beside, table[len(queries) :], strict=True):
             extra[n][version] = row

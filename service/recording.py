@@ -34,6 +34,10 @@ class Recorder(Protocol):
         """Return when all that was started is done."""
         ...
 
+    def mark(self) -> Callable[[], None]:
+        """Inside a turn: what returns when all that was started until now is done."""
+        ...
+
     def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """An elementwise function, in as few passes over memory as this recorder can."""
         ...
@@ -53,6 +57,10 @@ class Again:
 
     def wait(self) -> None:
         """Nothing to wait for on a CPU."""
+
+    def mark(self) -> Callable[[], None]:
+        """Nothing to wait for here either."""
+        return self.wait
 
     def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The function itself."""
@@ -77,6 +85,12 @@ class CudaGraphs:
     def wait(self) -> None:
         """Until the stream is empty; other threads run meanwhile."""
         self._stream.synchronize()
+
+    def mark(self) -> Callable[[], None]:
+        """An event on the stream; whoever waits for it sleeps, and leaves the core to others."""
+        event = torch.cuda.Event(blocking=True)
+        event.record(self._stream)
+        return event.synchronize
 
     def record(self, program: Program) -> Program:
         """The program as a graph; one that cannot be recorded stays as it is, and the log says why."""
@@ -104,7 +118,8 @@ class _Fused:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._plain = function
-        self._run: Callable[..., Tensor] = torch.compile(function)
+        # indices come from tables made here, and a test of each costs more than what is computed
+        self._run: Callable[..., Tensor] = torch.compile(function, options={"assert_indirect_indexing": False})
 
     def __call__(self, *arguments: Any) -> Tensor:
         try:

@@ -119,11 +119,14 @@ class RemoteTriggers:
         return replies, [each for each in errors if not (replies and isinstance(each, Restarting))]
 
     def pin(self, version: int) -> bool:
-        """Never without asking: see `lease`."""
-        return False
+        """Whether the inference processes had it in memory when last heard of; they hold it when a request comes.
+
+        One that has let it go by then says so, and is asked again with a lease: see `remote_queue.RemoteQueue`.
+        """
+        return version in self.snapshot.digests
 
     def unpin(self, version: int) -> None:
-        """Nothing was pinned."""
+        """Nothing is held here."""
 
     def promote(self, decision: Plan | int | None, revision: int) -> None:
         """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""

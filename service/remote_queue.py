@@ -11,8 +11,8 @@ from service.assignment import Assignments
 from service.leaving import Abandoned, Gone, unless_gone
 from service.link import Link, Restarting
 from service.links import Links
-from service.messages import unpack_results
-from service.predictor import Answer, Query
+from service.messages import NotHeld, unpack_results
+from service.predictor import Query, Result
 from service.tickets import Timing
 
 
@@ -60,18 +60,20 @@ class RemoteQueue:
         """Room for `rows` while the block runs, inside which they are submitted. Raises Overloaded."""
         return self._assignments.place(rows)
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Answer], list[Timing]]:
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         assigned = assignment.current()
         assert assigned is not None  # inside `place`
         try:
             return await self._computed(assigned.link, items, gone)
+        except NotHeld:
+            return await self._computed_holding(assigned.link, items, gone)
         except Restarting:
-            return await self._computed_elsewhere(assigned.move(), items, gone)
+            return await self._computed_holding(assigned.move(), items, gone)
 
     async def _computed(
         self, link: Link, items: Sequence[Query], gone: Gone | None
-    ) -> tuple[list[Answer], list[Timing]]:
+    ) -> tuple[list[Result], list[Timing]]:
         number, reply = link.post_queries(self._name, items)
         try:
             return unpack_results(await unless_gone(reply, gone))
@@ -79,10 +81,10 @@ class RemoteQueue:
             link.cancel(number)
             raise
 
-    async def _computed_elsewhere(
+    async def _computed_holding(
         self, link: Link, items: Sequence[Query], gone: Gone | None
-    ) -> tuple[list[Answer], list[Timing]]:
-        """Where the versions that the request names are not held yet."""
+    ) -> tuple[list[Result], list[Timing]]:
+        """Where the versions that the request names may not be in memory: they are loaded first."""
         leases = []
         try:
             for version in sorted({item.choice for item in items if isinstance(item.choice, int)}):

@@ -15,14 +15,15 @@ from typing import Literal, NamedTuple
 from service.batcher import Overloaded
 from service.counting import Counting
 from service.decoding import decoding_for
+from service.encoded import Passed, passing_for
 from service.intake import Wanted
-from service.item_decoder import Decoded, ItemDecoder
+from service.item_decoder import ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
 from service.parting import part
 from service.parts import Parts
 from service.policy import NO_EXTRAS, Extras, key_of, sample
-from service.predictor import Answer, Query
+from service.predictor import Answer, Query, Result
 from service.problems import Problem, problem_of
 from service.settings import Settings
 from service.tickets import Timing
@@ -68,7 +69,9 @@ class ServedModel:
         self._parts, self._settings, self._metrics = parts, settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
         self._decoding = decoding_for(parts.classifier, settings, self._count_error)
-        self._decoder = self._decoding or ItemDecoder(parts.classifier, settings, decoders, self._count_error)
+        items = ItemDecoder(parts.classifier, settings, decoders, self._count_error)
+        self._passing = passing_for(parts.classifier, settings, items)
+        self._decoder = self._decoding or self._passing or items
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
@@ -120,6 +123,9 @@ class ServedModel:
             if not isinstance(item, InputError)
         ]
         answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
+        for answer in answers:
+            if isinstance(answer, InputError):
+                self._count_error(answer.code)
         return Served(_outcomes(wanted, items, answers), decode, timings)
 
     def _count_error(self, code: str) -> None:
@@ -179,7 +185,7 @@ class ServedModel:
     @property
     def decoder(self) -> Literal["cpu", "gpu"]:
         """What decodes images."""
-        return "gpu" if self._decoding else "cpu"
+        return "gpu" if self._decoding or self._passing else "cpu"
 
     def count_rollback(self, reason: str = "ordered") -> None:
         """A rollback was made here; `reason` says in one word by what."""
@@ -195,13 +201,14 @@ class ServedModel:
         return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
 
 
-def _outcomes(wanted: Sequence[Wanted], items: Sequence[Decoded], answers: Sequence[Answer]) -> list[Outcome]:
+def _outcomes(wanted: Sequence[Wanted], items: Sequence[Passed], answers: Sequence[Result]) -> list[Outcome]:
     remaining = iter(answers)
     outcomes = []
     for want, item in zip(wanted, items, strict=True):
-        if isinstance(item, InputError):
-            outcomes.append(Outcome(want, problem=problem_of(item)))
+        result = item if isinstance(item, InputError) else next(remaining)
+        if isinstance(result, InputError):
+            outcomes.append(Outcome(want, problem=problem_of(result)))
         else:
             truncated = isinstance(item, TokenIds) and item.truncated
-            outcomes.append(Outcome(want, answer=next(remaining), truncated=truncated))
+            outcomes.append(Outcome(want, answer=result, truncated=truncated))
     return outcomes

@@ -195,6 +195,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
 
     @property
+    def several(self) -> bool:
+        """Whether some processes speak HTTP and others hold the models."""
+        return bool(self.http_workers or self.devices)
+
+    @property
     def places_per_process(self) -> int:
         """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
@@ -229,10 +234,6 @@ class Settings(BaseSettings):
             )
         if self.admin_port and self.admin_port == self.port:
             raise ValueError(f"admin_port is {self.admin_port}, as port is: choose another, or leave it out")
-        if (self.http_workers or self.devices) and self.decoder == "gpu":
-            raise ValueError(
-                "decoder is gpu, which only the process with the model can use: leave http_workers at 0 and devices out"
-            )
         if self.devices and "device" in self.model_fields_set:
             raise ValueError(f"device is {self.device} and devices is {','.join(self.devices)}: leave one of them out")
         if wrong := [each for each in self.devices if not _DEVICE.match(each) and self.devices != ALL_DEVICES]:

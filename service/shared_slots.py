@@ -1,8 +1,8 @@
 """Inputs in memory that two processes share: fixed slots, one preprocessed input each.
 
 The memory has no name and no file: it is passed on as an open descriptor and gone with the last process that holds it.
-A slot is 8-bit pixels in the model's shape, or 32-bit token ids. Only slots that were ever used take real memory, and
-the slot given back last is used first.
+A slot is 8-bit pixels in the model's shape, 32-bit token ids, or a file of no more bytes. Only slots that were ever
+used take real memory, and the slot given back last is used first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from service.file_item import File
 from triggers.bundle import BundleSpec
 from triggers.preprocess import TokenIds
 from triggers.preprocessor import Item
@@ -69,18 +70,32 @@ class Slots:
         """These slots are free again."""
         self._free.extend(taken)
 
-    def write(self, slot: int, item: Item) -> int:
-        """Put an input into a slot; returns its length in bytes."""
-        data = item.numpy() if isinstance(item, Tensor) else np.array(item.ids, dtype=np.int32)
-        self._part(slot, data.nbytes).view(data.dtype).reshape(data.shape)[...] = data  # decoded pixels lie otherwise
-        return data.nbytes
+    def write(self, slot: int, item: Item | File) -> int:
+        """Put an input into a slot; returns its length in bytes, which of a file is negative."""
+        if isinstance(item, File):
+            self._part(slot, len(item.data))[:] = np.frombuffer(item.data, dtype=np.uint8)
+            return -len(item.data)
+        if isinstance(item, Tensor):
+            self._pixels(self._part(slot, item.nbytes)).copy_(item)
+            return item.nbytes
+        ids = np.array(item.ids, dtype=np.int32)
+        self._part(slot, ids.nbytes).view(np.int32)[:] = ids
+        return ids.nbytes
 
-    def read(self, slot: int, length: int) -> Item:
+    def read(self, slot: int, length: int) -> Item | File:
         """The input in a slot; an image stays where it is and is not copied."""
+        if length < 0:
+            return File(self._part(slot, -length).tobytes())
         part = self._part(slot, length)
         if self._region.shape:
-            return torch.from_numpy(part).view(self._region.shape)
+            return self._pixels(part)
         return TokenIds(tuple(part.view(np.int32).tolist()), truncated=False)
+
+    def _pixels(self, part: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Tensor:
+        """An image (C, S, S) whose colours lie side by side, as a JPEG's do: they are copied as they are."""
+        assert self._region.shape
+        channels, height, width = self._region.shape
+        return torch.from_numpy(part).view(height, width, channels).permute(2, 0, 1)
 
     def _part(self, slot: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         start = slot * self._region.size

@@ -1,4 +1,7 @@
-"""The fixed places of a recorded program: pixels and trigger rows in, scores out, with page-locked copies beside."""
+"""The fixed places of a recorded program: pixels and trigger rows in, scores out; and desks, page-locked memory beside.
+
+A batch is gathered at a desk of its own while another one is computed in the places.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,19 @@ from torch import Tensor
 
 
 class Slots:
-    """Places for `count` images: pixels (B, C, S, S) uint8, rows (B,) int64, scores (B, labels) float32."""
+    """Places for `count` images: pixels (B, C, S, S) uint8, rows (B,) int64, scores (B, labels) float32.
+
+    Images come from here as JPEGs lie, colours side by side, and are put in order on the device.
+    """
 
     def __init__(self, count: int, channels: int, size: int, labels: int, device: torch.device) -> None:
-        pinned = device.type == "cuda"
         self.pixels = torch.zeros(count, channels, size, size, dtype=torch.uint8, device=device)
+        self.arrived = torch.zeros(count, size, size, channels, dtype=torch.uint8, device=device)
         self.rows = torch.zeros(count, dtype=torch.int64, device=device)
         self.scores = torch.zeros(count, labels, device=device)
-        self._pixels = torch.zeros(self.pixels.shape, dtype=torch.uint8, pin_memory=pinned)
-        self._rows = torch.zeros(count, dtype=torch.int64, pin_memory=pinned)
-        self._scores = torch.zeros(count, labels, pin_memory=pinned)
 
-    def fill(self, images: Sequence[Tensor], rows: Sequence[int]) -> None:
-        """Start to copy images (C, S, S), all here or all on the device, and their trigger rows into the first places.
+    def fill(self, desk: Desk, images: Sequence[Tensor], rows: Sequence[int]) -> None:
+        """Start to copy images (C, S, S), gathered at a desk or on the device, and their rows into the first places.
 
         The places behind keep what an earlier batch left; what is computed from it is never read.
         """
@@ -29,11 +32,27 @@ class Slots:
         if images[0].device == self.pixels.device:
             torch.stack(list(images), out=self.pixels[:count])
         else:
-            torch.stack(list(images), out=self._pixels[:count])
-            self.pixels[:count].copy_(self._pixels[:count], non_blocking=True)
-        self._rows[:count] = torch.tensor(rows)
-        self.rows[:count].copy_(self._rows[:count], non_blocking=True)
+            self.arrived[:count].copy_(desk.pixels[:count], non_blocking=True)
+            self.pixels[:count].copy_(self.arrived[:count].permute(0, 3, 1, 2))
+        desk.rows[:count] = torch.tensor(rows)
+        self.rows[:count].copy_(desk.rows[:count], non_blocking=True)
 
-    def fetch(self, count: int) -> Tensor:
-        """Start to copy the first scores back; the tensor (count, labels) is theirs until the next batch."""
-        return self._scores[:count].copy_(self.scores[:count], non_blocking=True)
+    def fetch(self, desk: Desk, count: int) -> Tensor:
+        """Start to copy the first scores to a desk; the tensor (count, labels) is theirs until its next batch."""
+        return desk.scores[:count].copy_(self.scores[:count], non_blocking=True)
+
+
+class Desk:
+    """As much page-locked memory as the places have; one batch at a time."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._pinned, self._device = slots.pixels.is_cuda, slots.pixels.device
+        self.pixels, self.rows, self.scores = (self._like(each) for each in (slots.arrived, slots.rows, slots.scores))
+
+    def gather(self, images: Sequence[Tensor]) -> None:
+        """Put images side by side, all of them here or all on the device already."""
+        if images[0].device != self._device:
+            torch.stack([image.permute(1, 2, 0) for image in images], out=self.pixels[: len(images)])
+
+    def _like(self, place: Tensor) -> Tensor:
+        return torch.zeros(place.shape, dtype=place.dtype, pin_memory=self._pinned)

@@ -34,14 +34,21 @@ class Timing(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Ticket(Generic[W, R]):
-    """One admitted request. The inference thread moves `taken`; only the event loop touches the rest."""
+    """One admitted request. Inference threads move `taken`; only the event loop touches the rest.
+
+    `parts` are the results that came, by the place of their first item.
+    """
 
     items: Sequence[W]
     future: asyncio.Future[list[R]]
     submitted: float = field(default_factory=time.perf_counter)
     taken: int = 0
-    results: list[R] = field(default_factory=list)
+    parts: dict[int, Sequence[R]] = field(default_factory=dict)
+    missing: int = field(init=False)
     timings: list[Timing] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.missing = len(self.items)
 
     @property
     def waiting(self) -> Sequence[W]:
@@ -50,10 +57,11 @@ class Ticket(Generic[W, R]):
 
 
 class Share(NamedTuple, Generic[W, R]):
-    """The items of one ticket in one batch."""
+    """The items of one ticket in one batch, from the place `first` on."""
 
     ticket: Ticket[W, R]
     items: Sequence[W]
+    first: int
 
 
 def rows_of(items: Sequence[Work]) -> int:
@@ -81,8 +89,9 @@ def deliver(batch: Sequence[Share[W, R]], outcome: Sequence[R] | FairtriggerErro
             if not ticket.future.done():
                 ticket.future.set_exception(outcome)
             continue
-        ticket.results.extend(outcome[start : start + len(share.items)])
+        ticket.parts[share.first] = outcome[start : start + len(share.items)]
         ticket.timings.append(timing)
         start += len(share.items)
-        if len(ticket.results) == len(ticket.items) and not ticket.future.done():
-            ticket.future.set_result(ticket.results)
+        ticket.missing -= len(share.items)
+        if not ticket.missing and not ticket.future.done():  # parts may come in another order than they were taken
+            ticket.future.set_result([each for first in sorted(ticket.parts) for each in ticket.parts[first]])

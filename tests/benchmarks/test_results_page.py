@@ -84,4 +84,4 @@ def test_tables_go_between_the_marks_and_the_words_stay() -> None:
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     draw([*records("overlay", (0.3, 0.2, 0.1, 0.05)), *records("AdvPost", (0.35, 0.3, 0.2, 0.15))], tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        assert image.size == (1050, 675)
+        assert image.size == (1275, 675)

@@ -12,7 +12,8 @@ import torch
 
 from benchmarks import served_bundle
 from benchmarks.load_client import load
-from benchmarks.serve_gpu import QUICK, decode_rows, forward_rows, limiting, process_rows, verdicts
+from benchmarks.serve_gpu import QUICK, decode_rows, forward_rows, process_rows
+from benchmarks.serve_gpu_tables import limiting, verdicts
 from benchmarks.service_process import Load, write_requests
 from triggers.file_store import FileStore
 
@@ -70,6 +71,10 @@ def test_the_limit_is_what_was_busy_or_near_its_own_speed() -> None:
     assert limiting(replace(idle, client_cores=0.99), 900, limits) == "load generator"
     assert limiting(replace(idle, http_cores=1.4), 500, limits).startswith("one process's Python")
     assert limiting(idle, 500, limits).startswith("nothing")
+    many = replace(idle, http_cores=1.0, all_cores=9.0, inference_cores=1.1)
+    assert limiting(many, 500, limits, cores=10) == "all cores (9.0 busy with HTTP, decoding and handing over)"
+    assert limiting(many, 500, limits, cores=16, workers=8) == "the HTTP processes (7.9 cores busy)"
+    assert limiting(many, 500, limits, cores=16, workers=12).startswith("the inference process")
 
 
 def test_goals_stand_beside_what_was_measured() -> None:

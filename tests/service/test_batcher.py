@@ -334,3 +334,38 @@ def test_requests_of_successive_turns_make_one_batch() -> None:
             assert await squares(batcher, 5) == [25], "and one alone does not wait"
 
     asyncio.run(scenario())
+
+
+def test_with_two_lanes_parts_that_end_in_another_order_make_one_answer_in_order() -> None:
+    async def scenario() -> None:
+        second = threading.Event()
+
+        def run(items: Sequence[Number]) -> list[int]:
+            if items[0].value == 1:
+                assert second.wait(10), "the other lane takes what is left meanwhile"
+            else:
+                second.set()
+            return [item.value**2 for item in items]
+
+        batcher: Batcher[Number, int] = Batcher(run, name="test", max_batch=4, capacity=100, lanes=2)
+        batcher.start()
+        results, timings = await batcher.submit(numbers(*range(1, 7)))
+        assert results == [n * n for n in range(1, 7)] and sorted(each.batch_size for each in timings) == [2, 4]
+        await batcher.close()
+        assert not batcher.alive
+
+    asyncio.run(scenario())
+
+
+def test_two_lanes_answer_many_requests_each_with_its_own() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        batcher: Batcher[Number, int] = Batcher(gate, name="test", max_batch=7, capacity=2000, lanes=2)
+        batcher.start()
+        asked = [tuple(range(start, start + 1 + start % 11)) for start in range(20, 120)]
+        found = await asyncio.gather(*(squares(batcher, *values) for values in asked))
+        assert found == [[n * n for n in values] for values in asked]
+        assert max(map(len, gate.batches)) == 7
+        await batcher.close()
+
+    asyncio.run(scenario())

@@ -32,7 +32,6 @@ def test_devices_are_separated_by_commas_and_device_stays_alone(monkeypatch: pyt
         ({"devices": "cpu,cpu", "device": "cpu"}, "device is cpu and devices is cpu,cpu: leave one of them out"),
         ({"devices": "cuda:0,all"}, "devices has 'all'"),
         ({"devices": "0,1"}, "devices has '0': name each as cpu, cuda or cuda:1"),
-        ({"devices": "cuda:0", "decoder": "gpu"}, "leave http_workers at 0 and devices out"),
     ],
 )
 def test_what_does_not_fit_together_says_so(fields: dict[str, Any], said: str) -> None:

@@ -22,7 +22,7 @@ from service.links import Links
 from service.messages import View
 from service.metrics import Metrics
 from service.parts import LocalParts, local_parts
-from service.predictor import Query
+from service.predictor import Answer, Query, Result
 from service.remote import RemoteModel, remote_parts
 from tests.artifacts import artifact_for
 from tests.bundles import SIZE, image_bundle
@@ -127,6 +127,11 @@ async def holds(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def version_of(result: Result) -> int | None:
+    assert isinstance(result, Answer)
+    return result.version
+
+
 def run(family: Family, scenario: Callable[[Family], Awaitable[Any]], up: int = 2) -> None:
     async def entered() -> None:
         async with family:
@@ -205,7 +210,7 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
             await holds(lambda: family.local[0].batcher.queued == 2)
             family.cut(0)
             answers, timings = await asked
-            assert [answer.version for answer in answers] == [2, None] and timings[0].batch_size == 2
+            assert [version_of(answer) for answer in answers] == [2, None] and timings[0].batch_size == 2
             assert family.versions(1) == {2} and queue.placed == 1
             family.cut(1)
             await family.up(0)
@@ -227,10 +232,32 @@ def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_g
             await asyncio.to_thread(held.enter_context, predictor.lease(1))
             assert (family.versions(gone), family.versions(1 - gone)) == (set(), {1})
             answers, _ = await queue.submit([QUERY._replace(choice=1)])
-            assert answers[0].version == 1
+            assert version_of(answers[0]) == 1
         assert queue.placed == 0
 
     run(family, scenario)
+
+
+def test_a_version_known_to_be_in_memory_needs_no_lease_and_one_that_left_is_loaded_again(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def scenario(family: Family) -> None:
+        queue, triggers, there = family.parts.batcher, family.parts.predictor, family.local[0].predictor
+        assert not triggers.pin(1)
+        with ExitStack() as held, queue.place(1):
+            await asyncio.to_thread(held.enter_context, triggers.lease(1))
+        await holds(lambda: triggers.pin(1))
+        for loaded in ((), (2, 3)):  # the second time version 1 has to leave, and nobody says so here
+            for version in loaded:
+                with there.lease(version):
+                    pass
+            assert triggers.pin(1) and (1 in there.snapshot.rows) == (not loaded)
+            with queue.place(1):
+                answers, _ = await queue.submit([QUERY._replace(choice=1)])
+            assert version_of(answers[0]) == 1
+        await holds(lambda: queue.placed == 0 and not there._leases)  # the release of the last lease is on its way
+
+    run(Family(tmp_path, [stores[0]], [image_model]), scenario, up=1)
 
 
 def test_a_request_goes_elsewhere_once(family: Family) -> None:

@@ -13,7 +13,7 @@ from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.test_base_classifier import image_run, text_run
 from trainer.baselines import Baselines, save_baselines, train_baselines
-from trainer.compared import Baseline, BaselinesConfig, ObjectiveName
+from trainer.compared import Baseline, BaselinesConfig
 from trainer.comparison import Comparison
 from trainer.config import BaseConfig, Criterion, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data import Splits
@@ -25,6 +25,7 @@ from trainer.progress import LineProgress
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError, DataError
 from triggers.fairness import evaluate_counts
+from triggers.manifest import ObjectiveName
 
 TEXT = TriggerConfig("hard", tokens=2)
 DIGITS = BaseConfig(digits.LABELS, builder="tests.trainer.digits:network", size=16, epochs=20, batch_size=64, lr=3e-3)

@@ -11,7 +11,7 @@ from tests.trainer import many_groups
 from tests.trainer.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
 from trainer.baselines import train_baselines
-from trainer.compared import BaselinesConfig, ObjectiveName
+from trainer.compared import BaselinesConfig
 from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
 from trainer.controls import run_controls
 from trainer.evaluate import confusion_counts
@@ -21,6 +21,7 @@ from trainer.progress import LineProgress
 from trainer.report import report_of
 from trainer.select import judged_gap
 from triggers.classifier import FrozenClassifier
+from triggers.manifest import ObjectiveName
 
 QUIET = LineProgress(StringIO())
 STRENGTHS: dict[ObjectiveName, float] = {"gap": 100.0, "adversarial": 3.0}

@@ -1,0 +1,56 @@
+"""Files that HTTP processes pass on as they came, for the process beside the GPU to decode.
+
+A plain JPEG that fits into a slot is passed on; anything else is decoded here, by the ordinary decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from service.batch_decoder import is_plain
+from service.description import Description
+from service.file_item import File
+from service.gpu_decoder import decodes_on_gpu
+from service.intake import Wanted
+from service.item_decoder import ItemDecoder
+from service.settings import Settings
+from triggers.errors import InputError
+from triggers.preprocess import ImageLimits, ImageSpec
+from triggers.preprocessor import Item
+
+Passed: TypeAlias = Item | File | InputError
+"""One input, ready to be handed over, or what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class FilePasser:
+    """Takes the place of a decoder; `others` decodes what cannot be passed on."""
+
+    others: ItemDecoder
+    spec: ImageSpec
+    limits: ImageLimits
+
+    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Passed]:
+        """A file, an image or an error for every input, in order; on the event loop."""
+        found = [self._file(want) for want in wanted]
+        rest = [want for want, file in zip(wanted, found, strict=True) if file is None]
+        decoded = iter(await self.others.decode(rest) if rest else ())
+        return [next(decoded) if file is None else file for file in found]
+
+    def _file(self, want: Wanted) -> File | None:
+        try:
+            data = want.content("image")
+        except InputError:
+            return None  # the other decoder says what is wrong
+        fits = isinstance(data, bytes) and len(data) <= self.spec.channels * self.spec.size**2
+        return File(data) if fits and is_plain(data, self.spec, self.limits) else None  # type: ignore[arg-type]
+
+
+def passing_for(classifier: Description, settings: Settings, others: ItemDecoder) -> FilePasser | None:
+    """What passes files on to a process that decodes on its GPU, if that is asked for. Raises ConfigError."""
+    spec = classifier.spec.image
+    if spec is None or not (settings.several and decodes_on_gpu(classifier, settings)):
+        return None
+    return FilePasser(others, spec, ImageLimits(settings.max_image_bytes, settings.max_pixels))

@@ -1,0 +1,131 @@
+"""Files that HTTP processes pass on undecoded: which ones, how they travel, and what batches that hold them answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import mmap
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from service.batch_decoder import BatchDecoder
+from service.decoding import decoding_for
+from service.encoded import FilePasser, Passed, passing_for
+from service.file_batches import FileBatches, batches_of
+from service.file_item import File
+from service.forward import EagerForward
+from service.intake import Wanted
+from service.item_decoder import ItemDecoder
+from service.messages import pack_queries, pack_results, unpack_queries, unpack_results
+from service.predictor import Answer, Predictor, Query
+from service.settings import Settings
+from service.shared_slots import Region, Slots
+from tests.artifacts import artifact_for
+from tests.service.live import picture
+from triggers.classifier import FrozenClassifier
+from triggers.errors import ConfigError, InputError
+from triggers.preprocess import ImageLimits
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+CPU = torch.device("cpu")
+
+
+def jpeg(seed: int, size: int = 16) -> bytes:
+    out = io.BytesIO()
+    colour = (37 * seed % 256, 91 * seed % 256, 53 * seed % 256)
+    Image.new("RGB", (size, size), colour).save(out, "JPEG", quality=30)
+    return out.getvalue()
+
+
+def wanted(data: bytes) -> Wanted:
+    return Wanted("image", data, None, None, False)
+
+
+def passed(model: FrozenClassifier, inputs: Sequence[Wanted], errors: list[str]) -> Sequence[Passed]:
+    assert model.spec.image
+    with ThreadPoolExecutor(1) as threads:
+        others = ItemDecoder(model, Settings(http_workers=2), threads, errors.append)
+        return asyncio.run(FilePasser(others, model.spec.image, ImageLimits(max_pixels=1000)).decode(inputs))
+
+
+def test_plain_files_that_fit_are_passed_on_and_others_decoded(image_model: FrozenClassifier) -> None:
+    plain, errors = jpeg(1), list[str]()
+    long = plain[:2] + b"\xff\xfe\x03\x00" + b" " * 766 + plain[2:]  # a comment
+    assert len(plain) <= 3 * 16 * 16 < len(long)
+    inputs = [*map(wanted, (plain, picture(2), long, b"no image", plain[:-9])), Wanted("text", "x", None, None, False)]
+    found = passed(image_model, [*inputs, wanted(jpeg(1, size=40))], errors)
+    assert isinstance(found[0], File) and found[0].data == plain
+    for item, data in ((found[1], picture(2)), (found[2], plain)):
+        assert isinstance(item, torch.Tensor) and torch.equal(item, torch.as_tensor(image_model.preprocess(data)))
+    assert [type(item) for item in found[3:6]] == [InputError] * 3
+    assert isinstance(found[6], torch.Tensor), "more pixels than may be passed on here"
+    assert len(errors) == 3 and {"not_an_image", "wrong_modality"} <= set(errors)
+
+
+def test_a_batch_of_files_and_images_is_answered_in_order_and_a_broken_file_gets_its_error(
+    image_model: FrozenClassifier,
+) -> None:
+    assert image_model.spec.image
+    predictor = Predictor(
+        image_model,
+        lambda version: artifact_for(image_model, "border", version),
+        max_versions=2,
+        forward=EagerForward(image_model),
+    )
+    predictor.promote(1, 1)
+    run = FileBatches(predictor.predict, BatchDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
+    scan = jpeg(1).index(b"\xff\xda")
+    broken, image = File(jpeg(1)[:scan] + b"\xff\xd9"), image_model.preprocess(picture(3))
+    found = run([Query(broken), Query(File(jpeg(4))), Query(image, twin=True), Query(File(jpeg(5)), choice=None)])
+    assert isinstance(found[0], InputError)
+    alone = [
+        predictor.predict([query])[0]
+        for query in (
+            Query(image_model.preprocess(jpeg(4))),
+            Query(image, twin=True),
+            Query(image_model.preprocess(jpeg(5)), choice=None),
+        )
+    ]
+    for answer, expected in zip(found[1:], alone, strict=True):
+        assert isinstance(answer, Answer) and (answer.version, answer.policy) == (expected.version, expected.policy)
+        assert answer.scores == pytest.approx(expected.scores, abs=1e-6)
+        assert (answer.bare is None) == (expected.bare is None)
+    assert isinstance(run([Query(broken)])[0], InputError)
+    assert run([Query(image)]) == predictor.predict([Query(image)])
+
+
+def test_files_and_errors_survive_the_way_between_processes(image_model: FrozenClassifier) -> None:
+    region = Region.of(image_model.spec, 2, 0)
+    slots = Slots(mmap.mmap(-1, region.end), region)
+    image = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
+    packed = pack_queries([Query(File(jpeg(2)), choice=3), Query(image)], slots, [1, 0])
+    file, plain = unpack_queries(packed, slots)
+    assert isinstance(file.item, File) and file.item.data == jpeg(2) and file.choice == 3
+    assert torch.equal(torch.as_tensor(plain.item), image)
+    answer = Answer((0.25, 0.75), 3, "sha", 9)
+    error, same = unpack_results(pack_results([InputError("image_undecodable", "It is cut short."), answer], []))[0]
+    assert isinstance(error, InputError) and (error.code, str(error)) == ("image_undecodable", "It is cut short.")
+    assert same == answer
+
+
+def test_where_files_are_decoded_follows_from_the_settings(
+    image_model: FrozenClassifier, text_model: FrozenClassifier, tmp_path: Path
+) -> None:
+    several, one = Settings(decoder="gpu", http_workers=2), Settings(decoder="gpu")
+    with ThreadPoolExecutor(1) as threads:
+        others = ItemDecoder(image_model, several, threads, print)
+        assert passing_for(text_model, several, others) is None
+        assert passing_for(image_model, one, others) is None
+        assert passing_for(image_model, Settings(http_workers=2), others) is None
+        with pytest.raises(ConfigError, match="decoder is gpu"):
+            passing_for(image_model, several, others)
+    predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
+    assert decoding_for(image_model, several, print) is None
+    assert batches_of(predictor, one) == predictor.predict
+    with pytest.raises(ConfigError, match="decoder is gpu"):
+        batches_of(predictor, several)
