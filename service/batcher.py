@@ -157,7 +157,8 @@ class Batcher(Generic[W, R]):
         with self._wake:
             self._queue.extend(arrived)
             self._queued += sum(rows_of(ticket.items) for ticket in arrived)
-            self._wake.notify()
+            if not self._at_once:  # else a thread would wake, find nothing for it to do, and take this one's time
+                self._wake.notify()
         self._run_here()
 
     def _run_here(self) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
 from triggers.errors import ArtifactCorrupt
-from triggers.image import ImageBank, ImageTrigger, compose, place
+from triggers.image import SMALL, ImageBank, ImageTrigger, compose, place
 
 SIZE = 12
 
@@ -43,6 +44,26 @@ def test_place_centres_on_black_and_keeps_the_mean_inside() -> None:
     assert placed.shape == (1, 3, 12, 12)
     assert torch.allclose(placed[0, 0, 3:10, 3:10], torch.tensor(0.5))  # odd remainder: 3 before, 2 after
     assert placed[0, 0, :3].abs().max() == 0 and placed[0, 0, 10:].abs().max() == 0
+
+
+@given(st.integers(2, SMALL), st.data())
+def test_small_images_are_shrunk_to_what_torch_makes_of_them(size: int, data: st.DataObject) -> None:
+    inner = data.draw(st.integers(1, size - 1))
+    images = noise(2, 3, size, size, seed=inner)
+    expected = interpolate(images, (inner, inner), mode="bilinear", antialias=True)
+    before = (size - inner + 1) // 2
+    placed = place(images, inner)
+    inside = placed[..., before : before + inner, before : before + inner]
+    assert torch.allclose(inside, expected, atol=1e-6)
+    assert placed.sum().item() == pytest.approx(inside.sum().item(), rel=1e-5)
+
+
+def test_what_shrinks_images_may_be_made_while_serving_and_used_in_training() -> None:
+    with torch.inference_mode():
+        place(torch.ones(1, 1, 13, 13), 9)
+    images = torch.ones(1, 1, 13, 13, requires_grad=True)
+    place(images, 9).sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None and images.grad.sum().item() == pytest.approx(81, rel=1e-5)
 
 
 def test_no_trigger_changes_nothing() -> None:
