@@ -62,7 +62,7 @@ def test_what_shrinks_images_may_be_made_while_serving_and_used_in_training() ->
     with torch.inference_mode():
         place(torch.ones(1, 1, 13, 13), 9)
     images = torch.ones(1, 1, 13, 13, requires_grad=True)
-    place(images, 9).sum().backward()  # type: ignore[no-untyped-call]
+    place(images, 9).sum().backward()
     assert images.grad is not None and images.grad.sum().item() == pytest.approx(81, rel=1e-5)
 
 
