@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
@@ -19,6 +21,13 @@ from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.file_store import FileStore
 
 __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server", "where"]
+
+
+def pytest_configure() -> None:
+    """A busy machine is no failure of a property: how long one example takes is not looked at, as hypothesis in CI."""
+    if "CI" not in os.environ:
+        hypothesis.settings.register_profile("unhurried", deadline=None)
+        hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)
