@@ -42,7 +42,7 @@ class Channel:
         self._work = {"lease": self._lease, "follow": self._follow, "depth": self._depth}
 
     async def open(self, connection: socket.socket, startup_seconds: float) -> None:
-        """Say hello over a fresh socket, then listen to it."""
+        """Say hello over a fresh socket, then listen to it. Raises ConnectionError if the other end is gone already."""
         regions, end = {}, 0
         for name, model in self._models.items():
             regions[name] = Region.of(model.classifier.spec, self._places, end)
@@ -51,8 +51,10 @@ class Channel:
         memory = mmap.mmap(descriptor, end)
         self._slots = {name: Slots(memory, region) for name, region in regions.items()}
         models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
-        send_hello(connection, {"startup_seconds": startup_seconds, "memory": end, "models": models}, descriptor)
-        os.close(descriptor)
+        try:
+            send_hello(connection, {"startup_seconds": startup_seconds, "memory": end, "models": models}, descriptor)
+        finally:
+            os.close(descriptor)
         await connect(self._wire, connection)
 
     def tell_view(self, name: str) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,8 +27,9 @@ class Control:
         self._socket = socket.socket(fileno=descriptor)
 
     def ready(self, text: str = "") -> None:
-        """Tell that this process does its work now; `text` is for people."""
-        self._socket.send(b"ready" + text.encode()[:MAX_TEXT])
+        """Tell that this process does its work now; `text` is for people. If nobody listens any more, `watch` knows."""
+        with suppress(ConnectionError):
+            self._socket.send(b"ready" + text.encode()[:MAX_TEXT])
 
     def next_link(self) -> tuple[int, socket.socket] | None:
         """Wait for a fresh socket and the number of the inference process it leads to or belongs to.

@@ -89,7 +89,11 @@ class InferenceProcess:
         """An HTTP process came."""
         channel = Channel(self._models, self._settings.places_per_process, self._channels.discard, self._on_failure)
         self._channels.add(channel)
-        await channel.open(link, startup_seconds)
+        try:
+            await channel.open(link, startup_seconds)
+        except ConnectionError:  # it ended at once; others are still to come
+            self._channels.discard(channel)
+            link.close()
 
     async def _let_channels_end(self) -> None:
         """They are gone already, unless the supervisor was killed."""

@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.life import alive, descendants
+from service.child import Child
 from service.event import Event
 from service.ledger import Ledger
+from service.wire import receive_hello
 from tests.artifacts import artifact_for
 from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
@@ -59,6 +64,43 @@ def test_the_same_answers_as_in_one_process(service: Process, bundles: list[Path
                 assert [each["trigger"] for each in here] == [each["trigger"] for each in there]
         card, other = (client.get("/v1/models/faces").json() for client in (service.client, service.client))
         assert card == other and card["fingerprint"] == load_bundle(bundles[0]).fingerprint
+
+
+def test_an_http_process_that_ended_at_once_keeps_no_other_out(bundles: list[Path], tmp_path: Path) -> None:
+    options = ["cpu", "--model", str(bundles[0]), "--store", str(tmp_path / "store"), "--torch-threads", "1"]
+    child = Child("service.inference_process", options, os.environ)
+    child.start()
+    gone, theirs = socket.socketpair()
+    gone.close()
+    child.send_link(0, theirs)
+    theirs.close()
+    here, theirs = socket.socketpair()
+    child.send_link(0, theirs)
+    theirs.close()
+    here.settimeout(60)
+    hello, memory = receive_hello(here)
+    assert list(hello["models"]) == ["faces"]
+    os.close(memory)
+    here.close()
+    child.hang_up()
+    wait_until(child.reap, seconds=60)
+    assert child.status == 0
+
+
+def test_children_whose_supervisor_is_killed_while_they_start_end_without_a_traceback(
+    bundles: list[Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "service", "--model", str(bundles[0]), "--store", str(tmp_path / "store")]
+    with log.open("w") as out:
+        options = ["--http-workers", "1", "--port", "0", "--data-dir", str(tmp_path / "data")]
+        supervisor = subprocess.Popen([*command, *options], stdout=out, stderr=out)
+        wait_until(lambda: len(descendants(supervisor.pid)) >= 1, seconds=60)
+        started = descendants(supervisor.pid)
+        supervisor.kill()
+        supervisor.wait()
+    wait_until(lambda: not any(alive(pid) for pid in started), seconds=60)
+    assert "Traceback" not in log.read_text()
 
 
 def test_every_process_serves_a_swap_as_soon_as_the_inference_process_does(service: Process) -> None:
