@@ -23,7 +23,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from benchmarks.systems import TASKS, System
+from benchmarks.systems import BY_GROUP, TASKS, System
 from trainer.bagging import train_bag
 from trainer.config import Criterion, RunConfig, TriggerConfig
 from trainer.data import Dataset, Splits
@@ -49,7 +49,6 @@ _GAP: dict[str, Any] = {"name": "gap", "strengths": (3.0, 10.0, 30.0, 100.0), "c
 _LARGE, _SMALL = TriggerConfig("overlay", epsilon=64 / 255), TriggerConfig("overlay", epsilon=32 / 255)
 _POSTS = {"epochs": 30, "batch_size": 512, "lr": 0.03, "precision": "bf16"}
 _SOFT, _CALIBRATED = TriggerConfig("soft", tokens=5), {"calibrate": True}
-BY_GROUP = "thresholds by group"
 PLANS: dict[str, tuple[float, System]] = {
     "adversary": (1.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
     "adversary, 2": (2.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),

@@ -21,7 +21,18 @@ import typer
 
 from benchmarks.ablations import Variation, variations
 from benchmarks.picks import Pick, group_threshold_picks, threshold_picks, trigger_picks, weight_picks
-from benchmarks.systems import BUDGETS, CRITERIA, MAIN, TASKS, WEIGHTS, System, Task, plain_system, trigger_systems
+from benchmarks.systems import (
+    BUDGETS,
+    BY_GROUP,
+    CRITERIA,
+    MAIN,
+    TASKS,
+    WEIGHTS,
+    System,
+    Task,
+    plain_system,
+    trigger_systems,
+)
 from trainer.config import Criterion, RunConfig
 from trainer.evaluate import accuracy, confusion_counts
 from trainer.outcome import Counts
@@ -32,7 +43,6 @@ from triggers.errors import FairtriggerError
 from triggers.fairness import evaluate_counts
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
-BY_GROUP = "thresholds by group"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
 Record: TypeAlias = dict[str, Any]
 Picked: TypeAlias = tuple[str, str, list[Pick]]

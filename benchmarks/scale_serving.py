@@ -12,7 +12,6 @@ else to do, and what one device computes of inputs that are decoded already; so 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import served_bundle
-from benchmarks.service_process import Load, load, service, write_requests
+from benchmarks.service_process import Load, cores, load, service, write_requests
 from service.execution import forward_for, use_threads
 from service.predictor import Predictor, Query
 from service.settings import Settings
@@ -146,11 +145,6 @@ def _cell(value: object) -> str:
     if not isinstance(value, float):
         return "-" if value is None else str(value)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def places(device: str, count: int) -> list[str]:

@@ -13,7 +13,6 @@ files are decoded on the GPU, or where "cpu" stands behind the number of HTTP pr
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ from rich.console import Console
 
 from benchmarks import served_bundle
 from benchmarks.serve_gpu_tables import Rows, cell, limiting, show, verdicts
-from benchmarks.service_process import Load, load, service, write_requests
+from benchmarks.service_process import Load, cores, load, service, write_requests
 from service.batch_decoder import BatchDecoder
 from service.execution import captured, use_precision
 from service.predictor import Predictor, Query
@@ -145,10 +144,10 @@ def decode_rows(folder: Path, sizes: Sizes, device: torch.device) -> Iterator[di
     """Images per second that can be decoded, and how far the batched decoder's pixels are from the ordinary one's."""
     spec = load_bundle(folder).spec.image
     assert spec
-    files, cores = served_bundle.files(sizes.side), len(os.sched_getaffinity(0))
+    files = served_bundle.files(sizes.side)
     total = 2000 if sizes.repeats > 10 else 64
     many = [files[n % len(files)] for n in range(total)]
-    for threads in sorted({1, 4, cores}):
+    for threads in sorted({1, 4, cores()}):
         with ThreadPoolExecutor(threads) as pool:
             began = perf_counter()
             for _ in pool.map(partial(_decode, spec), many):
@@ -228,7 +227,7 @@ def http_rows(
         chosen = options | {"store": tmp / "store", "data_dir": tmp / f"data-{number}"}
         chosen |= {"decoder": "cpu"} if number.endswith("cpu") else {}
         if count := int(number.removesuffix("cpu")):
-            chosen |= {"http_workers": count, "decode_threads": max(1, _cores() // count)}
+            chosen |= {"http_workers": count, "decode_threads": max(1, cores() // count)}
         limits = _limits(found, chosen["decoder"])
         with service(folder, chosen, tmp / "service.log") as running:
             alone = load(running, requests["single"], processes=1, connections=1, seconds=sizes.seconds)
@@ -243,7 +242,7 @@ def http_rows(
                     seconds=sizes.seconds,
                 )
                 rate = images * got.requests_per_second
-                yield _row(f"{images} per request", number, images, got, limiting(got, rate, limits, _cores(), count))
+                yield _row(f"{images} per request", number, images, got, limiting(got, rate, limits, cores(), count))
 
 
 def _row(what: str, workers: str, images: int, found: Load, limit: str) -> dict[str, Any]:
@@ -269,7 +268,7 @@ def main(
     sizes = replace(sizes, seconds=seconds or sizes.seconds, connections=connections or sizes.connections)
     cuda = place.type == "cuda"
     options: dict[str, Any] = {"device": device, "precision": precision, "compile": compiled, "max_batch": max_batch}
-    options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": _cores()}
+    options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": cores()}
     options |= {"queue_size": 8192, "max_versions": served_bundle.VERSIONS + 1}
     if cuda:
         use_precision(precision)
@@ -279,7 +278,7 @@ def main(
         served_bundle.publish(store, folder, sizes.side)
         found: dict[str, Rows] = {}
         machine = torch.cuda.get_device_name(place) if cuda else "CPU"
-        console.print(f"{machine}, {_cores()} cores, torch {torch.__version__}, service: {options}", highlight=False)
+        console.print(f"{machine}, {cores()} cores, torch {torch.__version__}, service: {options}", highlight=False)
         rows = {
             "forward": forward_rows(folder, sizes, place, compiled),
             "decode": decode_rows(folder, sizes, place),
@@ -305,15 +304,10 @@ def _limits(found: dict[str, Rows], decoder: str) -> dict[str, float]:
     rates = {row["what"]: row["images_per_second"] for row in found.get("decode", []) if "images_per_second" in row}
     if rates:
         batched = max(rate for what, rate in rates.items() if not what.startswith("CPU"))
-        limits["decode"] = batched if decoder == "gpu" else _cores() * rates["CPU, 1 threads"]
+        limits["decode"] = batched if decoder == "gpu" else cores() * rates["CPU, 1 threads"]
     kind = "files" if decoder == "gpu" else "decoded"
     inferring = [row["images_per_second"] for row in found.get("process", []) if row["what"].startswith(kind)]
     return limits | ({"inference": max(inferring)} if inferring else {})
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,11 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     )
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _infers(pid: int) -> bool:
     """Whether it is a process with the models alone."""
     try:

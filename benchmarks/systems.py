@@ -19,6 +19,9 @@ FOUR = (0.5, 1.0, 2.0, 5.0)
 WEIGHTS: Mapping[str, tuple[float, ...]] = {"AdvPost": (1.0, 2.0, 5.0), "AdvIN": (2.0,)}
 """The strengths of whole models, which are trained one after another; in ablations AdvPost has one."""
 
+BY_GROUP = "thresholds by group"
+"""No system but a measure: what a threshold for each group does, which asks for everybody's group."""
+
 GAP = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 

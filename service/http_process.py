@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = read_settings(options)
     set_up_logging(settings.log_level)
     try:
-        torch.set_num_threads(1)  # it only decodes, and several inputs at once
+        torch.set_num_threads(1)  # others use the other cores; what it computes itself is small
         store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
         devices = settings.devices or (settings.device,)
         links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)

@@ -17,7 +17,6 @@ from service.description import Description
 from service.intake import Wanted
 from service.settings import Settings
 from triggers.errors import InputError
-from triggers.jpeg import plain_size
 from triggers.preprocess import ImageLimits
 from triggers.preprocessor import Item
 
@@ -46,6 +45,10 @@ class ItemDecoder:
         self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
         self._several = settings.several
+        self._small = [
+            ImageLimits(settings.max_image_bytes, min(settings.max_pixels, share * SMALL_PIXELS))
+            for share in range(SMALL_REQUEST + 1)
+        ]
 
     async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Decoded]:
         """Every input decoded, or its error in its place; on the event loop."""
@@ -62,8 +65,7 @@ class ItemDecoder:
         share = SMALL_REQUEST // max(1, len(wanted)) if self._several else 1
         if any(len(want.payload) > share * SMALL_BYTES[want.kind] for want in wanted):
             return None
-        small = ImageLimits(self._limits.max_bytes, min(self._limits.max_pixels, share * SMALL_PIXELS))
-        items = [self._item(want, small) for want in wanted]
+        items = [self._item(want, self._small[share]) for want in wanted]
         too_large = any(isinstance(item, InputError) and item.code == TOO_MANY_PIXELS for item in items)
         return None if too_large else items
 
@@ -83,8 +85,6 @@ class ItemDecoder:
             content = want.content(self._classifier.modality)
             if isinstance(content, str):
                 self._check_length(content)
-            elif limits is not self._limits and _claims(content) > limits.max_pixels:
-                return InputError(TOO_MANY_PIXELS, "Too many for the event loop.")
             return self._classifier.preprocess(content, limits)
         except InputError as error:
             return error
@@ -93,9 +93,3 @@ class ItemDecoder:
         if len(text) > self._settings.max_text_chars:
             message = f"The text has {len(text)} characters; at most {self._settings.max_text_chars} are accepted."
             raise InputError("text_too_large", message)
-
-
-def _claims(data: bytes) -> int:
-    """Pixels that a plain JPEG claims; 0 for any other file, whose decoder has to be asked."""
-    width, height = plain_size(data) or (0, 0)
-    return width * height

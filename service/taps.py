@@ -1,7 +1,7 @@
 """The shrinking of `triggers.image.place` as data, so that one recorded program shrinks every row as its trigger wants.
 
 A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. Where it starts and how much
-each neighbour counts is read off torch's own resize, so both agree to float32 rounding.
+each neighbour counts is read off the matrix that does it (`triggers.image.placing`), so both agree to float32 rounding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+
+from triggers.image import placing
 
 TAPS = 4
 """Neighbours per coordinate; enough down to half the size (a border of a quarter of the image on every side)."""
@@ -28,16 +29,11 @@ class Taps:
 @lru_cache(maxsize=64)
 def taps(inner: int, size: int) -> Taps | None:
     """Of shrinking `size` pixels to `inner` and centring them; None if TAPS neighbours are too few."""
-    count = min(TAPS, size)
-    square = torch.eye(size)[None, None]
-    matrix = interpolate(square, size=(inner, size), mode="bilinear", antialias=True, align_corners=False)[0, 0]
-    start = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)
-    weights = matrix.gather(1, start[:, None] + torch.arange(count))
-    if int((weights != 0).sum()) != int((matrix != 0).sum()):
+    count, matrix = min(TAPS, size), placing(size, inner)
+    first = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)  # of black: the first pixel, weighing nothing
+    weight = matrix.gather(1, first[:, None] + torch.arange(count))
+    if int((weight != 0).sum()) != int((matrix != 0).sum()):
         return None
-    before = (size - inner + 1) // 2
-    first, weight = torch.zeros(size, dtype=torch.int64), torch.zeros(size, count)
-    first[before : before + inner], weight[before : before + inner] = start, weights
     return Taps(first, weight)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,8 +94,13 @@ class Dataset:
 
     def counts(self) -> dict[tuple[str, int], int]:
         """Examples per (group name, label index)."""
-        cells = Counter(zip(self.groups.tolist(), self.labels.tolist(), strict=True))
-        return {(self.group_names[group], label): n for (group, label), n in sorted(cells.items())}
+        return cell_counts(self.groups.tolist(), self.labels.tolist(), self.group_names)
+
+
+def cell_counts(groups: Sequence[int], labels: Sequence[int], group_names: Sequence[str]) -> dict[tuple[str, int], int]:
+    """Examples per (group name, label index), from each example's group code and label."""
+    cells = Counter(zip(groups, labels, strict=True))
+    return {(group_names[group], label): n for (group, label), n in sorted(cells.items())}
 
 
 @dataclass(frozen=True, eq=False)

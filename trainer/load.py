@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from trainer.celeba import CelebA
 from trainer.civil_comments import CivilComments
 from trainer.config import RunConfig
 from trainer.contents import content_digests
-from trainer.data import Dataset, Splits
+from trainer.data import Dataset, Splits, cell_counts
 from trainer.decode import decoded
 from trainer.labels import labelled
 from trainer.progress import Progress
@@ -85,8 +84,8 @@ class DataLoader:
     def counts(self, part: str) -> dict[tuple[str, int], int]:
         """Examples of a part per (group name, label index)."""
         table, chosen = self._table, self.plan.rows[part]
-        cells = Counter((table.group_names[table.groups[at]], table.labels[at]) for at in chosen)
-        return dict(sorted(cells.items()))
+        groups, labels = [table.groups[at] for at in chosen], [table.labels[at] for at in chosen]
+        return cell_counts(groups, labels, table.group_names)
 
     def contents(self, part: str) -> list[str]:
         """Content digests of a part's examples."""

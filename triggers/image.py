@@ -75,16 +75,16 @@ def place(images: Tensor, inner: int) -> Tensor:
     if inner == size:
         return images
     if size <= SMALL and images.device.type == "cpu":
-        matrix = _placing(size, inner).to(images.dtype)
+        matrix = placing(size, inner).to(images.dtype)
         return matrix @ (images @ matrix.T)
     small = interpolate(images, size=(inner, inner), mode="bilinear", antialias=True, align_corners=False)
     before, after = _margins(size, inner)
     return pad(small, (before, after, before, after))
 
 
-@lru_cache(maxsize=256)
-def _placing(size: int, inner: int) -> Tensor:
-    """What shrinks and centres one line of pixels, as a matrix (S, S)."""
+@lru_cache(maxsize=64)
+def placing(size: int, inner: int) -> Tensor:
+    """What shrinks and centres one line of pixels, as a matrix (S, S), read off torch's own resize."""
     with torch.inference_mode(False):  # it is kept, and training may use it too
         lines = interpolate(torch.eye(size)[None, None], (inner, size), mode="bilinear", antialias=True)[0, 0]
         return pad(lines, (0, 0, *_margins(size, inner)))

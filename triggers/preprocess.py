@@ -117,7 +117,10 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
     """The quick way to the same pixels; None where it is not open."""
     size = plain_size(data)
-    if size is None or spec.channels != 3 or size[0] * size[1] > min(limits.max_pixels, ImageLimits.max_pixels):
+    if size is None or spec.channels != 3:
+        return None
+    _check_pixels(*size, limits)
+    if size[0] * size[1] > ImageLimits.max_pixels:
         return None
     pixels = decode_plain(data)
     if pixels is None or (size == (spec.size, spec.size) and spec.resize == "squash"):
@@ -138,13 +141,16 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         known = ", ".join(FORMATS)
         raise InputError("not_an_image", f"The bytes are not an image in a known format ({known}).") from error
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        message = f"The image claims {width} x {height} pixels; at most {limits.max_pixels} in all are accepted."
-        raise InputError("image_too_many_pixels", message)
+    _check_pixels(*image.size, limits)
     if getattr(image, "n_frames", 1) > 1:
         raise InputError("animated_image", "The image has several frames; send the one that is to be classified.")
     return image
+
+
+def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        message = f"The image claims {width} x {height} pixels; at most {limits.max_pixels} in all are accepted."
+        raise InputError("image_too_many_pixels", message)
 
 
 def _to_mode(image: Image.Image, channels: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The labels' own gap, by hand and through the command."""
+"""The labels' own gap, by hand."""
 
 from __future__ import annotations
 
