@@ -80,7 +80,7 @@ def inference_rate(folder: Path, store: FileStore, sizes: Sizes, device: str, op
     predictor.warm()
     spec, files = classifier.spec.image, served_bundle.files(sizes.side)
     assert spec
-    queries = [Query(decode_image(files[n % len(files)], spec).contiguous()) for n in range(sizes.max_batch)]
+    queries = [Query(decode_image(files[n % len(files)], spec)) for n in range(sizes.max_batch)]
     predictor.predict(queries)
     rounds, began = 0, perf_counter()
     while perf_counter() < began + sizes.seconds / 4:

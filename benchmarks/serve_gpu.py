@@ -98,7 +98,7 @@ def _bare(
 
 def _floats(dtype: torch.dtype, pixels: torch.Tensor) -> torch.Tensor:
     """What has to be done to pixels without any trigger, compiled as triggers are."""
-    return (pixels.to(torch.float32) / 255.0).to(dtype, memory_format=torch.channels_last)
+    return (pixels.to(torch.float32) / 255.0).to(dtype).permute(0, 3, 1, 2)
 
 
 def _turn(forward: Any, program: Callable[[], None]) -> None:
@@ -209,7 +209,7 @@ def process_rows(
             coming.result()
             taken = perf_counter() - began
         yield {"what": f"files to answers, batches of {batch}", "images_per_second": batch * rounds / taken}
-        queries = [Query(decode_image(data, classifier.spec.image).contiguous()) for data in many]
+        queries = [Query(decode_image(data, classifier.spec.image)) for data in many]
         with ThreadPoolExecutor(predictor.lanes) as lanes:
             began = perf_counter()
             for _ in lanes.map(predictor.predict, [queries] * rounds):

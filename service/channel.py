@@ -14,7 +14,7 @@ from typing import Any
 from service.batcher import Abandoned, BatchFailed
 from service.messages import NotHeld, View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
-from service.predictor import Query, Result
+from service.predictor import Predictor, Query, Result
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
 from service.wire import Message, Wire, connect, send_hello
@@ -86,22 +86,29 @@ class Channel:
 
     def _predict(self, number: int, message: Message) -> None:
         """Queue the items of a request; no task waits for them, since this is what most messages are."""
-        with ExitStack() as held:
-            try:
-                queries = self._queries(message, held)
-                results, timings = self._models[message["model"]].batcher.enqueue(queries)
-            except FairtriggerError as error:
-                self._wire.send({"id": number, "error": pack_error(error)})
-                return
-            kept = held.pop_all()
+        model = self._models[message["model"]]
+        held: list[int] = []
+        try:
+            queries = unpack_queries(message["queries"], self._slots[message["model"]])
+            hold(model.predictor, queries, held)
+            results, timings = model.batcher.enqueue(queries)
+        except FairtriggerError as error:
+            release(model.predictor, held)
+            self._wire.send({"id": number, "error": pack_error(error)})
+            return
         self._tasks[number] = results
-        results.add_done_callback(lambda done: self._computed(number, done, timings, kept))
+        results.add_done_callback(lambda done: self._computed(number, done, timings, model.predictor, held))
 
     def _computed(
-        self, number: int, results: asyncio.Future[list[Result]], timings: Sequence[Timing], held: ExitStack
+        self,
+        number: int,
+        results: asyncio.Future[list[Result]],
+        timings: Sequence[Timing],
+        predictor: Predictor,
+        held: Sequence[int],
     ) -> None:
         del self._tasks[number]
-        held.close()
+        release(predictor, held)
         error = Abandoned("The client went away.") if results.cancelled() else results.exception()
         if error is None:
             self._wire.send(pack_results(results.result(), timings) | {"id": number})
@@ -110,16 +117,6 @@ class Channel:
             if isinstance(error, BatchFailed):
                 self._on_failure()
             self._wire.send({"id": number, "error": pack_error(error)})
-
-    def _queries(self, message: Message, held: ExitStack) -> list[Query]:
-        """The items of a request; the versions that it names are `held`. Raises NotHeld if one is not in memory."""
-        queries = unpack_queries(message["queries"], self._slots[message["model"]])
-        predictor = self._models[message["model"]].predictor
-        for version in {query.choice for query in queries if isinstance(query.choice, int)}:
-            if not predictor.pin(version):
-                raise NotHeld(f"v{version} is not in memory any more.")
-            held.callback(predictor.unpin, version)
-        return queries
 
     async def _lease(self, message: Message) -> Message:
         """Load a version on a thread of its own, and hold it until its release."""
@@ -150,6 +147,20 @@ class Channel:
         for number in list(self._leases):
             self._release(number)
         self._on_end(self)
+
+
+def hold(predictor: Predictor, queries: Sequence[Query], held: list[int]) -> None:
+    """Pin the versions that these name, and enter each in `held`. Raises NotHeld if one is not in memory."""
+    for version in {query.choice for query in queries if isinstance(query.choice, int)}:
+        if not predictor.pin(version):
+            raise NotHeld(f"v{version} is not in memory any more.")
+        held.append(version)
+
+
+def release(predictor: Predictor, held: Sequence[int]) -> None:
+    """Unpin what `hold` pinned."""
+    for version in held:
+        predictor.unpin(version)
 
 
 def _described(model: LocalParts) -> Message:

@@ -17,7 +17,7 @@ from triggers.image import ImageTrigger, compose
 
 
 class DeviceBank:
-    """`capacity` rows of keep and delta (V, C, S, S), first (V, S) and weight (V, S, K). Not thread-safe.
+    """`capacity` rows of keep and delta (V, S, S, C), first (V, S) and weight (V, S, K). Not thread-safe.
 
     For a model that computes in `dtype`; every row is read for every image, so they are no wider than is of use.
     """
@@ -25,7 +25,7 @@ class DeviceBank:
     def __init__(
         self, capacity: int, channels: int, size: int, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        shape, narrow = (capacity, channels, size, size), between(dtype)
+        shape, narrow = (capacity, size, size, channels), between(dtype)
         self._size = size
         self.keep = torch.ones(shape, device=device, dtype=narrow)
         self.delta = torch.zeros(shape, device=device, dtype=narrow)
@@ -55,8 +55,8 @@ class DeviceBank:
         shrinking = taps(trigger.inner, self._size)
         assert shrinking
         for own, new in (
-            (self.keep, trigger.keep),
-            (self.delta, trigger.delta),
+            (self.keep, trigger.keep.permute(1, 2, 0)),
+            (self.delta, trigger.delta.permute(1, 2, 0)),
             (self.first, shrinking.first),
             (self.weight, shrinking.weight),
         ):
@@ -70,14 +70,14 @@ def between(dtype: torch.dtype) -> torch.dtype:
 
 
 def flat(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
-    """Triggers that do not shrink on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
+    """Triggers that do not shrink on uint8 images (N, S, S, C) by row: (N, C, S, S) in [0, 1], rounded to `dtype`."""
     images = compose(pixels.to(torch.float32) / 255.0, keep[rows].float(), delta[rows].float())
-    return images.to(dtype, memory_format=torch.channels_last)
+    return images.to(dtype).permute(0, 3, 1, 2)
 
 
 def shrunk(
     dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, first: Tensor, weight: Tensor
 ) -> Tensor:
-    """Triggers of any size on uint8 images (N, C, S, S) by row, in [0, 1]; rounded to `dtype` at the end."""
+    """Triggers of any size on uint8 images (N, S, S, C) by row: (N, C, S, S) in [0, 1], rounded to `dtype`."""
     small = placed(pixels.to(torch.float32) / 255.0, first[rows], weight[rows], between(dtype))
-    return compose(small, keep[rows].float(), delta[rows].float()).to(dtype, memory_format=torch.channels_last)
+    return compose(small, keep[rows].float(), delta[rows].float()).to(dtype).permute(0, 3, 1, 2)

@@ -20,6 +20,7 @@ from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, age, leave
 from service.execution import use_threads
+from service.garbage import settle
 from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parting import part
 from service.parts import local_parts
@@ -61,6 +62,7 @@ class InferenceProcess:
             model.batcher.start()
             await asyncio.to_thread(model.follower.start)
             await asyncio.to_thread(model.warm)
+        settle()
         self._watch(age())
         self._control.ready()
         await self._stopping.wait()
@@ -94,6 +96,7 @@ class InferenceProcess:
         except ConnectionError:  # it ended at once; others are still to come
             self._channels.discard(channel)
             link.close()
+        settle()  # its slots are thousands of objects
 
     async def _let_channels_end(self) -> None:
         """They are gone already, unless the supervisor was killed."""

@@ -74,12 +74,15 @@ def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -
 
 def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
     """The queries whose inputs lie in slots."""
-    return [Query(slots.read(slot, length), *map(_hashable, options)) for slot, length, *options in packed]
+    return [
+        Query(slots.read(slot, length), choice, twin, key, tuple(shadows))
+        for slot, length, choice, twin, key, shadows in packed
+    ]
 
 
 def pack_results(answers: Sequence[Result], timings: Sequence[Timing]) -> Message:
     """A request's outcome."""
-    return {"answers": [_packed(each) for each in answers], "timings": [_values(each) for each in timings]}
+    return {"answers": [_packed(each) for each in answers], "timings": [list(each) for each in timings]}
 
 
 def unpack_results(message: Message) -> tuple[list[Result], list[Timing]]:
@@ -106,22 +109,17 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
 
 
 def _packed(result: Result) -> list[Any]:
-    return [result.code, str(result)] if isinstance(result, errors.InputError) else _values(result)
+    if isinstance(result, errors.InputError):
+        return [result.code, str(result)]
+    *values, shadows = result
+    return [*values, list(shadows.items())]
 
 
 def _result(values: Sequence[Any]) -> Result:
     return errors.InputError(*values) if len(values) == 2 else _answer(values)
 
 
-def _values(record: Sequence[Any]) -> list[Any]:
-    return [list(value.items()) if isinstance(value, Mapping) else value for value in record]
-
-
 def _answer(values: Sequence[Any]) -> Answer:
     scores, version, digest, revision, bare, policy, shadows = values
     beside = {other: tuple(found) for other, found in shadows}
-    return Answer(tuple(scores), version, digest, revision, _hashable(bare), policy, beside)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return Answer(tuple(scores), version, digest, revision, bare and tuple(bare), policy, beside)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import os
 import signal
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from service.door import Door, url_of, waiting_at
+from service.garbage import settle
 from service.patience import close_slow
 
 if TYPE_CHECKING:
     from service.running import Running
 
 LINGER_SECONDS = 0.25
-YOUNG = 10_000
-"""Objects made since the last time that are looked through for garbage; Python's own 700 are a dozen requests."""
 
 
 class Server(uvicorn.Server):
@@ -96,9 +94,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Start listening, then say what is served where."""
         await super().startup([] if self._door else sockets)
-        gc.collect()
-        gc.freeze()  # looking through what start-up made, torch above all, would stop every request for 200 ms
-        gc.set_threshold(YOUNG, 20, 20)  # hundreds of requests in flight are not garbage
+        settle()
         if not self.started:
             return
         for door in self._doors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,7 @@ class Slots:
     def __init__(self, memory: mmap.mmap, region: Region) -> None:
         self._bytes = np.frombuffer(memory, dtype=np.uint8)[region.start : region.start + region.size * region.count]
         self._region = region
+        self._images = _images(self._bytes, region)
         self._free = list(range(region.count - 1, -1, -1))
 
     def take(self, count: int) -> list[int] | None:
@@ -76,7 +78,7 @@ class Slots:
             self._part(slot, len(item.data))[:] = np.frombuffer(item.data, dtype=np.uint8)
             return -len(item.data)
         if isinstance(item, Tensor):
-            self._pixels(self._part(slot, item.nbytes)).copy_(item)
+            self._images[slot].copy_(item)
             return item.nbytes
         ids = np.array(item.ids, dtype=np.int32)
         self._part(slot, ids.nbytes).view(np.int32)[:] = ids
@@ -86,17 +88,18 @@ class Slots:
         """The input in a slot; an image stays where it is and is not copied."""
         if length < 0:
             return File(self._part(slot, -length).tobytes())
-        part = self._part(slot, length)
-        if self._region.shape:
-            return self._pixels(part)
-        return TokenIds(tuple(part.view(np.int32).tolist()), truncated=False)
-
-    def _pixels(self, part: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Tensor:
-        """An image (C, S, S) whose colours lie side by side, as a JPEG's do: they are copied as they are."""
-        assert self._region.shape
-        channels, height, width = self._region.shape
-        return torch.from_numpy(part).view(height, width, channels).permute(2, 0, 1)
+        if self._images:
+            return self._images[slot]
+        return TokenIds(tuple(self._part(slot, length).view(np.int32).tolist()), truncated=False)
 
     def _part(self, slot: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         start = slot * self._region.size
         return self._bytes[start : start + length]
+
+
+def _images(pixels: np.ndarray[tuple[int], np.dtype[np.uint8]], region: Region) -> Sequence[Tensor]:
+    """Every slot as an image (C, S, S) whose colours lie side by side, as a JPEG's do: they are copied as they are."""
+    if region.shape is None:
+        return ()
+    channels, height, width = region.shape
+    return torch.from_numpy(pixels).view(region.count, height, width, channels).permute(0, 3, 1, 2).unbind()

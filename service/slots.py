@@ -12,14 +12,10 @@ from torch import Tensor
 
 
 class Slots:
-    """Places for `count` images: pixels (B, C, S, S) uint8, rows (B,) int64, scores (B, labels) float32.
-
-    Images come from here as JPEGs lie, colours side by side, and are put in order on the device.
-    """
+    """Places for `count` images: pixels (B, S, S, C) uint8, as JPEGs lie; rows (B,) int64, scores (B, labels)."""
 
     def __init__(self, count: int, channels: int, size: int, labels: int, device: torch.device) -> None:
-        self.pixels = torch.zeros(count, channels, size, size, dtype=torch.uint8, device=device)
-        self.arrived = torch.zeros(count, size, size, channels, dtype=torch.uint8, device=device)
+        self.pixels = torch.zeros(count, size, size, channels, dtype=torch.uint8, device=device)
         self.rows = torch.zeros(count, dtype=torch.int64, device=device)
         self.scores = torch.zeros(count, labels, device=device)
 
@@ -30,10 +26,9 @@ class Slots:
         """
         count = len(images)
         if images[0].device == self.pixels.device:
-            torch.stack(list(images), out=self.pixels[:count])
+            self.pixels[:count].copy_(torch.stack(list(images)).permute(0, 2, 3, 1))
         else:
-            self.arrived[:count].copy_(desk.pixels[:count], non_blocking=True)
-            self.pixels[:count].copy_(self.arrived[:count].permute(0, 3, 1, 2))
+            self.pixels[:count].copy_(desk.pixels[:count], non_blocking=True)
         desk.rows[:count] = torch.tensor(rows)
         self.rows[:count].copy_(desk.rows[:count], non_blocking=True)
 
@@ -47,7 +42,7 @@ class Desk:
 
     def __init__(self, slots: Slots) -> None:
         self._pinned, self._device = slots.pixels.is_cuda, slots.pixels.device
-        self.pixels, self.rows, self.scores = (self._like(each) for each in (slots.arrived, slots.rows, slots.scores))
+        self.pixels, self.rows, self.scores = (self._like(each) for each in (slots.pixels, slots.rows, slots.scores))
 
     def gather(self, images: Sequence[Tensor]) -> None:
         """Put images side by side, all of them here or all on the device already."""

@@ -38,12 +38,12 @@ def taps(inner: int, size: int) -> Taps | None:
 
 
 def placed(images: Tensor, first: Tensor, weight: Tensor, between: torch.dtype = torch.float32) -> Tensor:
-    """Float images (N, C, S, S), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says.
+    """Float images (N, S, S, C), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says.
 
     Images that are shrunk in one direction only are kept in `between`.
     """
-    lines = _along(images, first[:, None, :, None], weight[:, None, :, None, :], dim=2).to(between)
-    return _along(lines, first[:, None, None, :], weight[:, None, None, :, :], dim=3)
+    lines = _along(images, first[:, :, None, None], weight[:, :, None, None, :], dim=1).to(between)
+    return _along(lines, first[:, None, :, None], weight[:, None, :, None, :], dim=2)
 
 
 def _along(images: Tensor, first: Tensor, weight: Tensor, dim: int) -> Tensor:

@@ -1,0 +1,42 @@
+"""What lives as long as the process is never looked through for garbage, neither where HTTP is spoken nor beside it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from service.garbage import YOUNG
+from tests.bundles import image_bundle
+from triggers.file_store import FileStore
+
+TOLD = """
+import gc, sys
+from service.control import Control, leave
+from service.inference_process import main
+
+class Telling(Control):
+    def ready(self, text=""):
+        super().ready(f" {gc.get_freeze_count()} {gc.get_threshold()[0]}")
+
+sys.modules["service.inference_process"].Control = Telling
+leave(main(sys.argv[1:]))
+"""
+
+
+def test_an_inference_process_is_ready_when_its_models_are_out_of_garbage_collection(tmp_path: Path) -> None:
+    folder = image_bundle(tmp_path / "faces")
+    with FileStore(tmp_path / "store"):
+        pass
+    here, there = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    here.settimeout(60)
+    with here, there:
+        options = ["--model", str(folder), "--store", str(tmp_path / "store")]
+        command = [sys.executable, "-c", TOLD, str(there.fileno()), "cpu", *options]
+        with subprocess.Popen(command, pass_fds=[there.fileno()]) as process:
+            _, frozen, young = here.recv(1000).decode().split()
+            there.close()
+            here.close()
+            process.wait(timeout=30)
+    assert int(frozen) > 50_000 and int(young) == YOUNG
