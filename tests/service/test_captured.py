@@ -192,6 +192,7 @@ def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # torch's advice to round float32
 @pytest.mark.parametrize("compiled", [False, True])
 def test_on_a_gpu_bf16_rounds_and_float32_does_not(compiled: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = torchvision_bundle(tmp_path_factory.mktemp("resnet"))
