@@ -52,6 +52,16 @@ def test_a_seed_that_kept_to_no_budget_counts_as_bare_and_is_said() -> None:
     assert "| .273 (-.000, .547) [-0.7], 2 of 3 |" in page(some)
 
 
+def test_a_system_on_classifiers_that_were_fitted_again_is_measured_against_those_and_says_so() -> None:
+    gaps = (0.30, 0.20, 0.10, 0.05)
+    again = [{**one, f"base_{GAP}": 0.30} for one in records("AdvPost", gaps)]
+    text = page([*again, *records("overlay", gaps), *records("patch", gaps)])
+    assert "Without a trigger: .400 (.400, .400)" in text
+    assert "| AdvPost, from .300 | gap |" in text and "| overlay | gap |" in text
+    shares = {line.split(" | ")[0]: line.split(" | ")[-1] for line in text.splitlines() if "| gap |" in line}
+    assert shares["| overlay"] == shares["| patch"] != shares["| AdvPost, from .300"]
+
+
 def test_area_by_hand() -> None:
     gaps = {0.005: 0.2, 0.01: 0.2, 0.02: 0.1, 0.04: 0.1}
     expected = 0.005 * 0.3 + 0.005 * 0.2 + 0.01 * 0.15 + 0.02 * 0.1
