@@ -31,8 +31,8 @@ class Service:
 class Load:
     """What clients saw: requests per second, milliseconds, refusals; cores that they and the service's processes used.
 
-    `http_cores` is the busiest process of the service that is no inference process, `inference_cores` the busiest that
-    is one, `client_cores` the busiest client.
+    `http_cores` is the busiest process of the service that speaks HTTP (or the supervisor), `inference_cores` the
+    busiest beside a device, `client_cores` the busiest client.
     """
 
     requests_per_second: float
@@ -86,14 +86,15 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     if not times:
         raise RuntimeError(f"no request was answered with 200; {sum(each['refused'] for each in found)} were refused")
     used = {pid: (after[pid] - before.get(pid, 0)) / wall for pid in after}
-    infers = {pid for pid in used if _infers(pid)}
+    infers = {pid for pid in used if runs(pid, "service.inference_process")}
+    compiles = {pid for pid in used if runs(pid, "compile_worker")}  # torch's, for some seconds after the start
     p99 = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
     return Load(
         len(times) / seconds,
         median(times),
         p99,
         sum(each["refused"] for each in found),
-        max(cores for pid, cores in used.items() if pid not in infers),
+        max(cores for pid, cores in used.items() if pid not in infers | compiles),
         sum(used.values()),
         max(each["cpu_seconds"] / each["seconds"] for each in found),
         max([used[pid] for pid in infers], default=0.0),
@@ -105,10 +106,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _infers(pid: int) -> bool:
-    """Whether it is a process with the models alone."""
+def runs(pid: int, module: str) -> bool:
+    """Whether this is named in a process's command."""
     try:
-        return b"service.inference_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # it ended meanwhile
         return False
 

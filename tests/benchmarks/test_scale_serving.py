@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks import scale_serving, served_bundle
 from benchmarks.scale_serving import QUICK, binding, compared, decode_rate, inference_rate, served_rows
-from benchmarks.service_process import Load
+from benchmarks.service_process import Load, runs
 from triggers.file_store import FileStore
 
 TINY = replace(QUICK, side=32, form=2, max_batch=2, connections=2)
@@ -52,3 +54,11 @@ def test_rows_are_compared_with_one_device_at_the_same_images_per_request() -> N
     ]
     made = [(row["times one"], row["efficiency"]) for row in compared(rows)]
     assert made == [(1.0, 1.0), (3.8, 0.95), (None, None)]
+
+
+def test_processes_are_told_apart_by_their_command() -> None:
+    command = [sys.executable, "-c", "input()", "torch/_inductor/compile_worker/__main__.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert runs(process.pid, "compile_worker") and not runs(process.pid, "service.inference_process")
+        process.communicate(b"\n")
+    assert not runs(process.pid, "compile_worker")  # it ended
