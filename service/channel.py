@@ -146,6 +146,7 @@ class Channel:
             task.cancel()
         for number in list(self._leases):
             self._release(number)
+        self._slots.clear()  # freed now: garbage that holds itself is never looked for here (garbage.py)
         self._on_end(self)
 
 

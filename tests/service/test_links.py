@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -220,6 +222,23 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
         assert queue.placed == 0 and not queue.ready
 
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
+
+
+def test_the_memory_of_an_http_process_that_ended_is_free_without_garbage_collection(family: Family) -> None:
+    async def scenario(family: Family) -> None:
+        with family.parts.batcher.place(1):
+            await family.parts.batcher.submit([QUERY])
+        memory = weakref.ref(family.channels[0]._slots["faces"]._bytes)
+        assert memory() is not None
+        gc.disable()
+        try:
+            family.cut(0)
+            await family.up(1)
+            await holds(lambda: memory() is None)
+        finally:
+            gc.enable()
+
+    run(family, scenario)
 
 
 def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_gone(family: Family) -> None:
