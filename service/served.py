@@ -103,9 +103,10 @@ class ServedModel:
                 return await self._answered(wanted, extras, gone)
             pinned = [version for version in versions if self.predictor.pin(version)]
             try:
+                if len(pinned) == len(versions):
+                    return await self._answered(wanted, extras, gone)
                 with ExitStack() as held:
-                    if len(pinned) < len(versions):
-                        await self._load(held, versions.difference(pinned), actor)
+                    await self._load(held, versions.difference(pinned), actor)
                     return await self._answered(wanted, extras, gone)
             finally:
                 for version in pinned:
