@@ -122,7 +122,7 @@ def binding(found: Load, rate: float, limits: dict[str, float]) -> str:
     near = [name for name, most in limits.items() if rate > NEAR * most]
     if near:
         return min(near, key=lambda name: limits[name])
-    if found.all_cores + found.client_cores > NEAR * cores():
+    if found.all_cores + found.load_cores > NEAR * cores():
         return f"all cores: HTTP and decoding ({found.all_cores:.1f} busy)"
     if found.inference_cores > NEAR:
         return f"the processes beside the devices ({found.inference_cores:.1f} cores busy)"

@@ -32,7 +32,7 @@ class Load:
     """What clients saw: requests per second, milliseconds, refusals; cores that they and the service's processes used.
 
     `http_cores` is the busiest process of the service that speaks HTTP (or the supervisor), `inference_cores` the
-    busiest beside a device, `client_cores` the busiest client.
+    busiest beside a device, `client_cores` the busiest client, `load_cores` all of them.
     """
 
     requests_per_second: float
@@ -43,6 +43,7 @@ class Load:
     all_cores: float
     client_cores: float
     inference_cores: float = 0.0
+    load_cores: float = 0.0
 
 
 @contextmanager
@@ -88,6 +89,7 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     used = {pid: (after[pid] - before.get(pid, 0)) / wall for pid in after}
     infers = {pid for pid in used if runs(pid, "service.inference_process")}
     compiles = {pid for pid in used if runs(pid, "compile_worker")}  # torch's, for some seconds after the start
+    clients = [each["cpu_seconds"] / each["seconds"] for each in found]
     p99 = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
     return Load(
         len(times) / seconds,
@@ -96,8 +98,9 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
         sum(each["refused"] for each in found),
         max(cores for pid, cores in used.items() if pid not in infers | compiles),
         sum(used.values()),
-        max(each["cpu_seconds"] / each["seconds"] for each in found),
+        max(clients),
         max([used[pid] for pid in infers], default=0.0),
+        sum(clients),
     )
 
 

@@ -40,6 +40,8 @@ def test_what_binds_is_what_does_no_more_alone_or_has_no_time_left(monkeypatch: 
     assert binding(BUSY, 1800, {"decode": 9000.0, "inference": 2000.0}) == "inference"
     assert binding(replace(BUSY, client_cores=0.95), 900, limits) == "load generator"
     assert binding(replace(BUSY, all_cores=3.4), 500, limits) == "all cores: HTTP and decoding (3.4 busy)"
+    loaded = replace(BUSY, all_cores=2.9, load_cores=0.6, inference_cores=0.9)
+    assert binding(loaded, 500, limits) == "all cores: HTTP and decoding (2.9 busy)", "clients take cores too"
     beside = replace(BUSY, inference_cores=0.9, http_cores=0.9)
     assert binding(beside, 500, limits) == "the processes beside the devices (0.9 cores busy)"
     assert binding(replace(BUSY, http_cores=0.9), 500, limits) == "one HTTP process (0.9 cores busy)"
