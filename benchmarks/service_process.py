@@ -89,7 +89,7 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     used = {pid: (after[pid] - before.get(pid, 0)) / wall for pid in after}
     infers = {pid for pid in used if runs(pid, "service.inference_process")}
     compiles = {pid for pid in used if runs(pid, "compile_worker")}  # torch's, for some seconds after the start
-    clients = [each["cpu_seconds"] / each["seconds"] for each in found]
+    spent = [each["cpu_seconds"] / each["seconds"] for each in found]
     p99 = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
     return Load(
         len(times) / seconds,
@@ -98,9 +98,9 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
         sum(each["refused"] for each in found),
         max(cores for pid, cores in used.items() if pid not in infers | compiles),
         sum(used.values()),
-        max(clients),
+        max(spent),
         max([used[pid] for pid in infers], default=0.0),
-        sum(clients),
+        sum(spent),
     )
 
 

@@ -15,7 +15,7 @@ from benchmarks.service_process import Load, runs
 from triggers.file_store import FileStore
 
 TINY = replace(QUICK, side=32, form=2, max_batch=2, connections=2)
-BUSY = Load(100.0, 1.0, 2.0, 0, http_cores=0.5, all_cores=1.5, client_cores=0.2)
+BUSY = Load(100.0, 1.0, 2.0, 0, http_cores=0.5, all_cores=1.5, client_cores=0.2, load_cores=0.2)
 
 
 @pytest.mark.slow
