@@ -59,8 +59,10 @@ def test_rows_are_compared_with_one_device_at_the_same_images_per_request() -> N
 
 
 def test_processes_are_told_apart_by_their_command() -> None:
-    command = [sys.executable, "-c", "input()", "torch/_inductor/compile_worker/__main__.py"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    code = "print('here', flush=True); input()"
+    command = [sys.executable, "-c", code, "torch/_inductor/compile_worker/__main__.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"here\n"  # its command can be read from now on
         assert runs(process.pid, "compile_worker") and not runs(process.pid, "service.inference_process")
         process.communicate(b"\n")
     assert not runs(process.pid, "compile_worker")  # it ended
