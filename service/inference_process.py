@@ -96,7 +96,8 @@ class InferenceProcess:
         except ConnectionError:  # it ended at once; others are still to come
             self._channels.discard(channel)
             link.close()
-        settle()  # its slots are thousands of objects
+        else:
+            settle()  # its slots are thousands of objects
 
     async def _let_channels_end(self) -> None:
         """They are gone already, unless the supervisor was killed."""

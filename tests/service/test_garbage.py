@@ -1,4 +1,4 @@
-"""What lives as long as the process is never looked through for garbage, neither where HTTP is spoken nor beside it."""
+"""What lives as long as a process with the models is never looked through for garbage."""
 
 from __future__ import annotations
 
