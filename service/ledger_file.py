@@ -20,7 +20,7 @@ from pathlib import Path
 
 from service.event import Cell, Feedback
 from service.ledger_store import NONE, Batch, Outcome, Release
-from service.periods import LABEL_DAYS, SLACK_DAYS, Level, cover
+from service.periods import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, Level, cover
 from service.runs import Loss, Presence, find_dead
 from triggers.fairness import UNKNOWN
 from triggers.sqlite_file import SqliteFile
@@ -247,6 +247,11 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
     oldest = int(now // 60) - ((Level.ARRIVAL.kept_days or 0) + SLACK_DAYS) * Level.DAY.minutes
     for model in _models(db):
         db.execute("DELETE FROM arrivals WHERE model = ? AND came < ?", (model, oldest))
+    disclosed = int(now // 60) - (RELEASE_DAYS + SLACK_DAYS) * Level.DAY.minutes
+    for model in _models(db):
+        for level in (Level.HOUR, Level.DAY):
+            where = (model, level.minutes, disclosed)
+            db.execute("DELETE FROM released WHERE model = ? AND size = ? AND minute < ?", where)
     db.execute("DELETE FROM labelled WHERE day < ?", (int(now // 86400) - LABEL_DAYS - SLACK_DAYS,))
 
 

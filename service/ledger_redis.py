@@ -35,9 +35,9 @@ class LedgerRedis:
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
         self._redis = connect(url, seconds)
         scripts = ledger_scripts
-        self._apply, self._feedback, self._total, self._release = (
+        self._apply, self._feedback, self._total, self._release, self._take_over = (
             self._redis.register_script(text)
-            for text in (scripts.APPLY, scripts.FEEDBACK, scripts.TOTAL, scripts.RELEASE)
+            for text in (scripts.APPLY, scripts.FEEDBACK, scripts.TOTAL, scripts.RELEASE, scripts.TAKE_OVER)
         )
         self._folder = runs
         self._own: dict[str, Presence] = {}  # this process's runs
@@ -180,10 +180,17 @@ class LedgerRedis:
         return sorted((loss for loss in found if loss.until >= since and loss.since <= until), key=lambda at: at.since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed, by first minute of the period."""
+        """What was disclosed, by first minute of the period: read day by day."""
+        prefix, day = _prefix(model), Level.DAY.minutes
         with _translated():
-            entered: Any = self._redis.hgetall(f"{_prefix(model)}:released:{size}")
-        found = {int(minute): text.split("|", 1) for minute, text in entered.items()}
+            if self._redis.exists(f"{prefix}:released:{size}"):
+                self._take_over([prefix], [size])
+            days: Any = self._redis.zrangebyscore(f"{prefix}:days", since_minute // day, until_minute // day)
+            pipeline = self._redis.pipeline(transaction=False)
+            for each in days:
+                pipeline.hgetall(f"{prefix}:told:{size}:{each}")
+            entered: Any = pipeline.execute()
+        found = {int(minute): text.split("|", 1) for hashed in entered for minute, text in hashed.items()}
         return {
             minute: Release(int(revision), text)
             for minute, (revision, text) in found.items()

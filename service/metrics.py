@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -26,6 +27,8 @@ PREFIX = "fairtrigger"
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WHY = "as their client had gone or their deadline had passed"
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+EXACT = (f"{PREFIX}_trigger_flips", f"{PREFIX}_guard_e_value")
+"""Metrics that depend on single predictions and their labels: for those only who may see exact counts."""
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
 
@@ -100,11 +103,11 @@ class Metrics:
         self._added.append(collector)
         self.registry.register(collector)
 
-    def render(self) -> tuple[bytes, str]:
-        """The text exposition and its content type."""
+    def render(self, *, exact: bool) -> tuple[bytes, str]:
+        """The text exposition and its content type; not `exact` is without EXACT."""
         self._enter()
         registry = self._of_all_processes() if FOLDER_VARIABLE in os.environ else self.registry
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        return generate_latest(registry if exact else _Public(registry)), CONTENT_TYPE_LATEST
 
     def _enter(self) -> None:
         self.tally.enter()
@@ -126,6 +129,17 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
         return BulkHistogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+class _Public(Collector):
+    """What a registry has for everybody."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the exposition."""
+        return (metric for metric in self._registry.collect() if metric.name.removesuffix("_total") not in EXACT)
 
 
 def _child(metric: M, *labels: str | int) -> M:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 MINUTES_PER_DAY = 1440
 LABEL_DAYS = 400
 """Feedback is accepted so long: what is known of labelled predictions is kept a little longer."""
+RELEASE_DAYS = 400
+"""What was disclosed is kept so long."""
 
 
 class Level(IntEnum):

@@ -93,7 +93,11 @@ class Running:
         if settings.k_min == 0:
             return None
         rule = Rule(
-            settings.k_min, settings.disclosure_hours, settings.disclosure_epsilon, settings.disclosure_wait_hours, key
+            settings.k_min,
+            settings.disclosure_hours,
+            settings.disclosure_epsilon or None,
+            settings.disclosure_wait_hours,
+            key,
         )
         labels = {each.name: len(each.classifier.labels) for each in models}
         return Disclosure(self.ledger, rule, labels.__getitem__)

@@ -68,11 +68,15 @@ class Settings(BaseSettings):
     disclosure_hours: Literal[1, 24] = Field(
         default=1, description="length of the periods that are disclosed as one: 24 where traffic is sparse"
     )
-    disclosure_epsilon: float | None = Field(
-        default=None, gt=0, le=20, description="differentially private noise for what is shown without the admin token"
+    disclosure_epsilon: float = Field(
+        default=1.0,
+        ge=0,
+        le=20,
+        description="differentially private noise for what is shown without the admin token; less is more noise, and "
+        "0 is none: then k_min hides nobody from readers who also predict",
     )
     disclosure_wait_hours: int = Field(
-        default=24, ge=0, le=168, description="with noise: how long a period waits for late labels until it is shown"
+        default=24, ge=0, le=168, description="how long a period waits for late labels until it is shown, once"
     )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.auth import AdminOnly, caller_of
+from service.auth import AdminOnly, Bearer, caller_of, is_admin
+from service.guarded import public_entry, public_reason
 from service.intake import parse_version
 from service.keyring import ADMIN_TOKEN
 from service.lookup import IfMatch, Model, RunningService
@@ -86,11 +87,20 @@ def roll_back(
 
 @router.get("/v1/models/{model}/history", summary="Every change and refusal")
 def show_history(
-    service: RunningService, model: Model, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: Request,
+    service: RunningService,
+    model: Model,
+    bearer: Bearer,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> HistoryOut:
-    """Newest first. Each entry carries the hash of the one before, so a rewritten history shows."""
-    entries = service.store.history(model.name, limit=limit)
-    return HistoryOut(model=model.name, entries=[entry.to_dict() for entry in entries])
+    """Newest first. Each entry carries the hash of the one before, so a rewritten history shows.
+
+    The evidence and the counts behind the guard's decisions are for admins only.
+    """
+    entries = [entry.to_dict() for entry in service.store.history(model.name, limit=limit)]
+    if not is_admin(request.scope):
+        entries = [public_entry(entry) for entry in entries]
+    return HistoryOut(model=model.name, entries=entries)
 
 
 def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
@@ -110,7 +120,7 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
         guard=None if plan.guard is None else dict(plan.guard),
         updated_at=desired.updated_at,
         updated_by=desired.updated_by,
-        reason=desired.reason,
+        reason=public_reason(desired.updated_by, desired.reason),
         replica=model.follower.replica,
         applied_revision=snapshot.revision,
         applied_champion=_name(snapshot.champion),

@@ -80,12 +80,12 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     ahead.pass_minutes(5, BIASED, version=2)
     ahead.guard.check("faces")
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v1"
-    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
     assert (entry["actor"], entry["from"], entry["to"]) == ("guard", 2, 1)
     evidence, counts = json.loads(entry["detail"]["evidence"]), json.loads(entry["detail"]["counts"])
     assert evidence["test"] == "disparity_above_limit" and evidence["alpha"] == 0.05
     assert evidence["peak"] >= evidence["threshold"] and set(counts["v2"]["selection_rate"]) == {"f", "m"}
-    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "e-value" in entry["reason"]
+    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "threshold 40" in entry["reason"]
     (alarm,) = ahead.told
     assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
     assert "counts" not in alarm
@@ -104,7 +104,7 @@ def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahea
     assert found.fired and found.question.against == 2
     rollout = ahead.client.get("/v1/models/faces/rollout").json()
     assert (rollout["champion"], rollout["challenger"], rollout["guard"]) == ("v2", None, guard)
-    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
     assert (entry["actor"], entry["action"]) == ("guard", "adjust")
     assert set(json.loads(entry["detail"]["counts"])) == {"v1", "v2"}
     assert ahead.told[0]["done"] == "challenger v1 rolled back"

@@ -166,7 +166,7 @@ def test_a_deadline_that_is_none(strict: httpx.Client, path: str, wrong: str) ->
 
 def test_metrics_keep_to_the_list(strict: httpx.Client) -> None:
     strict.post(PREDICT, content=picture(0), headers={"Content-Type": "image/png"} | ADMIN)
-    told = set(re.findall(r"^# TYPE fairtrigger_(\w+) ", strict.get("/metrics").text, re.MULTILINE))
+    told = set(re.findall(r"^# TYPE fairtrigger_(\w+) ", strict.get("/metrics", headers=ADMIN).text, re.MULTILINE))
     wanted = """requests_total request_duration_seconds queue_duration_seconds infer_duration_seconds
         decode_duration_seconds batch_size queue_depth requests_in_flight requests_rejected_total requests_dropped_total
         trigger_info trigger_swaps_total trigger_flips_total fairness_demographic_parity_gap fairness_equalized_odds_gap

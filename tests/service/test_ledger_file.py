@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.ledger import Ledger
 from service.ledger_file import LedgerFile
+from service.ledger_store import Release
 from service.periods import Level
 from tests.service.counted import MINUTE, NEVER, everything
 
@@ -53,4 +54,18 @@ def test_what_is_too_old_is_deleted_level_by_level(tmp_path: Path) -> None:
     for model in ("m", "other"):
         kept = [sum(file.series(model, level, 0, 2**31).values()) for level in (Level.MINUTE, Level.HOUR, Level.DAY)]
         assert kept == [2, 3, 4]
+    file.close()
+
+
+def test_what_was_disclosed_is_deleted_after_400_days(tmp_path: Path) -> None:
+    file = LedgerFile(tmp_path / "ledger.sqlite", 1.0)
+    with file._file.write() as db:
+        db.execute("INSERT INTO cells VALUES ('m', 2, 1, 1, 'a', -1, 1, -1, 1)")
+    minutes = [(MINUTE // 1440 - days) * 1440 for days in (1, 399, 402, 1100)]
+    for size in (60, 1440):
+        for minute in minutes:
+            file.release("m", size, minute, Release(1, "[]"))
+    file.bury(MINUTE * 60.0)
+    for size in (60, 1440):
+        assert sorted(file.releases("m", size, 0, 2**31), reverse=True) == minutes[:2]
     file.close()

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from service.ledger import Ledger
 from service.ledger_redis import LEASE_SECONDS
+from service.ledger_store import Release
 from tests.redis_server import RedisServer
 from tests.service.counted import NEVER, everything, prediction
 from tests.service.live import settings
@@ -95,6 +96,40 @@ def test_keys_of_a_model_lie_in_one_slot(redis_server: RedisServer, tmp_path: Pa
             keys = [str(key) for key in client.keys("fairtrigger:{*")]
             assert len(keys) >= 4 and all(key.startswith("fairtrigger:{m}:") for key in keys)
             assert 0 < client.ttl(next(key for key in keys if ":m:" in key)) <= 9 * 86400
+
+
+def test_reading_what_was_disclosed_takes_no_longer_after_years(redis_server: RedisServer, tmp_path: Path) -> None:
+    import redis
+
+    with (
+        machine(redis_server, tmp_path, lambda: 0.0) as ledger,
+        redis.Redis(port=redis_server.port, decode_responses=True) as client,
+    ):
+        sent = []
+        for hour in range(24 * 40):
+            ledger.release("m", 60, 60 * hour, Release(1, "x" * 200))
+            if hour in (47, 24 * 40 - 1):
+                before = int(client.info("stats")["total_net_output_bytes"])
+                assert len(ledger.releases("m", 60, 60 * hour, 60 * hour + 60)) == 1
+                sent.append(int(client.info("stats")["total_net_output_bytes"]) - before)
+        assert sent[1] < 1.5 * sent[0] < 30_000
+        keys = [str(key) for key in client.keys("fairtrigger:{m}:told:*")]
+        assert len(keys) == 40 and all(0 < client.ttl(key) <= 401 * 86400 for key in keys)
+
+
+def test_what_an_earlier_version_disclosed_is_taken_over(redis_server: RedisServer, tmp_path: Path) -> None:
+    import redis
+
+    with (
+        machine(redis_server, tmp_path, lambda: 0.0) as ledger,
+        redis.Redis(port=redis_server.port, decode_responses=True) as client,
+    ):
+        old = {minute: f"{minute // 60 + 1}|text|{minute}" for minute in range(0, 3 * 1440, 60)}
+        client.hset("fairtrigger:{m}:released:60", mapping=old)
+        found = ledger.releases("m", 60, 60, 2 * 1440)
+        assert found[60] == Release(2, "text|60") and sorted(found) == list(range(60, 2 * 1440, 60))
+        assert not client.exists("fairtrigger:{m}:released:60")
+        assert not ledger.release("m", 60, 60, Release(1, "again"))
 
 
 @pytest.mark.parametrize("address", ["postgres://x/y", "redis://127.0.0.1/0"])
