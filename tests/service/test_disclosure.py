@@ -228,6 +228,11 @@ def test_a_table_is_safe_in_every_margin(exact: dict[Combination, int]) -> None:
 # ---- with noise ------------------------------------------------------------------------------------------------
 
 
+def table(n: int) -> dict[Combination, int]:
+    """So many unlabelled predictions of 1."""
+    return {(None, 1, None): n}
+
+
 @pytest.fixture
 def noisy(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path / "noisy.sqlite", Rule(epsilon=0.5, wait_hours=2, key=b"k" * 32))
@@ -273,10 +278,10 @@ def test_noise_has_the_variance_that_epsilon_asks_for() -> None:
 
 def test_equal_counts_have_equal_noise_and_others_another() -> None:
     rule, place = Rule(epsilon=0.5, key=b"k" * 32), ["m", 60, DAY, 1, "a"]
-    hundred, more = ({(None, 1, None): n} for n in (100, 101))
+    hundred, more = table(100), table(101)
     one, again, other = (with_noise(each, 2, rule, place) for each in (hundred, hundred, more))
     assert one == again
-    assert {key: other.get(key, 0) - one.get(key, 0) for key in one} not in ({}, {(None, 1, None): 1})
+    assert {key: other.get(key, 0) - one.get(key, 0) for key in one} not in ({}, table(1))
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 5.0])
@@ -297,10 +302,10 @@ def test_somebody_who_made_all_the_others_learns_no_more_than_epsilon_says() -> 
     epsilon, own = 1.0, 40
     seen = {}
     for victim in (0, 1):
-        exact = {(None, 1, None): own + victim}
+        exact = table(own + victim)
         rules = (Rule(epsilon=epsilon, key=key.to_bytes(4)) for key in range(6000))
         seen[victim] = Counter(
-            sum(n for (_, h, _), n in with_noise(exact, 2, rule, ["m"]).items() if h == 1) for rule in rules
+            sum(n for key, n in with_noise(exact, 2, rule, ["m"]).items() if key[1] == 1) for rule in rules
         )
     for n in range(own - 3, own + 4):
         with_victim, without = (sum(k for told, k in seen[each].items() if told > n) for each in (1, 0))
@@ -332,7 +337,7 @@ def test_labels_that_nobody_sent_are_not_told(noisy: World) -> None:
 
 
 def test_many_labels_are_told_as_predictions() -> None:
-    exact = {(1, 7, None): 900, (None, 8, None): 900}
+    exact: dict[Combination, int] = {(1, 7, None): 900, (None, 8, None): 900}
     told = with_noise(exact, 1000, Rule(epsilon=1.0, key=b"k"), ["m"])
     assert {label for label, _, _ in told} == {None} and abs(told[None, 7, None] - 900) < 20
 
