@@ -126,10 +126,13 @@ class Disclosure:
         self._disclosed_until[model] = until
 
     def _days_of_other_length(self, model: str, since: int, until: int) -> set[int]:
-        """Days of which something was disclosed in hours where it would be days now, or the other way round."""
+        """Days of which something was disclosed in hours where it would be days now, or the other way round.
+
+        Subtracting one from the other would show who was left out.
+        """
         other, day = (Level.DAY if self._rule.level is Level.HOUR else Level.HOUR).minutes, Level.DAY.minutes
         found = self._ledger.releases(model, other, since // day * day, until)
-        return {minute // day for minute in found}
+        return {minute // day for minute, release in found.items() if _parse(release.text)}
 
     def _tables(self, model: str, minute: int, exact: Tables) -> Tables:
         """What is disclosed of each part of a period; parts of which nothing is are missing."""
