@@ -114,9 +114,11 @@ class Disclosure:
 
     def _disclose(self, model: str, until: int) -> None:
         """Write down the periods before `until` that were not written down yet: nearly always none, or one."""
-        since = max(self._disclosed_until.get(model, 0), until - LOOK_BACK_DAYS * Level.DAY.minutes)
-        if since >= until:
+        since, oldest = self._disclosed_until.get(model, 0), until - LOOK_BACK_DAYS * Level.DAY.minutes
+        if since == until:
             return
+        if not oldest <= since < until:  # the first look, one after a long pause, or the clock was put back
+            since = oldest
         exact = _by_period(self._ledger.series(model, self._rule.level, since, until))
         done = self._ledger.releases(model, self._size, since, until)
         days = self._days_of_other_length(model, since, until)

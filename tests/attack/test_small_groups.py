@@ -16,7 +16,7 @@ from service.event import Cell
 from service.ledger import Ledger
 from service.ledger_store import Batch
 from tests.artifacts import artifact_for
-from tests.service.live import ADMIN, running, settings
+from tests.service.live import ADMIN, as_item, picture, running, settings
 from triggers.api_keys import add_key, new_key
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
@@ -108,6 +108,21 @@ def test_the_history_shows_no_small_counts(attacker: httpx.Client) -> None:
     assert {**told, "detail": None, "reason": None} == {**exact, "detail": None, "reason": None}
     everywhere = [path, "/v1/models/faces/rollout", "/v1/models/faces/fairness", "/metrics", "/readyz"]
     assert not any(word in attacker.get(each).text for each in everywhere for word in ("tiny-alice", "61.2718"))
+
+
+def test_no_address_names_a_group_of_one(attacker: httpx.Client) -> None:
+    """Every address that can be read, after a prediction and its late label, with a guard that watches."""
+    body = {"inputs": [as_item(picture(1))], "group": "tiny-alice", "twin": True}
+    (answer,) = attacker.post("/v1/models/faces/predict", json=body).json()["predictions"]
+    late = [{"prediction_id": answer["prediction_id"], **known} for known in ({"label": 1}, {"label": 99})]
+    told = attacker.post("/v1/models/faces/feedback", json=late).text
+    exact = attacker.get("/v1/models/faces/fairness", params={"window": "5m"}, headers=ADMIN).text
+    assert "tiny-alice" in exact and "tiny-alice" not in told
+    addresses = [path for path, verbs in attacker.get("/openapi.json").json()["paths"].items() if "get" in verbs]
+    for address in addresses:
+        path = address.format(model="faces", version="v1", model_name="faces", model_version="1")
+        assert "{" not in path and "tiny-alice" not in attacker.get(path).text, path
+    assert len(addresses) > 12
 
 
 def test_without_keys_strangers_see_no_small_counts(

@@ -158,6 +158,15 @@ def test_a_thousand_looks_write_one_table(world: World) -> None:
     assert release.revision == 1 and len(release.text) < 100
 
 
+def test_a_clock_that_ran_ahead_and_was_put_back_hides_nothing_for_good(world: World) -> None:
+    world.minute = DAY + 400 * 1440
+    assert world.see() == {}
+    world.minute = DAY
+    world.count(50, "a")
+    world.minute = DAY + 70
+    assert world.groups() == {"a": 50}
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 24), (24, 1)])
 def test_another_length_of_periods_tells_nothing_twice(world: World, before: int, after: int) -> None:
     """A day minus the hours of it that were told would be the people who were too few in their hour."""
