@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ import uvicorn
 
 from service.event import Event, Feedback
 from service.guard import Guard
+from service.periods import Level
 from service.running import Running
+from service.watch import MINUTES_AT_ONCE
 from tests.artifacts import artifact_for
-from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap
+from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap, wait_until
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 
@@ -189,17 +192,44 @@ def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> 
     assert found.n == 7 * 40
 
 
-def test_a_guard_beside_another_weighs_when_asked_and_leaves_acting_to_it(ahead: Ahead) -> None:
+def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it(ahead: Ahead) -> None:
+    readers: set[str] = set()
+
+    def read(*asked: Any) -> Any:
+        readers.add(threading.current_thread().name)
+        return ahead.service.ledger.series(*asked)
+
     beside = Guard(
-        ahead.guard._models, ahead.service.ledger.series, clock=lambda: ahead.now, acts=False,
-        seal_seconds=SEAL_SECONDS, on_alarm=ahead.told.append,
+        ahead.guard._models, read, clock=lambda: ahead.now, acts=False, every_seconds=0.02, seal_seconds=SEAL_SECONDS,
+        on_alarm=ahead.told.append,
     )  # fmt: skip
-    beside.start()
     ahead.pass_minutes(5, BIASED, version=2)
-    assert [each["fired"] for each in beside.report("faces")] == [True, True]
+    assert beside.report("faces") == [] and list(beside.evidence("faces")) == []  # who asks does not weigh
+    beside.start()
+    try:
+        wait_until(lambda: [each["fired"] for each in beside.report("faces")] == [True, True])
+        assert [each.fired for each in beside.evidence("faces")] == [True, True]
+    finally:
+        beside.stop()
+    assert readers == {"guard"}
     assert ahead.told == [] and not beside._thread.is_alive()
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
-    beside.stop()
+
+
+def test_a_guard_that_starts_late_reads_in_parts_and_says_the_same(ahead: Ahead) -> None:
+    spans: list[int] = []
+
+    def read(model: str, level: Level, since: int, until: int, made_since: int = 0) -> Any:
+        spans.append(until - since)
+        return ahead.service.ledger.series(model, level, since, until, made_since)
+
+    late = Guard(ahead.guard._models, read, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS)
+    for _ in range(3):
+        ahead.pass_minutes(2, FAIR, version=2, rows=15)
+        ahead.now += 170 * 60
+        found = ahead.guard.check("faces")
+    assert late.check("faces") == found and found[0].blocks == 6
+    assert max(spans) == MINUTES_AT_ONCE and len(spans) > 2
 
 
 def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:

@@ -1,0 +1,89 @@
+"""What the guard and a scrape cost: a sealed minute at many groups, and GET /metrics afterwards.
+
+`python -m benchmarks.guard` prints a table. Drawn traffic with labels and twins, a challenger and every limit of the
+rules, so six questions; the history is long before anything is timed, since it must not matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import tracemalloc
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+
+from benchmarks.draws import heads, random, row
+from service.event import Cell
+from service.evidence import SequentialTests
+from service.guard import questions
+from service.watch import Stand
+from triggers.rules import Rules
+
+GROUPS, MINUTES, TIMED = (2, 16, 64), (60, 240, 1440), 20
+ROWS = 60
+"""Rows per minute, version and group."""
+METRICS = ("demographic_parity_difference", "equalized_odds_difference")
+OUTCOMES = list(product((0, 1), repeat=3))
+"""Label, prediction, bare prediction."""
+
+
+def minute(groups: int, at: int, high: float = 0.45) -> dict[Cell, int]:
+    """One minute of champion v1 and challenger v2, whose last group is selected more often."""
+    drawn, cells = random(at), {}
+    for version, group in product((1, 2), range(groups)):
+        rate = high if version == 2 and group == groups - 1 else 0.3
+        odds = [(rate if h else 1 - rate) * (0.9 if y == h else 0.1) * (0.9 if b == h else 0.1) for y, h, b in OUTCOMES]
+        for outcome, n in zip(OUTCOMES, drawn.multinomial(ROWS, np.array(odds) / sum(odds)).tolist(), strict=True):
+            if n:
+                cells[Cell("m", at, version, f"g{group:02}", *outcome)] = n
+    return cells
+
+
+def tests_of(metric: str) -> SequentialTests:
+    """Every question that there is about a metric."""
+    rules = Rules(metric=metric, max_disparity=0.1, worse_by=0.05, accuracy_loss=0.02)
+    stand = Stand(1, 0.0, 1, 2, challenged=True, twins=True, rules=rules)
+    return SequentialTests(questions(stand, rules), alpha=rules.alpha, pos_label=1)
+
+
+def milliseconds(tests: SequentialTests, minutes: Mapping[int, Mapping[Cell, int]]) -> float:
+    """Median time to weigh one minute more and say what it means."""
+    taken = []
+    for at, cells in minutes.items():
+        started = time.thread_time()
+        tests.add({at: cells}, {at: cells})
+        tests.evidence()
+        taken.append(time.thread_time() - started)
+    return 1000 * float(np.median(taken))
+
+
+def weighing(metric: str, groups: int, length: int) -> tuple[float, float]:
+    """Milliseconds of a sealed minute after `length` others, and the most memory that it takes meanwhile, in MB."""
+    tests = tests_of(metric)
+    for at in range(length):
+        cells = minute(groups, at)
+        tests.add({at: cells}, {at: cells})
+    taken = milliseconds(tests, {at: minute(groups, at) for at in range(length, length + TIMED)})
+    last = minute(groups, length + TIMED)
+    tracemalloc.start()
+    tests.add({length + TIMED: last}, {length + TIMED: last})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return taken, peak / 1e6
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the shortest history only")
+    chosen = parser.parse_args()
+    print(heads("metric", "groups", "minutes before", "a sealed minute (ms)", "memory meanwhile (MB)"))
+    for metric, groups, length in product(METRICS, GROUPS, MINUTES[:1] if chosen.quick else MINUTES):
+        taken, megabytes = weighing(metric, groups, length)
+        print(row(metric, str(groups), str(length), f"{taken:.2f}", f"{megabytes:.1f}"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
