@@ -245,7 +245,7 @@ def test_e_values_are_one_before_any_bet_and_two_rates_are_averaged() -> None:
         for metric in ("equalized_odds_difference", "equal_opportunity_difference", "false_positive_rate_difference")
     ]
     for none in (weighed(asked, {}), weighed(asked, {100: given[100]})):  # the first block only sets the odds
-        assert [(each.e_value, each.peak) for each in none] == [(pytest.approx(1.0), pytest.approx(1.0))] * 3
+        assert [value for each in none for value in (each.e_value, each.peak)] == pytest.approx([1.0] * 6)
     both, positive, negative = (each.e_value for each in weighed(asked, given))
     assert positive != pytest.approx(negative, rel=0.5)
     assert both == pytest.approx((positive + negative) / 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.event import Event, Feedback
+from service.event import Cell, Event, Feedback
 from service.guard import Guard
 from service.periods import Level
 from service.running import Running
-from service.watch import MINUTES_AT_ONCE
+from service.watch import MINUTES_AT_ONCE, Read
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap, wait_until
 from triggers.classifier import FrozenClassifier
@@ -192,15 +192,26 @@ def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> 
     assert found.n == 7 * 40
 
 
+@dataclass
+class Reader:
+    """What a guard reads with, and notes of which threads asked, and for how many minutes at once."""
+
+    read: Read
+    threads: set[str] = field(default_factory=set)
+    spans: list[int] = field(default_factory=list)
+
+    def __call__(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> Mapping[Cell, int]:
+        self.threads.add(threading.current_thread().name)
+        self.spans.append(until_minute - since_minute)
+        return self.read(model, level, since_minute, until_minute, made_since)
+
+
 def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it(ahead: Ahead) -> None:
-    readers: set[str] = set()
-
-    def read(*asked: Any) -> Any:
-        readers.add(threading.current_thread().name)
-        return ahead.service.ledger.series(*asked)
-
+    reader = Reader(ahead.service.ledger.series)
     beside = Guard(
-        ahead.guard._models, read, clock=lambda: ahead.now, acts=False, every_seconds=0.02, seal_seconds=SEAL_SECONDS,
+        ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, every_seconds=0.02, seal_seconds=SEAL_SECONDS,
         on_alarm=ahead.told.append,
     )  # fmt: skip
     ahead.pass_minutes(5, BIASED, version=2)
@@ -211,25 +222,20 @@ def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it
         assert [each.fired for each in beside.evidence("faces")] == [True, True]
     finally:
         beside.stop()
-    assert readers == {"guard"}
+    assert reader.threads == {"guard"}
     assert ahead.told == [] and not beside._thread.is_alive()
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
 
 
 def test_a_guard_that_starts_late_reads_in_parts_and_says_the_same(ahead: Ahead) -> None:
-    spans: list[int] = []
-
-    def read(model: str, level: Level, since: int, until: int, made_since: int = 0) -> Any:
-        spans.append(until - since)
-        return ahead.service.ledger.series(model, level, since, until, made_since)
-
-    late = Guard(ahead.guard._models, read, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS)
+    reader = Reader(ahead.service.ledger.series)
+    late = Guard(ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS)
     for _ in range(3):
         ahead.pass_minutes(2, FAIR, version=2, rows=15)
         ahead.now += 170 * 60
         found = ahead.guard.check("faces")
     assert late.check("faces") == found and found[0].blocks == 6
-    assert max(spans) == MINUTES_AT_ONCE and len(spans) > 2
+    assert max(reader.spans) == MINUTES_AT_ONCE and len(reader.spans) > 2
 
 
 def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:
