@@ -7,7 +7,7 @@ scrape sees the latest reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -82,7 +82,7 @@ class GuardCollector(Collector):
     To one digit, since metrics are read by people who may not see exact counts.
     """
 
-    def __init__(self, guard: Guard, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, guard: Guard, models: Collection[str]) -> None:
         self._guard, self._models = guard, models
 
     def collect(self) -> Iterable[Metric]:
@@ -112,7 +112,7 @@ class FairnessCollector(Collector):
     A gap that is undefined has no sample, nor has a model whose counts could never be read.
     """
 
-    def __init__(self, monitor: Monitor, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, monitor: Monitor, models: Collection[str]) -> None:
         self._monitor, self._models = monitor, models
         self.reading = CachedReading("fairness for the metrics", self._rows, FAIRNESS_SECONDS)
 

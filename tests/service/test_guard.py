@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,26 @@ def test_only_operators_see_what_depends_on_single_predictions(ahead: Ahead) -> 
     assert (public[0]["fired"], public[0]["threshold"], public[0]["version"]) == (False, 40.0, "v2")
     metrics = ahead.client.get("/metrics").text
     assert 'fairtrigger_guard_threshold{model="faces",test="disparity_above_limit",version="v2"} 40.0' in metrics
+
+
+def test_a_scrape_waits_for_no_ledger_and_changes_nothing(ahead: Ahead, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed, readers = threading.Event(), set[str]()
+
+    def hang(*_: Any, **__: Any) -> dict[Cell, int]:
+        readers.add(threading.current_thread().name)
+        freed.wait(20)
+        return {}
+
+    for name in ("counts", "series", "releases", "release"):
+        monkeypatch.setattr(ahead.service.ledger, name, hang)
+    started = time.monotonic()
+    try:
+        assert "fairtrigger_queue_depth" in ahead.client.get("/metrics").text
+        assert time.monotonic() - started < 5
+        wait_until(lambda: readers)
+    finally:
+        freed.set()
+    assert readers == {"reading fairness for the metrics"}
 
 
 def test_a_fair_champion_stays(ahead: Ahead) -> None:
