@@ -82,11 +82,12 @@ class Running:
             alarms=self.guard.report,
             windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
         )
-        self.metrics.add(ServingCollector(self.models))
+        serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
+        self._readings = (serving.reading, fairness.reading)
+        for collector in (serving, fairness, GuardCollector(self.guard, self.models)):
+            self.metrics.add(collector)
         if processes:
             self.metrics.add(ProcessCollector(processes))
-        self.metrics.add(GuardCollector(self.guard, self.models))
-        self.metrics.add(FairnessCollector(self.monitor, self.models))
 
     def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
         settings = self.settings
@@ -110,12 +111,16 @@ class Running:
             model.start()
             await asyncio.to_thread(model.prepare)
         self.guard.start()
+        for reading in self._readings:
+            reading.start()
         self._started = True
 
     async def close(self) -> None:
         """Answer what is queued, write the last counts, release everything."""
         self.draining = True
         await part("the guard", self.guard.stop)
+        for reading in self._readings:
+            await part("what the metrics show", reading.stop)
         for model in self.models.values():
             await model.close()
         self._decoders.shutdown()
