@@ -64,7 +64,7 @@ def create_app(
     open at the end.
     """
     use_threads(settings, settings.device)
-    loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
+    loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
     shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
     replica = replica_name()

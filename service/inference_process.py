@@ -39,7 +39,7 @@ class InferenceProcess:
         check(device)
         self._settings, self._device, self._control = settings, device, control
         self._store, self._metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        classifiers = [load_bundle(folder, device) for folder in settings.models]
+        classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
         replica = replica_name()
         self._models = {
             each.name: local_parts(each, self._store, settings, self._metrics, replica, self._on_swap)

@@ -7,6 +7,7 @@ the others counted in the last half second may be missing.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
 
+logger = logging.getLogger(__name__)
 M = TypeVar("M", Counter, BulkHistogram)
 
 
@@ -112,7 +114,10 @@ class Metrics:
 
     def _tell_the_others(self) -> None:
         while not self._closed.wait(LATE):
-            self._enter()
+            try:
+                self._enter()
+            except Exception:  # the thread boundary: what waits is entered the next time
+                logger.exception("counts for /metrics could not be told to the other processes")
 
     def _of_all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.secret_files import SecretFiles
+from triggers.factories import Factories
 from triggers.rules import Rules
 from triggers.signature import Trust, read_trust
 
@@ -34,6 +35,11 @@ class Settings(BaseSettings):
     models: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
+    )
+    allow_factories: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "
+        "network, as that runs their code; all: any module",
     )
     store: str = Field(
         default="fairtrigger-store",
@@ -182,6 +188,11 @@ class Settings(BaseSettings):
         """Whose signatures count. Raises ConfigError for a key that cannot be read."""
         return read_trust(self.trusted_keys, required=self.require_signatures)
 
+    @property
+    def factories(self) -> Factories:
+        """Modules that bundles may have imported."""
+        return Factories(self.allow_factories)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -204,7 +215,7 @@ class Settings(BaseSettings):
         """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", "trusted_keys", "devices", mode="before")
+    @field_validator("models", "allow_factories", "receipt_keys", "trusted_keys", "devices", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

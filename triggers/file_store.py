@@ -53,6 +53,7 @@ from triggers.records import (
     timestamp,
     version_name,
 )
+from triggers.regular_file import read_regular
 from triggers.signature import ANYBODY, Trust
 from triggers.stored_file import file_digest, opened, unaltered
 
@@ -282,7 +283,7 @@ class FileStore:
     def _bytes(self, info: VersionInfo) -> bytes:
         path = self.path_of(info)
         try:
-            data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+            data = read_regular(path, MAX_BYTES + 1, follow_links=False)
         except OSError as error:
             raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
         return unaltered(info, data)

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triggers.errors import ArtifactUntrusted, ConfigError
+from triggers.regular_file import read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PREFIX = "fairtrigger-artifact-v1:"
+MAX_KEY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def read_signer(path: Path) -> Signer:
     """The private key in a PEM file. Raises ConfigError."""
     library = _library()
     try:
-        private = library.serialization.load_pem_private_key(path.read_bytes(), password=None)
+        private = library.serialization.load_pem_private_key(read_regular(path, MAX_KEY_BYTES), password=None)
     except (OSError, ValueError, TypeError, library.UnsupportedAlgorithm) as error:
         raise ConfigError(f"The signing key {path} cannot be read: {error}. Make one: fairtrigger keygen") from error
     if not isinstance(private, library.Ed25519PrivateKey):
@@ -117,7 +119,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 def _read_public(path: Path) -> Ed25519PublicKey:
     library = _library()
     try:
-        public = library.serialization.load_pem_public_key(path.read_bytes())
+        public = library.serialization.load_pem_public_key(read_regular(path, MAX_KEY_BYTES))
     except (OSError, ValueError, library.UnsupportedAlgorithm) as error:
         raise ConfigError(f"The trusted key {path} cannot be read: {error}. Give the .pub file.") from error
     if not isinstance(public, library.Ed25519PublicKey):
