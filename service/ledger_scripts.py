@@ -115,6 +115,12 @@ return out
 """
 """Sum the cells of some spans where they are above zero. Returns field, n, field, n, ..."""
 
+NOW = """
+local at = redis.call('TIME')
+return string.format('%d.%06d', at[1], at[2])
+"""
+"""KEYS: any. The server's clock in seconds since 1970."""
+
 RELEASE = """
 -- ARGV: size, minute, revision, text
 local key = KEYS[1] .. ':released:' .. ARGV[1]
