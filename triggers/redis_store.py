@@ -94,20 +94,41 @@ class RedisStore:
 
         def draft(last: HistoryEntry | None) -> Draft:
             nonlocal put
-            known = self.versions(model)
-            same = [info.version for info in known if info.digest == digest]
-            if same:
-                return Draft(same[0])
+            known, last_version = self._known(model, digest)
+            if known is not None:
+                return Draft(known)
             if not put:
                 self._files.put(model, _bare(sha256), data)
                 put = True
-            version, facts = len(known) + 1, (digest, sha256, len(data), self._now(), actor)
+            version, facts = last_version + 1, (digest, sha256, len(data), self._now(), actor)
             info = VersionInfo(model, version, *facts, checked.manifest)
             entry = self._entry(last, self.rollout(model), "publish", actor, None, version, reason, detail)
             return Draft(version, entry, info=info)
 
         version: int = self._change(model, draft)
         return version
+
+    def _known(self, model: str, digest: str) -> tuple[int | None, int]:
+        """The version that a digest has, None if it is new, and the last version (0: none)."""
+        with translated():
+            found: Any = self._redis.hget(keys.digests(model), digest)
+            entered: Any = self._redis.hlen(keys.digests(model))
+            last: Any = self._redis.llen(keys.versions(model))
+        if found is not None and int(found) <= last and self.version(model, int(found)).digest == digest:
+            return int(found), last
+        if found is None and entered == last:
+            return None, last
+        return self._listed(model, digest)
+
+    def _listed(self, model: str, digest: str) -> tuple[int | None, int]:
+        """As `_known`, from the versions: an older release entered some of them, or the index was altered."""
+        infos = self.versions(model)
+        numbers = {info.digest: info.version for info in reversed(infos)}
+        with translated():
+            self._redis.delete(keys.digests(model))
+            if numbers:
+                self._redis.hset(keys.digests(model), mapping=numbers)  # type: ignore[arg-type]
+        return numbers.get(digest), len(infos)
 
     def models(self) -> list[str]:
         """Names of all models with a version or a history, sorted."""
@@ -268,7 +289,9 @@ class RedisStore:
         info = records.write_version(draft.info) if draft.info else ""
         with translated():
             self._redis.sadd(keys.MODELS, model)
-            return bool(self._commit(_state_keys(model), [last, entry, rollout, info, keys.CHANNEL, model]))
+            names = [*_state_keys(model), keys.digests(model)]
+            digest = draft.info.digest if draft.info else ""
+            return bool(self._commit(names, [last, entry, rollout, info, keys.CHANNEL, model, digest]))
 
     def _decide(
         self,
