@@ -20,7 +20,7 @@ from service.execution import use_threads
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
-from service.parts import local_parts
+from service.parts import local_parts, open_trigger_store
 from service.permissions import listed
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
@@ -29,7 +29,7 @@ from service.settings import Settings
 from service.tracing import Traced, Tracing
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError
-from triggers.store import Store, open_store
+from triggers.store import Store
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -66,7 +66,7 @@ def create_app(
     use_threads(settings, settings.device)
     loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
+    shared, metrics = store or open_trigger_store(settings), Metrics()
     replica = replica_name()
     models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
     return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)

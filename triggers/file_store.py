@@ -56,7 +56,7 @@ from triggers.records import (
     version_name,
 )
 from triggers.regular_file import read_regular
-from triggers.signature import ANYBODY, Trust
+from triggers.signature import ANYBODY, Signer, Trust
 from triggers.stored_file import file_digest, opened, unaltered
 
 INDEX_FILE = "index.sqlite"
@@ -71,11 +71,14 @@ class FileStore:
         folder: Path | str,
         *,
         trust: Trust = ANYBODY,
+        signer: Signer | None = None,
+        history_trust: Trust = ANYBODY,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.folder = Path(folder).absolute()
         self.url = self.folder.as_uri()
         self._clock, self._trust = clock, trust
+        self._signer, self._history_trust = signer, history_trust
         self._swept: set[str] = set()
         make_private(self.folder)
         self._index = Index(self.folder / INDEX_FILE)
@@ -234,7 +237,7 @@ class FileStore:
             entries = select_entries(db, check_model_name(model))[::-1]
             rollout, versions = select_rollout(db, model), select_versions(db, model)
         check_chain(model, entries)
-        check_outcome(entries, rollout, versions)
+        check_outcome(entries, rollout, versions, self._history_trust)
         return len(entries)
 
     def close(self) -> None:
@@ -287,7 +290,7 @@ class FileStore:
             reason=reason,
             detail=detail,
         )
-        entry = next_entry(last[0] if last else None, blank)
+        entry = next_entry(last[0] if last else None, blank, self._signer)
         insert_entry(db, entry)
         return entry
 
@@ -297,7 +300,7 @@ class FileStore:
             data = read_regular(path, MAX_BYTES + 1, follow_links=False)
         except OSError as error:
             raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
-        return unaltered(info, data)
+        return unaltered(info, data if len(data) <= MAX_BYTES else b"")
 
     def _artifacts(self, model: str) -> Path:
         return self.folder / "artifacts" / model

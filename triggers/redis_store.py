@@ -41,7 +41,7 @@ from triggers.records import (
 from triggers.redis_bus import RedisBus
 from triggers.redis_client import check_server, connect, translated
 from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
-from triggers.signature import ANYBODY, Trust
+from triggers.signature import ANYBODY, Signer, Trust
 from triggers.stored_file import file_digest, opened, unaltered
 
 if TYPE_CHECKING:
@@ -72,10 +72,13 @@ class RedisStore:
         *,
         files: ArtifactFiles | None = None,
         trust: Trust = ANYBODY,
+        signer: Signer | None = None,
+        history_trust: Trust = ANYBODY,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.url = without_password(url)
         self._clock, self._trust = clock, trust
+        self._signer, self._history_trust = signer, history_trust
         self._redis = connect(url, OPERATION_SECONDS, text=False)
         scripts = (COMMIT, LOOK, REPORT, LIVING)
         self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
@@ -257,7 +260,7 @@ class RedisStore:
         entries = [records.read_entry(model, text) for text in history]
         infos = [records.read_version(model, number, text) for number, text in enumerate(versions, start=1)]
         check_chain(model, entries)
-        check_outcome(entries, records.read_rollout(model, rollout), infos)
+        check_outcome(entries, records.read_rollout(model, rollout), infos, self._history_trust)
         return len(entries)
 
     def close(self) -> None:
@@ -320,7 +323,7 @@ class RedisStore:
         detail: Mapping[str, str],
     ) -> HistoryEntry:
         facts = (rollout.model, self._now(), actor, action, before, after, rollout.revision, reason, detail)
-        return next_entry(last, HistoryEntry(*facts))
+        return next_entry(last, HistoryEntry(*facts), self._signer)
 
     def _bytes(self, info: VersionInfo) -> bytes:
         try:

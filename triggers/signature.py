@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PREFIX = "fairtrigger-artifact-v1:"
+HISTORY_PREFIX = "fairtrigger-history-v1:"
+"""What is signed of an entry of a history is this and the digest of everything in it (triggers/records.py)."""
 MAX_KEY_BYTES = 64 * 1024
 
 
@@ -39,9 +41,9 @@ class Signer:
 
     private: Ed25519PrivateKey
 
-    def sign(self, digest: str) -> Signature:
-        """The signature over one digest."""
-        value = base64.b64encode(self.private.sign(_statement(digest))).decode()
+    def sign(self, digest: str, prefix: str = PREFIX) -> Signature:
+        """The signature over one digest; `prefix` says of what."""
+        value = base64.b64encode(self.private.sign(_statement(digest, prefix))).decode()
         return Signature(key_id(self.private.public_key()), value)
 
 
@@ -70,6 +72,11 @@ class Trust:
         if not _holds(public, digest, signature):
             raise ArtifactUntrusted(f"The signature of {digest} is not by {name}'s key {signature.key}: it is forged.")
         return name
+
+    def vouched(self, digest: str, signature: Signature, prefix: str) -> str | None:
+        """The signer's name; None if the key is not among these, or the signature is forged."""
+        name, public = self.keys.get(signature.key, (None, None))
+        return name if public is not None and _holds(public, digest, signature, prefix) else None
 
 
 ANYBODY = Trust()
@@ -100,6 +107,15 @@ def read_signer(path: Path) -> Signer:
     return Signer(private)
 
 
+def read_history_trust(own: Signer | None, paths: Iterable[Path]) -> Trust:
+    """Whose decisions count in a history: those by the public keys, and by one's own. Raises ConfigError."""
+    trust = read_trust(paths)
+    if own is None:
+        return trust
+    public = own.private.public_key()
+    return Trust({key_id(public): ("this key", public), **trust.keys})
+
+
 def make_keys() -> tuple[bytes, bytes, str]:
     """A new private and public key as PEM, and their id."""
     library = _library()
@@ -128,18 +144,18 @@ def _read_public(path: Path) -> Ed25519PublicKey:
     return found
 
 
-def _holds(public: Ed25519PublicKey, digest: str, signature: Signature) -> bool:
+def _holds(public: Ed25519PublicKey, digest: str, signature: Signature, prefix: str = PREFIX) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        public.verify(base64.b64decode(signature.value, validate=True), _statement(digest))
+        public.verify(base64.b64decode(signature.value, validate=True), _statement(digest, prefix))
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
 
 
-def _statement(digest: str) -> bytes:
-    return (PREFIX + digest).encode()
+def _statement(digest: str, prefix: str) -> bytes:
+    return (prefix + digest).encode()
 
 
 def _library() -> Any:

@@ -221,7 +221,8 @@ def test_keys_of_a_model_share_a_slot_and_are_all_listed(redis_server: RedisServ
     hashed = {key for key in found if key.startswith("fairtrigger:{faces}:artifact:")}
     assert len(hashed) == 1
     assert found - hashed == {
-        keys.MODELS, keys.history("faces"), keys.versions("faces"), keys.rollout("faces"), keys.replicas("faces"),
+        keys.MODELS, keys.history("faces"), keys.versions("faces"), keys.digests("faces"), keys.rollout("faces"),
+        keys.replicas("faces"),
     }  # fmt: skip
 
 
