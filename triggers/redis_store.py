@@ -292,7 +292,8 @@ class RedisStore:
         info = records.write_version(draft.info) if draft.info else ""
         with translated():
             self._redis.sadd(keys.MODELS, model)
-            names = [*_state_keys(model), keys.digests(model)]
+            names = [keys.history(model), keys.versions(model), keys.digests(model)]
+            names += [keys.rollout(model)] if rollout else []
             digest = draft.info.digest if draft.info else ""
             return bool(self._commit(names, [last, entry, rollout, info, keys.CHANNEL, model, digest]))
 

@@ -175,7 +175,8 @@ def test_only_old_files_written_aside_are_removed(store: FileStore) -> None:
         path.write_bytes(b"half")
     past = young.stat().st_mtime - ABANDONED_SECONDS - 60
     os.utime(old, (past, past))
-    store.publish(image_artifact(seed=3), actor="ann")
+    with FileStore(store.folder) as another:
+        another.publish(image_artifact(seed=3), actor="ann")
     assert not old.exists()
     assert young.exists()
 
