@@ -50,6 +50,7 @@ class Load:
 def service(folder: Path, options: dict[str, object], log: Path) -> Iterator[Service]:
     """Start it, wait until it says where it listens, end it with SIGTERM."""
     command = [sys.executable, "-m", "service", "--model", str(folder), "--port", "0", "--client-trigger", "open"]
+    command += ["--allow-factories", "benchmarks"]
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, text=True) as popen:

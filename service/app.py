@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from service import problems
@@ -20,8 +21,9 @@ from service.execution import use_threads
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
-from service.parts import local_parts
+from service.parts import local_parts, open_trigger_store
 from service.permissions import listed
+from service.reference_page import reference_page
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -29,7 +31,7 @@ from service.settings import Settings
 from service.tracing import Traced, Tracing
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError
-from triggers.store import Store, open_store
+from triggers.store import Store
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -64,9 +66,9 @@ def create_app(
     open at the end.
     """
     use_threads(settings, settings.device)
-    loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
+    loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
+    shared, metrics = store or open_trigger_store(settings), Metrics()
     replica = replica_name()
     models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
     return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
@@ -76,6 +78,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     """Routes and everything that stands around a request, for models wherever they are computed."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
+    about |= {"docs_url": None, "redoc_url": None}  # those load scripts of others
     app = Application(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
@@ -91,6 +94,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
         known_model=running.models.__contains__,
         draining=lambda: running.draining,
     )
+    app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -50,15 +50,20 @@ class ServingCollector(Collector):
         depth = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Rows that wait for a batch", labels=["model"])
         labels = ["model", "version", "digest", "alias"]
         info = GaugeMetricFamily(f"{PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
+        history = GaugeMetricFamily(
+            f"{PREFIX}_history_entry", "Number of the history's last entry as it was followed", labels=["model", "hash"]
+        )
         behind = GaugeMetricFamily(f"{PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"])
         for name, queued in (self.reading.value or {}).items():
             depth.add_metric([name], queued)
         for name, model in self._models.items():
-            desired = model.follower.status.desired
+            desired, head = model.follower.status.desired, model.follower.status.head
+            if head:
+                history.add_metric([name, head.hash], head.seq)
             for alias, version, digest in aliased(model.predictor.snapshot):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
-        return [depth, info, behind]
+        return [depth, info, history, behind]
 
 
 class ProcessCollector(Collector):

@@ -29,8 +29,11 @@ Prefer the environment for secrets: a command line can be read by every user of 
 FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token; the same for RECEIPT_KEYS, LEDGER, STORE, WEBHOOK_URL.
 """
 
+ONE_LIST = ("allow_factories", "devices")
+"""Options with one value that holds several, with commas."""
 METAVARS = {
     "models": "FOLDER",
+    "allow_factories": "MODULES",
     "devices": "DEVICES",
     "data_dir": "FOLDER",
     "store": "URL",
@@ -56,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for name, field in Settings.model_fields.items():
-        many = field.default == () and name != "devices"
+        many = field.default == () and name not in ONE_LIST
         flag = "--" + (name.removesuffix("s") if many else name).replace("_", "-")
         action = "append" if many else "store"
         parser.add_argument(flag, dest=name, action=action, metavar=_metavar(name, field), help=_help(name, field))

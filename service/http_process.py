@@ -17,10 +17,10 @@ from service.door import Door
 from service.links import Links
 from service.metrics import Metrics
 from service.near import parts_of
+from service.parts import open_trigger_store
 from service.running import Running
 from service.serving import serve
 from triggers.errors import FairtriggerError
-from triggers.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     set_up_logging(settings.log_level)
     try:
         torch.set_num_threads(1)  # others use the other cores; what it computes itself is small
-        store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
+        store, metrics = open_trigger_store(settings), Metrics()
         devices = settings.devices or (settings.device,)
         links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)
         models = parts_of(links, store, settings, metrics, replica_name())

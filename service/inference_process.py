@@ -23,11 +23,10 @@ from service.execution import use_threads
 from service.garbage import settle
 from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parting import part
-from service.parts import local_parts
+from service.parts import local_parts, open_trigger_store
 from service.settings import Settings
 from triggers.classifier import load_bundle
 from triggers.errors import ConfigError, FairtriggerError
-from triggers.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ class InferenceProcess:
     def __init__(self, settings: Settings, device: str, control: Control) -> None:
         check(device)
         self._settings, self._device, self._control = settings, device, control
-        self._store, self._metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        classifiers = [load_bundle(folder, device) for folder in settings.models]
+        self._store, self._metrics = open_trigger_store(settings), Metrics()
+        classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
         replica = replica_name()
         self._models = {
             each.name: local_parts(each, self._store, settings, self._metrics, replica, self._on_swap)

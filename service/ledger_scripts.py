@@ -116,6 +116,12 @@ return out
 """
 """Sum the cells of some spans where they are above zero. Returns field, n, field, n, ..."""
 
+NOW = """
+local at = redis.call('TIME')
+return string.format('%d.%06d', at[1], at[2])
+"""
+"""KEYS: any. The server's clock in seconds since 1970."""
+
 _TOLD = f"""
 local prefix, size = KEYS[1], ARGV[1]
 local function told(minute) return prefix .. ':told:' .. size .. ':' .. math.floor(tonumber(minute) / 1440) end

@@ -7,6 +7,7 @@ the others counted in the last half second may be missing.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +33,7 @@ EXACT = (f"{PREFIX}_trigger_flips", f"{PREFIX}_guard_e_value")
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
 
+logger = logging.getLogger(__name__)
 M = TypeVar("M", Counter, BulkHistogram)
 
 
@@ -115,7 +117,10 @@ class Metrics:
 
     def _tell_the_others(self) -> None:
         while not self._closed.wait(LATE):
-            self._enter()
+            try:
+                self._enter()
+            except Exception:  # the thread boundary: what waits is entered the next time
+                logger.exception("counts for /metrics could not be told to the other processes")
 
     def _of_all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()

@@ -44,7 +44,9 @@ def parts_of(links: Links, store: Store, settings: Settings, metrics: Metrics, r
     for folder in settings.models:
         told = links.hello["models"].get(read_spec(folder).name, {})
         if told.get("at_once") and not settings.devices:
-            models.append(_near_parts(load_bundle(folder), links, store, settings, metrics, replica))
+            models.append(
+                _near_parts(load_bundle(folder, factories=settings.factories), links, store, settings, metrics, replica)
+            )
         else:
             there = RemoteModel(load_preprocessor(folder), links)
             models.append(remote_parts(there, links, store, settings, replica))

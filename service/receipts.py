@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from service.event import NONCE_BYTES, Event
 from triggers.durable import write_aside
 from triggers.errors import ConfigError, InputError
+from triggers.regular_file import read_regular
 
 FORMAT = b"\x01"
 KEY_BYTES = 32
@@ -173,7 +174,7 @@ def _key_file(path: Path) -> str:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigError(f"{path} has mode {mode:o}: others may read the key and forge ids; run `chmod 600 {path}`.")
-    return path.read_text(encoding="ascii", errors="replace")
+    return read_regular(path).decode("ascii", errors="replace")
 
 
 def _bound(head: bytes, model: str) -> bytes:

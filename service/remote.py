@@ -154,5 +154,6 @@ def remote_parts(model: RemoteModel, links: Links, store: Store, settings: Setti
         poll_seconds=settings.poll_seconds,
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
+        trust=settings.history_trust(),
     )
     return Parts(model, triggers, queue, follower)

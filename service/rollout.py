@@ -21,13 +21,16 @@ from service.beacon import Beacon
 from service.residents import Serving, Triggers
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
-from triggers.records import CHANGES, plan_before
+from triggers.records import CHANGES, HistoryEntry, check_decided, last_change, plan_before
+from triggers.signature import ANYBODY, Trust
 from triggers.store import Replica, Rollout, Store, version_name
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "service"
 WAIT_POLL_SECONDS = 0.02
+SAME_MOMENT_READS = 5
+"""How often rollout and history are read again because another decision came between."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Status:
     desired: Rollout
     refusal: Refusal | None = None
     store_error: str | None = None
+    head: HistoryEntry | None = None
+    """The last entry of the history when the rollout was followed."""
 
 
 class _Unservable(Exception):
@@ -68,9 +73,12 @@ class Follower:
         replica: str,
         heartbeat_seconds: float = 5.0,
         on_swap: Callable[[str], None] = lambda result: None,
+        trust: Trust = ANYBODY,
     ) -> None:
         self.model = predictor.name
         self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
+        self._trust = trust
+        self._witnessed: HistoryEntry | None = None
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
         self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
@@ -201,9 +209,40 @@ class Follower:
                 return
             if desired.revision == self._settled:
                 self._status = replace(self._status, store_error=None)
-            else:
-                self._settle(desired)
-                self._wake.set()
+                return
+            try:
+                desired, head, change = self._told()
+                self._witness(head)
+            except StoreError as error:
+                self._trouble(error)
+                return
+            self._settle(desired, change)
+            self._status = replace(self._status, head=head)
+            self._wake.set()
+
+    def _told(self) -> tuple[Rollout, HistoryEntry | None, HistoryEntry | None]:
+        """The rollout, the history's last entry, and its last decision, all as of one moment. Raises StoreError."""
+        for _ in range(SAME_MOMENT_READS):
+            desired, entries = self._store.rollout(self.model), self._store.history(self.model)
+            change = last_change(entries)
+            if change is None and entries:
+                change = last_change(self._store.history(self.model, limit=None))
+            if change is None or change.revision <= desired.revision:
+                break  # else it was decided between the two
+        return desired, entries[0] if entries else None, change
+
+    def _witness(self, head: HistoryEntry | None) -> None:
+        """Log and count it if the history does not go on from what this process saw of it."""
+        seen, self._witnessed = self._witnessed, head
+        if seen is None:
+            return
+        entries = self._store.history(self.model, limit=max(1, head.seq - seen.seq + 1)) if head else []
+        if not any((entry.seq, entry.hash) == (seen.seq, seen.hash) for entry in entries):
+            logger.error(
+                "model %s: its history was rewritten or replaced: entry %d was %s when it was seen here, and is gone",
+                self.model, seen.seq, seen.hash,
+            )  # fmt: skip
+            self._on_swap("history_rewritten")
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
@@ -225,8 +264,9 @@ class Follower:
         reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
         return Replica(self.replica, snapshot.revision, snapshot.champion, reason, refused)
 
-    def _settle(self, desired: Rollout) -> None:
+    def _settle(self, desired: Rollout, change: HistoryEntry | None) -> None:
         try:
+            self._check(desired, change)
             self._promote(desired.plan, desired.revision)
         except (StoreUnavailable, Overloaded) as error:  # passing: the next poll tries again
             self._trouble(error)
@@ -237,10 +277,18 @@ class Follower:
             self._on_swap("refused")
         else:
             champion = version_name(desired.champion)
-            logger.info("model %s: serves %s, revision %d", self.model, champion, desired.revision)
+            told = f"history entry {change.seq} {change.hash}" if change else "nothing decided yet"
+            logger.info("model %s: serves %s, revision %d, %s", self.model, champion, desired.revision, told)
             self._status = Status(desired)
             self._on_swap("applied")
         self._settled = desired.revision
+
+    def _check(self, desired: Rollout, change: HistoryEntry | None) -> None:
+        """Raises _Unservable for a rollout that the history did not decide."""
+        try:
+            check_decided(desired, change, self._trust)
+        except StoreError as error:
+            raise _Unservable(None, f"{error} It is not followed: somebody wrote to the store directly.") from error
 
     def _promote(self, plan: Plan, revision: int) -> None:
         """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
@@ -256,12 +304,13 @@ class Follower:
 
     def _serve_the_last_good(self) -> None:
         """At start there is no plan of before in memory, so look for it in the history."""
-        refused = self._status.desired.revision
+        refused = self._status.desired
         changes = [each for each in self._store.history(self.model, limit=None) if each.action in CHANGES]
         for entry in changes:
-            if entry.revision == refused:
+            if (entry.revision, entry.plan) == (refused.revision, refused.plan):
                 continue
             try:
+                self._check(Rollout(self.model, entry.revision, entry.plan), entry)
                 self._promote(entry.plan, entry.revision)
             except _Unservable:
                 continue

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from service.collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
@@ -171,7 +172,11 @@ def _open_ledger(settings: Settings) -> Ledger:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make the data folder, and see that it can be written. Raises ConfigError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise ConfigError(f"The data folder {folder} cannot be made ({error.strerror}): set data_dir.") from error
+        problem = f"The data folder {folder} cannot be made or written ({error.strerror})"
+        raise ConfigError(f"{problem}: set data_dir to one that this user may write.") from error

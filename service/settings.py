@@ -13,8 +13,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.secret_files import SecretFiles
+from triggers.factories import Factories
 from triggers.rules import Rules
-from triggers.signature import Trust, read_trust
+from triggers.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
@@ -35,6 +36,11 @@ class Settings(BaseSettings):
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
     )
+    allow_factories: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "
+        "network, as that runs their code; all: any module",
+    )
     store: str = Field(
         default="fairtrigger-store",
         description="trigger store: a folder, redis://host:6379/0, redis+sentinel://..., redis+cluster://...; "
@@ -45,6 +51,14 @@ class Settings(BaseSettings):
         description="public key of a trainer, or a folder of *.pub: triggers signed by another key are refused",
     )
     require_signatures: bool = Field(default=False, description="also refuse triggers that nobody signed")
+    history_key: Path | None = Field(
+        default=None,
+        description="private key (fairtrigger keygen) that signs what this service writes into histories; then no "
+        "rollout is followed unless this or a trusted history key signed its decision",
+    )
+    trusted_history_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="public key of somebody else who may decide rollouts, or a folder of *.pub"
+    )
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
     ledger: SecretStr | None = Field(
         default=None,
@@ -186,6 +200,19 @@ class Settings(BaseSettings):
         """Whose signatures count. Raises ConfigError for a key that cannot be read."""
         return read_trust(self.trusted_keys, required=self.require_signatures)
 
+    def history_signer(self) -> Signer | None:
+        """What signs entries of histories. Raises ConfigError for a key that cannot be read."""
+        return read_signer(self.history_key) if self.history_key else None
+
+    def history_trust(self) -> Trust:
+        """Whose decisions count. Raises ConfigError for a key that cannot be read."""
+        return read_history_trust(self.history_signer(), self.trusted_history_keys)
+
+    @property
+    def factories(self) -> Factories:
+        """Modules that bundles may have imported."""
+        return Factories(self.allow_factories)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -208,7 +235,9 @@ class Settings(BaseSettings):
         """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", "trusted_keys", "devices", mode="before")
+    @field_validator(
+        "models", "allow_factories", "receipt_keys", "trusted_keys", "trusted_history_keys", "devices", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

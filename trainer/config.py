@@ -24,6 +24,7 @@ from trainer.tables import STRICT, ConfigPath, OneOrMore, different
 from triggers.address import without_password
 from triggers.errors import ConfigError
 from triggers.manifest import ObjectiveName
+from triggers.regular_file import read_regular
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -255,7 +256,7 @@ class RunConfig:
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file, then apply overrides like "train.steps=200" in order. Raises ConfigError naming the place."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.ledger import Ledger
-from service.ledger_redis import LEASE_SECONDS
+from service.ledger_redis import LEASE_SECONDS, RUNS
 from service.ledger_store import Release
 from tests.redis_server import RedisServer
 from tests.service.counted import NEVER, everything, prediction
@@ -28,15 +30,41 @@ def machine(server: RedisServer, folder: Path, clock: Callable[[], float]) -> Le
     return Ledger(server.url, runs=folder, flush_interval=NEVER, busy_seconds=1.0, clock=clock)
 
 
+def silence(server: RedisServer, ledger: Ledger, seconds: float) -> None:
+    """The server heard of a replica for the last time so long ago."""
+    import redis
+
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        state = json.loads(str(client.hget(RUNS, ledger._run)))
+        client.hset(RUNS, ledger._run, json.dumps(state | {"seen": state["seen"] - seconds}))
+
+
+def test_a_machine_whose_clock_is_off_is_not_taken_for_dead(redis_server: RedisServer, tmp_path: Path) -> None:
+    now = time.time()
+    offsets = {"right": 0.0, "slow": -200.0, "slower": -86400.0, "fast": 86400.0}
+    ledgers = {
+        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=lambda off=off: now + off)
+        for name, off in offsets.items()
+    }
+    for ledger in ledgers.values():
+        ledger.record(prediction())
+        ledger.flush()
+    for ledger in ledgers.values():
+        ledger._look_around()
+        assert ledger.possible_loss(0, 2**40) == []
+    for ledger in ledgers.values():
+        ledger.close()
+
+
 def test_a_machine_that_fell_silent_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
     now = 10_000.0
     alive, silent = (machine(redis_server, tmp_path / name, lambda: now) for name in ("alive", "silent"))
     silent.record(prediction())
     silent.flush()
-    now += LEASE_SECONDS + NEVER - 1
+    silence(redis_server, silent, LEASE_SECONDS + NEVER - 60)
     alive._look_around()
     assert alive.possible_loss(0, 2**40) == []
-    now += 10
+    silence(redis_server, silent, 60)
     alive._look_around()
     (told,) = alive.possible_loss(0, 2**40)
     assert (told.reason, told.since) == ("killed", 10_000.0)
@@ -58,7 +86,7 @@ def test_a_batch_of_a_replica_that_was_taken_for_dead_still_counts_once(
     batch = silent._next_batch()
     assert batch
     silent._store.apply(silent._run, batch)  # its answer is lost
-    now += 10 * LEASE_SECONDS + NEVER
+    silence(redis_server, silent, 10 * LEASE_SECONDS + NEVER)
     alive._look_around()
     silent.flush()
     assert everything(alive) == {(1, "a", None, 1, None): 1}
