@@ -61,6 +61,10 @@ def exposures(settings: Settings) -> list[str]:
     token = settings.admin_token.get_secret_value() if settings.admin_token else None
     if token is not None and len(token) < LONG_TOKEN:
         found.append(f"The admin token has {len(token)} characters and may be guessed: openssl rand -hex 32 makes one.")
+    if settings.guard and not settings.guard_keys:
+        found.append(
+            "The guard weighs whatever callers send, true or invented: name the keys it may trust, guard_keys."
+        )
     return found
 
 
