@@ -41,8 +41,8 @@ class DeclaredGroups:
         if not manifest.groups_overlap:
             return self.with_names(manifest.groups)
         identities = self.identities.union(manifest.groups)
-        rows = {_cell(row.group) for row in (*manifest.data_counts, *manifest.evaluation)}
-        return DeclaredGroups(self.names | identities | rows | {NO_GROUP}, identities)
+        cells = {row.group for row in manifest.data_counts} | {row.group for row in manifest.evaluation}
+        return DeclaredGroups(self.names | identities | {NO_GROUP, *map(_cell, cells)}, identities)
 
     def spelled(self, name: str) -> str | None:
         """How a name is written if it was declared, or is a combination of what was; None if it is neither."""

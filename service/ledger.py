@@ -106,19 +106,18 @@ class Ledger:
         with self._memory:
             if (model, name) in self._groups:
                 return name
-            if self._taken(model) >= self._max_groups:
+            if len(self._placed(model)) >= self._max_groups:
                 return OTHER
             self._groups.add((model, name))
             self._new_groups.add((model, name))
             return name
 
-    def _taken(self, model: str) -> int:
-        """Places taken; what took one before groups were declared gave it back."""
-        declared = self._declared.get(model)
-        names = [name for each, name in self._groups if each == model]
-        if declared is not None:
-            names = [name for name in names if name not in declared.names and declared.spelled(name) == name]
-        return len(names)
+    def _placed(self, model: str) -> set[str]:
+        """Names that have a place; what took one before groups were declared has given it back."""
+        names, declared = {name for each, name in self._groups if each == model}, self._declared.get(model)
+        if declared is None:
+            return names
+        return {name for name in names - declared.names if declared.spelled(name) == name}
 
     def record(self, event: Event) -> None:
         """Count a prediction. Never waits for the file and never raises."""
@@ -192,17 +191,14 @@ class Ledger:
 
     def groups(self, model: str) -> set[str]:
         """The group names of a model that are counted on their own."""
-        declared = self._declared.get(model)
+        declared = self._declared.get(model, DeclaredGroups())
         with self._memory:
-            names = {name for each, name in self._groups if each == model}
-        return (
-            names if declared is None else declared.names | {name for name in names if declared.spelled(name) == name}
-        )
+            return self._placed(model) | declared.names
 
     def crowded(self, model: str) -> bool:
         """Whether the model has as many group names as are counted on their own."""
         with self._memory:
-            return self._taken(model) >= self._max_groups
+            return len(self._placed(model)) >= self._max_groups
 
     # ---- flushing ----------------------------------------------------------------------------------------------
 

@@ -74,8 +74,8 @@ def test_what_another_site_sends_is_refused_and_not_counted(keyless: httpx.Clien
     refused(keyless.post(PREDICT, content=picture(0), headers=headers | SIMPLE), 403, "cross_site_request")
     for path, body in ((PREDICT, {"inputs": [as_item(picture(0))]}), (FEEDBACK, {"items": []}), (INFER, {})):
         refused(keyless.post(path, json=body, headers=headers), 403, "cross_site_request")
-    body = {"champion": None, "reason": "forged"}
-    refused(keyless.put(ROLLOUT, json=body, headers=headers | ADMIN | {"If-Match": '"0"'}), 403, "cross_site_request")
+    change = {"champion": None, "reason": "forged"}
+    refused(keyless.put(ROLLOUT, json=change, headers=headers | ADMIN | {"If-Match": '"0"'}), 403, "cross_site_request")
     assert requests_counted(keyless) == before
 
 
