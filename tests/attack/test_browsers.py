@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
+from tests.dashboard.chromium import need_chromium
 from tests.service.live import ADMIN, as_item, picture, running, settings
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
@@ -91,3 +96,59 @@ def test_the_services_own_pages_and_programs_go_on(keyless: httpx.Client) -> Non
         keyless.post(PREDICT, json=body, headers=behind_a_proxy | {"Sec-Fetch-Site": "same-origin"}).status_code == 200
     )
     assert keyless.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200, "a link to it"
+
+
+SEND_A_PICTURE = """async ([url, bytes, mode]) => {
+    const form = new FormData();
+    form.append("image", new Blob([new Uint8Array(bytes)]));
+    return fetch(url, {method: "POST", body: form, mode}).then((answer) => answer.status, () => 0);
+}"""
+"""A form is sent without asking first; its answer is hidden from a page of another site, which sees 0."""
+
+
+class EmptyPage(BaseHTTPRequestHandler):
+    """Another web site."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def other_site() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), EmptyPage) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://evil.example:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def misled_browser() -> Iterator[Page]:
+    """A page of a browser for which evil.example leads to this machine."""
+    with sync_playwright() as playwright:
+        rules = ["--host-resolver-rules=MAP evil.example 127.0.0.1"]
+        browser = playwright.chromium.launch(executable_path=need_chromium(), args=rules)
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.mark.slow
+def test_a_real_browser_is_no_way_in_for_another_site(keyless: httpx.Client) -> None:
+    own, rebound = str(keyless.base_url), f"http://evil.example:{keyless.base_url.port}"
+    data = list(picture(0))
+    with other_site() as elsewhere, misled_browser() as page:
+        before = requests_counted(keyless)
+        page.goto(elsewhere)
+        assert page.evaluate(SEND_A_PICTURE, [own + PREDICT, data, "no-cors"]) == 0
+        page.goto(f"{rebound}/dashboard")
+        assert page.evaluate(SEND_A_PICTURE, [rebound + PREDICT, data, "same-origin"]) == 421
+        assert requests_counted(keyless) == before
+        page.goto(f"{own}/dashboard")
+        assert page.evaluate(SEND_A_PICTURE, [own + PREDICT, data, "same-origin"]) == 200
+        assert requests_counted(keyless) == before + 1
