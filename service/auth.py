@@ -41,6 +41,12 @@ def is_admin(scope: Scope) -> bool:
     return caller is not None and caller.may("admin")
 
 
+def trusted_by_guard(settings: Settings, scope: Scope) -> bool:
+    """Whether what the caller sends counts for a guard that is told whom to trust."""
+    caller = caller_of(scope)
+    return caller is not None and caller.id in settings.guard_keys
+
+
 def refuse(keyring: Keyring, caller: Caller | None, given: str | None, need: Needed) -> ProblemError:
     """The error for a caller who lacks a role. Unknown, expired and revoked keys get the same."""
     if need == "admin" and not keyring.admits_admin:

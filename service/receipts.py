@@ -1,7 +1,7 @@
 """Prediction ids that carry their own record: sealed with AES-GCM, so late labels need no table of predictions.
 
     id = base64url( format 1 | key id 4 | nonce 12 | ciphertext | tag 16 )
-    ciphertext of (minute, version, prediction, bare, group, shadows)
+    ciphertext of (minute, version, prediction, bare, trusted, group, shadows)
 
 The model's name is authenticated but not stored: an id opens only for the model that it was made for. The group is
 padded, so that its length cannot be read off. An id cannot be forged or changed and survives a restart, as long as its
@@ -32,7 +32,10 @@ FORMAT = b"\x01"
 KEY_BYTES = 32
 KEY_ID_BYTES = 4
 KEY_FILE = "receipt.keys"
-_FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
+_FIELDS = struct.Struct(
+    ">IIHHH"
+)  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group | flag
+_TRUSTED = 1 << 15  # a group is far shorter
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
 AHEAD, KINDS = 16, 4096
@@ -186,16 +189,20 @@ def packed(event: Event) -> bytes:
     """What is sealed of a prediction."""
     group = event.group.encode()
     bare = 0 if event.bare is None else event.bare + 1
-    fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))
+    fields = _FIELDS.pack(
+        event.minute, event.version or 0, event.prediction, bare, len(group) | _TRUSTED * event.trusted
+    )
     shadows = b"".join(_SHADOW.pack(*shadow) for shadow in event.shadows)
     return fields + group + b"\0" * (-len(group) % _PAD) + shadows
 
 
 def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
-    minute, version, prediction, bare, length = _FIELDS.unpack_from(data)
+    minute, version, prediction, bare, flagged = _FIELDS.unpack_from(data)
+    length, trusted = flagged & ~_TRUSTED, bool(flagged & _TRUSTED)
     group = data[_FIELDS.size : _FIELDS.size + length].decode()
     shadows = tuple(_SHADOW.iter_unpack(data[_FIELDS.size + length + -length % _PAD :]))
-    return Event(model, minute, version or None, prediction, group, bare - 1 if bare else None, nonce, shadows)
+    before = bare - 1 if bare else None
+    return Event(model, minute, version or None, prediction, group, before, nonce, shadows, trusted=trusted)
 
 
 def _decode(prediction_id: str) -> bytes:

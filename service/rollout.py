@@ -31,6 +31,8 @@ ACTOR = "service"
 WAIT_POLL_SECONDS = 0.02
 SAME_MOMENT_READS = 5
 """How often rollout and history are read again because another decision came between."""
+NEW_VERSIONS_SECONDS = 10.0
+"""How often `on_versions` is called without any other reason."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class _Unservable(Exception):
 
 
 class Follower:
-    """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`."""
+    """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`.
+
+    `on_versions` is called when there may be versions that were not there before; on any thread.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Follower:
         self._syncing = threading.Lock()
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._unwatch: Callable[[], None] = lambda: None
+        self.on_versions: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._follow, name=f"rollout-{self.model}", daemon=True)
 
     @property
@@ -191,6 +197,7 @@ class Follower:
     @contextmanager
     def admit(self, version: int, *, actor: str) -> Iterator[Serving]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
+        self.on_versions()
         with ExitStack() as stack:
             try:
                 resident = stack.enter_context(self._predictor.lease(version))
@@ -245,10 +252,14 @@ class Follower:
             self._on_swap("history_rewritten")
 
     def _follow(self) -> None:
+        look_at = time.monotonic() + NEW_VERSIONS_SECONDS
         while not self._stopping.is_set():
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
             try:
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + NEW_VERSIONS_SECONDS
+                    self.on_versions()
                 self.sync()
                 self._tell()
             except Exception as error:  # the thread boundary: the next poll tries again
@@ -265,6 +276,7 @@ class Follower:
         return Replica(self.replica, snapshot.revision, snapshot.champion, reason, refused)
 
     def _settle(self, desired: Rollout, change: HistoryEntry | None) -> None:
+        self.on_versions()
         try:
             self._check(desired, change)
             self._promote(desired.plan, desired.revision)

@@ -12,7 +12,9 @@ from typing import Any
 
 from service.collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
 from service.counting import Counting
+from service.declared_groups import Declarations
 from service.disclosure import Disclosure, Rule
+from service.event import Cell, series_of
 from service.guard import Guard
 from service.guarded import GuardedModel
 from service.keyring import Keyring
@@ -21,6 +23,7 @@ from service.metrics import Metrics
 from service.monitor import Monitor
 from service.parting import COUNTS_SECONDS, part
 from service.parts import Parts, Processes
+from service.periods import Level
 from service.receipts import Receipts
 from service.served import ServedModel
 from service.settings import Settings
@@ -33,6 +36,10 @@ from triggers.store import Store
 logger = logging.getLogger(__name__)
 
 LEDGER_FILE = "ledger.sqlite"
+UNDECLARED_MODEL = (
+    "model %s: nobody has declared its groups, so what requests name may not be counted: publish a trigger for it, set "
+    "`groups` in its model.json or declared_groups, or say groups=open"
+)
 
 
 class Running:
@@ -75,6 +82,8 @@ class Running:
             )
             for each in models
         }
+        for each in models:
+            self._declare_groups(each)
         self.guard = self._guard(settings, store, acts=guards)
         self.monitor = Monitor(
             self.ledger,
@@ -104,11 +113,32 @@ class Running:
         labels = {each.name: len(each.classifier.labels) for each in models}
         return Disclosure(self.ledger, rule, labels.__getitem__)
 
+    def _declare_groups(self, model: Parts) -> None:
+        """Let the ledger hear of the model's declared groups whenever there may be more.
+
+        Where nothing is declared, and only users of this machine reach a service without keys, any name counts.
+        """
+        settings = self.settings
+        if settings.groups == "open":
+            return
+        named = (model.classifier.spec.groups or ()) + (settings.declared_groups or {}).get(model.name, ())
+        declarations = Declarations(model.name, self.store, named)
+        alone = settings.keyless and settings.local
+
+        def declare() -> None:
+            groups = declarations.refresh()
+            self.ledger.declare(model.name, groups if groups or not alone else None)
+
+        model.follower.on_versions = declare
+
     async def start(self) -> None:
         """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
+            await asyncio.to_thread(model.follower.on_versions)
+            if self.settings.groups == "declared" and not self.ledger.declared(model.name):
+                logger.warning(UNDECLARED_MODEL, model.name)
             model.start()
             await asyncio.to_thread(model.prepare)
         self.guard.start()
@@ -141,12 +171,19 @@ class Running:
 
         return Guard(
             {name: GuardedModel(model, store, rules) for name, model in self.models.items()},
-            self.ledger.series,
+            self._weighed,
             seal_seconds=settings.guard_seal_seconds,
             every_seconds=settings.guard_seconds,
             on_alarm=tell,
             acts=acts,
         )
+
+    def _weighed(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> Mapping[Cell, int]:
+        """What the guard reads: the counts of all predictions, or of those of trusted keys, if there are any."""
+        series = series_of(model, "guard" if self.settings.guard_keys else "serve")
+        return self.ledger.series(series, level, since_minute, until_minute, made_since)
 
     @property
     def alive(self) -> bool:

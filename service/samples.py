@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.event import Cell
 from triggers.attributes import by, sorted_name
-from triggers.identities import NO_GROUP, UNKNOWN
+from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN
 from triggers.rates import Ints
 
 Floats = NDArray[np.float64]
@@ -221,4 +221,4 @@ def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
     if attributes is None:
         return EVERYONE
     name = group_of(group, attributes)
-    return None if name in (UNKNOWN, NO_GROUP) else name
+    return None if name in (UNKNOWN, UNDECLARED, NO_GROUP) else name

@@ -13,7 +13,6 @@ from service.running import Running
 from service.server import Server
 from service.settings import HOW_TO_OPEN, Settings
 
-LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 LONG_TOKEN = 20
 
 
@@ -35,6 +34,8 @@ def serve(
         host=settings.host,
         port=settings.port,
         http=PatientProtocol,
+        proxy_headers=bool(settings.proxy_hosts),
+        forwarded_allow_ips=list(settings.proxy_hosts),
         log_config=None,
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
@@ -52,7 +53,7 @@ def admin_door(settings: Settings) -> Door | None:
 
 def exposures(settings: Settings) -> list[str]:
     """What an operator should know who lets others than this machine connect."""
-    if settings.host in LOCAL:
+    if settings.local:
         return []
     found = []
     if settings.api_keys is None:
@@ -60,6 +61,10 @@ def exposures(settings: Settings) -> list[str]:
     token = settings.admin_token.get_secret_value() if settings.admin_token else None
     if token is not None and len(token) < LONG_TOKEN:
         found.append(f"The admin token has {len(token)} characters and may be guessed: openssl rand -hex 32 makes one.")
+    if settings.guard and not settings.guard_keys:
+        found.append(
+            "The guard weighs whatever callers send, true or invented: name the keys it may trust, guard_keys."
+        )
     return found
 
 

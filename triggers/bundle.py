@@ -65,7 +65,10 @@ Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field
 
 
 class BundleSpec(_Strict):
-    """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate."""
+    """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate.
+
+    `groups` are the group names that requests may give, beside those that the model's triggers were made for.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     modality: Literal["image", "text"]
@@ -75,6 +78,7 @@ class BundleSpec(_Strict):
     image: ImageSpec | None = None
     text: TextSpec | None = None
     description: str = ""
+    groups: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:

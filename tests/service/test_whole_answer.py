@@ -15,7 +15,7 @@ from service.whole_answer import CLOSE, WHOLE
 
 BODY = b'{"a":1}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 class Wire(asyncio.Transport):
