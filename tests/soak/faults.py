@@ -38,7 +38,7 @@ def holds(pid: int, port: int, clients: set[int]) -> bool:
         if int(row[1].rpartition(":")[2], 16) == port and int(row[2].rpartition(":")[2], 16) in clients
     }
     try:
-        return any(os.readlink(each.path) in inodes for each in os.scandir(f"/proc/{pid}/fd"))
+        return any(os.readlink(each) in inodes for each in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:  # it ended, or closed one meanwhile
         return False
 

@@ -214,7 +214,7 @@ def _settled_count(address: str, group: str, wanted: int) -> int:
     """The count when it is reached, or after some seconds."""
     found, end = -1, time.monotonic() + 10
     while found < wanted and time.monotonic() < end:
-        outcome, answer = ask(address, "GET", "/v1/models/faces/fairness?by=total", **ADMIN)
+        outcome, answer = ask(address, "GET", "/v1/models/faces/fairness?by=total", None, **ADMIN)
         if outcome == 200:
             found = json.loads(answer)["versions"]["total"]["groups"].get(group, {}).get("n", 0)
         time.sleep(0.2)

@@ -36,7 +36,7 @@ class Answer:
     group: str | None = None
 
 
-def ask(address: str, method: str, path: str, content: bytes | None = None, **headers: str) -> tuple[Outcome, bytes]:
+def ask(address: str, method: str, path: str, content: bytes | None = None, /, **headers: str) -> tuple[Outcome, bytes]:
     """One request over a connection of its own."""
     connection = http.client.HTTPConnection(address, timeout=ANSWER_SECONDS)
     try:

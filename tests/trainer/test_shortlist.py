@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +41,7 @@ def test_a_shortlist_keeps_every_strengths_own_best() -> None:
     kept = Shortlist(judge(), module)
     for step, levels, found in ((10, (1, 2), (FAR, EQUAL)), (20, (3, 4), (NEAR, NEAR)), (30, (5, 6), (NEAR, FAR))):
         module.put(*levels)
-        kept.offer(step, lambda found=found: found)
+        kept.offer(step, partial(list, found))
     assert [snapshot.step for snapshot in kept.recall()] == [20, 10]  # a tie keeps the earlier one
     assert module.level.tolist() == [3, 2]
 
@@ -70,7 +72,7 @@ def test_a_trail_keeps_everything_and_is_read_back(counting: bool) -> None:
     trail, again = Trail(module, counting=counting), Trail(Levels(), counting=counting)
     for step, found in ((10, [FAR, NEAR]), (20, [NEAR, EQUAL])):
         module.put(step, -step)
-        trail.offer(step, lambda found=found: found)
+        trail.offer(step, partial(list, found))
     again.restore(trail.tensors(), trail.kept())
     for each in (trail, again):
         assert each.steps == [10, 20]
