@@ -8,7 +8,7 @@ GPUS ?= 1,2
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: audit statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,16 @@ results: install ## every system on the real data of the examples, three seeds (
 life: install ## SIGTERM under load, overload and clients that leave, in full, with and without HTTP processes
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
+
+soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), swaps, broken requests, then make life
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),300) $(BIN)/python -m pytest -s -m soak tests/soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.swapping --swaps 1000
+	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
+	$(MAKE) --no-print-directory life
+
+mutants: install ## small faults, drawn by SEED=0: whether a test notices each of COUNT=100 (minutes)
+	$(UV) tool run --python $(BIN)/python --from cosmic-ray==8.7.0 python -m benchmarks.mutants \
+	  --python $(BIN)/python --count $(or $(COUNT),100) --seed $(or $(SEED),0)
 
 statistics: install ## the tables of docs/statistics.md (a quarter of an hour); with make demo's folder live traffic too
 	$(BIN)/python -m benchmarks.statistics
