@@ -246,7 +246,7 @@ class Predictor:
             return self._loaded.get(version)
 
     def _install(self, resident: Resident) -> None:
-        """Add a trigger to those in memory; if the one that has to leave was taken into use meanwhile, another leaves."""
+        """Add a trigger to those in memory; if one that should leave was taken into use meanwhile, another does."""
         assert resident.version is not None
         with self._building:
             installed = False
