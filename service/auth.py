@@ -66,7 +66,7 @@ def require_choice(settings: Settings, keyring: Keyring, scope: Scope) -> None:
         require_admin(keyring, scope)
 
 
-def _admin(request: Request, bearer: Bearer) -> None:
+async def _admin(request: Request, bearer: Bearer) -> None:
     require_admin(request.app.state.running.keyring, request.scope)
 
 

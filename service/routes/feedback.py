@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from service.lookup import Model
+from service.pooled_route import PooledRoute
 from service.problems import problem_of
 from service.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
 from triggers.errors import InputError
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(route_class=PooledRoute, tags=["feedback"])
 
 _EXAMPLES = {
     "one": {"value": {"prediction_id": "AWJ4c2...", "label": "attractive"}},
