@@ -6,7 +6,7 @@ UV := .uv/bin/uv
 DEMO_OUT ?= demo-out
 GPUS ?= 1,2
 MINIMUM := build/minimum
-SMOKE := $(addprefix tests/service/test_,process.py predict.py v2.py feedback.py tracing.py whole_answer.py slow_clients.py) \
+SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
   tests/triggers/test_redis_store.py
 export UV_PYTHON_DOWNLOADS = never
 
