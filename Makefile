@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 UV := .uv/bin/uv
 DEMO_OUT ?= demo-out
 GPUS ?= 1,2
+MINIMUM := build/minimum
+SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
+  tests/triggers/test_redis_store.py
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +54,14 @@ pytest: # a few processes, one thread each, side by side about half the time; fi
 
 quick: install ## the tests that take a second or two each
 	$(BIN)/python -m pytest -m "not slow"
+
+minimum: install ## a smoke of the service under the lowest versions that pyproject.toml allows (torch as in the lock)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(MINIMUM)
+	grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock > $(MINIMUM)/constraints.txt
+	$(UV) pip install --quiet --python $(MINIMUM)/bin/python --resolution lowest-direct \
+	  --constraint $(MINIMUM)/constraints.txt --editable '.[service,redis,tracing]'
+	$(UV) pip install --quiet --python $(MINIMUM)/bin/python httpx hypothesis pytest pytest-timeout
+	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -o filterwarnings=default $(SMOKE)
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load import need_wrk
 from benchmarks.process_tree import cpu_seconds
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
@@ -111,7 +112,7 @@ class Target:
 
     def load(self, script: Path, seconds: int) -> Round:
         """With wrk, 16 connections; any answer but 200 is an error."""
-        command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), self.url]
+        command = [need_wrk(), "-t1", "-c16", f"-d{seconds}s", "-s", str(script), self.url]
         before = cpu_seconds(self.pid)
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         used = cpu_seconds(self.pid) - before
@@ -145,6 +146,7 @@ def throughput(model: Path, body: Path, kind: str, pairs: int, seconds: int) -> 
 
     Which of the two goes first changes from pair to pair.
     """
+    need_wrk()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         script = folder / "post.lua"

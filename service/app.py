@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +20,7 @@ from service.execution import use_threads
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
-from service.parts import local_parts, open_trigger_store
+from service.parts import Parts, local_parts, open_trigger_store
 from service.permissions import listed
 from service.reference_page import reference_page
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
@@ -60,18 +59,24 @@ def create_app(
     classifiers: Sequence[FrozenClassifier] | None = None,
     span_exporter: SpanExporter | None = None,
 ) -> FastAPI:
-    """The whole service as an ASGI app. Raises ConfigError, ModelError or StoreUnavailable if it cannot be built.
+    """The whole service as an ASGI app. Raises ConfigError or ModelError if it cannot be built.
 
+    It reads the models and opens nothing else: store, ledger and threads begin with its lifespan, or `Running.open`.
     `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is handed in is left
     open at the end.
     """
     use_threads(settings, settings.device)
     loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_trigger_store(settings), Metrics()
-    replica = replica_name()
-    models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
-    return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
+    metrics, replica = Metrics(), replica_name()
+
+    def opened() -> Store:
+        return store or open_trigger_store(settings)
+
+    def models(shared: Store) -> list[Parts]:
+        return [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
+
+    return assemble(Running(settings, opened, metrics, models, owns_store=store is None), span_exporter)
 
 
 def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:
@@ -91,7 +96,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     app.add_middleware(
         Observed,
         metrics=running.metrics,
-        known_model=running.models.__contains__,
+        known_model=lambda name: name in running.models,
         draining=lambda: running.draining,
     )
     app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
@@ -117,12 +122,14 @@ def _version() -> str:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     running: Running = app.state.running
     try:
+        if app.state.tracing:
+            app.state.tracing.start()
         await running.start()
         yield
     finally:
         await running.close()
         if app.state.tracing:
-            await asyncio.to_thread(app.state.tracing.close)
+            await running.shutdown.step("the traces", app.state.tracing.close)
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from service.control import Control, age, leave
 from service.execution import use_threads
 from service.garbage import settle
 from service.metrics import FOLDER_VARIABLE, Metrics
-from service.parting import part
+from service.parting import Shutdown
 from service.parts import local_parts, open_trigger_store
 from service.settings import Settings
 from triggers.classifier import load_bundle
@@ -46,15 +46,16 @@ class InferenceProcess:
         }
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()
-        self._stopping = asyncio.Event()
+        self._stopping, self._shutdown = asyncio.Event(), Shutdown()
         self._looking: asyncio.Future[None] | None = None
 
-    def run(self) -> None:
-        """Load and warm the triggers, say so, and compute until the supervisor closes its line."""
+    def run(self) -> int:
+        """Load and warm the triggers, say so, and compute until the supervisor closes its line; the exit status."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
         if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
             shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+        return 1 if self._shutdown.failed else 0
 
     async def _run(self) -> None:
         for model in self._models.values():
@@ -66,11 +67,11 @@ class InferenceProcess:
         self._control.ready()
         await self._stopping.wait()
         await self._let_channels_end()
-        for model in self._models.values():
-            await model.batcher.close()
-            await part("the rollout", model.follower.stop)
-        await part("the store", self._store.close)
-        self._metrics.close()
+        for name, model in self._models.items():
+            await self._shutdown.wait(f"the queue of {name}", model.batcher.close())
+            await self._shutdown.step(f"the rollout of {name}", model.follower.stop)
+        await self._shutdown.step("the store", self._store.close)
+        await self._shutdown.step("the metrics", self._metrics.close)
 
     def _watch(self, startup_seconds: float) -> None:
         def adopt(_: int, link: socket.socket) -> None:
@@ -151,8 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
-    process.run()
-    return 0
+    return process.run()
 
 
 if __name__ == "__main__":

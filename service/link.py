@@ -83,8 +83,12 @@ class Link:
         taken = slots.take(len(queries))
         if taken is None:
             raise Overloaded("Every place for an input is taken. Retry later, or raise queue_size.", 1)
-        packed = pack_queries(queries, slots, taken)
-        number, future = self.post({"op": "predict", "model": model, "queries": packed})
+        try:
+            packed = pack_queries(queries, slots, taken)
+            number, future = self.post({"op": "predict", "model": model, "queries": packed})
+        except BaseException:
+            slots.give_back(taken)  # nothing was sent, so no reply will
+            raise
         self._taken[number] = slots, taken
         return number, future
 

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -20,6 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.reserved_memory import reserve_file
 from service.tally import BulkHistogram, Tally
 from service.tickets import Timing
 
@@ -33,14 +35,23 @@ EXACT = (f"{PREFIX}_trigger_flips", f"{PREFIX}_guard_e_value")
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
 
+FILES, FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 128 * 1024
+"""What prometheus_client maps in each process, by the name it gives them, and the room that they get: it makes them
+without reserving any, and only doubles them beyond that."""
+
 logger = logging.getLogger(__name__)
 M = TypeVar("M", Counter, BulkHistogram)
 
 
 class Metrics:
-    """All counters and histograms that the service keeps itself; collectors add what others know."""
+    """All counters and histograms that the service keeps itself; collectors add what others know.
+
+    Raises ConfigError if there is no room for the files that several processes share.
+    """
 
     def __init__(self) -> None:
+        if FOLDER_VARIABLE in os.environ:
+            _reserve(Path(os.environ[FOLDER_VARIABLE]))
         self.registry, self.tally = CollectorRegistry(), Tally()
         self._added: list[Collector] = []
         self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
@@ -149,3 +160,11 @@ class _Public(Collector):
 
 def _child(metric: M, *labels: str | int) -> M:
     return metric.labels(*labels)
+
+
+def _reserve(folder: Path) -> None:
+    """The files of this process, before they are mapped."""
+    for kind in FILES:
+        what = f"The processes share their counts in {folder.parent}"
+        remedy = "raise it (docker run --shm-size, shm_size in compose, a larger emptyDir), or lower http_workers"
+        reserve_file(folder / f"{kind}_{os.getpid()}.db", FILE_BYTES, what, remedy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
 import orjson
@@ -16,7 +17,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import MEDIA_TYPE, Problem
 from service.whole_answer import offer
+from triggers.errors import ConfigError
 
+UVICORN = "uvicorn>=0.45,<0.55"
+HOOK = "_start_asgi_task"
+"""uvicorn's own, and private: from its release 0.45 on it begins every answer."""
 MAX_HEAD_BYTES = 64 * 1024
 BYTES_PER_SECOND = 64 * 1024
 """A body earns its sender a second for so many bytes, so that a large one may take longer than a small one."""
@@ -140,6 +145,13 @@ class PatientProtocol(HttpToolsProtocol):
             head = f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             self.transport.write(STATUS_LINE[problem.status] + head.encode() + body)
         self.transport.close()
+
+
+def check_hook() -> None:
+    """Raise ConfigError if uvicorn never calls what PatientProtocol overrides: answers would lose their short way."""
+    if not hasattr(HttpToolsProtocol, HOOK):
+        found = version("uvicorn")
+        raise ConfigError(f"uvicorn {found} has no {HOOK}: pip install '{UVICORN}', as pyproject.toml says.")
 
 
 def close_slow(connections: Iterable[Any], seconds: float) -> None:

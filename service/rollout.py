@@ -87,6 +87,7 @@ class Follower:
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
         self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
+        self._others: list[Replica] | None = None  # all replicas, as the thread last read them
         self._syncing = threading.Lock()
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._unwatch: Callable[[], None] = lambda: None
@@ -112,11 +113,12 @@ class Follower:
             except StoreError as error:
                 self._trouble(error)
         self._tell()
+        self._read_replicas()
         self._unwatch = self._store.watch(self.model, self.look)
         self._thread.start()
 
     def look(self) -> None:
-        """Let the thread ask the store now; on any thread."""
+        """Let the thread ask the store now; on any thread, the event loop's too."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -164,6 +166,15 @@ class Follower:
     def replicas(self) -> list[Replica]:
         """All running replicas of the model, this one among them. Raises StoreUnavailable."""
         return self._beacon.all(self._here())
+
+    @property
+    def known_replicas(self) -> list[Replica] | None:
+        """All running replicas as they were last read, this one as it is; waits for nothing. None: the store failed."""
+        found = self._others
+        if found is None:
+            return None
+        here = self._here()
+        return [replace(here, seen_at=each.seen_at) if each.name == here.name else each for each in found]
 
     def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
         """Wait until every running replica serves `revision` or a later one; return those that do not by then.
@@ -254,7 +265,7 @@ class Follower:
     def _follow(self) -> None:
         look_at = time.monotonic() + NEW_VERSIONS_SECONDS
         while not self._stopping.is_set():
-            self._wake.wait(self._poll_seconds)
+            asked = self._wake.wait(self._poll_seconds)
             self._wake.clear()
             try:
                 if time.monotonic() >= look_at:
@@ -262,12 +273,20 @@ class Follower:
                     self.on_versions()
                 self.sync()
                 self._tell()
+                if asked:
+                    self._read_replicas()
             except Exception as error:  # the thread boundary: the next poll tries again
                 logger.exception("model %s: following the rollout failed", self.model)
                 self._status = replace(self._status, store_error=f"Unexpected: {error!r}; see the log.")
 
     def _tell(self) -> None:
         self._beacon.tell(self._here())
+
+    def _read_replicas(self) -> None:
+        try:
+            self._others = self.replicas()
+        except StoreError:
+            self._others = None
 
     def _here(self) -> Replica:
         """What this replica serves."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,7 +22,7 @@ from service.keyring import Keyring
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
-from service.parting import COUNTS_SECONDS, part
+from service.parting import COUNTS_SECONDS, Shutdown
 from service.parts import Parts, Processes
 from service.periods import Level
 from service.receipts import Receipts
@@ -45,32 +46,59 @@ UNDECLARED_MODEL = (
 class Running:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
 
-    Of several processes that share everything one `guards`: acts on alarms and tells of them. `processes` are those
-    that compute, where devices are listed.
+    `store` opens the store, and `models` puts the models together on it, when the service is opened. Of several
+    processes that share everything one `guards`: acts on alarms and tells of them. `processes` are those that compute,
+    where devices are listed.
     """
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: Callable[[], Store],
         metrics: Metrics,
-        models: Sequence[Parts],
+        models: Callable[[Store], Sequence[Parts]],
         *,
         owns_store: bool,
         guards: bool = True,
         processes: Processes | None = None,
     ) -> None:
-        self.settings, self.store, self.metrics = settings, store, metrics
-        self.draining, self.processes = False, processes
+        self.settings, self.metrics, self.processes = settings, metrics, processes
+        self.draining = False
         self.keyring = Keyring(settings)
         self.admin_port = settings.admin_port
-        self._owns_store = owns_store
-        self._started = False
-        _make_folder(settings.data_dir)
-        receipts = Receipts.from_folder(settings.data_dir, [key.get_secret_value() for key in settings.receipt_keys])
-        self.ledger = _open_ledger(settings)
+        self.models: Mapping[str, ServedModel] = {}
+        self.shutdown = Shutdown()
+        self._open_store, self._build_models = store, models
+        self._owns_store, self._guards = owns_store, guards
+        self._opened = self._started = False
+
+    def open(self) -> None:
+        """Open the store and the ledger and put everything together; a second call changes nothing.
+
+        Until then there is no file, connection or thread. Raises ConfigError, ModelError or StoreUnavailable, and then
+        leaves nothing open.
+        """
+        if self._opened:
+            return
+        with ExitStack() as undo:
+            settings = self.settings
+            _make_folder(settings.data_dir)
+            keys = [key.get_secret_value() for key in settings.receipt_keys]
+            receipts = Receipts.from_folder(settings.data_dir, keys)
+            self.store = self._open_store()
+            if self._owns_store:
+                undo.callback(self.store.close)
+            models = self._build_models(self.store)
+            self.ledger = _open_ledger(settings)
+            undo.callback(self.ledger.close)
+            self._assemble(models, receipts)
+            undo.pop_all()
+        self._opened = True
+
+    def _assemble(self, models: Sequence[Parts], receipts: Receipts) -> None:
+        settings, metrics = self.settings, self.metrics
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self.models: Mapping[str, ServedModel] = {
+        self.models = {
             each.name: ServedModel(
                 each,
                 settings,
@@ -84,7 +112,7 @@ class Running:
         }
         for each in models:
             self._declare_groups(each)
-        self.guard = self._guard(settings, store, acts=guards)
+        self.guard = self._guard(settings, self.store, acts=self._guards)
         self.monitor = Monitor(
             self.ledger,
             {each.name: each.classifier for each in models},
@@ -95,9 +123,9 @@ class Running:
         serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
         self._readings = (serving.reading, fairness.reading)
         for collector in (serving, fairness, GuardCollector(self.guard, self.models)):
-            self.metrics.add(collector)
-        if processes:
-            self.metrics.add(ProcessCollector(processes))
+            metrics.add(collector)
+        if self.processes:
+            metrics.add(ProcessCollector(self.processes))
 
     def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
         settings = self.settings
@@ -132,7 +160,8 @@ class Running:
         model.follower.on_versions = declare
 
     async def start(self) -> None:
-        """Say what a killed predecessor may have lost, apply the rollouts, warm up, start the threads."""
+        """Open what is not open yet, say what a killed predecessor may have lost, apply the rollouts, warm up."""
+        await asyncio.to_thread(self.open)
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
@@ -147,18 +176,25 @@ class Running:
         self._started = True
 
     async def close(self) -> None:
-        """Answer what is queued, write the last counts, release everything."""
+        """Write the counts, answer what is queued, write what that added, release everything; raises nothing.
+
+        `shutdown.failed` names what could not be done.
+        """
         self.draining = True
-        await part("the guard", self.guard.stop)
+        if not self._opened:
+            return
+        shutdown = self.shutdown
+        await shutdown.step("the counts", self.ledger.flush, COUNTS_SECONDS)
+        await shutdown.step("the guard", self.guard.stop)
         for reading in self._readings:
-            await part("what the metrics show", reading.stop)
+            await shutdown.step("what the metrics show", reading.stop)
         for model in self.models.values():
-            await model.close()
-        self._decoders.shutdown()
-        await part("the last counts", self.ledger.close, COUNTS_SECONDS)
+            await model.close(shutdown)
+        await shutdown.step("the last counts", self.ledger.close, COUNTS_SECONDS)
+        await shutdown.step("the decoders", self._decoders.shutdown)
         if self._owns_store:
-            await part("the store", self.store.close)
-        self.metrics.close()
+            await shutdown.step("the store", self.store.close)
+        await shutdown.step("the metrics", self.metrics.close)
 
     def _guard(self, settings: Settings, store: Store, *, acts: bool) -> Guard:
         rules = None if settings.guard is None else Rules.from_dict(settings.guard)

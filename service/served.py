@@ -20,7 +20,7 @@ from service.intake import Wanted
 from service.item_decoder import ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
-from service.parting import part
+from service.parting import Shutdown
 from service.parts import Parts
 from service.pixel_budget import Decoder, PixelBudget
 from service.policy import NO_EXTRAS, Extras, key_of, sample
@@ -88,12 +88,12 @@ class ServedModel:
             self._decoding.start()
         self._parts.start()
 
-    async def close(self) -> None:
+    async def close(self, shutdown: Shutdown) -> None:
         """Finish what is queued and end the threads."""
         if self._decoding:
-            await self._decoding.close()
-        await self.batcher.close()
-        await part("the rollout", self.follower.stop)
+            await shutdown.wait(f"the decoder of {self.name}", self._decoding.close())
+        await shutdown.wait(f"the queue of {self.name}", self.batcher.close())
+        await shutdown.step(f"the rollout of {self.name}", self.follower.stop)
 
     async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
         """Answer every input that can be used; `gone()` ends when the client goes away.

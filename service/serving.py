@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.door import Door, listen
-from service.patience import PatientProtocol
+from service.patience import PatientProtocol, check_hook
 from service.running import Running
 from service.server import Server
 from service.settings import HOW_TO_OPEN, Settings
@@ -22,13 +22,15 @@ def serve(
     announce: Callable[[str], None],
     door: Door | None = None,
     admin_door: Door | None = None,
-) -> None:
+) -> int:
     """Serve until a signal ends it, on the port of the settings, or at a `door` that other processes share.
 
-    Admin routes are behind `admin_door` alone, if there is one.
-
-    `announce` gets what is served where, as rich markup, once that is so.
+    Admin routes are behind `admin_door` alone, if there is one. `announce` gets what is served where, as rich markup,
+    once that is so. Returns the exit status: 1 if a step of the stop failed. Raises what `Running.open` raises.
     """
+    check_hook()
+    running: Running = app.state.running
+    running.open()
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -42,8 +44,8 @@ def serve(
         server_header=False,
         ws="none",
     )
-    running: Running = app.state.running
     Server(config, running, lambda url: announce(_announcement(running, url)), door, admin_door).run()
+    return 1 if running.shutdown.failed else 0
 
 
 def admin_door(settings: Settings) -> Door | None:

@@ -136,6 +136,8 @@ class Supervisor:
         for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
             gauge.unlink()  # a dead process has nothing in flight
         if self._stopping_at is not None:
+            if child.was_ready and (child.status or 0) > 0:  # it did not stop in good order, and said so
+                self._status = 1
             return
         logger.error("%s", child.obituary())
         if not child.was_ready:  # it never worked, so starting it again will not help

@@ -10,10 +10,11 @@ from service.auth import Bearer, is_admin
 from service.fairness_schemas import FairnessOut
 from service.lookup import Model, RunningService
 from service.monitor import BY
+from service.pooled_route import PooledRoute
 from service.timeline import STEPS
 from service.windows import MINUTES
 
-router = APIRouter(tags=["fairness"])
+router = APIRouter(route_class=PooledRoute, tags=["fairness"])
 
 Window = Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])]
 By = Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])]

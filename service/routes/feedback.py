@@ -8,11 +8,12 @@ from fastapi import APIRouter, Body, Request
 
 from service.auth import trusted_by_guard
 from service.lookup import Model, RunningService
+from service.pooled_route import PooledRoute
 from service.problems import problem_of
 from service.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
 from triggers.errors import InputError
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(route_class=PooledRoute, tags=["feedback"])
 
 _EXAMPLES = {
     "one": {"value": {"prediction_id": "AWJ4c2...", "label": "attractive"}},

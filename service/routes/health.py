@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 
 from service.auth import Bearer, caller_of, is_admin
 from service.lookup import RunningService
+from service.pooled_route import PooledRoute
 from service.routes.rollout import rollout_document
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=PooledRoute, tags=["health"])
 
 
 @router.get("/healthz", summary="Is the process alive?")

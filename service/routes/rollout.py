@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from service.guarded import public_entry, public_reason
 from service.intake import parse_version
 from service.keyring import ADMIN_TOKEN
 from service.lookup import IfMatch, Model, RunningService
+from service.pooled_route import PooledRoute
 from service.rollout_schemas import (
     ChallengerModel,
     HistoryOut,
@@ -24,18 +26,22 @@ from service.rollout_schemas import (
 )
 from service.served import ServedModel
 from triggers.errors import StoreError
-from triggers.store import Challenger, Plan, Rollout, Shadow, version_name
+from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, version_name
 
-router = APIRouter(tags=["rollout"])
+router = APIRouter(route_class=PooledRoute, tags=["rollout"])
 
 Wait = Annotated[bool, Query(description="answer when every running replica serves it")]
 Timeout = Annotated[float, Query(gt=0, le=60, description="most seconds to wait")]
 
 
 @router.get("/v1/models/{model}/rollout", summary="What shall be served, and what is")
-def show_rollout(model: Model, response: Response) -> RolloutOut:
-    """The store's rollout, what this replica and all others serve; the ETag is the revision to change it from."""
-    return _with_etag(model, response, replicas=_replicas(model))
+async def show_rollout(model: Model, response: Response) -> RolloutOut:
+    """The store's rollout, what this replica and all others serve; the ETag is the revision to change it from.
+
+    As this replica last read the store, which it does again now: the answer waits for nothing.
+    """
+    model.follower.look()
+    return _with_etag(model, response, replicas=_listed(model.follower.known_replicas))
 
 
 @router.put(
@@ -156,14 +162,18 @@ def _decided(model: ServedModel, new: Rollout, response: Response, seconds: floa
 def _replicas(model: ServedModel) -> list[ReplicaOut] | None:
     """What all replicas serve; None while the store does not answer."""
     try:
-        found = model.follower.replicas()
+        return _listed(model.follower.replicas())
     except StoreError:
         return None
-    return [ReplicaOut(**asdict(each) | {"champion": _name(each.champion)}) for each in found]
+
+
+def _listed(found: Sequence[Replica] | None) -> list[ReplicaOut] | None:
+    return (
+        None if found is None else [ReplicaOut(**asdict(each) | {"champion": _name(each.champion)}) for each in found]
+    )
 
 
 def _with_etag(model: ServedModel, response: Response, **more: Any) -> RolloutOut:
-    model.follower.sync()
     document = rollout_document(model, **more)
     response.headers["ETag"] = f'"{document.revision}"'
     return document

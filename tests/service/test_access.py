@@ -74,7 +74,6 @@ def routes(
         found = {(method, route.path) for route in plain for method in route.methods or ()}
         document = app.openapi()["paths"]
         found |= {(method.upper(), path) for path, operations in document.items() for method in operations}
-        app.state.running.ledger.close()
     return sorted(found)
 
 

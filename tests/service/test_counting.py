@@ -38,7 +38,7 @@ class World:
 
     def metric(self, sample: str) -> bool:
         """Whether /metrics would show this line."""
-        return sample in self.metrics.render()[0].decode().splitlines()
+        return sample in self.metrics.render(exact=True)[0].decode().splitlines()
 
 
 @pytest.fixture

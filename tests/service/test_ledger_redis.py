@@ -43,7 +43,7 @@ def test_a_machine_whose_clock_is_off_is_not_taken_for_dead(redis_server: RedisS
     now = time.time()
     offsets = {"right": 0.0, "slow": -200.0, "slower": -86400.0, "fast": 86400.0}
     ledgers = {
-        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=lambda off=off: now + off)
+        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=lambda off=off: now + off)  # type: ignore[misc]
         for name, off in offsets.items()
     }
     for ledger in ledgers.values():

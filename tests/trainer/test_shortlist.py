@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import pytest
 import torch
 from torch import nn
 
@@ -66,27 +65,17 @@ def test_nothing_was_kept_before_the_first_validation() -> None:
     assert (kept.kept(), kept.recall()) == ([None, None], [])
 
 
-@pytest.mark.parametrize("counting", [True, False])
-def test_a_trail_keeps_everything_and_is_read_back(counting: bool) -> None:
+def test_a_trail_keeps_everything_and_is_read_back() -> None:
     module = Levels()
-    trail, again = Trail(module, counting=counting), Trail(Levels(), counting=counting)
+    trail, again = Trail(module), Trail(Levels())
     for step, found in ((10, [FAR, NEAR]), (20, [NEAR, EQUAL])):
         module.put(step, -step)
         trail.offer(step, partial(list, found))
     again.restore(trail.tensors(), trail.kept())
     for each in (trail, again):
         assert each.steps == [10, 20]
-        assert each.counts == ([[FAR, NEAR], [NEAR, EQUAL]] if counting else [[{}, {}], [{}, {}]])
+        assert each.counts == [[FAR, NEAR], [NEAR, EQUAL]]
         assert [parameters["level"].tolist() for parameters in each.parameters] == [[10, -10], [20, -20]]
-
-
-def test_a_trail_that_somebody_else_counts_does_not_count() -> None:
-    def count() -> list[Counts]:
-        raise AssertionError("it counted")
-
-    trail = Trail(Levels(), counting=False)
-    trail.offer(10, count)
-    assert trail.kept() == [(10, {}), (10, {})]
 
 
 def test_an_empty_trail_is_read_back() -> None:
