@@ -18,7 +18,7 @@ import torch
 from service import inference_process
 from service.batcher import BatchFailed, Overloaded
 from service.channel import Channel
-from service.control import Control, send_link
+from service.control import Control, Offer, send_link
 from service.link import Restarting
 from service.links import Links
 from service.messages import View
@@ -92,7 +92,7 @@ class Family:
         for number, channel in enumerate(self.channels):
             here, there = socket.socketpair()
             with here:
-                send_link(line, number, here)
+                send_link(line, Offer(number, number + 1, here))
             self.cables.append(there.dup())
             await channel.open(there, startup_seconds=7.5)
         line.detach()  # stays open: whose line ends ends itself
