@@ -73,6 +73,12 @@ async def reply_to(family: Family, message: Message) -> Message:
     return await asyncio.wait_for(family.links.all[0].post(message)[1], SECONDS)
 
 
+async def settled(family: Family) -> None:
+    """Wait until what a process asks when it joins is answered."""
+    await reply_to(family, {"op": "depth", "model": "faces"})
+    await holds(lambda: not family.channels[0]._tasks)
+
+
 async def serves(family: Family) -> None:
     with family.parts.batcher.place(1):
         answers, _ = await asyncio.wait_for(family.parts.batcher.submit([QUERY]), SECONDS)
@@ -112,6 +118,7 @@ def test_whatever_goes_wrong_is_answered_and_the_device_is_looked_at(
     family: Family, store: FaultyStore, message: Message
 ) -> None:
     async def scenario(family: Family) -> None:
+        await settled(family)
         store.broken = True
         reply = await reply_to(family, message)
         store.broken = False
@@ -124,6 +131,7 @@ def test_whatever_goes_wrong_is_answered_and_the_device_is_looked_at(
 
 def test_an_unexpected_error_is_raised_to_whoever_asked(family: Family, store: FaultyStore) -> None:
     async def scenario(family: Family) -> None:
+        await settled(family)
         store.broken = True
         with pytest.raises(BatchFailed, match="its log has the details"):
             await asyncio.wait_for(asyncio.to_thread(family.parts.predictor.lease(1).__enter__), SECONDS)
