@@ -18,7 +18,7 @@ import uvloop
 from service.beacon import replica_name
 from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
-from service.control import Control, age, leave
+from service.control import Control, Offer, age, leave
 from service.execution import use_threads
 from service.garbage import settle
 from service.metrics import FOLDER_VARIABLE, Metrics
@@ -74,13 +74,20 @@ class InferenceProcess:
         await self._shutdown.step("the metrics", self._metrics.close)
 
     def _watch(self, startup_seconds: float) -> None:
-        def adopt(_: int, link: socket.socket) -> None:
-            asyncio.run_coroutine_threadsafe(self._adopt(link, startup_seconds), self._loop).result()
+        def adopt(offer: Offer) -> None:
+            asyncio.run_coroutine_threadsafe(self._adopt(offer.connection, startup_seconds), self._loop)
 
         def end() -> None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
-        self._control.watch(adopt, end, 2 * self._last_seconds)
+        self._control.watch(adopt, end, 2 * self._last_seconds, self._lost_links)
+
+    def _lost_links(self) -> tuple[int, ...]:
+        """None: the HTTP processes tell. But at every heartbeat: a process that cannot compute any more ends."""
+        if not self._stopping.is_set() and not all(model.batcher.alive for model in self._models.values()):
+            logger.error("a thread that computes has ended, so this process ends")
+            leave(1)
+        return ()
 
     @property
     def _last_seconds(self) -> float:
@@ -93,7 +100,9 @@ class InferenceProcess:
         self._channels.add(channel)
         try:
             await channel.open(link, startup_seconds)
-        except ConnectionError:  # it ended at once; others are still to come
+        except Exception as error:  # others are still to come, and the supervisor makes another connection
+            if not isinstance(error, ConnectionError):  # that is one that ended at once
+                logger.exception("an HTTP process could not be served")
             self._channels.discard(channel)
             link.close()
         else:

@@ -69,7 +69,7 @@ def _spread(elsewhere: RemoteTriggers) -> None:
     """A rollout was followed or refused here: let the others look too. Whatever they say, it holds here."""
     try:
         errors = elsewhere.follow()
-    except (FairtriggerError, OSError, TimeoutError) as error:
+    except (FairtriggerError, OSError) as error:
         errors = [error]
     for each in errors:
         logger.warning("model %s: other processes will hear of the rollout later: %s", elsewhere.name, each)

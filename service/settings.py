@@ -210,6 +210,9 @@ class Settings(BaseSettings):
     webhook_url: SecretStr | None = Field(
         default=None, description="http(s) URL that every alarm of the guard is posted to, as JSON"
     )
+    liveness_seconds: float = Field(
+        default=3.0, ge=1, le=3600, description="a process of several that is silent for so long is killed and replaced"
+    )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
     receive_seconds: float = Field(
