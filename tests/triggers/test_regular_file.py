@@ -59,7 +59,7 @@ def receipt_keys(path: Path) -> object:
     return Receipts.from_folder(path.parent)
 
 
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     "run.toml": load_config,
     "keys.toml": load_keys,
     "keys.json": load_keys,
