@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_machine_whose_clock_is_off_is_not_taken_for_dead(redis_server: RedisS
     now = time.time()
     offsets = {"right": 0.0, "slow": -200.0, "slower": -86400.0, "fast": 86400.0}
     ledgers = {
-        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=lambda off=off: now + off)  # type: ignore[misc]
+        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=partial(float.__add__, now, off))
         for name, off in offsets.items()
     }
     for ledger in ledgers.values():
