@@ -25,7 +25,7 @@ from service.messages import (
 from service.predictor import Answer, Query
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
-from service.wire import Message, Wire, connect, receive_hello, send_hello
+from service.wire import Message, Wire, receive_hello, send_hello
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
 from triggers.preprocess import TokenIds
@@ -148,8 +148,8 @@ def test_messages_are_cut_where_they_were_joined() -> None:
         one, other = socket.socketpair()
         lost = asyncio.Event()
         sender, receiver = Wire(got.append, lambda: None), Wire(got.append, lost.set)
-        await connect(sender, one)
-        await connect(receiver, other)
+        await sender.connect(one)
+        await receiver.connect(other)
         for message in messages:
             sender.send(message)
         sender.close()
