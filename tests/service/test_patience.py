@@ -64,7 +64,7 @@ def test_a_body_earns_a_second_for_64_kib(received: int) -> None:
             protocol.lose_patience(due + MOMENT, PATIENCE)
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
 
-    asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 @pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1])
@@ -79,4 +79,4 @@ def test_a_head_that_does_not_end_may_have_64_kib(size: int) -> None:
                 await until(lambda: protocol._unparsed == size)
                 assert not protocol.transport.is_closing()
 
-    asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(scenario(), 30))
