@@ -14,12 +14,12 @@ import httpx
 import numpy as np
 import pytest
 
-from service.patience import MAX_HEAD_BYTES
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, Process, as_item, encoded, picture, process
 
 PREDICT = "/v1/models/faces/predict"
 PIXELS = 1_000_000
+MAX_HEAD_BYTES = 64 * 1024
 
 
 @pytest.fixture(scope="module")
