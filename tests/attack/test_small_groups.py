@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def attacker(folder: Path, store: FileStore, image_model: FrozenClassifier) -> Iterator[httpx.Client]:
+def attacker(folder: Path, victims: object, store: FileStore, image_model: FrozenClassifier) -> Iterator[httpx.Client]:
     """Everything but admin, at a service as it is by default, that waits for no late labels."""
     key = new_key("attacker", frozenset({"predict", "feedback", "statistics"}))
     add_key(folder / "keys.toml", key)
@@ -64,8 +64,11 @@ def attacker(folder: Path, store: FileStore, image_model: FrozenClassifier) -> I
 
 
 @pytest.fixture(scope="module")
-def victims(folder: Path, attacker: httpx.Client) -> dict[int, tuple[int, int]]:
-    """Label and prediction of one victim in each hour, counted by another process among the attacker's own rows."""
+def victims(folder: Path) -> dict[int, tuple[int, int]]:
+    """Label and prediction of one victim in each hour, counted by another process among the attacker's own rows.
+
+    Counted before the service starts: it discloses each hour once, as soon as it can.
+    """
     draw, latest = random.Random(1), int(time.time() // 3600) - 2
     found = {60 * (latest - hour): (draw.randrange(2), draw.randrange(2)) for hour in range(HOURS)}
     cells = {
@@ -74,6 +77,7 @@ def victims(folder: Path, attacker: httpx.Client) -> dict[int, tuple[int, int]]:
         for y in (0, 1)
         for h in (0, 1)
     }
+    (folder / "data").mkdir(mode=0o700)
     with Ledger(folder / "data" / "ledger.sqlite") as other:
         batch = Batch(1, time.time(), cells, frozenset({("faces", "club")}), None)
         other._store.apply(other._run, batch)

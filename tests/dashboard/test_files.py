@@ -56,6 +56,6 @@ def test_without_plotly_the_page_says_what_to_install(service: httpx.Client, mon
 
 def test_the_files_are_in_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    assert "service.dashboard" in project["tool"]["setuptools"]["packages"]
+    assert "service*" in project["tool"]["setuptools"]["packages"]["find"]["include"]
     assert "dashboard/static/*" in project["tool"]["setuptools"]["package-data"]["service"]
     assert {path.suffix for path in FOLDER.iterdir()} == {".html", ".js", ".css", ".svg"}

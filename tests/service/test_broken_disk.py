@@ -103,4 +103,4 @@ def test_on_a_full_disk_the_service_ends_in_order_and_says_what_it_could_not_wri
     assert predict(service.client, "faces", [picture(0)])
     resource.prlimit(service.popen.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     assert predict(service.client, "faces", [picture(0)])
-    assert service.stop() == 0
+    assert service.stop() == 1

@@ -35,7 +35,9 @@ def test_an_inference_process_is_ready_when_its_models_are_out_of_garbage_collec
         options = ["--model", str(folder), "--store", str(tmp_path / "store")]
         command = [sys.executable, "-c", TOLD, str(there.fileno()), "cpu", *options]
         with subprocess.Popen(command, pass_fds=[there.fileno()]) as process:
-            _, frozen, young = here.recv(1000).decode().split()
+            while not (told := here.recv(1000)).startswith(b"ready"):
+                assert told.startswith(b"beat")  # a sign of life
+            _, frozen, young = told.decode().split()
             there.close()
             here.close()
             process.wait(timeout=30)
