@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 
-from service.problems import ProblemError
+from service.errors import ProblemError
 from service.running import Running
 from service.served import ServedModel
 

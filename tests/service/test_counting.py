@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from service.counting import Counting, best
+from service.errors import StatisticsOff
 from service.event import Event, series_of
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
-from service.problems import ProblemError
 from service.receipts import Receipts
 from service.schemas import FeedbackItem
 from tests.service.counted import NEVER
@@ -108,5 +108,5 @@ def test_a_service_that_counts_nothing_says_so(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", flush_interval=NEVER) as ledger:
         world = World(ledger, on=False)
         assert world.counting.predicted(answer(0.2, 0.8), "f") is None and world.counts() == {}
-        with pytest.raises(ProblemError, match="start it with statistics=on"):
+        with pytest.raises(StatisticsOff, match="start it with statistics=on"):
             world.counting.learn([])
