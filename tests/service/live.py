@@ -53,7 +53,9 @@ def running(
 ) -> Iterator[httpx.Client]:
     """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
     app = create_app(settings, store, classifiers, spans)
-    config = uvicorn.Config(app, port=0, http=PatientProtocol, log_level="warning", timeout_graceful_shutdown=20)
+    config = uvicorn.Config(
+        app, port=0, http=PatientProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=20
+    )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
