@@ -35,13 +35,14 @@ CONNECTIONS = (16, 64)
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of one service: requests per second, CPU milliseconds per request."""
+    """One run of one service: requests per second, CPU milliseconds per request, a latency in milliseconds."""
 
     round: int
     service: str
     connections: int
     rate: float
     cpu_ms: float
+    p99_ms: float
 
 
 def plans(model: str, folder: Path, threads: int, device: str) -> Iterator[Plan]:
@@ -79,7 +80,7 @@ def measured(server: Server, turn: int, seconds: float) -> Iterator[Sample]:
             before = cpu_seconds(server.pid)
             found = load(url, bodies, connections=connections, seconds=seconds)
             cpu = (cpu_seconds(server.pid) - before) / found.requests
-            yield Sample(turn, server.plan.name, connections, found.rate, cpu * 1e3)
+            yield Sample(turn, server.plan.name, connections, found.rate, cpu * 1e3, found.p99 * 1e3)
 
 
 def rounds(chosen: Sequence[Plan], folder: Path, count: int, seconds: float, threads: int) -> Iterator[Sample]:
@@ -108,13 +109,14 @@ def spread(values: Sequence[float], digits: int) -> str:
 def table(samples: Sequence[Sample]) -> Table:
     """Every service at every number of connections."""
     made = Table("connections", "service", title="Requests with one image: medians; ratios with their quartiles")
-    for heading in ("requests/s", "to everything", "CPU ms", "to everything"):
+    for heading in ("requests/s", "to everything", "CPU ms", "to everything", "p99 ms"):
         made.add_column(heading, justify="right")
     for connections, service in sorted(dict.fromkeys((each.connections, each.service) for each in samples)):
         own = [each for each in samples if (each.service, each.connections) == (service, connections)]
         rate, cpu = (ratios(samples, service, connections, figure) for figure in ("rate", "cpu_ms"))
         figures = [f"{median(each.rate for each in own):.0f}", spread(rate, 3)]
         figures += [f"{median(each.cpu_ms for each in own):.3f}", spread(cpu, 3)]
+        figures.append(f"{median(each.p99_ms for each in own):.1f}")
         made.add_row(str(connections), service, *figures)
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
@@ -30,23 +30,12 @@ class Kind(NamedTuple):
     told: bytes
 
 
-class LabelReport(Protocol):
+class LabelReport(NamedTuple):
     """What became known later about one prediction: its true label (name or index), its group, or both."""
 
-    @property
-    def prediction_id(self) -> str:
-        """As it was handed out."""
-        ...
-
-    @property
-    def label(self) -> str | int | None:
-        """None: only the group is told."""
-        ...
-
-    @property
-    def group(self) -> str | None:
-        """None: only the label is told."""
-        ...
+    prediction_id: str
+    label: str | int | None = None
+    group: str | None = None
 
 
 class Counting:

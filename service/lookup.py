@@ -57,17 +57,6 @@ ChosenVersion = Annotated[str, Depends(_chosen_version)]
 """A trigger's version as a name, such as v3; none is the bare model."""
 
 
-def client_name(request: Request) -> str:
-    """Who asks, as the store's history names it."""
-    return f"client {request.client.host}" if request.client else "client"
-
-
-async def client_gone(request: Request) -> None:
-    """Return when the client closes its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _if_match(
     if_match: Annotated[str | None, Header(description='the ETag of GET rollout, such as "4"')] = None,
 ) -> int:

@@ -18,9 +18,7 @@ from service.limits import body_limit, counting, refused
 from service.problems import Problem, response
 from service.running import Running
 from service.safe_headers import guarded_headers
-from service.whole_answer import WHOLE
-
-CLOSE = (b"connection", b"close")
+from service.whole_answer import CLOSE, WHOLE
 
 
 class RequestMiddleware:

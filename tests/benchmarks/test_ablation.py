@@ -14,8 +14,11 @@ from benchmarks.ablated_service import PARTS
 from benchmarks.ablation import CONNECTIONS, WHOLE, Sample, plans, ratios, rounds, spread, table
 
 SAMPLES = [
-    *(Sample(turn, WHOLE, 16, rate, cpu) for turn, rate, cpu in ((0, 1000, 0.2), (1, 100, 0.4), (2, 500, 0.3))),
-    *(Sample(turn, "without x", 16, rate, cpu) for turn, rate, cpu in ((2, 250, 0.6), (0, 500, 0.4), (1, 50, 0.8))),
+    *(Sample(turn, WHOLE, 16, rate, cpu, 9.0) for turn, rate, cpu in ((0, 1000, 0.2), (1, 100, 0.4), (2, 500, 0.3))),
+    *(
+        Sample(turn, "without x", 16, rate, cpu, 9.0)
+        for turn, rate, cpu in ((2, 250, 0.6), (0, 500, 0.4), (1, 50, 0.8))
+    ),
 ]
 
 
