@@ -5,40 +5,29 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from service.auth import CALLER, refuse, token_in
 from service.keyring import Keyring
 from service.origins import Origins
 from service.permissions import Needed, listed, needed
-from service.problems import Problem, problem_of, response
-from service.running import Running
+from service.problems import Problem, problem_of
+from service.settings import Settings
 
 PREDICT = re.compile(r"/v1/models/[^/]+/predict")
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Access:
-    """Finds out who asks, and passes on what they may ask. The caller is in `scope["state"]` from here on.
+    """Finds out who asks, and whether they may. The caller is in `scope["state"]` from here on.
 
-    With an admin port, admin routes are not found at any other.
+    Where `admin_port()` is a number, admin routes are not found at any other port.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, running: Running) -> None:
-        self.app, self.keyring, self.running = app, keyring, running
-        self._origins = Origins(running.settings)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer that it may not pass."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        problem = self.refusal(scope)
-        if problem is None:
-            await self.app(scope, receive, send)
-        else:
-            await response(problem, scope["path"])(scope, receive, send)
+    def __init__(self, settings: Settings, keyring: Keyring, admin_port: Callable[[], int | None]) -> None:
+        self.keyring, self._admin_port, self._origins = keyring, admin_port, Origins(settings)
 
     def refusal(self, scope: Scope) -> Problem | None:
         """Why a request may not pass, None if it may; notes its caller."""
@@ -61,7 +50,7 @@ class Access:
         return _too_many(seconds) if seconds else None
 
     def _wrong_port(self, scope: Scope) -> bool:
-        port = self.running.admin_port
+        port = self._admin_port()
         return port is not None and (scope.get("server") or ("", None))[1] != port
 
 

@@ -13,16 +13,14 @@ from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from service import problems
-from service.access import Access
 from service.beacon import replica_name
 from service.dashboard import page as dashboard
 from service.execution import use_threads
-from service.hot_path import HotPath
-from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
 from service.parts import Parts, local_parts, open_trigger_store
-from service.permissions import listed
+from service.permissions import listed, methods_at
 from service.reference_page import reference_page
+from service.request_middleware import RequestMiddleware
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -45,11 +43,11 @@ ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v
 
 
 class Application(FastAPI):
-    """FastAPI with the hot path, and a span around everything if there is tracing, in front of all it puts in front."""
+    """FastAPI behind the one middleware, and a span around everything if there is tracing."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Everything around a request, outermost first."""
-        stack: ASGIApp = HotPath(super().build_middleware_stack(), self.state.running)
+        stack: ASGIApp = RequestMiddleware(super().build_middleware_stack(), self.state.running)
         return Traced(stack, self.state.tracing) if self.state.tracing else stack
 
 
@@ -88,17 +86,9 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
     app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
-    problems.install(app)
+    problems.install(app, methods_at)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(Access, keyring=running.keyring, running=running)
-    app.add_middleware(
-        Observed,
-        metrics=running.metrics,
-        known_model=lambda name: name in running.models,
-        draining=lambda: running.draining,
-    )
     app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -9,9 +9,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
 from service.call import header_of
+from service.errors import ProblemError
 from service.keyring import Caller, Keyring
 from service.permissions import Needed
-from service.problems import ProblemError
 from service.settings import HOW_TO_OPEN, Settings
 
 CALLER = "caller"

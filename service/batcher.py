@@ -20,10 +20,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic
 
-from service.leaving import Abandoned as Abandoned
+from service.errors import BatchFailed, Overloaded
 from service.leaving import Gone, unless_gone
 from service.parting import part
-from service.places import Overloaded as Overloaded
 from service.places import Places
 from service.tickets import R, Share, Ticket, Timing, W, deliver, fitting, rows_of
 from triggers.errors import FairtriggerError
@@ -35,10 +34,6 @@ CLOSE_SECONDS = 10.0
 MOMENT = 0.02
 SLOW = 3
 """Batches in a row, of more than MOMENT seconds of processor time each, after which it may no longer."""
-
-
-class BatchFailed(FairtriggerError):
-    """The model failed on the items of one request; the log has the details."""
 
 
 class Batcher(Generic[W, R]):

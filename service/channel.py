@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from service.batcher import Abandoned, BatchFailed
-from service.messages import NotHeld, View, pack_error, pack_results, unpack_queries
+from service.errors import Abandoned, BatchFailed, NotHeld
+from service.messages import View, pack_error, pack_results, unpack_queries
 from service.parts import LocalParts
 from service.predictor import Predictor, Query, Result
 from service.shared_slots import Region, Slots, shared_memory

@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
+from service.errors import StatisticsOff
 from service.event import Cell, Event, Feedback
 from service.ledger import Ledger
 from service.ledger_store import Outcome
 from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
-from service.problems import ProblemError
 from service.receipts import KINDS, Ids, Receipts, packed
-from service.schemas import FeedbackItem
 from triggers.errors import InputError
 
 Shadows = tuple[tuple[int, int], ...]
@@ -29,6 +28,14 @@ class Kind(NamedTuple):
     cells: Sequence[Cell]
     counters: Sequence[Counter]
     told: bytes
+
+
+class LabelReport(NamedTuple):
+    """What became known later about one prediction: its true label (name or index), its group, or both."""
+
+    prediction_id: str
+    label: str | int | None = None
+    group: str | None = None
 
 
 class Counting:
@@ -85,13 +92,13 @@ class Counting:
         cells = [each.cell() for each in (event, *event.of_shadows(), *event.of_guard())]
         return Kind(cells, counters, packed(event))
 
-    def learn(self, items: Sequence[FeedbackItem], *, trusted: bool = False) -> list[Outcome | InputError]:
-        """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable.
+    def learn(self, items: Sequence[LabelReport], *, trusted: bool = False) -> list[Outcome | InputError]:
+        """Enter late labels and groups; what cannot be used is returned in its place.
 
-        Only `trusted` ones count for a guard that is told whom to trust.
+        Only `trusted` ones count for a guard that is told whom to trust. Raises StatisticsOff or StoreUnavailable.
         """
         if not self._on:
-            raise ProblemError(409, "statistics_off", "This service counts nothing: start it with statistics=on.")
+            raise StatisticsOff("This service counts nothing: start it with statistics=on.")
         opened = [self._opened(item) for item in items]
         told = [entry for entry in opened if isinstance(entry, Feedback)]
         beside = [
@@ -102,7 +109,7 @@ class Counting:
         outcomes = iter(self._ledger.feedback(told + beside))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
-    def _opened(self, item: FeedbackItem) -> Feedback | InputError:
+    def _opened(self, item: LabelReport) -> Feedback | InputError:
         try:
             event = self._receipts.open(item.prediction_id, self._model)
             if event.minute < time.time() / 60 - LABEL_DAYS * MINUTES_PER_DAY:

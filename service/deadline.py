@@ -6,14 +6,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from triggers.errors import FairtriggerError
+from service.errors import DeadlineExceeded
 
 MAX_TIMEOUT_MS = 600_000
 T = TypeVar("T")
-
-
-class DeadlineExceeded(FairtriggerError):
-    """The request's own time limit passed before it was answered."""
 
 
 async def within(timeout_ms: int | None, work: Awaitable[T]) -> T:

@@ -13,7 +13,7 @@ from service.batch_decoder import BatchDecoder
 from service.batcher import Batcher
 from service.description import Description
 from service.gpu_decoder import decoder_of, decodes_on_gpu
-from service.intake import Wanted
+from service.predict_input import Wanted
 from service.settings import Settings
 from triggers.errors import InputError
 from triggers.preprocessor import Item

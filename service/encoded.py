@@ -13,8 +13,8 @@ from service.batch_decoder import is_plain
 from service.description import Description
 from service.file_item import File
 from service.gpu_decoder import decodes_on_gpu
-from service.intake import Wanted
 from service.item_decoder import ItemDecoder
+from service.predict_input import Wanted
 from service.settings import Settings
 from triggers.errors import InputError
 from triggers.preprocess import ImageLimits, ImageSpec

@@ -1,25 +1,16 @@
-"""What the headers of an answer say beside its body, and what of it a trace is told."""
+"""What the headers of an answer say beside its body."""
 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from starlette.types import Scope
 
 from service.deadline import MAX_TIMEOUT_MS
-from service.problems import ProblemError
+from service.errors import ProblemError
 from service.served import Served, ServedModel
+from service.tracing import Report
 from triggers.store import version_name
-
-
-class Report(NamedTuple):
-    """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
-
-    ended: int
-    stages: dict[str, float]
-    batch_size: int
-    trigger: str
 
 
 def served_headers(scope: Scope, model: ServedModel, served: Served) -> dict[str, str]:

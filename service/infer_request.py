@@ -9,10 +9,11 @@ from typing import Literal
 from fastapi import Request
 from pydantic import TypeAdapter
 
+from service.errors import ProblemError
 from service.infer_schemas import InferParameters, InferRequest, InputTensor, TensorName
-from service.intake import Wanted, check_count, checked, choice
+from service.intake import check_count, checked, choice
 from service.json_size import check_json_size
-from service.problems import ProblemError
+from service.predict_input import Wanted
 from service.request_key import request_key
 from service.schemas import GroupName
 from service.tensors import listed, split_bytes

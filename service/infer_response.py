@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 
 from service.counting import best
+from service.errors import ProblemError
 from service.infer_request import Asked
 from service.infer_schemas import TensorName
 from service.predictor import Answer
-from service.problems import Problem, ProblemError
+from service.problems import Problem, problem_of
 from service.served import Outcome, Served, ServedModel
 from service.tensors import Tensor
 from triggers.store import version_name
@@ -33,7 +34,7 @@ def infer_body(model: ServedModel, asked: Asked, served: Served, *, trusted: boo
 
 
 def _refuse_failed(outcomes: Sequence[Outcome]) -> None:
-    failed = [(number, outcome.problem) for number, outcome in enumerate(outcomes) if outcome.problem]
+    failed = [(number, problem_of(outcome.error)) for number, outcome in enumerate(outcomes) if outcome.error]
     if not failed:
         return
     number, problem = failed[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
@@ -14,13 +12,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from service.batcher import Abandoned
 from service.call import Call
+from service.errors import Abandoned, ProblemError
 from service.json_size import check_json_size
 from service.policy import Choice
-from service.problems import ProblemError, of_validation
+from service.predict_input import Wanted
+from service.problems import of_validation
 from service.schemas import PredictItem, PredictQuery, PredictRequest
-from triggers.errors import InputError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
 LEFT_EARLY = "The client went away while it sent its request."
@@ -37,29 +35,6 @@ class Defaults(NamedTuple):
 
 
 NO_DEFAULTS = Defaults()
-
-
-class Wanted(NamedTuple):
-    """One input as it came, and what is wanted of it. `encoded` is an image still in base64.
-
-    `key` decides between champion and challenger where the rollout decides.
-    """
-
-    kind: Literal["image", "text", "file"]
-    payload: bytes | str
-    group: str | None
-    choice: Choice
-    twin: bool
-    encoded: bool = False
-    key: str = ""
-
-    def content(self, modality: str) -> bytes | str:
-        """The image's bytes or the text, for a model of this modality. Raises InputError."""
-        if self.kind not in ("file", modality):
-            raise InputError("wrong_modality", f"This model takes {modality} inputs, not {self.kind}.")
-        if self.encoded:
-            return _from_base64(str(self.payload))
-        return _text(self.payload) if modality == "text" and isinstance(self.payload, bytes) else self.payload
 
 
 def read_query(scope: Scope) -> Defaults:
@@ -218,19 +193,3 @@ def _form_groups(groups: list[str], items: int, defaults: Defaults) -> list[str 
     if len(groups) != items:
         raise ProblemError(422, "invalid_request", f"The form gives {len(groups)} groups for {items} inputs.")
     return [group or None for group in groups]
-
-
-def _from_base64(text: str) -> bytes:
-    """Standard base64, with or without a data: prefix."""
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("bad_base64", f"`image` is not valid base64: {error}.") from error
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError("bad_encoding", f"The text is not UTF-8: {error}.") from error

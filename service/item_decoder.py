@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from service.description import Description
-from service.intake import Wanted
+from service.predict_input import Wanted
 from service.settings import Settings
 from triggers.errors import InputError
 from triggers.preprocess import ImageLimits

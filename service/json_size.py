@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from service.problems import ProblemError
+from service.errors import ProblemError
 
 _COUNTED = (b'"', b",", b"{", b"[")
 _THING = re.compile(rb'"(?:[^"\\]++|(?:\\.)++)*+"?|[,{\[]', re.DOTALL)

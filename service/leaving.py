@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
-from triggers.errors import FairtriggerError
+from service.errors import Abandoned
 
 PATIENCE = 0.05
 """Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
@@ -15,10 +15,6 @@ PATIENCE = 0.05
 T = TypeVar("T")
 Gone: TypeAlias = Callable[[], Coroutine[None, None, None]]
 """Starts to wait for the client's going away."""
-
-
-class Abandoned(FairtriggerError):
-    """The client went away before its items were computed."""
 
 
 async def unless_gone(answer: asyncio.Future[T], gone: Gone | None) -> T:

@@ -14,7 +14,7 @@ import mmap
 import socket
 from collections.abc import Callable, Sequence
 
-from service.batcher import Overloaded
+from service.errors import NoReply, Overloaded, Restarting
 from service.messages import View, pack_queries, unpack_error
 from service.predictor import Query
 from service.shared_slots import Region, Slots
@@ -22,17 +22,6 @@ from service.wire import Message, Wire
 
 REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
 """How long a reply is waited for, by operation: for a lease a trigger may have to be fetched from far away."""
-
-
-class Restarting(Overloaded):
-    """The inference process died, with what it had in work, or is not there yet; another may be."""
-
-
-class NoReply(Overloaded):
-    """The inference process is there and has not replied in time; it was told that nobody waits any more."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The process with the models did not reply within {seconds:g} s; retry later.", 1)
 
 
 class Link:

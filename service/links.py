@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from service.control import Control, Offer
-from service.link import Link, NoReply
+from service.errors import NoReply
+from service.link import Link
 from service.messages import View
 from service.wire import Message, receive_hello
 

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 
-from service.problems import ProblemError
+from service.errors import ProblemError
 from service.running import Running
 from service.served import ServedModel
 
@@ -55,17 +55,6 @@ async def _chosen_version(
 
 ChosenVersion = Annotated[str, Depends(_chosen_version)]
 """A trigger's version as a name, such as v3; none is the bare model."""
-
-
-def client_name(request: Request) -> str:
-    """Who asks, as the store's history names it."""
-    return f"client {request.client.host}" if request.client else "client"
-
-
-async def client_gone(request: Request) -> None:
-    """Return when the client closes its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _if_match(

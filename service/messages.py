@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.batcher import Abandoned, BatchFailed, Overloaded
+from service.errors import Abandoned, BatchFailed, NotHeld, Overloaded
 from service.predictor import Answer, Predictor, Query, Result
 from service.shared_slots import Slots
 from service.tickets import Timing
 from service.wire import Message
 from triggers import errors
 from triggers.plan import Plan
-
-
-class NotHeld(errors.FairtriggerError):
-    """A request names a version that has left the memory of the process that computes."""
-
 
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind

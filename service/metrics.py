@@ -23,7 +23,6 @@ from prometheus_client.registry import Collector
 
 from service.reserved_memory import reserve_file
 from service.tally import BulkHistogram, Tally
-from service.tickets import Timing
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "fairtrigger"
@@ -98,13 +97,13 @@ class Metrics:
         self.tally.count(self.child(self.requests, route, model, status))
         self.tally.observe(self.child(self.request_seconds, route, model), seconds)
 
-    def on_batch(self, model: str, timings: Sequence[Timing]) -> None:
-        """Count one batch: a wait per request in it, one forward pass."""
+    def on_batch(self, model: str, waits: Sequence[float], infer: float, rows: int) -> None:
+        """Count one batch of `rows`: a wait per request in it and one forward pass, in seconds; from any thread."""
         queue_seconds = self.child(self.queue_seconds, model)
-        for timing in timings:
-            self.tally.observe(queue_seconds, timing.queue)
-        self.tally.observe(self.child(self.infer_seconds, model), timings[0].infer)
-        self.tally.observe(self.child(self.batch_size, model), timings[0].batch_size)
+        for wait in waits:
+            self.tally.observe(queue_seconds, wait)
+        self.tally.observe(self.child(self.infer_seconds, model), infer)
+        self.tally.observe(self.child(self.batch_size, model), rows)
 
     def on_dropped(self, model: str, items: int) -> None:
         """Count the rest of one request that nobody waits for any more."""

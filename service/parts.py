@@ -153,7 +153,9 @@ def local_parts(
         max_batch=settings.max_batch,
         capacity=settings.places_per_process if near else settings.queue_size,
         lanes=predictor.lanes,
-        on_batch=lambda timings: metrics.on_batch(name, timings),
+        on_batch=lambda timings: metrics.on_batch(
+            name, [each.queue for each in timings], timings[0].infer, timings[0].batch_size
+        ),
         on_dropped=lambda items: metrics.on_dropped(name, items),
     )
 

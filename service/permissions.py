@@ -24,6 +24,7 @@ TABLE: tuple[tuple[str, str, Needed], ...] = (
 )
 """Method, address, role. A list, so that an auditor reads it in one look; a test holds every route against it."""
 _COMPILED = tuple((method, re.compile(address), needed) for method, address, needed in TABLE)
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -36,3 +37,8 @@ def listed(method: str, path: str) -> Needed | None:
 def needed(method: str, path: str) -> Needed:
     """What a request has to show."""
     return listed(method, path) or ("any" if method in _SAFE else "admin")
+
+
+def methods_at(path: str) -> str:
+    """All methods of an address, which several routes may share, for an Allow header (RFC 9110, 10.2.1)."""
+    return ", ".join(method for method in METHODS if listed(method, path) is not None)

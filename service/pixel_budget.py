@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from service.encoded import Passed
-from service.intake import Wanted
+from service.predict_input import Wanted
 from triggers.errors import InputError
 from triggers.preprocess import ImageLimits, claimed_pixels
 

@@ -7,18 +7,10 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from triggers.errors import FairtriggerError
+from service.errors import Overloaded
 
 MOMENT = 0.25
 """Seconds that one measurement of the drain rate takes at least."""
-
-
-class Overloaded(FairtriggerError):
-    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class Places:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, cast
 
-from service.batcher import Overloaded
 from service.blanks import blank
+from service.errors import Overloaded
 from service.file_item import File
 from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide

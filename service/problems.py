@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import http
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,31 +20,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.batcher import Abandoned, BatchFailed, Overloaded
-from service.deadline import DeadlineExceeded
-from service.permissions import listed
+from service.errors import Abandoned, BatchFailed, DeadlineExceeded, Overloaded, ProblemError, StatisticsOff
 from triggers import errors
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-
-
-class ProblemError(errors.FairtriggerError):
-    """An error of the HTTP surface itself, raised where it is noticed."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        errors: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        super().__init__(detail)
-        self.status, self.code, self.headers, self.errors = status, code, dict(headers or {}), list(errors)
 
 
 @dataclass(frozen=True)
@@ -83,6 +64,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ArtifactMismatch, 422, "artifact_mismatch"),
     (errors.ArtifactUntrusted, 422, "artifact_untrusted"),
     (errors.StoreError, 409, "store_refused"),
+    (StatisticsOff, 409, "statistics_off"),
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),
     (Abandoned, 499, "client_gone"),
@@ -125,8 +107,15 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     return response(problem, request.url.path)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of the app leave as a problem document."""
+def install(app: FastAPI, methods_at: Callable[[str], str]) -> None:
+    """Let every error of the app leave as a problem document; `methods_at(path)` is the Allow header of a 405."""
+
+    def not_allowed(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        allowed = methods_at(request.url.path)  # the router names those of one route, which several may share
+        return answer(request, HTTPException(405, headers={"Allow": allowed}) if allowed else error)
+
+    app.add_exception_handler(405, not_allowed)
     for kind in (errors.FairtriggerError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, answer)
 
@@ -147,8 +136,6 @@ def _reason(error: Mapping[str, Any]) -> str:
 
 def _of_http(error: HTTPException, request: Request) -> Problem:
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
-    if error.status_code == 405:
-        headers["Allow"] = _allowed(request) or headers.get("Allow", "")
     known = {
         404: ("not_found", f"There is nothing at {request.url.path}; /docs lists every address."),
         405: (
@@ -161,8 +148,3 @@ def _of_http(error: HTTPException, request: Request) -> Problem:
     fallback = (http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), str(error.detail))
     code, detail = known.get(error.status_code, fallback)
     return Problem(error.status_code, code, detail, headers)
-
-
-def _allowed(request: Request) -> str:
-    """All methods of an address, which several routes may share (RFC 9110, 10.2.1); the router names one route's."""
-    return ", ".join(method for method in METHODS if listed(method, request.url.path) is not None)

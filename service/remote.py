@@ -11,7 +11,8 @@ import torch
 
 from service import assignment
 from service.assignment import Assignment
-from service.link import REPLY_SECONDS, Link, Restarting
+from service.errors import Restarting
+from service.link import REPLY_SECONDS, Link
 from service.links import Links
 from service.messages import View
 from service.parts import Parts

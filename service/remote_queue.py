@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, suppress
 
 from service import assignment
 from service.assignment import Assignments
-from service.leaving import Abandoned, Gone, unless_gone
-from service.link import REPLY_SECONDS, Link, NoReply, Restarting
+from service.errors import Abandoned, NoReply, NotHeld, Restarting
+from service.leaving import Gone, unless_gone
+from service.link import REPLY_SECONDS, Link
 from service.links import Links
-from service.messages import NotHeld, unpack_results
+from service.messages import unpack_results
 from service.predictor import Query, Result
 from service.tickets import Timing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.problems import ProblemError
+from service.errors import ProblemError
 from service.schemas import MAX_KEY
 
 

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from service.batcher import Overloaded
 from service.beacon import Beacon
+from service.errors import Overloaded
 from service.residents import Serving, Triggers
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan

@@ -12,11 +12,10 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, NamedTuple
 
-from service.batcher import Overloaded
 from service.counting import Counting
 from service.decoding import decoding_for
 from service.encoded import Passed, passing_for
-from service.intake import Wanted
+from service.errors import Overloaded
 from service.item_decoder import ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
@@ -24,8 +23,8 @@ from service.parting import Shutdown
 from service.parts import Parts
 from service.pixel_budget import Decoder, PixelBudget
 from service.policy import NO_EXTRAS, Extras, key_of, sample
+from service.predict_input import Wanted
 from service.predictor import Answer, Query, Result
-from service.problems import Problem, problem_of
 from service.settings import Settings
 from service.tickets import Timing
 from triggers.errors import InputError
@@ -33,11 +32,11 @@ from triggers.preprocess import ImageLimits, TokenIds
 
 
 class Outcome(NamedTuple):
-    """One input's answer, or the problem that it has."""
+    """One input's answer, or what is wrong with it."""
 
     wanted: Wanted
     answer: Answer | None = None
-    problem: Problem | None = None
+    error: InputError | None = None
     truncated: bool = False
 
 
@@ -213,7 +212,7 @@ def _outcomes(wanted: Sequence[Wanted], items: Sequence[Passed], answers: Sequen
     for want, item in zip(wanted, items, strict=True):
         result = item if isinstance(item, InputError) else next(remaining)
         if isinstance(result, InputError):
-            outcomes.append(Outcome(want, problem=problem_of(result)))
+            outcomes.append(Outcome(want, error=result))
         else:
             truncated = isinstance(item, TokenIds) and item.truncated
             outcomes.append(Outcome(want, answer=result, truncated=truncated))

@@ -5,12 +5,11 @@ A span says which route, model, trigger and status; never an input, a group, a q
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.headers import Report
 from service.settings import Settings
 from triggers.errors import ConfigError
 
@@ -19,6 +18,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 NANOSECONDS = 1_000_000_000
+
+
+class Report(NamedTuple):
+    """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
+
+    ended: int
+    stages: dict[str, float]
+    batch_size: int
+    trigger: str
 
 
 class Tracing:
@@ -53,8 +61,9 @@ class Tracing:
         parent = self._parent({"traceparent": Headers(scope=scope).get("traceparent", "")})
         return self._tracer.start_span(scope["method"], parent, self._api.SpanKind.SERVER)
 
-    def end(self, span: Span, scope: Scope, status: int) -> None:
-        """Say what became of the request, and where its time went."""
+    def end(self, span: Span, scope: Scope) -> None:
+        """Say what became of the request, as its scope's state tells, and where its time went."""
+        status = scope["state"].get("status", 500)
         route = getattr(scope.get("route"), "path", "unmatched")
         span.update_name(f"{scope['method']} {route}")
         span.set_attributes(
@@ -99,19 +108,13 @@ class Traced:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        span, status = self.tracing.begin(scope), 500
+        span = self.tracing.begin(scope)
         state = scope.setdefault("state", {})
         if span.is_recording():
             context = span.get_span_context()
             state["traceparent"] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send)
         finally:
-            self.tracing.end(span, scope, status)
+            self.tracing.end(span, scope)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.auth import AdminOnly
 from service.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.errors import ProblemError
 from service.pooled_route import PooledRoute
-from service.problems import ProblemError
 
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """The hash of nothing: plotly makes an empty style element and fills it rule by rule, which scripts always may."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from service.auth import trusted_by_guard
+from service.counting import LabelReport
 from service.lookup import Model, RunningService
 from service.pooled_route import PooledRoute
 from service.problems import problem_of
@@ -36,7 +37,8 @@ def give_feedback(
     or group replaces an earlier one. In a list, a bad entry gets an `error` in its place and the others are counted.
     """
     items = [body] if isinstance(body, FeedbackItem) else body
-    outcomes = model.counting.learn(items, trusted=trusted_by_guard(service.settings, request.scope))
+    reports = [LabelReport(each.prediction_id, each.label, each.group) for each in items]
+    outcomes = model.counting.learn(reports, trusted=trusted_by_guard(service.settings, request.scope))
     if isinstance(body, FeedbackItem) and isinstance(outcomes[0], InputError):
         raise outcomes[0]
     return FeedbackResponse(results=[_result(outcome) for outcome in outcomes])

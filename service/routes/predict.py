@@ -12,10 +12,11 @@ from service.auth import Bearer, require_choice, trusted_by_guard
 from service.call import Call
 from service.counting import best
 from service.deadline import within
+from service.errors import ProblemError
 from service.headers import served_headers, timeout_ms
 from service.intake import read_inputs, read_query
 from service.lookup import Model, RunningService
-from service.problems import ProblemError
+from service.problems import problem_of
 from service.request_key import request_key
 from service.running import Running
 from service.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
@@ -107,7 +108,7 @@ async def answer(call: Call, service: Running, model: ServedModel) -> tuple[byte
 
 
 def _refuse_if_all_failed(served: Served) -> None:
-    problems = [outcome.problem for outcome in served.outcomes if outcome.problem]
+    problems = [problem_of(outcome.error) for outcome in served.outcomes if outcome.error]
     if len(problems) < len(served.outcomes):
         return
     if len(problems) == 1:
@@ -133,8 +134,8 @@ def _document(model: ServedModel, served: Served, trusted: bool) -> dict[str, An
 
 
 def _prediction(model: ServedModel, outcome: Outcome, trusted: bool) -> dict[str, Any]:
-    if outcome.problem:
-        return {"error": outcome.problem.body()}
+    if outcome.error:
+        return {"error": problem_of(outcome.error).body()}
     answer = outcome.answer
     assert answer
     document = _scored(model, answer.scores)

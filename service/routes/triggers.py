@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from service.errors import ProblemError
 from service.lookup import Model, RunningService, Version
 from service.pooled_route import PooledRoute
-from service.problems import ProblemError
 from service.schemas import TriggerList, TriggerSummary
 from triggers.card import card
 from triggers.image import ImageTrigger

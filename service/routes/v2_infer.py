@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from service.auth import Bearer, require_choice, trusted_by_guard
+from service.call import Call
 from service.deadline import within
 from service.headers import served_headers, timeout_ms
 from service.infer_request import read_asked
 from service.infer_response import infer_body
 from service.infer_schemas import InferRequest, InferResponse
-from service.lookup import ChosenVersion, Model, RunningService, client_gone, client_name
+from service.lookup import ChosenVersion, Model, RunningService
 from service.running import Running
 from service.served import ServedModel
 
@@ -98,7 +99,8 @@ async def _infer(request: Request, service: Running, model: ServedModel, version
     if any(want.choice not in ("rollout", "champion") for want in asked.wanted):
         require_choice(service.settings, service.keyring, request.scope)
     limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
-    work = model.predict(asked.wanted, actor=client_name(request), gone=lambda: client_gone(request))
+    call = Call(request.scope, request.receive)
+    work = model.predict(asked.wanted, actor=call.actor, gone=call.gone)
     served = await within(limit, work)
     body, head = infer_body(model, asked, served, trusted=trusted_by_guard(service.settings, request.scope))
     headers = served_headers(request.scope, model, served)

@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from PIL import Image
 
 from service.app import create_app
+from service.patience import PatientProtocol
 from service.settings import Settings
 from triggers.classifier import FrozenClassifier
 from triggers.store import Store
@@ -52,7 +53,9 @@ def running(
 ) -> Iterator[httpx.Client]:
     """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
     app = create_app(settings, store, classifiers, spans)
-    config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=20)
+    config = uvicorn.Config(
+        app, port=0, http=PatientProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=20
+    )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.batcher import Abandoned, Batcher, BatchFailed, Overloaded
+from service.batcher import Batcher
+from service.errors import Abandoned, BatchFailed, Overloaded
 from service.leaving import PATIENCE
 
 

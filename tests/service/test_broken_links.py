@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from service import link as links_of_one
-from service.batcher import BatchFailed
 from service.channel import Channel
 from service.control import Offer, send_link
-from service.link import NoReply, Restarting
+from service.errors import BatchFailed, NoReply, Restarting
 from service.predictor import Answer
 from service.problems import problem_of
 from service.shared_slots import shared_memory

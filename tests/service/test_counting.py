@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from service.counting import Counting, best
+from service.counting import Counting, LabelReport, best
+from service.errors import StatisticsOff
 from service.event import Event, series_of
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.periods import LABEL_DAYS, MINUTES_PER_DAY
 from service.predictor import Answer
-from service.problems import ProblemError
 from service.receipts import Receipts
-from service.schemas import FeedbackItem
 from tests.service.counted import NEVER
 from triggers.errors import InputError
 
@@ -52,9 +51,9 @@ def answer(*scores: float, version: int | None = 1, bare: tuple[float, ...] | No
     return Answer(scores, version, None, 3, bare, "champion", shadows)
 
 
-def told(receipt: str | None, **fields: Any) -> FeedbackItem:
+def told(receipt: str | None, **fields: Any) -> LabelReport:
     assert receipt is not None
-    return FeedbackItem(prediction_id=receipt, **fields)
+    return LabelReport(receipt, **fields)
 
 
 def test_an_answer_counts_once_with_its_twin_and_its_shadows(world: World) -> None:
@@ -108,5 +107,5 @@ def test_a_service_that_counts_nothing_says_so(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", flush_interval=NEVER) as ledger:
         world = World(ledger, on=False)
         assert world.counting.predicted(answer(0.2, 0.8), "f") is None and world.counts() == {}
-        with pytest.raises(ProblemError, match="start it with statistics=on"):
+        with pytest.raises(StatisticsOff, match="start it with statistics=on"):
             world.counting.learn([])

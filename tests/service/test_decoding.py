@@ -16,7 +16,7 @@ from PIL import Image
 
 from service.batch_decoder import BatchDecoder
 from service.decoding import Decoding, decoding_for
-from service.intake import Wanted
+from service.predict_input import Wanted
 from service.settings import Settings
 from tests.service.live import picture
 from triggers.classifier import FrozenClassifier

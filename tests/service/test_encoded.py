@@ -19,9 +19,9 @@ from service.encoded import FilePasser, Passed, passing_for
 from service.file_batches import FileBatches, batches_of
 from service.file_item import File
 from service.forward import EagerForward
-from service.intake import Wanted
 from service.item_decoder import ItemDecoder
 from service.messages import pack_queries, pack_results, unpack_queries, unpack_results
+from service.predict_input import Wanted
 from service.predictor import Answer, Predictor, Query
 from service.settings import Settings
 from service.shared_slots import Region, Slots

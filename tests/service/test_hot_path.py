@@ -10,7 +10,8 @@ import pytest
 
 from service.call import Call
 from service.counting import Counting
-from service.places import Overloaded, Places
+from service.errors import Overloaded
+from service.places import Places
 from tests.service.live import as_item, picture, problem, running, settings
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore

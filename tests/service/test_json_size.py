@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from service.errors import ProblemError
 from service.infer_schemas import InferRequest
 from service.json_size import check_json_size
-from service.problems import ProblemError
 from service.schemas import PredictRequest
 from tests.service.live import problem
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from service import inference_process
-from service.batcher import BatchFailed, Overloaded
-from service.link import Restarting
+from service.errors import BatchFailed, Overloaded, Restarting
 from service.predictor import Answer, Result
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from service.batcher import Overloaded
+from service.errors import Overloaded
 from service.places import Places
 
 

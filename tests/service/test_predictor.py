@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.batcher import Overloaded
+from service.errors import Overloaded
 from service.forward import Pass, plain_forward
 from service.predictor import Answer, Predictor, Query
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_artifact, text_trigger

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from service.batcher import BatchFailed, Overloaded
+from service.errors import BatchFailed, Overloaded
 from service.file_item import File
 from service.link import Link
 from service.messages import (

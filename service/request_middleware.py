@@ -1,0 +1,103 @@
+"""The one ASGI middleware: what every request passes once, whatever answers it. No task and no copy per request.
+
+identification -> access -> body limit -> predict fast path, or FastAPI -> headers of the response -> count
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.access import Access
+from service.call import Call
+from service.correlation import correlate
+from service.hot_path import PredictFastPath
+from service.limits import body_limit, counting, refused
+from service.problems import Problem, response
+from service.running import Running
+from service.safe_headers import guarded_headers
+from service.whole_answer import CLOSE, WHOLE
+
+
+class RequestMiddleware:
+    """Outermost but for the trace; `app` is FastAPI, which answers all but predictions. On the event loop.
+
+    Every response, an error of any layer included, gets X-Request-Id, traceparent and the guarding headers, and is
+    counted by route, model and status. While the service drains, clients are told to connect again.
+    """
+
+    def __init__(self, app: ASGIApp, running: Running) -> None:
+        self.app, self._running, self._metrics = app, running, running.metrics
+        self._access = Access(running.settings, running.keyring, lambda: running.admin_port)
+        self._predict = PredictFastPath(running)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request from its first header to its last byte. A fault of the service passes on to the server."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call, started = Call(scope, receive), time.perf_counter()
+        reply = Reply(call, send, self._running)
+        model = self._predict.model(scope)
+        self._metrics.in_flight += 1
+        try:
+            if problem := self._access.refusal(scope) or self._limited(call):
+                refusal = response(problem, scope["path"])
+                await reply.send_whole(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
+            elif model:
+                await self._predict.answer(model, call, reply.send_whole)
+            else:
+                await self.app(scope, call.receive, reply.send)
+        finally:
+            self._metrics.in_flight -= 1
+            self._count(scope, reply.status, time.perf_counter() - started)
+
+    def _limited(self, call: Call) -> Problem | None:
+        """The problem of a body that says that it is too long; one of unknown length is counted while it is read."""
+        limit, stated = body_limit(call.scope["path"], self._running.settings), call.headers.get(b"content-length")
+        if stated is None:  # a server holds a client to the length that it said
+            call.receive = counting(call.receive, limit)
+        return refused(stated, limit)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        scope["state"]["status"] = status
+        route = getattr(scope.get("route"), "path", "unmatched")
+        name = scope.get("path_params", {}).get("model", "")
+        self._metrics.on_request(route, name if name in self._running.models else "", status, seconds)
+
+
+class Reply:
+    """The way back of one request: completes the headers of its response and notes the status, however it is sent."""
+
+    __slots__ = ("_named", "_running", "_send", "_write", "status")
+
+    def __init__(self, call: Call, send: Send, running: Running) -> None:
+        self._send, self._running, self.status = send, running, 500
+        self._write = call.scope.get("extensions", {}).pop(WHOLE, {}).get("write")
+        state, names = call.scope.setdefault("state", {}), correlate(call.headers)
+        state["request_id"] = names.request_id
+        traceparent = state.setdefault("traceparent", names.traceparent)
+        self._named = ((b"x-request-id", names.request_id.encode()), (b"traceparent", traceparent.encode()))
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`."""
+        if message["type"] == "http.response.start":
+            message["headers"] = self._headers(message["status"], message.get("headers", ()))
+        await self._send(message)
+
+    async def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """A response that is there as a whole: in one write where the server offers that and can do it now."""
+        complete = self._headers(status, headers)
+        if self._write is None or not self._write(status, complete, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": complete})
+            await self._send({"type": "http.response.body", "body": body})
+
+    def _headers(self, status: int, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        self.status = status
+        headers = guarded_headers(given)
+        headers += self._named
+        if self._running.draining:
+            headers.append(CLOSE)
+        return headers

@@ -1,0 +1,56 @@
+"""One middleware stands around every request, whatever answers it and however the answer is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.monitor import Monitor
+from tests.service.live import as_item, picture, problem, running, settings
+from triggers.classifier import FrozenClassifier
+from triggers.file_store import FileStore
+
+PREDICT = "/v1/models/faces/predict"
+FAIRNESS = "/v1/models/faces/fairness"
+ABOUT = {"cache-control", "content-security-policy", "referrer-policy", "traceparent", "x-content-type-options"}
+
+
+def test_a_fault_of_any_route_is_named_guarded_and_counted(
+    tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Monitor, *arguments: Any, **options: Any) -> None:
+        raise LookupError("a secret of the service")
+
+    monkeypatch.setattr(Monitor, "fairness", broken)
+    with FileStore(tmp_path / "store") as store, running(settings(tmp_path), store, [image_model]) as client:
+        found = client.get(FAIRNESS, headers={"X-Request-Id": "order-7"})
+        assert problem(found, 500, "internal_error") and "secret" not in found.text
+        assert found.headers["x-request-id"] == "order-7" and set(found.headers) > ABOUT
+        counted = f'code="500",model="faces",route="{FAIRNESS.replace("faces", "{model}")}"'
+        assert counted in client.get("/metrics").text
+
+
+def test_every_way_to_answer_tells_the_same_about_itself(strict: httpx.Client) -> None:
+    body, wrong = {"inputs": [as_item(picture(1))]}, {"Host": "elsewhere.example"}
+    answers = [
+        strict.post(PREDICT, json=body),
+        strict.post(PREDICT, json={}),
+        strict.post(PREDICT, json=body, headers=wrong),
+        strict.get("/v1/models", headers=wrong),
+        strict.get(FAIRNESS),
+        strict.get("/nowhere"),
+        strict.get("/docs"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 422, 421, 421, 200, 404, 200]
+    for answer in answers:
+        assert set(answer.headers) > ABOUT | {"x-request-id"}, answer.url
+        assert answer.headers.get_list("x-content-type-options") == ["nosniff"], "once"
+
+
+def test_a_refused_prediction_is_counted_as_one(strict: httpx.Client) -> None:
+    line = 'code="421",model="faces",route="/v1/models/{model}/predict"'
+    problem(strict.post(PREDICT, json={}, headers={"Host": "elsewhere.example"}), 421, "unknown_host")
+    assert line in strict.get("/metrics").text
