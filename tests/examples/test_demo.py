@@ -31,7 +31,7 @@ from triggers.errors import DataError
 from triggers.store import open_store
 
 ROOT = Path(__file__).parent.parent.parent
-FRESH_SEEDS = (301, 302, 303, 304, 305)
+FRESH_SEEDS = (301, *(pytest.param(seed, marks=pytest.mark.soak) for seed in (302, 303, 304, 305)))
 LARGEST_LOSS = 0.03
 
 Document = dict[str, Any]
@@ -173,6 +173,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.process
 def test_help_teaches() -> None:
     done = demo("--help")
     assert done.returncode == 0

@@ -32,6 +32,8 @@ from tests.service.live import ADMIN, Process, picture, predict, process
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 
+pytestmark = pytest.mark.process
+
 AnyOperation = APIOperation[Any, Any, Any, Any]
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "600"))
 MOST_GROWTH = 20 * 2**20
