@@ -17,6 +17,7 @@ from trainer.config import Criterion, ObjectiveConfig, TrainConfig, TriggerConfi
 from trainer.data import Dataset
 from triggers.classifier import FrozenClassifier
 
+pytestmark = pytest.mark.slow
 IMAGES = {
     "border": TriggerConfig("border", width=3),
     "patch": TriggerConfig("patch", patch_size=10),
