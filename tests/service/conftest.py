@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_BODY = 300_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def strict(
     tmp_path_factory: pytest.TempPathFactory, image_model: FrozenClassifier, text_model: FrozenClassifier
 ) -> Iterator[httpx.Client]:
