@@ -38,8 +38,8 @@ def test_an_inference_process_is_ready_when_its_models_are_out_of_garbage_collec
         options = ["--model", str(folder), "--store", str(tmp_path / "store")]
         command = [sys.executable, "-c", TOLD, str(there.fileno()), "cpu", *options]
         with subprocess.Popen(command, pass_fds=[there.fileno()]) as process:
-            try:
-                _, frozen, young = here.recv(1000).decode().split()
-            finally:
-                process.kill()
+            _, frozen, young = here.recv(1000).decode().split()
+            there.close()
+            here.close()
+            process.wait(timeout=30)
     assert int(frozen) > 50_000 and int(young) == YOUNG
