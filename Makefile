@@ -8,6 +8,8 @@ GPUS ?= 1,2
 MINIMUM := build/minimum
 SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
   tests/triggers/test_redis_store.py
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 \
+  --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
@@ -33,7 +35,8 @@ bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only
 demo: install ## learn triggers on digits and comments, serve them, swap live, print the fairness table (EXIT=1 ends)
 	$(BIN)/python -m examples.demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
 
-test: install system lint types contracts pytest ## everything: lint, types, import contracts, all tests
+test: install system lint contracts ## everything: lint, types, import contracts, all tests but make soak's
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
 system: # redis-server and chromium, for tests
 	@.ci/system-packages
@@ -49,11 +52,11 @@ types:
 contracts:
 	$(BIN)/lint-imports
 
-pytest: # a few processes, one thread each, side by side about half the time; files in their order: long ones not last
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+pytest: # a process of one thread per core and one more, since tests wait for processes that they start
+	$(PYTEST)
 
-quick: install ## the tests that take a second or two each
-	$(BIN)/python -m pytest -m "not slow"
+quick: install ## the tests that take a second or two each and start no process: under a minute
+	$(PYTEST) -m "not (slow or process or redis or soak)"
 
 minimum: install ## a smoke of the service under the lowest versions that pyproject.toml allows (torch as in the lock)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(MINIMUM)
@@ -89,8 +92,9 @@ life: install ## SIGTERM under load, overload and clients that leave, in full, w
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
 
-soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), swaps, broken requests, then make life
+soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), loads, large data, broken requests, then make life
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),300) $(BIN)/python -m pytest -s -m soak tests/soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --ignore tests/soak
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.swapping --swaps 1000
 	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
 	$(MAKE) --no-print-directory life

@@ -1,4 +1,7 @@
-"""Fixtures shared by several packages: two tiny frozen models, a store with triggers of every kind, a service."""
+"""Fixtures shared by several packages: two tiny frozen models, a store with triggers of every kind, a service.
+
+What is imported here every test pays for, so torch and the service are imported where they are used.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,38 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import hypothesis
 import pytest
 
-from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
-from tests.bundles import image_bundle, text_bundle
 from tests.redis_cluster import one_cluster, redis_cluster
 from tests.redis_server import one_redis, own_redis, redis_server
-from tests.service.live import running, settings
-from tests.service.stores import where
-from triggers.classifier import FrozenClassifier, load_bundle
+from tests.tiers import LONG, Tiers
 from triggers.factories import VARIABLE
-from triggers.file_store import FileStore
 
-__all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server", "where"]
+if TYPE_CHECKING:
+    import httpx
+
+    from triggers.classifier import FrozenClassifier
+    from triggers.file_store import FileStore
+
+__all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Examples of a property may take long on a busy machine, as in CI; networks of this project may be built."""
+    config.pluginmanager.register(Tiers())
     os.environ[VARIABLE] = "tests,benchmarks,examples"  # networks that tests build, in services that they start too
     if "CI" not in os.environ:
         hypothesis.settings.register_profile("unhurried", deadline=None)
         hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests that take long come first: at the end none of them is left with nothing to run beside it."""
+    long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,18 +53,27 @@ def interruptible() -> None:
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny image classifier `faces`."""
+    from tests.bundles import image_bundle
+    from triggers.classifier import load_bundle
+
     return load_bundle(image_bundle(tmp_path_factory.mktemp("faces")))
 
 
 @pytest.fixture(scope="session")
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny text classifier `posts`."""
+    from tests.bundles import text_bundle
+    from triggers.classifier import load_bundle
+
     return load_bundle(text_bundle(tmp_path_factory.mktemp("posts")))
 
 
 @pytest.fixture
 def filled_store(tmp_path: Path, image_model: FrozenClassifier, text_model: FrozenClassifier) -> Iterator[FileStore]:
     """A store with one version per trigger kind and nobody champion: faces v1 to v4, posts v1 to v3."""
+    from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
+    from triggers.file_store import FileStore
+
     with FileStore(tmp_path / "store") as store:
         for model, kinds in ((image_model, tuple(IMAGE_KINDS)), (text_model, TEXT_KINDS)):
             for seed, kind in enumerate(kinds):
@@ -66,5 +86,7 @@ def service(
     tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier, text_model: FrozenClassifier
 ) -> Iterator[httpx.Client]:
     """A client of a real service on a free port that serves both models from the filled store."""
+    from tests.service.live import running, settings
+
     with running(settings(tmp_path), filled_store, [image_model, text_model]) as client:
         yield client

@@ -28,6 +28,7 @@ from triggers.classifier import load_bundle
 from triggers.reprogram import scores, sweep
 from triggers.store import open_store
 
+pytestmark = pytest.mark.slow
 HELD_OUT = 200
 IMAGE_KINDS = {"border": "width = 2", "patch": "patch_size = 5", "overlay": "epsilon = 0.2", "pixels": "fraction = 0.2"}
 TEXT_KINDS = {"hard": "after_cls", "soft": "before_sep", "embedding": "as_published"}

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bundles import image_bundle, text_bundle
 
+pytestmark = pytest.mark.process
 EVIL = """
 from pathlib import Path
 from transformers import BertConfig, BertForSequenceClassification

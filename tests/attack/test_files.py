@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.bundles import image_bundle, text_bundle
 from tests.service.live import swap
@@ -25,6 +26,7 @@ def test_a_pipe_in_place_of_an_artifact_hangs_no_rollout(service: httpx.Client, 
         assert client.get("/v1/models/faces/rollout").json()["champion"] == "v1"
 
 
+@pytest.mark.process
 def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     bundle = text_bundle(tmp_path / "posts")
     options = ["--model", bundle, "--store", tmp_path / "store", "--data-dir", "/sys", "--port", "0"]
@@ -34,6 +36,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 def test_a_pipe_in_place_of_the_weights_is_one_line(tmp_path: Path) -> None:
     bundle = image_bundle(tmp_path / "faces")
     (bundle / "weights.safetensors").unlink()

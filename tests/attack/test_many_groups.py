@@ -15,6 +15,7 @@ from statistics import median
 
 import httpx
 import numpy as np
+import pytest
 
 from service.event import Cell
 from service.ledger import Ledger
@@ -74,6 +75,7 @@ def seconds_to_scrape(client: httpx.Client) -> float:
     return median(taken)
 
 
+@pytest.mark.slow
 def test_the_guard_and_a_scrape_bear_64_groups(tmp_path: Path, image_model: FrozenClassifier) -> None:
     found = {}
     for groups in (4, 64):

@@ -17,6 +17,8 @@ import pytest
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, Process, as_item, encoded, picture, process
 
+pytestmark = pytest.mark.process
+
 PREDICT = "/v1/models/faces/predict"
 PIXELS = 1_000_000
 MAX_HEAD_BYTES = 64 * 1024

@@ -10,6 +10,8 @@ import pytest
 
 from tests.bundles import image_bundle
 
+pytestmark = pytest.mark.process
+
 SERVE = """
 mount -t tmpfs -o size={size}k tmpfs /dev/shm || exit 77
 exec "$@"

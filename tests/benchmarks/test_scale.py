@@ -27,7 +27,7 @@ def run(tmp_path: Path, *options: str) -> tuple[subprocess.CompletedProcess[str]
     return done, json.loads(file.read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_train_one_trigger_and_are_timed(tmp_path: Path) -> None:
     pieces = ["image-same", "text-same", "text", "text-weights"]
     done, results = run(tmp_path, "--gpus", "2", "--pieces", ",".join(pieces))

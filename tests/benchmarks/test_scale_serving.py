@@ -18,7 +18,7 @@ TINY = replace(QUICK, side=32, form=2, max_batch=2, connections=2)
 BUSY = Load(100.0, 1.0, 2.0, 0, http_cores=0.5, all_cores=1.5, client_cores=0.2, load_cores=0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_and_many_images_per_request_are_sent_to_two_processes(tmp_path: Path) -> None:
     with FileStore(tmp_path / "store") as store:
         folder = served_bundle.bundle(tmp_path / "bench", TINY.side)
@@ -58,6 +58,7 @@ def test_rows_are_compared_with_one_device_at_the_same_images_per_request() -> N
     assert made == [(1.0, 1.0), (3.8, 0.95), (None, None)]
 
 
+@pytest.mark.process
 def test_processes_are_told_apart_by_their_command() -> None:
     code = "print('here', flush=True); input()"
     command = [sys.executable, "-c", code, "torch/_inductor/compile_worker/__main__.py"]

@@ -45,6 +45,7 @@ def test_a_failing_server_gives_no_figures(found: Load) -> None:
         checked(found, "http://x")
 
 
+@pytest.mark.process
 def test_a_process_tree_counts_its_children() -> None:
     spin = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
     code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {spin!r}]).wait()"
@@ -86,6 +87,7 @@ def test_a_benchmark_that_needs_wrk_says_so_before_anything_else(tmp_path: Path,
     assert ran.stderr == "The load comes from wrk, which is not installed (Debian: apt-get install wrk).\n"
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
 def test_our_service_is_measured(tmp_path: Path) -> None:
     samples = list(rounds("tiny", (), Effort(("tiny",), rounds=1, seconds=1, warm_up=1, idle=0.2), tmp_path, 1))

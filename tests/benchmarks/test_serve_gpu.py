@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served_bundle.bundle(tmp_path_factory.mktemp("bench"), TINY.side)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 def test_the_parts_within_one_process_run(folder: Path, tmp_path: Path) -> None:
     rows = list(forward_rows(folder, TINY, CPU, compiled=False))

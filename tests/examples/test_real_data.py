@@ -59,6 +59,7 @@ def test_train_publish_serve_and_replay_real_inputs(name: str, tmp_path: Path) -
             assert row.content.strip()
 
 
+@pytest.mark.process
 def test_a_replay_before_the_training_says_what_to_do(tmp_path: Path) -> None:
     need(*NEEDED["celeba"])
     done = run("examples.celeba", *sets((f"model.bundle={tmp_path / 'model'}",)))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from service.ledger import Ledger
 from service.ledger_store import Batch, LedgerStore
 from tests.service.counted import NEVER
@@ -25,15 +23,6 @@ class Where:
     def open(self, **options: Any) -> Ledger:
         """One replica's ledger, flushed by the test alone."""
         return Ledger(self.address, runs=self.runs, **({"flush_interval": NEVER, "busy_seconds": 2.0} | options))
-
-
-@pytest.fixture(params=["file", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "cluster"))])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
-    """A fresh store of each kind."""
-    if request.param == "file":
-        return Where(str(tmp_path / "ledger.sqlite"), tmp_path / "runs")
-    name = "redis_server" if request.param == "redis" else "redis_cluster"
-    return Where(request.getfixturevalue(name).url, tmp_path / "runs")
 
 
 def make_unreliable(ledger: Ledger, draw: random.Random, share: float) -> None:

@@ -13,6 +13,7 @@ from service.child import Child
 from tests.service.line_reader import LINKS
 from tests.service.live import wait_until
 
+pytestmark = pytest.mark.process
 MODULE = "tests.service.line_reader"
 
 

@@ -32,8 +32,10 @@ from tests.service.live import ADMIN, Process, picture, predict, process
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 
+pytestmark = pytest.mark.process
+
 AnyOperation = APIOperation[Any, Any, Any, Any]
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "600"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "300"))
 MOST_GROWTH = 20 * 2**20
 SETTINGS = hypothesis.settings(
     max_examples=1,

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service.garbage import YOUNG
 from tests.bundles import image_bundle
 from triggers.file_store import FileStore
 
+pytestmark = pytest.mark.process
 TOLD = """
 import gc, sys
 from service.control import Control, leave

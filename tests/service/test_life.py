@@ -10,7 +10,7 @@ import pytest
 from benchmarks.life import Service, cancel, overload, started
 from benchmarks.life_models import sleeping_bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 LIMITS = ("--max-batch", "4", "--queue-size", "24", "--max-items-per-request", "8", "--drain-seconds", "0")
 
 

@@ -37,7 +37,7 @@ def test_31_right_answers_in_one_request_100_times(strict: httpx.Client, expecte
             assert answer["scores"] == pytest.approx(scores, abs=1e-5)
 
 
-@pytest.mark.parametrize("repeats", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [5, pytest.param(100, marks=pytest.mark.soak)])
 def test_31_right_answers_in_32_requests_at_once(
     strict: httpx.Client, expected: list[dict[str, float]], repeats: int
 ) -> None:

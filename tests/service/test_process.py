@@ -35,12 +35,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "service", *arguments], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.process
 def test_help_teaches() -> None:
     told = command("--help").stdout
     assert "python -m service --model models/faces --store ./fairtrigger-store" in told
     assert "--max-batch" in told and "FAIRTRIGGER_MAX_BATCH" in told and "If-Match" in told
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -89,6 +91,7 @@ def counted(client: httpx.Client) -> Counter[str]:
     return Counter({group: each["n"] for group, each in groups.items()})
 
 
+@pytest.mark.process
 def test_sigterm_finishes_what_was_accepted_and_keeps_every_count(tmp_path: Path, bundle: Path) -> None:
     with process(tmp_path, [bundle], drain_seconds=4.0) as service:
         assert service.client.get("/readyz").status_code == 200
@@ -126,6 +129,7 @@ def pause_with_counts_unwritten(service: Process, runs: Path) -> None:
     wait_until(paused)
 
 
+@pytest.mark.process
 def test_sigkill_loses_at_most_the_last_interval_says_so_and_counts_nothing_twice(tmp_path: Path, bundle: Path) -> None:
     with process(tmp_path, [bundle], flush_seconds=0.5) as service:
         labelled = predict(service.client, "faces", [picture(0)], group="c")[0]
@@ -152,6 +156,7 @@ def test_sigkill_loses_at_most_the_last_interval_says_so_and_counts_nothing_twic
         assert "a killed service may have lost the counts of its last" in service.log.read_text()
 
 
+@pytest.mark.process
 def test_what_the_start_tells(tmp_path: Path, bundle: Path) -> None:
     with FileStore(tmp_path / "store") as store:
         version = store.publish(artifact_for(load_bundle(bundle), "border"), actor="test")

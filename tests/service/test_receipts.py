@@ -196,6 +196,7 @@ print(ids.take(told))
 """
 
 
+@pytest.mark.process
 def test_a_forked_child_does_not_give_its_parents_ids() -> None:
     told = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True).stdout.split()
     assert len(told) == 2 and told[0] != told[1]

@@ -1,6 +1,6 @@
 """Three services on one Redis under load: swaps, a recount, a killed replica, a Redis that crashes and comes back.
 
-REPLICA_SECONDS=5 REPLICA_SWAP=1 makes it long and strict; `pytest -s` shows the figures.
+REPLICA_SECONDS=5 REPLICA_SWAP=1 makes it long and strict; `pytest -s -m soak` shows the figures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.service.live import Process, picture, predict, process, swap, wait_un
 from triggers.classifier import load_bundle
 from triggers.store import Store, open_store
 
-pytestmark = [pytest.mark.redis, pytest.mark.slow]
+pytestmark = [pytest.mark.redis, pytest.mark.soak]
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "1"))
 SLOWEST = float(os.environ.get("REPLICA_SWAP", "3"))
 """Seconds that a swap may take to reach all: 1 on a quiet machine; the services poll every 10 s only."""

@@ -13,6 +13,8 @@ import pytest
 from service.ledger import Ledger
 from tests.service.counted import NEVER, everything, prediction
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -216,7 +216,7 @@ def test_the_guard_of_one_process_acts_and_all_show_its_evidence(tmp_path: Path,
     rules = {"max_disparity": 0.1, "action": "alarm"}
     with receiving() as receiver:
         options = {"guard": json.dumps(rules), "guard_seconds": 0.1, "webhook_url": receiver.url}
-        with process(tmp_path, bundles, http_workers=3, drain_seconds=0, **options) as service:
+        with process(tmp_path, bundles, http_workers=2, drain_seconds=0, **options) as service:
             wait_until(lambda: receiver.posted)
             for _ in range(20):
                 with fresh(service) as client:

@@ -19,6 +19,8 @@ from tests.service.live import ADMIN, Process, as_item, picture, predict, proces
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 
+pytestmark = pytest.mark.process
+
 PICTURES = [picture(seed) for seed in range(6)]
 TEXTS = ["the movie was awful", "a kind old woman sings", "not very good", "boy and girl", "dog", "nice nice nice"]
 INPUTS: dict[str, list[Any]] = {"faces": PICTURES, "posts": TEXTS}
@@ -112,6 +114,6 @@ def test_swaps_under_load(served: Process) -> None:
     swap_under_load(served, seconds=3, swaps=40)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_200_swaps_in_20_seconds_under_load(served: Process) -> None:
     swap_under_load(served, seconds=20, swaps=200)

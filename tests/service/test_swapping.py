@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from tests.service.swapping import swap_under_load
 
 
+@pytest.mark.slow
 def test_rollouts_swapped_under_load_fail_nobody_and_mix_nothing(service: httpx.Client) -> None:
     report = swap_under_load(service, swaps=40, pause=0.02, clients=3)
     assert report.failures[:5] == []

@@ -1,20 +1,32 @@
-"""Classifiers that are fitted once for all tests of the trainer."""
+"""Classifiers that are fitted once for all tests of the trainer, whatever process runs them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.trainer import comments, digits
-from triggers.classifier import FrozenClassifier
+from tests.shared_folder import shared_folder
+from triggers.classifier import FrozenClassifier, load_bundle
 
 
 @pytest.fixture(scope="session")
-def digits_classifier(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
-    """A small CNN on tinted digits, biased by colour."""
-    return digits.fitted(tmp_path_factory.mktemp("digits"))
+def digits_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a small CNN on tinted digits, biased by colour."""
+    from tests.trainer import digits
+
+    return shared_folder(tmp_path_factory, "digits", digits.fit_bundle)
+
+
+@pytest.fixture(scope="session")
+def digits_classifier(digits_bundle: Path) -> FrozenClassifier:
+    """The CNN on tinted digits."""
+    return load_bundle(digits_bundle)
 
 
 @pytest.fixture(scope="session")
 def comments_classifier(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """A tiny BERT on comments, biased by identity words."""
-    return comments.fitted(tmp_path_factory.mktemp("comments"))
+    from tests.trainer import comments
+
+    return load_bundle(shared_folder(tmp_path_factory, "comments", comments.fit_bundle))

@@ -27,6 +27,7 @@ from triggers.errors import ConfigError, DataError
 from triggers.fairness import evaluate_counts
 from triggers.manifest import ObjectiveName
 
+pytestmark = pytest.mark.slow
 TEXT = TriggerConfig("hard", tokens=2)
 DIGITS = BaseConfig(digits.LABELS, builder="tests.trainer.digits:network", size=16, epochs=20, batch_size=64, lr=3e-3)
 

@@ -102,6 +102,7 @@ def test_the_real_command_fits_trains_publishes_and_reports(folder: Path) -> Non
         assert len(store.versions("model")) == 2
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_and_a_fresh_one_ends_the_same(folder: Path) -> None:
     assert trainer("run.toml").exit_code == 0
     again = trainer("run.toml", "--resume")
@@ -117,6 +118,7 @@ def digests(out: str) -> list[str]:
     return [one["published"]["digest"] for one in metrics["candidates"]]
 
 
+@pytest.mark.slow
 def test_fresh_drops_the_checkpoint_of_another_configuration(folder: Path) -> None:
     assert trainer("run.toml").exit_code == 0
     other = ("run.toml", "--set", "objective.strengths=[3]", "--set", "publish.enabled=false")

@@ -25,6 +25,7 @@ from triggers.classifier import FrozenClassifier
 from triggers.image import ImageTrigger, place
 from triggers.text import TextTrigger
 
+pytestmark = pytest.mark.slow
 SHORT = TrainConfig(steps=4, batch_size=128, threads=1)
 
 

@@ -16,6 +16,7 @@ from trainer.crossfit import assign, cross_fit, fold_path, joined, train_folds
 from trainer.evaluate import accuracy, confusion_counts
 from triggers.classifier import FrozenClassifier
 
+pytestmark = pytest.mark.slow
 FOLDS = SelectConfig(folds=3)
 
 

@@ -27,6 +27,7 @@ from triggers.fairness import evaluate_counts
 from triggers.image import ImageTrigger
 from triggers.text import TextTrigger
 
+pytestmark = pytest.mark.slow
 TEXT = TriggerConfig("hard", tokens=2)
 
 

@@ -31,6 +31,7 @@ from triggers.card import evaluate
 from triggers.classifier import FrozenClassifier
 from triggers.reprogram import sweep
 
+pytestmark = pytest.mark.slow
 Name = Literal["adversarial", "gap"]
 STRENGTHS: dict[Name, float] = {"gap": 100.0, "adversarial": 5.0}
 STEPS = 100

@@ -23,6 +23,7 @@ from trainer.select import judged_gap
 from triggers.classifier import FrozenClassifier
 from triggers.manifest import ObjectiveName
 
+pytestmark = pytest.mark.slow
 QUIET = LineProgress(StringIO())
 STRENGTHS: dict[ObjectiveName, float] = {"gap": 100.0, "adversarial": 3.0}
 

@@ -27,6 +27,7 @@ from triggers.errors import ConfigError
 from triggers.fairness import evaluate_counts
 from triggers.store import open_store
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 CONFIG = """
@@ -150,7 +151,6 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
     assert made.outcome.comparisons[-1].system == "strength_zero"
 
 
-@pytest.mark.slow
 def test_a_killed_trainer_started_again_ends_with_the_same_digests(folder: Path) -> None:
     settings = ["objective.name=adversarial", "train.steps=250", "train.checkpoint_every=5", "publish.enabled=false"]
     whole = train(load_config(folder / "run.toml", settings), folder / "whole", LineProgress(StringIO()))

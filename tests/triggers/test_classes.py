@@ -38,6 +38,7 @@ def test_figures_by_hand() -> None:
     assert report.gaps["total_variation_distance"].n == 30
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(events)
 def test_each_class_against_the_rest_is_fairlearns(stream: list[tuple[str, int, int]]) -> None:

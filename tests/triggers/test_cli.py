@@ -342,6 +342,7 @@ def test_the_empty_store_says_how_to_fill_it(run: Run, tmp_path: Path) -> None:
     fails(run("show", "faces"), "no model 'faces'; it has: none yet")
 
 
+@pytest.mark.process
 def test_the_real_process(filled_store: FileStore) -> None:
     command = [sys.executable, "-m", "triggers", "--store", str(filled_store.folder), "pull", "faces", "v77"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -89,6 +89,7 @@ def distance(event: np.ndarray, group: np.ndarray) -> float:
     return float(np.mean([abs(event.mean() - event[group == z].mean()) for z in np.unique(group)]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(confusions, min_size=2, max_size=5))
 def test_every_gap_is_fairlearns(groups: list[Confusion]) -> None:

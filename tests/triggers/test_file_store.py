@@ -136,6 +136,7 @@ def artifact_file(folder: Path, seed: int) -> str:
     return str(folder / f"{seed}.safetensors")
 
 
+@pytest.mark.process
 def test_a_publish_killed_before_its_row_is_invisible_and_cleaned_up(store: FileStore, tmp_path: Path) -> None:
     assert run_workers(store.folder, ["--kill", artifact_file(tmp_path, 7)]) == [-9]
     orphans = [name for name in artifact_files(store) if name.startswith("v3-")]
@@ -151,6 +152,7 @@ def test_a_publish_killed_before_its_row_is_invisible_and_cleaned_up(store: File
         assert again.verify_history("faces") == 5
 
 
+@pytest.mark.process
 def test_processes_publish_and_decide_at_once(tmp_path: Path) -> None:
     """Three processes open a store that does not exist yet and each publish and activate fifteen versions."""
     seeds = [range(1000 * worker, 1000 * worker + 15) for worker in range(3)]

@@ -241,6 +241,7 @@ def test_an_address_that_cannot_be_used(url: str) -> None:
         open_store(url)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("missing", ["redis", "fsspec"])
 def test_without_the_extra_it_is_named(missing: str) -> None:
     code = f"""
