@@ -66,8 +66,7 @@ def create_app(
     open at the end.
     """
     use_threads(settings, settings.device)
-    loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
-    _check_names([classifier.name for classifier in loaded])
+    loaded = classifiers or load_classifiers(settings)
     metrics, replica = Metrics(), replica_name()
 
     def opened() -> Store:
@@ -77,6 +76,13 @@ def create_app(
         return [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
 
     return assemble(Running(settings, opened, metrics, models, owns_store=store is None), span_exporter)
+
+
+def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
+    """Every model that the settings name, on their device. Raises ConfigError or ModelError."""
+    loaded = [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
+    _check_names([classifier.name for classifier in loaded])
+    return loaded
 
 
 def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:

@@ -192,6 +192,5 @@ def _described(model: LocalParts) -> Message:
         "fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
         "device": str(classifier.device),
-        "at_once": model.batcher.at_once,
         "view": View.of(model.predictor).to_dict(),
     }

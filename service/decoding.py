@@ -33,7 +33,7 @@ class Encoded:
 
 def decoding_for(classifier: Description, settings: Settings, on_error: Callable[[str], None]) -> Decoding | None:
     """The GPU's decoder in front of a model of this process, if it is asked for. Raises ConfigError."""
-    if settings.several or not decodes_on_gpu(classifier, settings):
+    if settings.engine_devices or not decodes_on_gpu(classifier, settings):
         return None
     most, capacity = settings.max_batch, settings.queue_size
     decoder = decoder_of(classifier, settings)

@@ -51,6 +51,6 @@ class FilePasser:
 def passing_for(classifier: Description, settings: Settings, others: ItemDecoder) -> FilePasser | None:
     """What passes files on to a process that decodes on its GPU, if that is asked for. Raises ConfigError."""
     spec = classifier.spec.image
-    if spec is None or not (settings.several and decodes_on_gpu(classifier, settings)):
+    if spec is None or not (settings.engine_devices and decodes_on_gpu(classifier, settings)):
         return None
     return FilePasser(others, spec, ImageLimits(settings.max_image_bytes, settings.max_pixels))

@@ -133,12 +133,11 @@ def local_parts(
     replica: str,
     on_swap: Callable[[str], None] = lambda model: None,
     *,
-    near: bool = False,
+    counts_swaps: bool = True,
 ) -> LocalParts:
     """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused.
 
-    A `near` one is computed in every process that speaks HTTP: each has its share of the queue, and the inference
-    process counts swaps.
+    Of several processes that all compute, each has its share of the queue and one `counts_swaps`.
     """
     name = classifier.name
     predictor = Predictor(
@@ -151,14 +150,14 @@ def local_parts(
         batches_of(predictor, settings),
         name=name,
         max_batch=settings.max_batch,
-        capacity=settings.places_per_process if near else settings.queue_size,
+        capacity=settings.queue_size if settings.engine_devices else settings.places_per_process,
         lanes=predictor.lanes,
         on_batch=lambda timings: metrics.on_batch(name, timings),
         on_dropped=lambda items: metrics.on_dropped(name, items),
     )
 
     def swapped(result: str) -> None:
-        if not near:
+        if counts_swaps:
             metrics.swaps.labels(name, result).inc()
         on_swap(name)
 

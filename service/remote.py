@@ -130,16 +130,13 @@ class RemoteTriggers:
 
     def promote(self, decision: Plan | int | None, revision: int) -> None:
         """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
-        if errors := self.follow():
+        work = self._everywhere(self._links.up, {"op": "follow", "model": self.name})
+        _, errors = self._links.call(work, REPLY_SECONDS["follow"])
+        if errors:
             raise errors[0]
         if self.snapshot.revision < revision:
             behind = f"The inference process applied revision {self.snapshot.revision} of {self.name!r}, not {revision}"
             raise StoreUnavailable(f"{behind}; it will try again.")
-
-    def follow(self) -> list[BaseException]:
-        """Let every inference process ask the store now, and tell all processes; what went wrong. For threads."""
-        work = self._everywhere(self._links.up, {"op": "follow", "model": self.name})
-        return self._links.call(work, REPLY_SECONDS["follow"])[1]
 
     def warm(self) -> None:
         """Done there before it said hello."""

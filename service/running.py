@@ -227,6 +227,11 @@ class Running:
         return all(model.batcher.alive for model in self.models.values())
 
     @property
+    def broken(self) -> bool:
+        """Whether it worked, and only a restart of this process can help now."""
+        return self._started and not self.draining and not self.alive
+
+    @property
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
         return self._started and not self.draining and all(model.batcher.ready for model in self.models.values())

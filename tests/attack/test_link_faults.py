@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in injecting(folder, "service.inference_process", FAULT).items():
             patch.setenv(name, value)
-        with process(folder, bundles, http_workers=2, inline=False, drain_seconds=0.2) as started:
+        with process(folder, bundles, devices="cpu", http_workers=2, inline=False, drain_seconds=0.2) as started:
             yield started
 
 

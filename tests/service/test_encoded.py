@@ -116,12 +116,12 @@ def test_files_and_errors_survive_the_way_between_processes(image_model: FrozenC
 def test_where_files_are_decoded_follows_from_the_settings(
     image_model: FrozenClassifier, text_model: FrozenClassifier, tmp_path: Path
 ) -> None:
-    several, one = Settings(decoder="gpu", http_workers=2), Settings(decoder="gpu")
+    several, one = Settings(decoder="gpu", devices="cpu"), Settings(decoder="gpu")
     with ThreadPoolExecutor(1) as threads:
         others = ItemDecoder(image_model, several, threads, print)
         assert passing_for(text_model, several, others) is None
         assert passing_for(image_model, one, others) is None
-        assert passing_for(image_model, Settings(http_workers=2), others) is None
+        assert passing_for(image_model, Settings(devices="cpu"), others) is None
         with pytest.raises(ConfigError, match="decoder is gpu"):
             passing_for(image_model, several, others)
     predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
