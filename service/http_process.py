@@ -10,15 +10,16 @@ from collections.abc import Sequence
 import torch
 
 from service.app import assemble, load_classifiers
-from service.beacon import replica_name
 from service.command_line import read_settings, set_up_logging
 from service.control import Control, leave, terminate
 from service.door import Door
 from service.execution import use_threads
 from service.links import Links
+from service.local_backend import LocalBackend
 from service.metrics import Metrics
-from service.parts import Parts, local_parts, open_trigger_store
-from service.remote import RemoteModel, remote_parts
+from service.parts import ModelBackend
+from service.remote import RemoteBackend, RemoteModel
+from service.rollout import open_trigger_store
 from service.running import Running
 from service.serving import serve
 from service.settings import Settings
@@ -50,14 +51,10 @@ def replica(settings: Settings, control: Control, *, guards: bool) -> Running:
     use_threads(settings, settings.device)
     metrics = Metrics()
 
-    def models(store: Store) -> list[Parts]:
-        name = replica_name()
-        return [
-            local_parts(each, store, settings, metrics, name, counts_swaps=guards)
-            for each in load_classifiers(settings)
-        ]
+    def backends(store: Store) -> list[ModelBackend]:
+        return [LocalBackend(each, store, settings, metrics) for each in load_classifiers(settings)]
 
-    running = Running(settings, lambda: open_trigger_store(settings), metrics, models, owns_store=True, guards=guards)
+    running = Running(settings, lambda: open_trigger_store(settings), metrics, backends, owns_store=True, guards=guards)
 
     def end_if_broken() -> tuple[int, ...]:
         if running.broken:
@@ -76,18 +73,18 @@ def front_end(settings: Settings, control: Control, *, guards: bool) -> Running:
     metrics = Metrics()
     links = Links(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
 
-    def models(store: Store) -> list[Parts]:
+    def backends(store: Store) -> list[ModelBackend]:
         found = [RemoteModel(load_preprocessor(folder), links) for folder in settings.models]
-        return [remote_parts(each, links, store, settings, replica_name()) for each in found]
+        return [RemoteBackend(each, links, settings.places_per_process) for each in found]
 
     return Running(
         settings,
         lambda: open_trigger_store(settings),
         metrics,
-        models,
+        backends,
         owns_store=True,
         guards=guards,
-        processes=links if settings.devices else None,
+        devices=links.states if settings.devices else None,
     )
 
 
