@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from service.batcher import Batcher
 from service.brevity import brief
@@ -140,6 +141,8 @@ class LocalLease:
         await self._backend.load(version)
         self._held.append(version)
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
+    def submit(
+        self, items: Sequence[Query], gone: Gone | None = None
+    ) -> Coroutine[Any, Any, tuple[list[Result], list[Timing]]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
-        return await self._backend.batcher.submit(items, gone)
+        return self._backend.batcher.submit(items, gone)
