@@ -30,8 +30,8 @@ from benchmarks.serve_tables import PLAIN, WAYS, Sample, peers_table, triggers_t
 from benchmarks.servers import OURS, PEER_NAMES, Server, our_plan, peer_plan, started
 
 CONNECTIONS = (16, 64)
-OUR_WAYS = ((0, ""), (1, ""), (2, ""), (2, "cpu,cpu"))
-"""Our ways to run: one process, so many HTTP processes beside the one that holds the model, and beside two such."""
+OUR_WAYS = ((0, ""), (2, ""), (2, "cpu"), (2, "cpu,cpu"))
+"""Our ways to run: one process, two, and two HTTP processes beside one that holds the model, and beside two such."""
 TRIGGERS_AT = 64
 """Connections of the runs that compare ways to use triggers."""
 

@@ -77,7 +77,7 @@ def started(plans: Sequence[Plan], folder: Path, threads: int) -> Iterator[list[
 
 
 def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers: int = 0, devices: str = "") -> Plan:
-    """Our service under the store's champion: one process, or `http_workers` beside one with the model per device."""
+    """Our service under the store's champion: one process, `http_workers` of them, or so many beside `devices`."""
     port, size = free_port(), SIZES[bundle.name]
     name = OURS + (f", {http_workers} HTTP" if http_workers else "") + (f", {devices}" if devices else "")
     options = {"model": bundle, "store": store, "data-dir": folder / f"data {name}", "port": port}

@@ -13,14 +13,15 @@ from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from service import problems
-from service.beacon import replica_name
 from service.dashboard import page as dashboard
 from service.execution import use_threads
+from service.local_backend import LocalBackend
 from service.metrics import Metrics
-from service.parts import Parts, local_parts, open_trigger_store
+from service.parts import ModelBackend
 from service.permissions import listed, methods_at
 from service.reference_page import reference_page
 from service.request_middleware import RequestMiddleware
+from service.rollout import open_trigger_store
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -64,17 +65,23 @@ def create_app(
     open at the end.
     """
     use_threads(settings, settings.device)
-    loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
-    _check_names([classifier.name for classifier in loaded])
-    metrics, replica = Metrics(), replica_name()
+    loaded = classifiers or load_classifiers(settings)
+    metrics = Metrics()
 
     def opened() -> Store:
         return store or open_trigger_store(settings)
 
-    def models(shared: Store) -> list[Parts]:
-        return [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
+    def backends(shared: Store) -> list[ModelBackend]:
+        return [LocalBackend(classifier, shared, settings, metrics) for classifier in loaded]
 
-    return assemble(Running(settings, opened, metrics, models, owns_store=store is None), span_exporter)
+    return assemble(Running(settings, opened, metrics, backends, owns_store=store is None), span_exporter)
+
+
+def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
+    """Every model that the settings name, on their device. Raises ConfigError or ModelError."""
+    loaded = [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
+    _check_names([classifier.name for classifier in loaded])
+    return loaded
 
 
 def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:

@@ -1,26 +1,16 @@
 """Which inference process computes a request: the one with the fewest rows in work, when there is room for its rows.
 
-The whole request goes there, and whoever works on it - a version is held in memory, the queries are sent - finds the
-assignment in the request's context. When that process dies the request is sent to another one, once: computing it again
+The whole request goes there. When that process dies the request is sent to another one, once: computing it again
 changes nothing, since it is counted when it is answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
-from types import TracebackType
 
 from service.link import Link
 from service.links import Links
 from service.places import Places
-
-_assigned: ContextVar[Assignment | None] = ContextVar("assigned", default=None)
-
-
-def current() -> Assignment | None:
-    """Of the request that this code works on; None outside of requests."""
-    return _assigned.get()
 
 
 class Assignments:
@@ -42,7 +32,7 @@ class Assignments:
         return sum([self.places[link].capacity for link in self._links.up or self._links.all])
 
     def place(self, rows: int) -> Assignment:
-        """Room for `rows` while the block runs. Raises Overloaded if there is none."""
+        """Room for `rows` until it is given back. Raises Overloaded if there is none."""
         return Assignment(self, self.least_busy(self._links.up or self._links.all), rows)
 
     def least_busy(self, links: Sequence[Link]) -> Link:
@@ -60,7 +50,7 @@ class Assignments:
 
 
 class Assignment:
-    """One request's; leaving the block gives its room back."""
+    """One request's room at the process of `link`."""
 
     def __init__(self, all_of_model: Assignments, link: Link, rows: int) -> None:
         self._all, self._rows = all_of_model, rows
@@ -68,19 +58,15 @@ class Assignment:
         self._moved = False
         self.link = link
 
-    def move(self) -> Link:
+    def move(self) -> None:
         """Go to another process, if that was not done before. Raises Restarting or Overloaded if that cannot be."""
         if self._moved:
             raise self.link.restarting()
         other = self._all.other(self.link)
         place = self._all.places[other].place(self._rows)
-        self._place.__exit__(None, None, None)
+        self._place.give_back()
         self.link, self._place, self._moved = other, place, True
-        return other
 
-    def __enter__(self) -> None:
-        _assigned.set(self)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        _assigned.set(None)
-        self._place.__exit__(kind, error, at)
+    def give_back(self) -> None:
+        """The request is done."""
+        self._place.give_back()

@@ -1,12 +1,10 @@
 """A bounded queue in front of the inference threads: one, or as many as a device needs to be kept busy.
 
 There is no timer: a batch is whatever queued while the last one ran, and what comes in turn after turn of the event
-loop comes together. A model so small that the thread would cost more than it computes runs on the event loop
-(`run_at_once`): no hand-over there and back, and nobody to share the interpreter's lock with. A request takes its
-place before it is decoded and keeps it until it is answered, or is refused at once. Its items may be spread over
-several batches, and one call into the event loop delivers a whole batch. A client that has gone (its future is
-cancelled) is skipped when a batch is built. When a batch fails, its requests run again one by one, so that only the
-one at fault fails.
+loop comes together. A request takes its place before it is decoded and keeps it until it is answered, or is refused at
+once. Its items may be spread over several batches, and one call into the event loop delivers a whole batch. A client
+that has gone (its future is cancelled) is skipped when a batch is built. When a batch fails, its requests run again one
+by one, so that only the one at fault fails.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Generic
 
 from service.errors import BatchFailed, Overloaded
 from service.leaving import Gone, unless_gone
 from service.parting import part
-from service.places import Places
+from service.places import Place, Places
 from service.tickets import R, Share, Ticket, Timing, W, deliver, fitting, rows_of
 from triggers.errors import FairtriggerError
 
@@ -31,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
 """How long a stop waits for a batch, which a broken device may never finish."""
-MOMENT = 0.02
-SLOW = 3
-"""Batches in a row, of more than MOMENT seconds of processor time each, after which it may no longer."""
 
 
 class Batcher(Generic[W, R]):
@@ -57,8 +51,7 @@ class Batcher(Generic[W, R]):
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._arrived: list[Ticket[W, R]] = []
         self._queue: deque[Ticket[W, R]] = deque()
-        self._queued = self._slow = 0
-        self._closing = self._at_once = False
+        self._queued, self._closing = 0, False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [threading.Thread(target=self._work, name=f"infer-{name}", daemon=True) for _ in range(lanes)]
@@ -83,30 +76,18 @@ class Batcher(Generic[W, R]):
         """Whether the inference threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    @property
-    def ready(self) -> bool:
-        """Whether items can be computed now."""
-        return self.alive
-
-    @property
-    def at_once(self) -> bool:
-        """Whether batches run on the event loop."""
-        return self._at_once
-
-    def run_at_once(self) -> None:
-        """Compute on the event loop, until SLOW batches are none of that; call it before the first request."""
-        self._at_once = True
-
     def start(self) -> None:
         """Start the threads; call it inside the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
+        self._start_threads()
+
+    def _start_threads(self) -> None:
         for thread in self._threads:
             thread.start()
 
     async def close(self) -> None:
         """Refuse new requests, finish the queued ones, stop the threads; one that does not end is left behind."""
         self._queue_arrived()
-        self._to_thread()
         with self._wake:
             self._closing = True
             self._wake.notify_all()
@@ -114,8 +95,8 @@ class Batcher(Generic[W, R]):
             if thread.is_alive():
                 await part(f"the batches of {thread.name}", thread.join, CLOSE_SECONDS)
 
-    def place(self, rows: int) -> AbstractContextManager[None]:
-        """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""
+    def place(self, rows: int) -> Place:
+        """Room for `rows` until it is given back; on the event loop. Raises Overloaded if there is none."""
         return self._places.place(rows)
 
     async def submit(self, items: Sequence[W], gone: Gone | None = None) -> tuple[list[R], list[Timing]]:
@@ -155,28 +136,6 @@ class Batcher(Generic[W, R]):
         with self._wake:
             self._queue.extend(arrived)
             self._queued += sum(rows_of(ticket.items) for ticket in arrived)
-            if not self._at_once:  # else a thread would wake, find nothing for it to do, and take this one's time
-                self._wake.notify()
-        self._run_here()
-
-    def _run_here(self) -> None:
-        """One batch on the event loop, if that is where they run; other events come before the next."""
-        if not self._at_once:
-            return
-        started = time.thread_time()  # not the clock: on a busy machine that says little about the model
-        with self._wake:
-            batch = self._take()
-        self._serve(batch, deliver)
-        self._slow = self._slow + 1 if time.thread_time() - started > MOMENT else 0
-        if self._slow == SLOW:
-            logger.info("%d batches took over %.0f ms: a thread computes from now on", SLOW, MOMENT * 1e3)
-            self._to_thread()
-        elif self._queue:
-            asyncio.get_running_loop().call_soon(self._run_here)
-
-    def _to_thread(self) -> None:
-        with self._wake:
-            self._at_once = False
             self._wake.notify()
 
     def _work(self) -> None:
@@ -186,7 +145,7 @@ class Batcher(Generic[W, R]):
     def _next_batch(self) -> list[Share[W, R]] | None:
         """Wait for work and take a batch of it; None when closed and empty. May be empty if every client has gone."""
         with self._wake:
-            while not self._queue or self._at_once:
+            while not self._queue:
                 if self._closing:
                     return None
                 self._wake.wait()

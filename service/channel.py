@@ -8,13 +8,12 @@ import mmap
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
 from service.errors import Abandoned, BatchFailed, NotHeld
-from service.messages import View, pack_error, pack_results, unpack_queries
-from service.parts import LocalParts
+from service.local_backend import LocalBackend
+from service.messages import pack_error, pack_results, unpack_queries
 from service.predictor import Predictor, Query, Result
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
@@ -28,20 +27,23 @@ class Channel:
     """One HTTP process: its slots, the versions it holds, its requests in work.
 
     Whatever goes wrong, a request with a number gets one reply; any other message that cannot be handled ends the
-    connection, which is then made anew. `on_failure` hears of every failure that the device may be the cause of.
+    connection, which is then made anew. `follow` asks the store for a model's rollout, on a thread. `on_failure` hears
+    of every failure that the device may be the cause of.
     """
 
     def __init__(
         self,
-        models: Mapping[str, LocalParts],
+        models: Mapping[str, LocalBackend],
+        follow: Callable[[str], None],
         places: int,
         on_end: Callable[[Channel], None],
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        self._models, self._places, self._on_end, self._on_failure = models, places, on_end, on_failure
+        self._models, self._sync, self._places = models, follow, places
+        self._on_end, self._on_failure = on_end, on_failure
         self._slots: dict[str, Slots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
-        self._leases: dict[int, tuple[str, int, ExitStack]] = {}
+        self._leases: dict[int, tuple[str, int]] = {}
         self._wire = Wire(self._on_message, self._on_lost)
         self._work = {"lease": self._lease, "follow": self._follow, "depth": self._depth}
 
@@ -62,9 +64,9 @@ class Channel:
             os.close(descriptor)
         await self._wire.connect(connection, rest)
 
-    def tell_view(self, name: str) -> None:
+    def tell_state(self, name: str) -> None:
         """The triggers of a model changed."""
-        self._wire.send({"model": name, "view": View.of(self._models[name].predictor).to_dict()})
+        self._wire.send({"model": name, "state": self._models[name].state.to_dict()})
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
@@ -135,32 +137,26 @@ class Channel:
 
     async def _lease(self, message: Message) -> Message:
         """Load a version on a thread of its own, and hold it until its release."""
-        name, version, held = message["model"], message["version"], ExitStack()
-        loading = asyncio.ensure_future(
-            asyncio.to_thread(held.enter_context, self._models[name].predictor.lease(version))
-        )
-        try:
-            resident = await asyncio.shield(loading)
-        except asyncio.CancelledError:  # a thread cannot be: what it takes is given back when it has it
-            loading.add_done_callback(lambda done: None if done.exception() else held.close())
-            raise
-        self._leases[message["id"]] = name, version, held
+        name, version = message["model"], message["version"]
+        await self._models[name].load(version)
+        self._leases[message["id"]] = name, version
         if not self._wire.open:
             self._release(message["id"])
-        self.tell_view(name)
-        return {"digest": resident.digest}
+        self.tell_state(name)
+        return {}
 
     async def _follow(self, message: Message) -> Message:
-        await asyncio.to_thread(self._models[message["model"]].follower.sync)
-        self.tell_view(message["model"])
+        await asyncio.to_thread(self._sync, message["model"])
+        self.tell_state(message["model"])
         return {}
 
     async def _depth(self, message: Message) -> Message:
-        return {"depth": self._models[message["model"]].batcher.queued}
+        return {"depth": self._models[message["model"]].queued}
 
     def _release(self, number: int) -> None:
         if lease := self._leases.pop(number, None):
-            lease[2].close()
+            name, version = lease
+            self._models[name].predictor.unpin(version)
 
     def _on_lost(self) -> None:
         """The HTTP process is gone, or the connection to it: nobody waits for anything."""
@@ -186,12 +182,11 @@ def release(predictor: Predictor, held: Sequence[int]) -> None:
         predictor.unpin(version)
 
 
-def _described(model: LocalParts) -> Message:
+def _described(model: LocalBackend) -> Message:
     classifier = model.classifier
     return {
         "fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
         "device": str(classifier.device),
-        "at_once": model.batcher.at_once,
-        "view": View.of(model.predictor).to_dict(),
+        "state": model.state.to_dict(),
     }

@@ -7,7 +7,7 @@ scrape sees the latest reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,9 +16,8 @@ from service.cached_reading import CachedReading
 from service.guard import Guard
 from service.metrics import PREFIX
 from service.monitor import Monitor
-from service.parts import Processes
-from service.residents import Applied
 from service.served import ServedModel
+from service.trigger_state import TriggerState
 from triggers.errors import StoreError
 from triggers.store import version_name
 
@@ -43,7 +42,7 @@ class ServingCollector(Collector):
 
     def _depths(self) -> Mapping[str, int]:
         """Of queues in other processes these have to be asked."""
-        return {name: model.batcher.queued for name, model in self._models.items()}
+        return {name: model.backend.queued for name, model in self._models.items()}
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
@@ -60,23 +59,23 @@ class ServingCollector(Collector):
             desired, head = model.follower.status.desired, model.follower.status.head
             if head:
                 history.add_metric([name, head.hash], head.seq)
-            for alias, version, digest in aliased(model.predictor.snapshot):
+            for alias, version, digest in aliased(model.state):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
-            behind.add_metric([name], float(desired.revision != model.predictor.snapshot.revision))
+            behind.add_metric([name], float(desired.revision != model.state.revision))
         return [depth, info, history, behind]
 
 
 class ProcessCollector(Collector):
     """Which of the processes that compute are there, as the HTTP process that is asked sees it."""
 
-    def __init__(self, processes: Processes) -> None:
-        self._processes = processes
+    def __init__(self, states: Callable[[], Sequence[tuple[str, bool]]]) -> None:
+        self._states = states
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
         labels = ["process", "device"]
         up = GaugeMetricFamily(f"{PREFIX}_device_up", "1 while a process computes on this device", labels=labels)
-        for number, (device, there) in enumerate(self._processes.states):
+        for number, (device, there) in enumerate(self._states()):
             up.add_metric([str(number), device], float(there))
         return [up]
 
@@ -103,12 +102,12 @@ class GuardCollector(Collector):
         return [value, threshold]
 
 
-def aliased(snapshot: Applied) -> list[tuple[str, int | None, str | None]]:
+def aliased(state: TriggerState) -> list[tuple[str, int | None, str | None]]:
     """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
-    plan = snapshot.plan
+    plan = state.plan
     trial = [("challenger", plan.challenger.version)] if plan.challenger else []
     named = [("champion", plan.champion), *trial, *(("shadow", version) for version in plan.shadow.versions)]
-    return [(alias, version, snapshot.digest(version)) for alias, version in named]
+    return [(alias, version, state.digest(version)) for alias, version in named]
 
 
 class FairnessCollector(Collector):

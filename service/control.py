@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -103,6 +104,11 @@ def leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def terminate() -> None:
+    """Let this process stop as SIGTERM stops it; on any thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def age() -> float:

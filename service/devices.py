@@ -18,10 +18,10 @@ print(*(f"{torch.accelerator.current_accelerator().type}:{number}" for number in
 
 
 def devices_of(settings: Settings) -> tuple[str, ...]:
-    """Where the models run, a device per inference process. Raises ConfigError for `all` where there is none."""
+    """A device per inference process; none where each process computes. Raises ConfigError if `all` finds none."""
     if settings.devices == ALL_DEVICES:
         return _found()
-    return settings.devices or (settings.device,)
+    return settings.engine_devices
 
 
 def alone(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:

@@ -1,6 +1,7 @@
-"""Files that HTTP processes pass on as they came, for the process beside the GPU to decode.
+"""Files that are passed on as they came, to be decoded by the GPU just before their batch is computed.
 
-A plain JPEG that fits into a slot is passed on; anything else is decoded here, by the ordinary decoder.
+A plain JPEG is passed on, to another process if it fits into a slot; anything else is decoded here, by the ordinary
+decoder.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ Passed: TypeAlias = Item | File | InputError
 
 @dataclass(frozen=True)
 class FilePasser:
-    """Takes the place of a decoder; `others` decodes what cannot be passed on."""
+    """Takes the place of a decoder; `others` decodes what cannot be passed on, such as files over `longest` bytes."""
 
     others: ItemDecoder
     spec: ImageSpec
     limits: ImageLimits
+    longest: int
 
     async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Passed]:
         """A file, an image or an error for every input, in order; on the event loop."""
@@ -44,13 +46,15 @@ class FilePasser:
             data = want.content("image")
         except InputError:
             return None  # the other decoder says what is wrong
-        fits = isinstance(data, bytes) and len(data) <= self.spec.channels * self.spec.size**2
+        fits = isinstance(data, bytes) and len(data) <= self.longest
         return File(data) if fits and is_plain(data, self.spec, self.limits) else None  # type: ignore[arg-type]
 
 
 def passing_for(classifier: Description, settings: Settings, others: ItemDecoder) -> FilePasser | None:
-    """What passes files on to a process that decodes on its GPU, if that is asked for. Raises ConfigError."""
+    """What passes files on to where they are decoded on a GPU, if that is asked for. Raises ConfigError."""
     spec = classifier.spec.image
-    if spec is None or not (settings.several and decodes_on_gpu(classifier, settings)):
+    if spec is None or not decodes_on_gpu(classifier, settings):
         return None
-    return FilePasser(others, spec, ImageLimits(settings.max_image_bytes, settings.max_pixels))
+    limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+    longest = spec.channels * spec.size**2 if settings.engine_devices else limits.max_bytes
+    return FilePasser(others, spec, limits, longest)

@@ -37,9 +37,14 @@ def forward_for(classifier: FrozenClassifier, settings: Settings) -> Forward:
 
 
 def use_threads(settings: Settings, device: str) -> None:
-    """CPU threads of torch in this process: as set, or one beside a GPU, where waking more takes too long."""
+    """CPU threads of torch in this process: as set, its share of those that several processes have, one beside a GPU.
+
+    There, waking more takes too long.
+    """
     if settings.torch_threads or torch.device(device).type != "cpu":
         torch.set_num_threads(settings.torch_threads or 1)
+    elif settings.http_workers and not settings.engine_devices:
+        torch.set_num_threads(max(1, torch.get_num_threads() // settings.http_workers))
 
 
 def use_precision(precision: str) -> None:

@@ -43,8 +43,8 @@ class FileBatches:
 
 
 def batches_of(predictor: Predictor, settings: Settings) -> Callable[[Sequence[Query]], Sequence[Result]]:
-    """What computes batches, files in them included if HTTP processes pass such on. Raises ConfigError."""
+    """What computes batches, files in them included if the GPU decodes them. Raises ConfigError."""
     classifier = predictor.classifier
-    if not (settings.several and decodes_on_gpu(classifier, settings)):
+    if not decodes_on_gpu(classifier, settings):
         return predictor.predict
     return FileBatches(predictor.predict, decoder_of(classifier, settings), classifier.device)

@@ -1,4 +1,4 @@
-"""A process that speaks HTTP and decodes; the models are in others."""
+"""A process that speaks HTTP behind a shared port: a whole service of its own, or one beside processes that compute."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from collections.abc import Sequence
 
 import torch
 
-from service.app import assemble
-from service.beacon import replica_name
+from service.app import assemble, load_classifiers
 from service.command_line import read_settings, set_up_logging
-from service.control import Control, leave
+from service.control import Control, leave, terminate
 from service.door import Door
+from service.execution import use_threads
 from service.links import Links
+from service.local_backend import LocalBackend
 from service.metrics import Metrics
-from service.near import parts_of
-from service.parts import Parts, open_trigger_store
+from service.parts import ModelBackend
+from service.remote import RemoteBackend, RemoteModel
+from service.rollout import open_trigger_store
 from service.running import Running
 from service.serving import serve
+from service.settings import Settings
 from triggers.errors import FairtriggerError
+from triggers.preprocessor import load_preprocessor
 from triggers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -34,23 +38,54 @@ def main(arguments: Sequence[str]) -> int:
     settings = read_settings(options)
     set_up_logging(settings.log_level)
     try:
-        torch.set_num_threads(1)  # others use the other cores; what it computes itself is small
-        metrics, devices = Metrics(), settings.devices or (settings.device,)
-        links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)
-        processes = links if settings.devices else None
-
-        def models(store: Store) -> list[Parts]:
-            return parts_of(links, store, settings, metrics, replica_name())
-
-        def opened() -> Store:
-            return open_trigger_store(settings)
-
-        guards = role == "guards"
-        app = assemble(Running(settings, opened, metrics, models, owns_store=True, guards=guards, processes=processes))
+        build = front_end if settings.engine_devices else replica
+        app = assemble(build(settings, control, guards=role == "guards"))
         return serve(app, settings, control.ready, door, admin)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
+
+
+def replica(settings: Settings, control: Control, *, guards: bool) -> Running:
+    """A service that computes by itself, with models of its own; it ends if it cannot compute any more."""
+    use_threads(settings, settings.device)
+    metrics = Metrics()
+
+    def backends(store: Store) -> list[ModelBackend]:
+        return [LocalBackend(each, store, settings, metrics) for each in load_classifiers(settings)]
+
+    running = Running(settings, lambda: open_trigger_store(settings), metrics, backends, owns_store=True, guards=guards)
+
+    def end_if_broken() -> tuple[int, ...]:
+        if running.broken:
+            logger.error("a thread that computes has ended, so this process ends")
+            leave(1)
+        return ()
+
+    end_seconds = settings.drain_seconds + settings.grace_seconds
+    control.watch(lambda offer: offer.connection.close(), terminate, end_seconds, end_if_broken)
+    return running
+
+
+def front_end(settings: Settings, control: Control, *, guards: bool) -> Running:
+    """A service whose models are in the processes of the devices."""
+    torch.set_num_threads(1)  # others use the other cores
+    metrics = Metrics()
+    links = Links(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
+
+    def backends(store: Store) -> list[ModelBackend]:
+        found = [RemoteModel(load_preprocessor(folder), links) for folder in settings.models]
+        return [RemoteBackend(each, links, settings.places_per_process) for each in found]
+
+    return Running(
+        settings,
+        lambda: open_trigger_store(settings),
+        metrics,
+        backends,
+        owns_store=True,
+        guards=guards,
+        devices=links.states if settings.devices else None,
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import uvloop
@@ -21,9 +22,10 @@ from service.command_line import read_settings, set_up_logging
 from service.control import Control, Offer, age, leave
 from service.execution import use_threads
 from service.garbage import settle
+from service.local_backend import LocalBackend
 from service.metrics import FOLDER_VARIABLE, Metrics
 from service.parting import Shutdown
-from service.parts import local_parts, open_trigger_store
+from service.rollout import follower_of, open_trigger_store
 from service.settings import Settings
 from triggers.classifier import load_bundle
 from triggers.errors import ConfigError, FairtriggerError
@@ -40,9 +42,10 @@ class InferenceProcess:
         self._store, self._metrics = open_trigger_store(settings), Metrics()
         classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
         replica = replica_name()
-        self._models = {
-            each.name: local_parts(each, self._store, settings, self._metrics, replica, self._on_swap)
-            for each in classifiers
+        self._models = {each.name: LocalBackend(each, self._store, settings, self._metrics) for each in classifiers}
+        self._followers = {
+            name: follower_of(model, self._store, settings, replica, partial(self._on_swap, name))
+            for name, model in self._models.items()
         }
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()
@@ -58,9 +61,9 @@ class InferenceProcess:
         return 1 if self._shutdown.failed else 0
 
     async def _run(self) -> None:
-        for model in self._models.values():
-            model.batcher.start()
-            await asyncio.to_thread(model.follower.start)
+        for name, model in self._models.items():
+            model.start()
+            await asyncio.to_thread(self._followers[name].start)
             await asyncio.to_thread(model.warm)
         settle()
         self._watch(age())
@@ -68,8 +71,8 @@ class InferenceProcess:
         await self._stopping.wait()
         await self._let_channels_end()
         for name, model in self._models.items():
-            await self._shutdown.wait(f"the queue of {name}", model.batcher.close())
-            await self._shutdown.step(f"the rollout of {name}", model.follower.stop)
+            await self._shutdown.wait(f"the queue of {name}", model.close())
+            await self._shutdown.step(f"the rollout of {name}", self._followers[name].stop)
         await self._shutdown.step("the store", self._store.close)
         await self._shutdown.step("the metrics", self._metrics.close)
 
@@ -84,7 +87,7 @@ class InferenceProcess:
 
     def _lost_links(self) -> tuple[int, ...]:
         """None: the HTTP processes tell. But at every heartbeat: a process that cannot compute any more ends."""
-        if not self._stopping.is_set() and not all(model.batcher.alive for model in self._models.values()):
+        if not self._stopping.is_set() and not all(model.alive for model in self._models.values()):
             logger.error("a thread that computes has ended, so this process ends")
             leave(1)
         return ()
@@ -96,7 +99,8 @@ class InferenceProcess:
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
         """An HTTP process came."""
-        channel = Channel(self._models, self._settings.places_per_process, self._channels.discard, self._on_failure)
+        places, follow = self._settings.places_per_process, lambda name: self._followers[name].sync()
+        channel = Channel(self._models, follow, places, self._channels.discard, self._on_failure)
         self._channels.add(channel)
         try:
             await channel.open(link, startup_seconds)
@@ -119,13 +123,13 @@ class InferenceProcess:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(end_if_lost, self._device))
 
-    def _on_swap(self, name: str) -> None:
-        """On any thread: tell the HTTP processes."""
+    def _on_swap(self, name: str, result: str) -> None:
+        """A rollout was followed or refused: tell the HTTP processes; on any thread."""
         self._loop.call_soon_threadsafe(self._tell, name)
 
     def _tell(self, name: str) -> None:
         for channel in self._channels:
-            channel.tell_view(name)
+            channel.tell_state(name)
 
 
 def end_if_lost(device: str) -> None:

@@ -15,9 +15,10 @@ import socket
 from collections.abc import Callable, Sequence
 
 from service.errors import NoReply, Overloaded, Restarting
-from service.messages import View, pack_queries, unpack_error
+from service.messages import pack_queries, unpack_error
 from service.predictor import Query
 from service.shared_slots import Region, Slots
+from service.trigger_state import TriggerState
 from service.wire import Message, Wire
 
 REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
@@ -33,7 +34,7 @@ class Link:
     def __init__(self, device: str, on_change: Callable[[], None]) -> None:
         self.device, self._on_change = device, on_change
         self.hello: Message = {}
-        self.views: dict[str, View] = {}
+        self.states: dict[str, TriggerState] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._taken: dict[int, tuple[Slots, list[int]]] = {}
@@ -48,7 +49,7 @@ class Link:
     def greet(self, hello: Message, descriptor: int) -> None:
         """Take what a process said of itself, and its memory; `descriptor` stays open."""
         self._drop()
-        self.hello, self.views, self._slots = hello, _views(hello), _mapped(hello, descriptor)
+        self.hello, self.states, self._slots = hello, _states(hello), _mapped(hello, descriptor)
 
     async def attach(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
         """Go over to the process that was greeted; `on_lost` is called when this connection ends."""
@@ -60,7 +61,7 @@ class Link:
         wire = Wire(self._on_message, lost)
         await wire.connect(connection)
         self._wire = wire
-        for model in self.views:  # what was decided here meanwhile is news to that process, and through it to others
+        for model in self.states:  # what was decided here meanwhile is news to that process, and through it to others
             self.send({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
         self._on_change()
 
@@ -130,8 +131,8 @@ class Link:
         return Restarting("The models are being loaded again after a failure; retry later.", max(1, seconds))
 
     def _on_message(self, message: Message) -> None:
-        if "view" in message:
-            self.views[message["model"]] = View.from_dict(message["view"])
+        if "state" in message:
+            self.states[message["model"]] = TriggerState.from_dict(message["state"])
             self._on_change()
             return
         number = message["id"]
@@ -158,8 +159,8 @@ class Link:
                 future.set_exception(self.restarting())
 
 
-def _views(hello: Message) -> dict[str, View]:
-    return {name: View.from_dict(model["view"]) for name, model in hello["models"].items()}
+def _states(hello: Message) -> dict[str, TriggerState]:
+    return {name: TriggerState.from_dict(model["state"]) for name, model in hello["models"].items()}
 
 
 def _mapped(hello: Message, descriptor: int) -> dict[str, Slots]:

@@ -10,16 +10,15 @@ import asyncio
 import logging
 import os
 import queue
-import signal
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from service.control import Control, Offer
+from service.control import Control, Offer, terminate
 from service.errors import NoReply
 from service.link import Link
-from service.messages import View
+from service.trigger_state import TriggerState
 from service.wire import Message, receive_hello
 
 JOIN_SECONDS = 10.0
@@ -39,19 +38,17 @@ class _Arrival(NamedTuple):
 class Links:
     """Made before the event loop runs; waits for the first process that has its models.
 
-    `hello` is what the last one said of its models: they have the same. `views` are the triggers that all of them use;
-    `on_views` is called when they may have changed.
+    `hello` is what the last one said of its models: they have the same. `applied` is what all of them use.
     """
 
     def __init__(self, control: Control, devices: Sequence[str], end_seconds: float) -> None:
         self.all = tuple(Link(device, self._look_again) for device in devices)
-        self.views: dict[str, View] = {}
-        self.on_views: Callable[[], None] = lambda: None
+        self.applied: dict[str, TriggerState] = {}
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Future[None] | None = None
         self._lost: dict[int, int] = {}
-        control.watch(self._on_link, lambda: os.kill(os.getpid(), signal.SIGTERM), end_seconds, self._lost_links)
+        control.watch(self._on_link, terminate, end_seconds, self._lost_links)
         self._first = self._arrivals.get()  # however long a model takes to load; SIGTERM ends this process meanwhile
         self._greet(self._first)
         self._look_again()
@@ -61,7 +58,6 @@ class Links:
         """Those whose process is there."""
         return tuple([link for link in self.all if link.up])
 
-    @property
     def states(self) -> list[tuple[str, bool]]:
         """The device of each, and whether it is there."""
         return [(link.device, link.up) for link in self.all]
@@ -162,15 +158,14 @@ class Links:
 
     def _look_again(self) -> None:
         """A process came, went, or uses other triggers."""
-        known = [link.views for link in self.up or self.all if link.views]
-        self.views = {name: _slowest([views[name] for views in known]) for name in known[0]} if known else {}
-        self.on_views()
+        known = [link.states for link in self.up or self.all if link.states]
+        self.applied = {name: _slowest([states[name] for states in known]) for name in known[0]} if known else {}
 
 
-def _slowest(views: Sequence[View]) -> View:
+def _slowest(states: Sequence[TriggerState]) -> TriggerState:
     """What all processes have applied."""
-    oldest = min(views, key=lambda view: view.revision)
-    return replace(oldest, groups_overlap=any(view.groups_overlap for view in views))
+    oldest = min(states, key=lambda state: state.revision)
+    return replace(oldest, groups_overlap=any(state.groups_overlap for state in states))
 
 
 def _weights(hello: Message) -> dict[str, tuple[str, str]]:

@@ -1,18 +1,16 @@
-"""What the processes tell each other: queries, answers, errors and the triggers in use, as JSON documents and back."""
+"""What the processes tell each other: queries, answers and errors, as JSON documents and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from service.errors import Abandoned, BatchFailed, NotHeld, Overloaded
-from service.predictor import Answer, Predictor, Query, Result
+from service.predictor import Answer, Query, Result
 from service.shared_slots import Slots
 from service.tickets import Timing
 from service.wire import Message
 from triggers import errors
-from triggers.plan import Plan
 
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind
@@ -22,44 +20,6 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
         Abandoned, NotHeld,
     )
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class View:
-    """The triggers that the inference process uses now, as the others need to know them."""
-
-    plan: Plan
-    revision: int
-    digests: Mapping[int | None, str | None]
-    max_versions: int
-    groups_overlap: bool
-
-    @classmethod
-    def of(cls, predictor: Predictor) -> View:
-        """What a predictor uses now."""
-        snapshot = predictor.snapshot
-        digests = {each.version: each.digest for each in snapshot.residents}
-        return cls(snapshot.plan, snapshot.revision, digests, predictor.max_versions, predictor.groups_overlap)
-
-    @property
-    def champion(self) -> int | None:
-        """The version that serves whoever does not choose one."""
-        return self.plan.champion
-
-    def digest(self, version: int | None) -> str | None:
-        """Of a version in memory."""
-        return self.digests.get(version)
-
-    def to_dict(self) -> Message:
-        """JSON-ready."""
-        rest = {"revision": self.revision, "max_versions": self.max_versions, "groups_overlap": self.groups_overlap}
-        return rest | {"plan": self.plan.to_dict(), "digests": list(self.digests.items())}
-
-    @classmethod
-    def from_dict(cls, message: Message) -> View:
-        """The inverse of `to_dict`."""
-        plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
-        return cls(**(message | {"plan": plan, "digests": digests}))
 
 
 def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:

@@ -1,47 +1,66 @@
-"""What a served model is put together from, in this process or beside an inference process.
+"""What computes one model's predictions: this process (local_backend.py) or others (remote.py).
 
-The routes, the decoding and the counting are the same for both. They stand on three things: a description of the model,
-the triggers in use, and a queue that computes queries.
+The routes, the decoding and the counting are the same for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
-from service.batcher import Batcher
-from service.brevity import brief
 from service.description import Description
-from service.execution import forward_for
-from service.file_batches import batches_of
 from service.leaving import Gone
-from service.metrics import Metrics
-from service.predictor import Predictor, Query, Result
-from service.residents import Triggers
-from service.rollout import Follower
-from service.settings import Settings
+from service.predictor import Query, Result
 from service.tickets import Timing
-from triggers.classifier import FrozenClassifier
-from triggers.store import Store, open_store
+from service.trigger_state import TriggerState
+from triggers.plan import Plan
 
 
-class Processes(Protocol):
-    """The processes that compute, one per device; see `links.Links`."""
+class RequestLease(Protocol):
+    """One request's room in the queue, and the versions that it has held in memory, until the block ends.
 
-    @property
-    def states(self) -> Sequence[tuple[str, bool]]:
-        """The device of each, and whether it is there."""
+    For the event loop.
+    """
+
+    def __enter__(self) -> RequestLease: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def hold(self, version: int) -> bool:
+        """Hold a version, if that needs no waiting."""
+        ...
+
+    async def load(self, version: int) -> None:
+        """Hold a version, bringing it into memory first. Raises NotFound, ArtifactError or Overloaded."""
+        ...
+
+    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
         ...
 
 
-class Queue(Protocol):
-    """Computes queries in batches; see `batcher.Batcher`, which does it here."""
+class ModelBackend(Protocol):
+    """Computes one model under its triggers; it is used on the event loop, but for what says otherwise."""
+
+    @property
+    def classifier(self) -> Description:
+        """What the model is."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def state(self) -> TriggerState:
+        """The triggers that the next batch will use; on any thread."""
+        ...
 
     @property
     def queued(self) -> int:
-        """Rows that wait for a batch."""
+        """Rows that wait for a batch; may wait for other processes, so it is for threads."""
         ...
 
     @property
@@ -64,113 +83,26 @@ class Queue(Protocol):
         """Whether queries can be computed now."""
         ...
 
-    def place(self, rows: int) -> AbstractContextManager[None]:
-        """Room for `rows` while the block runs. Raises Overloaded."""
+    def admit(self, rows: int) -> RequestLease:
+        """Room for a request of so many rows. Raises Overloaded if there is none."""
         ...
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+    def lease(self, version: int) -> AbstractContextManager[None]:
+        """Hold a version in memory wherever the model is computed, loading it first if needed; for threads."""
+        ...
+
+    def promote(self, plan: Plan, revision: int) -> None:
+        """Let a plan decide for every batch that starts from now on, all its versions loaded; for threads."""
         ...
 
     def start(self) -> None:
-        """Begin; inside the event loop."""
+        """Begin."""
+        ...
+
+    def warm(self) -> None:
+        """Do now what would make the first request slow; for threads."""
         ...
 
     async def close(self) -> None:
         """Finish what was submitted."""
         ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """One model's parts; `follower` keeps `predictor` at the store's rollout."""
-
-    classifier: Description
-    predictor: Triggers
-    batcher: Queue
-    follower: Follower
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.classifier.name
-
-    def start(self) -> None:
-        """Begin; inside the event loop."""
-        self.batcher.start()
-
-    def warm(self) -> None:
-        """Do now what would make the first request slow."""
-        self.predictor.warm()
-
-
-@dataclass(frozen=True)
-class LocalParts(Parts):
-    """The parts of a model that is computed in this process."""
-
-    predictor: Predictor
-    batcher: Batcher[Query, Result]
-    inline: bool = True
-
-    def warm(self) -> None:
-        """Do now what would make the first request slow, and find out whether the model needs its thread."""
-        super().warm()
-        if self.inline and brief(self.predictor, self.batcher.max_batch):
-            self.batcher.run_at_once()
-
-
-def open_trigger_store(settings: Settings) -> Store:
-    """The store, with the keys that the settings name. Raises ConfigError or StoreUnavailable."""
-    signer, trusted = settings.history_signer(), settings.history_trust()
-    return open_store(settings.store, trust=settings.trust(), signer=signer, history_trust=trusted)
-
-
-def local_parts(
-    classifier: FrozenClassifier,
-    store: Store,
-    settings: Settings,
-    metrics: Metrics,
-    replica: str,
-    on_swap: Callable[[str], None] = lambda model: None,
-    *,
-    near: bool = False,
-) -> LocalParts:
-    """A model that is computed in this process; `on_swap` hears its name when its rollout was followed or refused.
-
-    A `near` one is computed in every process that speaks HTTP: each has its share of the queue, and the inference
-    process counts swaps.
-    """
-    name = classifier.name
-    predictor = Predictor(
-        classifier,
-        lambda version: store.get(name, version),
-        max_versions=settings.max_versions,
-        forward=forward_for(classifier, settings),
-    )
-    batcher: Batcher[Query, Result] = Batcher(
-        batches_of(predictor, settings),
-        name=name,
-        max_batch=settings.max_batch,
-        capacity=settings.places_per_process if near else settings.queue_size,
-        lanes=predictor.lanes,
-        on_batch=lambda timings: metrics.on_batch(
-            name, [each.queue for each in timings], timings[0].infer, timings[0].batch_size
-        ),
-        on_dropped=lambda items: metrics.on_dropped(name, items),
-    )
-
-    def swapped(result: str) -> None:
-        if not near:
-            metrics.swaps.labels(name, result).inc()
-        on_swap(name)
-
-    follower = Follower(
-        store,
-        predictor,
-        poll_seconds=settings.poll_seconds,
-        replica=replica,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        trust=settings.history_trust(),
-        on_swap=swapped,
-    )
-    return LocalParts(classifier, predictor, batcher, follower, settings.inline)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from service.errors import Overloaded
 
@@ -61,5 +60,9 @@ class Place:
     def __enter__(self) -> None:
         """It was taken before."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """The rows are done, or will not be computed."""
         self._places.give_back(self._rows)

@@ -22,6 +22,7 @@ from service.errors import Overloaded
 from service.file_item import File
 from service.forward import Forward, Pass, plain_forward
 from service.policy import Choice, Policy, decide
+from service.trigger_state import TriggerState
 from triggers.artifact import TriggerArtifact, check_compatible
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.errors import ArtifactCorrupt, InputError, ModelError
@@ -81,22 +82,11 @@ class Resident:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The triggers that the next batch may use, those of the plan among them, and the revision the plan came from."""
+    """The triggers that the next batch may use, those of the plan among them."""
 
-    residents: tuple[Resident, ...]
     bank: Pass
     rows: Mapping[int | None, int]
-    plan: Plan
-    revision: int
-
-    @property
-    def champion(self) -> int | None:
-        """The version that serves whoever does not choose one."""
-        return self.plan.champion
-
-    def digest(self, version: int | None) -> str | None:
-        """Of a version in memory."""
-        return self.residents[self.rows[version]].digest
+    state: TriggerState
 
     def shadows(self, query: Query, version: int | None) -> list[int]:
         """The shadows of a query that still are in memory; one that answers anyway is not computed twice."""
@@ -144,15 +134,9 @@ class Predictor:
         return self._snapshot
 
     @property
-    def champion(self) -> Resident:
-        """The trigger that serves whoever does not choose one."""
-        snapshot = self._snapshot
-        return snapshot.residents[snapshot.rows[snapshot.champion]]
-
-    @property
-    def groups_overlap(self) -> bool:
-        """Whether a trigger in memory was made on groups that overlap: its model's group names are read likewise."""
-        return any(resident.groups_overlap for resident in self._snapshot.residents)
+    def state(self) -> TriggerState:
+        """The same, without what computes."""
+        return self._snapshot.state
 
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
         """One forward pass over all queries, twins and shadows, each row under its own trigger.
@@ -169,7 +153,7 @@ class Predictor:
 
     def _predict(self, queries: Sequence[Query]) -> list[Answer]:
         snapshot = self._snapshot
-        decided = [decide(snapshot.plan, self.classifier.name, query.choice, query.key) for query in queries]
+        decided = [decide(snapshot.state.plan, self.classifier.name, query.choice, query.key) for query in queries]
         beside: list[tuple[int, int | None]] = [  # (query, version) of every row after those that answer
             (n, version)
             for n, query in enumerate(queries)
@@ -189,17 +173,26 @@ class Predictor:
     def warm(self) -> None:
         """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
         self._device.warm(blank(self.classifier))
-        self._forward([blank(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self._snapshot.champion]])
+        self._forward([blank(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self.state.champion]])
 
     @contextmanager
-    def lease(self, version: int) -> Iterator[Resident]:
-        """Hold a version in memory, loading it first if needed. Raises what `fetch` and the checks raise."""
+    def lease(self, version: int) -> Iterator[None]:
+        """Hold a version in memory, loading it first if needed. Raises what `load` raises."""
+        self.load(version)
+        try:
+            yield
+        finally:
+            self.unpin(version)
+
+    def load(self, version: int) -> None:
+        """Hold a version until `unpin`, loading it first if needed. Raises what `fetch` and the checks raise."""
         with self._change:
             self._leases[version] += 1
         try:
-            yield self._resident(version)
-        finally:
+            self._bring(version)
+        except BaseException:
             self.unpin(version)
+            raise
 
     def pin(self, version: int) -> bool:
         """Hold a version until `unpin`, if it is in memory; on the event loop too, for it waits for no build."""
@@ -211,7 +204,7 @@ class Predictor:
             return True
 
     def unpin(self, version: int) -> None:
-        """Let go of what `pin` or `lease` held."""
+        """Let go of what `pin` or `load` held."""
         with self._change:
             self._leases[version] -= 1
             if not self._leases[version]:
@@ -226,24 +219,26 @@ class Predictor:
             with self._building:
                 self._replace(self._kept(), plan, revision)
 
-    def _resident(self, version: int) -> Resident:
-        if found := self._touch(version):
-            return found
+    def _bring(self, version: int) -> None:
+        """Into memory."""
+        if self._touch(version):
+            return
         with self._loading:
-            if found := self._touch(version):
-                return found
+            if self._touch(version):
+                return
             artifact = self._fetch(version)
             check_compatible(artifact, self.classifier)
             resident = Resident(version, artifact.digest, artifact.trigger, artifact.manifest.groups_overlap)
             self._try_out(resident)
             self._install(resident)
-            return resident
 
-    def _touch(self, version: int) -> Resident | None:
+    def _touch(self, version: int) -> bool:
+        """Whether it is in memory, where it now is the one used last."""
         with self._change:
-            if version in self._loaded:
+            found = version in self._loaded
+            if found:
                 self._loaded.move_to_end(version)
-            return self._loaded.get(version)
+            return found
 
     def _install(self, resident: Resident) -> None:
         """Add a trigger to those in memory; if one that should leave was taken into use meanwhile, another does."""
@@ -252,12 +247,12 @@ class Predictor:
             installed = False
             while not installed:
                 new = self._kept(room_for=1) | {resident.version: resident}
-                installed = self._replace(new, self._snapshot.plan, self._snapshot.revision)
+                installed = self._replace(new, self.state.plan, self.state.revision)
 
     def _kept(self, room_for: int = 0) -> dict[int, Resident]:
         """The triggers in memory without as many, those used longest ago, as have to leave. Raises Overloaded."""
         with self._change:
-            pinned = {*self._snapshot.plan.versions, *self._leases}
+            pinned = {*self.state.plan.versions, *self._leases}
             idle = [version for version in self._loaded if version not in pinned]
             surplus = max(0, len(self._loaded) + room_for - self.max_versions)
             if surplus > len(idle):
@@ -285,7 +280,9 @@ class Predictor:
         residents = (self._bare, *loaded)
         bank = self._device.over([resident.trigger for resident in residents])
         rows = {resident.version: row for row, resident in enumerate(residents)}
-        return Snapshot(residents, bank, rows, plan, revision)
+        digests = {resident.version: resident.digest for resident in residents}
+        overlap = any(resident.groups_overlap for resident in residents)
+        return Snapshot(bank, rows, TriggerState(plan, revision, digests, self.max_versions, overlap))
 
     def _try_out(self, resident: Resident) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
@@ -310,6 +307,6 @@ def _answer(
     row: tuple[float, ...],
     extra: Mapping[int | None, tuple[float, ...]],
 ) -> Answer:
-    resident = snapshot.residents[snapshot.rows[version]]
+    state = snapshot.state
     shadows = {other: found for other, found in extra.items() if other is not None}
-    return Answer(row, resident.version, resident.digest, snapshot.revision, extra.get(None), policy, shadows)
+    return Answer(row, version, state.digest(version), state.revision, extra.get(None), policy, shadows)

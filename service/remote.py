@@ -1,37 +1,23 @@
-"""A model that other processes compute, as the parts that an HTTP process serves it with."""
+"""A model that other processes compute, as an HTTP process serves it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 
 import torch
 
-from service import assignment
-from service.assignment import Assignment
-from service.errors import Restarting
+from service.assignment import Assignments
+from service.errors import NoReply, Restarting
 from service.link import REPLY_SECONDS, Link
 from service.links import Links
-from service.messages import View
-from service.parts import Parts
-from service.remote_queue import RemoteQueue
-from service.rollout import Follower
-from service.settings import Settings
+from service.remote_queue import RemoteLease
+from service.trigger_state import TriggerState
 from service.wire import Message
 from triggers.errors import ModelError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.preprocessor import Preprocessor
-from triggers.store import Store
-
-
-@dataclass(frozen=True)
-class Resident:
-    """A trigger in the memory of the inference process."""
-
-    version: int | None
-    digest: str | None
 
 
 class RemoteModel(Preprocessor):
@@ -55,107 +41,103 @@ class RemoteModel(Preprocessor):
         return torch.device(self._links.hello["models"][self.name]["device"])
 
 
-class RemoteTriggers:
-    """The triggers of the inference processes, which follow the store too; see `residents.Triggers`."""
+class RemoteBackend:
+    """The inference processes, which follow the store too; see `parts.ModelBackend`.
 
-    def __init__(self, name: str, links: Links) -> None:
-        self.name, self._links = name, links
+    `places` are the rows of this process that each of them may have in work.
+    """
+
+    alive = True  # the supervisor restarts an inference process; restarting this one would not help
+
+    def __init__(self, classifier: RemoteModel, links: Links, places: int) -> None:
+        self.classifier, self.name = classifier, classifier.name
+        self._links, self._assignments = links, Assignments(links, places)
+        self._depths: dict[Link, int] = {}
 
     @property
-    def snapshot(self) -> View:
+    def state(self) -> TriggerState:
         """What was applied at every process when it was last heard of."""
-        return self._links.views[self.name]
+        return self._links.applied[self.name]
 
     @property
-    def champion(self) -> Resident:
-        """The trigger that serves whoever does not choose one."""
-        view = self.snapshot
-        return Resident(view.champion, view.digest(view.champion))
+    def queued(self) -> int:
+        """Asked of the inference processes, whose queues they are; one that is silent counts with what it last said.
+
+        For threads.
+        """
+        with suppress(NoReply):
+            self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
+        return sum(self._depths.get(link, 0) for link in self._links.up)
+
+    async def _ask_depths(self) -> None:
+        links, message = self._links.up, {"op": "depth", "model": self.name}
+        outcomes = await asyncio.gather(*(link.ask(message) for link in links), return_exceptions=True)
+        replies = zip(links, outcomes, strict=True)
+        self._depths |= {link: int(each["depth"]) for link, each in replies if isinstance(each, dict)}
 
     @property
-    def max_versions(self) -> int:
-        """How many versions fit into memory there."""
-        return self.snapshot.max_versions
+    def placed(self) -> int:
+        """Rows of this process in work."""
+        return self._assignments.taken
 
     @property
-    def groups_overlap(self) -> bool:
-        """Whether a trigger in memory there was made on groups that overlap."""
-        return self.snapshot.groups_overlap
+    def capacity(self) -> int:
+        """Most rows of this process in work."""
+        return self._assignments.capacity
+
+    @property
+    def ready(self) -> bool:
+        """Whether an inference process is there."""
+        return bool(self._links.up)
+
+    def admit(self, rows: int) -> RemoteLease:
+        """Room for a request, where the fewest rows are in work. Raises Overloaded."""
+        return RemoteLease(self.name, self._assignments.place(rows), self.state.digests)
 
     @contextmanager
-    def lease(self, version: int) -> Iterator[Resident]:
-        """Have a version held in memory: for a request where it is computed, else by every process; for threads."""
-        assigned = assignment.current()
-        work = self._held_for(assigned, version) if assigned else self._held(self._links.up, version)
-        held = self._links.call(work, REPLY_SECONDS["lease"])
+    def lease(self, version: int) -> Iterator[None]:
+        """Have a version held in memory by every process; for threads."""
+        held = self._links.call(self._held(version), REPLY_SECONDS["lease"])
         try:
-            yield Resident(version, held[0][1]["digest"])
+            yield
         finally:
             for link, reply in held:
                 self._links.tell(link, {"op": "release", "id": reply["id"]})
 
-    async def _held_for(self, assigned: Assignment, version: int) -> list[tuple[Link, Message]]:
-        try:
-            return await self._held([assigned.link], version)
-        except Restarting:
-            return await self._held([assigned.move()], version)
-
-    async def _held(self, links: Sequence[Link], version: int) -> list[tuple[Link, Message]]:
-        """All of them hold the version, or none does and the error is raised."""
-        held, errors = await self._everywhere(links, {"op": "lease", "model": self.name, "version": version})
+    async def _held(self, version: int) -> list[tuple[Link, Message]]:
+        """All processes hold the version, or none does and the error is raised."""
+        held, errors = await self._everywhere({"op": "lease", "model": self.name, "version": version})
         if errors:
             for link, reply in held:
                 link.send({"op": "release", "id": reply["id"]})
             raise errors[0]
         return held
 
-    async def _everywhere(
-        self, links: Sequence[Link], message: Message
-    ) -> tuple[list[tuple[Link, Message]], list[BaseException]]:
+    async def _everywhere(self, message: Message) -> tuple[list[tuple[Link, Message]], Sequence[BaseException]]:
         """Replies and errors; a process that dies meanwhile is no error as long as another replies."""
-        asked = links or self._links.all
+        asked = self._links.up or self._links.all
         outcomes = await asyncio.gather(*(link.ask(message) for link in asked), return_exceptions=True)
         replies = [(link, each) for link, each in zip(asked, outcomes, strict=True) if isinstance(each, dict)]
         errors = [each for each in outcomes if isinstance(each, BaseException)]
         return replies, [each for each in errors if not (replies and isinstance(each, Restarting))]
 
-    def pin(self, version: int) -> bool:
-        """Whether the inference processes had it in memory when last heard of; they hold it when a request comes.
-
-        One that has let it go by then says so, and is asked again with a lease: see `remote_queue.RemoteQueue`.
-        """
-        return version in self.snapshot.digests
-
-    def unpin(self, version: int) -> None:
-        """Nothing is held here."""
-
-    def promote(self, decision: Plan | int | None, revision: int) -> None:
+    def promote(self, plan: Plan, revision: int) -> None:
         """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
-        if errors := self.follow():
+        work = self._everywhere({"op": "follow", "model": self.name})
+        _, errors = self._links.call(work, REPLY_SECONDS["follow"])
+        if errors:
             raise errors[0]
-        if self.snapshot.revision < revision:
-            behind = f"The inference process applied revision {self.snapshot.revision} of {self.name!r}, not {revision}"
+        if (applied := self.state.revision) < revision:
+            behind = f"The inference process applied revision {applied} of {self.name!r}, not {revision}"
             raise StoreUnavailable(f"{behind}; it will try again.")
 
-    def follow(self) -> list[BaseException]:
-        """Let every inference process ask the store now, and tell all processes; what went wrong. For threads."""
-        work = self._everywhere(self._links.up, {"op": "follow", "model": self.name})
-        return self._links.call(work, REPLY_SECONDS["follow"])[1]
+    def start(self) -> None:
+        """Connect; inside the event loop."""
+        self._links.start()
 
     def warm(self) -> None:
         """Done there before it said hello."""
 
-
-def remote_parts(model: RemoteModel, links: Links, store: Store, settings: Settings, replica: str) -> Parts:
-    """A model that the inference processes compute."""
-    triggers = RemoteTriggers(model.name, links)
-    queue = RemoteQueue(model.name, links, settings.places_per_process)
-    follower = Follower(  # swaps are counted where they happen
-        store,
-        triggers,
-        poll_seconds=settings.poll_seconds,
-        replica=replica,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        trust=settings.history_trust(),
-    )
-    return Parts(model, triggers, queue, follower)
+    async def close(self) -> None:
+        """Hang up: what was to be answered was answered before, and what still waits is no longer waited for."""
+        self._links.close()

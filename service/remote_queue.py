@@ -1,104 +1,76 @@
-"""A queue in front of the inference processes, as an HTTP process has it; see `parts.Queue`."""
+"""One request that an inference process computes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Sequence
 
-from service import assignment
-from service.assignment import Assignments
-from service.errors import Abandoned, NoReply, NotHeld, Restarting
+from service.assignment import Assignment
+from service.errors import Abandoned, NotHeld, Restarting
 from service.leaving import Gone, unless_gone
-from service.link import REPLY_SECONDS, Link
-from service.links import Links
+from service.link import Link
 from service.messages import unpack_results
 from service.predictor import Query, Result
 from service.tickets import Timing
 
 
-class RemoteQueue:
-    """Hands decoded inputs to the inference processes, whole requests to one of them; see `parts.Queue`."""
+class RemoteLease:
+    """Sends decoded inputs, and has versions held, where its request is computed; see `parts.RequestLease`.
 
-    alive = True  # the supervisor restarts an inference process; restarting this one would not help
+    `in_memory` are the versions that the inference processes had when last heard of.
+    """
 
-    def __init__(self, name: str, links: Links, capacity: int) -> None:
-        self._name, self._links, self._assignments = name, links, Assignments(links, capacity)
-        self._depths: dict[Link, int] = {}
-
-    @property
-    def queued(self) -> int:
-        """Asked of the inference processes, whose queues they are; one that is silent counts with what it last said.
-
-        For threads.
-        """
-        with suppress(NoReply):
-            self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
-        return sum(self._depths.get(link, 0) for link in self._links.up)
-
-    async def _ask_depths(self) -> None:
-        links, message = self._links.up, {"op": "depth", "model": self._name}
-        outcomes = await asyncio.gather(*(link.ask(message) for link in links), return_exceptions=True)
-        replies = zip(links, outcomes, strict=True)
-        self._depths |= {link: int(each["depth"]) for link, each in replies if isinstance(each, dict)}
+    def __init__(self, model: str, assignment: Assignment, in_memory: Collection[int | None]) -> None:
+        self._model, self._assignment, self._in_memory = model, assignment, in_memory
+        self._held: list[tuple[Link, int]] = []
 
     @property
-    def placed(self) -> int:
-        """Rows of this process in work."""
-        return self._assignments.taken
+    def link(self) -> Link:
+        """To the process that computes the request."""
+        return self._assignment.link
 
-    @property
-    def capacity(self) -> int:
-        """Most rows of this process in work."""
-        return self._assignments.capacity
+    def __enter__(self) -> RemoteLease:
+        return self
 
-    @property
-    def ready(self) -> bool:
-        """Whether an inference process is there."""
-        return bool(self._links.up)
+    def __exit__(self, *_: object) -> None:
+        for link, number in self._held:
+            link.send({"op": "release", "id": number})
+        self._assignment.give_back()
 
-    def start(self) -> None:
-        """Connect; inside the event loop."""
-        self._links.start()
+    def hold(self, version: int) -> bool:
+        """Whether the version is in memory there: the request itself has it held, or loaded if it has left by then."""
+        return version in self._in_memory
 
-    async def close(self) -> None:
-        """Hang up: what was to be answered was answered before, and what still waits is no longer waited for."""
-        self._links.close()
-
-    def place(self, rows: int) -> AbstractContextManager[None]:
-        """Room for `rows` while the block runs, inside which they are submitted. Raises Overloaded."""
-        return self._assignments.place(rows)
+    async def load(self, version: int) -> None:
+        """Have a version loaded and held there. Raises what loading raises, or Restarting."""
+        try:
+            await self._load(version)
+        except Restarting:
+            self._assignment.move()
+            await self._load(version)
 
     async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
         """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
-        assigned = assignment.current()
-        assert assigned is not None  # inside `place`
         try:
-            return await self._computed(assigned.link, items, gone)
+            return await self._computed(items, gone)
         except NotHeld:
-            return await self._computed_holding(assigned.link, items, gone)
+            pass
         except Restarting:
-            return await self._computed_holding(assigned.move(), items, gone)
+            self._assignment.move()
+        for version in sorted({item.choice for item in items if isinstance(item.choice, int)}):
+            await self._load(version)
+        return await self._computed(items, gone)
 
-    async def _computed(
-        self, link: Link, items: Sequence[Query], gone: Gone | None
-    ) -> tuple[list[Result], list[Timing]]:
-        number, reply = link.post_queries(self._name, items)
+    async def _load(self, version: int) -> None:
+        link = self.link
+        reply = await link.ask({"op": "lease", "model": self._model, "version": version})
+        self._held.append((link, reply["id"]))
+
+    async def _computed(self, items: Sequence[Query], gone: Gone | None) -> tuple[list[Result], list[Timing]]:
+        link = self.link
+        number, reply = link.post_queries(self._model, items)
         try:
             return unpack_results(await unless_gone(reply, gone))
         except (asyncio.CancelledError, Abandoned):
             link.cancel(number)
             raise
-
-    async def _computed_holding(
-        self, link: Link, items: Sequence[Query], gone: Gone | None
-    ) -> tuple[list[Result], list[Timing]]:
-        """Where the versions that the request names may not be in memory: they are loaded first."""
-        leases = []
-        try:
-            for version in sorted({item.choice for item in items if isinstance(item.choice, int)}):
-                leases.append(await link.ask({"op": "lease", "model": self._name, "version": version}))
-            return await self._computed(link, items, gone)
-        finally:
-            for lease in leases:
-                link.send({"op": "release", "id": lease["id"]})

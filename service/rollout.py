@@ -18,12 +18,13 @@ from functools import partial
 
 from service.beacon import Beacon
 from service.errors import Overloaded
-from service.residents import Serving, Triggers
+from service.parts import ModelBackend
+from service.settings import Settings
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.records import CHANGES, HistoryEntry, check_decided, last_change, plan_before
 from triggers.signature import ANYBODY, Trust
-from triggers.store import Replica, Rollout, Store, version_name
+from triggers.store import Replica, Rollout, Store, open_store, version_name
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class _Unservable(Exception):
 
 
 class Follower:
-    """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`.
+    """Keeps a model at the store's rollout. `on_swap` hears `applied` or `refused`.
 
     `on_versions` is called when there may be versions that were not there before; on any thread.
     """
@@ -72,7 +73,7 @@ class Follower:
     def __init__(
         self,
         store: Store,
-        predictor: Triggers,
+        backend: ModelBackend,
         *,
         poll_seconds: float,
         replica: str,
@@ -80,8 +81,8 @@ class Follower:
         on_swap: Callable[[str], None] = lambda result: None,
         trust: Trust = ANYBODY,
     ) -> None:
-        self.model = predictor.name
-        self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
+        self.model = backend.name
+        self._store, self._backend, self._poll_seconds, self._on_swap = store, backend, poll_seconds, on_swap
         self._trust = trust
         self._witnessed: HistoryEntry | None = None
         self._status = Status(Rollout(self.model))
@@ -138,12 +139,9 @@ class Follower:
         `detail`, such as the evidence for the decision, goes into the history.
         Raises InputError, NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
+        decide = partial(self._store.set_rollout, self.model, plan, reason=reason, detail=detail)
         self._expect(if_revision)
-        with self._admitted(plan, actor):
-            decide = partial(self._store.set_rollout, self.model, plan, if_revision=if_revision)
-            new = decide(actor=actor, reason=reason, detail=detail)
-            self.sync()
-        return new
+        return self._decide(plan, decide, if_revision, actor)
 
     def roll_back(
         self, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
@@ -157,11 +155,8 @@ class Follower:
             plan = plan_before(self.model, reversed(self._store.history(self.model, limit=None)))
         except NotFound as error:
             raise StoreError(str(error)) from error
-        with self._admitted(plan, actor):
-            roll_back = partial(self._store.rollback, self.model, if_revision=if_revision)
-            new = roll_back(actor=actor, reason=reason, detail=detail)
-            self.sync()
-        return new
+        decide = partial(self._store.rollback, self.model, reason=reason, detail=detail)
+        return self._decide(plan, decide, if_revision, actor)
 
     def replicas(self) -> list[Replica]:
         """All running replicas of the model, this one among them. Raises StoreUnavailable."""
@@ -189,15 +184,16 @@ class Follower:
                 return behind
             time.sleep(WAIT_POLL_SECONDS)
 
-    @contextmanager
-    def _admitted(self, plan: Plan, actor: str) -> Iterator[None]:
-        """Hold all versions of a plan in memory. Raises InputError if old and new plan may not fit side by side."""
-        if 2 * len(plan.versions) > self._predictor.max_versions:
-            raise InputError("too_many_versions", _too_many(plan, self._predictor.max_versions))
+    def _decide(self, plan: Plan, decide: Callable[..., Rollout], revision: int, actor: str) -> Rollout:
+        """Decide with all versions of the plan in memory. Raises InputError if old and new may not fit side by side."""
+        if 2 * len(plan.versions) > self._backend.state.max_versions:
+            raise InputError("too_many_versions", _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
             for version in plan.versions:
                 held.enter_context(self.admit(version, actor=actor))
-            yield
+            new = decide(if_revision=revision, actor=actor)
+            self.sync()
+        return new
 
     def _expect(self, revision: int) -> None:
         """Refuse a stale change before anything is loaded for it; the store checks again when it writes."""
@@ -206,16 +202,16 @@ class Follower:
             raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
-    def admit(self, version: int, *, actor: str) -> Iterator[Serving]:
+    def admit(self, version: int, *, actor: str) -> Iterator[None]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
         self.on_versions()
         with ExitStack() as stack:
             try:
-                resident = stack.enter_context(self._predictor.lease(version))
+                stack.enter_context(self._backend.lease(version))
             except ArtifactError as error:
-                self._record(version, str(error), actor)
+                self.record_refusal(version, str(error), actor)
                 raise
-            yield resident
+            yield
 
     def sync(self) -> None:
         """Ask the store and follow it, once."""
@@ -290,9 +286,9 @@ class Follower:
 
     def _here(self) -> Replica:
         """What this replica serves."""
-        refusal, snapshot = self._status.refusal, self._predictor.snapshot
+        refusal, state = self._status.refusal, self._backend.state
         reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
-        return Replica(self.replica, snapshot.revision, snapshot.champion, reason, refused)
+        return Replica(self.replica, state.revision, state.champion, reason, refused)
 
     def _settle(self, desired: Rollout, change: HistoryEntry | None) -> None:
         self.on_versions()
@@ -323,15 +319,15 @@ class Follower:
 
     def _promote(self, plan: Plan, revision: int) -> None:
         """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
-        if 2 * len(plan.versions) > self._predictor.max_versions:
-            raise _Unservable(None, _too_many(plan, self._predictor.max_versions))
+        if 2 * len(plan.versions) > self._backend.state.max_versions:
+            raise _Unservable(None, _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
             for version in plan.versions:
                 try:
                     held.enter_context(self.admit(version, actor=ACTOR))
                 except (ArtifactError, NotFound) as error:
                     raise _Unservable(version, str(error)) from error
-            self._predictor.promote(plan, revision)
+            self._backend.promote(plan, revision)
 
     def _serve_the_last_good(self) -> None:
         """At start there is no plan of before in memory, so look for it in the history."""
@@ -353,8 +349,8 @@ class Follower:
             logger.error("model %s: the rollout cannot be followed: %s", self.model, error)
         self._status = replace(self._status, store_error=str(error))
 
-    def _record(self, version: int, reason: str, actor: str) -> None:
-        """Into the history, unless this refusal at this revision is there already, perhaps from another replica."""
+    def record_refusal(self, version: int, reason: str, actor: str) -> None:
+        """Enter it into the history, unless it is there already for this revision, perhaps from another replica."""
         try:
             revision = self._store.rollout(self.model).revision
             for entry in self._store.history(self.model):
@@ -368,6 +364,27 @@ class Follower:
             self._store.record_refusal(self.model, version, actor=actor, reason=reason)
         except StoreError as error:
             logger.error("model %s: the refusal of v%d could not be recorded: %s", self.model, version, error)
+
+
+def follower_of(
+    backend: ModelBackend, store: Store, settings: Settings, replica: str, on_swap: Callable[[str], None]
+) -> Follower:
+    """What keeps a model at its rollout, as the settings say."""
+    return Follower(
+        store,
+        backend,
+        poll_seconds=settings.poll_seconds,
+        replica=replica,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        trust=settings.history_trust(),
+        on_swap=on_swap,
+    )
+
+
+def open_trigger_store(settings: Settings) -> Store:
+    """The store, with the keys that the settings name. Raises ConfigError or StoreUnavailable."""
+    signer, trusted = settings.history_signer(), settings.history_trust()
+    return open_store(settings.store, trust=settings.trust(), signer=signer, history_trust=trusted)
 
 
 def _too_many(plan: Plan, limit: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from service.beacon import replica_name
 from service.collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
 from service.counting import Counting
 from service.declared_groups import Declarations
@@ -23,9 +24,10 @@ from service.ledger import Ledger
 from service.metrics import Metrics
 from service.monitor import Monitor
 from service.parting import COUNTS_SECONDS, Shutdown
-from service.parts import Parts, Processes
+from service.parts import ModelBackend
 from service.periods import Level
 from service.receipts import Receipts
+from service.rollout import follower_of
 from service.served import ServedModel
 from service.settings import Settings
 from service.webhook import Webhook
@@ -46,9 +48,9 @@ UNDECLARED_MODEL = (
 class Running:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
 
-    `store` opens the store, and `models` puts the models together on it, when the service is opened. Of several
-    processes that share everything one `guards`: acts on alarms and tells of them. `processes` are those that compute,
-    where devices are listed.
+    `store` opens the store, and `backends` puts what computes the models together on it, when the service is opened. Of
+    several processes that share everything one `guards`: acts on alarms and tells of them, and counts swaps. `devices`
+    says of each device, where some are listed, whether its process is there.
     """
 
     def __init__(
@@ -56,19 +58,19 @@ class Running:
         settings: Settings,
         store: Callable[[], Store],
         metrics: Metrics,
-        models: Callable[[Store], Sequence[Parts]],
+        backends: Callable[[Store], Sequence[ModelBackend]],
         *,
         owns_store: bool,
         guards: bool = True,
-        processes: Processes | None = None,
+        devices: Callable[[], Sequence[tuple[str, bool]]] | None = None,
     ) -> None:
-        self.settings, self.metrics, self.processes = settings, metrics, processes
+        self.settings, self.metrics, self.devices = settings, metrics, devices
         self.draining = False
         self.keyring = Keyring(settings)
         self.admin_port = settings.admin_port
         self.models: Mapping[str, ServedModel] = {}
         self.shutdown = Shutdown()
-        self._open_store, self._build_models = store, models
+        self._open_store, self._build_backends = store, backends
         self._owns_store, self._guards = owns_store, guards
         self._opened = self._started = False
 
@@ -88,46 +90,47 @@ class Running:
             self.store = self._open_store()
             if self._owns_store:
                 undo.callback(self.store.close)
-            models = self._build_models(self.store)
+            backends = self._build_backends(self.store)
             self.ledger = _open_ledger(settings)
             undo.callback(self.ledger.close)
-            self._assemble(models, receipts)
+            self._assemble(backends, receipts)
             undo.pop_all()
         self._opened = True
 
-    def _assemble(self, models: Sequence[Parts], receipts: Receipts) -> None:
+    def _assemble(self, backends: Sequence[ModelBackend], receipts: Receipts) -> None:
         settings, metrics = self.settings, self.metrics
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self.models = {
-            each.name: ServedModel(
-                each,
-                settings,
-                metrics,
-                Counting(
-                    each.name, each.classifier.labels, self.ledger, receipts, metrics, on=settings.statistics == "on"
-                ),
-                self._decoders,
-            )
-            for each in models
-        }
-        for each in models:
-            self._declare_groups(each)
+        replica = replica_name()
+        self.models = {each.name: self._served(each, receipts, replica) for each in backends}
         self.guard = self._guard(settings, self.store, acts=self._guards)
         self.monitor = Monitor(
             self.ledger,
-            {each.name: each.classifier for each in models},
-            overlapping=lambda name: self.models[name].predictor.groups_overlap,
+            {each.name: each.classifier for each in backends},
+            overlapping=lambda name: self.models[name].state.groups_overlap,
             alarms=self.guard.report,
-            windows=Windows(self.ledger, self._disclosure(receipts.noise_key, models)),
+            windows=Windows(self.ledger, self._disclosure(receipts.noise_key)),
         )
         serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
         self._readings = (serving.reading, fairness.reading)
         for collector in (serving, fairness, GuardCollector(self.guard, self.models)):
             metrics.add(collector)
-        if self.processes:
-            metrics.add(ProcessCollector(self.processes))
+        if self.devices:
+            metrics.add(ProcessCollector(self.devices))
 
-    def _disclosure(self, key: bytes, models: Sequence[Parts]) -> Disclosure | None:
+    def _served(self, backend: ModelBackend, receipts: Receipts, replica: str) -> ServedModel:
+        name, settings, metrics, labels = backend.name, self.settings, self.metrics, backend.classifier.labels
+
+        def swapped(result: str) -> None:
+            if self._guards:
+                metrics.swaps.labels(name, result).inc()
+
+        follower = follower_of(backend, self.store, settings, replica, swapped)
+        counting = Counting(name, labels, self.ledger, receipts, metrics, on=settings.statistics == "on")
+        model = ServedModel(backend, follower, settings, metrics, counting, self._decoders)
+        self._declare_groups(model)
+        return model
+
+    def _disclosure(self, key: bytes) -> Disclosure | None:
         settings = self.settings
         if settings.k_min == 0:
             return None
@@ -138,10 +141,9 @@ class Running:
             settings.disclosure_wait_hours,
             key,
         )
-        labels = {each.name: len(each.classifier.labels) for each in models}
-        return Disclosure(self.ledger, rule, labels.__getitem__)
+        return Disclosure(self.ledger, rule, lambda name: len(self.models[name].classifier.labels))
 
-    def _declare_groups(self, model: Parts) -> None:
+    def _declare_groups(self, model: ServedModel) -> None:
         """Let the ledger hear of the model's declared groups whenever there may be more.
 
         Where nothing is declared, and only users of this machine reach a service without keys, any name counts.
@@ -224,12 +226,17 @@ class Running:
     @property
     def alive(self) -> bool:
         """False if only a restart of this process can help."""
-        return all(model.batcher.alive for model in self.models.values())
+        return all(model.backend.alive for model in self.models.values())
+
+    @property
+    def broken(self) -> bool:
+        """Whether it worked, and only a restart of this process can help now."""
+        return self._started and not self.draining and not self.alive
 
     @property
     def ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self._started and not self.draining and all(model.batcher.ready for model in self.models.values())
+        return self._started and not self.draining and all(model.backend.ready for model in self.models.values())
 
 
 def _open_ledger(settings: Settings) -> Ledger:

@@ -1,33 +1,33 @@
 """One model while it is served: decoding, triggers, queue, rollout and counting put together.
 
-wanted inputs -> decode each on its own -> batcher -> predictor, one forward pass -> predictions, counted
+wanted inputs -> decode each on its own -> backend: a batch, one forward pass -> predictions, counted
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, NamedTuple
 
 from service.counting import Counting
-from service.decoding import decoding_for
 from service.encoded import Passed, passing_for
 from service.errors import Overloaded
 from service.item_decoder import ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
 from service.parting import Shutdown
-from service.parts import Parts
+from service.parts import ModelBackend, RequestLease
 from service.pixel_budget import Decoder, PixelBudget
 from service.policy import NO_EXTRAS, Extras, key_of, sample
 from service.predict_input import Wanted
 from service.predictor import Answer, Query, Result
+from service.rollout import Follower
 from service.settings import Settings
 from service.tickets import Timing
-from triggers.errors import InputError
+from service.trigger_state import TriggerState
+from triggers.errors import ArtifactError, InputError
 from triggers.preprocess import ImageLimits, TokenIds
 
 
@@ -59,39 +59,45 @@ class Served(NamedTuple):
 
 
 class ServedModel:
-    """A frozen classifier with its triggers, its queue and what follows its rollout."""
+    """A frozen classifier with what computes it under its triggers and what follows its rollout."""
 
     def __init__(
-        self, parts: Parts, settings: Settings, metrics: Metrics, counting: Counting, decoders: Executor
+        self,
+        backend: ModelBackend,
+        follower: Follower,
+        settings: Settings,
+        metrics: Metrics,
+        counting: Counting,
+        decoders: Executor,
     ) -> None:
-        self.name, self.classifier, self.counting = parts.name, parts.classifier, counting
-        self.predictor, self.batcher, self.follower = parts.predictor, parts.batcher, parts.follower
-        self._parts, self._settings, self._metrics = parts, settings, metrics
+        self.name, self.classifier, self.counting = backend.name, backend.classifier, counting
+        self.backend, self.follower = backend, follower
+        self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
-        self._decoding = decoding_for(parts.classifier, settings, self._count_error)
-        items = ItemDecoder(parts.classifier, settings, decoders, self._count_error)
-        self._passing = passing_for(parts.classifier, settings, items)
-        self._decoder: Decoder = self._decoding or self._passing or items
-        if parts.classifier.spec.image:
+        items = ItemDecoder(self.classifier, settings, decoders, self._count_error)
+        self._passing = passing_for(self.classifier, settings, items)
+        self._decoder: Decoder = self._passing or items
+        if self.classifier.spec.image:
             limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
             self._decoder = PixelBudget(self._decoder, limits, settings.request_pixels, decoders, self._count_error)
+
+    @property
+    def state(self) -> TriggerState:
+        """The triggers that the next batch will use."""
+        return self.backend.state
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
         self.follower.start()
-        self._parts.warm()
+        self.backend.warm()
 
     def start(self) -> None:
         """Start answering; inside the event loop."""
-        if self._decoding:
-            self._decoding.start()
-        self._parts.start()
+        self.backend.start()
 
     async def close(self, shutdown: Shutdown) -> None:
         """Finish what is queued and end the threads."""
-        if self._decoding:
-            await shutdown.wait(f"the decoder of {self.name}", self._decoding.close())
-        await shutdown.wait(f"the queue of {self.name}", self.batcher.close())
+        await shutdown.wait(f"the queue of {self.name}", self.backend.close())
         await shutdown.step(f"the rollout of {self.name}", self.follower.stop)
 
     async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
@@ -100,22 +106,17 @@ class ServedModel:
         Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
         """
         extras, rows = self._sampled(wanted)
-        with self._place(rows):
-            versions = self._versions(wanted)
-            if not versions:
-                return await self._answered(wanted, extras, gone)
-            pinned = [version for version in versions if self.predictor.pin(version)]
-            try:
-                if len(pinned) == len(versions):
-                    return await self._answered(wanted, extras, gone)
-                with ExitStack() as held:
-                    await self._load(held, versions.difference(pinned), actor)
-                    return await self._answered(wanted, extras, gone)
-            finally:
-                for version in pinned:
-                    self.predictor.unpin(version)
+        with self._admitted(rows) as lease:
+            away = [version for version in self._versions(wanted) if not lease.hold(version)]
+            if away:
+                await asyncio.to_thread(self.follower.on_versions)
+            for version in away:
+                await self._load(lease, version, actor)
+            return await self._answered(lease, wanted, extras, gone)
 
-    async def _answered(self, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Gone | None) -> Served:
+    async def _answered(
+        self, lease: RequestLease, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Gone | None
+    ) -> Served:
         """Decode every input and compute those that could be decoded."""
         started = time.perf_counter()
         items = await self._decoder.decode(wanted)
@@ -126,7 +127,7 @@ class ServedModel:
             for want, item, beside in zip(wanted, items, extras, strict=True)
             if not isinstance(item, InputError)
         ]
-        answers, timings = await self.batcher.submit(queries, gone) if queries else ([], [])
+        answers, timings = await lease.submit(queries, gone) if queries else ([], [])
         for answer in answers:
             if isinstance(answer, InputError):
                 self._count_error(answer.code)
@@ -137,29 +138,32 @@ class ServedModel:
 
     def _sampled(self, wanted: Sequence[Wanted]) -> tuple[list[Extras], int]:
         """What is measured beside the inputs, as long as half of the queue is free; the rows of all together."""
-        plan = self.predictor.snapshot.plan
+        plan = self.state.plan
         extras = [sample(plan) if want.choice == "rollout" else NO_EXTRAS for want in wanted]
         rows = sum([1 + want.twin for want in wanted])
         more = sum(
             [len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True)]
         )
-        if more and self.batcher.placed + rows + more > self.batcher.capacity // 2:
+        if more and self.backend.placed + rows + more > self.backend.capacity // 2:
             self._metrics.shed.labels(self.name).inc(more)
             return [NO_EXTRAS] * len(wanted), rows
         return extras, rows + more
 
-    def _place(self, rows: int) -> AbstractContextManager[None]:
-        """Reserve rows before anything is decoded."""
+    def _admitted(self, rows: int) -> RequestLease:
+        """Room for the request, before anything is decoded."""
         try:
-            return self.batcher.place(rows)
+            return self.backend.admit(rows)
         except Overloaded:
             self._metrics.rejected.labels(self.name, "overloaded").inc()
             raise
 
-    async def _load(self, held: ExitStack, versions: Iterable[int], actor: str) -> None:
-        """Bring versions into memory, on a thread, for as long as the request needs them."""
-        for version in versions:
-            await asyncio.to_thread(held.enter_context, self.follower.admit(version, actor=actor))
+    async def _load(self, lease: RequestLease, version: int, actor: str) -> None:
+        """Bring a version into memory while the request needs it; one that is refused goes into the history."""
+        try:
+            await lease.load(version)
+        except ArtifactError as error:
+            await asyncio.to_thread(self.follower.record_refusal, version, str(error), actor)
+            raise
 
     def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
@@ -168,13 +172,13 @@ class ServedModel:
         if len(versions) > 1 and len(versions) > (room := self._room()):  # there always is room for one
             message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
             raise InputError("too_many_versions", message)
-        if "challenger" in choices and not self.predictor.snapshot.plan.challenger:
+        if "challenger" in choices and not self.state.plan.challenger:
             raise InputError("no_challenger", "The rollout has no challenger now; ask for champion or a version.")
         return versions
 
     def _room(self) -> int:
         """Versions that fit into memory beside the rollout's."""
-        return self._settings.max_versions - max(1, len(self.predictor.snapshot.plan.versions))
+        return self._settings.max_versions - max(1, len(self.state.plan.versions))
 
     @property
     def client_trigger(self) -> Literal["admin", "open"]:
@@ -189,7 +193,7 @@ class ServedModel:
     @property
     def decoder(self) -> Literal["cpu", "gpu"]:
         """What decodes images."""
-        return "gpu" if self._decoding or self._passing else "cpu"
+        return "gpu" if self._passing else "cpu"
 
     def count_rollback(self, reason: str = "ordered") -> None:
         """A rollback was made here; `reason` says in one word by what."""

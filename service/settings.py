@@ -143,8 +143,8 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=256,
-        description="processes that speak HTTP and decode, beside one that holds the models; "
-        "0 is a single process for all, and with devices two for each",
+        description="processes behind one port, each with its own copy of the models on a CPU; on a GPU, or with "
+        "devices, they share the models of one process per device. 0: a single process, and with devices two for each",
     )
     inline: bool = Field(
         default=True,
@@ -154,8 +154,8 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", description="where the models run: cpu, cuda or cuda:1")
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="several devices instead, with commas, such as cuda:0,cuda:1, or all: one process with the models "
-        "on each, behind the same port",
+        description="instead, with commas, such as cuda:0,cuda:1, or all: one process with the models on each device, "
+        "and others that speak HTTP; cpu alone is one copy of a model too large for each of several processes",
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
         default="float32",
@@ -260,12 +260,19 @@ class Settings(BaseSettings):
 
     @property
     def several(self) -> bool:
-        """Whether some processes speak HTTP and others hold the models."""
+        """Whether several processes speak HTTP."""
         return bool(self.http_workers or self.devices)
 
     @property
+    def engine_devices(self) -> tuple[str, ...]:
+        """Devices with an engine process, which computes for all that speak HTTP; none: each computes by itself."""
+        if self.devices or not self.http_workers or self.device == "cpu":
+            return self.devices
+        return (self.device,)  # a GPU has room for one copy of the models, not for one per worker
+
+    @property
     def places_per_process(self) -> int:
-        """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
+        """Rows that one HTTP process may have in work, on each device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
     @property

@@ -1,4 +1,4 @@
-"""Several processes as one service: one per device holds the models, the others speak HTTP and decode.
+"""Several processes as one service: N that speak HTTP, which compute too, or hand that to one process per device.
 
 The supervisor imports no model code and answers nothing. It holds the listening socket, starts its children, connects
 every HTTP process with every inference process, kills what stands still, starts again what died, connects anew what
@@ -173,8 +173,9 @@ class Supervisor:
         if not self._announced and self._settled:
             self._announced = True
             Console(stderr=True, highlight=False, soft_wrap=True).print(self._http[0].text)
-            url, devices = url_of(self._listening[0]), ", ".join(self._devices)
-            logger.info("%d HTTP processes at %s, models on %s", len(self._http), url, devices)
+            url = url_of(self._listening[0])
+            where = f"on {', '.join(self._devices)}" if self._devices else "in each"
+            logger.info("%d HTTP processes at %s, models %s", len(self._http), url, where)
 
     def _end(self, seconds: float) -> None:
         """First the HTTP processes end, then those with the models; whoever takes too long is killed."""

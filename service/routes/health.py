@@ -33,8 +33,8 @@ async def readyz(request: Request, service: RunningService) -> JSONResponse:
     }
     told = models if service.keyring.open or caller_of(request.scope) else {}
     body = {"ready": service.ready, "draining": service.draining, "models": told}
-    if service.processes:
-        states = service.processes.states
+    if service.devices:
+        states = service.devices()
         body["devices"] = {"up": sum(there for _, there in states), "of": len(states)}
     return JSONResponse(body, 200 if service.ready else 503)
 

@@ -29,7 +29,7 @@ def show_model(model: Model, service: RunningService) -> ModelCard:
 
 
 def _card(model: ServedModel, service: Running) -> ModelCard:
-    classifier, champion, processes = model.classifier, model.predictor.champion, service.processes
+    classifier, state = model.classifier, model.state
     spec = classifier.spec.image or classifier.spec.text
     assert spec
     return ModelCard(
@@ -43,9 +43,9 @@ def _card(model: ServedModel, service: Running) -> ModelCard:
         preprocessing=asdict(spec),
         limits=model.limits(),
         client_trigger=model.client_trigger,
-        champion=TriggerUsed(version=champion.version, digest=champion.digest),
+        champion=TriggerUsed(version=state.champion, digest=state.digest(state.champion)),
         rollout=rollout_document(model),
-        device=", ".join(device for device, _ in processes.states) if processes else str(classifier.device),
+        device=", ".join(device for device, _ in service.devices()) if service.devices else str(classifier.device),
         precision=model.precision,
         decoder=model.decoder,
     )

@@ -111,7 +111,7 @@ def show_history(
 
 def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
     """Desired and applied state of one model."""
-    status, snapshot = model.follower.status, model.predictor.snapshot
+    status, state = model.follower.status, model.state
     desired, plan = status.desired, status.desired.plan
     challenger, shadow = plan.challenger, plan.shadow
     return RolloutOut(
@@ -128,8 +128,8 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
         updated_by=desired.updated_by,
         reason=public_reason(desired.updated_by, desired.reason),
         replica=model.follower.replica,
-        applied_revision=snapshot.revision,
-        applied_champion=_name(snapshot.champion),
+        applied_revision=state.revision,
+        applied_champion=_name(state.champion),
         refusal=Refused(**asdict(status.refusal)) if status.refusal else None,
         store_error=status.store_error,
         **more,

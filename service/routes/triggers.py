@@ -21,7 +21,7 @@ router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 @router.get("/v1/models/{model}/triggers", summary="All published versions")
 def list_triggers(service: RunningService, model: Model) -> TriggerList:
     """Every version in the store, oldest first."""
-    serving = model.predictor.champion.version
+    serving = model.state.champion
     found = [_summary(info, info.version == serving) for info in service.store.versions(model.name)]
     return TriggerList(model=model.name, triggers=found)
 

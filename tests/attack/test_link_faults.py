@@ -18,12 +18,12 @@ FAULT = """
 from service.channel import Channel
 from service.predictor import Predictor
 
-lease, on_message = Predictor.lease, Channel._on_message
+load, on_message = Predictor.load, Channel._on_message
 
 def out_of_memory(self, version):
     if version == 3:
         raise RuntimeError("CUDA out of memory")
-    return lease(self, version)
+    load(self, version)
 
 def once(self, message):
     if message.get("op") == "predict" and not hasattr(Channel, "failed"):
@@ -31,7 +31,7 @@ def once(self, message):
         raise RuntimeError("nobody foresaw this")
     on_message(self, message)
 
-Predictor.lease, Channel._on_message = out_of_memory, once
+Predictor.load, Channel._on_message = out_of_memory, once
 """
 
 
@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in injecting(folder, "service.inference_process", FAULT).items():
             patch.setenv(name, value)
-        with process(folder, bundles, http_workers=2, inline=False, drain_seconds=0.2) as started:
+        with process(folder, bundles, devices="cpu", http_workers=2, inline=False, drain_seconds=0.2) as started:
             yield started
 
 

@@ -27,7 +27,7 @@ IMAGE = {"Content-Type": "image/png"}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("stopped")
-    options = {"http_workers": 2, "inline": False, "drain_seconds": 0.2, "liveness_seconds": LIVENESS}
+    options = {"devices": "cpu", "http_workers": 2, "inline": False, "drain_seconds": 0.2, "liveness_seconds": LIVENESS}
     with process(folder, faces_and_posts(folder), **options) as started:
         yield started
 
@@ -108,7 +108,14 @@ def test_sigterm_ends_a_service_one_of_whose_processes_stands_still(service: Pro
 
 def test_a_long_batch_is_no_silence(tmp_path: Path) -> None:
     bundle = sleeping_bundle(tmp_path / "faces", 2 * LIVENESS)
-    options = {"http_workers": 1, "inline": False, "drain_seconds": 0, "liveness_seconds": LIVENESS, "max_batch": 1}
+    options = {
+        "devices": "cpu",
+        "http_workers": 1,
+        "inline": False,
+        "drain_seconds": 0,
+        "liveness_seconds": LIVENESS,
+        "max_batch": 1,
+    }
     with process(tmp_path, [bundle], **options) as service:
         before = children(service, "inference")
         assert predict(service.client, "faces", [picture(0)])

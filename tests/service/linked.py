@@ -13,11 +13,11 @@ import torch
 from service.channel import Channel
 from service.control import Control, Offer, send_link
 from service.links import Links
-from service.messages import View
+from service.local_backend import LocalBackend
 from service.metrics import Metrics
-from service.parts import LocalParts, local_parts
 from service.predictor import Query
-from service.remote import RemoteModel, remote_parts
+from service.remote import RemoteBackend, RemoteModel
+from service.rollout import follower_of
 from tests.bundles import SIZE
 from tests.service.live import settings
 from triggers.classifier import FrozenClassifier
@@ -28,7 +28,7 @@ QUERY = Query(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))
 
 
 class Family:
-    """Inference processes with the stores and models that they are given, and an HTTP process's parts beside them.
+    """Inference processes with the stores and models that they are given, and an HTTP process's backend beside them.
 
     The `idle` one never computes anything.
     """
@@ -41,24 +41,31 @@ class Family:
         idle: int | None = None,
         poll_seconds: float = 0.1,
     ) -> None:
-        self.settings = settings(tmp, max_versions=2, queue_size=PLACES, poll_seconds=poll_seconds)
+        self.settings = settings(tmp, inline=False, max_versions=2, queue_size=PLACES, poll_seconds=poll_seconds)
         assert self.settings.places_per_process == PLACES
-        metrics = Metrics()
-        self.local: list[LocalParts] = [
-            local_parts(model, store, self.settings, metrics, "there", self._on_swap)
-            for model, store in zip(models, stores, strict=True)
+        self.failures, metrics = 0, Metrics()
+        self.local = [
+            LocalBackend(model, store, self.settings, metrics) for model, store in zip(models, stores, strict=True)
         ]
-        self.failures = 0
+        self.followers = [
+            follower_of(model, store, self.settings, "there", lambda _, name=model.name: self._on_swap(name))  # type: ignore[misc]
+            for model, store in zip(self.local, stores, strict=True)
+        ]
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.channels = [Channel({each.name: each}, PLACES, lambda _: None, self._on_failure) for each in self.local]
+        self.channels = [self.channel(number) for number in range(len(self.local))]
         self.cables: list[socket.socket] = []
         self.line: socket.socket
-        self._store, self._model, self._idle = stores[0], models[0], idle
+        self._model, self._idle = models[0], idle
 
     def _on_swap(self, name: str) -> None:
         if loop := self._loop:
             for channel in self.channels:
-                loop.call_soon_threadsafe(channel.tell_view, name)
+                loop.call_soon_threadsafe(channel.tell_state, name)
+
+    def channel(self, number: int) -> Channel:
+        """Another end of a connection to an inference process."""
+        model, follower = self.local[number], self.followers[number]
+        return Channel({model.name: model}, lambda _: follower.sync(), PLACES, lambda _: None, self._on_failure)
 
     def _on_failure(self) -> None:
         self.failures += 1
@@ -67,7 +74,7 @@ class Family:
         self._loop = asyncio.get_running_loop()
         for number, model in enumerate(self.local):
             if number != self._idle:
-                model.batcher.start()
+                model.start()
         self.line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         control = Control(theirs.detach())
         for number, channel in enumerate(self.channels):
@@ -78,15 +85,15 @@ class Family:
             await channel.open(there, startup_seconds=7.5)
         self.line.dup().detach()  # stays open: whose line ends ends itself
         self.links = await asyncio.to_thread(Links, control, ["cpu"] * len(self.local), 1.0)
-        self.parts = remote_parts(RemoteModel(self._model, self.links), self.links, self._store, self.settings, "here")
-        self.parts.batcher.start()
+        self.backend = RemoteBackend(RemoteModel(self._model, self.links), self.links, PLACES)
+        self.backend.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for cable in self.cables:
             cable.close()
         for model in self.local:
-            await model.batcher.close()
+            await model.close()
         for channel in self.channels:
             channel._wire.close()
         self.line.close()
@@ -102,7 +109,7 @@ class Family:
 
     def versions(self, number: int) -> set[int | None]:
         """In the memory of a process."""
-        return set(View.of(self.local[number].predictor).digests) - {None}
+        return set(self.local[number].state.digests) - {None}
 
 
 async def holds(condition: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from service.batcher import Batcher
 from service.errors import Abandoned, BatchFailed, Overloaded
+from service.inline_batcher import InlineBatcher
 from service.leaving import PATIENCE
 
 
@@ -256,9 +257,8 @@ class Threads:
 
 
 @asynccontextmanager
-async def at_once(run: Threads | Gate) -> AsyncIterator[Batcher[Number, int]]:
-    batcher: Batcher[Number, int] = Batcher(run, name="test", max_batch=4, capacity=100)
-    batcher.run_at_once()
+async def inline(run: Threads | Gate) -> AsyncIterator[Batcher[Number, int]]:
+    batcher: InlineBatcher[Number, int] = InlineBatcher(run, name="test", max_batch=4, capacity=100)
     batcher.start()
     yield batcher
     await batcher.close()
@@ -268,7 +268,7 @@ async def at_once(run: Threads | Gate) -> AsyncIterator[Batcher[Number, int]]:
 def test_a_small_model_runs_on_the_event_loop() -> None:
     async def scenario() -> None:
         run = Threads()
-        async with at_once(run) as batcher:
+        async with inline(run) as batcher:
             assert await squares(batcher, *range(1, 11)) == [n * n for n in range(1, 11)]
             assert run.batches == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
             assert set(run.where) == {threading.main_thread()}
@@ -279,7 +279,7 @@ def test_a_small_model_runs_on_the_event_loop() -> None:
 def test_other_events_come_between_two_batches_on_the_event_loop() -> None:
     async def scenario() -> None:
         run, seen = Threads(), list[int]()
-        async with at_once(run) as batcher:
+        async with inline(run) as batcher:
             task = asyncio.create_task(squares(batcher, *range(1, 11)))
             while not task.done():
                 seen.append(len(run.batches))
@@ -292,7 +292,7 @@ def test_other_events_come_between_two_batches_on_the_event_loop() -> None:
 def test_a_model_that_turns_out_slow_gets_its_thread() -> None:
     async def scenario() -> None:
         run = Threads()
-        async with at_once(run) as batcher:
+        async with inline(run) as batcher:
             for values in ([150], [150], [7], [150], [150], [150, 0, 1, 2, 3, 4], [7]):
                 assert await squares(batcher, *values) == [n * n for n in values]
             here = [thread is threading.main_thread() for thread in run.where]
@@ -303,7 +303,7 @@ def test_a_model_that_turns_out_slow_gets_its_thread() -> None:
 
 def test_only_the_request_at_fault_fails_on_the_event_loop_too() -> None:
     async def scenario() -> None:
-        async with at_once(Gate()) as batcher:
+        async with inline(Gate()) as batcher:
             tasks = [asyncio.create_task(squares(batcher, n)) for n in (2, 13, 3)]
             found = await asyncio.gather(*tasks, return_exceptions=True)
             assert [found[0], found[2]] == [[4], [9]] and isinstance(found[1], BatchFailed)
@@ -314,7 +314,7 @@ def test_only_the_request_at_fault_fails_on_the_event_loop_too() -> None:
 def test_closing_finishes_what_was_queued_for_the_event_loop() -> None:
     async def scenario() -> None:
         run = Threads()
-        async with at_once(run) as batcher:
+        async with inline(run) as batcher:
             waiting = asyncio.create_task(squares(batcher, *range(1, 11)))
             await asyncio.sleep(0)
         assert await waiting == [n * n for n in range(1, 11)]
@@ -325,7 +325,7 @@ def test_closing_finishes_what_was_queued_for_the_event_loop() -> None:
 def test_requests_of_successive_turns_make_one_batch() -> None:
     async def scenario() -> None:
         run = Threads()
-        async with at_once(run) as batcher:
+        async with inline(run) as batcher:
             tasks = []
             for n in (1, 2, 3):
                 tasks.append(asyncio.create_task(squares(batcher, n)))

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from service import link as links_of_one
-from service.channel import Channel
 from service.control import Offer, send_link
 from service.errors import BatchFailed, NoReply, Restarting
 from service.predictor import Answer
@@ -79,8 +78,8 @@ async def settled(family: Family) -> None:
 
 
 async def serves(family: Family) -> None:
-    with family.parts.batcher.place(1):
-        answers, _ = await asyncio.wait_for(family.parts.batcher.submit([QUERY]), SECONDS)
+    with family.backend.admit(1) as lease:
+        answers, _ = await asyncio.wait_for(lease.submit([QUERY]), SECONDS)
     assert isinstance(answers[0], Answer)
 
 
@@ -92,7 +91,7 @@ async def joins_again(family: Family) -> None:
     here, there = socket.socketpair()
     with here:
         send_link(family.line, Offer(0, 2, here))
-    family.channels.append(Channel({"faces": family.local[0]}, PLACES, lambda _: None))
+    family.channels.append(family.channel(0))
     await family.channels[-1].open(there, 1.0)
     await family.up(1)
     await serves(family)
@@ -133,7 +132,7 @@ def test_an_unexpected_error_is_raised_to_whoever_asked(family: Family, store: F
         await settled(family)
         store.broken = True
         with pytest.raises(BatchFailed, match="its log has the details"):
-            await asyncio.wait_for(asyncio.to_thread(family.parts.predictor.lease(1).__enter__), SECONDS)
+            await asyncio.wait_for(asyncio.to_thread(family.backend.lease(1).__enter__), SECONDS)
 
     run(family, scenario, up=1)
 
@@ -145,10 +144,10 @@ def test_a_message_that_cannot_be_answered_ends_the_connection_and_another_is_ma
     async def scenario(family: Family) -> None:
         family.cables.pop().close()  # nobody else has this end
         wire: Any = family.channels[0]._wire if to_http else family.links.all[0]._wire
-        wire.send({"view": {}})
+        wire.send({"state": {}})
         await family.up(0)
         await holds(lambda: not family.channels[0]._wire.open)
-        assert "could not be handled" in caplog.text and family.parts.batcher.queued == 0
+        assert "could not be handled" in caplog.text and family.backend.queued == 0
         await joins_again(family)
 
     run(family, scenario, up=1)
@@ -156,10 +155,10 @@ def test_a_message_that_cannot_be_answered_ends_the_connection_and_another_is_ma
 
 def test_a_request_in_work_is_told_when_the_connection_ends(family: Family, store: FaultyStore) -> None:
     async def scenario(family: Family) -> None:
-        leasing = asyncio.ensure_future(asyncio.to_thread(family.parts.predictor.lease(1).__enter__))
+        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.lease(1).__enter__))
         await asyncio.to_thread(store.asked.wait, SECONDS)
         family.cables.pop().close()
-        family.links.all[0].send({"view": {}})
+        family.links.all[0].send({"state": {}})
         with pytest.raises(Restarting):
             await asyncio.wait_for(leasing, SECONDS)
         store.gate.set()
@@ -213,7 +212,7 @@ def test_a_reply_that_does_not_come_is_503_and_its_work_is_cancelled(
 
     async def scenario(family: Family) -> None:
         with pytest.raises(NoReply) as told:
-            await asyncio.wait_for(asyncio.to_thread(family.parts.predictor.lease(1).__enter__), SECONDS)
+            await asyncio.wait_for(asyncio.to_thread(family.backend.lease(1).__enter__), SECONDS)
         problem = problem_of(told.value)
         assert (problem.status, problem.headers) == (503, {"Retry-After": "1"})
         assert "within 0.2 s" in problem.detail
@@ -231,7 +230,7 @@ def test_a_silent_process_delays_no_scrape(family: Family) -> None:
     async def scenario(family: Family) -> None:
         family.channels[0]._work["depth"] = never
         before = time.monotonic()
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: family.parts.batcher.queued), SECONDS) == 0
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: family.backend.queued), SECONDS) == 0
         assert time.monotonic() - before < SECONDS
         await holds(lambda: not family.channels[0]._tasks)
 
@@ -244,9 +243,9 @@ def test_a_silent_process_delays_no_scrape(family: Family) -> None:
 
 def test_a_stop_waits_for_no_reply(family: Family, store: FaultyStore) -> None:
     async def scenario(family: Family) -> None:
-        leasing = asyncio.ensure_future(asyncio.to_thread(family.parts.predictor.lease(1).__enter__))
+        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.lease(1).__enter__))
         await asyncio.to_thread(store.asked.wait, SECONDS)
-        await family.parts.batcher.close()
+        await family.backend.close()
         with pytest.raises(Restarting):
             await asyncio.wait_for(leasing, SECONDS)
         store.gate.set()

@@ -5,9 +5,7 @@ On a CPU the same code calls torchvision's CPU decoder; on a GPU (`pytest -m gpu
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,12 +13,8 @@ import torch
 from PIL import Image
 
 from service.batch_decoder import BatchDecoder
-from service.decoding import Decoding, decoding_for
-from service.predict_input import Wanted
-from service.settings import Settings
 from tests.service.live import picture
-from triggers.classifier import FrozenClassifier
-from triggers.errors import ConfigError, InputError
+from triggers.errors import InputError
 from triggers.preprocess import ImageLimits, ImageSpec, decode_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -72,37 +66,3 @@ def test_one_bad_file_among_many_gets_its_own_error(device: str) -> None:
         for image, expected in zip(images, alone, strict=True):
             assert torch.equal(torch.as_tensor(image), torch.as_tensor(expected))
     assert isinstance(decoder.decode([bad[-1]])[0], InputError)
-
-
-def test_requests_wait_together_and_each_gets_its_own() -> None:
-    decoder, errors = BatchDecoder(SPEC, ImageLimits(), torch.device("cpu")), list[str]()
-
-    async def requests() -> Sequence[Sequence[object]]:
-        decoding = Decoding(decoder, errors.append, name="test", max_batch=8, capacity=64)
-        decoding.start()
-        bodies = [[_wanted(smooth(3 * n + k)) for k in range(3)] for n in range(10)]
-        bodies[4][1] = _wanted(b"no image")
-        bodies[5][2] = Wanted("text", "words", None, None, False)
-        found = await asyncio.gather(*(decoding.decode(body) for body in bodies))
-        await decoding.close()
-        return found
-
-    found = asyncio.run(requests())
-    assert sorted(errors) == ["not_an_image", "wrong_modality"]
-    for n, images in enumerate(found):
-        for k, image in enumerate(images):
-            if (n, k) in ((4, 1), (5, 2)):
-                assert isinstance(image, InputError)
-            else:
-                assert torch.equal(torch.as_tensor(image), torch.as_tensor(decoder.decode([smooth(3 * n + k)])[0]))
-
-
-def test_the_gpu_decoder_is_refused_without_a_gpu(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
-    settings = Settings(decoder="gpu")
-    assert decoding_for(text_model, settings, print) is None
-    with pytest.raises(ConfigError, match="decoder is gpu"):
-        decoding_for(image_model, settings, print)
-
-
-def _wanted(data: bytes) -> Wanted:
-    return Wanted("image", data, None, None, False)

@@ -19,11 +19,11 @@ from triggers.errors import ConfigError
 
 def test_devices_are_separated_by_commas_and_device_stays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings(["--devices", "cuda:0, cuda:1"]).devices == ("cuda:0", "cuda:1")
-    assert devices_of(read_settings(["--device", "cuda:1"])) == ("cuda:1",)
+    assert devices_of(read_settings(["--device", "cuda:1", "--http-workers", "2"])) == ("cuda:1",), "one copy on a GPU"
     monkeypatch.setenv("FAIRTRIGGER_DEVICES", "cpu,cpu")
     assert devices_of(Settings()) == ("cpu", "cpu")
     monkeypatch.setenv("FAIRTRIGGER_DEVICES", "")
-    assert devices_of(Settings()) == ("cpu",)
+    assert devices_of(Settings()) == devices_of(Settings(http_workers=2)) == (), "each process has its own"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files that HTTP processes pass on undecoded: which ones, how they travel, and what batches that hold them answer."""
+"""Files that are passed on undecoded: which ones, how they travel, and what batches that hold them answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from service.batch_decoder import BatchDecoder
-from service.decoding import decoding_for
+from service.batcher import Batcher
 from service.encoded import FilePasser, Passed, passing_for
 from service.file_batches import FileBatches, batches_of
 from service.file_item import File
@@ -22,13 +22,17 @@ from service.forward import EagerForward
 from service.item_decoder import ItemDecoder
 from service.messages import pack_queries, pack_results, unpack_queries, unpack_results
 from service.predict_input import Wanted
-from service.predictor import Answer, Predictor, Query
+from service.predictor import Answer, Predictor, Query, Result
 from service.settings import Settings
 from service.shared_slots import Region, Slots
+from service.tickets import Timing
 from tests.artifacts import artifact_for
-from tests.service.live import picture
-from triggers.classifier import FrozenClassifier
+from tests.bundles import image_bundle
+from tests.service.live import as_item, picture, predict, running, settings
+from tests.service.test_decoding import turned
+from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError, InputError
+from triggers.file_store import FileStore
 from triggers.preprocess import ImageLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -46,11 +50,13 @@ def wanted(data: bytes) -> Wanted:
     return Wanted("image", data, None, None, False)
 
 
-def passed(model: FrozenClassifier, inputs: Sequence[Wanted], errors: list[str]) -> Sequence[Passed]:
+def passed(
+    model: FrozenClassifier, inputs: Sequence[Wanted], errors: list[str], longest: int = 3 * 16 * 16
+) -> Sequence[Passed]:
     assert model.spec.image
     with ThreadPoolExecutor(1) as threads:
         others = ItemDecoder(model, Settings(http_workers=2), threads, errors.append)
-        return asyncio.run(FilePasser(others, model.spec.image, ImageLimits(max_pixels=1000)).decode(inputs))
+        return asyncio.run(FilePasser(others, model.spec.image, ImageLimits(max_pixels=1000), longest).decode(inputs))
 
 
 def test_plain_files_that_fit_are_passed_on_and_others_decoded(image_model: FrozenClassifier) -> None:
@@ -65,6 +71,8 @@ def test_plain_files_that_fit_are_passed_on_and_others_decoded(image_model: Froz
     assert [type(item) for item in found[3:6]] == [InputError] * 3
     assert isinstance(found[6], torch.Tensor), "more pixels than may be passed on here"
     assert len(errors) == 3 and {"not_an_image", "wrong_modality"} <= set(errors)
+    (whole,) = passed(image_model, [wanted(long)], errors, longest=10_000)
+    assert isinstance(whole, File) and whole.data == long, "no slot has to hold it"
 
 
 def test_a_batch_of_files_and_images_is_answered_in_order_and_a_broken_file_gets_its_error(
@@ -116,16 +124,61 @@ def test_files_and_errors_survive_the_way_between_processes(image_model: FrozenC
 def test_where_files_are_decoded_follows_from_the_settings(
     image_model: FrozenClassifier, text_model: FrozenClassifier, tmp_path: Path
 ) -> None:
-    several, one = Settings(decoder="gpu", http_workers=2), Settings(decoder="gpu")
+    several, one = Settings(decoder="gpu", devices="cpu"), Settings(decoder="gpu")
     with ThreadPoolExecutor(1) as threads:
         others = ItemDecoder(image_model, several, threads, print)
         assert passing_for(text_model, several, others) is None
-        assert passing_for(image_model, one, others) is None
-        assert passing_for(image_model, Settings(http_workers=2), others) is None
-        with pytest.raises(ConfigError, match="decoder is gpu"):
-            passing_for(image_model, several, others)
+        assert passing_for(image_model, Settings(devices="cpu"), others) is None
+        for chosen in (one, several):
+            with pytest.raises(ConfigError, match="decoder is gpu"):
+                passing_for(image_model, chosen, others)
     predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
-    assert decoding_for(image_model, several, print) is None
-    assert batches_of(predictor, one) == predictor.predict
-    with pytest.raises(ConfigError, match="decoder is gpu"):
-        batches_of(predictor, several)
+    assert batches_of(predictor, Settings()) == predictor.predict
+    for chosen in (one, several):
+        with pytest.raises(ConfigError, match="decoder is gpu"):
+            batches_of(predictor, chosen)
+
+
+def test_requests_wait_together_and_each_gets_its_own(image_model: FrozenClassifier) -> None:
+    assert image_model.spec.image
+    predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
+    run = FileBatches(predictor.predict, BatchDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
+    requests = [[Query(File(jpeg(3 * n + k))) for k in range(3)] for n in range(10)]
+    requests[4][1] = Query(File(jpeg(1)[:-40]))
+
+    async def scenario() -> Sequence[tuple[Sequence[object], Sequence[Timing]]]:
+        batcher: Batcher[Query, Result] = Batcher(run, name="test", max_batch=8, capacity=64)
+        batcher.start()
+        found = await asyncio.gather(*(batcher.submit(queries) for queries in requests))
+        await batcher.close()
+        return found
+
+    found = asyncio.run(scenario())
+    assert max(timing.batch_size for _, timings in found for timing in timings) == 8
+    for n, (answers, _) in enumerate(found):
+        for k, answer in enumerate(answers):
+            if (n, k) == (4, 1):
+                assert isinstance(answer, InputError)
+            else:
+                (alone,) = run([requests[n][k]])
+                assert isinstance(answer, Answer) and isinstance(alone, Answer)
+                assert answer.scores == pytest.approx(alone.scores, abs=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_one_process_decodes_files_on_its_gpu_and_answers_as_with_the_cpu(tmp_path: Path) -> None:
+    bundle = image_bundle(tmp_path / "faces")
+    model = load_bundle(bundle, "cuda")
+    files = [jpeg(1), jpeg(2, size=40), picture(3), turned(), jpeg(4)]
+    found = {}
+    for decoder in ("cpu", "gpu"):
+        with FileStore(tmp_path / decoder) as store:
+            chosen = settings(tmp_path / f"data {decoder}", device="cuda", decoder=decoder)
+            with running(chosen, store, [model]) as client:
+                assert client.get("/v1/models/faces").json()["decoder"] == decoder
+                found[decoder] = [each["scores"] for each in predict(client, "faces", files)]
+                items = [as_item(files[0]), as_item(jpeg(1)[:-40])]
+                mixed = client.post("/v1/models/faces/predict", json={"inputs": items}).json()["predictions"]
+                assert "scores" in mixed[0] and "error" in mixed[1]
+    assert [pytest.approx(each, abs=0.05) for each in found["cpu"]] == found["gpu"]

@@ -9,13 +9,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service import inference_process
 from service.errors import BatchFailed, Overloaded, Restarting
+from service.link import Link
 from service.predictor import Answer, Result
+from service.remote_queue import RemoteLease
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run
@@ -46,44 +47,43 @@ def family(tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifie
 
 def test_a_request_goes_where_the_fewest_rows_are_in_work_and_ties_take_turns(family: Family) -> None:
     async def scenario(family: Family) -> None:
-        queue, (one, other) = family.parts.batcher, family.links.all
-        assert queue.capacity == 2 * PLACES
+        backend, (one, other) = family.backend, family.links.all
+        assert backend.capacity == 2 * PLACES
         with ExitStack() as held:
-            links = [_link(held, queue.place(rows)) for rows in (1, 1, 200, 50, 50, 50)]
+            links = [_link(held, backend.admit(rows)) for rows in (1, 1, 200, 50, 50, 50)]
             assert set(links[:2]) == {one, other}
             assert {*links[3:]} == {one, other} - {links[2]}, "150 rows are fewer than 200"
-            assert queue.placed == 352
+            assert backend.placed == 352
             with pytest.raises(Overloaded, match="more do not fit into 256"):
-                queue.place(110)
-        assert queue.placed == 0
+                backend.admit(110)
+        assert backend.placed == 0
         turns = []
         for _ in range(6):
             with ExitStack() as held:
-                turns.append(_link(held, queue.place(1)))
+                turns.append(_link(held, backend.admit(1)))
         assert turns[:2] * 3 == turns and turns[0] is not turns[1]
         family.cut(0)
         await family.up(1)
-        assert queue.capacity == PLACES and queue.ready
+        assert backend.capacity == PLACES and backend.ready
         with ExitStack() as held:
-            assert [_link(held, queue.place(1)) for _ in range(3)] == [other] * 3
+            assert [_link(held, backend.admit(1)) for _ in range(3)] == [other] * 3
 
     run(family, scenario)
 
 
-def _link(held: ExitStack, place: Any) -> Any:
-    held.enter_context(place)
-    return place.link
+def _link(held: ExitStack, lease: RemoteLease) -> Link:
+    return held.enter_context(lease).link
 
 
 def test_who_joins_makes_the_inference_process_look_for_what_was_decided_meanwhile(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        await holds(lambda: family.local[0].predictor.snapshot.champion == 1)
-        await holds(lambda: family.links.views["faces"].plan.champion == 1)
+        await holds(lambda: family.local[0].state.champion == 1)
+        await holds(lambda: family.links.applied["faces"].champion == 1)
 
     family = Family(tmp_path, [stores[0]], [image_model], poll_seconds=60)
-    follower = family.local[0].follower
+    follower = family.followers[0]
     follower.start()
     try:
         time.sleep(0.2)  # it has looked, and waits
@@ -97,33 +97,34 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        queue, predictor, (idle, _) = family.parts.batcher, family.parts.predictor, family.links.all
+        backend, (idle, _) = family.backend, family.links.all
         with ExitStack() as held:
-            if _link(held, queue.place(1)) is not idle:
+            if (lease := held.enter_context(backend.admit(1))).link is not idle:
                 held.close()
-                assert _link(held, queue.place(1)) is idle
-            await asyncio.to_thread(held.enter_context, predictor.lease(2))
+                lease = held.enter_context(backend.admit(1))
+            assert lease.link is idle
+            await lease.load(2)
             assert (family.versions(0), family.versions(1)) == ({2}, set())
-            asked = asyncio.ensure_future(queue.submit([QUERY._replace(choice=2), QUERY]))
+            asked = asyncio.ensure_future(lease.submit([QUERY._replace(choice=2), QUERY]))
             await holds(lambda: family.local[0].batcher.queued == 2)
             family.cut(0)
             answers, timings = await asked
             assert [version_of(answer) for answer in answers] == [2, None] and timings[0].batch_size == 2
-            assert family.versions(1) == {2} and queue.placed == 1
+            assert family.versions(1) == {2} and backend.placed == 1
             family.cut(1)
             await family.up(0)
             with pytest.raises(Restarting) as told:
-                await queue.submit([QUERY])
+                await lease.submit([QUERY])
             assert told.value.retry_after == 8, "as long as the last start took"
-        assert queue.placed == 0 and not queue.ready
+        assert backend.placed == 0 and not backend.ready
 
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
 
 
 def test_the_memory_of_an_http_process_that_ended_is_free_without_garbage_collection(family: Family) -> None:
     async def scenario(family: Family) -> None:
-        with family.parts.batcher.place(1):
-            await family.parts.batcher.submit([QUERY])
+        with family.backend.admit(1) as lease:
+            await lease.submit([QUERY])
         memory = weakref.ref(family.channels[0]._slots["faces"]._bytes)
         assert memory() is not None
         gc.disable()
@@ -139,16 +140,15 @@ def test_the_memory_of_an_http_process_that_ended_is_free_without_garbage_collec
 
 def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_gone(family: Family) -> None:
     async def scenario(family: Family) -> None:
-        queue, predictor = family.parts.batcher, family.parts.predictor
-        with ExitStack() as held:
-            gone = family.links.all.index(_link(held, queue.place(1)))
+        with family.backend.admit(1) as lease:
+            gone = family.links.all.index(lease.link)
             family.cut(gone)
             await family.up(1)
-            await asyncio.to_thread(held.enter_context, predictor.lease(1))
+            await lease.load(1)
             assert (family.versions(gone), family.versions(1 - gone)) == (set(), {1})
-            answers, _ = await queue.submit([QUERY._replace(choice=1)])
+            answers, _ = await lease.submit([QUERY._replace(choice=1)])
             assert version_of(answers[0]) == 1
-        assert queue.placed == 0
+        assert family.backend.placed == 0
 
     run(family, scenario)
 
@@ -157,32 +157,32 @@ def test_a_version_known_to_be_in_memory_needs_no_lease_and_one_that_left_is_loa
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        queue, triggers, there = family.parts.batcher, family.parts.predictor, family.local[0].predictor
-        assert not triggers.pin(1)
-        with ExitStack() as held, queue.place(1):
-            await asyncio.to_thread(held.enter_context, triggers.lease(1))
-        await holds(lambda: triggers.pin(1))
+        backend, there = family.backend, family.local[0].predictor
+        with backend.admit(1) as lease:
+            assert not lease.hold(1)
+            await lease.load(1)
+        await holds(lambda: 1 in backend.state.digests)
         for loaded in ((), (2, 3)):  # the second time version 1 has to leave, and nobody says so here
             for version in loaded:
                 with there.lease(version):
                     pass
-            assert triggers.pin(1) and (1 in there.snapshot.rows) == (not loaded)
-            with queue.place(1):
-                answers, _ = await queue.submit([QUERY._replace(choice=1)])
+            with backend.admit(1) as lease:
+                assert lease.hold(1) and (1 in there.snapshot.rows) == (not loaded)
+                answers, _ = await lease.submit([QUERY._replace(choice=1)])
             assert version_of(answers[0]) == 1
-        await holds(lambda: queue.placed == 0 and not there._leases)  # the release of the last lease is on its way
+        await holds(lambda: backend.placed == 0 and not there._leases)  # the release of the last lease is on its way
 
     run(Family(tmp_path, [stores[0]], [image_model]), scenario, up=1)
 
 
 def test_a_request_goes_elsewhere_once(family: Family) -> None:
     async def scenario(family: Family) -> None:
-        with ExitStack() as held:
-            place: Any = family.parts.batcher.place(1)
-            first = _link(held, place)
-            assert place.move() is not first
+        with family.backend.admit(1) as lease:
+            first = lease.link
+            lease._assignment.move()
+            assert lease.link is not first
             with pytest.raises(Restarting):
-                place.move()
+                lease._assignment.move()
 
     run(family, scenario)
 
@@ -192,12 +192,12 @@ def test_a_version_is_tried_by_all_before_it_is_decided_and_released_if_one_refu
 ) -> None:
     async def both(family: Family) -> None:
         with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, family.parts.predictor.lease(3))
+            await asyncio.to_thread(held.enter_context, family.backend.lease(3))
             assert family.versions(0) == family.versions(1) == {3}
 
     async def one(family: Family) -> None:
         with ExitStack() as held, pytest.raises(NotFound):
-            await asyncio.to_thread(held.enter_context, family.parts.predictor.lease(3))
+            await asyncio.to_thread(held.enter_context, family.backend.lease(3))
         await asyncio.sleep(0.05)
         predictor = family.local[0].predictor
         with predictor.lease(1), predictor.lease(2):  # there is room for two, so 3 is not held
@@ -211,23 +211,23 @@ def test_what_is_applied_is_what_the_slowest_applied(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        triggers, plan = family.parts.predictor, Plan(2)
-        await asyncio.to_thread(triggers.promote, Plan(), 0)  # both have looked
+        backend, plan = family.backend, Plan(2)
+        await asyncio.to_thread(backend.promote, Plan(), 0)  # both have looked
         stores[0].set_rollout("faces", plan, if_revision=0, actor="test", reason="test")
-        await asyncio.to_thread(family.local[0].follower.sync)
-        await holds(lambda: family.links.all[0].views["faces"].revision == 1)
-        assert triggers.snapshot.revision == 0 and triggers.snapshot.champion is None
-        await asyncio.to_thread(triggers.promote, plan, 1)
-        assert triggers.snapshot.revision == 1 and triggers.champion.digest is not None
+        await asyncio.to_thread(family.followers[0].sync)
+        await holds(lambda: family.links.all[0].states["faces"].revision == 1)
+        assert backend.state.revision == 0 and backend.state.champion is None
+        await asyncio.to_thread(backend.promote, plan, 1)
+        assert backend.state.revision == 1 and backend.state.digest(2) is not None
 
     async def stays_behind(family: Family) -> None:
-        triggers, plan = family.parts.predictor, stores[0].rollout("faces").plan
+        backend, plan = family.backend, stores[0].rollout("faces").plan
         with pytest.raises(StoreUnavailable, match="applied revision 0 of 'faces', not 1"):
-            await asyncio.to_thread(triggers.promote, plan, 1)
-        assert family.links.all[0].views["faces"].revision == 1 and triggers.snapshot.revision == 0
+            await asyncio.to_thread(backend.promote, plan, 1)
+        assert family.links.all[0].states["faces"].revision == 1 and backend.state.revision == 0
         family.cut(1)
         await family.up(1)
-        assert triggers.snapshot.revision == 1, "whoever is gone holds nobody back"
+        assert backend.state.revision == 1, "whoever is gone holds nobody back"
 
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2), scenario)
     run(Family(tmp_path, stores, [image_model] * 2), stays_behind)
@@ -246,9 +246,8 @@ def test_processes_with_other_weights_do_not_answer_for_the_same_model(
 
 def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path, stores: list[FileStore]) -> None:
     async def scenario(family: Family) -> None:
-        queue = family.parts.batcher
-        with queue.place(1), pytest.raises(BatchFailed):
-            await queue.submit([QUERY])
+        with family.backend.admit(1) as lease, pytest.raises(BatchFailed):
+            await lease.submit([QUERY])
         assert family.failures == 1
 
     def fail(*_: object) -> None:

@@ -78,11 +78,11 @@ def test_a_trigger_says_whether_its_groups_overlap(image_model: FrozenClassifier
     shelf = Shelf(artifact_for(image_model, "border"), artifact_for(image_model, "overlay", groups_overlap=True))
     predictor = Predictor(image_model, shelf, max_versions=4)
     predictor.promote(1, revision=1)
-    assert not predictor.groups_overlap
+    assert not predictor.state.groups_overlap
     predictor.promote(2, revision=2)
-    assert predictor.groups_overlap
+    assert predictor.state.groups_overlap
     predictor.promote(None, revision=3)
-    assert predictor.groups_overlap  # the comparison with no trigger stays one of the same groups
+    assert predictor.state.groups_overlap  # the comparison with no trigger stays one of the same groups
 
 
 def test_mixed_text_triggers_of_0_3_and_5_words_answer_as_one_by_one(text_model: FrozenClassifier) -> None:
@@ -112,7 +112,7 @@ def test_the_champion_is_resolved_when_the_batch_is_formed(image_model: FrozenCl
     predictor.promote(2, revision=7)
     answer = predictor.predict([query])[0]
     assert (answer.version, answer.revision) == (2, 7)
-    assert answer.digest == predictor.champion.digest
+    assert answer.digest == predictor.state.digest(predictor.state.champion)
     predictor.promote(None, revision=8)
     assert predictor.predict([query])[0].version is None
 
@@ -140,7 +140,7 @@ def test_an_artifact_for_another_model_never_becomes_visible(image_model: Frozen
     with pytest.raises(ArtifactMismatch, match="model fingerprint"):
         predictor.promote(1, revision=1)
     assert set(predictor.snapshot.rows) == {None}
-    assert (predictor.snapshot.champion, predictor.snapshot.revision) == (None, 0)
+    assert (predictor.state.champion, predictor.state.revision) == (None, 0)
 
 
 def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: FrozenClassifier) -> None:
@@ -275,7 +275,7 @@ def test_a_bank_that_cannot_be_built_changes_nothing_and_the_next_try_works(
         predictor.promote(1, revision=7)
     assert not predictor.pin(2), "it is not in memory, since no batch could use it"
     assert predictor.pin(1) and predictor.predict([query._replace(choice=1)]) == before
-    assert (predictor.snapshot.revision, predictor.snapshot.champion) == (0, None)
+    assert (predictor.state.revision, predictor.state.champion) == (0, None)
     predictor.unpin(1)
     banks.fails = False
     with predictor.lease(2):

@@ -95,13 +95,13 @@ def test_every_step_of_a_stop_is_tried_whatever_the_others_raise(
         monkeypatch.setattr(running.guard, "stop", failing(running.guard.stop))
         monkeypatch.setattr(model.follower, "stop", failing(model.follower.stop))
         monkeypatch.setattr(running.store, "close", failing(running.store.close))
-        real = model.batcher.close
+        real = model.backend.close
 
         async def close() -> None:
             await real()
             failing(list)()
 
-        monkeypatch.setattr(model.batcher, "close", close)
+        monkeypatch.setattr(model.backend, "close", close)
 
     with caplog.at_level(logging.ERROR):
         stopped(app, spoil)

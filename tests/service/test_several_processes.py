@@ -1,4 +1,4 @@
-"""`--http-workers 2`: the same answers as one process, and children that die without taking the others along."""
+"""`--devices cpu`: the same answers as one process, and children that die without taking the others along."""
 
 from __future__ import annotations
 
@@ -44,7 +44,14 @@ def bundles(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def service(folder: Path, bundles: list[Path]) -> Iterator[Process]:
-    options = {"http_workers": 2, "inline": False, "drain_seconds": 0.2, "poll_seconds": 0.05, "max_versions": 3}
+    options = {
+        "devices": "cpu",
+        "http_workers": 2,
+        "inline": False,
+        "drain_seconds": 0.2,
+        "poll_seconds": 0.05,
+        "max_versions": 3,
+    }
     with process(folder, bundles, **options) as started:
         yield started
 
@@ -94,7 +101,7 @@ def test_children_whose_supervisor_is_killed_while_they_start_end_without_a_trac
     log = tmp_path / "log"
     command = [sys.executable, "-m", "service", "--model", str(bundles[0]), "--store", str(tmp_path / "store")]
     with log.open("w") as out:
-        options = ["--http-workers", "1", "--port", "0", "--data-dir", str(tmp_path / "data")]
+        options = ["--devices", "cpu", "--http-workers", "1", "--port", "0", "--data-dir", str(tmp_path / "data")]
         supervisor = subprocess.Popen([*command, *options], stdout=out, stderr=out)
         wait_until(lambda: len(descendants(supervisor.pid)) >= 1, seconds=60)
         started = descendants(supervisor.pid)
@@ -184,7 +191,7 @@ def test_an_inference_process_that_is_killed_is_started_again_and_nobody_hangs(s
 
 
 def test_a_supervisor_that_is_killed_takes_its_children_along(tmp_path: Path, bundles: list[Path]) -> None:
-    with process(tmp_path, bundles[:1], http_workers=1, drain_seconds=0) as started:
+    with process(tmp_path, bundles[:1], devices="cpu", http_workers=1, drain_seconds=0) as started:
         family = descendants(started.popen.pid)
         assert len(family) == 2 and all(map(alive, family))
         started.popen.kill()
@@ -216,7 +223,7 @@ def test_the_guard_of_one_process_acts_and_all_show_its_evidence(tmp_path: Path,
     rules = {"max_disparity": 0.1, "action": "alarm"}
     with receiving() as receiver:
         options = {"guard": json.dumps(rules), "guard_seconds": 0.1, "webhook_url": receiver.url}
-        with process(tmp_path, bundles, http_workers=2, drain_seconds=0, **options) as service:
+        with process(tmp_path, bundles, devices="cpu", http_workers=2, drain_seconds=0, **options) as service:
             wait_until(lambda: receiver.posted)
             for _ in range(20):
                 with fresh(service) as client:

@@ -69,6 +69,7 @@ class Timeline:
 def started(folder: Path, port: int, **options: object) -> Iterator[Process]:
     chosen: dict[str, object] = {
         "port": port,
+        "devices": "cpu",
         "http_workers": WORKERS,
         "guard": json.dumps(GUARD),
         "guard_seconds": 1,

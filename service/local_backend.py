@@ -1,0 +1,150 @@
+"""A model that is computed in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from service.batcher import Batcher
+from service.brevity import brief
+from service.execution import forward_for
+from service.file_batches import batches_of
+from service.inline_batcher import InlineBatcher
+from service.leaving import Gone
+from service.metrics import Metrics
+from service.predictor import Predictor, Query, Result
+from service.settings import Settings
+from service.tickets import Timing
+from service.trigger_state import TriggerState
+from triggers.classifier import FrozenClassifier
+from triggers.plan import Plan
+from triggers.store import Store
+
+
+class LocalBackend:
+    """A classifier with its triggers and its queue; see `parts.ModelBackend`."""
+
+    def __init__(self, classifier: FrozenClassifier, store: Store, settings: Settings, metrics: Metrics) -> None:
+        self.classifier, self.name = classifier, classifier.name
+        self.predictor = Predictor(
+            classifier,
+            lambda version: store.get(self.name, version),
+            max_versions=settings.max_versions,
+            forward=forward_for(classifier, settings),
+        )
+        inline = settings.inline and classifier.device.type == "cpu"
+        kind: type[Batcher[Query, Result]] = InlineBatcher if inline else Batcher
+        self.batcher = kind(
+            batches_of(self.predictor, settings),
+            name=self.name,
+            max_batch=settings.max_batch,
+            capacity=settings.queue_size if settings.engine_devices else settings.places_per_process,
+            lanes=self.predictor.lanes,
+            on_batch=lambda timings: metrics.on_batch(
+                self.name, [each.queue for each in timings], timings[0].infer, timings[0].batch_size
+            ),
+            on_dropped=lambda items: metrics.on_dropped(self.name, items),
+        )
+
+    @property
+    def state(self) -> TriggerState:
+        """The triggers that the next batch will use."""
+        return self.predictor.state
+
+    @property
+    def queued(self) -> int:
+        """Rows that wait for a batch."""
+        return self.batcher.queued
+
+    @property
+    def placed(self) -> int:
+        """Rows in work."""
+        return self.batcher.placed
+
+    @property
+    def capacity(self) -> int:
+        """Most rows in work."""
+        return self.batcher.capacity
+
+    @property
+    def alive(self) -> bool:
+        """Whether what computes goes on."""
+        return self.batcher.alive
+
+    @property
+    def ready(self) -> bool:
+        """Whether queries can be computed now."""
+        return self.batcher.alive
+
+    def admit(self, rows: int) -> LocalLease:
+        """Room for a request. Raises Overloaded."""
+        return LocalLease(self, rows)
+
+    def lease(self, version: int) -> AbstractContextManager[None]:
+        """Hold a version in memory, loading it first if needed; for threads."""
+        return self.predictor.lease(version)
+
+    async def load(self, version: int) -> None:
+        """Load a version on a thread, and hold it until `predictor.unpin`."""
+        loading = asyncio.ensure_future(asyncio.to_thread(self.predictor.load, version))
+        try:
+            await asyncio.shield(loading)
+        except asyncio.CancelledError:  # a thread cannot be: what it takes is given back when it has it
+            loading.add_done_callback(lambda done: None if done.exception() else self.predictor.unpin(version))
+            raise
+
+    def promote(self, plan: Plan, revision: int) -> None:
+        """Let a plan decide for every batch that starts from now on; for threads."""
+        self.predictor.promote(plan, revision)
+
+    def start(self) -> None:
+        """Start what computes."""
+        self.batcher.start()
+
+    def warm(self) -> None:
+        """Run every size of batch, and find out whether the model needs its thread; for threads."""
+        self.predictor.warm()
+        if isinstance(self.batcher, InlineBatcher) and not brief(self.predictor, self.batcher.max_batch):
+            self.batcher.use_threads()
+
+    async def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        await self.batcher.close()
+
+
+class LocalLease:
+    """One request's; see `parts.RequestLease`."""
+
+    __slots__ = ("_backend", "_held", "_place")
+
+    def __init__(self, backend: LocalBackend, rows: int) -> None:
+        self._backend, self._place = backend, backend.batcher.place(rows)
+        self._held: list[int] = []
+
+    def __enter__(self) -> LocalLease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for version in self._held:
+            self._backend.predictor.unpin(version)
+        self._place.give_back()
+
+    def hold(self, version: int) -> bool:
+        """Hold a version, if it is in memory."""
+        held = self._backend.predictor.pin(version)
+        if held:
+            self._held.append(version)
+        return held
+
+    async def load(self, version: int) -> None:
+        """Hold a version, loading it first if needed. Raises what `Predictor.load` raises."""
+        await self._backend.load(version)
+        self._held.append(version)
+
+    def submit(
+        self, items: Sequence[Query], gone: Gone | None = None
+    ) -> Coroutine[Any, Any, tuple[list[Result], list[Timing]]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+        return self._backend.batcher.submit(items, gone)

@@ -1,0 +1,43 @@
+"""The triggers of one model as they are applied: by this process, or by all the processes that compute for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from triggers.plan import Plan
+
+
+@dataclass(frozen=True)
+class TriggerState:
+    """A plan, the revision it came from, and the digest of each version in memory, of which `max_versions` fit.
+
+    `groups_overlap`: a trigger in memory was made on groups that overlap, so its model's group names are read likewise.
+    """
+
+    plan: Plan
+    revision: int
+    digests: Mapping[int | None, str | None]
+    max_versions: int
+    groups_overlap: bool = False
+
+    @property
+    def champion(self) -> int | None:
+        """The version that serves whoever does not choose one."""
+        return self.plan.champion
+
+    def digest(self, version: int | None) -> str | None:
+        """Of a version in memory."""
+        return self.digests.get(version)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        rest = {"revision": self.revision, "max_versions": self.max_versions, "groups_overlap": self.groups_overlap}
+        return rest | {"plan": self.plan.to_dict(), "digests": list(self.digests.items())}
+
+    @classmethod
+    def from_dict(cls, message: Mapping[str, Any]) -> TriggerState:
+        """The inverse of `to_dict`."""
+        plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
+        return cls(**{**message, "plan": plan, "digests": digests})
