@@ -25,7 +25,6 @@ from trainer.final_evaluation import final_result
 from trainer.learn import TrainingRun, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
-from trainer.reproducible import reproducible
 from trainer.select import Judge, Snapshot, judge_of
 from trainer.shortlist import Trail
 from trainer.world import World
@@ -37,19 +36,6 @@ from triggers.text_modules import TextModule
 Module: TypeAlias = ImageModule | TextModule
 
 
-def cross_fit(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    splits: Splits,
-    progress: Progress,
-    path: Path | None = None,
-    process_group: World | None = None,
-) -> Outcome:
-    """Train the triggers of every fold; with a checkpoint `path`, finished folds are not trained again."""
-    with reproducible(classifier.device, config.train.threads):
-        return train_folds(config, classifier, splits, progress, path, process_group).outcome()
-
-
 def train_folds(
     config: RunConfig,
     classifier: FrozenClassifier,
@@ -58,32 +44,22 @@ def train_folds(
     path: Path | None = None,
     process_group: World | None = None,
 ) -> Folds:
-    """The finished runs of all folds, nothing chosen yet."""
-    pool = joined(splits.tuning, splits.val)
-    fold_of = assign(pool, config.select.folds, config.split.seed)
-    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(config.select.folds)]
-    return Folds(run_folds(config, classifier, parts, progress, path, process_group), pool)
+    """The finished runs of all folds, all with the same steps, nothing chosen yet.
 
-
-def run_folds(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    parts: Sequence[Splits],
-    progress: Progress,
-    path: Path | None,
-    process_group: World | None,
-) -> list[tuple[TrainingRun, Trail]]:
-    """A finished run per fold, each over its own part of the data, all with the same steps, and what it kept."""
+    With a checkpoint `path`, finished folds are not trained again.
+    """
+    pool, folds = joined(splits.tuning, splits.val), config.select.folds
+    fold_of = assign(pool, folds, config.split.seed)
+    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(folds)]
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
-    runs = []
+    finished = []
     for fold, part in enumerate(parts):
-        title = f"train triggers, fold {fold + 1} of {len(parts)}"
         run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
         trail = Trail(run.optimizer.average)
-        run.train(trail, fold_path(path, fold), title)
-        runs.append((run, trail))
-    return runs
+        run.train(trail, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        finished.append((run, trail))
+    return Folds(finished, pool)
 
 
 class Folds:

@@ -91,7 +91,8 @@ class TrainingRun:
         self._note_exchange()
         train, checkpointer, first = self.config.train, None, 0
         if path:
-            checkpointer = Checkpointer(path, self._identity(), self.optimizer, keeper)
+            identity = run_identity(self.config, self.classifier, {"tuning": self.tuning, "val": self.val})
+            checkpointer = Checkpointer(path, identity, self.optimizer, keeper)
             first, self.seconds = checkpointer.restore()
         if first:
             self.progress.note(f"Going on after step {first} of {self.steps}, from {path}.")
@@ -124,9 +125,6 @@ class TrainingRun:
             pieces=1 if train.graph else 4,
             device=self.classifier.device,
         )
-
-    def _identity(self) -> dict[str, object]:
-        return run_identity(self.config, self.classifier, {"tuning": self.tuning, "val": self.val})
 
     def _note_exchange(self) -> None:
         """What the processes send each other, beside what training all weights would send."""

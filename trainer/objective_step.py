@@ -10,33 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Adam
 
 from trainer.adversary import Adversaries, adversary_loss
-from trainer.config import ObjectiveConfig
+from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
 from trainer.objective import cell_weights, fair_gradients, group_distance, utility_loss
+from trainer.recipe import Recipe
 from triggers.errors import ConfigError
 
 REPORT_EVERY = 10
 """Steps between two looks at the losses: each look makes a GPU wait."""
-
-
-class Rates(Protocol):
-    """Learning rate, its course over the run, and the seed of the adversaries' weights."""
-
-    @property
-    def lr(self) -> float: ...
-
-    @property
-    def schedule(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +67,12 @@ class Losses:
 
 
 class ObjectiveStep:
-    """The K adversaries with their optimizer, and the losses of K systems; (L, groups) are its `sizes`."""
+    """The K adversaries with their optimizer, and the losses of K systems.
 
-    def __init__(self, config: StepConfig, rates: Rates, labels: int, device: torch.device) -> None:
+    `rates` has the learning rate, its schedule and the seed of the adversaries; `sizes` is (L, groups).
+    """
+
+    def __init__(self, config: StepConfig, rates: TrainConfig | Recipe, labels: int, device: torch.device) -> None:
         objective = config.objective
         self.objective, self.steps, self.overlapping = objective, config.steps, config.overlapping
         self.temperature, self.rates = config.temperature, rates

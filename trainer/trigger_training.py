@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.config import RunConfig
-from trainer.crossfit import cross_fit
+from trainer.crossfit import train_folds
 from trainer.data import Splits
 from trainer.final_evaluation import final_result
 from trainer.learn import TrainingRun
@@ -29,9 +29,9 @@ def train_triggers(
 
     With a checkpoint `path`, go on where a killed run stopped. Raises ConfigError.
     """
-    if config.select.folds > 1:
-        return cross_fit(config, classifier, splits, progress, path, process_group)
     with reproducible(classifier.device, config.train.threads):
+        if config.select.folds > 1:
+            return train_folds(config, classifier, splits, progress, path, process_group).outcome()
         run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
         kept = Shortlist(run.criterion, run.optimizer.average)
         run.train(kept, path)
