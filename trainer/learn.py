@@ -98,10 +98,8 @@ class TrainingRun:
             self.progress.note(f"Going on after step {first} of {self.steps}, from {path}.")
         began = time.monotonic() - self.seconds
         eval_every = train.eval_every or max(1, self.steps // 10)
-        steps, advice = (
-            range(first, self.steps),
-            f"lower train.lr ({train.lr:g}) or objective.strengths and use --fresh.",
-        )
+        steps = range(first, self.steps)
+        advice = f"lower train.lr ({train.lr:g}) or objective.strengths and use --fresh."
         with self.progress.task(title, self.steps, done=first) as task:
             for number, batch in zip(steps, self._batches().each(steps), strict=True):
                 losses = self.optimizer.step(number, batch)
