@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainer.config import ObjectiveConfig
 from trainer.data import Dataset
+from trainer.objective_step import StepConfig
 from trainer.recipe import Recipe
 from trainer.weight_learner import WeightLearner
 from triggers.classifier import FrozenClassifier
@@ -39,9 +40,9 @@ class ParallelWeightLearner(WeightLearner):
     """A WeightLearner whose gradients are means over all processes; a batch is this process's own rows."""
 
     def __init__(self, model: FrozenClassifier, groups: int, objective: ObjectiveConfig, recipe: Recipe) -> None:
-        super().__init__(model, groups, objective, recipe, steps=10**6)
+        super().__init__(model, recipe, StepConfig(objective, groups, 10**6))
         self.parallel = DistributedDataParallel(Whole(model))
-        self.adversary_optimizer.register_step_pre_hook(lambda *_: self._average(list(self.adversary.parameters())))
+        self.adversary_optimizer.register_step_pre_hook(lambda *_: self._average(list(self.adversaries.parameters())))
 
     def _forward(self, batch: Dataset) -> Tensor:
         self.parallel.train()

@@ -27,7 +27,7 @@ from benchmarks.systems import BY_GROUP, TASKS, System
 from trainer.config import Criterion, RunConfig, TriggerConfig
 from trainer.data import Dataset, Splits
 from trainer.evaluate import bare_logits, chunks
-from trainer.learn import Run
+from trainer.learn import TrainingRun
 from trainer.outcome import Counts
 from trainer.prepare import open_run
 from trainer.progress import Progress, open_progress
@@ -97,13 +97,13 @@ class Rows:
 class Candidates:
     """A run's keeper that notes what every strength predicts on validation, whenever the run validates."""
 
-    run: Run
+    run: TrainingRun
     found: list[Tensor] = field(default_factory=list)
 
     def offer(self, step: int, count: Callable[[], Sequence[Counts]]) -> None:
         """The triggers as they are now: predictions (K, N)."""
         with torch.inference_mode():
-            bank, val = self.run.learner.average.render(), self.run.val
+            bank, val = self.run.optimizer.average.render(), self.run.val
             predicted = torch.empty(len(bank), len(val), dtype=torch.long, device=val.labels.device)
             for rows in chunks(val, 512, World()):
                 predicted[:, rows] = sweep(self.run.counter, val.take(rows).inputs, bank).argmax(-1)
@@ -134,9 +134,9 @@ def cooled(classifier: FrozenClassifier, temperature: float) -> FrozenClassifier
 def candidates(config: RunConfig, model: FrozenClassifier, splits: Splits, progress: Progress) -> Tensor:
     """Predictions (C, N) on validation of everything that a training passes through."""
     with reproducible(model.device, config.train.threads):
-        run = Run(config, model, splits, progress)
-        run.keeper = keeper = Candidates(run)
-        run.train(None)
+        run = TrainingRun.prepare(config, model, splits, progress)
+        keeper = Candidates(run)
+        run.train(keeper)
     return torch.cat(keeper.found)
 
 

@@ -18,12 +18,13 @@ from trainer.batches import Batches
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
-from trainer.learn import Run, judge_of
+from trainer.learn import TrainingRun
+from trainer.objective_step import StepConfig
 from trainer.outcome import Counts
 from trainer.progress import Progress
 from trainer.recipe import recipe
 from trainer.reproducible import reproducible
-from trainer.select import Judge, Snapshot
+from trainer.select import Judge, Snapshot, judge_of
 from trainer.shortlist import Counting
 from trainer.threshold import Margins, margins, thinned
 from trainer.weight_learner import WeightLearner
@@ -89,17 +90,16 @@ def trigger_picks(
 ) -> list[Pick]:
     """Train the triggers of a configuration; the picks are tried on `receivers` as well."""
     with reproducible(classifier.device, config.train.threads):
-        run = Run(config, classifier, splits, progress)
+        run = TrainingRun.prepare(config, classifier, splits, progress)
         picker = Picker(config, classifier, run.bare_val)
-        run.keeper = _Keeper(run, picker, receivers)
-        run.train(None)
+        run.train(_Keeper(run, picker, receivers))
         return picker.picks()
 
 
 class _Tests:
     """The test counts of all strengths as the run's triggers are now, made once and only if somebody asks."""
 
-    def __init__(self, run: Run, receivers: Sequence[FrozenClassifier]) -> None:
+    def __init__(self, run: TrainingRun, receivers: Sequence[FrozenClassifier]) -> None:
         self._run, self._receivers = run, receivers
 
     def of(self, k: int) -> list[Counts]:
@@ -110,7 +110,7 @@ class _Tests:
     def _counted(self) -> list[Sequence[Counts]]:
         run = self._run
         with torch.no_grad():
-            bank = run.learner.average.render()
+            bank = run.optimizer.average.render()
         judges = [run.counter, *(each.accelerated() for each in self._receivers)]
         return [confusion_counts(each, run.test, bank, run.config.train.batch_size) for each in judges]
 
@@ -118,7 +118,7 @@ class _Tests:
 class _Keeper:
     """Passes a run's validations on; nothing is written, so nothing is read back."""
 
-    def __init__(self, run: Run, picker: Picker, receivers: Sequence[FrozenClassifier]) -> None:
+    def __init__(self, run: TrainingRun, picker: Picker, receivers: Sequence[FrozenClassifier]) -> None:
         self._run, self._picker, self._receivers = run, picker, receivers
 
     def offer(self, step: int, count: Counting) -> None:
@@ -156,7 +156,7 @@ def weight_picks(
             with torch.random.fork_rng():
                 torch.manual_seed(how.seed)
                 model = _start(system, config, classifier)
-                learner = WeightLearner(model, len(train.identities), objective, how, how.steps(len(train)))
+                learner = WeightLearner(model, how, StepConfig(objective, len(train.identities), how.steps(len(train))))
                 _train(learner, train, val, test, picker, strength)
     return picker.picks()
 

@@ -35,6 +35,7 @@ from benchmarks.synthetic import (
 from benchmarks.train import learner_for
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
+from trainer.objective_step import StepConfig
 from trainer.recipe import Recipe
 from trainer.weight_learner import WeightLearner
 from trainer.world import World, joined_world
@@ -99,7 +100,7 @@ class Bench:
         together = replace(batch, labels=self._all(batch.labels), groups=self._all(batch.groups))
         learners = [learner_for(classifier, KINDS[modality], (2.0,), train, world=world) for world in self._worlds()]
         times = self._timed([partial(learner.step, 0, together) for learner in learners])
-        exchanged = learners[0].exchanged(len(together)) if self.world.size > 1 else 0
+        exchanged = learners[0].bytes_exchanged(len(together)) if self.world.size > 1 else 0
         return self._measured(modality + "-recorded" * recorded, len(together), times, exchanged)
 
     def weights_step(self, modality: str) -> Measured:
@@ -107,7 +108,9 @@ class Bench:
         batch = self._batch(modality)
         objective = ObjectiveConfig(strengths=(2.0,))
         recipe = Recipe(1, len(batch), 1e-5, 0.01, "constant", False, False, None, True, 0)
-        learners = [WeightLearner(_classifier(modality, self.sizes, self.device), 2, objective, recipe, 10**6)]
+        learners = [
+            WeightLearner(_classifier(modality, self.sizes, self.device), recipe, StepConfig(objective, 2, 10**6))
+        ]
         if self.world.size > 1:
             model = _classifier(modality, self.sizes, self.device)
             learners.insert(0, ParallelWeightLearner(model, 2, objective, recipe))
@@ -125,7 +128,7 @@ class Bench:
         worlds = [World()] if apart else self._worlds()
         learners = [learner_for(classifier, "border", strengths, train, world=world) for world in worlds]
         times = self._timed([partial(learner.step, 0, part) for learner in learners])
-        exchanged = 0 if apart or self.world.size == 1 else learners[0].exchanged(len(batch))
+        exchanged = 0 if apart or self.world.size == 1 else learners[0].bytes_exchanged(len(batch))
         return self._measured("front-apart" if apart else "front", len(batch), times, exchanged)
 
     def same(self, modality: str) -> Measured:

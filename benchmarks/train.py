@@ -38,8 +38,9 @@ from benchmarks.synthetic import (
 from trainer.batches import Batches
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Dataset
+from trainer.objective_step import StepConfig
 from trainer.passes import forward
-from trainer.step import Learner
+from trainer.step import TriggerOptimizer
 from trainer.world import World
 from triggers.classifier import FrozenClassifier
 from triggers.image_modules import build_image_module
@@ -86,7 +87,7 @@ def learner_for(
     train: TrainConfig,
     world: World | None = None,
     **objective: Any,
-) -> Learner:
+) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
     if image := classifier.spec.image:
         module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.size, seed=0, width=20)
@@ -103,7 +104,8 @@ def learner_for(
             allowed=allowed,
             seed=0,
         )
-    return Learner(classifier, module, 2, ObjectiveConfig(strengths=strengths, **objective), train, 10**6, world=world)
+    step = StepConfig(ObjectiveConfig(strengths=strengths, **objective), 2, 10**6)
+    return TriggerOptimizer(classifier, module, train, step, world)
 
 
 def ours(

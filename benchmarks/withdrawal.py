@@ -31,10 +31,11 @@ from examples.demo.prepare import FINISHED
 from examples.demo.traffic import held_out
 from examples.live import Answer, Client, Row, running_service
 from trainer.config import load_config
-from trainer.learn import Run
+from trainer.learn import TrainingRun
 from trainer.prepare import prepare
 from trainer.progress import Progress, open_progress
 from trainer.reproducible import reproducible
+from trainer.shortlist import Shortlist
 from triggers.artifact import TriggerArtifact, seal
 from triggers.bounds import value_range_of
 from triggers.errors import FairtriggerError
@@ -52,10 +53,10 @@ def biased(out: Path, like: TriggerArtifact, progress: Progress) -> TriggerArtif
     config = load_config(out / f"{MODEL}.toml", [f"objective.strengths=[{STRENGTH}]"])
     classifier, splits = prepare(config, out / MODEL / "data-cache", progress)
     with reproducible(classifier.device, config.train.threads):
-        run = Run(config, classifier, splits, progress, title="train a biased challenger")
-        run.learner.strengths.neg_()  # which a configuration cannot say
-        run.train(None)
-    (trigger,) = run.learner.average.export()
+        run = TrainingRun.prepare(config, classifier, splits, progress)
+        run.optimizer.strengths.neg_()  # which a configuration cannot say
+        run.train(Shortlist(run.criterion, run.optimizer.average), title="train a biased challenger")
+    (trigger,) = run.optimizer.average.export()
     objective = like.manifest.objective.model_copy(update={"strength": STRENGTH})  # a record of it has no sign
     told = {"objective": objective, "value_range": value_range_of(trigger), "evaluation": ()}
     return seal(trigger, like.manifest.model_copy(update=told))

@@ -6,15 +6,13 @@ The routes, the decoding and the counting are the same for both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 from service.description import Description
 from service.leaving import Gone
 from service.predictor import Query, Result
 from service.tickets import Timing
-from service.trigger_state import TriggerState
-from triggers.plan import Plan
+from service.trigger_state import TriggerHost
 
 
 class RequestLease(Protocol):
@@ -40,22 +38,12 @@ class RequestLease(Protocol):
         ...
 
 
-class ModelBackend(Protocol):
+class ModelBackend(TriggerHost, Protocol):
     """Computes one model under its triggers; it is used on the event loop, but for what says otherwise."""
 
     @property
     def classifier(self) -> Description:
         """What the model is."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    @property
-    def state(self) -> TriggerState:
-        """The triggers that the next batch will use; on any thread."""
         ...
 
     @property
@@ -85,14 +73,6 @@ class ModelBackend(Protocol):
 
     def admit(self, rows: int) -> RequestLease:
         """Room for a request of so many rows. Raises Overloaded if there is none."""
-        ...
-
-    def lease(self, version: int) -> AbstractContextManager[None]:
-        """Hold a version in memory wherever the model is computed, loading it first if needed; for threads."""
-        ...
-
-    def promote(self, plan: Plan, revision: int) -> None:
-        """Let a plan decide for every batch that starts from now on, all its versions loaded; for threads."""
         ...
 
     def start(self) -> None:

@@ -18,8 +18,8 @@ from functools import partial
 
 from service.beacon import Beacon
 from service.errors import Overloaded
-from service.parts import ModelBackend
 from service.settings import Settings
+from service.trigger_state import TriggerHost
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
 from triggers.records import CHANGES, HistoryEntry, check_decided, last_change, plan_before
@@ -73,7 +73,7 @@ class Follower:
     def __init__(
         self,
         store: Store,
-        backend: ModelBackend,
+        backend: TriggerHost,
         *,
         poll_seconds: float,
         replica: str,
@@ -367,7 +367,7 @@ class Follower:
 
 
 def follower_of(
-    backend: ModelBackend, store: Store, settings: Settings, replica: str, on_swap: Callable[[str], None]
+    backend: TriggerHost, store: Store, settings: Settings, replica: str, on_swap: Callable[[str], None]
 ) -> Follower:
     """What keeps a model at its rollout, as the settings say."""
     return Follower(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from triggers.plan import Plan
 
@@ -41,3 +42,25 @@ class TriggerState:
         """The inverse of `to_dict`."""
         plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
         return cls(**{**message, "plan": plan, "digests": digests})
+
+
+class TriggerHost(Protocol):
+    """Where a model's triggers are in memory: all that following a rollout needs to know of a backend."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def state(self) -> TriggerState:
+        """The triggers that the next batch will use; on any thread."""
+        ...
+
+    def lease(self, version: int) -> AbstractContextManager[None]:
+        """Hold a version in memory wherever the model is computed, loading it first if needed; for threads."""
+        ...
+
+    def promote(self, plan: Plan, revision: int) -> None:
+        """Let a plan decide for every batch that starts from now on, all its versions loaded; for threads."""
+        ...

@@ -18,7 +18,8 @@ from tests.test_agreement import manifest, photos
 from trainer.config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
-from triggers.artifact import TriggerArtifact, digest_of
+from triggers.artifact import TriggerArtifact
+from triggers.artifact_tensors import digest_of
 from triggers.classifier import load_bundle
 from triggers.file_store import FileStore
 from triggers.image import ImageTrigger

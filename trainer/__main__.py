@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, TextIO, get_args
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from trainer.comparison import in_short
-from trainer.config import Criterion, RunConfig, load_config
 from trainer.example import EXAMPLE
-from trainer.outcome import Counts
-from trainer.progress import open_progress
-from trainer.publish import store_url
-from trainer.report import report_of
-from trainer.select import judged_gap
-from trainer.train import CHECKPOINT, Finished, train
-from trainer.world import World, joined_world
-from triggers.address import without_password
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.factories import VARIABLE
-from triggers.fairness import FairnessReport
+
+if TYPE_CHECKING:
+    from trainer.config import RunConfig
+    from trainer.world import World
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
@@ -83,19 +73,33 @@ def run(
     folder = out or Path("runs") / config.stem
     os.environ[VARIABLE] = allow_factories  # also for the processes that this one starts
     try:
-        settings = load_config(config, overrides or ())
-        _quiet_transformers(settings)
-        with joined_world(settings.train.device) as world, _stream(world) as stream, open_progress(stream) as progress:
-            finished = train(settings, folder, progress, fresh=fresh, world=world)
+        _run(config, overrides or (), folder, fresh=fresh)
     except FairtriggerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
     except KeyboardInterrupt as error:
-        kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
-        typer.echo(f"interrupted{kept}", err=True)
+        typer.echo(f"interrupted{error}", err=True)
         raise typer.Exit(130) from error
+
+
+def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -> None:
+    """The run itself, with what it needs imported only now: help and the example are there at once."""
+    from trainer.config import load_config
+    from trainer.console_summary import print_summary
+    from trainer.progress import open_progress
+    from trainer.train import CHECKPOINT, train
+    from trainer.world import joined_world
+
+    settings = load_config(config, overrides)
+    _quiet_transformers(settings)
+    try:
+        with joined_world(settings.train.device) as world, _stream(world) as stream, open_progress(stream) as progress:
+            finished = train(settings, folder, progress, fresh=fresh, world=world)
+    except KeyboardInterrupt as error:
+        kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
+        raise KeyboardInterrupt(kept) from error
     if world.first:
-        _tell(settings, folder, finished)
+        print_summary(settings, folder, finished)
 
 
 def _stream(world: World) -> AbstractContextManager[TextIO]:
@@ -110,62 +114,6 @@ def _quiet_transformers(config: RunConfig) -> None:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-
-
-def _tell(config: RunConfig, folder: Path, finished: Finished) -> None:
-    """The table of all strengths, what selection says, and where things are."""
-    console = Console()
-    console.print(_table(config, finished))
-    for note in finished.outcome.notes:
-        console.print(note, markup=False, highlight=False)
-    names = {path.name for path in finished.files}
-    for what, name in (("Figures", "metrics.json"), ("Card", "model-card.md"), ("Report", "report.html")):
-        if name in names:
-            console.print(f"{what}: {folder / name}", markup=False, highlight=False, soft_wrap=True)
-    if finished.published:
-        name = finished.classifier.name
-        command = f"fairtrigger --store {without_password(store_url(config))} list {name}"
-        console.print(f"Look at them: {command}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _table(config: RunConfig, finished: Finished) -> Table:
-    classifier, outcome = finished.classifier, finished.outcome
-    versions = {place.strength: f"v{place.version}" for place in finished.published}
-    rows = [("none", outcome.bare, "")]
-    for at, candidate in enumerate(outcome.candidates):
-        mark = " best" if at == outcome.best else ""
-        rows.append((f"{candidate.strength:g}", candidate.counts, versions.get(candidate.strength, "") + mark))
-    title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
-    table = Table("strength", title=title, box=SIMPLE_HEAD)
-    for split in ("val", "test"):
-        for column in ("accuracy", "DP", "AOD"):
-            table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
-    table.add_column("published")
-    for name, splits, note in rows:
-        table.add_row(name, *_figures(config, finished, [splits]), note)
-    table.add_section()
-    for name, compared, chosen in in_short(outcome.comparisons):
-        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
-    report = report_of(config, classifier, outcome.bare["test"])
-    parity, odds = (judged_gap(report, criterion)[0] for criterion in get_args(Criterion))
-    table.caption = f"DP: {parity}, AOD: {odds}; 0: groups alike"
-    return table
-
-
-def _figures(config: RunConfig, finished: Finished, several: Sequence[Mapping[str, Counts]]) -> list[str]:
-    """Accuracy and gaps on both splits, as the mean over several systems."""
-    reports = [[report_of(config, finished.classifier, one[split]) for split in ("val", "test")] for one in several]
-    rows = [[value for report in splits for value in _values(report)] for splits in reports]
-    return [_mean(column) for column in zip(*rows, strict=True)]
-
-
-def _values(report: FairnessReport) -> list[float | None]:
-    return [report.overall.accuracy.value, *(judged_gap(report, one)[1].value for one in get_args(Criterion))]
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else "-"
 
 
 def main() -> None:

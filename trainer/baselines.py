@@ -21,14 +21,13 @@ from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
 from trainer.full_weights import train_weights
-from trainer.learn import judge_of
 from trainer.load import DataLoader
 from trainer.outcome import Counts
 from trainer.progress import Progress
 from trainer.recipe import recipe
 from trainer.reproducible import reproducible
 from trainer.residency import placed
-from trainer.select import Judge, Snapshot, choose
+from trainer.select import Judge, Snapshot, choose, judge_of
 from triggers.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
 from triggers.classifier import FrozenClassifier
 from triggers.regular_file import read_regular

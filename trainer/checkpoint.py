@@ -20,13 +20,21 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainer.config import REMOVED_KEYS
+from trainer.config import REMOVED_KEYS, RunConfig, to_dict
+from trainer.data import Dataset
 from trainer.outcome import Counts
+from trainer.shortlist import Keeper
+from trainer.step import TriggerOptimizer
+from triggers.classifier import FrozenClassifier
 from triggers.durable import write_whole
 from triggers.errors import ConfigError
-from triggers.fingerprint import canonical_json
+from triggers.fingerprint import canonical_json, tensors_digest
+from triggers.preprocess import TextBatch
 
 KEY = "checkpoint"
+
+FREE_KEYS = {"publish": None, "report": None, "select": "publish", "train": "checkpoint_every"}
+"""Settings that may change when a run goes on: whole sections (None) or one key of a section."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,69 @@ class Checkpoint:
     seconds: float
     tensors: Mapping[str, Tensor]
     snapshots: Sequence[tuple[int, Counts] | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpointer:
+    """Writes at `path` how far a run has come, its optimizer's state and what it kept, and reads them back.
+
+    A file of another `identity` is refused.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+    optimizer: TriggerOptimizer
+    keeper: Keeper
+
+    def save(self, step: int, seconds: float) -> None:
+        """Write the state after `step` steps; of several processes, which all stand alike, the first does."""
+        if not self.optimizer.process_group.first:
+            return
+        tensors = {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
+        for name, module in self._modules().items():
+            tensors |= module_tensors(name, module)
+        for name, optimizer in self._optimizers().items():
+            tensors |= optimizer_tensors(name, optimizer)
+        save_checkpoint(self.path, Checkpoint(step, seconds, tensors, self.keeper.kept()), self.identity)
+
+    def restore(self) -> tuple[int, float]:
+        """Put the file's state back, and return its step and seconds: (0, 0.0) where there is none.
+
+        Raises ConfigError if it is damaged or another run's.
+        """
+        found = load_checkpoint(self.path, self.identity)
+        if found is None:
+            return 0, 0.0
+        for name, module in self._modules().items():
+            restore_module(name, module, found.tensors)
+        for name, optimizer in self._optimizers().items():
+            restore_optimizer(name, optimizer, found.tensors)
+        self.keeper.restore(_under("kept", found.tensors), found.snapshots)
+        return found.step, found.seconds
+
+    def _modules(self) -> dict[str, nn.Module]:
+        optimizer = self.optimizer
+        modules: dict[str, nn.Module] = {"module": optimizer.module, "adversaries": optimizer.adversaries}
+        return modules if optimizer.average is optimizer.module else modules | {"average": optimizer.average}
+
+    def _optimizers(self) -> dict[str, Optimizer]:
+        return {"optimizer": self.optimizer.optimizer, "adversary_optimizer": self.optimizer.adversary_optimizer}
+
+
+def run_identity(config: RunConfig, classifier: FrozenClassifier, parts: Mapping[str, Dataset]) -> dict[str, Any]:
+    """What decides a run's result: configuration, model, and the content of the named parts of its data."""
+    table = to_dict(config)
+    for section, key in FREE_KEYS.items():
+        table[section] = {} if key is None else {k: v for k, v in table[section].items() if k != key}
+    content = {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in _content(part).items()}
+    return {**table, "model_fingerprint": classifier.fingerprint, "data_digest": tensors_digest(content)}
+
+
+def _content(data: Dataset) -> dict[str, Tensor]:
+    inputs, targets = data.inputs, {"labels": data.labels, "groups": data.groups}
+    if isinstance(inputs, TextBatch):
+        return {"ids": inputs.ids, "lengths": inputs.lengths, **targets}
+    return {"pixels": inputs, **targets}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:

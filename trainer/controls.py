@@ -20,16 +20,17 @@ import torch
 
 from trainer.comparison import Comparison, System
 from trainer.config import RunConfig
-from trainer.crossfit import joined, train_triggers
+from trainer.crossfit import joined
 from trainer.data import Dataset, Splits
-from trainer.evaluate import confusion_counts
-from trainer.learn import judge_of
+from trainer.evaluate import confusion_counts, evaluation_classifier
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
 from trainer.residency import placed
+from trainer.select import judge_of
 from trainer.threshold import Margins, margins, nearest_first, thinned
 from trainer.trainables import build_module
+from trainer.trigger_training import train_triggers
 from triggers.classifier import FrozenClassifier, Trigger
 from triggers.image import ImageTrigger
 from triggers.image_modules import ImageModule
@@ -46,7 +47,7 @@ def run_controls(
     device, rows, limit = classifier.device, config.train.batch_size, config.train.device_memory_gb
     val = joined(splits.tuning, splits.val) if config.select.folds > 1 else splits.val
     data = dict(zip(SPLITS, placed({"val": val, "test": splits.test}, device, limit, progress), strict=True))
-    counter = classifier.accelerated() if device.type == "cuda" else classifier  # as training counts
+    counter = evaluation_classifier(classifier)
     with reproducible(device, config.train.threads):
         made = [
             *threshold_controls(config, counter, data, outcome),

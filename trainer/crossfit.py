@@ -21,11 +21,11 @@ from torch import Tensor
 
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
-from trainer.learn import Run, judge_of, learn, total_steps
+from trainer.final_evaluation import final_result
+from trainer.learn import TrainingRun, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
-from trainer.reproducible import reproducible
-from trainer.select import Judge, Snapshot
+from trainer.select import Judge, Snapshot, judge_of
 from trainer.shortlist import Trail
 from trainer.world import World
 from triggers.classifier import FrozenClassifier
@@ -36,79 +36,40 @@ from triggers.text_modules import TextModule
 Module: TypeAlias = ImageModule | TextModule
 
 
-def train_triggers(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    splits: Splits,
-    progress: Progress,
-    path: Path | None = None,
-    world: World | None = None,
-) -> Outcome:
-    """The outcome of one training, or of a cross-fitted one where `select.folds` says so; `path` is a checkpoint's."""
-    how = cross_fit if config.select.folds > 1 else learn
-    return how(config, classifier, splits, progress, path, world)
-
-
-def cross_fit(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    splits: Splits,
-    progress: Progress,
-    path: Path | None = None,
-    world: World | None = None,
-) -> Outcome:
-    """Train the triggers of every fold; with a checkpoint `path`, finished folds are not trained again."""
-    with reproducible(classifier.device, config.train.threads):
-        return train_folds(config, classifier, splits, progress, path, world).outcome()
-
-
 def train_folds(
     config: RunConfig,
     classifier: FrozenClassifier,
     splits: Splits,
     progress: Progress,
     path: Path | None = None,
-    world: World | None = None,
+    process_group: World | None = None,
 ) -> Folds:
-    """The finished runs of all folds, nothing chosen yet."""
-    pool = joined(splits.tuning, splits.val)
-    fold_of = assign(pool, config.select.folds, config.split.seed)
-    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(config.select.folds)]
-    return Folds(run_folds(config, classifier, parts, progress, path, world), pool)
+    """The finished runs of all folds, all with the same steps, nothing chosen yet.
 
-
-def run_folds(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    parts: Sequence[Splits],
-    progress: Progress,
-    path: Path | None,
-    world: World | None,
-) -> list[Run]:
-    """A finished run per fold, each over its own part of the data, all with the same steps; keepers are trails."""
+    With a checkpoint `path`, finished folds are not trained again.
+    """
+    pool, folds = joined(splits.tuning, splits.val), config.select.folds
+    fold_of = assign(pool, folds, config.split.seed)
+    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(folds)]
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
-    runs = []
+    finished = []
     for fold, part in enumerate(parts):
-        title = f"train triggers, fold {fold + 1} of {len(parts)}"
-        run = Run(alike, classifier, part, progress, title=title, world=world)
-        run.keeper = Trail(run.learner.average)
-        own = fold_path(path, fold)
-        if own:
-            run.resume(own)
-        run.train(own)
-        runs.append(run)
-    return runs
+        run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
+        trail = Trail(run.optimizer.average)
+        run.train(trail, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        finished.append((run, trail))
+    return Folds(finished, pool)
 
 
 class Folds:
     """What all folds' validations found together; a place is the number of a validation, the same in every fold."""
 
-    def __init__(self, runs: Sequence[Run], pool: Dataset) -> None:
-        self.runs, self.pool = runs, pool
-        self.trails = trails_of(runs)
-        self.bare = summed([run.bare_val for run in runs])
-        self.judge = judge_of(runs[0].config, runs[0].classifier, self.bare)
+    def __init__(self, finished: Sequence[tuple[TrainingRun, Trail]], pool: Dataset) -> None:
+        self.runs, self.trails = zip(*finished, strict=True)
+        self.pool = pool
+        self.bare = summed([run.bare_val for run in self.runs])
+        self.judge = judge_of(self.runs[0].config, self.runs[0].classifier, self.bare)
 
     def best(self, judge: Judge, k: int) -> int:
         """Which validation of strength k was best over all folds together; a tie goes to the earlier one."""
@@ -122,14 +83,14 @@ class Folds:
 
     def recall(self, places: Sequence[int]) -> Module:
         """The last run's module with the triggers that are published, strength k as it was at places[k]."""
-        return fill(self.runs[-1].learner.average, lambda k, name: self._final(places[k], k, name))
+        return fill(self.runs[-1].optimizer.average, lambda k, name: self._final(places[k], k, name))
 
     def outcome(self) -> Outcome:
         """Choose over all rows, then look at the test split, once."""
         places = [self.best(self.judge, k) for k in range(len(self.runs[0].config.objective.strengths))]
         self.recall(places)
         snapshots = [self.snapshot(self.judge, place, k) for k, place in enumerate(places)]
-        outcome = self.runs[-1].judged(self.judge, snapshots)
+        outcome = final_result(self.runs[-1], self.judge, snapshots)
         note = f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds."
         return replace(
             outcome,
@@ -140,16 +101,11 @@ class Folds:
 
     def _final(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a place: the folds' mean, or the best fold's where there is no mean."""
-        values = [trail.parameters[place][name][k] for trail in self.trails]
+        values: list[Tensor] = [trail.parameters[place][name][k] for trail in self.trails]
         if self.runs[0].config.trigger.kind != "hard":
             return torch.stack(values).mean(dim=0)
         scores = [self.judge.score(trail.counts[place][k]) for trail in self.trails]
         return values[min(range(len(scores)), key=lambda fold: self.judge.rank(scores[fold]))]
-
-
-def trails_of(runs: Sequence[Run]) -> list[Trail]:
-    """What the runs kept."""
-    return [run.keeper for run in runs if isinstance(run.keeper, Trail)]
 
 
 def fill(module: Module, value_of: Callable[[int, str], Tensor]) -> Module:

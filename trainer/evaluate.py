@@ -34,6 +34,11 @@ def confusion_counts(
     return [_named(table, data.group_names) for table in totals.cpu()]
 
 
+def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
+    """The classifier as it is counted: on a GPU the accelerated one."""
+    return classifier.accelerated() if classifier.device.type == "cuda" else classifier
+
+
 def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tensor:
     """The model's own logits (N, L) in float64, in the order of the data, which they lie beside; `rows` at a time."""
     bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device

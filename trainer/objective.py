@@ -15,6 +15,8 @@ loss, and descends u - (u.â)â - strength * a. Deliberate departures from the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -54,6 +56,19 @@ def surgery(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
 def plain_gradient(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
     """The same without the projection: u - strength * a."""
     return u - strength.view(-1, *[1] * (u.ndim - 1)) * a
+
+
+def fair_gradients(
+    u: Sequence[Tensor | None], a: Sequence[Tensor | None], strengths: Tensor, *, projection: bool
+) -> list[Tensor | None]:
+    """u - (u.â)â - strength * a of every tensor by itself, for each of the K `strengths`; without projection the plain
+    u - strength * a. A tensor has K equal parts, or is of one strength. None for a tensor that has no gradient.
+    """
+    fair, count = surgery if projection else plain_gradient, len(strengths)
+    return [
+        None if du is None or da is None else fair(du.reshape(count, -1), da.reshape(count, -1), strengths).view_as(du)
+        for du, da in zip(u, a, strict=True)
+    ]
 
 
 def strata(labels: Tensor, criterion: Criterion, label_count: int) -> Tensor:

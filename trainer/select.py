@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainer.config import Criterion
+from trainer.config import Criterion, RunConfig
 from trainer.evaluate import accuracy
 from trainer.outcome import Counts
+from triggers.classifier import FrozenClassifier
 from triggers.fairness import FairnessReport, Gap, evaluate_counts
 
 
@@ -81,6 +82,13 @@ class Judge:
     def better(self, new: Snapshot, old: Snapshot | None) -> bool:
         """Is `new` to replace `old`? A tie keeps the earlier one."""
         return old is None or self.rank(new.score) < self.rank(old.score)
+
+
+def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
+    """The judge of a configuration, given the bare model's counts on validation."""
+    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
+    labels, overlapping = len(classifier.labels), config.data.groups_overlap
+    return Judge(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def judged_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:

@@ -17,7 +17,6 @@ from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
 from trainer.controls import run_controls
 from trainer.cost import Stopwatch
-from trainer.crossfit import train_triggers
 from trainer.data import Splits
 from trainer.load import DataLoader
 from trainer.outcome import Outcome
@@ -25,6 +24,7 @@ from trainer.prepare import open_run
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
 from trainer.report import Material, write_report
+from trainer.trigger_training import train_triggers
 from trainer.world import World
 from triggers.artifact import TriggerArtifact
 from triggers.classifier import FrozenClassifier

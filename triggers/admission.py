@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from triggers.artifact import check_compatible, claimed_model, load_artifact
-from triggers.classifier import FrozenClassifier
 from triggers.errors import ArtifactError, ArtifactMismatch, InputError
 from triggers.plan import Plan
 from triggers.records import Rollout, plan_before
 from triggers.rules import Rules
 from triggers.store import Store
 from triggers.stored_file import file_digest
+
+if TYPE_CHECKING:
+    from triggers.classifier import FrozenClassifier
 
 
 def push(

@@ -6,6 +6,7 @@
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.
 A signed artifact also has `"signature": {"key": ..., "value": ...}` beside the digest (triggers/signature.py).
 Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are checked before anybody sees a tensor.
+What touches tensors is triggers/artifact_tensors.py, imported when it is needed: listing versions needs no torch.
 """
 
 from __future__ import annotations
@@ -15,29 +16,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors import torch as safetensors_torch
-from torch import Tensor
 
-from triggers.bounds import check_bounds
-from triggers.classifier import FrozenClassifier, Trigger
 from triggers.durable import write_whole
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
-from triggers.fingerprint import canonical_json, tensors_digest
-from triggers.image import ImageTrigger
+from triggers.fingerprint import canonical_json
 from triggers.manifest import FORMAT, Manifest, check_model_name
 from triggers.regular_file import read_regular
 from triggers.signature import Signature
-from triggers.text import Position, TextTrigger
+
+if TYPE_CHECKING:
+    from triggers.classifier import FrozenClassifier, Trigger
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 METADATA_KEY = "fairtrigger"
-DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +50,20 @@ class TriggerArtifact:
 
 def seal(trigger: Trigger, manifest: Manifest) -> TriggerArtifact:
     """Check that trigger and manifest agree and compute the digest. Raises ArtifactCorrupt."""
-    check_bounds(trigger, manifest)
-    return TriggerArtifact(trigger, manifest, digest_of(trigger, manifest))
+    from triggers.artifact_tensors import checked_digest
 
-
-def digest_of(trigger: Trigger, manifest: Manifest) -> str:
-    """`sha256:` over the tensors and the manifest without provenance."""
-    return tensors_digest(_tensors(trigger), manifest.content())
+    return TriggerArtifact(trigger, manifest, checked_digest(trigger, manifest))
 
 
 def dump(artifact: TriggerArtifact) -> bytes:
     """The bytes of an artifact's file; equal artifacts give equal bytes."""
+    from triggers.artifact_tensors import to_bytes
+
     papers: dict[str, Any] = {"digest": artifact.digest, "manifest": artifact.manifest.model_dump(mode="json")}
     if artifact.signature:
         papers["signature"] = asdict(artifact.signature)
     metadata = {METADATA_KEY: canonical_json(papers).decode()}
-    return safetensors_torch.save(_tensors(artifact.trigger), metadata)
+    return to_bytes(artifact.trigger, metadata)
 
 
 def save_artifact(artifact: TriggerArtifact, path: Path | str) -> None:
@@ -83,17 +76,13 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
 
     Raises NotFound (no such file), ArtifactUnsupported (unknown format) or ArtifactCorrupt (anything else).
     """
+    from triggers.artifact_tensors import from_bytes
+
     data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
     _check_length(data, header)
-    stated_digest, manifest, signature = _papers(header)
-    tensors = _load_tensors(data, header, manifest)
-    trigger = _trigger(manifest, tensors)
-    actual = digest_of(trigger, manifest)
-    if actual != stated_digest:
-        raise ArtifactCorrupt(f"The content has digest {actual}, the file states {stated_digest}: it was altered.")
-    check_bounds(trigger, manifest)
-    return TriggerArtifact(trigger, manifest, actual, signature)
+    digest, manifest, signature = _papers(header)
+    return TriggerArtifact(from_bytes(data, header, manifest, digest), manifest, digest, signature)
 
 
 def claimed_model(data: bytes) -> str | None:
@@ -107,6 +96,8 @@ def claimed_model(data: bytes) -> str | None:
 
 def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) -> None:
     """Raise ArtifactMismatch, naming both sides, unless the trigger was made for this model and preprocessing."""
+    from triggers.artifact_tensors import check_shape
+
     manifest = artifact.manifest
     sides = {
         "modality": (manifest.modality, classifier.modality),
@@ -118,36 +109,7 @@ def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) ->
     for name, (ours, theirs) in sides.items():
         if ours != theirs:
             raise ArtifactMismatch(f"The trigger was made for {name} {ours}, but {classifier.name!r} has {theirs}.")
-    _check_shape(artifact.trigger, classifier)
-
-
-def _check_shape(trigger: Trigger, classifier: FrozenClassifier) -> None:
-    """The tensors must fit the network, and a hard trigger's embeddings must be those of its words."""
-    if isinstance(trigger, ImageTrigger):
-        spec = classifier.spec.image
-        wanted = (spec.channels, spec.size, spec.size) if spec else ()
-        if tuple(trigger.keep.shape) != wanted:
-            raise ArtifactMismatch(f"The trigger is {tuple(trigger.keep.shape)}, {classifier.name!r} takes {wanted}.")
-        return
-    words, dim = classifier.embedding_matrix.shape
-    if trigger.embeddings.shape[1] != dim:
-        raise ArtifactMismatch(f"The trigger's embeddings have width {trigger.embeddings.shape[1]}, the model's {dim}.")
-    if trigger.token_ids:
-        if max(trigger.token_ids) >= words:
-            raise ArtifactMismatch(f"Token id {max(trigger.token_ids)} is beyond the model's {words} words.")
-        rows = classifier.embedding_matrix[list(trigger.token_ids)].detach().float().cpu()
-        if trigger.kind == "hard" and not torch.allclose(rows, trigger.embeddings, atol=1e-6, rtol=0):
-            raise ArtifactMismatch("The hard trigger's embeddings are not the model's embeddings of its words.")
-
-
-def _tensors(trigger: Trigger) -> dict[str, Tensor]:
-    if isinstance(trigger, ImageTrigger):
-        tensors = {"keep": trigger.keep, "delta": trigger.delta}
-    else:
-        tensors = {"embeddings": trigger.embeddings}
-        if trigger.token_ids is not None:
-            tensors["token_ids"] = torch.tensor(trigger.token_ids, dtype=torch.int64)
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    check_shape(artifact.trigger, classifier)
 
 
 def read_limited(path: Path) -> bytes:
@@ -243,33 +205,3 @@ def _signature(fields: object) -> Signature | None:
     if not all(isinstance(text, str) and len(text) <= 128 for text in fields.values()):
         raise ArtifactCorrupt("The signature's key and value must be short texts.")
     return Signature(**fields)
-
-
-def _load_tensors(data: bytes, header: Mapping[str, Any], manifest: Manifest) -> dict[str, Tensor]:
-    names = set(header) - {"__metadata__"}
-    wanted = {"keep", "delta"} if manifest.modality == "image" else {"embeddings", *(names & {"token_ids"})}
-    if names != wanted:
-        raise ArtifactCorrupt(f"The file holds tensors {sorted(names)}; this kind has {sorted(wanted)}.")
-    for name in names:
-        dtype = header[name].get("dtype") if isinstance(header[name], dict) else None
-        if dtype != DTYPES[name]:
-            raise ArtifactCorrupt(f"Tensor {name} is {dtype!r}, not {DTYPES[name]}.")
-    try:
-        return safetensors_torch.load(data)
-    except SafetensorError as error:
-        raise ArtifactCorrupt(f"The tensors cannot be read: {error}") from error
-
-
-def _trigger(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Trigger:
-    """Put the trigger together; `check_bounds` judges it afterwards."""
-    geometry = manifest.geometry
-    if manifest.modality == "image":
-        inner = geometry.get("inner")
-        if type(inner) is not int:
-            raise ArtifactCorrupt(f"The manifest's geometry states inner = {inner!r}, not a number of pixels.")
-        return ImageTrigger(cast(Any, manifest.kind), inner, tensors["keep"], tensors["delta"])
-    position = geometry.get("position")
-    if position not in get_args(Position):
-        raise ArtifactCorrupt(f"The manifest's geometry states position = {position!r}.")
-    ids = tuple(tensors["token_ids"].reshape(-1).tolist()) if "token_ids" in tensors else None
-    return TextTrigger(cast(Any, manifest.kind), cast(Any, position), tensors["embeddings"], ids, manifest.words)

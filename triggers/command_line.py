@@ -10,15 +10,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import NotFound
 from triggers.signature import Trust, read_history_trust, read_signer, read_trust
 from triggers.store import Store, open_store
+
+if TYPE_CHECKING:
+    from triggers.classifier import FrozenClassifier
 
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 VersionArgument = Annotated[str, typer.Argument(help="Version, as v7 or 7.", show_default=False)]
@@ -80,7 +82,11 @@ def number(version: str) -> int:
 
 def classifier_of(bundle: Path | None) -> FrozenClassifier | None:
     """The frozen model to check against, if one is given."""
-    return load_bundle(bundle) if bundle else None
+    if not bundle:
+        return None
+    from triggers.classifier import load_bundle
+
+    return load_bundle(bundle)
 
 
 def me() -> str:

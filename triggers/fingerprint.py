@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PIECE_BYTES = 16 * 2**20
 
@@ -33,10 +33,12 @@ def _pieces(tensor: Tensor) -> Sequence[Tensor]:
 
 def tensors_digest(tensors: Mapping[str, Tensor], extra: Mapping[str, Any] | None = None) -> str:
     """`sha256:` over name, dtype, shape and bytes of every tensor in name order, and `extra` as canonical JSON."""
+    from torch import uint8
+
     digest = hashlib.sha256(canonical_json(dict(extra or {})))
     for name in sorted(tensors):
         tensor = tensors[name].detach()
         digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
         for piece in _pieces(tensor):
-            digest.update(piece.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(piece.cpu().contiguous().reshape(-1).view(uint8).numpy().data)
     return "sha256:" + digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The commands that make and list API keys of the service."""
+"""The commands that make keys: `keygen`, what a trainer signs with; `keys`, the API keys of the service."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import typer
 
 from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_key
 from triggers.command_line import JsonOption, print_json
+from triggers.durable import write_whole
+from triggers.errors import FairtriggerError
+from triggers.signature import make_keys
 
 _FileOption = Annotated[
     Path | None, typer.Option("--file", envvar="FAIRTRIGGER_API_KEYS", help="Keys file (.toml or .json) to add it to.")
@@ -22,10 +25,28 @@ _RoleOption = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    app.command(epilog="Example: fairtrigger keygen trainer.key; give trainer.pub to whoever shall trust it")(keygen)
     keys = typer.Typer(no_args_is_help=True, help="Make and list API keys of the service.")
     keys.command(epilog="Example: fairtrigger keys new shop --role predict --role feedback --expires 90d")(new)
     keys.command("list", epilog="Example: fairtrigger keys list --file keys.toml")(list_)
     app.add_typer(keys, name="keys")
+
+
+def keygen(
+    path: Annotated[Path, typer.Argument(help="File of the private key; the public one is beside it, as *.pub.")],
+) -> None:
+    """Make an Ed25519 key that a trainer signs triggers with (publish.signing_key)."""
+    public = path.with_suffix(".pub")
+    if public == path:
+        raise FairtriggerError(f"{path} is the public key's name; give the private one another, such as trainer.key.")
+    if taken := [str(each) for each in (path, public) if each.exists()]:
+        raise FairtriggerError(f"{taken[0]} exists, and keys are not overwritten: choose another name.")
+    secret, open_half, name = make_keys()
+    write_whole(path, secret)
+    write_whole(public, open_half)
+    public.chmod(0o644)
+    typer.echo(f"{path}  private: keep it where only the trainer reads it")
+    typer.echo(f"{public}  public, key {name}: for trusted_keys")
 
 
 def new(

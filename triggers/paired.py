@@ -16,9 +16,8 @@ import numpy as np
 
 from triggers import paired_intervals
 from triggers.gaps import INSUFFICIENT_GROUPS
-from triggers.identities import groups_of
 from triggers.intervals import critical, together
-from triggers.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, never_compared
+from triggers.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, count_array, never_compared
 
 Joint = Mapping[tuple[str, int | None, int, int], int]
 
@@ -119,14 +118,7 @@ class JointTable:
     @classmethod
     def of(cls, joint: Joint, labels: int, *, overlapping: bool = False) -> JointTable:
         """Arrange the counts, groups in alphabetical order."""
-        filled = {cell[0] for cell, n in joint.items() if n}
-        groups = {each: groups_of(each) if overlapping else (each,) for each in filled}
-        names = tuple(sorted({name for found in groups.values() for name in found}))
-        cells = np.zeros((len(names) + 1, labels + 1, labels, labels), dtype=np.int64)
-        for (group, label, before, after), n in joint.items():
-            if n:
-                rows = [*map(names.index, groups[group]), len(names)]
-                cells[rows, labels if label is None else label, before, after] += n
+        names, cells = count_array(joint, labels, predictions=2, overlapping=overlapping)
         return cls(names, cells, overlapping)
 
     def selection(self, label: int) -> Ints:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,15 +106,7 @@ class Table:
     @classmethod
     def of(cls, counts: Counts, labels: int, *, overlapping: bool = False) -> Table:
         """Arrange `counts` for `labels` classes, groups in alphabetical order; empty cells do not make a group."""
-        filled = {cell for (cell, _, _), count in counts.items() if count}
-        groups = {cell: groups_of(cell) if overlapping else (cell,) for cell in filled}
-        names = tuple(sorted({name for found in groups.values() for name in found}))
-        rows = {cell: [*map(names.index, found), len(names)] for cell, found in groups.items()}
-        cells = np.zeros((len(names) + 1, labels + 1, labels), dtype=np.int64)
-        for (cell, label, prediction), count in counts.items():
-            _check_cell(cell, label, prediction, count, labels)
-            if count:
-                cells[rows[cell], labels if label is None else label, prediction] += count
+        names, cells = count_array(counts, labels, predictions=1, overlapping=overlapping)
         return cls(names, cells, overlapping)
 
     @property
@@ -149,9 +142,29 @@ class Table:
         return Rate(self.names, hits[:-1], n[:-1], empty, (int(hits[-1]), int(n[-1])), self.overlapping)
 
 
-def _check_cell(group: str, label: int | None, prediction: int, count: int, labels: int) -> None:
-    where = f"cell (group {group!r}, label {label}, prediction {prediction})"
+def count_array(
+    counts: Mapping[Any, int], labels: int, *, predictions: int, overlapping: bool
+) -> tuple[tuple[str, ...], Ints]:
+    """Names of the groups, and counts by (group, label or None, prediction, ...) as an array (G + 1, K + 1, K, ...).
+
+    The last group is everyone, the last label the unknown one; each of `predictions` has an axis (K). Empty cells do
+    not make a group. Raises DataError for a cell that cannot be.
+    """
+    filled = {cell[0] for cell, count in counts.items() if count}
+    groups = {cell: groups_of(cell) if overlapping else (cell,) for cell in filled}
+    names = tuple(sorted({name for found in groups.values() for name in found}))
+    rows = {cell: [*map(names.index, found), len(names)] for cell, found in groups.items()}
+    cells = np.zeros((len(names) + 1, labels + 1, *[labels] * predictions), dtype=np.int64)
+    for (group, label, *predicted), count in counts.items():
+        _check_cell(group, label, predicted, count, labels)
+        if count:
+            cells[rows[group], labels if label is None else label, *predicted] += count
+    return names, cells
+
+
+def _check_cell(group: str, label: int | None, predicted: Sequence[int], count: int, labels: int) -> None:
+    where = f"cell (group {group!r}, label {label}, prediction {', '.join(map(str, predicted))})"
     if count < 0:
         raise DataError(f"{where} counts {count}; a count cannot be negative")
-    if not (0 <= prediction < labels and (label is None or 0 <= label < labels)):
+    if not all(0 <= one < labels for one in (*predicted, *([] if label is None else [label]))):
         raise DataError(f"{where} is outside the {labels} labels 0 to {labels - 1}; give the right number of labels")

@@ -14,7 +14,8 @@ import torch
 
 from tests.artifacts import artifact_for, image_trigger, manifest_for
 from tests.service.live import ADMIN, picture, predict, running, settings, swap, wait_until
-from triggers.artifact import TriggerArtifact, digest_of, dump, seal
+from triggers.artifact import TriggerArtifact, dump, seal
+from triggers.artifact_tensors import digest_of
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 from triggers.image import ImageTrigger

@@ -17,11 +17,12 @@ import torch
 
 from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config
-from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
+from trainer.config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data import Dataset, Splits
 from trainer.decode import decoded
-from trainer.learn import Run
+from trainer.learn import TrainingRun
 from trainer.progress import LineProgress
+from trainer.shortlist import Shortlist
 from triggers.bundle import read_spec, save_bundle
 from triggers.classifier import FrozenClassifier, Item, load_bundle
 from triggers.preprocess import ImageSpec, TextSpec, TokenIds
@@ -82,20 +83,25 @@ def text(row: int) -> Item:
     return TokenIds(tuple(range(5, 5 + 50 + row % 8)), truncated=False)
 
 
+def train(config: RunConfig, classifier: FrozenClassifier, splits: Splits, path: Path | None) -> None:
+    """The whole loop, with nothing after it."""
+    run = TrainingRun.prepare(config, classifier, splits, LineProgress(io.StringIO()))
+    run.train(Shortlist(run.criterion, run.optimizer.average), path)
+
+
 def main(folder: Path, kind: str, rows: int) -> None:
     """Build the cache of a large tuning part, then train on it; prints the growth of memory in MiB."""
     torch.set_num_threads(1)
     classifier = (image_model if kind == "image" else text_model)(folder / "model")
     item = image if kind == "image" else text
     trigger = OVERLAY if kind == "image" else TriggerConfig("soft")
-    train = TrainConfig(steps=6, batch_size=32, device="cpu", precision="float32")
-    config = replace(run_config(ObjectiveConfig("gap"), train=train), trigger=trigger)
+    how = TrainConfig(steps=6, batch_size=32, device="cpu", precision="float32")
+    config = replace(run_config(ObjectiveConfig("gap"), train=how), trigger=trigger)
     small = part(classifier, 64, folder, item)
-    Run(config, classifier, Splits(small, small, small), LineProgress(io.StringIO())).train(None)  # libraries warm up
+    train(config, classifier, Splits(small, small, small), None)  # libraries warm up
     with watched() as peak:
         tuning = part(classifier, rows, folder, item)
-        run = Run(config, classifier, Splits(tuning, small, small), LineProgress(io.StringIO()))
-        run.train(folder / "checkpoint.safetensors")
+        train(config, classifier, Splits(tuning, small, small), folder / "checkpoint.safetensors")
     sys.stdout.write(f"{peak[0] // MIB}\n")
 
 

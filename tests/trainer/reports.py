@@ -12,11 +12,11 @@ from tests.trainer.outcomes import GROUPS
 from trainer.config import RunConfig
 from trainer.cost import Stopwatch
 from trainer.data import Splits
-from trainer.learn import learn
 from trainer.outcome import Outcome
 from trainer.progress import LineProgress
 from trainer.publish import Published, make_artifacts
 from trainer.report import Material, summary, write_report
+from trainer.trigger_training import train_triggers
 from trainer.verdict import verdict
 from triggers.classifier import FrozenClassifier
 
@@ -42,7 +42,7 @@ def written(folder: Path, given: Material, said: StringIO | None = None) -> list
 
 def short_run(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> Material:
     """A real training with everything that a report looks at."""
-    outcome = learn(config, classifier, splits, LineProgress(StringIO()))
+    outcome = train_triggers(config, classifier, splits, LineProgress(StringIO()))
     given = material(config, classifier, outcome, (), splits)
     if outcome.best is None:
         return given

@@ -18,10 +18,10 @@ from trainer.comparison import Comparison
 from trainer.config import BaseConfig, Criterion, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data import Splits
 from trainer.evaluate import accuracy, confusion_counts
-from trainer.learn import judge_of
 from trainer.outcome import Counts
 from trainer.prepare import open_run
 from trainer.progress import LineProgress
+from trainer.select import judge_of
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError, DataError
 from triggers.fairness import evaluate_counts

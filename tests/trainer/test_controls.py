@@ -16,11 +16,11 @@ from trainer.config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfi
 from trainer.controls import random_triggers, run_controls, strength_zero
 from trainer.data import Splits
 from trainer.evaluate import accuracy, confusion_counts
-from trainer.learn import learn
 from trainer.outcome import Counts, Outcome
 from trainer.progress import LineProgress
 from trainer.select import Judge
 from trainer.threshold import margins
+from trainer.trigger_training import train_triggers
 from triggers.classifier import FrozenClassifier
 from triggers.image import ImageTrigger, place
 from triggers.text import TextTrigger
@@ -39,7 +39,7 @@ def config_for(trigger: TriggerConfig, **controls: int | bool) -> RunConfig:
 
 
 def controlled(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> tuple[Outcome, list[Comparison]]:
-    outcome = learn(config, classifier, splits, quiet())
+    outcome = train_triggers(config, classifier, splits, quiet())
     return outcome, list(run_controls(config, classifier, splits, outcome, quiet()))
 
 
@@ -198,7 +198,7 @@ def test_strength_zero_is_utility_alone(digits_classifier: FrozenClassifier) -> 
     fair = run_config(ObjectiveConfig("adversarial", strengths=(5.0,), reweigh=True), train=SHORT)
     plain = replace(fair, objective=ObjectiveConfig("gap", strengths=(0.0,)))
     one = strength_zero(fair, digits_classifier, splits, quiet())
-    assert one.counts == learn(plain, digits_classifier, splits, quiet()).candidates[0].counts
+    assert one.counts == train_triggers(plain, digits_classifier, splits, quiet()).candidates[0].counts
     assert (one.strength, one.step is not None, one.chosen) == (0.0, True, True)
 
 

@@ -12,8 +12,9 @@ from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.test_learn import Interrupted, Killed, parity, quiet, same
 from trainer.config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.crossfit import assign, cross_fit, fold_path, joined, train_folds
+from trainer.crossfit import assign, fold_path, joined, train_folds
 from trainer.evaluate import accuracy, confusion_counts
+from trainer.trigger_training import train_triggers
 from triggers.classifier import FrozenClassifier
 
 pytestmark = pytest.mark.slow
@@ -72,20 +73,20 @@ def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) ->
 def test_a_killed_run_goes_on_to_the_same_bits(digits_classifier: FrozenClassifier, tmp_path: Path) -> None:
     train = TrainConfig(steps=8, batch_size=48, eval_every=4, threads=1)
     config = replace(run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=train), select=FOLDS)
-    whole = cross_fit(config, digits_classifier, digits.splits(), quiet())
+    whole = train_triggers(config, digits_classifier, digits.splits(), quiet())
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Interrupted):
-        cross_fit(config, digits_classifier, digits.splits(), Killed(after=14), path)  # in the second fold
+        train_triggers(config, digits_classifier, digits.splits(), Killed(after=14), path)  # in the second fold
     first, third = fold_path(path, 0), fold_path(path, 2)
     assert first and first.exists() and third and not third.exists()
-    assert same(whole, cross_fit(config, digits_classifier, digits.splits(), quiet(), path))
+    assert same(whole, train_triggers(config, digits_classifier, digits.splits(), quiet(), path))
 
 
 def test_it_finds_a_trigger_that_halves_the_gap(digits_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=80, batch_size=128)
     objective = ObjectiveConfig("gap", strengths=(5.0, 20.0))
     config = replace(run_config(objective, train=train), select=replace(FOLDS, max_accuracy_drop=0.02))
-    outcome = cross_fit(config, digits_classifier, digits.splits(), quiet())
+    outcome = train_triggers(config, digits_classifier, digits.splits(), quiet())
     assert outcome.best is not None
     bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
     assert parity(best) < 0.5 * parity(bare)

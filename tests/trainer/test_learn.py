@@ -13,14 +13,17 @@ import torch
 
 from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoint import load_checkpoint, run_identity
 from trainer.config import ObjectiveConfig, PublishConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
 from trainer.data import Splits
 from trainer.evaluate import accuracy, confusion_counts
-from trainer.learn import Run, learn, total_steps
+from trainer.final_evaluation import final_result
+from trainer.learn import TrainingRun, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import LineProgress, Task
-from trainer.shortlist import Counting
+from trainer.shortlist import Counting, Shortlist
+from trainer.trigger_training import train_triggers
+from trainer.world import World
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.fairness import evaluate_counts
@@ -96,7 +99,7 @@ def test_the_recommended_trigger_halves_the_gap_on_test(tmp_path: Path, seed: in
     classifier = digits.fitted(tmp_path, seed)
     train = TrainConfig(steps=120, batch_size=128, seed=seed)
     objective = ObjectiveConfig("gap", strengths=(1.0, 5.0, 20.0))
-    outcome = learn(run_config(objective, train=train), classifier, digits.splits(seed), quiet())
+    outcome = train_triggers(run_config(objective, train=train), classifier, digits.splits(seed), quiet())
     assert outcome.best is not None
     bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
     assert parity(best) < 0.5 * parity(bare)
@@ -106,7 +109,7 @@ def test_the_recommended_trigger_halves_the_gap_on_test(tmp_path: Path, seed: in
 def test_text_too(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=40, batch_size=128, lr=0.1)
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 20.0)), trigger=TEXT, train=train)
-    outcome = learn(config, comments_classifier, comments.splits(), quiet())
+    outcome = train_triggers(config, comments_classifier, comments.splits(), quiet())
     assert outcome.best is not None
     bare, best = outcome.bare["test"], outcome.candidates[outcome.best].counts["test"]
     assert parity(best) < 0.5 * parity(bare)
@@ -115,7 +118,7 @@ def test_text_too(comments_classifier: FrozenClassifier) -> None:
 
 def test_counts_are_those_of_the_exported_triggers(digits_classifier: FrozenClassifier) -> None:
     config, splits = short("gap", "image")
-    outcome = learn(config, digits_classifier, splits, quiet())
+    outcome = train_triggers(config, digits_classifier, splits, quiet())
     bank = digits_classifier.bank([candidate.trigger for candidate in outcome.candidates])
     for split, data in (("val", splits.val), ("test", splits.test)):
         counted = confusion_counts(digits_classifier, data, bank, 64)
@@ -131,41 +134,42 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 ) -> None:
     classifier = request.getfixturevalue("digits_classifier" if modality == "image" else "comments_classifier")
     config, splits = short(name, modality)
-    whole = learn(config, classifier, splits, quiet())
+    whole = train_triggers(config, classifier, splits, quiet())
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Interrupted):
-        learn(config, classifier, splits, Killed(after=6), path)
-    stopped = load_checkpoint(path, Run(config, classifier, splits, quiet()).identity)
+        train_triggers(config, classifier, splits, Killed(after=6), path)
+    parts = {"tuning": splits.tuning, "val": splits.val}
+    stopped = load_checkpoint(path, run_identity(config, classifier, parts))
     assert stopped is not None and stopped.step == 4  # two steps of work are lost and done again
-    assert same(whole, learn(config, classifier, splits, quiet(), path))
+    assert same(whole, train_triggers(config, classifier, splits, quiet(), path))
 
 
 def test_a_finished_run_only_repeats_its_outcome(tmp_path: Path, digits_classifier: FrozenClassifier) -> None:
     config, splits = short("gap", "image")
     path = tmp_path / "checkpoint.safetensors"
-    first = learn(config, digits_classifier, splits, quiet(), path)
+    first = train_triggers(config, digits_classifier, splits, quiet(), path)
     log = StringIO()
-    assert same(first, learn(config, digits_classifier, splits, LineProgress(log), path))
+    assert same(first, train_triggers(config, digits_classifier, splits, LineProgress(log), path))
     assert "Going on after step 12 of 12" in log.getvalue()
 
 
 def test_a_checkpoint_belongs_to_its_run(tmp_path: Path, digits_classifier: FrozenClassifier) -> None:
     config, splits = short("gap", "image")
     path = tmp_path / "checkpoint.safetensors"
-    learn(config, digits_classifier, splits, quiet(), path)
+    train_triggers(config, digits_classifier, splits, quiet(), path)
     with pytest.raises(ConfigError, match=r"objective.criterion was 'demographic_parity', is 'equalized_odds'"):
         changed = replace(config, objective=replace(config.objective, criterion="equalized_odds"))
-        learn(changed, digits_classifier, splits, quiet(), path)
+        train_triggers(changed, digits_classifier, splits, quiet(), path)
     with pytest.raises(ConfigError, match="data_digest"):
-        learn(config, digits_classifier, replace(splits, tuning=splits.val), quiet(), path)
+        train_triggers(config, digits_classifier, replace(splits, tuning=splits.val), quiet(), path)
     free = replace(config, publish=PublishConfig("elsewhere"), select=replace(config.select, publish="all"))
-    learn(free, digits_classifier, splits, quiet(), path)
+    train_triggers(free, digits_classifier, splits, quiet(), path)
 
 
 def test_the_same_run_twice_gives_the_same_bits(digits_classifier: FrozenClassifier) -> None:
     config, splits = short("adversarial", "image")
-    first, second = (learn(config, digits_classifier, splits, quiet()) for _ in range(2))
-    other = learn(replace(config, train=replace(config.train, seed=1)), digits_classifier, splits, quiet())
+    first, second = (train_triggers(config, digits_classifier, splits, quiet()) for _ in range(2))
+    other = train_triggers(replace(config, train=replace(config.train, seed=1)), digits_classifier, splits, quiet())
     assert same(first, second)
     assert not same(first, other)
 
@@ -175,29 +179,41 @@ def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifi
     config, splits = short("gap", "image")
     long = replace(config.train, steps=60, eval_every=3, lr=0.3, schedule="constant")
     config = replace(config, train=long, select=SelectConfig(max_accuracy_drop=0.0))
-    log = LineProgress(StringIO())
-    run = Run(config, digits_classifier, splits, log)
+    run = TrainingRun.prepare(config, digits_classifier, splits, quiet())
     seen: list[tuple[float, ...]] = []
-    offer = run.shortlist.offer
 
-    def watched(step: int, count: Counting) -> None:
-        counts = count()
-        seen.append(run.judge.rank(run.judge.score(counts[0])))
-        offer(step, lambda: counts)
+    class Watched(Shortlist):
+        def offer(self, step: int, count: Counting) -> None:
+            counts = count()
+            seen.append(run.criterion.rank(run.criterion.score(counts[0])))
+            super().offer(step, lambda: counts)
 
-    run.shortlist.offer = watched  # type: ignore[method-assign]
-    run.train(None)
-    kept = run.outcome().candidates[0]
+    shortlist = Watched(run.criterion, run.optimizer.average)
+    run.train(shortlist)
+    kept = final_result(run, run.criterion, shortlist.recall()).candidates[0]
     assert len(seen) == 20
-    assert run.judge.rank(run.judge.score(kept.counts["val"])) == min(seen)
+    assert run.criterion.rank(run.criterion.score(kept.counts["val"])) == min(seen)
     assert kept.step == 3 * (seen.index(min(seen)) + 1) < 60
+
+
+def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassifier) -> None:
+    config, splits = short("gap", "image")
+    seen: list[int] = []
+    hook = digits_classifier.network.register_forward_hook(lambda *_: seen.append(1))
+    try:
+        TrainingRun(config, digits_classifier, splits, quiet(), World(), {("a", 0, 0): 1}, temperature=1.0)
+        assert not seen
+        TrainingRun.prepare(config, digits_classifier, splits, quiet())
+        assert seen
+    finally:
+        hook.remove()
 
 
 def test_a_run_that_diverges_stops_and_says_what_to_change(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=20, batch_size=32, lr=1e30)
     config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("embedding"), train=train)
     with pytest.raises(ConfigError, match=r"step 10 .*nan.*lower train.lr"):
-        learn(config, comments_classifier, comments.splits(), quiet())
+        train_triggers(config, comments_classifier, comments.splits(), quiet())
 
 
 @pytest.mark.parametrize(

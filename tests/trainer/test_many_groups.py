@@ -17,15 +17,17 @@ from tests.trainer.runs import run_config
 from trainer.adversary import adversary_loss
 from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
 from trainer.cost import Stopwatch
-from trainer.learn import Run, learn
+from trainer.learn import TrainingRun
 from trainer.objective import distance_loss, membership, strata
+from trainer.objective_step import StepConfig
 from trainer.outcome import Counts
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
 from trainer.report import Material, report_of, write_report
 from trainer.select import judged_gap
-from trainer.step import Learner
+from trainer.step import TriggerOptimizer
 from trainer.trainables import build_module
+from trainer.trigger_training import train_triggers
 from triggers.artifact import dump, load_artifact
 from triggers.card import evaluate
 from triggers.classifier import FrozenClassifier
@@ -67,7 +69,7 @@ def test_training_lowers_the_gap_on_test(
 ) -> None:
     """With the fairness loss's sign turned round the gap stays above 0.95 of the bare model's, or grows."""
     classifier, made = classifiers[problem], config(problem, name, criterion)
-    outcome = learn(made, classifier, many_groups.splits(problem), LineProgress(StringIO()))
+    outcome = train_triggers(made, classifier, many_groups.splits(problem), LineProgress(StringIO()))
     bare, trained = (
         measured(made, classifier, counts) for counts in (outcome.bare["test"], outcome.candidates[0].counts["test"])
     )
@@ -80,7 +82,7 @@ def test_an_overlapping_run_is_published_and_reported_as_such(
 ) -> None:
     classifier, made = classifiers["overlap"], config("overlap", "gap", "demographic_parity", steps=10)
     splits = many_groups.splits("overlap")
-    outcome = learn(made, classifier, splits, LineProgress(StringIO()))
+    outcome = train_triggers(made, classifier, splits, LineProgress(StringIO()))
     artifacts = make_artifacts(made, classifier, splits.tuning.identities, outcome)
     (artifact,) = artifacts
     manifest = load_artifact(dump(artifact)).manifest
@@ -107,14 +109,14 @@ def test_configuration_alone_says_how_a_run_is_trained_and_judged(
     classifiers: dict[Problem, FrozenClassifier],
 ) -> None:
     classifier, made = classifiers["overlap"], config("overlap", "gap", "equalized_odds")
-    run = Run(made, classifier, many_groups.splits("overlap"), LineProgress(StringIO()))
-    assert run.learner.overlapping and run.learner.sizes == (2, 2)  # two identities, not four cells
+    run = TrainingRun.prepare(made, classifier, many_groups.splits("overlap"), LineProgress(StringIO()))
+    assert run.optimizer.overlapping and run.optimizer.sizes == (2, 2)  # two identities, not four cells
     report = report_of(made, classifier, run.bare_val)
-    assert run.judge.bare.gap == report.paper_eo.value
-    plain = Run(
+    assert run.criterion.bare.gap == report.paper_eo.value
+    plain = TrainingRun.prepare(
         config("three", "gap", "equalized_odds"), classifiers["three"], many_groups.splits("three"), run.progress
     )
-    assert not plain.learner.overlapping and plain.learner.sizes == (2, 3)
+    assert not plain.optimizer.overlapping and plain.optimizer.sizes == (2, 3)
 
 
 @pytest.mark.parametrize("criterion", ["demographic_parity", "equalized_odds"])
@@ -125,8 +127,8 @@ def test_the_fairness_loss_is_that_of_overlapping_groups(
     cells = membership(batch.labels, batch.members, criterion, 2)
     for name in STRENGTHS:
         made = config("overlap", name, criterion)
-        learner = Learner(
-            classifier, build_module(made, classifier), 2, made.objective, made.train, 1, overlapping=True
+        learner = TriggerOptimizer(
+            classifier, build_module(made, classifier), made.train, StepConfig(made.objective, 2, 1, overlapping=True)
         )
         logits = sweep(classifier, batch.inputs, learner.module.render())
         if name == "gap":
@@ -144,7 +146,7 @@ def test_the_adversary_of_overlapping_groups_guesses_each_on_its_own(
     classifier, made = classifiers["overlap"], config("overlap", "adversarial", "demographic_parity")
     made = replace(made, train=replace(made.train, lr=1e-9, schedule="constant"))  # triggers as good as fixed
     module = build_module(made, classifier)
-    learner = Learner(classifier, module, 2, made.objective, made.train, 60, overlapping=True)
+    learner = TriggerOptimizer(classifier, module, made.train, StepConfig(made.objective, 2, 60, overlapping=True))
     tuning = many_groups.splits("overlap").tuning
     losses = [learner.step(number, tuning).fairness.item() for number in range(60)]
     assert losses[0] == pytest.approx(0.693, abs=0.05)  # chance is log(2) per identity

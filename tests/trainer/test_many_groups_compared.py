@@ -15,11 +15,11 @@ from trainer.compared import BaselinesConfig
 from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
 from trainer.controls import run_controls
 from trainer.evaluate import confusion_counts
-from trainer.learn import learn
 from trainer.outcome import Counts
 from trainer.progress import LineProgress
 from trainer.report import report_of
 from trainer.select import judged_gap
+from trainer.trigger_training import train_triggers
 from triggers.classifier import FrozenClassifier
 from triggers.manifest import ObjectiveName
 
@@ -71,7 +71,7 @@ def test_controls_count_every_row_once(classifiers: dict[Problem, FrozenClassifi
         config(problem, "gap", "equalized_odds"),
         many_groups.splits(problem),
     )
-    outcome = learn(made, classifier, splits, QUIET)
+    outcome = train_triggers(made, classifier, splits, QUIET)
     for one in run_controls(made, classifier, splits, outcome, QUIET):
         assert sum(one.counts["test"].values()) == len(splits.test)
         if one.system == "constant":

@@ -16,7 +16,8 @@ from trainer.batches import Batches
 from trainer.config import Criterion, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data import Dataset
 from trainer.objective import gap_loss, membership, surgery, utility_loss
-from trainer.step import Learner, learning_rate_factor
+from trainer.objective_step import StepConfig, learning_rate_factor
+from trainer.step import TriggerOptimizer
 from trainer.trainables import build_module
 from triggers.classifier import FrozenClassifier
 from triggers.reprogram import sweep
@@ -25,12 +26,13 @@ Name = Literal["adversarial", "gap"]
 SMALL_OVERLAY = TriggerConfig("overlay", epsilon=0.2)
 
 
-def learner_for(config: RunConfig, classifier: FrozenClassifier, temperature: float = 1.0) -> Learner:
+def learner_for(config: RunConfig, classifier: FrozenClassifier, temperature: float = 1.0) -> TriggerOptimizer:
     module, steps = build_module(config, classifier), config.train.steps or 1
-    return Learner(classifier, module, 2, config.objective, config.train, steps, temperature=temperature)
+    step = StepConfig(config.objective, 2, steps, temperature=temperature)
+    return TriggerOptimizer(classifier, module, config.train, step)
 
 
-def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) -> Learner:
+def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) -> TriggerOptimizer:
     learner = learner_for(config, classifier)
     batches = Batches(tuning, config.train.batch_size, seed=config.train.seed)
     for number in range(learner.steps):
@@ -38,7 +40,7 @@ def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) ->
     return learner
 
 
-def soft_gaps(learner: Learner, data: Dataset, criterion: Criterion) -> list[float]:
+def soft_gaps(learner: TriggerOptimizer, data: Dataset, criterion: Criterion) -> list[float]:
     """Squared gaps of mean scores, per strength, then of the bare model."""
     classifier = learner.classifier
     members = membership(data.labels, data.members, criterion, 2)

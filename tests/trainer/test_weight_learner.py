@@ -16,9 +16,10 @@ from trainer.adversary import adversary_loss
 from trainer.batches import Batches
 from trainer.config import ObjectiveConfig
 from trainer.data import Dataset
-from trainer.objective import utility_loss
+from trainer.objective import fair_gradients, utility_loss
+from trainer.objective_step import StepConfig
 from trainer.recipe import Recipe
-from trainer.weight_learner import WeightLearner, fair_gradients
+from trainer.weight_learner import WeightLearner
 from triggers.classifier import load_bundle
 from triggers.reprogram import sweep
 
@@ -27,7 +28,7 @@ Name = Literal["adversarial", "gap", "mmd"]
 
 def learner_for(folder: Path, objective: ObjectiveConfig, recipe: Recipe = RECIPE, steps: int = 10) -> WeightLearner:
     torch.manual_seed(0)
-    return WeightLearner(load_bundle(digits.fit_bundle(folder, epochs=2)), 2, objective, recipe, steps)
+    return WeightLearner(load_bundle(digits.fit_bundle(folder, epochs=2)), recipe, StepConfig(objective, 2, steps))
 
 
 def batch(rows: int = 64) -> Dataset:
@@ -61,7 +62,7 @@ def test_the_step_descends_the_fair_gradient_of_every_tensor(tmp_path: Path) -> 
     learner = learner_for(tmp_path, ObjectiveConfig(strengths=(3.0,)))
     one = batch()
     logits = sweep(learner.model, one.inputs, learner.bare)
-    guessing = adversary_loss(learner.adversary(logits, one.labels), one.members).sum()
+    guessing = adversary_loss(learner.adversaries(logits, one.labels), one.members).sum()
     a = torch.autograd.grad(guessing, learner.parameters, retain_graph=True)
     u = torch.autograd.grad(utility_loss(logits, one.labels).sum(), learner.parameters)
     learner.step(0, one)
@@ -75,7 +76,7 @@ def test_the_step_descends_the_fair_gradient_of_every_tensor(tmp_path: Path) -> 
 def test_every_weight_is_trained_even_biases_norms_and_word_embeddings(tmp_path: Path, name: Name) -> None:
     model = load_bundle(comments.fit_bundle(tmp_path, epochs=0))
     before = {key: value.detach().clone() for key, value in model.network.named_parameters()}
-    learner = WeightLearner(model, 2, ObjectiveConfig(name, strengths=(1.0,)), RECIPE, steps=2)
+    learner = WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(name, strengths=(1.0,)), 2, 2))
     learner.step(0, comments.splits().tuning)
     same = {key for key, value in model.network.named_parameters() if torch.equal(value, before[key])}
     assert not same
@@ -88,7 +89,7 @@ def test_batch_norms_go_on_averaging(tmp_path: Path) -> None:
     inputs = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     labels = torch.tensor([0, 1] * 4)
     data = Dataset(inputs, labels, labels.flip(0), (), model.labels, ("a", "b"))
-    WeightLearner(model, 2, ObjectiveConfig(), RECIPE, steps=1).step(0, data)
+    WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1)).step(0, data)
     assert not torch.equal(model.network.state_dict()["bn1.running_mean"], before)
 
 
@@ -121,7 +122,7 @@ def test_bf16_follows_float32(tmp_path: Path) -> None:
 def test_reweighing_changes_the_utility(tmp_path: Path) -> None:
     model = load_bundle(digits.fit_bundle(tmp_path, epochs=2))
     weights = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # only rows of the first group count
-    learner = WeightLearner(model, 2, ObjectiveConfig(), RECIPE, 1, weights)
+    learner = WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1, weights))
     one = batch()
     with torch.no_grad():
         logits = sweep(model, one.inputs, learner.bare)

@@ -18,8 +18,9 @@ from PIL import Image
 from tests.trainer import comments, digits
 from tests.trainer.runs import run_config
 from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig, TriggerKind, load_config
+from trainer.objective_step import StepConfig
 from trainer.progress import LineProgress
-from trainer.step import Learner
+from trainer.step import TriggerOptimizer
 from trainer.train import train
 from trainer.trainables import build_module
 from trainer.world import World, _own_gpu
@@ -140,10 +141,10 @@ def test_a_step_exchanges_what_it_says_and_no_more_than_the_embeddings_need(
     world = Counted(0, 2)
     config = run_config(ObjectiveConfig(), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1))
     module = build_module(config, comments_classifier)
-    learner = Learner(comments_classifier, module, 2, config.objective, config.train, 1, world=world)
+    learner = TriggerOptimizer(comments_classifier, module, config.train, StepConfig(config.objective, 2, 1), world)
     batch = comments.splits().tuning.take(torch.arange(8), slice(0, 4))
     learner.step(0, batch)
-    assert 4 * sum(world.sent) == learner.exchanged(8)
+    assert 4 * sum(world.sent) == learner.bytes_exchanged(8)
     width = comments_classifier.embedding_matrix.shape[1]
     assert sum(world.sent[1:]) == 2 * len(config.objective.strengths) * 2 * width
 

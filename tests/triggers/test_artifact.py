@@ -28,12 +28,12 @@ from triggers.artifact import (
     METADATA_KEY,
     TriggerArtifact,
     claimed_model,
-    digest_of,
     dump,
     load_artifact,
     read_limited,
     save_artifact,
 )
+from triggers.artifact_tensors import digest_of
 from triggers.errors import ArtifactCorrupt, ArtifactUnsupported, NotFound
 from triggers.image import ImageTrigger
 from triggers.manifest import ObjectiveRecord

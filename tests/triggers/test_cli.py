@@ -16,7 +16,8 @@ from PIL import Image
 from tests.artifacts import image_artifact, image_trigger, manifest_for
 from tests.bundles import image_bundle
 from triggers.__main__ import main
-from triggers.artifact import TriggerArtifact, digest_of, dump, load_artifact
+from triggers.artifact import TriggerArtifact, dump, load_artifact
+from triggers.artifact_tensors import digest_of
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 from triggers.image import ImageTrigger

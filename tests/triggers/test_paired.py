@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triggers import paired_intervals
+from triggers.errors import DataError
 from triggers.fairness import evaluate_counts
-from triggers.paired import evaluate_pairs
+from triggers.paired import JointTable, evaluate_pairs
 from triggers.quantiles import all_pairs, critical
 
 REPEATS = 2000
@@ -113,3 +114,14 @@ def test_pairs_say_far_more_than_two_separate_sets_of_rows() -> None:
     paired = np.var(gaps(together, 1) - gaps(together, 2))
     split = np.var(gaps(one, 1) - gaps(other, 2))
     assert split / paired > 10
+
+
+@pytest.mark.parametrize("cell", [("f", 0, -1, 0), ("f", 0, 0, 2), ("f", 2, 0, 0), ("f", -1, 0, 0)])
+def test_a_cell_that_cannot_be_is_refused(cell: tuple[str, int, int, int]) -> None:
+    with pytest.raises(DataError, match="outside the 2 labels"):
+        JointTable.of({cell: 1}, 2)
+
+
+def test_a_negative_count_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot be negative"):
+        JointTable.of({("f", 0, 0, 0): -1}, 2)

@@ -14,7 +14,8 @@ import pytest
 from tests.artifacts import image_artifact
 from triggers import admission
 from triggers.__main__ import main
-from triggers.artifact import TriggerArtifact, digest_of, dump, load_artifact
+from triggers.artifact import TriggerArtifact, dump, load_artifact
+from triggers.artifact_tensors import digest_of
 from triggers.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError
 from triggers.image import ImageTrigger
 from triggers.signature import Signature, Signer, Trust, make_keys, read_signer, read_trust

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.artifacts import PROVENANCE, image_artifact, text_artifact
-from triggers.artifact import TriggerArtifact, digest_of, dump
+from triggers.artifact import TriggerArtifact, dump
+from triggers.artifact_tensors import digest_of
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, RevisionConflict
 from triggers.image import ImageTrigger
 from triggers.records import plan_before

@@ -1,0 +1,46 @@
+"""Commands that only print are there at once: none of them imports torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from resource import RUSAGE_CHILDREN, getrusage
+
+import pytest
+
+from triggers.file_store import FileStore
+
+BOUND_SECONDS = 1.5
+"""Of processor time beyond bare Python's: help takes a fifth of it, importing torch alone more than all of it."""
+
+
+def started(*words: str) -> tuple[str, set[str], float]:
+    """What Python prints when started so, the modules that it imports, and the processor time that it takes."""
+    before = getrusage(RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, check=True)
+    after = getrusage(RUSAGE_CHILDREN)
+    modules = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    return done.stdout, modules, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (("triggers", "--help"), "activate"),
+        (("trainer", "--help"), "RUN.TOML"),
+        (("trainer", "--example"), "[objective]"),
+        (("service", "--help"), "--http-workers"),
+    ],
+)
+def test_help_imports_no_torch(words: tuple[str, ...], printed: str) -> None:
+    out, modules, seconds = started("-m", *words)
+    assert printed in out
+    assert "typing" in modules and "torch" not in modules
+    assert seconds < started("-c", "pass")[2] + BOUND_SECONDS
+
+
+def test_listing_a_store_imports_no_torch(filled_store: FileStore) -> None:
+    out, modules, seconds = started("-m", "triggers", "--store", filled_store.url, "list")
+    assert "faces" in out
+    assert "sqlite3" in modules and "torch" not in modules
+    assert seconds < started("-c", "pass")[2] + BOUND_SECONDS

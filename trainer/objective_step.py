@@ -1,0 +1,154 @@
+"""What a step under the objective has in common, whatever it trains: losses, their gradients at the logits, schedules.
+
+Losses see detached logits (K, B, L), so their gradients there are cheap. The way back from the logits to the trained
+parameters is the business of the optimizers, of triggers (trainer/step.py) and of whole models
+(trainer/weight_learner.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from trainer.adversary import Adversaries, adversary_loss
+from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.data import Dataset
+from trainer.objective import cell_weights, fair_gradients, group_distance, utility_loss
+from trainer.recipe import Recipe
+from triggers.errors import ConfigError
+
+REPORT_EVERY = 10
+"""Steps between two looks at the losses: each look makes a GPU wait."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepConfig:
+    """What a step needs to know of its run.
+
+    `groups` counts identities, which may be `overlapping`. `cell_weights` (L, groups) weighs the rows of the utility
+    loss by label and group; None: all alike. All losses see the logits over `temperature`.
+    """
+
+    objective: ObjectiveConfig
+    groups: int
+    steps: int
+    cell_weights: Tensor | None = None
+    overlapping: bool = False
+    temperature: float = 1.0
+
+    @classmethod
+    def for_data(
+        cls, data: Dataset, objective: ObjectiveConfig, steps: int, *, overlapping: bool, temperature: float = 1.0
+    ) -> StepConfig:
+        """For a run over a training part, whose weights by label and group are counted if the objective wants them."""
+        sizes = len(data.label_names), len(data.group_names)
+        weights = cell_weights(data.labels, data.groups, sizes, objective)
+        return cls(objective, len(data.identities), steps, weights, overlapping, temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Of every strength, before the step: utility (K,) and fairness (K,), the adversary's loss or the squared gap."""
+
+    utility: Tensor
+    fairness: Tensor
+
+    def means(self, what: str, step: int, advice: str) -> dict[str, float]:
+        """Means over the strengths, for a progress display. Raises ConfigError once they are no numbers any more."""
+        means = {"utility": self.utility.mean().item(), "fairness": self.fairness.mean().item()}
+        if not all(map(isfinite, means.values())):
+            raise ConfigError(f"{what} diverged, the losses of step {step} are {means}: {advice}")
+        return means
+
+
+class ObjectiveStep:
+    """The K adversaries with their optimizer, and the losses of K systems.
+
+    `rates` has the learning rate, its schedule and the seed of the adversaries; `sizes` is (L, groups).
+    """
+
+    def __init__(self, config: StepConfig, rates: TrainConfig | Recipe, labels: int, device: torch.device) -> None:
+        objective = config.objective
+        self.objective, self.steps, self.overlapping = objective, config.steps, config.overlapping
+        self.temperature, self.rates = config.temperature, rates
+        self.cell_weights = None if config.cell_weights is None else config.cell_weights.to(device)
+        self.strengths = torch.tensor(objective.strengths, device=device)
+        self.sizes = (labels, config.groups)
+        self.adversaries = Adversaries(
+            len(objective.strengths),
+            *self.sizes,
+            criterion=objective.criterion,
+            form=objective.adversary_input,
+            with_logits=objective.with_logits,
+            hidden=objective.adversary_hidden,
+            seed=rates.seed,
+        ).to(device)
+        self.adversary_optimizer = adam(list(self.adversaries.parameters()), objective.adversary_lr)
+
+    def cotangents(self, logits: Tensor, batch: Dataset) -> tuple[Losses, list[Tensor]]:
+        """The losses of logits (K, B, L), a leaf, and their gradients there (K, B, L).
+
+        With an adversary two, of its own loss, on which it makes a step, and of the utility; else one, of the sum.
+        """
+        weights = None if self.cell_weights is None else self.cell_weights[batch.labels, batch.groups]
+        utility = utility_loss(logits, batch.labels, weights)
+        if self.objective.name != "adversarial":
+            fairness = self._distance(logits, batch)
+            found = torch.autograd.grad((utility + self.strengths * fairness).sum(), logits)
+            return Losses(utility.detach(), fairness.detach()), list(found)
+        fairness = adversary_loss(self.adversaries(logits, batch.labels), batch.members, overlapping=self.overlapping)
+        losses = Losses(utility.detach(), fairness.detach())
+        if self.objective.gap_weight:
+            utility = utility + self.objective.gap_weight * self.strengths * self._distance(logits, batch)
+        learning: list[Tensor] = list(self.adversaries.parameters())
+        of_adversary, *theirs = torch.autograd.grad(fairness.sum(), [logits, *learning])
+        (of_utility,) = torch.autograd.grad(utility.sum(), logits)
+        descend(self.adversary_optimizer, learning, theirs)
+        return losses, [of_adversary, of_utility]
+
+    def fair_gradients(self, found: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+        """What is descended, of the trained parameters' gradients under each cotangent of `cotangents`."""
+        if len(found) == 1:
+            return list(found[0])
+        of_adversary, of_utility = found
+        return fair_gradients(of_utility, of_adversary, self.strengths, projection=self.objective.projection)
+
+    def _distance(self, logits: Tensor, batch: Dataset) -> Tensor:
+        return group_distance(logits, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
+
+    def set_learning_rates(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        """Those of step `number`, for an optimizer and for the adversaries'."""
+        factor = learning_rate_factor(self.rates.schedule, number / self.steps)
+        rates = ((optimizer, self.rates.lr), (self.adversary_optimizer, self.objective.adversary_lr))
+        for group, lr in ((group, lr) for each, lr in rates for group in each.param_groups):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(factor * lr)  # in place: a recorded step reads it
+            else:
+                group["lr"] = factor * lr
+
+
+def learning_rate_factor(schedule: str, done: float) -> float:
+    """Share of the learning rate after a share `done` of the run; `step` is the published one: x0.1 at 80% and 90%."""
+    if schedule == "step":
+        return 1.0 if done < 0.8 else 0.1 if done < 0.9 else 0.01
+    return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * cos(pi * done)}[schedule]
+
+
+def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:
+    """On a GPU in one kernel, with its learning rate in a tensor, so that a step can be recorded."""
+    if not parameters[0].is_cuda:
+        return Adam(parameters, lr=lr, weight_decay=weight_decay)
+    rate = torch.tensor(lr, device=parameters[0].device)
+    return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True, capturable=True)
+
+
+def descend(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """One step of the optimizer along given gradients; None: that parameter stays."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()

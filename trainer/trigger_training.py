@@ -1,0 +1,38 @@
+"""The training of a run's triggers from first to last: one run, or a cross-fitted one with a run per fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.config import RunConfig
+from trainer.crossfit import train_folds
+from trainer.data import Splits
+from trainer.final_evaluation import final_result
+from trainer.learn import TrainingRun
+from trainer.outcome import Outcome
+from trainer.progress import Progress
+from trainer.reproducible import reproducible
+from trainer.shortlist import Shortlist
+from trainer.world import World
+from triggers.classifier import FrozenClassifier
+
+
+def train_triggers(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None = None,
+    process_group: World | None = None,
+) -> Outcome:
+    """The outcome of one training, or of a cross-fitted one where `select.folds` says so.
+
+    With a checkpoint `path`, go on where a killed run stopped. Raises ConfigError.
+    """
+    with reproducible(classifier.device, config.train.threads):
+        if config.select.folds > 1:
+            return train_folds(config, classifier, splits, progress, path, process_group).outcome()
+        run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
+        kept = Shortlist(run.criterion, run.optimizer.average)
+        run.train(kept, path)
+        return final_result(run, run.criterion, kept.recall())
