@@ -69,7 +69,8 @@ def load(
         script.write_text(SCRIPT.format(media=media))
         for path, body in zip(paths, bodies, strict=True):
             path.write_bytes(body)
-        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url, "--"]
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        command += ["-s", str(script), url, "--"]
         done = subprocess.run([*command, *map(str, paths)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"wrk failed on {url}:\n{done.stdout}{done.stderr}")
