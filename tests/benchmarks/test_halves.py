@@ -14,7 +14,7 @@ from tests.trainer.runs import run_config
 from tests.trainer.test_learn import quiet
 from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.evaluate import accuracy, bare_logits, confusion_counts
-from trainer.learn import Run
+from trainer.learn import TrainingRun
 from triggers.classifier import FrozenClassifier
 from triggers.fairness import evaluate_counts
 
@@ -53,9 +53,9 @@ def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: Fr
 def test_predictions_on_texts_stand_in_the_order_of_the_rows(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=4, batch_size=64, threads=1, eval_every=4)
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), trigger=TriggerConfig("soft"), train=train)
-    run = Run(config, comments_classifier, comments.splits(), quiet())
-    run.keeper = keeper = Candidates(run)
-    run.train(None)
+    run = TrainingRun.prepare(config, comments_classifier, comments.splits(), quiet())
+    keeper = Candidates(run)
+    run.train(keeper)
     rows = rows_of(comments_classifier, run.val, "equalized_odds")
     reached, _ = rows.figures(keeper.found[-1], torch.arange(len(run.val)))
     assert reached.tolist() == pytest.approx([accuracy(counts) for counts in run.count_val()])
