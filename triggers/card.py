@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from triggers.fairness import FairnessReport, evaluate_counts
 from triggers.manifest import Manifest
 from triggers.records import Rollout, VersionInfo
+
+if TYPE_CHECKING:
+    from triggers.fairness import FairnessReport
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ def splits(manifest: Manifest) -> list[str]:
 
 def evaluate(manifest: Manifest, split: str, *, trigger: bool) -> FairnessReport | None:
     """Fairness of a split with the trigger or without it; None if it was not counted."""
+    from triggers.fairness import evaluate_counts  # numpy: a command's help needs none
+
     counts = manifest.counts(split, trigger=trigger)
     if not counts:
         return None
