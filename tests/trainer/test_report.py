@@ -29,6 +29,7 @@ from trainer.wording import interval
 from triggers.classifier import FrozenClassifier
 from triggers.fairness import evaluate_counts
 
+pytestmark = pytest.mark.slow
 SHORT = TrainConfig(steps=20, batch_size=128, threads=1)
 PICTURES = ["front.png", "groups.png", "triggers.png", "trigger.png"]
 

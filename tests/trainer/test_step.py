@@ -49,6 +49,7 @@ def soft_gaps(learner: TriggerOptimizer, data: Dataset, criterion: Criterion) ->
     return gaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["demographic_parity", "equalized_odds"])
 @pytest.mark.parametrize(("name", "strength"), [("gap", 20.0), ("adversarial", 5.0)])
 def test_a_strength_lowers_the_gap_of_images(
@@ -135,6 +136,7 @@ def test_the_adversarial_gradient_is_the_published_one(
     assert torch.allclose(learner.parameters[0].grad, expected, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_adversary_learns_meanwhile(digits_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=60, lr=1e-9, schedule="constant")  # triggers as good as fixed
     learner = learner_for(run_config(ObjectiveConfig(strengths=(1.0, 2.0)), train=train), digits_classifier)
