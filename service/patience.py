@@ -16,7 +16,6 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.problems import MEDIA_TYPE, Problem
-from service.whole_answer import offer
 from triggers.errors import ConfigError
 
 UVICORN = "uvicorn>=0.45,<0.55"
@@ -120,7 +119,6 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        offer(cycle)
         super()._start_asgi_task(cycle, app)
 
     def _give_up(self) -> None:
@@ -148,7 +146,7 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 def check_hook() -> None:
-    """Raise ConfigError if uvicorn never calls what PatientProtocol overrides: answers would lose their short way."""
+    """Raise ConfigError if uvicorn never calls what PatientProtocol overrides: it could not tell who has left."""
     if not hasattr(HttpToolsProtocol, HOOK):
         found = version("uvicorn")
         raise ConfigError(f"uvicorn {found} has no {HOOK}: pip install '{UVICORN}', as pyproject.toml says.")

@@ -18,7 +18,8 @@ from service.limits import body_limit, counting, refused
 from service.problems import Problem, response
 from service.running import Running
 from service.safe_headers import guarded_headers
-from service.whole_answer import CLOSE, WHOLE
+
+CLOSE = (b"connection", b"close")
 
 
 class RequestMiddleware:
@@ -69,13 +70,12 @@ class RequestMiddleware:
 
 
 class Reply:
-    """The way back of one request: completes the headers of its response and notes the status, however it is sent."""
+    """The way back of one request: completes the headers of its response and notes the status."""
 
-    __slots__ = ("_named", "_running", "_send", "_write", "status")
+    __slots__ = ("_named", "_running", "_send", "status")
 
     def __init__(self, call: Call, send: Send, running: Running) -> None:
         self._send, self._running, self.status = send, running, 500
-        self._write = call.scope.get("extensions", {}).pop(WHOLE, {}).get("write")
         state, names = call.scope.setdefault("state", {}), correlate(call.headers)
         state["request_id"] = names.request_id
         traceparent = state.setdefault("traceparent", names.traceparent)
@@ -88,11 +88,9 @@ class Reply:
         await self._send(message)
 
     async def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """A response that is there as a whole: in one write where the server offers that and can do it now."""
-        complete = self._headers(status, headers)
-        if self._write is None or not self._write(status, complete, body):
-            await self._send({"type": "http.response.start", "status": status, "headers": complete})
-            await self._send({"type": "http.response.body", "body": body})
+        """A response that is there as a whole."""
+        await self._send({"type": "http.response.start", "status": status, "headers": self._headers(status, headers)})
+        await self._send({"type": "http.response.body", "body": body})
 
     def _headers(self, status: int, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         self.status = status

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.patience import BYTES_PER_SECOND, PatientProtocol
+from service.patience import BYTES_PER_SECOND, HOOK, UVICORN, PatientProtocol, check_hook
+from triggers.errors import ConfigError
 
 PATIENCE = 20.0
 MOMENT = 0.001
@@ -80,3 +84,12 @@ def test_a_head_that_does_not_end_may_have_64_kib(size: int) -> None:
                 assert not protocol.transport.is_closing()
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_a_uvicorn_that_never_calls_the_hook_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_hook()
+    monkeypatch.delattr(HttpToolsProtocol, HOOK)
+    with pytest.raises(ConfigError, match=rf"uvicorn [0-9.]+ has no {HOOK}: pip install '{UVICORN}'"):
+        check_hook()
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert UVICORN in project["optional-dependencies"]["service"]
