@@ -7,7 +7,7 @@ DEMO_OUT ?= demo-out
 GPUS ?= 1,2
 MINIMUM := build/minimum
 SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
-  tests/triggers/test_redis_store.py
+  tests/triggers/store/test_redis_store.py
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 \
   --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS = never
@@ -74,7 +74,7 @@ bench: install ## time the training steps (a GPU; elsewhere small sizes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick --no-compiled)
 
 fuzz: install ## 100,000 broken requests against a running service (a quarter of an hour)
-	FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
+	FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 0 tests/service/api/test_fuzz.py
 
 scale: install ## time the training steps on several GPUs (GPUS=1,2; elsewhere DEVICE=cpu QUICK=1)
 	$(BIN)/python -m benchmarks.scale --gpus $(GPUS) $(if $(DEVICE),--device $(DEVICE)) \
@@ -96,7 +96,7 @@ soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), loads, large d
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),300) $(BIN)/python -m pytest -s -m soak tests/soak
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --ignore tests/soak
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.swapping --swaps 1000
-	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
+	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 0 tests/service/api/test_fuzz.py
 	$(MAKE) --no-print-directory life
 
 mutants: install ## small faults, drawn by SEED=0: whether a test notices each of COUNT=100 (minutes)

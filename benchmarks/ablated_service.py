@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from service import hot_path, server
 from service.__main__ import main
-from service.control import leave
+from service.server import http_server, predict_fast_path
+from service.workers.control_socket import leave
 
 PARTS: dict[str, tuple[object, str, Callable[..., object]]] = {
-    "fast path": (hot_path.PredictFastPath, "model", lambda self, scope: None),
-    "garbage settings": (server, "settle", lambda: None),
+    "fast path": (predict_fast_path.PredictFastPath, "model", lambda self, scope: None),
+    "garbage settings": (http_server, "settle", lambda: None),
 }
 """What can be taken out: where it is, its name there, and what stands in its place."""
 

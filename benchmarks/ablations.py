@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.systems import ADVERSARIAL, GAP, System, plain_system
-from trainer.config import TriggerConfig
+from trainer.config.run_config import TriggerConfig
 
 RATIOS = (1.0, 0.5, 0.2, 0.1, 0.01)
 PATCHES = (10, 20, 40, 55)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.train import learner_for
-from trainer.batches import Batches
-from trainer.config import TrainConfig
-from trainer.data import Dataset
-from trainer.passes import leaves
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
+from trainer.config.run_config import TrainConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.distributed import World
+from trainer.training.vjp import leaves
+from triggers.model.classifier import FrozenClassifier
 
 STEPS = 5
 """Few: with a network of random weights rounding grows from step to step, also in one process."""

@@ -13,14 +13,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer.config import ObjectiveConfig
-from trainer.data import Dataset
-from trainer.objective_step import StepConfig
-from trainer.recipe import Recipe
-from trainer.weight_learner import WeightLearner
-from triggers.classifier import FrozenClassifier
-from triggers.preprocess import Inputs
-from triggers.reprogram import sweep
+from trainer.baselines.finetune_step import WeightLearner
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import ObjectiveConfig
+from trainer.data.dataset import Dataset
+from trainer.training.objective_step import StepConfig
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
+from triggers.preprocessing.preprocess import Inputs
 
 
 class Whole(nn.Module):

@@ -19,16 +19,16 @@ import numpy as np
 
 from benchmarks.draws import heads, random, row
 from benchmarks.guarding import Trial
-from service.collectors import FairnessCollector, GuardCollector
-from service.event import Cell
-from service.evidence import SequentialTests
-from service.guard import Guard, questions
-from service.ledger import Ledger
-from service.metrics import Metrics
-from service.monitor import Monitor
-from service.periods import Level
-from service.watch import Stand
-from triggers.rules import Rules
+from service.fairness.monitor import Monitor
+from service.guard.guard import Guard, questions
+from service.guard.observations import Stand
+from service.guard.sequential_tests import SequentialTests
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
+from service.ledger.time_buckets import Level
+from service.runtime_collectors import FairnessCollector, GuardCollector
+from service.telemetry.metrics import Metrics
+from triggers.rollout.guard_rules import Rules
 
 GROUPS, MINUTES, TIMED = (2, 16, 64), (60, 480), 20
 ROWS = 60

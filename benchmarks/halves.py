@@ -24,17 +24,17 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.systems import BY_GROUP, TASKS, System
-from trainer.config import Criterion, RunConfig, TriggerConfig
-from trainer.data import Dataset, Splits
-from trainer.evaluate import bare_logits, chunks
-from trainer.learn import TrainingRun
-from trainer.outcome import Counts
-from trainer.prepare import open_run
+from trainer.config.run_config import Criterion, RunConfig, TriggerConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.determinism import reproducible
+from trainer.distributed import World
+from trainer.evaluation.counts import bare_logits, chunks
+from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
-from trainer.reproducible import reproducible
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from trainer.run_inputs import open_run
+from trainer.training.training_loop import TrainingRun
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 BUDGETS = (0.01, 0.02, 0.04)
 HALVINGS = 60

@@ -17,11 +17,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.systems import MAIN, TASKS
-from trainer.load import DataLoader
-from trainer.outcome import Counts
+from trainer.data.loader import DataLoader
+from trainer.evaluation.run_result import Counts
 from trainer.progress import open_progress
-from triggers.fairness import evaluate_counts
-from triggers.gaps import Gap
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.metrics.gaps import Gap
 
 PARTS = ("base", "tuning", "val", "test")
 

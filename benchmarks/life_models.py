@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from triggers.bundle import BundleSpec, save_bundle
+from triggers.model.bundle import BundleSpec, save_bundle
 
 SIDE = 16
 

@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.systems import BUDGETS
-from trainer.base_classifier import build_untrained
-from trainer.batches import Batches
-from trainer.config import RunConfig
-from trainer.data import Dataset, Splits
-from trainer.evaluate import confusion_counts
-from trainer.learn import TrainingRun
-from trainer.objective_step import StepConfig
-from trainer.outcome import Counts
+from trainer.baselines.erm import build_untrained
+from trainer.baselines.finetune_step import WeightLearner
+from trainer.baselines.threshold import Margins, margins, thinned
+from trainer.config.hyperparameters import recipe
+from trainer.config.run_config import RunConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset, Splits
+from trainer.determinism import reproducible
+from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Judge, Snapshot, judge_of
 from trainer.progress import Progress
-from trainer.recipe import recipe
-from trainer.reproducible import reproducible
-from trainer.select import Judge, Snapshot, judge_of
-from trainer.shortlist import Counting
-from trainer.threshold import Margins, margins, thinned
-from trainer.weight_learner import WeightLearner
-from triggers.classifier import FrozenClassifier
+from trainer.training.best_snapshots import Counting
+from trainer.training.objective_step import StepConfig
+from trainer.training.training_loop import TrainingRun
+from triggers.model.classifier import FrozenClassifier
 
 SHIFTS = 300
 """Thresholds that the control tries: a sixth of a point of the share of positives apart."""

@@ -33,14 +33,14 @@ from benchmarks.systems import (
     plain_system,
     trigger_systems,
 )
-from trainer.config import Criterion, RunConfig
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.outcome import Counts
-from trainer.prepare import open_run
+from trainer.config.run_config import Criterion, RunConfig
+from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
-from triggers.classifier import FrozenClassifier
+from trainer.run_inputs import open_run
 from triggers.errors import FairtriggerError
-from triggers.fairness import evaluate_counts
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")

@@ -29,12 +29,12 @@ from rich.table import Table
 
 from benchmarks import served_bundle
 from benchmarks.service_process import Load, cores, load, service, write_requests
-from service.execution import forward_for, use_threads
-from service.predictor import Predictor, Query
-from service.settings import Settings
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
-from triggers.preprocess import decode_image
+from service.config.settings import Settings
+from service.engine.execution.execution_backend import forward_for, use_threads
+from service.engine.predictor import Predictor, Query
+from triggers.model.classifier import load_bundle
+from triggers.preprocessing.preprocess import decode_image
+from triggers.store.file_store import FileStore
 
 NEAR = 0.85
 """From this share of what a part does alone it is taken for the limit; from so much of a core, a process."""

@@ -33,13 +33,13 @@ from benchmarks.synthetic import (
     text_classifier,
 )
 from benchmarks.train import learner_for
-from trainer.config import ObjectiveConfig, TrainConfig
-from trainer.data import Dataset
-from trainer.objective_step import StepConfig
-from trainer.recipe import Recipe
-from trainer.weight_learner import WeightLearner
-from trainer.world import World, joined_world
-from triggers.classifier import FrozenClassifier
+from trainer.baselines.finetune_step import WeightLearner
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import ObjectiveConfig, TrainConfig
+from trainer.data.dataset import Dataset
+from trainer.distributed import World, joined_world
+from trainer.training.objective_step import StepConfig
+from triggers.model.classifier import FrozenClassifier
 
 STRENGTHS = tuple(float(strength) for strength in (1, 2, 3, 5, 8, 12, 20, 30))
 """Of the front."""

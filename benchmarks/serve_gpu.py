@@ -30,14 +30,14 @@ from rich.console import Console
 from benchmarks import served_bundle
 from benchmarks.serve_gpu_tables import Rows, cell, limiting, show, verdicts
 from benchmarks.service_process import Load, cores, load, service, write_requests
-from service.batch_decoder import BatchDecoder
-from service.execution import captured, use_precision
-from service.predictor import Predictor, Query
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier, load_bundle
-from triggers.file_store import FileStore
-from triggers.preprocess import ImageLimits, ImageSpec, decode_image
-from triggers.reprogram import scores
+from service.engine.decoding.gpu import BatchDecoder
+from service.engine.execution.execution_backend import captured, use_precision
+from service.engine.predictor import Predictor, Query
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model.reprogram import scores
+from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
+from triggers.store.file_store import FileStore
 
 MOMENT = 0.03
 """Seconds that the runs of one measurement take together, unless that were more than 20."""

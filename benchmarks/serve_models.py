@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
 from benchmarks.served_trigger import sealed
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import load_bundle
 from triggers.factories import Factories
-from triggers.image import ImageTrigger
-from triggers.store import open_store
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.classifier import load_bundle
+from triggers.store.store import open_store
+from triggers.trigger.image import ImageTrigger
 
 VERSIONS = 16
 

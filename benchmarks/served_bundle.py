@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from benchmarks.served_trigger import sealed
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
-from triggers.image import ImageTrigger
-from triggers.image_modules import build_image_module
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.image_trainable import build_image_module
 
 VERSIONS = 16
 

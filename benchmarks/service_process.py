@@ -88,7 +88,7 @@ def load(target: Service, requests: Sequence[Path], *, processes: int, connectio
     if not times:
         raise RuntimeError(f"no request was answered with 200; {sum(each['refused'] for each in found)} were refused")
     used = {pid: (after[pid] - before.get(pid, 0)) / wall for pid in after}
-    infers = {pid for pid in used if runs(pid, "service.inference_process")}
+    infers = {pid for pid in used if runs(pid, "service.workers.engine_server")}
     compiles = {pid for pid in used if runs(pid, "compile_worker")}  # torch's, for some seconds after the start
     spent = [each["cpu_seconds"] / each["seconds"] for each in found]
     p99 = quantiles(times, n=100)[98] if len(times) > 1 else times[0]

@@ -31,10 +31,10 @@ from benchmarks.draws import (
     streams,
 )
 from benchmarks.guarding import guard
-from service import bets
-from service.e_processes import AccuracyLost, EProcess, Worse
-from triggers import intervals, paired_intervals
-from triggers.quantiles import all_pairs, critical
+from service.guard import e_values
+from service.guard.e_processes import AccuracyLost, EProcess, Worse
+from triggers.metrics import intervals, paired_intervals
+from triggers.metrics.critical_values import all_pairs, critical
 
 Z = critical(0.95)
 
@@ -104,7 +104,7 @@ def alarms(repeats: int) -> None:
     for rates, limit, drift in DISPARITIES:
         hits, n = streams(rates, repeats, drift)
         truth = f"{short(rates)}{f', drifting by {drift}' if drift else ''}"
-        _alarmed(f"disparity > {limit}", truth, np.cumsum(bets.spread(hits, n, limit), axis=-1), ROWS * len(rates))
+        _alarmed(f"disparity > {limit}", truth, np.cumsum(e_values.spread(hits, n, limit), axis=-1), ROWS * len(rates))
     hits, n = streams([0.3, 0.3], repeats)
     _alarmed("a z-test at every look, for comparison", "0.3 x 2", _z_tests(hits, n), 2 * ROWS)
     for now in ([0.3, 0.42], [0.3, 0.45], [0.3, 0.48]):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainer.data import Dataset
-from triggers.bundle import BundleSpec
-from triggers.classifier import FrozenClassifier
-from triggers.preprocess import TextBatch
+from trainer.data.dataset import Dataset
+from triggers.model.bundle import BundleSpec
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
 
 
 @dataclass(frozen=True)

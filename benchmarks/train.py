@@ -35,17 +35,17 @@ from benchmarks.synthetic import (
     text_batch,
     text_classifier,
 )
-from trainer.batches import Batches
-from trainer.config import ObjectiveConfig, TrainConfig
-from trainer.data import Dataset
-from trainer.objective_step import StepConfig
-from trainer.passes import forward
-from trainer.step import TriggerOptimizer
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
-from triggers.image_modules import build_image_module
-from triggers.preprocess import TextBatch
-from triggers.text_modules import build_text_module
+from trainer.config.run_config import ObjectiveConfig, TrainConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.distributed import World
+from trainer.training.objective_step import StepConfig
+from trainer.training.step import TriggerOptimizer
+from trainer.training.vjp import forward
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text_trainable import build_text_module
 
 
 @dataclass(frozen=True)

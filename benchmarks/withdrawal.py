@@ -30,16 +30,16 @@ from benchmarks.draws import random
 from examples.demo.prepare import FINISHED
 from examples.demo.traffic import held_out
 from examples.live import Answer, Client, Row, running_service
-from trainer.config import load_config
-from trainer.learn import TrainingRun
-from trainer.prepare import prepare
+from trainer.config.run_config import load_config
+from trainer.determinism import reproducible
 from trainer.progress import Progress, open_progress
-from trainer.reproducible import reproducible
-from trainer.shortlist import Shortlist
-from triggers.artifact import TriggerArtifact, seal
-from triggers.bounds import value_range_of
+from trainer.run_inputs import prepare
+from trainer.training.best_snapshots import Shortlist
+from trainer.training.training_loop import TrainingRun
+from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.manifest_checks import value_range_of
 from triggers.errors import FairtriggerError
-from triggers.store import open_store, version_name
+from triggers.store.store import open_store, version_name
 
 MODEL, STRENGTH = "digits", 4.0
 GUARD = {"worse_by": 0.05, "alpha": 0.05}

@@ -12,24 +12,25 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
-from service import problems
-from service.dashboard import page as dashboard
-from service.execution import use_threads
-from service.local_backend import LocalBackend
-from service.metrics import Metrics
-from service.parts import ModelBackend
-from service.permissions import listed, methods_at
-from service.reference_page import reference_page
-from service.request_middleware import RequestMiddleware
-from service.rollout import open_trigger_store
-from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
-from service.running import Running
-from service.schemas import ProblemDocument
-from service.settings import Settings
-from service.tracing import Traced, Tracing
-from triggers.classifier import FrozenClassifier, load_bundle
+from service.api import problem_details
+from service.api.dashboard import routes as dashboard
+from service.api.reference_page import reference_page
+from service.api.routes import fairness, feedback, health, models, predict, rollout, triggers
+from service.api.schemas import ProblemDocument
+from service.api.v2 import infer_route, routes
+from service.config.settings import Settings
+from service.engine.execution.execution_backend import use_threads
+from service.engine.local_backend import LocalBackend
+from service.engine.model_backend import ModelBackend
+from service.rollout.follower import open_trigger_store
+from service.runtime import Running
+from service.security.permissions import listed, methods_at
+from service.server.request_middleware import RequestMiddleware
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Traced, Tracing
 from triggers.errors import ConfigError
-from triggers.store import Store
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.store.store import Store
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -40,7 +41,7 @@ Every answer names the trigger version that computed it. Errors are `application
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own, from its release 0.16x on, would put queries - groups - into spans, and bodies into logs."""
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, v2, v2_infer, dashboard)
+ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, routes, infer_route, dashboard)
 
 
 class Application(FastAPI):
@@ -93,7 +94,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
     app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
-    problems.install(app, methods_at)
+    problem_details.install(app, methods_at)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
     app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
@@ -130,7 +131,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+    code: {
+        "description": text,
+        "content": {problem_details.MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}},
+    }
     for name in [ProblemDocument.__name__]
     for code, text in (("4XX", "The request cannot be served as it is"), ("5XX", "The service cannot serve it now"))
 }
@@ -141,7 +145,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (*predict.BODY_SCHEMAS, *v2_infer.BODY_SCHEMAS, ProblemDocument):
+        for model in (*predict.BODY_SCHEMAS, *infer_route.BODY_SCHEMAS, ProblemDocument):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
         _say_who_may(document, needs_key=not app.state.running.keyring.open)

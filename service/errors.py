@@ -1,4 +1,6 @@
-"""The service's own errors, below everything that raises or answers them; problems.py knows which status each has."""
+"""The service's own errors, below everything that raises or answers them; problem_details.py knows which status each
+has.
+"""
 
 from __future__ import annotations
 

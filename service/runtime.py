@@ -11,30 +11,30 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from service.beacon import replica_name
-from service.collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
-from service.counting import Counting
-from service.declared_groups import Declarations
-from service.disclosure import Disclosure, Rule
-from service.event import Cell, series_of
-from service.guard import Guard
-from service.guarded import GuardedModel
-from service.keyring import Keyring
-from service.ledger import Ledger
-from service.metrics import Metrics
-from service.monitor import Monitor
-from service.parting import COUNTS_SECONDS, Shutdown
-from service.parts import ModelBackend
-from service.periods import Level
-from service.receipts import Receipts
-from service.rollout import follower_of
-from service.served import ServedModel
-from service.settings import Settings
-from service.webhook import Webhook
-from service.windows import Windows
+from service.bounded_shutdown import COUNTS_SECONDS, Shutdown
+from service.config.settings import Settings
+from service.engine.model_backend import ModelBackend
+from service.engine.prediction_log import Counting
+from service.engine.served_model import ServedModel
+from service.fairness.disclosure import Disclosure, Rule
+from service.fairness.monitor import Monitor
+from service.fairness.time_windows import Windows
+from service.guard.guard import Guard
+from service.guard.guarded_model import GuardedModel
+from service.guard.webhook import Webhook
+from service.ledger.declared_groups import Declarations
+from service.ledger.events import Cell, series_of
+from service.ledger.ledger import Ledger
+from service.ledger.prediction_id import Receipts
+from service.ledger.time_buckets import Level
+from service.rollout.follower import follower_of
+from service.rollout.replica_heartbeat import replica_name
+from service.runtime_collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
+from service.security.keyring import Keyring
+from service.telemetry.metrics import Metrics
 from triggers.errors import ConfigError
-from triggers.rules import Rules
-from triggers.store import Store
+from triggers.rollout.guard_rules import Rules
+from triggers.store.store import Store
 
 logger = logging.getLogger(__name__)
 

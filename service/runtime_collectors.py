@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.cached_reading import CachedReading
-from service.guard import Guard
-from service.metrics import PREFIX
-from service.monitor import Monitor
-from service.served import ServedModel
-from service.trigger_state import TriggerState
+from service.engine.served_model import ServedModel
+from service.fairness.monitor import Monitor
+from service.guard.guard import Guard
+from service.rollout.trigger_host import TriggerState
+from service.telemetry.cached_reading import CachedReading
+from service.telemetry.metrics import PREFIX
 from triggers.errors import StoreError
-from triggers.store import version_name
+from triggers.store.store import version_name
 
 GAPS = {
     "fairness_demographic_parity_gap": "demographic_parity_difference",

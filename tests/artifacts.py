@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from tests.bundles import SIZE
-from triggers.artifact import TriggerArtifact, seal
-from triggers.bounds import geometry_of, value_range_of
-from triggers.classifier import FrozenClassifier, Trigger
-from triggers.image_modules import build_image_module
-from triggers.manifest import EvaluationCell, Manifest, ObjectiveRecord, Provenance
-from triggers.text_modules import build_text_module
+from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.manifest import EvaluationCell, Manifest, ObjectiveRecord, Provenance
+from triggers.artifact.manifest_checks import geometry_of, value_range_of
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text_trainable import build_text_module
 
 FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
 IMAGE_KINDS: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from torchvision.models import get_model
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from triggers.bundle import BundleSpec, save_bundle
+from triggers.model.bundle import BundleSpec, save_bundle
 
 SIZE = 16
 """Side of the tiny image models' input in pixels."""

@@ -22,8 +22,8 @@ from triggers.factories import VARIABLE
 if TYPE_CHECKING:
     import httpx
 
-    from triggers.classifier import FrozenClassifier
-    from triggers.file_store import FileStore
+    from triggers.model.classifier import FrozenClassifier
+    from triggers.store.file_store import FileStore
 
 __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
 
@@ -54,7 +54,7 @@ def interruptible() -> None:
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny image classifier `faces`."""
     from tests.bundles import image_bundle
-    from triggers.classifier import load_bundle
+    from triggers.model.classifier import load_bundle
 
     return load_bundle(image_bundle(tmp_path_factory.mktemp("faces")))
 
@@ -63,7 +63,7 @@ def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny text classifier `posts`."""
     from tests.bundles import text_bundle
-    from triggers.classifier import load_bundle
+    from triggers.model.classifier import load_bundle
 
     return load_bundle(text_bundle(tmp_path_factory.mktemp("posts")))
 
@@ -72,7 +72,7 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
 def filled_store(tmp_path: Path, image_model: FrozenClassifier, text_model: FrozenClassifier) -> Iterator[FileStore]:
     """A store with one version per trigger kind and nobody champion: faces v1 to v4, posts v1 to v3."""
     from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
-    from triggers.file_store import FileStore
+    from triggers.store.file_store import FileStore
 
     with FileStore(tmp_path / "store") as store:
         for model, kinds in ((image_model, tuple(IMAGE_KINDS)), (text_model, TEXT_KINDS)):

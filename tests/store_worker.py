@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from triggers.artifact import load_artifact
+from triggers.artifact.artifact import load_artifact
 from triggers.errors import RevisionConflict
-from triggers.file_store import FileStore
-from triggers.store import Store, open_store
+from triggers.store.file_store import FileStore
+from triggers.store.store import Store, open_store
 
 
 class DyingStore(FileStore):

@@ -17,16 +17,16 @@ import pytest
 import torch
 from PIL import Image
 
-from service.settings import Settings
+from service.config.settings import Settings
 from tests.bundles import WORDS, image_bundle, text_bundle
 from tests.service.live import as_item, predict, running
-from trainer.config import RunConfig, load_config
-from trainer.load import DataLoader
+from trainer.config.run_config import RunConfig, load_config
+from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
 from trainer.train import Finished, train
-from triggers.classifier import load_bundle
-from triggers.reprogram import scores, sweep
-from triggers.store import open_store
+from triggers.model.classifier import load_bundle
+from triggers.model.reprogram import scores, sweep
+from triggers.store.store import open_store
 
 pytestmark = pytest.mark.slow
 HELD_OUT = 200

@@ -15,16 +15,16 @@ import pytest
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, Process, decided, picture, predict, problem, process, swap, wait_until
 from tests.test_agreement import manifest, photos
-from trainer.config import load_config
+from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
-from triggers.artifact import TriggerArtifact
-from triggers.artifact_tensors import digest_of
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
-from triggers.image import ImageTrigger
-from triggers.signature import Signer, make_keys, read_signer
-from triggers.store import version_name
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.signature import Signer, make_keys, read_signer
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
+from triggers.store.store import version_name
+from triggers.trigger.image import ImageTrigger
 
 pytestmark = pytest.mark.slow
 CONFIG = """

@@ -8,7 +8,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
-from triggers.file_store import FileStore
+from triggers.store.file_store import FileStore
 
 BOUND_SECONDS = 1.5
 """Of processor time beyond bare Python's: help takes a fifth of it, importing torch alone more than all of it."""

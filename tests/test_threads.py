@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
-    "service/batcher.py:_work": "a batch that fails is answered where it is served; `alive` tells of the thread's end",
-    "service/control.py:follow": "without it the process ends itself",
-    "service/links.py:_let_in": "lets an arrival in",
-    "service/links.py:_receive": "ends with its arrival",
+    "service/engine/batcher.py:_work": "a batch that fails is answered where it is served; `alive` tells of the thread's end",
+    "service/workers/control_socket.py:follow": "without it the process ends itself",
+    "service/workers/engine_pool.py:_let_in": "lets an arrival in",
+    "service/workers/engine_pool.py:_receive": "ends with its arrival",
 }
 """Threads whose errors are dealt with where they work, or that end with what they do."""
 
@@ -36,7 +36,11 @@ FOUND = dict(targets())
 
 
 def test_there_are_threads() -> None:
-    assert {"service/webhook.py:_post", "service/rollout.py:_follow", "triggers/redis_bus.py:_run"} <= set(FOUND)
+    assert {
+        "service/guard/webhook.py:_post",
+        "service/rollout/follower.py:_follow",
+        "triggers/store/redis_pubsub.py:_run",
+    } <= set(FOUND)
 
 
 @pytest.mark.parametrize("name", sorted(set(FOUND) - set(ELSEWHERE)))

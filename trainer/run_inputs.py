@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from trainer.base_classifier import fit_base, refuse_overlap
-from trainer.config import RunConfig
-from trainer.data import Splits
-from trainer.load import DataLoader
+from trainer.baselines.erm import fit_base, refuse_overlap
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Splits
+from trainer.data.loader import DataLoader
+from trainer.determinism import reproducible
 from trainer.progress import Progress
-from trainer.reproducible import reproducible
-from triggers.bundle import SPEC_FILE, read_spec
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError
+from triggers.model.bundle import SPEC_FILE, read_spec
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 
 def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:

@@ -12,22 +12,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.baselines import save_baselines, train_baselines
-from trainer.compared import BaselinesConfig, ControlsConfig
-from trainer.config import RunConfig
-from trainer.controls import run_controls
-from trainer.cost import Stopwatch
-from trainer.data import Splits
-from trainer.load import DataLoader
-from trainer.outcome import Outcome
-from trainer.prepare import open_run
+from trainer.baselines.baselines import save_baselines, train_baselines
+from trainer.baselines.controls import run_controls
+from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Splits
+from trainer.data.loader import DataLoader
+from trainer.distributed import World
+from trainer.evaluation.run_result import Outcome
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
-from trainer.report import Material, write_report
-from trainer.trigger_training import train_triggers
-from trainer.world import World
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier
+from trainer.report.cost import Stopwatch
+from trainer.report.report import Material, write_report
+from trainer.run_inputs import open_run
+from trainer.training.trigger_training import train_triggers
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.model.classifier import FrozenClassifier
 
 CHECKPOINT = "checkpoint.safetensors"
 TRIGGERS = "triggers"

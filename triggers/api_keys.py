@@ -26,9 +26,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from triggers.durable import write_whole
 from triggers.errors import ConfigError
-from triggers.regular_file import read_regular
+from triggers.storage.atomic_files import write_whole
+from triggers.storage.regular_file import read_regular
 
 Role = Literal["predict", "feedback", "statistics", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -11,11 +11,11 @@ import torch
 from examples.demo.prepare import STORE, Prepared
 from examples.live import Row
 from examples.pictures import Shown, draw_overview, draw_triggers, nearest_words
-from triggers.classifier import FrozenClassifier, Trigger, load_bundle
-from triggers.image import ImageBank, ImageTrigger
-from triggers.reprogram import sweep
-from triggers.store import open_store
-from triggers.text import TextTrigger
+from triggers.model.classifier import FrozenClassifier, Trigger, load_bundle
+from triggers.model.reprogram import sweep
+from triggers.store.store import open_store
+from triggers.trigger.image import ImageBank, ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 IMAGES, SPREAD = 8, 7
 

@@ -17,8 +17,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from transformers.utils.logging import disable_progress_bar
 
 from examples.demo.comments import LABELS, Comment
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.preprocess import TextBatch
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.preprocessing.preprocess import TextBatch
 
 MAX_TOKENS = 64
 STEPS, BATCH, LR = 500, 64, 2e-3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.api.schemas import MAX_KEY
 from service.errors import ProblemError
-from service.schemas import MAX_KEY
 
 
 def request_key(header: str | None, request_id: str) -> str:

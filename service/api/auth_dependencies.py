@@ -1,4 +1,4 @@
-"""What a caller may do, for routes that ask: the key was looked at before they are reached (access.py)."""
+"""What a caller may do, for routes that ask: the key was looked at before they are reached (auth_middleware.py)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
-from service.call import header_of
+from service.api.raw_request import header_of
+from service.config.settings import HOW_TO_OPEN, Settings
 from service.errors import ProblemError
-from service.keyring import Caller, Keyring
-from service.permissions import Needed
-from service.settings import HOW_TO_OPEN, Settings
+from service.security.keyring import Caller, Keyring
+from service.security.permissions import Needed
 
 CALLER = "caller"
 """Where in `scope["state"]` the Caller is, or None."""
@@ -75,4 +75,4 @@ async def _admin(request: Request, bearer: Bearer) -> None:
 
 
 AdminOnly = Depends(_admin)
-"""A second lock on admin routes: access.py would have to fail for it to be reached."""
+"""A second lock on admin routes: auth_middleware.py would have to fail for it to be reached."""

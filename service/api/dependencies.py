@@ -9,9 +9,9 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 
+from service.engine.served_model import ServedModel
 from service.errors import ProblemError
-from service.running import Running
-from service.served import ServedModel
+from service.runtime import Running
 
 
 async def running(request: Request) -> Running:

@@ -12,13 +12,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from service.call import Call
+from service.api.json_limits import check_json_size
+from service.api.problem_details import of_validation
+from service.api.raw_request import Call
+from service.api.schemas import PredictItem, PredictQuery, PredictRequest
+from service.engine.predict_input import Wanted
+from service.engine.version_routing import Choice
 from service.errors import Abandoned, ProblemError
-from service.json_size import check_json_size
-from service.policy import Choice
-from service.predict_input import Wanted
-from service.problems import of_validation
-from service.schemas import PredictItem, PredictQuery, PredictRequest
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
 LEFT_EARLY = "The client went away while it sent its request."

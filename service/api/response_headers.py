@@ -6,11 +6,11 @@ import time
 
 from starlette.types import Scope
 
-from service.deadline import MAX_TIMEOUT_MS
+from service.engine.deadline import MAX_TIMEOUT_MS
+from service.engine.served_model import Served, ServedModel
 from service.errors import ProblemError
-from service.served import Served, ServedModel
-from service.tracing import Report
-from triggers.store import version_name
+from service.telemetry.tracing import Report
+from triggers.store.store import version_name
 
 
 def served_headers(scope: Scope, model: ServedModel, served: Served) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
-from service.rollout_schemas import RolloutOut
+from service.api.schemas_rollout import RolloutOut
 
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Name of a group, as people are counted in the fairness statistics; it never reaches the model.

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from triggers.fairness import Coverage, GroupReport
-from triggers.gaps import Gap
-from triggers.paired import Gain, PairedGroup
-from triggers.rates import Estimate
+from triggers.metrics.fairness_report import Coverage, GroupReport
+from triggers.metrics.gaps import Gap
+from triggers.metrics.paired import Gain, PairedGroup
+from triggers.metrics.rates import Estimate
 
 
 class _Out(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from service.settings import ENV_PREFIX, Settings
+from service.config.settings import ENV_PREFIX, Settings
 
 EXAMPLE = """examples:
   python -m service --model models/faces --store ./fairtrigger-store

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.secret_files import SecretFiles
+from service.config.secret_files import SecretFiles
+from triggers.artifact.manifest import ModelName
+from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 from triggers.factories import Factories
-from triggers.manifest import ModelName
-from triggers.rules import Rules
-from triggers.signature import Signer, Trust, read_history_trust, read_signer, read_trust
+from triggers.rollout.guard_rules import Rules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 
-from service.batcher import Batcher
-from service.tickets import R, W, deliver
+from service.engine.batcher import Batcher
+from service.engine.pending_requests import R, W, deliver
 
 MOMENT = 0.02
 """Processor seconds of a batch that are too many."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from service.blanks import largest
-from service.predictor import Predictor, Query
+from service.engine.execution.dummy_inputs import largest
+from service.engine.predictor import Predictor, Query
 
 BRIEF = 0.004
 """Seconds of a full batch that are brief."""

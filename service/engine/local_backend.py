@@ -7,20 +7,20 @@ from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from service.batcher import Batcher
-from service.brevity import brief
-from service.execution import forward_for
-from service.file_batches import batches_of
-from service.inline_batcher import InlineBatcher
-from service.leaving import Gone
-from service.metrics import Metrics
-from service.predictor import Predictor, Query, Result
-from service.settings import Settings
-from service.tickets import Timing
-from service.trigger_state import TriggerState
-from triggers.classifier import FrozenClassifier
-from triggers.plan import Plan
-from triggers.store import Store
+from service.config.settings import Settings
+from service.engine.batcher import Batcher
+from service.engine.client_disconnect import Gone
+from service.engine.decoding.gpu_file_batches import batches_of
+from service.engine.execution.execution_backend import forward_for
+from service.engine.inline_batcher import InlineBatcher
+from service.engine.inline_policy import brief
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Predictor, Query, Result
+from service.rollout.trigger_host import TriggerState
+from service.telemetry.metrics import Metrics
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.store import Store
 
 
 class LocalBackend:

@@ -1,4 +1,4 @@
-"""What computes one model's predictions: this process (local_backend.py) or others (remote.py).
+"""What computes one model's predictions: this process (local_backend.py) or others (remote_model.py).
 
 The routes, the decoding and the counting are the same for both.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.description import Description
-from service.leaving import Gone
-from service.predictor import Query, Result
-from service.tickets import Timing
-from service.trigger_state import TriggerHost
+from service.engine.client_disconnect import Gone
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Query, Result
+from service.engine.types import Description
+from service.rollout.trigger_host import TriggerHost
 
 
 class RequestLease(Protocol):

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Literal, NamedTuple
 
-from service.policy import Choice
+from service.engine.version_routing import Choice
 from triggers.errors import InputError
 
 

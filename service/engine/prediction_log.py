@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
+from service.engine.predictor import Answer
 from service.errors import StatisticsOff
-from service.event import Cell, Event, Feedback
-from service.ledger import Ledger
-from service.ledger_store import Outcome
-from service.metrics import Metrics
-from service.periods import LABEL_DAYS, MINUTES_PER_DAY
-from service.predictor import Answer
-from service.receipts import KINDS, Ids, Receipts, packed
+from service.ledger.backend import Outcome
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.ledger import Ledger
+from service.ledger.prediction_id import KINDS, Ids, Receipts, packed
+from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
+from service.telemetry.metrics import Metrics
 from triggers.errors import InputError
 
 Shadows = tuple[tuple[int, int], ...]

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, cast
 
-from service.blanks import blank
+from service.engine.encoded_image import File
+from service.engine.execution.dummy_inputs import blank
+from service.engine.execution.eager_forward import Forward, Pass, plain_forward
+from service.engine.version_routing import Choice, Policy, decide
 from service.errors import Overloaded
-from service.file_item import File
-from service.forward import Forward, Pass, plain_forward
-from service.policy import Choice, Policy, decide
-from service.trigger_state import TriggerState
-from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import FrozenClassifier, Trigger
+from service.rollout.trigger_host import TriggerState
+from triggers.artifact.artifact import TriggerArtifact, check_compatible
 from triggers.errors import ArtifactCorrupt, InputError, ModelError
-from triggers.plan import Plan, as_plan
-from triggers.preprocessor import Item
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.model.preprocessor import Item
+from triggers.rollout.rollout_plan import Plan, as_plan
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 class Query(NamedTuple):
     """One input, the trigger it asks for, and the key that decides where the rollout decides.
 
-    A file is decoded before it comes to a Predictor (file_batches.py). `twin` runs the input a second time without a
-    trigger, `shadows` under other versions.
+    A file is decoded before it comes to a Predictor (gpu_file_batches.py). `twin` runs the input a second time without
+    a trigger, `shadows` under other versions.
     """
 
     item: Item | File

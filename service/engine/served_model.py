@@ -11,24 +11,24 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
-from service.counting import Counting
-from service.encoded import Passed, passing_for
+from service.bounded_shutdown import Shutdown
+from service.config.settings import Settings
+from service.engine.client_disconnect import Gone
+from service.engine.decoding.cpu import ItemDecoder
+from service.engine.decoding.passthrough import Passed, passing_for
+from service.engine.decoding.pixel_budget import Decoder, PixelBudget
+from service.engine.model_backend import ModelBackend, RequestLease
+from service.engine.pending_requests import Timing
+from service.engine.predict_input import Wanted
+from service.engine.prediction_log import Counting
+from service.engine.predictor import Answer, Query, Result
+from service.engine.version_routing import NO_EXTRAS, Extras, key_of, sample
 from service.errors import Overloaded
-from service.item_decoder import ItemDecoder
-from service.leaving import Gone
-from service.metrics import Metrics
-from service.parting import Shutdown
-from service.parts import ModelBackend, RequestLease
-from service.pixel_budget import Decoder, PixelBudget
-from service.policy import NO_EXTRAS, Extras, key_of, sample
-from service.predict_input import Wanted
-from service.predictor import Answer, Query, Result
-from service.rollout import Follower
-from service.settings import Settings
-from service.tickets import Timing
-from service.trigger_state import TriggerState
+from service.rollout.follower import Follower
+from service.rollout.trigger_host import TriggerState
+from service.telemetry.metrics import Metrics
 from triggers.errors import ArtifactError, InputError
-from triggers.preprocess import ImageLimits, TokenIds
+from triggers.preprocessing.preprocess import ImageLimits, TokenIds
 
 
 class Outcome(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 
-from triggers.bundle import BundleSpec
-from triggers.preprocess import ImageLimits
-from triggers.preprocessor import Item
+from triggers.model.bundle import BundleSpec
+from triggers.model.preprocessor import Item
+from triggers.preprocessing.preprocess import ImageLimits
 
 
 class Description(Protocol):

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from service.event import Cell
-from service.ledger import Ledger
-from service.ledger_store import Release
-from service.noise import geometric, largest_sum
-from service.periods import RELEASE_DAYS, Level
+from service.fairness.privacy_noise import geometric, largest_sum
+from service.ledger.backend import Release
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
+from service.ledger.time_buckets import RELEASE_DAYS, Level
 
 SEAL_SECONDS = 90
 """A period is sealed so long after its end: by then every replica has written its counts."""

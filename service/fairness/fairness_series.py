@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from service.event import Cell
-from service.version_report import Cells, Document, Terms, counts_of
-from service.windows import MINUTES
+from service.fairness.time_windows import MINUTES
+from service.fairness.version_report import Cells, Document, Terms, counts_of
+from service.ledger.events import Cell
 from triggers.errors import InputError
-from triggers.rules import METRICS
+from triggers.rollout.guard_rules import METRICS
 
 STEPS: Mapping[str, int] = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "6h": 360, "1d": 1440}
 """Length in minutes."""

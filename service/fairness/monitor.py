@@ -1,4 +1,5 @@
-"""Live fairness statistics: the counts of a window, per version, with every figure of `triggers.fairness`.
+"""Live fairness statistics: the counts of a window, per version, with every figure of
+`triggers.metrics.fairness_report`.
 
 A window is a fixed number of whole minutes that ends with the current one. A prediction belongs to the minute in which
 it was made; a label that comes later improves the figures of that minute. For a model whose triggers were made on
@@ -12,15 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from service.event import Cell, series_of
-from service.front import front
-from service.ledger import OTHER, Ledger
-from service.runs import Loss
-from service.timeline import STEPS, by_step, check_step, point, steps_of, usual_step
-from service.version_report import Document, Terms, compared_by, version_report
-from service.windows import MINUTES, Reading, Windows
+from service.fairness.fairness_series import STEPS, by_step, check_step, point, steps_of, usual_step
+from service.fairness.pareto_front import front
+from service.fairness.time_windows import MINUTES, Reading, Windows
+from service.fairness.version_report import Document, Terms, compared_by, version_report
+from service.ledger.events import Cell, series_of
+from service.ledger.ledger import OTHER, Ledger
+from service.ledger.process_liveness import Loss
 from triggers.errors import InputError, NotFound
-from triggers.identities import UNDECLARED
+from triggers.metrics.overlapping_groups import UNDECLARED
 
 BY = ("version", "total")
 BARE = "bare"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from service.version_report import Cells, Document, Terms, counts_of
-from triggers.fairness import FairnessReport
+from service.fairness.version_report import Cells, Document, Terms, counts_of
+from triggers.metrics.fairness_report import FairnessReport
 
 Point = tuple[str, bool]
 """A version, and whether it was a shadow."""

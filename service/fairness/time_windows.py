@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.disclosure import Disclosure
-from service.event import Cell
-from service.ledger import Ledger
-from service.periods import Level
-from service.runs import Loss
+from service.fairness.disclosure import Disclosure
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
+from service.ledger.process_liveness import Loss
+from service.ledger.time_buckets import Level
 from triggers.errors import InputError, StoreUnavailable
 
 MINUTES: Mapping[str, int | None] = {

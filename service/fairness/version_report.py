@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.event import Cell
-from triggers.attributes import by, crosses, sorted_name
-from triggers.fairness import NO_GROUP, UNKNOWN, Counts, FairnessReport, evaluate_counts
-from triggers.identities import UNDECLARED, groups_of
-from triggers.paired import evaluate_pairs
+from service.ledger.events import Cell
+from triggers.metrics.attributes import by, crosses, sorted_name
+from triggers.metrics.fairness_report import NO_GROUP, UNKNOWN, Counts, FairnessReport, evaluate_counts
+from triggers.metrics.overlapping_groups import UNDECLARED, groups_of
+from triggers.metrics.paired import evaluate_pairs
 
 LOW_SUPPORT = 30
 RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
@@ -48,7 +48,7 @@ def version_report(cells: Cells, terms: Terms) -> Document:
 
 
 def counts_of(cells: Cells) -> Counts:
-    """The counts of triggers.fairness: twins count like other rows."""
+    """The counts of triggers.metrics.fairness_report: twins count like other rows."""
     counts = Counter[tuple[str, int | None, int]]()
     for cell, n in cells.items():
         counts[cell.group, cell.label, cell.prediction] += n

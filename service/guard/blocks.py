@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.event import Cell
-from triggers.attributes import by, sorted_name
-from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN
-from triggers.rates import Ints
+from service.ledger.events import Cell
+from triggers.metrics.attributes import by, sorted_name
+from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN
+from triggers.metrics.rates import Ints
 
 Floats = NDArray[np.float64]
 Minutes = Mapping[int, Mapping[Cell, int]]

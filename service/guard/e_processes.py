@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from service import bets
-from service.bets import Floats
-from service.samples import hits_of, rows_of, spaced
-from triggers.rates import Ints
+from service.guard import e_values
+from service.guard.blocks import hits_of, rows_of, spaced
+from service.guard.e_values import Floats
+from triggers.metrics.rates import Ints
 
 Bools = NDArray[np.bool_]
 Bet = tuple[Ints, Ints, Ints]
@@ -45,7 +45,7 @@ class EProcess(ABC):
         return np.concatenate(paths) if paths else np.zeros(0)
 
     def _add(self, rows: Floats) -> Floats:
-        before = bets.past(rows, axis=0) + self.sums
+        before = e_values.past(rows, axis=0) + self.sums
         path = self._path(rows, before)
         self.sums = before[-1] + rows[-1]
         return path
@@ -72,7 +72,7 @@ class AboveLimit(EProcess):
 
     def _path(self, rows: Floats, before: Floats) -> Floats:
         hits, n, *past = (np.moveaxis(each[:, 0], 1, 0) for each in _hits_and_rows(rows, before))  # (R, B, G)
-        factors = bets.spread(hits, n, self._limit, (past[0], past[1]))
+        factors = e_values.spread(hits, n, self._limit, (past[0], past[1]))
         paths = np.cumsum(factors, axis=-1) + self._stakes[:, None]
         self._stakes = paths[:, -1]
         return np.asarray(np.logaddexp.reduce(paths) - math.log(len(paths)))
@@ -122,13 +122,13 @@ class Worse(EProcess):
             for start in range(0, len(chosen), PAIRS_AT_ONCE):
                 at = tuple(each[chosen[start : start + PAIRS_AT_ONCE]] for each in pairs)
                 strata, past, values = made(rows, before, bet, at)
-                found[at] = bets.excess(strata, values, self._limit, before=past)
+                found[at] = e_values.excess(strata, values, self._limit, before=past)
         return found
 
     def _promising(self, rows: Floats, before: Floats, bet: Bet) -> Bools:
         """Pairs (B, R, G, G) on which anything is staked: there are rows, and the past exceeds the limit."""
         b, (rate, high, low) = np.arange(len(rows)), bet
-        there, hits = rows_of(rows) > 0, hits_of(before) / (rows_of(before) + bets.PRIOR)  # (B, 2, R, G)
+        there, hits = rows_of(rows) > 0, hits_of(before) / (rows_of(before) + e_values.PRIOR)  # (B, 2, R, G)
         new, old = hits[:, 0], hits[:, 1]
         staked = (new[b, rate, high] - new[b, rate, low])[:, None, None, None] - (old[..., :, None] - old[..., None, :])
         placed = (high == low) | (there[b, 0, rate, high] & there[b, 0, rate, low])
@@ -146,7 +146,7 @@ class AccuracyLost(EProcess):
 
     def _path(self, rows: Floats, before: Floats) -> Floats:
         strata, past = (each.reshape(len(each), -1, each.shape[-1]) for each in (rows, before))
-        path = np.cumsum(bets.excess(strata, self._values, self._limit, before=past)) + self._stake
+        path = np.cumsum(e_values.excess(strata, self._values, self._limit, before=past)) + self._stake
         self._stake = float(path[-1])
         return np.asarray(path)
 
@@ -163,7 +163,7 @@ def _hits_and_rows(rows: Floats, before: Floats) -> tuple[Floats, Floats, Floats
 
 def _widest(before: Floats) -> Bet:
     """The rate and groups of the new version that were furthest apart in the blocks before."""
-    rates = bets.beliefs(hits_of(before)[:, 0], rows_of(before)[:, 0])
+    rates = e_values.beliefs(hits_of(before)[:, 0], rows_of(before)[:, 0])
     chosen = np.ptp(rates, axis=-1).argmax(axis=-1)
     there = rates[np.arange(len(rates)), chosen]
     return chosen, there.argmax(axis=-1), there.argmin(axis=-1)

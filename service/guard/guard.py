@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
-from service.watch import Read, Stand, Watch
+from service.guard.observations import Read, Stand, Watch
+from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
 from triggers.errors import FairtriggerError, RevisionConflict
-from triggers.rules import Rules
+from triggers.rollout.guard_rules import Rules
 
 LOOK_BACK_MINUTES = 7 * 1440
 """A guard that starts looks no further back, since minutes are not kept for ever."""

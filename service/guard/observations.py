@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.event import Cell
-from service.evidence import Evidence, Question, SequentialTests
-from service.periods import Level
-from triggers.rules import Rules
+from service.guard.sequential_tests import Evidence, Question, SequentialTests
+from service.ledger.events import Cell
+from service.ledger.time_buckets import Level
+from triggers.rollout.guard_rules import Rules
 
 FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are weighed by tens, so that a guard that starts late has soon caught up."""

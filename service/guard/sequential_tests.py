@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from service.bets import Floats
-from service.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
-from service.samples import (
+from service.guard.blocks import (
     Apart,
     Blocks,
     CellIndex,
@@ -28,7 +26,9 @@ from service.samples import (
     rates_of,
     rows_of,
 )
-from triggers.records import version_name
+from service.guard.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
+from service.guard.e_values import Floats
+from triggers.rollout.rollout_history import version_name
 
 ABOVE_LIMIT, WORSE, ACCURACY_LOST = "disparity_above_limit", "worse_than_before", "accuracy_lost"
 LARGEST = 1e12

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from service.event import Cell, Feedback
-from service.periods import Level
-from service.runs import Loss, Presence
+from service.ledger.events import Cell, Feedback
+from service.ledger.process_liveness import Loss, Presence
+from service.ledger.time_buckets import Level
 
 NONE = -1  # as stored: a label or a bare prediction that there is not; version 0 is the bare model
 

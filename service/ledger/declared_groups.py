@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from triggers.attributes import attributes_of, sorted_name
+from triggers.artifact.manifest import Manifest
 from triggers.errors import NotFound, StoreError
-from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN, cell_of, identities_of
-from triggers.manifest import Manifest
-from triggers.store import Store
+from triggers.metrics.attributes import attributes_of, sorted_name
+from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN, cell_of, identities_of
+from triggers.store.store import Store
 
 logger = logging.getLogger(__name__)
 

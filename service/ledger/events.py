@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from triggers.fairness import UNKNOWN
+from triggers.metrics.fairness_report import UNKNOWN
 
 NONCE_BYTES = 12
 NO_VERSION = 0

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from service.declared_groups import DeclaredGroups
-from service.event import Cell, Event, Feedback
-from service.ledger_store import Batch, LedgerStore, Outcome, Release
-from service.periods import Level
-from service.runs import Loss
+from service.ledger.backend import Batch, LedgerStore, Outcome, Release
+from service.ledger.declared_groups import DeclaredGroups
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.process_liveness import Loss
+from service.ledger.time_buckets import Level
 from triggers.errors import ConfigError, StoreError, StoreUnavailable
-from triggers.identities import UNDECLARED, UNKNOWN
+from triggers.metrics.overlapping_groups import UNDECLARED, UNKNOWN
 
 OTHER = "other"
 logger = logging.getLogger(__name__)
@@ -301,20 +301,20 @@ class Ledger:
 
 
 def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> LedgerStore:
-    """A store by its address: a file, or redis://host:port/0 and its kin (triggers/redis_client.py).
+    """A store by its address: a file, or redis://host:port/0 and its kin (triggers/storage/redis_client.py).
 
     `runs` is the folder in which processes of this machine show that they live, by default beside the file; `seconds`
     is how long one operation may wait. Raises ConfigError for an address of another kind.
     """
     scheme, separator, _ = str(where).partition("://")
     if not separator:
-        from service.ledger_file import LedgerFile
+        from service.ledger.sqlite_ledger import LedgerFile
 
         return LedgerFile(Path(where), seconds, runs)
     if scheme.partition("+")[0] not in ("redis", "rediss", "unix"):
         raise ConfigError(f"The ledger's address begins with {scheme}://; give a file, or redis://host:port/0.")
     if runs is None:
         raise ConfigError("A ledger in Redis needs a folder of this machine for `runs`.")
-    from service.ledger_redis import LedgerRedis
+    from service.ledger.redis_ledger import LedgerRedis
 
     return LedgerRedis(str(where), seconds, runs)

@@ -23,10 +23,10 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.event import NONCE_BYTES, Event
-from triggers.durable import write_aside
+from service.ledger.events import NONCE_BYTES, Event
 from triggers.errors import ConfigError, InputError
-from triggers.regular_file import read_regular
+from triggers.storage.atomic_files import write_aside
+from triggers.storage.regular_file import read_regular
 
 FORMAT = b"\x01"
 KEY_BYTES = 32

@@ -1,9 +1,9 @@
 """The Redis side of the ledger, for replicas on several machines: one server, Sentinels or a Cluster.
 
-Nothing is retried by the client library (triggers/redis_client.py): a batch is repeated by the ledger instead, under
-its number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may lose
-its last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish
-silently.
+Nothing is retried by the client library (triggers/storage/redis_client.py): a batch is repeated by the ledger instead,
+under its number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may
+lose its last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts
+vanish silently.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from service import ledger_scripts
-from service.event import Cell, Event, Feedback
-from service.ledger_store import NONE, Batch, Outcome, Release
-from service.periods import Level, cover
-from service.runs import Loss, Presence, alone, find_dead
-from triggers.private_folder import make_private
-from triggers.redis_client import check_server, connect, translated
+from service.ledger import redis_scripts
+from service.ledger.backend import NONE, Batch, Outcome, Release
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.process_liveness import Loss, Presence, alone, find_dead
+from service.ledger.time_buckets import Level, cover
+from triggers.storage.private_files import make_private
+from triggers.storage.redis_client import check_server, connect, translated
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
 LEASE_SECONDS = 180.0
@@ -35,7 +35,7 @@ class LedgerRedis:
 
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
         self._redis = connect(url, seconds)
-        scripts = ledger_scripts
+        scripts = redis_scripts
         self._apply, self._feedback, self._total, self._release, self._take_over, self._now = (
             self._redis.register_script(text)
             for text in (

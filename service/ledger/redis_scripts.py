@@ -11,7 +11,7 @@ All keys of a model share the hash tag {model}, so each script stays in one clus
 
 from __future__ import annotations
 
-from service.periods import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, Level
+from service.ledger.time_buckets import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, Level
 
 _DAY = 86400
 

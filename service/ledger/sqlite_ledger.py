@@ -1,6 +1,6 @@
 """The SQLite side of the ledger, for the processes of one machine.
 
-    cells     how many predictions are in each cell, by level and period (see periods.py)
+    cells     how many predictions are in each cell, by level and period (see time_buckets.py)
     arrivals  how many first labels came, by the minute in which they came and the one in which was predicted
     labelled  the current label and group of each prediction that got feedback, by the nonce of its receipt
     runs      one row per process; `last_batch` makes a batch count once, however often it is delivered
@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from service.event import Cell, Feedback
-from service.ledger_store import NONE, Batch, Outcome, Release
-from service.periods import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, WITNESS_DAYS, Level, believed, cover
-from service.runs import Loss, Presence, find_dead
-from triggers.fairness import UNKNOWN
-from triggers.private_folder import make_private
-from triggers.sqlite_file import SqliteFile
+from service.ledger.backend import NONE, Batch, Outcome, Release
+from service.ledger.events import Cell, Feedback
+from service.ledger.process_liveness import Loss, Presence, find_dead
+from service.ledger.time_buckets import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, WITNESS_DAYS, Level, believed, cover
+from triggers.metrics.fairness_report import UNKNOWN
+from triggers.storage.private_files import make_private
+from triggers.storage.sqlite_file import SqliteFile
 
 _KEY = "version, grp, label, prediction, bare"
 _V1 = """CREATE TABLE IF NOT EXISTS counts (

@@ -16,15 +16,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from service.beacon import Beacon
+from service.config.settings import Settings
 from service.errors import Overloaded
-from service.settings import Settings
-from service.trigger_state import TriggerHost
+from service.rollout.replica_heartbeat import Beacon
+from service.rollout.trigger_host import TriggerHost
+from triggers.artifact.signature import ANYBODY, Trust
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
-from triggers.plan import Plan
-from triggers.records import CHANGES, HistoryEntry, check_decided, last_change, plan_before
-from triggers.signature import ANYBODY, Trust
-from triggers.store import Replica, Rollout, Store, open_store, version_name
+from triggers.rollout.rollout_history import CHANGES, HistoryEntry, check_decided, last_change, plan_before
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.store import Replica, Rollout, Store, open_store, version_name
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from triggers.errors import StoreError
-from triggers.records import timestamp
-from triggers.store import Replica, Store
+from triggers.rollout.rollout_history import timestamp
+from triggers.store.store import Replica, Store
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from triggers.plan import Plan
+from triggers.rollout.rollout_plan import Plan
 
 
 @dataclass(frozen=True)

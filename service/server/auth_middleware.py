@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from service.auth import CALLER, refuse, token_in
-from service.keyring import Keyring
-from service.origins import Origins
-from service.permissions import Needed, listed, needed
-from service.problems import Problem, problem_of
-from service.settings import Settings
+from service.api.auth_dependencies import CALLER, refuse, token_in
+from service.api.problem_details import Problem, problem_of
+from service.config.settings import Settings
+from service.security.keyring import Keyring
+from service.security.permissions import Needed, listed, needed
+from service.server.origins import Origins
 
 PREDICT = re.compile(r"/v1/models/[^/]+/predict")
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from service.problems import Problem
-from service.settings import Settings
+from service.api.problem_details import Problem
+from service.config.settings import Settings
 
 
 def too_large(limit: int) -> str:

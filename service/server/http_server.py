@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.door import Door, url_of, waiting_at
-from service.garbage import settle
-from service.patience import close_slow
+from service.process_lifecycle import settle
+from service.server.http_timeouts import close_slow
+from service.server.shared_listener import Door, url_of, waiting_at
 
 if TYPE_CHECKING:
-    from service.running import Running
+    from service.runtime import Running
 
 LINGER_SECONDS = 0.25
 

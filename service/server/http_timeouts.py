@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.problems import MEDIA_TYPE, Problem
+from service.api.problem_details import MEDIA_TYPE, Problem
 from triggers.errors import ConfigError
 
 UVICORN = "uvicorn>=0.45,<0.55"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from service.problems import Problem
-from service.settings import Settings
+from service.api.problem_details import Problem
+from service.config.settings import Settings
 
 ANY = "*"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -13,11 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from service import problems
-from service.call import Call
-from service.routes import predict
-from service.running import Running
-from service.served import ServedModel
+from service.api import problem_details
+from service.api.raw_request import Call
+from service.api.routes import predict
+from service.engine.served_model import ServedModel
+from service.runtime import Running
 from triggers.errors import FairtriggerError
 
 SendWhole = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], Awaitable[None]]
@@ -46,7 +46,7 @@ class PredictFastPath:
         try:
             body, told = await predict.answer(call, self._running, model)
         except Exception as error:
-            problem = problems.answer(Request(call.scope), error)
+            problem = problem_details.answer(Request(call.scope), error)
             await send(problem.status_code, problem.raw_headers, bytes(problem.body))
             if not isinstance(error, FairtriggerError | HTTPException | ClientDisconnect):
                 raise

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.access import Access
-from service.call import Call
-from service.correlation import correlate
-from service.hot_path import PredictFastPath
-from service.limits import body_limit, counting, refused
-from service.problems import Problem, response
-from service.running import Running
-from service.safe_headers import guarded_headers
+from service.api.problem_details import Problem, response
+from service.api.raw_request import Call
+from service.runtime import Running
+from service.server.auth_middleware import Access
+from service.server.body_limit import body_limit, counting, refused
+from service.server.predict_fast_path import PredictFastPath
+from service.server.request_id import correlate
+from service.server.security_headers import guarded_headers
 
 CLOSE = (b"connection", b"close")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from service.door import Door, listen
-from service.patience import PatientProtocol, check_hook
-from service.running import Running
-from service.server import Server
-from service.settings import HOW_TO_OPEN, Settings
+from service.config.settings import HOW_TO_OPEN, Settings
+from service.runtime import Running
+from service.server.http_server import Server
+from service.server.http_timeouts import PatientProtocol, check_hook
+from service.server.shared_listener import Door, listen
 
 LONG_TOKEN = 20
 

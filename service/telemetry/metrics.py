@@ -21,8 +21,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.reserved_memory import reserve_file
-from service.tally import BulkHistogram, Tally
+from service.telemetry.buffered_metrics import BulkHistogram, Tally
+from service.telemetry.reserved_memory import reserve_file
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "fairtrigger"

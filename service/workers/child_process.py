@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from service.control import BEAT, MAX_TEXT, READY, Offer, send_link
+from service.workers.control_socket import BEAT, MAX_TEXT, READY, Offer, send_link
 
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before the first, second, ... start after a death; the last one from then on."""

@@ -14,12 +14,12 @@ import mmap
 import socket
 from collections.abc import Callable, Sequence
 
+from service.engine.predictor import Query
 from service.errors import NoReply, Overloaded, Restarting
-from service.messages import pack_queries, unpack_error
-from service.predictor import Query
-from service.shared_slots import Region, Slots
-from service.trigger_state import TriggerState
-from service.wire import Message, Wire
+from service.rollout.trigger_host import TriggerState
+from service.workers.ipc.message_stream import Message, Wire
+from service.workers.ipc.messages import pack_queries, unpack_error
+from service.workers.ipc.shared_memory_inputs import Region, Slots
 
 REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
 """How long a reply is waited for, by operation: for a lease a trigger may have to be fetched from far away."""

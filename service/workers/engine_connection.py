@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from service.engine.local_backend import LocalBackend
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Predictor, Query, Result
 from service.errors import Abandoned, BatchFailed, NotHeld
-from service.local_backend import LocalBackend
-from service.messages import pack_error, pack_results, unpack_queries
-from service.predictor import Predictor, Query, Result
-from service.shared_slots import Region, Slots, shared_memory
-from service.tickets import Timing
-from service.wire import Message, Wire, send_hello
+from service.workers.ipc.message_stream import Message, Wire, send_hello
+from service.workers.ipc.messages import pack_error, pack_results, unpack_queries
+from service.workers.ipc.shared_memory_inputs import Region, Slots, shared_memory
 from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Channel:
             task.cancel()
         for number in list(self._leases):
             self._release(number)
-        self._slots.clear()  # freed now: garbage that holds itself is never looked for here (garbage.py)
+        self._slots.clear()  # freed now: garbage that holds itself is never looked for here (process_lifecycle.py)
 
 
 def hold(predictor: Predictor, queries: Sequence[Query], held: list[int]) -> None:

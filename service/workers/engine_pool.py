@@ -15,11 +15,11 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from service.control import Control, Offer, terminate
 from service.errors import NoReply
-from service.link import Link
-from service.trigger_state import TriggerState
-from service.wire import Message, receive_hello
+from service.rollout.trigger_host import TriggerState
+from service.workers.control_socket import Control, Offer, terminate
+from service.workers.engine_client import Link
+from service.workers.ipc.message_stream import Message, receive_hello
 
 JOIN_SECONDS = 10.0
 """How long letting a process in may take."""

@@ -16,19 +16,19 @@ from functools import partial
 import torch
 import uvloop
 
-from service.beacon import replica_name
-from service.channel import Channel
-from service.command_line import read_settings, set_up_logging
-from service.control import Control, Offer, age, leave
-from service.execution import use_threads
-from service.garbage import settle
-from service.local_backend import LocalBackend
-from service.metrics import FOLDER_VARIABLE, Metrics
-from service.parting import Shutdown
-from service.rollout import follower_of, open_trigger_store
-from service.settings import Settings
-from triggers.classifier import load_bundle
+from service.bounded_shutdown import Shutdown
+from service.config.cli import read_settings, set_up_logging
+from service.config.settings import Settings
+from service.engine.execution.execution_backend import use_threads
+from service.engine.local_backend import LocalBackend
+from service.process_lifecycle import settle
+from service.rollout.follower import follower_of, open_trigger_store
+from service.rollout.replica_heartbeat import replica_name
+from service.telemetry.metrics import FOLDER_VARIABLE, Metrics
+from service.workers.control_socket import Control, Offer, age, leave
+from service.workers.engine_connection import Channel
 from triggers.errors import ConfigError, FairtriggerError
+from triggers.model.classifier import load_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,9 @@ def check(device: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.inference_process LINE DEVICE [options of python -m service]`; started by the supervisor."""
+    """`python -m service.workers.engine_server LINE DEVICE [options of python -m service]`; started by the
+    supervisor.
+    """
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
     control, device, settings = Control(int(arguments[0])), arguments[1], read_settings(arguments[2:])

@@ -10,28 +10,30 @@ from collections.abc import Sequence
 import torch
 
 from service.app import assemble, load_classifiers
-from service.command_line import read_settings, set_up_logging
-from service.control import Control, leave, terminate
-from service.door import Door
-from service.execution import use_threads
-from service.links import Links
-from service.local_backend import LocalBackend
-from service.metrics import Metrics
-from service.parts import ModelBackend
-from service.remote import RemoteBackend, RemoteModel
-from service.rollout import open_trigger_store
-from service.running import Running
-from service.serving import serve
-from service.settings import Settings
+from service.config.cli import read_settings, set_up_logging
+from service.config.settings import Settings
+from service.engine.execution.execution_backend import use_threads
+from service.engine.local_backend import LocalBackend
+from service.engine.model_backend import ModelBackend
+from service.rollout.follower import open_trigger_store
+from service.runtime import Running
+from service.server.shared_listener import Door
+from service.server.startup import serve
+from service.telemetry.metrics import Metrics
+from service.workers.control_socket import Control, leave, terminate
+from service.workers.engine_pool import Links
+from service.workers.remote_model import RemoteBackend, RemoteModel
 from triggers.errors import FairtriggerError
-from triggers.preprocessor import load_preprocessor
-from triggers.store import Store
+from triggers.model.preprocessor import load_preprocessor
+from triggers.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.http_process LINE DOOR [ADMIN DOOR] guards|serves [options]`, started by the supervisor."""
+    """`python -m service.workers.http_worker LINE DOOR [ADMIN DOOR] guards|serves [options]`, started by the
+    supervisor.
+    """
     control, door = Control(int(arguments[0])), Door(socket.socket(fileno=int(arguments[1])))
     admin = Door(socket.socket(fileno=int(arguments[2]))) if arguments[2].isdigit() else None
     role, *options = arguments[3 if admin else 2 :]

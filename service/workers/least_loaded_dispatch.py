@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.link import Link
-from service.links import Links
-from service.places import Places
+from service.engine.admission_control import Places
+from service.workers.engine_client import Link
+from service.workers.engine_pool import Links
 
 
 class Assignments:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from service.assignment import Assignment
+from service.engine.client_disconnect import Gone, unless_gone
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Query, Result
 from service.errors import Abandoned, NotHeld, Restarting
-from service.leaving import Gone, unless_gone
-from service.link import Link
-from service.messages import unpack_results
-from service.predictor import Query, Result
-from service.tickets import Timing
+from service.workers.engine_client import Link
+from service.workers.ipc.messages import unpack_results
+from service.workers.least_loaded_dispatch import Assignment
 
 
 class RemoteLease:

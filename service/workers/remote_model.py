@@ -8,16 +8,16 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from service.assignment import Assignments
 from service.errors import NoReply, Restarting
-from service.link import REPLY_SECONDS, Link
-from service.links import Links
-from service.remote_queue import RemoteLease
-from service.trigger_state import TriggerState
-from service.wire import Message
+from service.rollout.trigger_host import TriggerState
+from service.workers.engine_client import REPLY_SECONDS, Link
+from service.workers.engine_pool import Links
+from service.workers.ipc.message_stream import Message
+from service.workers.least_loaded_dispatch import Assignments
+from service.workers.remote_batches import RemoteLease
 from triggers.errors import ModelError, StoreUnavailable
-from triggers.plan import Plan
-from triggers.preprocessor import Preprocessor
+from triggers.model.preprocessor import Preprocessor
+from triggers.rollout.rollout_plan import Plan
 
 
 class RemoteModel(Preprocessor):

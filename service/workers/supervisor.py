@@ -22,10 +22,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.child import Child
-from service.devices import alone, devices_of
-from service.door import listen, url_of
-from service.settings import Settings
+from service.config.settings import Settings
+from service.server.shared_listener import listen, url_of
+from service.workers.child_process import Child
+from service.workers.devices import alone, devices_of
 from triggers.errors import ConfigError
 
 TICK_SECONDS, BUSY_SECONDS = 0.25, 0.05
@@ -62,7 +62,7 @@ class Supervisor:
         environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
         self._inference = [_on_device(device, settings, arguments, environment) for device in self._devices]
         self._http = [
-            Child("service.http_process", [role, *arguments], environment, self._listening)
+            Child("service.workers.http_worker", [role, *arguments], environment, self._listening)
             for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts once
         ]
         self._children = (*self._inference, *self._http)
@@ -194,9 +194,9 @@ class Supervisor:
 def _on_device(device: str, settings: Settings, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
     """An inference process; one of several sees no other device than its own."""
     if not settings.devices:
-        return Child("service.inference_process", [device, *arguments], environment)
+        return Child("service.workers.engine_server", [device, *arguments], environment)
     seen_as, masked = alone(device, environment)
-    return Child("service.inference_process", [seen_as, *arguments], masked, where=f" on {device}")
+    return Child("service.workers.engine_server", [seen_as, *arguments], masked, where=f" on {device}")
 
 
 def _memory_folder() -> str | None:

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.dashboard.chromium import need_chromium
 from tests.service.live import ADMIN, as_item, picture, running, settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 FEEDBACK = "/v1/models/faces/feedback"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.bundles import image_bundle, text_bundle
 from tests.service.live import swap
-from triggers.file_store import FileStore
+from triggers.store.file_store import FileStore
 
 
 def test_a_pipe_in_place_of_an_artifact_hangs_no_rollout(service: httpx.Client, filled_store: FileStore) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.pooled_route import THREADS
+from service.api.pooled_route import THREADS
 from tests.artifacts import artifact_for
 from tests.redis_server import RedisServer
 from tests.service.live import picture, running, settings, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.redis_store import RedisStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.redis_store import RedisStore
 
 pytestmark = pytest.mark.redis
 PROBE_SECONDS = 5.0

@@ -14,12 +14,12 @@ import pytest
 
 from tests.artifacts import artifact_for
 from tests.service.live import running, settings, swap, wait_until
-from triggers.classifier import FrozenClassifier
+from triggers.artifact.signature import make_keys, read_history_trust, read_signer
 from triggers.errors import StoreError
-from triggers.file_store import FileStore
-from triggers.plan import Plan
-from triggers.records import SIGNATURE, HistoryEntry, Rollout, next_entry
-from triggers.signature import make_keys, read_history_trust, read_signer
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_history import SIGNATURE, HistoryEntry, Rollout, next_entry
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.file_store import FileStore
 
 
 def applied(client: httpx.Client) -> tuple[int, str | None, str | None]:

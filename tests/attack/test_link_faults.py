@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 SECONDS = 15.0
 IMAGE = {"Content-Type": "image/png"}
 FAULT = """
-from service.channel import Channel
-from service.predictor import Predictor
+from service.workers.engine_connection import Channel
+from service.engine.predictor import Predictor
 
 load, on_message = Predictor.load, Channel._on_message
 
@@ -40,7 +40,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("faults")
     bundles = faces_and_posts(folder)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in injecting(folder, "service.inference_process", FAULT).items():
+        for name, value in injecting(folder, "service.workers.engine_server", FAULT).items():
             patch.setenv(name, value)
         with process(folder, bundles, devices="cpu", http_workers=2, inline=False, drain_seconds=0.2) as started:
             yield started

@@ -17,13 +17,13 @@ import httpx
 import numpy as np
 import pytest
 
-from service.event import Cell
-from service.ledger import Ledger
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, running, settings, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.plan import Challenger, Plan
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_plan import Challenger, Plan
+from triggers.store.file_store import FileStore
 
 MINUTES = 240
 RULES = {"max_disparity": 0.3, "worse_by": 0.2, "action": "alarm"}

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.periods import Level
-from service.running import Running
+from service.ledger.time_buckets import Level
+from service.runtime import Running
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, as_item, decided, encoded, picture, running, settings
 from triggers.api_keys import add_key, new_key
-from triggers.classifier import FrozenClassifier, load_bundle
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.store.file_store import FileStore
 
 PREDICT, FAIRNESS = "/v1/models/faces/predict", "/v1/models/faces/fairness"
 INVENTED = [f"invented {n}" for n in range(100)]

@@ -12,15 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.event import Cell
-from service.ledger import Ledger
-from service.ledger_store import Batch
+from service.ledger.backend import Batch
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, as_item, picture, running, settings
 from triggers.api_keys import add_key, new_key
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.plan import Plan
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.file_store import FileStore
 
 HOURS, OWN = 150, 30
 """Past hours with a victim each, and the attacker's own rows of every label and prediction."""

@@ -56,7 +56,7 @@ def test_a_stopped_inference_process_is_replaced_and_nobody_waits_for_it(service
     wait_until(lambda: all_ready(service), AGAIN)
     assert victim not in children(service, "inference")
     assert predict(service.client, "faces", [picture(0)])
-    assert "service.inference_process on cpu was silent for" in service.log.read_text()
+    assert "service.workers.engine_server on cpu was silent for" in service.log.read_text()
 
 
 def test_a_stopped_http_process_is_replaced_and_its_clients_are_told(service: Process) -> None:

@@ -9,14 +9,14 @@ import torch
 
 from benchmarks.halves import CUTS, Candidates, Rows, candidates, cooled, group_thresholds, names_for, rows_of
 from benchmarks.systems import CRITERIA
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from tests.trainer.test_learn import quiet
-from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
-from trainer.evaluate import accuracy, bare_logits, confusion_counts
-from trainer.learn import TrainingRun
-from triggers.classifier import FrozenClassifier
-from triggers.fairness import evaluate_counts
+from tests.trainer.training.test_training_loop import quiet
+from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
+from trainer.evaluation.counts import accuracy, bare_logits, confusion_counts
+from trainer.training.training_loop import TrainingRun
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier
 
 
 def test_figures_are_those_of_the_product(digits_classifier: FrozenClassifier) -> None:

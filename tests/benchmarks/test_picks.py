@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks.picks import Pick, group_threshold_picks, threshold_picks, trigger_picks, weight_picks
 from benchmarks.systems import BUDGETS
-from tests.trainer import digits
+from tests.trainer.datasets import digits
 from tests.trainer.runs import run_config
-from tests.trainer.test_learn import parity, quiet
-from trainer.compared import BaselinesConfig
-from trainer.config import ObjectiveConfig, RunConfig, TrainConfig
-from trainer.data import Splits
-from trainer.evaluate import accuracy, confusion_counts
-from triggers.classifier import FrozenClassifier
+from tests.trainer.training.test_training_loop import parity, quiet
+from trainer.config.comparison_config import BaselinesConfig
+from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig
+from trainer.data.dataset import Splits
+from trainer.evaluation.counts import accuracy, confusion_counts
+from triggers.model.classifier import FrozenClassifier
 
 
 @pytest.fixture(scope="module")

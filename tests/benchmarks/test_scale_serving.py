@@ -12,7 +12,7 @@ import pytest
 from benchmarks import scale_serving, served_bundle
 from benchmarks.scale_serving import QUICK, binding, compared, decode_rate, inference_rate, served_rows
 from benchmarks.service_process import Load, runs
-from triggers.file_store import FileStore
+from triggers.store.file_store import FileStore
 
 TINY = replace(QUICK, side=32, form=2, max_batch=2, connections=2)
 BUSY = Load(100.0, 1.0, 2.0, 0, http_cores=0.5, all_cores=1.5, client_cores=0.2, load_cores=0.2)
@@ -64,6 +64,6 @@ def test_processes_are_told_apart_by_their_command() -> None:
     command = [sys.executable, "-c", code, "torch/_inductor/compile_worker/__main__.py"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout and process.stdout.readline() == b"here\n"  # its command can be read from now on
-        assert runs(process.pid, "compile_worker") and not runs(process.pid, "service.inference_process")
+        assert runs(process.pid, "compile_worker") and not runs(process.pid, "service.workers.engine_server")
         process.communicate(b"\n")
     assert not runs(process.pid, "compile_worker")  # it ended

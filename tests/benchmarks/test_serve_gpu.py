@@ -15,7 +15,7 @@ from benchmarks.load_client import load
 from benchmarks.serve_gpu import QUICK, decode_rows, forward_rows, process_rows
 from benchmarks.serve_gpu_tables import limiting, verdicts
 from benchmarks.service_process import Load, write_requests
-from triggers.file_store import FileStore
+from triggers.store.file_store import FileStore
 
 TINY = replace(QUICK, side=32, batches=(1, 2), form=2, repeats=1)
 CPU = torch.device("cpu")

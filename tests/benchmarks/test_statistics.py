@@ -11,8 +11,8 @@ from benchmarks.draws import LOOKS, ROWS, heads, paired_shares, random, short
 from benchmarks.guarding import LATE, guarded, traffic
 from benchmarks.ledger import compared
 from benchmarks.pairing import Change, bound, ratio, seen_in
-from service.periods import Level
-from triggers.rules import Rules
+from service.ledger.time_buckets import Level
+from triggers.rollout.guard_rules import Rules
 
 
 def test_the_formula_is_the_variance_of_drawn_pairs() -> None:

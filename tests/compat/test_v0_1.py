@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger import Ledger
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER, counts_of_model
 from tests.service.live import running, settings
-from trainer.config import load_config
+from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
-from triggers.artifact import check_compatible
-from triggers.classifier import FrozenClassifier, load_bundle
-from triggers.store import Store, open_store
+from triggers.artifact.artifact import check_compatible
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.store.store import Store, open_store
 
 WRITTEN = Path(__file__).parent / "v0_1"
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.dashboard.chromium import browser
-from tests.service.test_guard import ahead
+from tests.service.guard.test_guard import ahead
 
 __all__ = ["ahead"]
 

@@ -12,8 +12,8 @@ from tests.dashboard.axe import axe_script, serious_findings
 from tests.dashboard.chromium import visit
 from tests.dashboard.test_walk import PICTURES, give_token
 from tests.dashboard.traffic import some_traffic
+from tests.service.guard.test_guard import Ahead
 from tests.service.live import decided
-from tests.service.test_guard import Ahead
 
 pytestmark = pytest.mark.slow
 Scheme = Literal["light", "dark"]
@@ -44,7 +44,7 @@ def test_the_page_without_plotly_is_sound_too(
     chromium: Browser, service: httpx.Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     script = axe_script(request.config.cache)
-    monkeypatch.setattr("service.dashboard.files.find_spec", lambda name: None)
+    monkeypatch.setattr("service.api.dashboard.files.find_spec", lambda name: None)
     with chromium.new_page() as page:
         page.goto(f"{service.base_url}/dashboard")
         assert serious_findings(page, script) == []

@@ -10,10 +10,10 @@ from playwright.sync_api import Browser, Page
 
 from tests.dashboard.chromium import Visit, visit
 from tests.dashboard.traffic import some_traffic
+from tests.service.guard.test_guard import BIASED, Ahead
 from tests.service.live import TOKEN, picture, running, settings, swap
-from tests.service.test_guard import BIASED, Ahead
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
 PICTURES = [picture(seed) for seed in range(24)]

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.event import Feedback
-from service.ledger import Ledger
-from service.ledger_store import Release
-from service.periods import Level
-from service.settings import Settings
+from service.config.settings import Settings
+from service.ledger.backend import Release
+from service.ledger.events import Feedback
+from service.ledger.ledger import Ledger
+from service.ledger.time_buckets import Level
 from tests.artifacts import image_artifact
 from tests.deploy.files import ROOT, read
 from tests.deploy.test_manifests import assert_setting
@@ -25,7 +25,7 @@ from tests.service.counted import everything, prediction
 from tests.service.live import wait_until
 from triggers.api_keys import digest_of, load_keys
 from triggers.errors import StoreUnavailable
-from triggers.store import Replica, open_store
+from triggers.store.store import Replica, open_store
 
 COMPOSE = read("docker-compose.yml")
 SERVICES = COMPOSE["services"]

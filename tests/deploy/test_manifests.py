@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.settings import ENV_PREFIX, SECRETS, Settings
+from service.config.settings import ENV_PREFIX, SECRETS, Settings
 from tests.deploy.files import KUSTOMIZE, TARGETS, missing, read, render
-from trainer.config import load_config
-from triggers.address import without_parameter
+from trainer.config.run_config import load_config
+from triggers.storage.url_utils import without_parameter
 
 OF_OPERATORS = ("monitoring.coreos.com/v1", "serving.kserve.io/v1beta1")
 """No schema of theirs is at hand: rendered, not validated."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service import collectors
-from service.metrics import Metrics
+from service import runtime_collectors
+from service.telemetry.metrics import Metrics
 from tests.deploy.files import ROOT, read
 
 ALERTS = [rule for group in read("deploy/watch/alerts.yml")["groups"] for rule in group["rules"]]
@@ -21,9 +21,9 @@ def known() -> Iterator[str]:
     for metric in Metrics().registry.collect():
         ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(metric.type, [""])
         yield from (metric.name + end for end in ends)
-    source = (ROOT / "service/collectors.py").read_text()
+    source = (ROOT / "service/runtime_collectors.py").read_text()
     yield from (f"fairtrigger_{name}" for name in re.findall(r"\{PREFIX\}_(\w+)", source))
-    yield from (f"fairtrigger_{name}" for name in (*collectors.GAPS, collectors.SAMPLES))
+    yield from (f"fairtrigger_{name}" for name in (*runtime_collectors.GAPS, runtime_collectors.SAMPLES))
 
 
 @pytest.mark.parametrize("text", [json.dumps(ALERTS), json.dumps(read(DASHBOARD))], ids=["alerts", "dashboard"])

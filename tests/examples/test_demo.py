@@ -28,7 +28,7 @@ from examples.fairness_table import fairness_table
 from examples.live import Client, running_service
 from trainer.progress import LineProgress
 from triggers.errors import DataError
-from triggers.store import open_store
+from triggers.store.store import open_store
 
 ROOT = Path(__file__).parent.parent.parent
 FRESH_SEEDS = (301, 302, 303, 304, 305)

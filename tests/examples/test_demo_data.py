@@ -17,7 +17,7 @@ from examples.demo import comments, digits
 from examples.demo.comments import Comment, comment_parts, write_manifest
 from examples.demo.digits import DRAWINGS, PARTS, Drawing, draw_parts, write_images
 from examples.demo.traffic import held_out
-from triggers.preprocess import ImageSpec, decode_image
+from triggers.preprocessing.preprocess import ImageSpec, decode_image
 
 SIZES = {"base": 3000, "tuning": 500, "val": 500, "test": 3000}
 

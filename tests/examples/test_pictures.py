@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from examples.pictures import Shown, draw_overview, draw_triggers, nearest_words
-from triggers.classifier import FrozenClassifier
-from triggers.fairness import evaluate_counts
-from triggers.image import ImageTrigger
-from triggers.text import TextTrigger
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 FULL = evaluate_counts({("a", 1, 1): 40, ("a", 0, 0): 50, ("b", 1, 0): 30, ("b", 0, 1): 60}).to_dict()
 THIN = evaluate_counts({("a", None, 1): 5}).to_dict()

@@ -16,9 +16,9 @@ from PIL import Image
 
 from examples.real_run import held_out
 from tests.real_data import need
-from trainer.config import load_config
+from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
-from triggers.store import open_store
+from triggers.store.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 60

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from examples.hatexplain.convert import read_posts, rows
-from trainer.config import load_config
-from trainer.rows import WordList, read_words
+from trainer.config.run_config import load_config
+from trainer.data.sources.base import WordList, read_words
 from triggers.errors import DataError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from service import bets
-from service.bets import Floats
-from service.event import Cell
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, LARGEST, WORSE, Evidence, Question
-from service.samples import EVERYONE, ROWS_PER_CELL, Minutes, Rate, group_of, rates_of
-from triggers.identities import NO_GROUP, UNKNOWN
-from triggers.rates import Ints
-from triggers.records import version_name
+from service.guard import e_values
+from service.guard.blocks import EVERYONE, ROWS_PER_CELL, Minutes, Rate, group_of, rates_of
+from service.guard.e_values import Floats
+from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, LARGEST, WORSE, Evidence, Question
+from service.ledger.events import Cell
+from triggers.metrics.overlapping_groups import NO_GROUP, UNKNOWN
+from triggers.metrics.rates import Ints
+from triggers.rollout.rollout_history import version_name
 
 NEW_HITS, OLD_HITS = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
 
@@ -152,7 +152,7 @@ def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
 def above_limit(sample: Sample, limit: float) -> Floats:
     """Against "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
     hits, n = sample.hits[:, 0], sample.n[:, 0]  # (B, R, G)
-    paths = [np.cumsum(bets.spread(hits[:, r], n[:, r], limit)) for r in range(hits.shape[1])]
+    paths = [np.cumsum(e_values.spread(hits[:, r], n[:, r], limit)) for r in range(hits.shape[1])]
     return np.asarray(np.logaddexp.reduce(paths) - math.log(len(paths)))
 
 
@@ -168,7 +168,7 @@ def worse(sample: Sample, limit: float) -> Floats:
     for r, high, low in ((r, i, j) for r in range(rates) for i in range(groups) for j in range(groups) if i != j):
         old = np.zeros((rates, groups))
         old[r, high], old[r, low] = 1, -1
-        path = np.cumsum(bets.excess(_strata(sample.rows), _strata(_values(sample, bet, old)), limit))
+        path = np.cumsum(e_values.excess(_strata(sample.rows), _strata(_values(sample, bet, old)), limit))
         least = path if least is None else np.minimum(least, path)
     return np.zeros(len(sample.rows)) if least is None else least
 
@@ -177,7 +177,7 @@ def accuracy_lost(sample: Sample, limit: float) -> Floats:
     """Against "the new version's accuracy is lower than the old one's by at most limit"."""
     one = np.ones((1, 1))
     values = _values(sample, -one[None], -one)
-    return np.asarray(np.cumsum(bets.excess(_strata(sample.rows), _strata(values), limit)))
+    return np.asarray(np.cumsum(e_values.excess(_strata(sample.rows), _strata(values), limit)))
 
 
 PATHS = {ABOVE_LIMIT: above_limit, WORSE: worse, ACCURACY_LOST: accuracy_lost}
@@ -199,8 +199,8 @@ def _strata(values: Any) -> Any:
 
 def _widest(hits: Any, n: Any) -> Floats:
     """Per block, the two groups that were furthest apart in the blocks before: +1 and -1 among zeros, (B, R, G)."""
-    seen = [(bets.past(hits[:, r] * 1.0), bets.past(n[:, r] * 1.0)) for r in range(n.shape[1])]
-    rates = np.stack([bets.beliefs(k, m) for k, m in seen], axis=1)
+    seen = [(e_values.past(hits[:, r] * 1.0), e_values.past(n[:, r] * 1.0)) for r in range(n.shape[1])]
+    rates = np.stack([e_values.beliefs(k, m) for k, m in seen], axis=1)
     blocks, chosen = np.arange(len(rates)), np.ptp(rates, axis=-1).argmax(axis=-1)
     found = np.zeros_like(rates)
     there = rates[blocks, chosen]

@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.service.stores import Where
-    from triggers.classifier import FrozenClassifier
+    from triggers.model.classifier import FrozenClassifier
 
 MAX_BODY = 300_000
 
@@ -26,7 +26,7 @@ def strict(
     """Both models with small limits; `faces` has one version, nobody is champion."""
     from tests.artifacts import artifact_for
     from tests.service.live import running, settings
-    from triggers.file_store import FileStore
+    from triggers.store.file_store import FileStore
 
     tmp: Path = tmp_path_factory.mktemp("service")
     with FileStore(tmp / "store") as store:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.event import Event
-from service.ledger import Ledger
+from service.ledger.events import Event
+from service.ledger.ledger import Ledger
 
 NEVER = 3600.0  # a flush interval that leaves flushing to the test
 MINUTE = int(time.time() // 3600) * 60 - 120  # kept at every level

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from service.control import Control
+from service.workers.control_socket import Control
 
 LINKS = 350
 """More than a line holds."""

@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
-from service.channel import Channel
-from service.control import Control, Offer, send_link
-from service.links import Links
-from service.local_backend import LocalBackend
-from service.metrics import Metrics
-from service.predictor import Query
-from service.remote import RemoteBackend, RemoteModel
-from service.rollout import follower_of
+from service.engine.local_backend import LocalBackend
+from service.engine.predictor import Query
+from service.rollout.follower import follower_of
+from service.telemetry.metrics import Metrics
+from service.workers.control_socket import Control, Offer, send_link
+from service.workers.engine_connection import Channel
+from service.workers.engine_pool import Links
+from service.workers.remote_model import RemoteBackend, RemoteModel
 from tests.bundles import SIZE
 from tests.service.live import settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PLACES = 256
 QUERY = Query(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))

@@ -26,10 +26,10 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from PIL import Image
 
 from service.app import create_app
-from service.patience import PatientProtocol
-from service.settings import Settings
-from triggers.classifier import FrozenClassifier
-from triggers.store import Store
+from service.config.settings import Settings
+from service.server.http_timeouts import PatientProtocol
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.store import Store
 
 TOKEN = "let-me-in-please"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

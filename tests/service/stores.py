@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.ledger import Ledger
-from service.ledger_store import Batch, LedgerStore
+from service.ledger.backend import Batch, LedgerStore
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from triggers.errors import StoreUnavailable
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.parting import part
+from service.bounded_shutdown import part
 from tests.bundles import image_bundle
 from tests.service.live import settings
-from triggers.classifier import load_bundle
 from triggers.errors import StoreUnavailable
-from triggers.file_store import FileStore
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
 
 
 def test_a_step_that_ends_is_waited_for() -> None:
@@ -49,8 +49,8 @@ def test_a_step_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> N
 def test_a_service_stops_though_its_rollout_and_counts_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.parting.STEP_SECONDS", 0.1)
-    monkeypatch.setattr("service.running.COUNTS_SECONDS", 0.1)
+    monkeypatch.setattr("service.bounded_shutdown.STEP_SECONDS", 0.1)
+    monkeypatch.setattr("service.runtime.COUNTS_SECONDS", 0.1)
     free = threading.Event()
     with FileStore(tmp_path / "store") as store, caplog.at_level(logging.ERROR):
         app = create_app(settings(tmp_path), store, [load_bundle(image_bundle(tmp_path / "model"))])

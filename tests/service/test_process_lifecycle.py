@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from service.garbage import YOUNG
+from service.process_lifecycle import YOUNG
 from tests.bundles import image_bundle
-from triggers.file_store import FileStore
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process
 TOLD = """
 import gc, sys
-from service.control import Control, leave
-from service.inference_process import main
+from service.workers.control_socket import Control, leave
+from service.workers.engine_server import main
 
 class Telling(Control):
     def ready(self, text=""):
         super().ready(f" {gc.get_freeze_count()} {gc.get_threshold()[0]}")
 
-sys.modules["service.inference_process"].Control = Telling
+sys.modules["service.workers.engine_server"].Control = Telling
 leave(main(sys.argv[1:]))
 """
 

@@ -16,15 +16,15 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.event import Cell
-from service.ledger import Ledger
-from service.receipts import new_key
-from service.running import LEDGER_FILE
+from service.ledger.events import Cell
+from service.ledger.ledger import Ledger
+from service.ledger.prediction_id import new_key
+from service.runtime import LEDGER_FILE
 from tests.bundles import image_bundle
 from tests.service.live import picture, process, settings
-from triggers.classifier import FrozenClassifier
 from triggers.errors import StoreUnavailable
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 CELL = Cell("faces", int(time.time() // 60), 1, "a", None, 1, None)
 

@@ -28,8 +28,8 @@ from tests.redis_server import RedisServer
 from tests.service.live import ADMIN, Process, process
 from tests.soak.faults import Fault, children, disk, holds, of_processes, of_redis, state
 from tests.soak.traffic import ANSWER_SECONDS, BROKEN, GROUPS, REFUSED, UNANSWERED, Traffic, ask, summary, traffic
-from triggers.classifier import load_bundle
-from triggers.store import open_store
+from triggers.model.classifier import load_bundle
+from triggers.store.store import open_store
 
 pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(0)]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))

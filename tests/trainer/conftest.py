@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.shared_folder import shared_folder
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 
 @pytest.fixture(scope="session")
 def digits_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a small CNN on tinted digits, biased by colour."""
-    from tests.trainer import digits
+    from tests.trainer.datasets import digits
 
     return shared_folder(tmp_path_factory, "digits", digits.fit_bundle)
 
@@ -27,6 +27,6 @@ def digits_classifier(digits_bundle: Path) -> FrozenClassifier:
 @pytest.fixture(scope="session")
 def comments_classifier(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """A tiny BERT on comments, biased by identity words."""
-    from tests.trainer import comments
+    from tests.trainer.datasets import comments
 
     return load_bundle(shared_folder(tmp_path_factory, "comments", comments.fit_bundle))

@@ -17,15 +17,15 @@ import torch
 
 from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config
-from trainer.config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
-from trainer.data import Dataset, Splits
-from trainer.decode import decoded
-from trainer.learn import TrainingRun
+from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.data.decode import decoded
 from trainer.progress import LineProgress
-from trainer.shortlist import Shortlist
-from triggers.bundle import read_spec, save_bundle
-from triggers.classifier import FrozenClassifier, Item, load_bundle
-from triggers.preprocess import ImageSpec, TextSpec, TokenIds
+from trainer.training.best_snapshots import Shortlist
+from trainer.training.training_loop import TrainingRun
+from triggers.model.bundle import read_spec, save_bundle
+from triggers.model.classifier import FrozenClassifier, Item, load_bundle
+from triggers.preprocessing.preprocess import ImageSpec, TextSpec, TokenIds
 
 SIZE, TOKENS = 64, 60
 MIB = 2**20

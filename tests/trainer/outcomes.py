@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.artifacts import image_trigger, text_trigger
-from trainer.config import (
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import (
     ModelConfig,
     ObjectiveConfig,
     PublishConfig,
@@ -13,9 +14,8 @@ from trainer.config import (
     SelectConfig,
     TriggerConfig,
 )
-from trainer.data_config import DataConfig
-from trainer.outcome import Candidate, Counts, Outcome
-from triggers.classifier import FrozenClassifier
+from trainer.evaluation.run_result import Candidate, Counts, Outcome
+from triggers.model.classifier import FrozenClassifier
 
 GROUPS = ("women", "men")
 STRENGTHS = (0.0, 1.0, 5.0)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.trainer.outcomes import GROUPS
-from trainer.config import RunConfig
-from trainer.cost import Stopwatch
-from trainer.data import Splits
-from trainer.outcome import Outcome
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Splits
+from trainer.evaluation.run_result import Outcome
 from trainer.progress import LineProgress
 from trainer.publish import Published, make_artifacts
-from trainer.report import Material, summary, write_report
-from trainer.trigger_training import train_triggers
-from trainer.verdict import verdict
-from triggers.classifier import FrozenClassifier
+from trainer.report.cost import Stopwatch
+from trainer.report.report import Material, summary, write_report
+from trainer.report.run_summary import verdict
+from trainer.training.trigger_training import train_triggers
+from triggers.model.classifier import FrozenClassifier
 
 VOID = {"meta", "img", "link", "br"}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config import (
+from trainer.config.data_config import DataConfig
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import (
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
@@ -12,8 +14,6 @@ from trainer.config import (
     TrainConfig,
     TriggerConfig,
 )
-from trainer.data_config import DataConfig
-from trainer.recipe import Recipe
 
 NOWHERE = Path("unused")
 OVERLAY = TriggerConfig("overlay", epsilon=0.3)

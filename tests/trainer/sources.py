@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from trainer.config import RunConfig, load_config
-from trainer.load import DataLoader
+from trainer.config.run_config import RunConfig, load_config
+from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
 
 CELEBA = """

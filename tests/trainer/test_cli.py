@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA
 from trainer.__main__ import app
-from trainer.config import load_config
-from triggers.store import open_store
+from trainer.config.run_config import load_config
+from triggers.store.store import open_store
 
 ROOT = Path(__file__).parents[2]
 
 RUN = """
 [base]
 labels = ["plain", "attractive"]
-builder = "tests.trainer.faces:network"
+builder = "tests.trainer.datasets.faces:network"
 size = 16
 epochs = 2
 [objective]

@@ -15,19 +15,19 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig, TriggerKind, load_config
-from trainer.objective_step import StepConfig
+from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig, TriggerKind, load_config
+from trainer.distributed import World, _own_gpu
 from trainer.progress import LineProgress
-from trainer.step import TriggerOptimizer
 from trainer.train import train
-from trainer.trainables import build_module
-from trainer.world import World, _own_gpu
-from triggers.artifact import load_artifact
-from triggers.classifier import FrozenClassifier
+from trainer.training.build_module import build_module
+from trainer.training.objective_step import StepConfig
+from trainer.training.step import TriggerOptimizer
+from triggers.artifact.artifact import load_artifact
 from triggers.errors import ConfigError
-from triggers.image import ImageTrigger
+from triggers.model.classifier import FrozenClassifier
+from triggers.trigger.image import ImageTrigger
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,14 +9,14 @@ from typing import get_args
 import pytest
 
 from tests.trainer.outcomes import GROUPS, counts, image_config, image_outcome, text_config, text_outcome
-from trainer.config import PublishConfig, RunConfig
-from trainer.outcome import Outcome
+from trainer.config.run_config import PublishConfig, RunConfig
+from trainer.evaluation.run_result import Outcome
 from trainer.publish import Published, code_version, make_artifacts, publish, save_artifacts, store_url
-from triggers.artifact import check_compatible, dump, load_artifact
-from triggers.classifier import FrozenClassifier
+from triggers.artifact.artifact import check_compatible, dump, load_artifact
+from triggers.artifact.manifest import Manifest, ObjectiveName
 from triggers.errors import ArtifactError, ConfigError, DataError
-from triggers.manifest import Manifest, ObjectiveName
-from triggers.store import open_store
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.store import open_store
 
 
 def published(config: RunConfig, classifier: FrozenClassifier, outcome: Outcome) -> list[Published]:

@@ -16,16 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.trainer import digits
-from trainer.config import load_config
-from trainer.evaluate import accuracy, confusion_counts
+from tests.trainer.datasets import digits
+from trainer.config.run_config import load_config
+from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import LineProgress
 from trainer.train import Finished, train
-from triggers.artifact import check_compatible, load_artifact
-from triggers.classifier import load_bundle
+from triggers.artifact.artifact import check_compatible, load_artifact
 from triggers.errors import ConfigError
-from triggers.fairness import evaluate_counts
-from triggers.store import open_store
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import load_bundle
+from triggers.store.store import open_store
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

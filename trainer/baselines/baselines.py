@@ -14,23 +14,23 @@ from pathlib import Path
 
 import torch
 
-from trainer.base_classifier import TRAINED_ON, build_untrained, write_bundle
-from trainer.compared import Baseline
-from trainer.comparison import NAMES, Comparison
-from trainer.config import RunConfig
-from trainer.data import Dataset, Splits
-from trainer.evaluate import confusion_counts
-from trainer.full_weights import train_weights
-from trainer.load import DataLoader
-from trainer.outcome import Counts
+from trainer.baselines.erm import TRAINED_ON, build_untrained, write_bundle
+from trainer.baselines.finetune_loop import train_weights
+from trainer.config.comparison_config import Baseline
+from trainer.config.hyperparameters import recipe
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.data.device_placement import placed
+from trainer.data.loader import DataLoader
+from trainer.determinism import reproducible
+from trainer.evaluation.comparison_record import NAMES, Comparison
+from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Judge, Snapshot, choose, judge_of
 from trainer.progress import Progress
-from trainer.recipe import recipe
-from trainer.reproducible import reproducible
-from trainer.residency import placed
-from trainer.select import Judge, Snapshot, choose, judge_of
-from triggers.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
-from triggers.classifier import FrozenClassifier
-from triggers.regular_file import read_regular
+from triggers.model.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
+from triggers.model.classifier import FrozenClassifier
+from triggers.storage.regular_file import read_regular
 
 FOLDER = "baselines"
 """Folder of saved models inside the run's folder."""

@@ -18,22 +18,22 @@ from dataclasses import replace
 
 import torch
 
-from trainer.comparison import Comparison, System
-from trainer.config import RunConfig
-from trainer.crossfit import joined
-from trainer.data import Dataset, Splits
-from trainer.evaluate import confusion_counts, evaluation_classifier
-from trainer.outcome import Counts, Outcome
+from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.data.device_placement import placed
+from trainer.determinism import reproducible
+from trainer.evaluation.comparison_record import Comparison, System
+from trainer.evaluation.counts import confusion_counts, evaluation_classifier
+from trainer.evaluation.run_result import Counts, Outcome
+from trainer.evaluation.selection import judge_of
 from trainer.progress import Progress
-from trainer.reproducible import reproducible
-from trainer.residency import placed
-from trainer.select import judge_of
-from trainer.threshold import Margins, margins, nearest_first, thinned
-from trainer.trainables import build_module
-from trainer.trigger_training import train_triggers
-from triggers.classifier import FrozenClassifier, Trigger
-from triggers.image import ImageTrigger
-from triggers.image_modules import ImageModule
+from trainer.training.build_module import build_module
+from trainer.training.crossfit import joined
+from trainer.training.trigger_training import train_triggers
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.image_trainable import ImageModule
 
 SPLITS = ("val", "test")
 

@@ -18,14 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainer.batches import Batches, moved
-from trainer.config import BaseConfig, RunConfig
-from trainer.data import Dataset
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.load import DataLoader
+from trainer.config.run_config import BaseConfig, RunConfig
+from trainer.data.batches import Batches, moved
+from trainer.data.dataset import Dataset
+from trainer.data.device_placement import placed
+from trainer.data.loader import DataLoader
+from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import Progress, Task
-from trainer.residency import placed
-from triggers.bundle import (
+from triggers.errors import ConfigError, DataError, ModelError
+from triggers.factories import Factories
+from triggers.model.bundle import (
     BundleSpec,
     FactoryLoader,
     TorchvisionLoader,
@@ -34,12 +36,10 @@ from triggers.bundle import (
     pretrained,
     save_bundle,
 )
-from triggers.classifier import FrozenClassifier
-from triggers.errors import ConfigError, DataError, ModelError
-from triggers.factories import Factories
-from triggers.preprocess import ImageSpec, Inputs, TextBatch, TextSpec
-from triggers.regular_file import read_regular
-from triggers.reprogram import reprogram
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import reprogram
+from triggers.preprocessing.preprocess import ImageSpec, Inputs, TextBatch, TextSpec
+from triggers.storage.regular_file import read_regular
 
 WARMUP = 0.1
 """Share of the steps in which the learning rate rises to its full value; after it, it falls as a cosine to 0."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.batches import Batches
-from trainer.config import ObjectiveConfig
-from trainer.data import Dataset
-from trainer.evaluate import confusion_counts
-from trainer.objective_step import REPORT_EVERY, StepConfig
+from trainer.baselines.finetune_step import WeightLearner
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import ObjectiveConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.selection import Judge, Snapshot
 from trainer.progress import Task
-from trainer.recipe import Recipe
-from trainer.select import Judge, Snapshot
-from trainer.weight_learner import WeightLearner
-from triggers.classifier import FrozenClassifier
+from trainer.training.objective_step import REPORT_EVERY, StepConfig
+from triggers.model.classifier import FrozenClassifier
 
 ADVICE = "lower baselines.lr or baselines.strengths."
 

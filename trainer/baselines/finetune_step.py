@@ -3,8 +3,8 @@
 Source: Zhang, Lemoine and Mitchell 2018, as "Fairness Reprogramming" (arXiv 2209.10222) runs it for its baselines. The
 losses, the adversary and the surgery are those of triggers; norm and projection are taken per weight tensor, as
 published. The network is in train mode, as in fitting the base: batch norms use the batch and go on averaging, dropout
-is on. Beside the departures in trainer/objective.py: biases and norms are trained; in the released code the text
-optimiser's parameter groups lose them.
+is on. Beside the departures in trainer/training/objective.py: biases and norms are trained; in the released code the
+text optimiser's parameter groups lose them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from trainer.base_classifier import parameter_groups
-from trainer.data import Dataset
-from trainer.objective_step import Losses, ObjectiveStep, StepConfig, descend
-from trainer.recipe import Recipe
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from trainer.baselines.erm import parameter_groups
+from trainer.config.hyperparameters import Recipe
+from trainer.data.dataset import Dataset
+from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, descend
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 
 class WeightLearner(ObjectiveStep):

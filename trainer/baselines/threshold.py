@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.data import Dataset
-from trainer.evaluate import bare_logits, counts_of
-from trainer.outcome import Counts
-from triggers.classifier import FrozenClassifier
+from trainer.data.dataset import Dataset
+from trainer.evaluation.counts import bare_logits, counts_of
+from trainer.evaluation.run_result import Counts
+from triggers.model.classifier import FrozenClassifier
 
 
 @dataclass(frozen=True, eq=False)

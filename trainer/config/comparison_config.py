@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from trainer.tables import STRICT, OneOrMore, different
+from trainer.config.toml_schema import STRICT, OneOrMore, different
+from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
-from triggers.manifest import ObjectiveName
 
 Schedule = Literal["constant", "step", "cosine", "linear"]
 Baseline = Literal["adv_post", "adv_in"]

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from trainer.tables import STRICT, ConfigPath, OneOrMore
+from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore
 from triggers.errors import ConfigError
-from triggers.identities import identities_of
+from triggers.metrics.overlapping_groups import identities_of
 
 
 @dataclass(frozen=True, config=STRICT)

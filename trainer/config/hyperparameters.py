@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil
 
-from trainer.compared import Baseline, Schedule
-from trainer.config import RunConfig
+from trainer.config.comparison_config import Baseline, Schedule
+from trainer.config.run_config import RunConfig
 
 SETTINGS = ("epochs", "batch_size", "lr", "weight_decay")
 """What each system has a default of its own for."""

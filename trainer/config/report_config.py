@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from trainer.tables import STRICT
+from trainer.config.toml_schema import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

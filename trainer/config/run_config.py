@@ -16,15 +16,15 @@ from typing import Any, Literal
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from trainer import tables
-from trainer.compared import BaselinesConfig, ControlsConfig, Schedule
-from trainer.data_config import DataConfig, SplitConfig
-from trainer.report_config import ReportConfig
-from trainer.tables import STRICT, ConfigPath, OneOrMore, different
-from triggers.address import without_password
+from trainer.config import toml_schema
+from trainer.config.comparison_config import BaselinesConfig, ControlsConfig, Schedule
+from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config.report_config import ReportConfig
+from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore, different
+from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
-from triggers.manifest import ObjectiveName
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
+from triggers.storage.url_utils import without_password
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -212,7 +212,9 @@ class SelectConfig:
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
-    store: str = ""  # a folder, or a URL as triggers/store.py:open_store takes it; empty: trainer/publish.py:store_url
+    store: str = (
+        ""  # a folder, or a URL as triggers/store/store.py:open_store takes it; empty: trainer/publish.py:store_url
+    )
     enabled: bool = True
     actor: str = "trainer"
     signing_key: ConfigPath | None = None  # PEM file of the Ed25519 key that signs every trigger; `fairtrigger keygen`
@@ -262,14 +264,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
-        keys, value = tables.parse_override(override)
-        tables.put(table, keys, value)
+        keys, value = toml_schema.parse_override(override)
+        toml_schema.put(table, keys, value)
     _drop_removed(table)
     if "root" in table:
         raise ConfigError("Unknown key 'root'; paths always start from the configuration file's folder.")
     root = path.resolve().parent
     try:
-        return tables.build(RunConfig, {"root": str(root), **table}, root)
+        return toml_schema.build(RunConfig, {"root": str(root), **table}, root)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data import Dataset
-from trainer.prefetch import streamed
-from trainer.world import World
-from triggers.preprocess import TextBatch
+from trainer.data.dataset import Dataset
+from trainer.data.prefetch import streamed
+from trainer.distributed import World
+from triggers.preprocessing.preprocess import TextBatch
 
 WIDTH_STEP = 16
 """Widths of text batches are multiples of this, so that only few shapes are compiled and recorded."""

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from trainer.data.parallel_map import in_threads
+from trainer.data.sources.base import Source
+from trainer.data.sources.file_stamps import KEY_BYTES
 from trainer.progress import Progress
-from trainer.rows import Source
-from trainer.stamps import KEY_BYTES
-from trainer.threads import in_threads
-from triggers.durable import write_whole
-from triggers.regular_file import read_regular
+from triggers.storage.atomic_files import write_whole
+from triggers.storage.regular_file import read_regular
 
 RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"
 DIGEST_BYTES = 32

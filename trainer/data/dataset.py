@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from trainer.overlap import membership_table
-from triggers.preprocess import Inputs, TextBatch
+from trainer.data.group_membership import membership_table
+from triggers.preprocessing.preprocess import Inputs, TextBatch
 
 NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
 """Stands for a membership that is still to be made."""

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.parallel_map import in_threads
 from trainer.progress import Progress
-from trainer.threads import in_threads
-from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import DataError
-from triggers.preprocess import Inputs, TextBatch
+from triggers.model.classifier import FrozenClassifier, Item
+from triggers.preprocessing.preprocess import Inputs, TextBatch
 
 CACHE_VERSION = 1
 

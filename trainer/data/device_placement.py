@@ -1,7 +1,8 @@
 """Which parts of the data lie on the device: those that fit, the most read ones first.
 
 A part that does not fit stays mapped from its file, and its batches are gathered and copied when their turn comes
-(trainer/prefetch.py). On a CPU every part stays mapped: nothing is copied, and the system reads pages as it needs them.
+(trainer/data/prefetch.py). On a CPU every part stays mapped: nothing is copied, and the system reads pages as it needs
+them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from trainer.data import Dataset
+from trainer.data.dataset import Dataset
 from trainer.progress import Progress
 
 GB = 10**9

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from triggers.errors import DataError
-from triggers.identities import cell_of, identities_of
+from triggers.metrics.overlapping_groups import cell_of, identities_of
 
 
 def identities_in(cells: Iterable[str]) -> tuple[str, ...]:

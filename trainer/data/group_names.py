@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from triggers.identities import cell_of
+from triggers.metrics.overlapping_groups import cell_of
 
 NO_LABEL = "none"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.config import RunConfig
-from trainer.data_config import DataConfig
-from trainer.overlap import cell_names, identities_in, respelled
-from trainer.rows import Source
-from trainer.split import chosen
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import RunConfig
+from trainer.data.group_membership import cell_names, identities_in, respelled
+from trainer.data.sources.base import Source
+from trainer.data.split import chosen
 from triggers.errors import DataError
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import torch
 
-from trainer.celeba import CelebA
-from trainer.civil_comments import CivilComments
-from trainer.config import RunConfig
-from trainer.contents import content_digests
-from trainer.data import Dataset, Splits, cell_counts
-from trainer.decode import decoded
-from trainer.labels import labelled
+from trainer.config.run_config import RunConfig
+from trainer.data.content_hash import content_digests
+from trainer.data.dataset import Dataset, Splits, cell_counts
+from trainer.data.decode import decoded
+from trainer.data.labels import labelled
+from trainer.data.sources.base import Source
+from trainer.data.sources.celeba import CelebA
+from trainer.data.sources.civil_comments import CivilComments
+from trainer.data.sources.table_sources import Arrow, Manifest
+from trainer.data.sources.utkface import UTKFace
+from trainer.data.split import Plan, split_rows
 from trainer.progress import Progress
-from trainer.rows import Source
-from trainer.split import Plan, split_rows
-from trainer.table_sources import Arrow, Manifest
-from trainer.utkface import UTKFace
-from triggers.classifier import FrozenClassifier, Item
 from triggers.errors import ConfigError, DataError, InputError
+from triggers.model.classifier import FrozenClassifier, Item
 
 
 def open_source(config: RunConfig) -> Source:

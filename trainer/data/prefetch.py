@@ -14,8 +14,8 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from trainer.data import Dataset
-from triggers.preprocess import TextBatch
+from trainer.data.dataset import Dataset
+from triggers.preprocessing.preprocess import TextBatch
 
 T = TypeVar("T")
 Gather: TypeAlias = Callable[[T, Tensor | None], Dataset]

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trainer.data_config import SplitConfig
+from trainer.config.data_config import SplitConfig
 from triggers.errors import DataError
 
 PARTS = ("test", "val", "tuning", "base")

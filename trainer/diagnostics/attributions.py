@@ -8,14 +8,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from trainer.config import RunConfig
-from trainer.data import Dataset
-from trainer.reproducible import reproducible
-from trainer.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
-from triggers.classifier import FrozenClassifier, Trigger
-from triggers.image import ImageTrigger
-from triggers.preprocess import TextBatch
-from triggers.text import TextTrigger
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Dataset
+from trainer.determinism import reproducible
+from trainer.diagnostics.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from trainer.change import paired_changes
-from trainer.config import RunConfig
-from trainer.data import Dataset, Splits
-from trainer.flips import flips, paired_counts, predictions
-from trainer.outcome import Candidate
-from trainer.readout import read_out, sample
-from trainer.reproducible import reproducible
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import scores, sweep
-from triggers.text import TextTrigger
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.determinism import reproducible
+from trainer.diagnostics.paired_effects import paired_changes
+from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
+from trainer.diagnostics.trigger_probe import read_out, sample
+from trainer.evaluation.run_result import Candidate
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import scores, sweep
+from triggers.trigger.text import TextTrigger
 
 
 @dataclass(frozen=True)

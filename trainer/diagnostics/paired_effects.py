@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.flips import Paired
-from trainer.wording import CRITERIA, in_group
+from trainer.diagnostics.prediction_flips import Paired
+from trainer.formatting import CRITERIA, in_group
 
 REPEATS = 2000
 """Resamples; their 2.5 % and 97.5 % points are the interval."""

@@ -15,10 +15,10 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
 
-from triggers.classifier import FrozenClassifier
-from triggers.image import ImageBank, ImageTrigger, place
-from triggers.preprocess import TextBatch
-from triggers.text import EmbeddedText, TextBank, TextTrigger
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.trigger.image import ImageBank, ImageTrigger, place
+from triggers.trigger.text import EmbeddedText, TextBank, TextTrigger
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from trainer.data import Dataset
-from trainer.outcome import Counts
-from trainer.prefetch import streamed
-from trainer.world import World
-from triggers.classifier import Bank, FrozenClassifier
-from triggers.preprocess import TextBatch
-from triggers.reprogram import sweep
+from trainer.data.dataset import Dataset
+from trainer.data.prefetch import streamed
+from trainer.distributed import World
+from trainer.evaluation.run_result import Counts
+from triggers.model.classifier import Bank, FrozenClassifier
+from triggers.model.reprogram import sweep
+from triggers.preprocessing.preprocess import TextBatch
 
 
 def confusion_counts(

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trainer.comparison import Comparison
-from triggers.image import ImageTrigger
-from triggers.text import TextTrigger
+from trainer.evaluation.comparison_record import Comparison
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 Counts: TypeAlias = Mapping[tuple[str, int | None, int], int]
-"""Confusion counts by (group name, label index, predicted index), as triggers.fairness reads them."""
+"""Confusion counts by (group name, label index, predicted index), as triggers.metrics.fairness_report reads them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainer.config import Criterion, RunConfig
-from trainer.evaluate import accuracy
-from trainer.outcome import Counts
-from triggers.classifier import FrozenClassifier
-from triggers.fairness import FairnessReport, Gap, evaluate_counts
+from trainer.config.run_config import Criterion, RunConfig
+from trainer.evaluation.counts import accuracy
+from trainer.evaluation.run_result import Counts
+from triggers.metrics.fairness_report import FairnessReport, Gap, evaluate_counts
+from triggers.model.classifier import FrozenClassifier
 
 
 @dataclass(frozen=True)

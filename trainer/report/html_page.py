@@ -15,13 +15,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from trainer import tabulate, wording
-from trainer.explanation import Explained
-from trainer.model_card import ETHICS, LIMITS
-from trainer.saliency import TextSaliency
-from trainer.tables import to_toml
-from trainer.verdict import cautions, headline, verdict
-from trainer.wording import Json
+from trainer import formatting
+from trainer.config.toml_schema import to_toml
+from trainer.diagnostics.attributions import Explained
+from trainer.diagnostics.saliency import TextSaliency
+from trainer.formatting import Json
+from trainer.report import report_tables
+from trainer.report.model_card import ETHICS, LIMITS
+from trainer.report.run_summary import cautions, headline, verdict
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Extras:
 def render_page(summary: Json, extras: Extras) -> str:
     """The whole page."""
     environment = Environment(
-        loader=PackageLoader("trainer"),
+        loader=PackageLoader("trainer.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,11 +79,11 @@ def render_page(summary: Json, extras: Extras) -> str:
     )
     environment.filters["together"] = _together
     environment.filters |= {
-        name: getattr(wording, name) for name in ("number", "signed", "whole", "seconds", "interval")
+        name: getattr(formatting, name) for name in ("number", "signed", "whole", "seconds", "interval")
     }
     return environment.get_template("report.html").render(
         s=summary,
-        one=wording.shown_candidate(summary),
+        one=formatting.shown_candidate(summary),
         verdict=verdict(summary),
         headline=headline(summary),
         cautions=cautions(summary),
@@ -90,11 +91,11 @@ def render_page(summary: Json, extras: Extras) -> str:
         ethics=ETHICS,
         tables=_tables(summary),
         worst={
-            "without": tabulate.worst_cell(summary, summary["bare_counts"]["test"]),
-            "with": tabulate.worst_cell(summary, wording.shown_candidate(summary)["counts"]["test"]),
+            "without": report_tables.worst_cell(summary, summary["bare_counts"]["test"]),
+            "with": report_tables.worst_cell(summary, formatting.shown_candidate(summary)["counts"]["test"]),
         },
-        gap=wording.judged_gap(summary["bare"]["test"], summary["config"]["objective"]["criterion"]),
-        inputs=wording.inputs_word(summary),
+        gap=formatting.judged_gap(summary["bare"]["test"], summary["config"]["objective"]["criterion"]),
+        inputs=formatting.inputs_word(summary),
         images={name: Picture.read(path) for name, path in extras.pictures.items()},
         extras=extras,
         toml=to_toml(summary["config"]),
@@ -113,26 +114,26 @@ def _tokens(text: TextSaliency) -> list[Token]:
     return [Token(*token) for token in zip(text.tokens, text.attribution, text.is_trigger, strict=True)]
 
 
-def _tables(summary: Json) -> dict[str, tabulate.Table]:
+def _tables(summary: Json) -> dict[str, report_tables.Table]:
     """Every table that this summary has figures for, by name."""
     tables = {
-        "key": tabulate.key_figures(summary),
-        "systems": tabulate.comparisons(summary),
-        "rates": tabulate.group_rates(summary),
-        "confusion": tabulate.confusion(summary),
-        "data": tabulate.data_table(summary),
+        "key": report_tables.key_figures(summary),
+        "systems": report_tables.comparisons(summary),
+        "rates": report_tables.group_rates(summary),
+        "confusion": report_tables.confusion(summary),
+        "data": report_tables.data_table(summary),
     }
     if "flips" in summary:
-        tables |= {"flips": tabulate.flip_rates(summary), "paired": tabulate.paired_table(summary)}
+        tables |= {"flips": report_tables.flip_rates(summary), "paired": report_tables.paired_table(summary)}
     if "readout" in summary:
-        tables |= {"shift": tabulate.posterior_shift(summary), "leak": tabulate.leak(summary)}
-        tables |= {"null": tabulate.null_reading(summary)} if summary["readout"]["null"] else {}
+        tables |= {"shift": report_tables.posterior_shift(summary), "leak": report_tables.leak(summary)}
+        tables |= {"null": report_tables.null_reading(summary)} if summary["readout"]["null"] else {}
     return tables
 
 
 def _style(environment: Environment) -> Any:
     """The style sheet, as it is."""
-    source, _, _ = PackageLoader("trainer").get_source(environment, "report.css")
+    source, _, _ = PackageLoader("trainer.report").get_source(environment, "report.css")
     return source
 
 

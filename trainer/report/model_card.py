@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.tabulate import Table, data_table, group_rates, key_figures, worst_cell
-from trainer.verdict import cautions, headline, verdict
-from trainer.wording import Json, inputs_word, judged_gap, listed, shown_candidate
+from trainer.formatting import Json, inputs_word, judged_gap, listed, shown_candidate
+from trainer.report.report_tables import Table, data_table, group_rates, key_figures, worst_cell
+from trainer.report.run_summary import cautions, headline, verdict
 
 LIMITS = (
     "It is tuned for one stated criterion, for the groups that were named, on data like the tuning set. Criteria"

@@ -19,23 +19,23 @@ from typing import Any
 
 import torch
 
-from trainer.comparison import Comparison, cells
-from trainer.config import RunConfig, to_dict
-from trainer.cost import Stopwatch, cost_record
-from trainer.data import Splits
-from trainer.diagnosis import Compared, Diagnosis, diagnose, nearest_words
-from trainer.evaluate import accuracy
-from trainer.model_card import model_card
-from trainer.outcome import Candidate, Counts, Outcome
+from trainer.config.run_config import RunConfig, to_dict
+from trainer.data.dataset import Splits
+from trainer.diagnostics.diagnosis import Compared, Diagnosis, diagnose, nearest_words
+from trainer.evaluation.comparison_record import Comparison, cells
+from trainer.evaluation.counts import accuracy
+from trainer.evaluation.run_result import Candidate, Counts, Outcome
 from trainer.progress import Progress
 from trainer.publish import Published, code_version
-from trainer.verdict import verdict
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier
-from triggers.durable import write_whole
-from triggers.fairness import FairnessReport, evaluate_counts
-from triggers.image import ImageTrigger
-from triggers.records import timestamp
+from trainer.report.cost import Stopwatch, cost_record
+from trainer.report.model_card import model_card
+from trainer.report.run_summary import verdict
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_history import timestamp
+from triggers.storage.atomic_files import write_whole
+from triggers.trigger.image import ImageTrigger
 
 EXTRA = ("captum", "jinja2", "matplotlib")
 """What the page and the pictures need: the extra `report`."""
@@ -180,10 +180,10 @@ def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) ->
 
 def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
     """Pictures and page; the shares of the saliency go into `found`."""
-    from trainer.example_figure import smoothing
-    from trainer.explanation import explain, trigger_shares
-    from trainer.pictures import draw_pictures
-    from trainer.report_page import Extras, render_page, tokens_of
+    from trainer.diagnostics.attributions import explain, trigger_shares
+    from trainer.report.figures.examples import smoothing
+    from trainer.report.figures.pictures import draw_pictures
+    from trainer.report.html_page import Extras, render_page, tokens_of
 
     trigger, explained = material.outcome.candidates[shown_at(material.outcome)].trigger, None
     if diagnosis and diagnosis.examples:

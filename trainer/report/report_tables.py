@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.verdict import cell_accuracies
-from trainer.wording import (
+from trainer.formatting import (
     CURVES,
     SWEPT,
     Json,
@@ -20,7 +19,8 @@ from trainer.wording import (
     system_name,
     whole,
 )
-from triggers.intervals import critical, wilson
+from trainer.report.run_summary import cell_accuracies
+from triggers.metrics.intervals import critical, wilson
 
 RATES = {
     "selection_rate": "selection rate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.wording import (
+from trainer.formatting import (
     Json,
     inputs_word,
     interval,

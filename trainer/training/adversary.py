@@ -7,7 +7,7 @@ code:
 - All K adversaries are one batched module, and all start from the same weights, so that a front of K strengths equals
   K runs of one strength.
 - By default the logits are centred first: the adversary then sees what decides, and one walk back through the model
-  gives both gradients of a step (trainer/passes.py).
+  gives both gradients of a step (trainer/training/vjp.py).
 - Biases are trained. There, the text optimiser's parameter groups lose every bias.
 - One hidden layer for both forms; the text code has two, the paper says three layers.
 - What is guessed does not depend on the form: which of several groups (as in the image code), or where groups overlap
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.config import AdversaryInput, Criterion
+from trainer.config.run_config import AdversaryInput, Criterion
 
 
 def score_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: Criterion, with_logits: bool) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trainer.outcome import Counts
-from trainer.select import Judge, Snapshot
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Judge, Snapshot
 
 Counting: TypeAlias = Callable[[], Sequence[Counts]]
 """Counts the validation part under every strength's present trigger, when it is called."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.config import RunConfig, TriggerConfig
-from triggers.classifier import FrozenClassifier
+from trainer.config.run_config import RunConfig, TriggerConfig
 from triggers.errors import ConfigError
-from triggers.image_modules import ImageModule, build_image_module
-from triggers.regular_file import read_regular
-from triggers.text_modules import TextModule, build_text_module, whole_words
+from triggers.model.classifier import FrozenClassifier
+from triggers.storage.regular_file import read_regular
+from triggers.trigger.image_trainable import ImageModule, build_image_module
+from triggers.trigger.text_trainable import TextModule, build_text_module, whole_words
 
 
 def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule | TextModule:

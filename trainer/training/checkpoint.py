@@ -20,16 +20,16 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainer.config import REMOVED_KEYS, RunConfig, to_dict
-from trainer.data import Dataset
-from trainer.outcome import Counts
-from trainer.shortlist import Keeper
-from trainer.step import TriggerOptimizer
-from triggers.classifier import FrozenClassifier
-from triggers.durable import write_whole
+from trainer.config.run_config import REMOVED_KEYS, RunConfig, to_dict
+from trainer.data.dataset import Dataset
+from trainer.evaluation.run_result import Counts
+from trainer.training.best_snapshots import Keeper
+from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
 from triggers.fingerprint import canonical_json, tensors_digest
-from triggers.preprocess import TextBatch
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.storage.atomic_files import write_whole
 
 KEY = "checkpoint"
 

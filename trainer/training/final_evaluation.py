@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.evaluate import confusion_counts
-from trainer.learn import TrainingRun
-from trainer.outcome import Candidate, Outcome
-from trainer.select import Judge, Snapshot, choose
-from triggers.classifier import Trigger
+from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.run_result import Candidate, Outcome
+from trainer.evaluation.selection import Judge, Snapshot, choose
+from trainer.training.training_loop import TrainingRun
+from triggers.model.classifier import Trigger
 
 
 def final_result(run: TrainingRun, criterion: Judge, snapshots: Sequence[Snapshot]) -> Outcome:

@@ -1,8 +1,8 @@
 """What a step under the objective has in common, whatever it trains: losses, their gradients at the logits, schedules.
 
 Losses see detached logits (K, B, L), so their gradients there are cheap. The way back from the logits to the trained
-parameters is the business of the optimizers, of triggers (trainer/step.py) and of whole models
-(trainer/weight_learner.py).
+parameters is the business of the optimizers, of triggers (trainer/training/step.py) and of whole models
+(trainer/baselines/finetune_step.py).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from trainer.adversary import Adversaries, adversary_loss
-from trainer.config import ObjectiveConfig, TrainConfig
-from trainer.data import Dataset
-from trainer.objective import cell_weights, fair_gradients, group_distance, utility_loss
-from trainer.recipe import Recipe
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import ObjectiveConfig, TrainConfig
+from trainer.data.dataset import Dataset
+from trainer.training.adversary import Adversaries, adversary_loss
+from trainer.training.objective import cell_weights, fair_gradients, group_distance, utility_loss
 from triggers.errors import ConfigError
 
 REPORT_EVERY = 10

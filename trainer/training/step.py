@@ -1,10 +1,11 @@
 """One training step: batch -> render -> forward -> losses -> gradients of the trigger -> surgery -> optimiser.
 
 The step computes gradients of the trigger only; the frozen model's weights need none. The losses and their gradients at
-the logits are trainer/objective_step.py. The expensive way back through the model is walked once for both gradients
-where that is exact (trainer/passes.py), whatever the number K of strengths: each trigger sees only its own rows.
+the logits are trainer/training/objective_step.py. The expensive way back through the model is walked once for both
+gradients where that is exact (trainer/training/vjp.py), whatever the number K of strengths: each trigger sees only its
+own rows.
 
-Several processes (trainer/world.py) each run their own rows of a batch and compute the losses of all of them.
+Several processes (trainer/distributed.py) each run their own rows of a batch and compute the losses of all of them.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.config import TrainConfig
-from trainer.data import Dataset
-from trainer.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
-from trainer.passes import Pass, forward, leaves
-from trainer.replay import Replay
-from trainer.world import World
-from triggers.classifier import Bank, FrozenClassifier
-from triggers.image_modules import ImageModule
-from triggers.text_modules import TextModule
+from trainer.config.run_config import TrainConfig
+from trainer.data.dataset import Dataset
+from trainer.distributed import World
+from trainer.training.cuda_graph_step import Replay
+from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
+from trainer.training.vjp import Pass, forward, leaves
+from triggers.model.classifier import Bank, FrozenClassifier
+from triggers.trigger.image_trainable import ImageModule
+from triggers.trigger.text_trainable import TextModule
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 

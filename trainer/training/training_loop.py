@@ -1,7 +1,7 @@
 """The training loop: K triggers from their start through all steps, validated and saved on the way.
 
-What comes before and after it: `TrainingRun.prepare` measures the bare model, trainer/final_evaluation.py looks at the
-test split.
+What comes before and after it: `TrainingRun.prepare` measures the bare model, trainer/training/final_evaluation.py
+looks at the test split.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from pathlib import Path
 
 import torch
 
-from trainer.batches import Batches
-from trainer.calibration import calibrating_temperature
-from trainer.checkpoint import Checkpointer, run_identity
-from trainer.config import RunConfig, TrainConfig
-from trainer.data import Splits
-from trainer.evaluate import confusion_counts, evaluation_classifier
-from trainer.objective_step import REPORT_EVERY, StepConfig
-from trainer.outcome import Counts
+from trainer.config.run_config import RunConfig, TrainConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Splits
+from trainer.data.device_placement import placed
+from trainer.distributed import World
+from trainer.evaluation.counts import confusion_counts, evaluation_classifier
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import judge_of
 from trainer.progress import Progress
-from trainer.residency import placed
-from trainer.select import judge_of
-from trainer.shortlist import Keeper
-from trainer.step import TriggerOptimizer
-from trainer.trainables import build_module
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
+from trainer.training.best_snapshots import Keeper
+from trainer.training.build_module import build_module
+from trainer.training.calibration import calibrating_temperature
+from trainer.training.checkpoint import Checkpointer, run_identity
+from trainer.training.objective_step import REPORT_EVERY, StepConfig
+from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
+from triggers.model.classifier import FrozenClassifier
 
 
 class TrainingRun:

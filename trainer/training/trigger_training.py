@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config import RunConfig
-from trainer.crossfit import train_folds
-from trainer.data import Splits
-from trainer.final_evaluation import final_result
-from trainer.learn import TrainingRun
-from trainer.outcome import Outcome
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Splits
+from trainer.determinism import reproducible
+from trainer.distributed import World
+from trainer.evaluation.run_result import Outcome
 from trainer.progress import Progress
-from trainer.reproducible import reproducible
-from trainer.shortlist import Shortlist
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
+from trainer.training.best_snapshots import Shortlist
+from trainer.training.crossfit import train_folds
+from trainer.training.final_evaluation import final_result
+from trainer.training.training_loop import TrainingRun
+from triggers.model.classifier import FrozenClassifier
 
 
 def train_triggers(

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from triggers.classifier import Bank, FrozenClassifier
-from triggers.image import ImageBank, place
-from triggers.preprocess import Inputs, TextBatch
-from triggers.text import Position, TextBank
+from triggers.model.classifier import Bank, FrozenClassifier
+from triggers.preprocessing.preprocess import Inputs, TextBatch
+from triggers.trigger.image import ImageBank, place
+from triggers.trigger.text import Position, TextBank
 
 ALIGN = 8
 """Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""

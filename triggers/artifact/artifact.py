@@ -4,9 +4,10 @@
     metadata   {"fairtrigger": {"digest": "sha256:...", "manifest": {...}}}     one key: equal artifacts, equal bytes
 
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.
-A signed artifact also has `"signature": {"key": ..., "value": ...}` beside the digest (triggers/signature.py).
+A signed artifact also has `"signature": {"key": ..., "value": ...}` beside the digest (triggers/artifact/signature.py).
 Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are checked before anybody sees a tensor.
-What touches tensors is triggers/artifact_tensors.py, imported when it is needed: listing versions needs no torch.
+What touches tensors is triggers/artifact/artifact_tensors.py, imported when it is needed: listing versions needs no
+torch.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from triggers.durable import write_whole
+from triggers.artifact.manifest import FORMAT, Manifest, check_model_name
+from triggers.artifact.signature import Signature
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
 from triggers.fingerprint import canonical_json
-from triggers.manifest import FORMAT, Manifest, check_model_name
-from triggers.regular_file import read_regular
-from triggers.signature import Signature
+from triggers.storage.atomic_files import write_whole
+from triggers.storage.regular_file import read_regular
 
 if TYPE_CHECKING:
-    from triggers.classifier import FrozenClassifier, Trigger
+    from triggers.model.classifier import FrozenClassifier, Trigger
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
@@ -50,14 +51,14 @@ class TriggerArtifact:
 
 def seal(trigger: Trigger, manifest: Manifest) -> TriggerArtifact:
     """Check that trigger and manifest agree and compute the digest. Raises ArtifactCorrupt."""
-    from triggers.artifact_tensors import checked_digest
+    from triggers.artifact.artifact_tensors import checked_digest
 
     return TriggerArtifact(trigger, manifest, checked_digest(trigger, manifest))
 
 
 def dump(artifact: TriggerArtifact) -> bytes:
     """The bytes of an artifact's file; equal artifacts give equal bytes."""
-    from triggers.artifact_tensors import to_bytes
+    from triggers.artifact.artifact_tensors import to_bytes
 
     papers: dict[str, Any] = {"digest": artifact.digest, "manifest": artifact.manifest.model_dump(mode="json")}
     if artifact.signature:
@@ -76,7 +77,7 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
 
     Raises NotFound (no such file), ArtifactUnsupported (unknown format) or ArtifactCorrupt (anything else).
     """
-    from triggers.artifact_tensors import from_bytes
+    from triggers.artifact.artifact_tensors import from_bytes
 
     data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
@@ -96,7 +97,7 @@ def claimed_model(data: bytes) -> str | None:
 
 def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) -> None:
     """Raise ArtifactMismatch, naming both sides, unless the trigger was made for this model and preprocessing."""
-    from triggers.artifact_tensors import check_shape
+    from triggers.artifact.artifact_tensors import check_shape
 
     manifest = artifact.manifest
     sides = {

@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from triggers.bounds import check_bounds
-from triggers.classifier import FrozenClassifier, Trigger
+from triggers.artifact.manifest import Manifest
+from triggers.artifact.manifest_checks import check_bounds
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch
 from triggers.fingerprint import tensors_digest
-from triggers.image import ImageTrigger
-from triggers.manifest import Manifest
-from triggers.text import Position, TextTrigger
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import Position, TextTrigger
 
 DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"}
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from triggers.errors import ConfigError
-from triggers.identities import NO_GROUP, groups_of
+from triggers.metrics.overlapping_groups import NO_GROUP, groups_of
 
 FORMAT: Literal[1] = 1
 MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"

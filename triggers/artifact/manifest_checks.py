@@ -13,10 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from triggers.artifact.manifest import Manifest
 from triggers.errors import ArtifactCorrupt
-from triggers.image import ImageTrigger, place
-from triggers.manifest import Manifest
-from triggers.text import TextTrigger
+from triggers.trigger.image import ImageTrigger, place
+from triggers.trigger.text import TextTrigger
 
 TOLERANCE = 1e-6  # one float32 rounding step on a value near 1
 

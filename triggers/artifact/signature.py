@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triggers.errors import ArtifactUntrusted, ConfigError
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PREFIX = "fairtrigger-artifact-v1:"
 HISTORY_PREFIX = "fairtrigger-history-v1:"
-"""What is signed of an entry of a history is this and the digest of everything in it (triggers/records.py)."""
+"""What is signed of an entry of a history is this and the digest of everything in it
+(triggers/rollout/rollout_history.py).
+"""
 MAX_KEY_BYTES = 64 * 1024
 
 

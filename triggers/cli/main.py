@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from triggers import deciding, keying, store_commands, version_commands
-from triggers.command_line import Chosen
+from triggers.cli import key_commands, rollout_commands, store_commands, version_commands
+from triggers.cli.options import Chosen
 from triggers.errors import FairtriggerError
 
 app = typer.Typer(
@@ -71,8 +71,8 @@ def _paths(listed: str) -> list[Path]:
 
 version_commands.add_to(app)
 store_commands.add_to(app)
-keying.add_to(app)
-deciding.add_to(app)
+key_commands.add_to(app)
+rollout_commands.add_to(app)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -82,7 +82,3 @@ def main(words: list[str] | None = None) -> None:
     except (FairtriggerError, OSError) as error:
         typer.echo("fairtrigger: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

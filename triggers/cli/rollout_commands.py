@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from triggers import admission, tables
-from triggers.command_line import (
+from triggers.cli import output_tables
+from triggers.cli.options import (
     ActorOption,
     BundleOption,
     JsonOption,
@@ -27,8 +27,9 @@ from triggers.command_line import (
     print_json,
 )
 from triggers.errors import InputError
-from triggers.plan import Challenger, Plan, Shadow, plan_text
-from triggers.store import Rollout, version_name
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow, plan_text
+from triggers.store import artifact_gate
+from triggers.store.store import Rollout, version_name
 
 OFF = "off"
 ShareOption = Annotated[float, typer.Option("--share", min=0.0, max=1.0, help="Which share, from 0 to 1.")]
@@ -64,7 +65,7 @@ def activate(
     chosen = None if version == "none" else number(version)
     with existing(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        activate = partial(admission.activate, if_revision=if_revision, classifier=classifier_of(bundle))
+        activate = partial(artifact_gate.activate, if_revision=if_revision, classifier=classifier_of(bundle))
         after = activate(store, model, chosen, actor=actor or me(), reason=reason)
     _report(before, after)
 
@@ -130,7 +131,7 @@ def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption 
     """Return to the rollout before the current one: champion, challenger, shadows and all."""
     with existing(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        after = admission.rollback(store, model, actor=actor or me(), reason=reason)
+        after = artifact_gate.rollback(store, model, actor=actor or me(), reason=reason)
     _report(before, after)
 
 
@@ -140,9 +141,9 @@ def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOpti
         rollout = store.rollout(models_of(store, model)[0])
         replicas = store.replicas(model)
     if as_json:
-        print_json(tables.rollout_dict(rollout, replicas))
+        print_json(output_tables.rollout_dict(rollout, replicas))
     else:
-        console().print(tables.rollout(rollout, replicas))
+        console().print(output_tables.rollout(rollout, replicas))
 
 
 def _document(text: str) -> Any:
@@ -163,7 +164,7 @@ def _decide(
 ) -> None:
     with existing(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        decide = partial(admission.decide, if_revision=if_revision, classifier=classifier_of(bundle))
+        decide = partial(artifact_gate.decide, if_revision=if_revision, classifier=classifier_of(bundle))
         after = decide(store, model, change, actor=actor or me(), reason=reason)
     _report(before, after)
 

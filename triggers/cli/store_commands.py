@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from triggers import admission
-from triggers.artifact import load_artifact, read_limited
-from triggers.command_line import (
+from triggers.artifact.artifact import load_artifact, read_limited
+from triggers.cli.options import (
     ActorOption,
     BundleOption,
     ModelArgument,
@@ -22,9 +21,10 @@ from triggers.command_line import (
     number,
     opened,
 )
-from triggers.durable import write_whole
 from triggers.errors import FairtriggerError
-from triggers.store import version_name
+from triggers.storage.atomic_files import write_whole
+from triggers.store import artifact_gate
+from triggers.store.store import version_name
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def push(
 ) -> None:
     """Check an artifact's file and store it as the next version of its model."""
     data = read_limited(file)
-    push = partial(admission.push, model=model, classifier=classifier_of(bundle), file=file.name)
+    push = partial(artifact_gate.push, model=model, classifier=classifier_of(bundle), file=file.name)
     with opened(context) as store:
         version = push(store, data, actor=actor or me(), reason=reason)
     artifact = load_artifact(data)

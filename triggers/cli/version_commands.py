@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triggers import tables
-from triggers.artifact import check_compatible
-from triggers.card import card
-from triggers.command_line import (
+from triggers.artifact.artifact import check_compatible
+from triggers.artifact.signature import Trust
+from triggers.cli import output_tables
+from triggers.cli.options import (
     BundleOption,
     JsonOption,
     ModelArgument,
@@ -24,13 +24,13 @@ from triggers.command_line import (
     print_json,
     trust_of,
 )
-from triggers.durable import write_whole
 from triggers.errors import FairtriggerError, NotFound
-from triggers.signature import Trust
-from triggers.store import Rollout, Store, VersionInfo, version_name
+from triggers.storage.atomic_files import write_whole
+from triggers.store.store import Rollout, Store, VersionInfo, version_name
+from triggers.store.version_card import card
 
 if TYPE_CHECKING:
-    from triggers.classifier import FrozenClassifier
+    from triggers.model.classifier import FrozenClassifier
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def list_(
     elif not models:
         typer.echo("The store is empty. Train a trigger, or: fairtrigger push FILE")
     else:
-        console().print(tables.overview(models))
+        console().print(output_tables.overview(models))
 
 
 def show(
@@ -75,9 +75,9 @@ def show(
         print_json(content)
     else:
         page = console()
-        page.print(tables.facts(content))
+        page.print(output_tables.facts(content))
         for split, reports in content["evaluation"].items():
-            page.print(tables.effect(split, reports))
+            page.print(output_tables.effect(split, reports))
     if png:
         write_whole(png, picture)
         typer.echo(f"Wrote {png}", err=True)
@@ -115,7 +115,7 @@ def history(
     if as_json:
         print_json([entry.to_dict() for entry in entries])
     else:
-        console().print(tables.log(entries))
+        console().print(output_tables.log(entries))
 
 
 def _usual_version(store: Store, rollout: Rollout) -> int:
@@ -129,8 +129,8 @@ def _usual_version(store: Store, rollout: Rollout) -> int:
 
 def _picture(store: Store, info: VersionInfo) -> bytes:
     """The PNG file that shows an image trigger."""
-    from triggers.image import ImageTrigger
-    from triggers.preview import preview_png
+    from triggers.trigger.image import ImageTrigger
+    from triggers.trigger.preview import preview_png
 
     trigger = store.get(info.model, info.version).trigger
     if not isinstance(trigger, ImageTrigger):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from triggers.identities import UNKNOWN
+from triggers.metrics.overlapping_groups import UNKNOWN
 
 MOST = 4
 """Attributes of which crosses are made; more would be more crosses than anybody reads."""

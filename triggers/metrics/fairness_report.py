@@ -22,10 +22,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from triggers import gaps
-from triggers.gaps import INSUFFICIENT_GROUPS, Gap
-from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN
-from triggers.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Counts, Estimate, Rate, Table
+from triggers.metrics import gaps
+from triggers.metrics.gaps import INSUFFICIENT_GROUPS, Gap
+from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN
+from triggers.metrics.rates import (
+    NO_IDENTITY,
+    NO_LABELS,
+    UNKNOWN_GROUP,
+    ZERO_DENOMINATOR,
+    Counts,
+    Estimate,
+    Rate,
+    Table,
+)
 
 __all__ = [
     "INSUFFICIENT_GROUPS", "NO_GROUP", "NO_IDENTITY", "NO_LABELS", "UNKNOWN", "UNKNOWN_GROUP", "ZERO_DENOMINATOR",

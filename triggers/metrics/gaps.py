@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from triggers import intervals
-from triggers.rates import NO_LABELS, ZERO_DENOMINATOR, Rate
+from triggers.metrics import intervals
+from triggers.metrics.rates import NO_LABELS, ZERO_DENOMINATOR, Rate
 
 INSUFFICIENT_GROUPS = "insufficient_groups"
 

@@ -22,7 +22,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from triggers.quantiles import all_pairs, critical
+from triggers.metrics.critical_values import all_pairs, critical
 
 __all__ = [
     "absolute", "critical", "expected_spread", "newcombe", "pairwise_differences", "pairwise_ratios", "rate_ratio",

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from triggers import paired_intervals
-from triggers.gaps import INSUFFICIENT_GROUPS
-from triggers.intervals import critical, together
-from triggers.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, count_array, never_compared
+from triggers.metrics import paired_intervals
+from triggers.metrics.gaps import INSUFFICIENT_GROUPS
+from triggers.metrics.intervals import critical, together
+from triggers.metrics.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, count_array, never_compared
 
 Joint = Mapping[tuple[str, int | None, int, int], int]
 

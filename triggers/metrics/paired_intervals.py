@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from triggers.intervals import Floats, Limits, pairwise_differences, wilson
+from triggers.metrics.intervals import Floats, Limits, pairwise_differences, wilson
 
 
 def change(rows: ArrayLike, z: float) -> Limits:

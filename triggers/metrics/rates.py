@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triggers import intervals
 from triggers.errors import DataError
-from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN, groups_of
+from triggers.metrics import intervals
+from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN, groups_of
 
 Counts = Mapping[tuple[str, int | None, int], int]
 Ints = NDArray[np.int64]

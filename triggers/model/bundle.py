@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
-from triggers.preprocess import ImageSpec, TextSpec
-from triggers.regular_file import check_regular, read_regular
+from triggers.preprocessing.preprocess import ImageSpec, TextSpec
+from triggers.storage.regular_file import check_regular, read_regular
 
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"

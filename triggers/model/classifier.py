@@ -12,16 +12,16 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from triggers.accelerated import accelerated
-from triggers.bundle import BundleSpec, build_network, read_spec
 from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
-from triggers.image import ImageBank, ImageTrigger
-from triggers.preprocess import Inputs, TextBatch, TokenIds
-from triggers.preprocessor import Item as Item
-from triggers.preprocessor import Preprocessor, load_tokenizer
-from triggers.text import EmbeddedText, TextBank, TextTrigger
+from triggers.model.bundle import BundleSpec, build_network, read_spec
+from triggers.model.fused_inference import accelerated
+from triggers.model.preprocessor import Item as Item
+from triggers.model.preprocessor import Preprocessor, load_tokenizer
+from triggers.preprocessing.preprocess import Inputs, TextBatch, TokenIds
+from triggers.trigger.image import ImageBank, ImageTrigger
+from triggers.trigger.text import EmbeddedText, TextBank, TextTrigger
 
 Trigger: TypeAlias = ImageTrigger | TextTrigger
 Bank: TypeAlias = ImageBank | TextBank

@@ -17,7 +17,7 @@ from torch.fx.proxy import TraceError
 from torch.nn.functional import conv2d, pad
 
 from triggers.errors import ModelError
-from triggers.lean_bert import LeanBert
+from triggers.model.lean_bert import LeanBert
 
 LANES = 8
 """Channels are filled up to multiples of this, which tensor cores want."""

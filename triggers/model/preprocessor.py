@@ -8,9 +8,9 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from triggers.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
 from triggers.fingerprint import json_digest
-from triggers.preprocess import ImageLimits, TokenIds, decode_image, encode_text
+from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
+from triggers.preprocessing.preprocess import ImageLimits, TokenIds, decode_image, encode_text
 
 Item: TypeAlias = Tensor | TokenIds
 """One preprocessed input: uint8 (C, S, S), or token ids."""

@@ -7,10 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from triggers.classifier import Bank, FrozenClassifier
-from triggers.image import ImageBank
-from triggers.preprocess import Inputs, TextBatch
-from triggers.text import EmbeddedText, TextBank
+from triggers.model.classifier import Bank, FrozenClassifier
+from triggers.preprocessing.preprocess import Inputs, TextBatch
+from triggers.trigger.image import ImageBank
+from triggers.trigger.text import EmbeddedText, TextBank
 
 
 def reprogram(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, index: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Plain JPEG files, which torchvision decodes to the very pixels that Pillow gives, in a third of the time.
 
 Both stand on libjpeg, so three 8-bit colour components without Exif (which may turn the image), Adobe (other
-colours) or further frames come out the same; `tests/triggers/test_jpeg.py` holds both to it. Everything else is
-Pillow's, and all of it will be once torchvision, which has announced it, gives up its decoders.
+colours) or further frames come out the same; `tests/triggers/preprocessing/test_jpeg.py` holds both to it. Everything
+else is Pillow's, and all of it will be once torchvision, which has announced it, gives up its decoders.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from triggers.errors import InputError
-from triggers.jpeg import decode_plain, plain_size
+from triggers.preprocessing.jpeg import decode_plain, plain_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from triggers.artifact.manifest import Manifest, ObjectiveRecord
+from triggers.artifact.signature import ANYBODY, HISTORY_PREFIX, Signature, Signer, Trust
 from triggers.errors import FairtriggerError, NotFound, RevisionConflict, StoreError
 from triggers.fingerprint import json_digest
-from triggers.manifest import Manifest, ObjectiveRecord
-from triggers.plan import Plan
-from triggers.signature import ANYBODY, HISTORY_PREFIX, Signature, Signer, Trust
+from triggers.rollout.rollout_plan import Plan
 
 Action = Literal["publish", "activate", "adjust", "rollback", "refuse"]
 CHANGES = ("activate", "adjust", "rollback")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triggers.durable import write_aside
 from triggers.errors import StoreUnavailable
+from triggers.storage.atomic_files import write_aside
 
 
 def make_private(folder: Path) -> None:

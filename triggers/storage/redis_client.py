@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from triggers.address import without_parameter, without_password
 from triggers.errors import ConfigError, StoreUnavailable
-from triggers.secret_file import read_secret
+from triggers.storage.secret_file import read_secret
+from triggers.storage.url_utils import without_parameter, without_password
 
 try:
     import redis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from triggers.errors import ConfigError
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
 
 MAX_BYTES = 64 * 1024
 

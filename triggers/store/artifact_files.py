@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from triggers.artifact import MAX_BYTES
+from triggers.artifact.artifact import MAX_BYTES
 from triggers.errors import ConfigError, NotFound, StoreUnavailable
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
 
 CONNECT_SECONDS, READ_SECONDS = 5, 20
 """How long an object store may take to accept a connection, and to send the next bytes."""

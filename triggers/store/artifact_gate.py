@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from triggers.artifact import check_compatible, claimed_model, load_artifact
+from triggers.artifact.artifact import check_compatible, claimed_model, load_artifact
 from triggers.errors import ArtifactError, ArtifactMismatch, InputError
-from triggers.plan import Plan
-from triggers.records import Rollout, plan_before
-from triggers.rules import Rules
-from triggers.store import Store
-from triggers.stored_file import file_digest
+from triggers.rollout.guard_rules import Rules
+from triggers.rollout.rollout_history import Rollout, plan_before
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.artifact_integrity import file_digest
+from triggers.store.store import Store
 
 if TYPE_CHECKING:
-    from triggers.classifier import FrozenClassifier
+    from triggers.model.classifier import FrozenClassifier
 
 
 def push(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from triggers.artifact import TriggerArtifact, load_artifact
+from triggers.artifact.artifact import TriggerArtifact, load_artifact
+from triggers.artifact.signature import Trust
 from triggers.errors import ArtifactCorrupt
-from triggers.records import VersionInfo
-from triggers.signature import Trust
+from triggers.rollout.rollout_history import VersionInfo
 
 
 def file_digest(data: bytes) -> str:

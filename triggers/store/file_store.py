@@ -18,28 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
-from triggers.durable import TEMP_PREFIX, settle
+from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.artifact.manifest import check_model_name
+from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ArtifactCorrupt
-from triggers.index import (
-    Index,
-    delete_replica,
-    insert_entry,
-    insert_version,
-    replace_replica,
-    replace_rollout,
-    select_entries,
-    select_known,
-    select_models,
-    select_replicas,
-    select_rollout,
-    select_version,
-    select_versions,
-)
-from triggers.manifest import check_model_name
-from triggers.plan import Plan, as_plan
-from triggers.private_folder import aside, make_private
-from triggers.records import (
+from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
     Replica,
@@ -55,9 +38,26 @@ from triggers.records import (
     timestamp,
     version_name,
 )
-from triggers.regular_file import read_regular
-from triggers.signature import ANYBODY, Signer, Trust
-from triggers.stored_file import file_digest, opened, unaltered
+from triggers.rollout.rollout_plan import Plan, as_plan
+from triggers.storage.atomic_files import TEMP_PREFIX, settle
+from triggers.storage.private_files import aside, make_private
+from triggers.storage.regular_file import read_regular
+from triggers.store.artifact_integrity import file_digest, opened, unaltered
+from triggers.store.sqlite_index import (
+    Index,
+    delete_replica,
+    insert_entry,
+    insert_version,
+    replace_replica,
+    replace_rollout,
+    select_entries,
+    select_known,
+    select_models,
+    select_replicas,
+    select_rollout,
+    select_version,
+    select_versions,
+)
 
 INDEX_FILE = "index.sqlite"
 ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long

@@ -10,7 +10,7 @@
 
     fairtrigger:rollouts                   channel the name of a model whose rollout changed
 
-The ledger's keys are in service/ledger_scripts.py: also under fairtrigger:{model}, with other endings.
+The ledger's keys are in service/ledger/redis_scripts.py: also under fairtrigger:{model}, with other endings.
 """
 
 from __future__ import annotations

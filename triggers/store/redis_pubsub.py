@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from triggers.redis_client import translated
-from triggers.redis_keys import CHANNEL
+from triggers.storage.redis_client import translated
+from triggers.store.redis_keys import CHANNEL
 
 if TYPE_CHECKING:
     import redis

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
-from triggers.manifest import Manifest
-from triggers.plan import Plan
-from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
+from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
+from triggers.rollout.rollout_plan import Plan
 
 
 def write_version(info: VersionInfo) -> str:

@@ -14,15 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from triggers import redis_keys as keys
-from triggers import redis_records as records
-from triggers.address import without_password
-from triggers.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
-from triggers.artifact_files import ArtifactFiles
+from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.artifact.manifest import check_model_name
+from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ArtifactCorrupt, NotFound, StoreUnavailable
-from triggers.manifest import check_model_name
-from triggers.plan import Plan, as_plan
-from triggers.records import (
+from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
     Replica,
@@ -38,11 +34,15 @@ from triggers.records import (
     plan_before,
     timestamp,
 )
-from triggers.redis_bus import RedisBus
-from triggers.redis_client import check_server, connect, translated
-from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
-from triggers.signature import ANYBODY, Signer, Trust
-from triggers.stored_file import file_digest, opened, unaltered
+from triggers.rollout.rollout_plan import Plan, as_plan
+from triggers.storage.redis_client import check_server, connect, translated
+from triggers.storage.url_utils import without_password
+from triggers.store import redis_keys as keys
+from triggers.store import redis_records as records
+from triggers.store.artifact_files import ArtifactFiles
+from triggers.store.artifact_integrity import file_digest, opened, unaltered
+from triggers.store.redis_pubsub import RedisBus
+from triggers.store.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 
 if TYPE_CHECKING:
     import redis

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
-from triggers.manifest import Manifest
-from triggers.plan import Plan
-from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
-from triggers.sqlite_file import SqliteFile
+from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
+from triggers.rollout.rollout_plan import Plan
+from triggers.storage.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 2  # 1 had no plans and no replicas
 SCHEMA = (

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
 
-from triggers.address import without_parameter, without_password
-from triggers.artifact import TriggerArtifact
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ConfigError, NotFound
-from triggers.file_store import FileStore
-from triggers.plan import Challenger, Plan, Shadow
-from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
-from triggers.signature import ANYBODY, Signer, Trust
+from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.storage.url_utils import without_parameter, without_password
+from triggers.store.file_store import FileStore
 
 __all__ = [
     "Challenger",
@@ -153,8 +153,9 @@ def open_store(
     """Open a store by its address.
 
         file:///dir or a folder                   made when missing unless `create` is False (then NotFound)
-        redis://host:6379/0, redis+sentinel://, redis+cluster://, with TLS rediss://...   see triggers/redis_client.py
-        redis://host:6379/0?artifacts=s3://bucket/prefix   files there (or at any fsspec URL) and the rest in Redis
+        redis://host:6379/0, redis+sentinel://, redis+cluster://, with TLS rediss://...; see
+        triggers/storage/redis_client.py redis://host:6379/0?artifacts=s3://bucket/prefix   files there (or at any
+        fsspec URL) and the rest in Redis
 
     Artifacts are published and handed out only if `trust` accepts their signatures. Entries of histories are signed by
     `signer`; `verify_history` wants the last decision signed by one of `history_trust`. Raises ConfigError for
@@ -169,8 +170,8 @@ def open_store(
 
 
 def _redis_store(url: str, trust: Trust, signer: Signer | None, history_trust: Trust) -> Store:
-    from triggers.artifact_files import CloudFiles
-    from triggers.redis_store import RedisStore
+    from triggers.store.artifact_files import CloudFiles
+    from triggers.store.redis_store import RedisStore
 
     server, place = without_parameter(url, "artifacts")
     files = None if place is None else CloudFiles(place)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from triggers.errors import ConfigError
-from triggers.image import ImageBank, ImageKind, ImageTrigger
+from triggers.trigger.image import ImageBank, ImageKind, ImageTrigger
 
 Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from triggers.image import ImageTrigger, compose, place
+from triggers.trigger.image import ImageTrigger, compose, place
 
 GREY = 0.5
 SHORTEST_SIDE = 256

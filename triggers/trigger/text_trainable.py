@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from triggers.errors import ConfigError
-from triggers.text import Position, TextBank, TextKind, TextTrigger
+from triggers.trigger.text import Position, TextBank, TextKind, TextTrigger
 
 
 class TextModule(nn.Module):

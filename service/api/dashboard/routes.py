@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.auth import AdminOnly
-from service.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.api.auth_dependencies import AdminOnly
+from service.api.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.api.pooled_route import PooledRoute
 from service.errors import ProblemError
-from service.pooled_route import PooledRoute
 
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """The hash of nothing: plotly makes an empty style element and fills it rule by rule, which scripts always may."""
@@ -59,7 +59,7 @@ def show_file(request: Request, name: Annotated[str, Path(pattern=r"^[a-z][a-z.-
 
 def _answer(request: Request, file: File | None, status: int = 200) -> Response:
     """A file as the client can read it; 304 if it has it already."""
-    assert file is not None, "the package data of service.dashboard are missing"
+    assert file is not None, "the package data of service.api.dashboard are missing"
     headers = HEADERS | {"ETag": file.etag}
     if file.etag in request.headers.get("if-none-match", "") and status == 200:
         return Response(status_code=304, headers=headers)

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from service.auth import Bearer, is_admin
-from service.fairness_schemas import FairnessOut
-from service.lookup import Model, RunningService
-from service.monitor import BY
-from service.pooled_route import PooledRoute
-from service.timeline import STEPS
-from service.windows import MINUTES
+from service.api.auth_dependencies import Bearer, is_admin
+from service.api.dependencies import Model, RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.schemas_fairness import FairnessOut
+from service.fairness.fairness_series import STEPS
+from service.fairness.monitor import BY
+from service.fairness.time_windows import MINUTES
 
 router = APIRouter(route_class=PooledRoute, tags=["fairness"])
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 
-from service.auth import trusted_by_guard
-from service.counting import LabelReport
-from service.lookup import Model, RunningService
-from service.pooled_route import PooledRoute
-from service.problems import problem_of
-from service.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
+from service.api.auth_dependencies import trusted_by_guard
+from service.api.dependencies import Model, RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.problem_details import problem_of
+from service.api.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
+from service.engine.prediction_log import LabelReport
 from triggers.errors import InputError
 
 router = APIRouter(route_class=PooledRoute, tags=["feedback"])

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.auth import Bearer, caller_of, is_admin
-from service.lookup import RunningService
-from service.pooled_route import PooledRoute
-from service.routes.rollout import rollout_document
+from service.api.auth_dependencies import Bearer, caller_of, is_admin
+from service.api.dependencies import RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.routes.rollout import rollout_document
 
 router = APIRouter(route_class=PooledRoute, tags=["health"])
 

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from service.lookup import Model, RunningService
-from service.pooled_route import PooledRoute
-from service.routes.rollout import rollout_document
-from service.running import Running
-from service.schemas import ModelCard, ModelList, TriggerUsed
-from service.served import ServedModel
+from service.api.dependencies import Model, RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.routes.rollout import rollout_document
+from service.api.schemas import ModelCard, ModelList, TriggerUsed
+from service.engine.served_model import ServedModel
+from service.runtime import Running
 
 router = APIRouter(route_class=PooledRoute, tags=["models"])
 

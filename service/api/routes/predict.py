@@ -8,19 +8,19 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.auth import Bearer, require_choice, trusted_by_guard
-from service.call import Call
-from service.counting import best
-from service.deadline import within
+from service.api.assignment_key import request_key
+from service.api.auth_dependencies import Bearer, require_choice, trusted_by_guard
+from service.api.dependencies import Model, RunningService
+from service.api.problem_details import problem_of
+from service.api.raw_request import Call
+from service.api.request_parsing import read_inputs, read_query
+from service.api.response_headers import served_headers, timeout_ms
+from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
+from service.engine.deadline import within
+from service.engine.prediction_log import best
+from service.engine.served_model import Outcome, Served, ServedModel
 from service.errors import ProblemError
-from service.headers import served_headers, timeout_ms
-from service.intake import read_inputs, read_query
-from service.lookup import Model, RunningService
-from service.problems import problem_of
-from service.request_key import request_key
-from service.running import Running
-from service.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
-from service.served import Outcome, Served, ServedModel
+from service.runtime import Running
 
 router = APIRouter(tags=["predict"])
 PATH = "/v1/models/{model}/predict"

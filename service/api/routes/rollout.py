@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.auth import AdminOnly, Bearer, caller_of, is_admin
-from service.guarded import public_entry, public_reason
-from service.intake import parse_version
-from service.keyring import ADMIN_TOKEN
-from service.lookup import IfMatch, Model, RunningService
-from service.pooled_route import PooledRoute
-from service.rollout_schemas import (
+from service.api.auth_dependencies import AdminOnly, Bearer, caller_of, is_admin
+from service.api.dependencies import IfMatch, Model, RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.request_parsing import parse_version
+from service.api.schemas_rollout import (
     ChallengerModel,
     HistoryOut,
     Refused,
@@ -24,9 +22,11 @@ from service.rollout_schemas import (
     RolloutOut,
     ShadowModel,
 )
-from service.served import ServedModel
+from service.engine.served_model import ServedModel
+from service.guard.guarded_model import public_entry, public_reason
+from service.security.keyring import ADMIN_TOKEN
 from triggers.errors import StoreError
-from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, version_name
+from triggers.store.store import Challenger, Plan, Replica, Rollout, Shadow, version_name
 
 router = APIRouter(route_class=PooledRoute, tags=["rollout"])
 

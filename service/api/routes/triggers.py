@@ -6,14 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from service.api.dependencies import Model, RunningService, Version
+from service.api.pooled_route import PooledRoute
+from service.api.schemas import TriggerList, TriggerSummary
 from service.errors import ProblemError
-from service.lookup import Model, RunningService, Version
-from service.pooled_route import PooledRoute
-from service.schemas import TriggerList, TriggerSummary
-from triggers.card import card
-from triggers.image import ImageTrigger
-from triggers.preview import preview_png
-from triggers.store import VersionInfo, version_name
+from triggers.store.store import VersionInfo, version_name
+from triggers.store.version_card import card
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.preview import preview_png
 
 router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from service.auth import Bearer, require_choice, trusted_by_guard
-from service.call import Call
-from service.deadline import within
-from service.headers import served_headers, timeout_ms
-from service.infer_request import read_asked
-from service.infer_response import infer_body
-from service.infer_schemas import InferRequest, InferResponse
-from service.lookup import ChosenVersion, Model, RunningService
-from service.running import Running
-from service.served import ServedModel
+from service.api.auth_dependencies import Bearer, require_choice, trusted_by_guard
+from service.api.dependencies import ChosenVersion, Model, RunningService
+from service.api.raw_request import Call
+from service.api.response_headers import served_headers, timeout_ms
+from service.api.v2.request import read_asked
+from service.api.v2.response import infer_body
+from service.api.v2.schemas import InferRequest, InferResponse
+from service.engine.deadline import within
+from service.engine.served_model import ServedModel
+from service.runtime import Running
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 

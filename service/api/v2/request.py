@@ -9,14 +9,14 @@ from typing import Literal
 from fastapi import Request
 from pydantic import TypeAdapter
 
+from service.api.assignment_key import request_key
+from service.api.json_limits import check_json_size
+from service.api.request_parsing import check_count, checked, choice
+from service.api.schemas import GroupName
+from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
+from service.api.v2.v2_tensors import listed, split_bytes
+from service.engine.predict_input import Wanted
 from service.errors import ProblemError
-from service.infer_schemas import InferParameters, InferRequest, InputTensor, TensorName
-from service.intake import check_count, checked, choice
-from service.json_size import check_json_size
-from service.predict_input import Wanted
-from service.request_key import request_key
-from service.schemas import GroupName
-from service.tensors import listed, split_bytes
 from triggers.errors import InputError
 
 HEADER_LENGTH = "inference-header-content-length"

@@ -7,15 +7,15 @@ from typing import Any
 
 import orjson
 
-from service.counting import best
+from service.api.problem_details import Problem, problem_of
+from service.api.v2.request import Asked
+from service.api.v2.schemas import TensorName
+from service.api.v2.v2_tensors import Tensor
+from service.engine.prediction_log import best
+from service.engine.predictor import Answer
+from service.engine.served_model import Outcome, Served, ServedModel
 from service.errors import ProblemError
-from service.infer_request import Asked
-from service.infer_schemas import TensorName
-from service.predictor import Answer
-from service.problems import Problem, problem_of
-from service.served import Outcome, Served, ServedModel
-from service.tensors import Tensor
-from triggers.store import version_name
+from triggers.store.store import version_name
 
 
 def infer_body(model: ServedModel, asked: Asked, served: Served, *, trusted: bool) -> tuple[bytes, int | None]:

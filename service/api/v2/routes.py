@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from service.infer_schemas import Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
-from service.lookup import ChosenVersion, Model, RunningService
-from service.pooled_route import PooledRoute
-from service.running import Running
-from service.served import ServedModel
-from triggers.store import version_name
+from service.api.dependencies import ChosenVersion, Model, RunningService
+from service.api.pooled_route import PooledRoute
+from service.api.v2.schemas import Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
+from service.engine.served_model import ServedModel
+from service.runtime import Running
+from triggers.store.store import version_name
 
 router = APIRouter(route_class=PooledRoute, prefix="/v2", tags=["open inference protocol"])
 EXTENSIONS = ["binary_tensor_data"]

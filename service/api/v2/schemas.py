@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.deadline import MAX_TIMEOUT_MS
-from service.schemas import GroupName, TriggerChoice
+from service.api.schemas import GroupName, TriggerChoice
+from service.engine.deadline import MAX_TIMEOUT_MS
 
 TensorName = Literal["scores", "label", "prediction_id", "trigger", "truncated", "twin_scores", "twin_label", "flipped"]
 """Every output that can be asked for; the last three exist only with the parameter `twin`."""

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeAlias
 
-from service.description import Description
-from service.predict_input import Wanted
-from service.settings import Settings
+from service.config.settings import Settings
+from service.engine.predict_input import Wanted
+from service.engine.types import Description
 from triggers.errors import InputError
-from triggers.preprocess import ImageLimits
-from triggers.preprocessor import Item
+from triggers.model.preprocessor import Item
+from triggers.preprocessing.preprocess import ImageLimits
 
 SMALL_REQUEST = 4
 """Inputs in a request that may be decoded on the loop: together well under a millisecond."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from triggers.errors import InputError
-from triggers.jpeg import plain_size
-from triggers.preprocess import ImageLimits, ImageSpec, decode_image
+from triggers.preprocessing.jpeg import plain_size
+from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
 
 END = b"\xff\xd9"
 LARGEST_SIDE = 4096
@@ -24,7 +24,7 @@ LARGEST_SIDE = 4096
 
 
 def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
-    """A plain colour JPEG (triggers/jpeg.py) within the limits, whole by its end mark."""
+    """A plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, whole by its end mark."""
     size = plain_size(data) if len(data) <= limits.max_bytes else None
     if size is None or spec.channels != 3 or not data.endswith(END):
         return False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from service.batch_decoder import BatchDecoder
-from service.description import Description
-from service.settings import Settings
+from service.config.settings import Settings
+from service.engine.decoding.gpu import BatchDecoder
+from service.engine.types import Description
 from triggers.errors import ConfigError
-from triggers.preprocess import ImageLimits
+from triggers.preprocessing.preprocess import ImageLimits
 
 
 def decodes_on_gpu(classifier: Description, settings: Settings) -> bool:

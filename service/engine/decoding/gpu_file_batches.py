@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from service.batch_decoder import BatchDecoder
-from service.file_item import File
-from service.gpu_decoder import decoder_of, decodes_on_gpu
-from service.predictor import Answer, Predictor, Query, Result
-from service.settings import Settings
+from service.config.settings import Settings
+from service.engine.decoding.gpu import BatchDecoder
+from service.engine.decoding.gpu_choice import decoder_of, decodes_on_gpu
+from service.engine.encoded_image import File
+from service.engine.predictor import Answer, Predictor, Query, Result
 from triggers.errors import InputError
 
 

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.batch_decoder import is_plain
-from service.description import Description
-from service.file_item import File
-from service.gpu_decoder import decodes_on_gpu
-from service.item_decoder import ItemDecoder
-from service.predict_input import Wanted
-from service.settings import Settings
+from service.config.settings import Settings
+from service.engine.decoding.cpu import ItemDecoder
+from service.engine.decoding.gpu import is_plain
+from service.engine.decoding.gpu_choice import decodes_on_gpu
+from service.engine.encoded_image import File
+from service.engine.predict_input import Wanted
+from service.engine.types import Description
 from triggers.errors import InputError
-from triggers.preprocess import ImageLimits, ImageSpec
-from triggers.preprocessor import Item
+from triggers.model.preprocessor import Item
+from triggers.preprocessing.preprocess import ImageLimits, ImageSpec
 
 Passed: TypeAlias = Item | File | InputError
 """One input, ready to be handed over, or what is wrong with it."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from service.encoded import Passed
-from service.predict_input import Wanted
+from service.engine.decoding.passthrough import Passed
+from service.engine.predict_input import Wanted
 from triggers.errors import InputError
-from triggers.preprocess import ImageLimits, claimed_pixels
+from triggers.preprocessing.preprocess import ImageLimits, claimed_pixels
 
 REQUEST_TOO_MANY_PIXELS = "request_too_many_pixels"
 

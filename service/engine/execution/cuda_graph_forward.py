@@ -16,14 +16,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from service.buckets import Buckets
-from service.device_bank import DeviceBank, flat, shrunk
-from service.forward import EagerForward, Pass
-from service.recording import Program, Recorder
-from service.slots import Desk, Slots
-from triggers.classifier import FrozenClassifier, Item, Trigger
-from triggers.image import ImageTrigger
-from triggers.reprogram import scores
+from service.engine.execution.batch_sizes import Buckets
+from service.engine.execution.cuda_graph_recorder import Program, Recorder
+from service.engine.execution.eager_forward import EagerForward, Pass
+from service.engine.execution.static_buffers import Desk, Slots
+from service.engine.execution.trigger_bank import DeviceBank, flat, shrunk
+from triggers.model.classifier import FrozenClassifier, Item, Trigger
+from triggers.model.reprogram import scores
+from triggers.trigger.image import ImageTrigger
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from triggers.classifier import FrozenClassifier
-from triggers.preprocess import TokenIds
-from triggers.preprocessor import Item
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.preprocessor import Item
+from triggers.preprocessing.preprocess import TokenIds
 
 
 def blank(classifier: FrozenClassifier) -> Item:

@@ -9,9 +9,9 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from triggers.classifier import Bank, FrozenClassifier, Item, Trigger
 from triggers.errors import ModelError
-from triggers.reprogram import reprogram, scores
+from triggers.model.classifier import Bank, FrozenClassifier, Item, Trigger
+from triggers.model.reprogram import reprogram, scores
 
 Pass: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
 """Items (N) and the row of each one's trigger to class scores (N, labels), float32 on the CPU."""

@@ -1,7 +1,9 @@
-"""The shrinking of `triggers.image.place` as data, so that one recorded program shrinks every row as its trigger wants.
+"""The shrinking of `triggers.trigger.image.place` as data, so that one recorded program shrinks every row as its
+trigger wants.
 
 A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. Where it starts and how much
-each neighbour counts is read off the matrix that does it (`triggers.image.placing`), so both agree to float32 rounding.
+each neighbour counts is read off the matrix that does it (`triggers.trigger.image.placing`), so both agree to float32
+rounding.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from triggers.image import placing
+from triggers.trigger.image import placing
 
 TAPS = 4
 """Neighbours per coordinate; enough down to half the size (a border of a quarter of the image on every side)."""

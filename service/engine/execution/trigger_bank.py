@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from service.taps import TAPS, placed, taps
-from triggers.image import ImageTrigger, compose
+from service.engine.execution.resample_taps import TAPS, placed, taps
+from triggers.trigger.image import ImageTrigger, compose
 
 
 class DeviceBank:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Answer, Query, Result
 from service.errors import Abandoned, BatchFailed, NotHeld, Overloaded
-from service.predictor import Answer, Query, Result
-from service.shared_slots import Slots
-from service.tickets import Timing
-from service.wire import Message
+from service.workers.ipc.message_stream import Message
+from service.workers.ipc.shared_memory_inputs import Slots
 from triggers import errors
 
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.file_item import File
-from triggers.bundle import BundleSpec
+from service.engine.encoded_image import File
 from triggers.errors import ModelError
-from triggers.preprocess import TokenIds
-from triggers.preprocessor import Item
+from triggers.model.bundle import BundleSpec
+from triggers.model.preprocessor import Item
+from triggers.preprocessing.preprocess import TokenIds
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.json_limits import check_json_size
+from service.api.schemas import PredictRequest
+from service.api.v2.schemas import InferRequest
 from service.errors import ProblemError
-from service.infer_schemas import InferRequest
-from service.json_size import check_json_size
-from service.schemas import PredictRequest
 from tests.service.live import problem
 
 MANY = 100_000

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.fairness_schemas import FairnessOut
-from service.rollout_schemas import RolloutChange
-from service.schemas import PredictRequest
+from service.api.schemas import PredictRequest
+from service.api.schemas_fairness import FairnessOut
+from service.api.schemas_rollout import RolloutChange
 from tests.service.live import ADMIN, decided, picture, predict
 
 ROUTES = {

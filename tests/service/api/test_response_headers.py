@@ -14,12 +14,12 @@ import httpx
 import pytest
 from torch import Tensor, nn
 
-from service.brevity import BRIEF
-from service.correlation import continued, correlate
+from service.engine.inline_policy import BRIEF
+from service.server.request_id import continued, correlate
 from tests.bundles import tiny_network
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings, swap
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 INFER = "/v2/models/faces/infer"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.__main__ import main
-from service.settings import Settings
+from service.config.settings import Settings
 from triggers.errors import ConfigError
 
 

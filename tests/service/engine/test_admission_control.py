@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from service.engine.admission_control import Places
 from service.errors import Overloaded
-from service.places import Places
 
 
 class Clock:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.batcher import Batcher
+from service.engine.batcher import Batcher
+from service.engine.client_disconnect import PATIENCE
+from service.engine.inline_batcher import InlineBatcher
 from service.errors import Abandoned, BatchFailed, Overloaded
-from service.inline_batcher import InlineBatcher
-from service.leaving import PATIENCE
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.service.live import ADMIN, as_item, decided, picture, predict, running, settings, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.plan import Challenger, Plan, Shadow
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.store.file_store import FileStore
 
 PREDICT, ROLLOUT = "/v1/models/faces/predict", "/v1/models/faces/rollout"
 PNG = {"Content-Type": "image/png"}

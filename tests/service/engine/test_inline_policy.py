@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from service.blanks import blank, largest
-from service.brevity import BRIEF, brief
-from service.predictor import Predictor
+from service.engine.execution.dummy_inputs import blank, largest
+from service.engine.inline_policy import BRIEF, brief
+from service.engine.predictor import Predictor
 from tests.bundles import text_bundle, tiny_network
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import NotFound
-from triggers.preprocess import TokenIds
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.preprocessing.preprocess import TokenIds
 
 
 class Paced(nn.Module):

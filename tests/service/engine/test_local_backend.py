@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.execution import use_threads
-from service.inline_batcher import InlineBatcher
-from service.local_backend import LocalBackend
-from service.metrics import Metrics
-from service.predictor import Answer, Query
+from service.engine.execution.execution_backend import use_threads
+from service.engine.inline_batcher import InlineBatcher
+from service.engine.local_backend import LocalBackend
+from service.engine.predictor import Answer, Query
+from service.telemetry.metrics import Metrics
 from tests.artifacts import artifact_for
 from tests.service.linked import holds
 from tests.service.live import picture, settings
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier
+from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import NotFound
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 
 class Gated(FileStore):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from tests.bundles import tiny_network
 from tests.service.live import as_item, encoded, picture, predict, running, settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 PNG = {"Content-Type": "image/png"}

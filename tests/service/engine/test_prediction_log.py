@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from service.counting import Counting, LabelReport, best
+from service.engine.prediction_log import Counting, LabelReport, best
+from service.engine.predictor import Answer
 from service.errors import StatisticsOff
-from service.event import Event, series_of
-from service.ledger import Ledger
-from service.metrics import Metrics
-from service.periods import LABEL_DAYS, MINUTES_PER_DAY
-from service.predictor import Answer
-from service.receipts import Receipts
+from service.ledger.events import Event, series_of
+from service.ledger.ledger import Ledger
+from service.ledger.prediction_id import Receipts
+from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
+from service.telemetry.metrics import Metrics
 from tests.service.counted import NEVER
 from triggers.errors import InputError
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from service.engine.execution.eager_forward import Pass, plain_forward
+from service.engine.predictor import Answer, Predictor, Query
 from service.errors import Overloaded
-from service.forward import Pass, plain_forward
-from service.predictor import Answer, Predictor, Query
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_artifact, text_trigger
 from tests.bundles import image_bundle
 from tests.service.live import picture
-from triggers.artifact import TriggerArtifact, seal
-from triggers.bounds import geometry_of, value_range_of
-from triggers.classifier import FrozenClassifier, Item, Trigger, load_bundle
+from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
-from triggers.plan import Plan, Shadow
+from triggers.model.classifier import FrozenClassifier, Item, Trigger, load_bundle
+from triggers.rollout.rollout_plan import Plan, Shadow
 
 TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")
 

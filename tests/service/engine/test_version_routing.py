@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from service.policy import Extras, decide, key_of, position, sample
-from triggers.plan import Challenger, Plan, Shadow
+from service.engine.version_routing import Extras, decide, key_of, position, sample
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
 
 KEYS = [key_of(f"user-{n}") for n in range(20_000)]
 TRIAL = Plan(1, Challenger(2, 0.05))

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.disclosure import Combination, Disclosure, Rule, coarsened, finest_safe, with_noise
-from service.event import Cell, Event, Feedback
-from service.ledger import Ledger
-from service.ledger_store import Release
-from service.noise import geometric, largest_sum
-from service.windows import Windows
+from service.fairness.disclosure import Combination, Disclosure, Rule, coarsened, finest_safe, with_noise
+from service.fairness.privacy_noise import geometric, largest_sum
+from service.fairness.time_windows import Windows
+from service.ledger.backend import Release
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from tests.service.stores import Where
 from triggers.errors import InputError

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from service.event import Event, Feedback
-from service.ledger import Ledger
-from service.monitor import BY, Monitor, iso
-from service.windows import MINUTES
+from service.fairness.monitor import BY, Monitor, iso
+from service.fairness.time_windows import MINUTES
+from service.ledger.events import Event, Feedback
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER, locked
 from triggers.errors import InputError, NotFound, StoreUnavailable
-from triggers.fairness import evaluate_counts
+from triggers.metrics.fairness_report import evaluate_counts
 
 NOW = 1_790_000_000.0  # 20 s into a minute
 MINUTE = int(NOW // 60)

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.disclosure import Disclosure, Rule
-from service.event import Event
-from service.ledger import Ledger
-from service.monitor import Monitor
-from service.windows import Windows
+from service.fairness.disclosure import Disclosure, Rule
+from service.fairness.monitor import Monitor
+from service.fairness.time_windows import Windows
+from service.ledger.events import Event
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from tests.service.live import ADMIN
 from triggers.errors import InputError

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from service.event import Cell
-from service.front import front
-from service.version_report import Terms, compared_by, version_report
+from service.fairness.pareto_front import front
+from service.fairness.version_report import Terms, compared_by, version_report
+from service.ledger.events import Cell
 
 TERMS = Terms(labels=2, pos_label=1)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.bets import Floats
-from service.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
+from service.guard.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
+from service.guard.e_values import Floats
 
 MOVED = np.array([0, 2, 3])
 """Where three groups are once a fourth has joined them as the second."""
@@ -44,7 +44,7 @@ def test_one_go_or_several(process: type[EProcess], layout: tuple[int, int], mon
     parts = process(given.shape[1:], 0.02)
     assert np.concatenate([parts.add(each) for each in np.split(given, [1, 2, 17])]) == pytest.approx(whole)
     for bound in ("PAIRS_AT_ONCE", "BLOCKS_TIMES_PAIRS"):  # so many groups that not even one block is done at once
-        monkeypatch.setattr(f"service.e_processes.{bound}", 3)
+        monkeypatch.setattr(f"service.guard.e_processes.{bound}", 3)
     assert process(given.shape[1:], 0.02).add(given) == pytest.approx(whole)
     assert len(process(given.shape[1:], 0.02).add(given[:0])) == 0
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.event import Cell, Event, Feedback
-from service.guard import Guard
-from service.periods import Level
-from service.running import Running
-from service.watch import MINUTES_AT_ONCE, Read
+from service.guard.guard import Guard
+from service.guard.observations import MINUTES_AT_ONCE, Read
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.time_buckets import Level
+from service.runtime import Running
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 SEAL_SECONDS = 15.0
 RULES = {"max_disparity": 0.1, "worse_by": 0.1, "alpha": 0.05}

@@ -16,9 +16,9 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from service.event import Cell
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
-from service.samples import Apart, Blocks, CellIndex, Layout, Paired, hits_of, rates_of
+from service.guard.blocks import Apart, Blocks, CellIndex, Layout, Paired, hits_of, rates_of
+from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
+from service.ledger.events import Cell
 from tests.service import batch_evidence
 
 DP = "demographic_parity_difference"

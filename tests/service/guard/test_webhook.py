@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.webhook import Webhook
+from service.guard.webhook import Webhook
 from tests.service.live import wait_until
 from tests.service.receiver import Receiver, receiving
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
-from service.event import Event, Feedback
-from service.ledger import Ledger
-from service.ledger_store import Batch, Outcome, Release
-from service.periods import Level
-from service.runs import Loss
+from service.ledger.backend import Batch, Outcome, Release
+from service.ledger.events import Event, Feedback
+from service.ledger.ledger import Ledger
+from service.ledger.process_liveness import Loss
+from service.ledger.time_buckets import Level
 from tests.service.counted import MINUTE, everything, prediction
 from tests.service.stores import Where
 

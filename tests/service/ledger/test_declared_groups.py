@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.declared_groups import Declarations, DeclaredGroups
-from service.ledger import OTHER, Ledger
+from service.ledger.declared_groups import Declarations, DeclaredGroups
+from service.ledger.ledger import OTHER, Ledger
 from tests.artifacts import artifact_for, image_trigger, manifest_for
 from tests.service.counted import NEVER
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.identities import UNDECLARED
-from triggers.manifest import DataCount
+from triggers.artifact.manifest import DataCount
+from triggers.metrics.overlapping_groups import UNDECLARED
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PEOPLE = DeclaredGroups().with_names(["sex=f,age=old", "age=young,sex=m", "Male & not Young"])
 ROWS = tuple(DataCount(split="train", group=group, label=0, count=5) for group in ("none", "muslim + black", "female"))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.event import Event, Feedback
-from service.ledger import OTHER, Ledger
+from service.ledger.events import Event, Feedback
+from service.ledger.ledger import OTHER, Ledger
 from tests.service.counted import MINUTE, NEVER, everything, locked, prediction
 from triggers.errors import StoreError, StoreUnavailable
 

@@ -1,6 +1,6 @@
 """The ledger's store goes away under load: predictions go on, and everything says what may be missing.
 
-OUTAGE_SECONDS=30 makes it long: `OUTAGE_SECONDS=30 pytest tests/service/test_outage.py`.
+OUTAGE_SECONDS=30 makes it long: `OUTAGE_SECONDS=30 pytest tests/service/ledger/test_outage.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service.event import Event
-from service.receipts import Receipts, new_key, parse_key
+from service.ledger.events import Event
+from service.ledger.prediction_id import Receipts, new_key, parse_key
 from tests.redis_server import RedisServer
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 logger = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("OUTAGE_SECONDS", "2"))

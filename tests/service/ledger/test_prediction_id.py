@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.event import NONCE_BYTES, Event
-from service.receipts import AHEAD, KEY_FILE, Ids, Nonces, Receipts, new_key, packed, parse_key
+from service.ledger.events import NONCE_BYTES, Event
+from service.ledger.prediction_id import AHEAD, KEY_FILE, Ids, Nonces, Receipts, new_key, packed, parse_key
 from triggers.errors import ConfigError, InputError
 
 KEY = bytes(range(32))
@@ -177,7 +177,7 @@ def test_ids_are_sealed_ahead_and_none_is_given_twice() -> None:
 
 
 def test_kinds_of_ids_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.receipts.KINDS", 3)
+    monkeypatch.setattr("service.ledger.prediction_id.KINDS", 3)
     ids = Ids(Receipts([KEY]), "faces")
     for minute in range(10):
         ids.take(packed(replace(EVENT, minute=minute)))
@@ -187,8 +187,8 @@ def test_kinds_of_ids_are_forgotten_before_they_fill_the_memory(monkeypatch: pyt
 
 FORKING = """
 import os
-from service.event import Event
-from service.receipts import Ids, Receipts, packed
+from service.ledger.events import Event
+from service.ledger.prediction_id import Ids, Receipts, packed
 ids, told = Ids(Receipts([bytes(32)]), "faces"), packed(Event("faces", 1, 1, 1))
 ids.take(told), ids.take(told)
 os.fork() and os.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger import Ledger
+from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER, everything, prediction
 
 pytestmark = pytest.mark.process
@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> Path:
 
 VICTIM = """
 import sys, time
-from service.event import Event
-from service.ledger import Ledger
+from service.ledger.events import Event
+from service.ledger.ledger import Ledger
 ledger = Ledger(sys.argv[1], flush_interval=float(sys.argv[2]))
 print("ready", flush=True)
 for number in range(10**9):

@@ -1,6 +1,6 @@
 """Exactness: whatever replicas, networks and restarts do, counts equal a plain recount of the event log.
 
-RECOUNT_STEPS=20000 makes it long: `RECOUNT_STEPS=20000 pytest tests/service/test_recount.py`.
+RECOUNT_STEPS=20000 makes it long: `RECOUNT_STEPS=20000 pytest tests/service/ledger/test_recount.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.event import Cell, Event, Feedback
-from service.ledger import Ledger
-from service.periods import Level
+from service.ledger.events import Cell, Event, Feedback
+from service.ledger.ledger import Ledger
+from service.ledger.time_buckets import Level
 from tests.service.counted import MINUTE, everything, prediction
 from tests.service.stores import Where, make_unreliable
 from triggers.errors import StoreUnavailable

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.ledger import Ledger
-from service.ledger_redis import LEASE_SECONDS, RUNS
-from service.ledger_store import Release
+from service.ledger.backend import Release
+from service.ledger.ledger import Ledger
+from service.ledger.redis_ledger import LEASE_SECONDS, RUNS
 from tests.redis_server import RedisServer
 from tests.service.counted import NEVER, everything, prediction
 from tests.service.live import settings
@@ -176,7 +176,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     code = """
 import sys
 sys.modules["redis"] = None
-from service.ledger import Ledger
+from service.ledger.ledger import Ledger
 from pathlib import Path
 Ledger("redis://127.0.0.1/0", runs=Path(sys.argv[1]))
 """

@@ -18,13 +18,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.ledger_redis import LedgerRedis
+from service.ledger.redis_ledger import LedgerRedis
 from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
 from tests.redis_server import RedisServer
 from tests.service.live import Process, picture, predict, process, swap, wait_until
-from triggers.classifier import load_bundle
-from triggers.store import Store, open_store
+from triggers.model.classifier import load_bundle
+from triggers.store.store import Store, open_store
 
 pytestmark = [pytest.mark.redis, pytest.mark.soak]
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "1"))

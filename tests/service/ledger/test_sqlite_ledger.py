@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.event import Feedback
-from service.ledger import Ledger
-from service.ledger_file import LedgerFile
-from service.ledger_store import Outcome, Release
-from service.periods import Level
+from service.ledger.backend import Outcome, Release
+from service.ledger.events import Feedback
+from service.ledger.ledger import Ledger
+from service.ledger.sqlite_ledger import LedgerFile
+from service.ledger.time_buckets import Level
 from tests.service.counted import MINUTE, NEVER, everything, prediction
 
 FIRST_SCHEMA = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.periods import Level, cover
+from service.ledger.time_buckets import Level, cover
 
 DAY = 29_800_000 // 1440
 

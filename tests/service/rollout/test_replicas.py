@@ -15,9 +15,9 @@ import pytest
 
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, decided, picture, predict, process, running, settings, swap, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.records import Replica
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_history import Replica
+from triggers.store.file_store import FileStore
 
 ROLLOUT = "/v1/models/faces/rollout"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.keyring import ADMIN_TOKEN, Caller, Keyring
-from service.settings import Settings
+from service.config.settings import Settings
+from service.security.keyring import ADMIN_TOKEN, Caller, Keyring
 from triggers.api_keys import ROLES, KeyEntry, Role, add_key, new_key
 from triggers.errors import ConfigError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.permissions import Needed, listed, needed
+from service.security.permissions import Needed, listed, needed
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.serving import exposures
-from service.settings import Settings
+from service.config.settings import Settings
+from service.server.startup import exposures
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, picture, predict, process
 

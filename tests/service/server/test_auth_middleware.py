@@ -16,13 +16,13 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from service.app import create_app
-from service.keyring import Caller, Keyring
-from service.permissions import TABLE, listed
-from service.settings import Settings
+from service.config.settings import Settings
+from service.security.keyring import Caller, Keyring
+from service.security.permissions import TABLE, listed
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
 from triggers.api_keys import ROLES, Role, add_key, new_key
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 SECRET_WORDS = ("faces", "posts", "border", "revision", "champion", "fingerprint", "Traceback", "expired")
 OPEN = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.patience import BYTES_PER_SECOND, HOOK, UVICORN, PatientProtocol, check_hook
+from service.server.http_timeouts import BYTES_PER_SECOND, HOOK, UVICORN, PatientProtocol, check_hook
 from triggers.errors import ConfigError
 
 PATIENCE = 20.0
@@ -91,5 +91,5 @@ def test_a_uvicorn_that_never_calls_the_hook_is_refused_in_words(monkeypatch: py
     monkeypatch.delattr(HttpToolsProtocol, HOOK)
     with pytest.raises(ConfigError, match=rf"uvicorn [0-9.]+ has no {HOOK}: pip install '{UVICORN}'"):
         check_hook()
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert UVICORN in project["optional-dependencies"]["service"]

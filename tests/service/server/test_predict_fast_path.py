@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from service.call import Call
-from service.counting import Counting
+from service.api.raw_request import Call
+from service.engine.admission_control import Places
+from service.engine.prediction_log import Counting
 from service.errors import Overloaded
-from service.places import Places
 from tests.service.live import as_item, picture, problem, running, settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.settings import Settings
+from service.config.settings import Settings
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import Process, as_item, picture, predict, process, wait_until
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 FEEDBACK = "/v1/models/faces/feedback"
@@ -121,7 +121,7 @@ def pause_with_counts_unwritten(service: Process, runs: Path) -> None:
 
     def paused() -> bool:
         service.popen.send_signal(signal.SIGSTOP)
-        if run.read_bytes()[-1]:  # `dirty`, see service/runs.py
+        if run.read_bytes()[-1]:  # `dirty`, see service/ledger/process_liveness.py
             return True
         service.popen.send_signal(signal.SIGCONT)
         return False

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.monitor import Monitor
+from service.fairness.monitor import Monitor
 from tests.service.live import as_item, picture, problem, running, settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 FAIRNESS = "/v1/models/faces/fairness"

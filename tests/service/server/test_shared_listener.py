@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from service.door import Door, listen, url_of
+from service.server.shared_listener import Door, listen, url_of
 from triggers.errors import ConfigError
 
 

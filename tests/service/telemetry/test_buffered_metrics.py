@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from service.metrics import FAST
-from service.tally import MOST, BulkHistogram, Tally
+from service.telemetry.buffered_metrics import MOST, BulkHistogram, Tally
+from service.telemetry.metrics import FAST
 
 VALUES = st.lists(st.floats(0, 100) | st.sampled_from(FAST))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.cached_reading import LEAST_PAUSE, CachedReading
+from service.telemetry.cached_reading import LEAST_PAUSE, CachedReading
 from tests.service.live import wait_until
 
 

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service.app import create_app
 from tests.service.live import as_item, picture, running, settings
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -78,8 +78,8 @@ import pathlib, sys
 from service.app import create_app
 from tests.bundles import image_bundle
 from tests.service.live import running, settings
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
 here = pathlib.Path(sys.argv[1])
 model = load_bundle(image_bundle(here / "bundle"))
 with FileStore(here / "store") as store, running(settings(here), store, [model]) as client:
@@ -107,7 +107,7 @@ def test_without_the_setting_nothing_of_opentelemetry_is_there(tmp_path: Path, i
 def test_without_the_extra_the_setting_says_what_to_install() -> None:
     code = (
         "import sys\nsys.modules['opentelemetry.sdk'] = None\n"
-        "from service.settings import Settings\nfrom service.tracing import Tracing\n"
+        "from service.config.settings import Settings\nfrom service.telemetry.tracing import Tracing\n"
         "from triggers.errors import ConfigError\n"
         "try: Tracing(Settings(trace_endpoint='http://127.0.0.1:9/v1/traces'), '0')\n"
         "except ConfigError as error: print(error)"

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from service import link as links_of_one
-from service.control import Offer, send_link
+from service.api.problem_details import problem_of
+from service.engine.predictor import Answer
 from service.errors import BatchFailed, NoReply, Restarting
-from service.predictor import Answer
-from service.problems import problem_of
-from service.shared_slots import shared_memory
-from service.wire import Message, send_hello
+from service.workers import engine_client as links_of_one
+from service.workers.control_socket import Offer, send_link
+from service.workers.ipc.message_stream import Message, send_hello
+from service.workers.ipc.shared_memory_inputs import shared_memory
 from tests.artifacts import artifact_for
 from tests.service.linked import PLACES, QUERY, Family, holds, run
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.store import Rollout
+from triggers.artifact.artifact import TriggerArtifact
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
+from triggers.store.store import Rollout
 
 SECONDS = 5.0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.child import Child
+from service.workers.child_process import Child
 from tests.service.line_reader import LINKS
 from tests.service.live import wait_until
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from service.command_line import read_settings
-from service.devices import alone, devices_of
-from service.settings import Settings
-from service.supervisor import Supervisor
+from service.config.cli import read_settings
+from service.config.settings import Settings
+from service.workers.devices import alone, devices_of
+from service.workers.supervisor import Supervisor
 from triggers.errors import ConfigError
 
 
@@ -68,6 +68,6 @@ def test_two_http_processes_stand_before_each_device_unless_told_otherwise(
     supervisor = Supervisor(settings, [])
     with supervisor._counts, contextlib.closing(supervisor._listening[0]):
         modules = [child.module for child in supervisor._children]
-        assert modules == ["service.inference_process"] * inference + ["service.http_process"] * http
+        assert modules == ["service.workers.engine_server"] * inference + ["service.workers.http_worker"] * http
         options_read = read_settings([*supervisor._http[0]._arguments[1:]])
         assert (options_read.devices, options_read.http_workers) == (settings.devices, http)

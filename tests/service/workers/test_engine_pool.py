@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from service import inference_process
+from service.engine.predictor import Answer, Result
 from service.errors import BatchFailed, Overloaded, Restarting
-from service.link import Link
-from service.predictor import Answer, Result
-from service.remote_queue import RemoteLease
+from service.workers import engine_server
+from service.workers.engine_client import Link
+from service.workers.remote_batches import RemoteLease
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import NotFound, StoreUnavailable
-from triggers.file_store import FileStore
-from triggers.plan import Plan
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.rollout.rollout_plan import Plan
+from triggers.store.file_store import FileStore
 
 
 @pytest.fixture
@@ -260,8 +260,8 @@ def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path,
 
 def test_a_process_whose_device_is_lost_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(inference_process, "leave", ended.append)
-    inference_process.end_if_lost("cpu")
+    monkeypatch.setattr(engine_server, "leave", ended.append)
+    engine_server.end_if_lost("cpu")
     assert ended == []
-    inference_process.end_if_lost("foo:7")
+    engine_server.end_if_lost("foo:7")
     assert ended == [1] and "The device foo:7 cannot be used" in caplog.text

@@ -18,16 +18,16 @@ import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
-from service.child import Child
-from service.event import Event
-from service.ledger import Ledger
-from service.wire import receive_hello
+from service.ledger.events import Event
+from service.ledger.ledger import Ledger
+from service.workers.child_process import Child
+from service.workers.ipc.message_stream import receive_hello
 from tests.artifacts import artifact_for
 from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.receiver import receiving
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_the_same_answers_as_in_one_process(service: Process, bundles: list[Path
 
 def test_an_http_process_that_ended_at_once_keeps_no_other_out(bundles: list[Path], tmp_path: Path) -> None:
     options = ["cpu", "--model", str(bundles[0]), "--store", str(tmp_path / "store"), "--torch-threads", "1"]
-    child = Child("service.inference_process", options, os.environ)
+    child = Child("service.workers.engine_server", options, os.environ)
     child.start()
     gone, theirs = socket.socketpair()
     gone.close()

@@ -16,14 +16,14 @@ from tests.attack.faults import injecting
 from tests.bundles import image_bundle, text_bundle
 from tests.service.family import Load, children, faces_and_posts, fresh
 from tests.service.live import ADMIN, Process, picture, predict, process, running, settings, swap, wait_until
-from triggers.classifier import load_bundle
-from triggers.file_store import FileStore
+from triggers.model.classifier import load_bundle
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
 ROLLOUT = "/v1/models/faces/rollout"
 DYING = """
 import threading
-from service.batcher import Batcher
+from service.engine.batcher import Batcher
 
 work = Batcher._work
 
@@ -131,7 +131,7 @@ def test_sigterm_ends_all(service: Process) -> None:
 def test_one_whose_computing_thread_ended_is_started_again(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in injecting(tmp_path_factory.mktemp("fault"), "service.http_process", DYING).items():
+    for name, value in injecting(tmp_path_factory.mktemp("fault"), "service.workers.http_worker", DYING).items():
         monkeypatch.setenv(name, value)
     bundles = [text_bundle(tmp_path / "posts")]
     options = {"http_workers": 1, "inline": False, "drain_seconds": 0}

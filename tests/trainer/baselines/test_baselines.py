@@ -9,27 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer import comments, digits
+from tests.trainer.baselines.test_erm import image_run, text_run
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from tests.trainer.test_base_classifier import image_run, text_run
-from trainer.baselines import Baselines, save_baselines, train_baselines
-from trainer.compared import Baseline, BaselinesConfig
-from trainer.comparison import Comparison
-from trainer.config import BaseConfig, Criterion, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
-from trainer.data import Splits
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.outcome import Counts
-from trainer.prepare import open_run
+from trainer.baselines.baselines import Baselines, save_baselines, train_baselines
+from trainer.config.comparison_config import Baseline, BaselinesConfig
+from trainer.config.run_config import (
+    BaseConfig,
+    Criterion,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainConfig,
+    TriggerConfig,
+)
+from trainer.data.dataset import Splits
+from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import judge_of
 from trainer.progress import LineProgress
-from trainer.select import judge_of
-from triggers.classifier import FrozenClassifier, load_bundle
+from trainer.run_inputs import open_run
+from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError, DataError
-from triggers.fairness import evaluate_counts
-from triggers.manifest import ObjectiveName
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 pytestmark = pytest.mark.slow
 TEXT = TriggerConfig("hard", tokens=2)
-DIGITS = BaseConfig(digits.LABELS, builder="tests.trainer.digits:network", size=16, epochs=20, batch_size=64, lr=3e-3)
+DIGITS = BaseConfig(
+    digits.LABELS, builder="tests.trainer.datasets.digits:network", size=16, epochs=20, batch_size=64, lr=3e-3
+)
 
 
 def quiet() -> LineProgress:

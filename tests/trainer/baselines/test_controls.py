@@ -8,22 +8,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from trainer.compared import ControlsConfig
-from trainer.comparison import Comparison
-from trainer.config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
-from trainer.controls import random_triggers, run_controls, strength_zero
-from trainer.data import Splits
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.outcome import Counts, Outcome
+from trainer.baselines.controls import random_triggers, run_controls, strength_zero
+from trainer.baselines.threshold import margins
+from trainer.config.comparison_config import ControlsConfig
+from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
+from trainer.data.dataset import Splits
+from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.run_result import Counts, Outcome
+from trainer.evaluation.selection import Judge
 from trainer.progress import LineProgress
-from trainer.select import Judge
-from trainer.threshold import margins
-from trainer.trigger_training import train_triggers
-from triggers.classifier import FrozenClassifier
-from triggers.image import ImageTrigger, place
-from triggers.text import TextTrigger
+from trainer.training.trigger_training import train_triggers
+from triggers.model.classifier import FrozenClassifier
+from triggers.trigger.image import ImageTrigger, place
+from triggers.trigger.text import TextTrigger
 
 pytestmark = pytest.mark.slow
 SHORT = TrainConfig(steps=4, batch_size=128, threads=1)

@@ -15,17 +15,17 @@ from transformers import BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
 from tests.bundles import tokenizer
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config
-from trainer.base_classifier import build_untrained, schedule, shifted
-from trainer.config import RunConfig
-from trainer.data import Splits
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.prepare import pick_device, prepare
+from trainer.baselines.erm import build_untrained, schedule, shifted
+from trainer.config.run_config import RunConfig
+from trainer.data.dataset import Splits
+from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import LineProgress
-from triggers.bundle import BundleSpec
-from triggers.classifier import FrozenClassifier
+from trainer.run_inputs import pick_device, prepare
 from triggers.errors import ConfigError, DataError, ModelError
+from triggers.model.bundle import BundleSpec
+from triggers.model.classifier import FrozenClassifier
 
 IMAGE_BASE = """
 [base]

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from tests.bundles import torchvision_bundle
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import RECIPE
-from trainer.adversary import adversary_loss
-from trainer.batches import Batches
-from trainer.config import ObjectiveConfig
-from trainer.data import Dataset
-from trainer.objective import fair_gradients, utility_loss
-from trainer.objective_step import StepConfig
-from trainer.recipe import Recipe
-from trainer.weight_learner import WeightLearner
-from triggers.classifier import load_bundle
-from triggers.reprogram import sweep
+from trainer.baselines.finetune_step import WeightLearner
+from trainer.config.hyperparameters import Recipe
+from trainer.config.run_config import ObjectiveConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.training.adversary import adversary_loss
+from trainer.training.objective import fair_gradients, utility_loss
+from trainer.training.objective_step import StepConfig
+from triggers.model.classifier import load_bundle
+from triggers.model.reprogram import sweep
 
 Name = Literal["adversarial", "gap", "mmd"]
 

@@ -7,21 +7,21 @@ from io import StringIO
 
 import pytest
 
-from tests.trainer import many_groups
-from tests.trainer.many_groups import IDENTITIES, PROBLEMS, Problem
+from tests.trainer.datasets import many_groups
+from tests.trainer.datasets.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
-from trainer.baselines import train_baselines
-from trainer.compared import BaselinesConfig
-from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
-from trainer.controls import run_controls
-from trainer.evaluate import confusion_counts
-from trainer.outcome import Counts
+from trainer.baselines.baselines import train_baselines
+from trainer.baselines.controls import run_controls
+from trainer.config.comparison_config import BaselinesConfig
+from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
+from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import judged_gap
 from trainer.progress import LineProgress
-from trainer.report import report_of
-from trainer.select import judged_gap
-from trainer.trigger_training import train_triggers
-from triggers.classifier import FrozenClassifier
-from triggers.manifest import ObjectiveName
+from trainer.report.report import report_of
+from trainer.training.trigger_training import train_triggers
+from triggers.artifact.manifest import ObjectiveName
+from triggers.model.classifier import FrozenClassifier
 
 pytestmark = pytest.mark.slow
 QUIET = LineProgress(StringIO())

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from tests.bundles import tiny_network
-from tests.trainer import comments, digits
-from trainer.data import Dataset
-from trainer.evaluate import confusion_counts, counts_of
-from trainer.outcome import Counts
-from trainer.threshold import Margins, margins, nearest_first, thinned
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
-from triggers.reprogram import sweep
+from tests.trainer.datasets import comments, digits
+from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
+from trainer.data.dataset import Dataset
+from trainer.evaluation.counts import confusion_counts, counts_of
+from trainer.evaluation.run_result import Counts
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model.reprogram import sweep
 
 
 def scanned(classifier: FrozenClassifier, data: Dataset, shift: float) -> Counts:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.trainer.runs import NOWHERE, RECIPE, run_config
-from trainer.compared import Baseline, BaselinesConfig
-from trainer.config import BaseConfig, ObjectiveConfig, TrainConfig, TriggerConfig
-from trainer.recipe import recipe
+from trainer.config.comparison_config import Baseline, BaselinesConfig
+from trainer.config.hyperparameters import recipe
+from trainer.config.run_config import BaseConfig, ObjectiveConfig, TrainConfig, TriggerConfig
 
 SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in")
 BASE = BaseConfig(

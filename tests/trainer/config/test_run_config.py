@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import RunConfig, TriggerConfig, load_config, to_dict
-from trainer.example import EXAMPLE
+from trainer.config.example_config import EXAMPLE
+from trainer.config.run_config import RunConfig, TriggerConfig, load_config, to_dict
 from triggers.errors import ConfigError
 
 MINIMAL = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic.dataclasses import dataclass
 
-from trainer.tables import STRICT, ConfigPath, build, parse_override, put
+from trainer.config.toml_schema import STRICT, ConfigPath, build, parse_override, put
 from triggers.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.trainer.outcomes import image_config, text_config
-from trainer.config import BaseConfig, load_config, to_dict
-from trainer.tables import to_toml
+from trainer.config.run_config import BaseConfig, load_config, to_dict
+from trainer.config.toml_schema import to_toml
 
 
 def test_a_configuration_comes_back_from_its_text(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.trainer import comments, digits
-from trainer.batches import Batches, flipped, moved
-from trainer.data import Dataset
-from trainer.world import World
-from triggers.preprocess import TextBatch
+from tests.trainer.datasets import comments, digits
+from trainer.data.batches import Batches, flipped, moved
+from trainer.data.dataset import Dataset
+from trainer.distributed import World
+from triggers.preprocessing.preprocess import TextBatch
 
 
 def small(rows: int) -> Dataset:

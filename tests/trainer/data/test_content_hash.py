@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, posts
-from trainer.contents import SETTLED_NS, content_digests
-from trainer.load import open_source
+from trainer.data.content_hash import SETTLED_NS, content_digests
+from trainer.data.loader import open_source
+from trainer.data.sources.base import Source
 from trainer.progress import LineProgress
-from trainer.rows import Source
 
 
 @dataclass

@@ -6,9 +6,9 @@ import io
 
 import torch
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
+from trainer.data.device_placement import fits, placed
 from trainer.progress import LineProgress
-from trainer.residency import fits, placed
 
 
 def test_the_first_parts_that_fit_are_placed() -> None:

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer import digits, many_groups
+from tests.trainer.datasets import digits, many_groups
 from tests.trainer.runs import run_config
-from trainer.config import Modality, ObjectiveConfig, RunConfig
-from trainer.data import Dataset
-from trainer.data_config import DataConfig
-from trainer.evaluate import confusion_counts
-from trainer.labels import Labelled, labelled
-from trainer.overlap import membership_table
-from trainer.rows import Row
-from triggers.classifier import FrozenClassifier
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import Modality, ObjectiveConfig, RunConfig
+from trainer.data.dataset import Dataset
+from trainer.data.group_membership import membership_table
+from trainer.data.labels import Labelled, labelled
+from trainer.data.sources.base import Row
+from trainer.evaluation.counts import confusion_counts
 from triggers.errors import ConfigError, DataError
-from triggers.fairness import evaluate_counts
-from triggers.identities import identities_of
-from triggers.reprogram import sweep
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.metrics.overlapping_groups import identities_of
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 IDENTITIES = ("male", "female", "black")
 FOUND = ("female + black", "none", "black", "black + female", "male", "none")

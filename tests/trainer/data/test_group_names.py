@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.names import cell, flag_group, flag_groups, flag_index, flag_names, joint_labels, label_names
+from trainer.data.group_names import cell, flag_group, flag_groups, flag_index, flag_names, joint_labels, label_names
 
 BITS = ("Blond", "Smiling", "Young")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.labels import indices
+from trainer.data.labels import indices
 from triggers.errors import DataError
 
 

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader
-from trainer.load import DataLoader
+from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
-from triggers.classifier import FrozenClassifier
 from triggers.errors import DataError
-from triggers.preprocess import TextBatch
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
 
 
 def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: FrozenClassifier) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainer import comments, digits
-from trainer.batches import Batches
-from trainer.data import Dataset
-from trainer.prefetch import _buffer, pipelined, streamed
+from tests.trainer.datasets import comments, digits
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.data.prefetch import _buffer, pipelined, streamed
 from triggers.errors import DataError
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data_config import SplitConfig
-from trainer.split import PARTS, chosen, split_rows
+from trainer.config.data_config import SplitConfig
+from trainer.data.split import PARTS, chosen, split_rows
 from triggers.errors import DataError
 
 POOLS = st.sampled_from(["", "train", "val", "test", "tuning", "base"])

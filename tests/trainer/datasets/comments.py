@@ -15,10 +15,10 @@ from transformers import BertConfig, BertForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from tests.bundles import MAX_TOKENS, tokenizer
-from trainer.data import Dataset, Splits
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
-from triggers.preprocess import TextBatch
+from trainer.data.dataset import Dataset, Splits
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.preprocessing.preprocess import TextBatch
 
 GROUPS = ("man", "woman")
 LABELS = ("civil", "toxic")

@@ -13,9 +13,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from trainer.data import Dataset, Splits
-from triggers.bundle import BundleSpec, save_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
+from trainer.data.dataset import Dataset, Splits
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 SIZE = 16
 TINTS = ((1.0, 0.4, 0.4), (0.4, 0.4, 1.0))
@@ -90,7 +90,7 @@ def fit_on(base: Dataset, folder: Path, seed: int = 0, epochs: int = 30) -> Path
         "labels": list(base.label_names),
         "loader": {
             "kind": "factory",
-            "target": "tests.trainer.digits:network",
+            "target": "tests.trainer.datasets.digits:network",
             "kwargs": {"labels": len(base.label_names)},
         },
         "image": {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3},

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from tests.trainer import digits
-from trainer.data import Dataset, Splits
-from triggers.classifier import FrozenClassifier, load_bundle
+from tests.trainer.datasets import digits
+from trainer.data.dataset import Dataset, Splits
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 Codes = NDArray[np.int64]
 Pixels = NDArray[np.float64]

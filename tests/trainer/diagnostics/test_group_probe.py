@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tests.bundles import torchvision_bundle
-from tests.trainer import comments, digits
-from trainer.data import Dataset
-from trainer.probe import PENALTY, balanced_accuracy, fit_probe, last_linear, observe
-from triggers.classifier import FrozenClassifier, load_bundle
+from tests.trainer.datasets import comments, digits
+from trainer.data.dataset import Dataset
+from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, observe
+from triggers.model.classifier import FrozenClassifier, load_bundle
 
 
 def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trainer import wording
-from trainer.change import paired_changes
-from trainer.config import Criterion
-from trainer.flips import Paired
-from trainer.select import judged_gap
-from triggers.fairness import FairnessReport, evaluate_counts
+from trainer import formatting
+from trainer.config.run_config import Criterion
+from trainer.diagnostics.paired_effects import paired_changes
+from trainer.diagnostics.prediction_flips import Paired
+from trainer.evaluation.selection import judged_gap
+from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
 
 
 def drawn(seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: int = 600, flip: float = 0.1) -> Paired:
@@ -87,7 +87,7 @@ def test_the_gap_is_the_one_that_selection_goes_by(labels: int, overlapping: boo
     paired = drawn(5, ("a", "b", "a + b", "none") if overlapping else ("a", "b", "c"), labels)
     reports = [report(paired, column, labels, overlapping=overlapping) for column in (2, 3)]
     chosen = [judged_gap(each, criterion) for each in reports]
-    told = [wording.judged_gap(each.to_dict(), criterion) for each in reports]
+    told = [formatting.judged_gap(each.to_dict(), criterion) for each in reports]
     assert [(name, gap.value) for name, gap in chosen] == [(name, gap["value"]) for name, gap in told]
     groups = ("a", "b") if overlapping else ("a", "b", "c")
     found = paired_changes(paired, groups, pos_label=1, labels=labels, overlapping=overlapping)[criterion]

@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 import torch
 
-from tests.trainer import comments, digits
-from tests.trainer.digits import GROUPS
-from trainer.data import Dataset
-from trainer.evaluate import confusion_counts
-from trainer.flips import flips, paired_counts, predictions
-from triggers.classifier import FrozenClassifier
-from triggers.image import ImageTrigger
-from triggers.text import TextTrigger
+from tests.trainer.datasets import comments, digits
+from tests.trainer.datasets.digits import GROUPS
+from trainer.data.dataset import Dataset
+from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
+from trainer.evaluation.counts import confusion_counts
+from triggers.model.classifier import FrozenClassifier
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 PAIRED = {
     ("f", 0, 0, 1): 3,  # to positive, broken

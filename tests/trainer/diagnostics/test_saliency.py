@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainer import comments, digits
-from trainer.saliency import image_saliency, log_odds, text_saliency
-from triggers.classifier import FrozenClassifier
-from triggers.image import ImageTrigger
-from triggers.preprocess import TextBatch
-from triggers.reprogram import reprogram
-from triggers.text import Position, TextBank, TextTrigger
+from tests.trainer.datasets import comments, digits
+from trainer.diagnostics.saliency import image_saliency, log_odds, text_saliency
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import reprogram
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import Position, TextBank, TextTrigger
 
 STEPS = 200
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.trainer import comments, digits
-from trainer.data import Splits
-from trainer.readout import null_inputs, read_out, sample
-from triggers.classifier import FrozenClassifier
-from triggers.image import ImageTrigger
-from triggers.preprocess import TextBatch
+from tests.trainer.datasets import comments, digits
+from trainer.data.dataset import Splits
+from trainer.diagnostics.trigger_probe import null_inputs, read_out, sample
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
+from triggers.trigger.image import ImageTrigger
 
 FULL = {"rows": 1000, "batch": 128, "seed": 0}
 

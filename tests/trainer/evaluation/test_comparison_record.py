@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.trainer.outcomes import counts
-from trainer.comparison import Comparison, cells, in_short
+from trainer.evaluation.comparison_record import Comparison, cells, in_short
 
 BOTH = {"val": counts(3), "test": counts(4)}
 

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 import torch
 
-from tests.trainer import comments, digits
-from trainer.data import Dataset
-from trainer.evaluate import accuracy, confusion_counts
-from triggers.classifier import FrozenClassifier, Trigger
-from triggers.image_modules import build_image_module
-from triggers.reprogram import reprogram
-from triggers.text_modules import build_text_module
+from tests.trainer.datasets import comments, digits
+from trainer.data.dataset import Dataset
+from trainer.evaluation.counts import accuracy, confusion_counts
+from triggers.model.classifier import FrozenClassifier, Trigger
+from triggers.model.reprogram import reprogram
+from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text_trainable import build_text_module
 
 
 def one_by_one(classifier: FrozenClassifier, data: Dataset, trigger: Trigger) -> Counter[tuple[str, int, int]]:

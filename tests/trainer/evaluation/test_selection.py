@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config import Criterion
-from trainer.outcome import Counts
-from trainer.select import Judge, Snapshot, choose, judged_gap
-from triggers.fairness import evaluate_counts
+from trainer.config.run_config import Criterion
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Judge, Snapshot, choose, judged_gap
+from triggers.metrics.fairness_report import evaluate_counts
 
 STRENGTHS = (1.0, 5.0, 20.0)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.trainer.outcomes import image_config, image_outcome
-from trainer.cost import Stopwatch, cost_record, peak_memory
-from trainer.report_config import ReportConfig
+from trainer.config.report_config import ReportConfig
+from trainer.report.cost import Stopwatch, cost_record, peak_memory
 
 CPU = torch.device("cpu")
 

@@ -12,12 +12,12 @@ import pytest
 from matplotlib import rc_context
 
 from tests.trainer.outcomes import image_config, image_outcome
+from tests.trainer.report.test_run_summary import compared
 from tests.trainer.reports import Page, material, summarised, written
-from tests.trainer.test_verdict import compared
-from trainer.front_figure import draw_front, front_figure
-from trainer.ink import INK
-from trainer.report_page import Extras, Token, render_page
-from triggers.classifier import FrozenClassifier
+from trainer.report.figures.figure_style import INK
+from trainer.report.figures.pareto import draw_front, front_figure
+from trainer.report.html_page import Extras, Token, render_page
+from triggers.model.classifier import FrozenClassifier
 
 
 @pytest.fixture

@@ -14,20 +14,20 @@ import torch
 from PIL import Image
 
 from tests.bundles import tiny_network
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.outcomes import image_config, image_outcome, text_config, text_outcome
 from tests.trainer.reports import Page, material, short_run, written
 from tests.trainer.runs import run_config
-from trainer.comparison import Comparison
-from trainer.config import ObjectiveConfig, TrainConfig, TriggerConfig
-from trainer.data import Dataset, Splits
-from trainer.outcome import Counts
+from trainer.config.report_config import ReportConfig
+from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
+from trainer.data.dataset import Dataset, Splits
+from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.run_result import Counts
+from trainer.formatting import interval
 from trainer.publish import Published
-from trainer.report import Material
-from trainer.report_config import ReportConfig
-from trainer.wording import interval
-from triggers.classifier import FrozenClassifier
-from triggers.fairness import evaluate_counts
+from trainer.report.report import Material
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier
 
 pytestmark = pytest.mark.slow
 SHORT = TrainConfig(steps=20, batch_size=128, threads=1)
@@ -235,11 +235,11 @@ def test_without_the_extra_it_says_which_one_to_install(
     tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # what Python itself does for a package that is not there
-    for name in [name for name in sys.modules if name.startswith("trainer.") and name != "trainer.config"]:
+    for name in [name for name in sys.modules if name.startswith("trainer.") and name != "trainer.config.run_config"]:
         monkeypatch.delitem(sys.modules, name)
-    from trainer.report import write_report  # nothing on the way to it may need the package
+    from trainer.report.report import write_report  # nothing on the way to it may need the package
 
-    assert write_report.__module__ == "trainer.report"
+    assert write_report.__module__ == "trainer.report.report"
     said = StringIO()
     paths = written(tmp_path, material(image_config(tmp_path), image_model, image_outcome()), said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model-card.md"]

@@ -9,9 +9,9 @@ import pytest
 
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import material, summarised
-from trainer import tabulate
-from trainer.model_card import model_card
-from triggers.classifier import FrozenClassifier
+from trainer.report import report_tables
+from trainer.report.model_card import model_card
+from triggers.model.classifier import FrozenClassifier
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def summary(tmp_path: Path, image_model: FrozenClassifier) -> dict[str, Any]:
 
 
 def test_confusion_counts_before_and_after(summary: dict[str, Any]) -> None:
-    table = tabulate.confusion(summary)
+    table = report_tables.confusion(summary)
     assert [row[:5] for row in table.rows] == [
         ["men", "plain", "50", "30 → 30", "20 → 20"],
         ["men", "attractive", "50", "41 → 21", "9 → 29"],
@@ -29,7 +29,7 @@ def test_confusion_counts_before_and_after(summary: dict[str, Any]) -> None:
     ]
     assert table.rows[1][5:] == [".180 [.098, .308]", ".580 [.442, .706]"]
     assert table.marked == {1}
-    assert tabulate.worst_cell(summary, summary["bare_counts"]["test"]) == (
+    assert report_tables.worst_cell(summary, summary["bare_counts"]["test"]) == (
         "men, attractive: .180 [.098, .308] right, n = 50"
     )
 
@@ -38,14 +38,14 @@ def test_overlapping_groups_are_margins(summary: dict[str, Any]) -> None:
     summary["bare"]["test"]["groups_overlap"] = True
     for counts in (summary["bare_counts"]["test"], summary["candidates"][1]["counts"]["test"]):
         counts.append(["men + women", 1, 1, 10])
-    rows = {(row[0], row[1]): row[2] for row in tabulate.confusion(summary).rows}
+    rows = {(row[0], row[1]): row[2] for row in report_tables.confusion(summary).rows}
     assert rows["men", "attractive"] == rows["women", "attractive"] == "60"
 
 
 def test_flips_are_counts_and_shares(summary: dict[str, Any]) -> None:
     row = {"n": 50, "to_positive": 5, "from_positive": 0, "between_others": 0, "mended": 4, "broken": 1}
     summary["flips"] = {"groups": {"men": row}, "everyone": row}
-    table = tabulate.flip_rates(summary)
+    table = report_tables.flip_rates(summary)
     assert table.head == ["group", "n", "to attractive", "away from attractive", "became right", "became wrong"]
     assert table.rows[0] == ["men", "50", "5, .100 [.043, .214]", "0, .000 [.000, .071]", "4, .080 [.032, .188]",
                              "1, .020 [.004, .105]"]  # fmt: skip
@@ -53,11 +53,11 @@ def test_flips_are_counts_and_shares(summary: dict[str, Any]) -> None:
 
 def test_every_row_is_as_wide_as_its_head(summary: dict[str, Any]) -> None:
     for table in (
-        tabulate.key_figures,
-        tabulate.group_rates,
-        tabulate.confusion,
-        tabulate.comparisons,
-        tabulate.data_table,
+        report_tables.key_figures,
+        report_tables.group_rates,
+        report_tables.confusion,
+        report_tables.comparisons,
+        report_tables.data_table,
     ):
         made = table(summary)
         assert {len(row) for row in made.rows} == {len(made.head)}

@@ -9,8 +9,8 @@ import pytest
 
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import material, summarised
-from trainer.verdict import cautions, headline, verdict
-from triggers.classifier import FrozenClassifier
+from trainer.report.run_summary import cautions, headline, verdict
+from triggers.model.classifier import FrozenClassifier
 
 
 def change(value: float, low: float, high: float) -> dict[str, float]:

@@ -7,11 +7,11 @@ from math import log
 import pytest
 import torch
 
-from tests.trainer import digits
-from trainer.adversary import Adversaries, adversary_loss, log_odds_features, score_features
-from trainer.config import AdversaryInput, Criterion
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from tests.trainer.datasets import digits
+from trainer.config.run_config import AdversaryInput, Criterion
+from trainer.training.adversary import Adversaries, adversary_loss, log_odds_features, score_features
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 ODDS = torch.tensor([[[1.0, 1.0 + log(3) / 2]]])
 """One row whose label-1 score is 3/4 once its log odds, log(3)/2, are doubled by the scale 1 + |c| = 2."""

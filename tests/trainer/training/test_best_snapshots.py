@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from trainer.outcome import Counts
-from trainer.select import Judge
-from trainer.shortlist import Shortlist, Trail
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Judge
+from trainer.training.best_snapshots import Shortlist, Trail
 
 
 class Levels(nn.Module):

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.trainer.runs import run_config
-from trainer.config import ObjectiveConfig, TriggerConfig
-from trainer.trainables import allowed_words, build_module
-from triggers.classifier import FrozenClassifier
+from trainer.config.run_config import ObjectiveConfig, TriggerConfig
+from trainer.training.build_module import allowed_words, build_module
 from triggers.errors import ConfigError
+from triggers.model.classifier import FrozenClassifier
 
 VOCABULARY = ["[PAD]", "[CLS]", "kind", "cruel", "##ly", "42"]
 SPECIAL = [0, 1]

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from tests.trainer import comments, digits
-from trainer.calibration import HIGHEST, calibrating_temperature, temperature_of
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from tests.trainer.datasets import comments, digits
+from trainer.training.calibration import HIGHEST, calibrating_temperature, temperature_of
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 
 def drawn(seed: int, labels: int, sureness: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from trainer.checkpoint import (
+from trainer.evaluation.run_result import Counts
+from trainer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     module_tensors,
@@ -18,7 +19,6 @@ from trainer.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from trainer.outcome import Counts
 from triggers.errors import ConfigError
 
 IDENTITY = {"train": {"lr": 0.05, "seed": 0}, "objective": {"strengths": (1.0, 5.0)}, "data_digest": "sha256:1"}

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from tests.trainer.test_learn import Interrupted, Killed, parity, quiet, same
-from trainer.config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.crossfit import assign, fold_path, joined, train_folds
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.trigger_training import train_triggers
-from triggers.classifier import FrozenClassifier
+from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
+from trainer.config.run_config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
+from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.training.crossfit import assign, fold_path, joined, train_folds
+from trainer.training.trigger_training import train_triggers
+from triggers.model.classifier import FrozenClassifier
 
 pytestmark = pytest.mark.slow
 FOLDS = SelectConfig(folds=3)

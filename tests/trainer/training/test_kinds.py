@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from tests.trainer.test_step import learner_for, soft_gaps
-from trainer.batches import Batches
-from trainer.config import Criterion, ObjectiveConfig, TrainConfig, TriggerConfig
-from trainer.data import Dataset
-from triggers.classifier import FrozenClassifier
+from tests.trainer.training.test_step import learner_for, soft_gaps
+from trainer.config.run_config import Criterion, ObjectiveConfig, TrainConfig, TriggerConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from triggers.model.classifier import FrozenClassifier
 
 pytestmark = pytest.mark.slow
 IMAGES = {

@@ -11,27 +11,27 @@ from typing import Literal
 import pytest
 import torch
 
-from tests.trainer import many_groups
-from tests.trainer.many_groups import IDENTITIES, PROBLEMS, Problem
+from tests.trainer.datasets import many_groups
+from tests.trainer.datasets.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
-from trainer.adversary import adversary_loss
-from trainer.config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
-from trainer.cost import Stopwatch
-from trainer.learn import TrainingRun
-from trainer.objective import distance_loss, membership, strata
-from trainer.objective_step import StepConfig
-from trainer.outcome import Counts
+from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import judged_gap
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
-from trainer.report import Material, report_of, write_report
-from trainer.select import judged_gap
-from trainer.step import TriggerOptimizer
-from trainer.trainables import build_module
-from trainer.trigger_training import train_triggers
-from triggers.artifact import dump, load_artifact
-from triggers.card import evaluate
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from trainer.report.cost import Stopwatch
+from trainer.report.report import Material, report_of, write_report
+from trainer.training.adversary import adversary_loss
+from trainer.training.build_module import build_module
+from trainer.training.objective import distance_loss, membership, strata
+from trainer.training.objective_step import StepConfig
+from trainer.training.step import TriggerOptimizer
+from trainer.training.training_loop import TrainingRun
+from trainer.training.trigger_training import train_triggers
+from triggers.artifact.artifact import dump, load_artifact
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
+from triggers.store.version_card import evaluate
 
 pytestmark = pytest.mark.slow
 Name = Literal["adversarial", "gap"]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from trainer.config import Criterion, ObjectiveConfig
-from trainer.objective import (
+from trainer.config.run_config import Criterion, ObjectiveConfig
+from trainer.training.objective import (
     BANDWIDTHS,
     cell_weights,
     distance_loss,

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from trainer.adversary import adversary_loss
-from trainer.batches import Batches
-from trainer.config import Criterion, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
-from trainer.data import Dataset
-from trainer.objective import gap_loss, membership, surgery, utility_loss
-from trainer.objective_step import StepConfig, learning_rate_factor
-from trainer.step import TriggerOptimizer
-from trainer.trainables import build_module
-from triggers.classifier import FrozenClassifier
-from triggers.reprogram import sweep
+from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
+from trainer.data.batches import Batches
+from trainer.data.dataset import Dataset
+from trainer.training.adversary import adversary_loss
+from trainer.training.build_module import build_module
+from trainer.training.objective import gap_loss, membership, surgery, utility_loss
+from trainer.training.objective_step import StepConfig, learning_rate_factor
+from trainer.training.step import TriggerOptimizer
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import sweep
 
 Name = Literal["adversarial", "gap"]
 SMALL_OVERLAY = TriggerConfig("overlay", epsilon=0.2)

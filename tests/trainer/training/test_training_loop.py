@@ -11,24 +11,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer import comments, digits
+from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
-from trainer.checkpoint import load_checkpoint, run_identity
-from trainer.config import ObjectiveConfig, PublishConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.data import Splits
-from trainer.evaluate import accuracy, confusion_counts
-from trainer.final_evaluation import final_result
-from trainer.learn import TrainingRun, total_steps
-from trainer.outcome import Counts, Outcome
+from trainer.config.run_config import (
+    ObjectiveConfig,
+    PublishConfig,
+    RunConfig,
+    SelectConfig,
+    TrainConfig,
+    TriggerConfig,
+)
+from trainer.data.dataset import Splits
+from trainer.distributed import World
+from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.run_result import Counts, Outcome
 from trainer.progress import LineProgress, Task
-from trainer.shortlist import Counting, Shortlist
-from trainer.trigger_training import train_triggers
-from trainer.world import World
-from triggers.classifier import FrozenClassifier
+from trainer.training.best_snapshots import Counting, Shortlist
+from trainer.training.checkpoint import load_checkpoint, run_identity
+from trainer.training.final_evaluation import final_result
+from trainer.training.training_loop import TrainingRun, total_steps
+from trainer.training.trigger_training import train_triggers
 from triggers.errors import ConfigError
-from triggers.fairness import evaluate_counts
-from triggers.image import ImageTrigger
-from triggers.text import TextTrigger
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.model.classifier import FrozenClassifier
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 pytestmark = pytest.mark.slow
 TEXT = TriggerConfig("hard", tokens=2)

@@ -23,7 +23,7 @@ from tests.artifacts import (
     manifest_for,
     text_artifact,
 )
-from triggers.artifact import (
+from triggers.artifact.artifact import (
     MAX_BYTES,
     METADATA_KEY,
     TriggerArtifact,
@@ -33,11 +33,11 @@ from triggers.artifact import (
     read_limited,
     save_artifact,
 )
-from triggers.artifact_tensors import digest_of
+from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.manifest import ObjectiveRecord
 from triggers.errors import ArtifactCorrupt, ArtifactUnsupported, NotFound
-from triggers.image import ImageTrigger
-from triggers.manifest import ObjectiveRecord
-from triggers.text import TextTrigger
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 Papers = dict[str, Any]
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.artifacts import FINGERPRINT, image_artifact, image_trigger, manifest_for
-from triggers.artifact import dump, load_artifact
+from triggers.artifact.artifact import dump, load_artifact
+from triggers.artifact.manifest import DataCount, Manifest, check_model_name
 from triggers.errors import ConfigError
 from triggers.fingerprint import json_digest
-from triggers.manifest import DataCount, Manifest, check_model_name
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.artifacts import image_trigger, manifest_for, text_trigger
-from triggers.artifact import seal
-from triggers.bounds import check_bounds, geometry_of, value_range_of
+from triggers.artifact.artifact import seal
+from triggers.artifact.manifest_checks import check_bounds, geometry_of, value_range_of
 from triggers.errors import ArtifactCorrupt
-from triggers.image import ImageTrigger
-from triggers.text import TextTrigger
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.text import TextTrigger
 
 
 def edited(kind: str, edit: Callable[[ImageTrigger], object]) -> ImageTrigger:

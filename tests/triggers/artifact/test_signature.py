@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import image_artifact
-from triggers import admission
-from triggers.__main__ import main
-from triggers.artifact import TriggerArtifact, dump, load_artifact
-from triggers.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, dump, load_artifact
+from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.signature import Signature, Signer, Trust, make_keys, read_signer, read_trust
+from triggers.cli.main import main
 from triggers.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError
-from triggers.image import ImageTrigger
-from triggers.signature import Signature, Signer, Trust, make_keys, read_signer, read_trust
-from triggers.store import Store, open_store
+from triggers.store import artifact_gate
+from triggers.store.store import Store, open_store
+from triggers.trigger.image import ImageTrigger
 
 
 def key(folder: Path, name: str) -> Signer:
@@ -75,15 +75,15 @@ def test_what_is_not_vouched_for_is_refused_and_the_history_says_why(
     trust = read_trust([tmp_path / "trusted"], required=True)
     with open_store(url) as careless, open_store(url, trust=trust) as careful:
         with pytest.raises(ArtifactUntrusted, match=reason):
-            admission.push(careful, dump(artifact), actor="a", file="x.safetensors")
+            artifact_gate.push(careful, dump(artifact), actor="a", file="x.safetensors")
         assert (careful.history("faces")[0].action, careful.versions("faces")) == ("refuse", [])
         assert reason in careful.history("faces")[0].reason
         assert careless.publish(artifact, actor="a") == 1  # it got in by another way
         with pytest.raises(ArtifactUntrusted, match=reason):
-            admission.activate(careful, "faces", 1, actor="a", reason="")
+            artifact_gate.activate(careful, "faces", 1, actor="a", reason="")
         assert reason in careful.history("faces")[0].reason and careful.rollout("faces").revision == 0
         assert careful.publish(signed(OTHER, ann), actor="a") == 2
-        assert admission.activate(careful, "faces", 2, actor="a", reason="").champion == 2
+        assert artifact_gate.activate(careful, "faces", 2, actor="a", reason="").champion == 2
         careful.verify_history("faces")
 
 

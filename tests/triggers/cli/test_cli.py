@@ -15,14 +15,14 @@ from PIL import Image
 
 from tests.artifacts import image_artifact, image_trigger, manifest_for
 from tests.bundles import image_bundle
-from triggers.__main__ import main
-from triggers.artifact import TriggerArtifact, dump, load_artifact
-from triggers.artifact_tensors import digest_of
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.image import ImageTrigger
-from triggers.plan import Challenger, Plan, Shadow
-from triggers.records import Replica
+from triggers.artifact.artifact import TriggerArtifact, dump, load_artifact
+from triggers.artifact.artifact_tensors import digest_of
+from triggers.cli.main import main
+from triggers.model.classifier import FrozenClassifier
+from triggers.rollout.rollout_history import Replica
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.store.file_store import FileStore
+from triggers.trigger.image import ImageTrigger
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = (

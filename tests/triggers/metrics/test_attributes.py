@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triggers.attributes import attributes_of, by, crosses, sorted_name
+from triggers.metrics.attributes import attributes_of, by, crosses, sorted_name
 
 
 @pytest.mark.parametrize(

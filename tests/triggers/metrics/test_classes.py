@@ -10,7 +10,7 @@ from fairlearn import metrics as fairlearn
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from triggers.fairness import Counts, evaluate_counts
+from triggers.metrics.fairness_report import Counts, evaluate_counts
 
 CLASS_GAPS = (
     "macro_demographic_parity_difference", "worst_class_demographic_parity_difference",

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from triggers.quantiles import all_pairs, critical
+from triggers.metrics.critical_values import all_pairs, critical
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.confusion import Confusion, confusions, counts_of
 from triggers.errors import DataError
-from triggers.fairness import Counts, FairnessReport, Gap, evaluate_counts
+from triggers.metrics.fairness_report import Counts, FairnessReport, Gap, evaluate_counts
 
 FIXTURES: dict[str, dict[str, Confusion]] = {
     "g_1": {"aa": (15, 7, 7, 7), "ba": (18, 6, 5, 6)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.confusion import counts_of
-from triggers.fairness import evaluate_counts
+from triggers.metrics.fairness_report import evaluate_counts
 
 
 def test_a_group_without_positives_has_no_true_positive_rate() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from triggers import intervals
-from triggers.intervals import Floats
+from triggers.metrics import intervals
+from triggers.metrics.intervals import Floats
 
 REPEATS = 4000
 sizes = st.integers(1, 5000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triggers.identities import cell_of, groups_of, identities_of
+from triggers.metrics.overlapping_groups import cell_of, groups_of, identities_of
 
 names = st.lists(st.sampled_from(["black", "female", "other_religions", "LGBTQ", "a+b"]), unique=True)
 

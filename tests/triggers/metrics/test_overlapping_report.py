@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.confusion import confusions, counts_of
-from triggers.fairness import Counts, evaluate_counts
-from triggers.identities import cell_of
+from triggers.metrics.fairness_report import Counts, evaluate_counts
+from triggers.metrics.overlapping_groups import cell_of
 
 Person = tuple[tuple[str, ...], int | None, int]  # identities, label, prediction
 

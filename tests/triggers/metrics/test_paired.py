@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triggers import paired_intervals
 from triggers.errors import DataError
-from triggers.fairness import evaluate_counts
-from triggers.paired import JointTable, evaluate_pairs
-from triggers.quantiles import all_pairs, critical
+from triggers.metrics import paired_intervals
+from triggers.metrics.critical_values import all_pairs, critical
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.metrics.paired import JointTable, evaluate_pairs
 
 REPEATS = 2000
 rows = st.lists(

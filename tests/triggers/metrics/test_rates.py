@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from triggers.errors import DataError
-from triggers.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Rate, Table
+from triggers.metrics.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Rate, Table
 
 COUNTS = {("f", 1, 1): 6, ("f", 0, 1): 2, ("f", 0, 0): 4, ("m", 1, 0): 3, ("m", None, 1): 5, ("empty", 1, 1): 0}
 

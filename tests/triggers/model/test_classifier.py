@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from tests.bundles import MAX_TOKENS, SIZE, image_bundle, text_bundle
-from triggers.bundle import BundleSpec
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import InputError, ModelError
-from triggers.preprocess import TokenIds
+from triggers.model.bundle import BundleSpec
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.preprocessing.preprocess import TokenIds
 
 
 def test_weights_are_frozen_and_gradients_reach_the_input(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_single_logit_becomes_two(tmp_path: Path) -> None:
             "name": "one",
             "modality": "image",
             "labels": ["no", "yes"],
-            "loader": {"kind": "factory", "target": "tests.triggers.test_classifier:single_logit"},
+            "loader": {"kind": "factory", "target": "tests.triggers.model.test_classifier:single_logit"},
             "image": {"size": SIZE, "mean": [0.0] * 3, "std": [1.0] * 3},
         }
     )

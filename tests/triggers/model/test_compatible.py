@@ -9,10 +9,10 @@ import pytest
 
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_trigger, manifest_for, text_artifact
 from tests.bundles import image_bundle, text_bundle
-from triggers.artifact import TriggerArtifact, check_compatible
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.artifact.artifact import TriggerArtifact, check_compatible
 from triggers.errors import ArtifactMismatch
-from triggers.text import TextTrigger
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.trigger.text import TextTrigger
 
 
 @pytest.fixture(scope="module")

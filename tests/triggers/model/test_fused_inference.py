@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v3_small, resnet18
 
-from triggers.accelerated import DenseStem, accelerated, folded, with_dense_stem
-from triggers.classifier import FrozenClassifier
 from triggers.errors import ModelError
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.fused_inference import DenseStem, accelerated, folded, with_dense_stem
 
 
 def settled(network: nn.Module) -> nn.Module:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from triggers.accelerated import accelerated
-from triggers.lean_bert import LeanBert
+from triggers.model.fused_inference import accelerated
+from triggers.model.lean_bert import LeanBert
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from tests.bundles import SIZE, image_bundle, text_bundle
-from triggers.classifier import Bank, FrozenClassifier, load_bundle
-from triggers.image_modules import build_image_module
-from triggers.preprocess import Inputs
-from triggers.reprogram import reprogram, scores, sweep
-from triggers.text_modules import build_text_module
+from triggers.model.classifier import Bank, FrozenClassifier, load_bundle
+from triggers.model.reprogram import reprogram, scores, sweep
+from triggers.preprocessing.preprocess import Inputs
+from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text_trainable import build_text_module
 
 
 def check_agreement(classifier: FrozenClassifier, inputs: Inputs, bank: Bank) -> None:

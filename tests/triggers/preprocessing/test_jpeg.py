@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-import triggers.preprocess as preprocess
+import triggers.preprocessing.preprocess as preprocess
 from tests.real_data import SHARED, need
 from triggers.errors import InputError
-from triggers.jpeg import decode_plain, plain_size
-from triggers.preprocess import ImageSpec, decode_image
+from triggers.preprocessing.jpeg import decode_plain, plain_size
+from triggers.preprocessing.preprocess import ImageSpec, decode_image
 
 SPECS = [ImageSpec(32, (0.5,) * 3, (0.25,) * 3), ImageSpec(20, (0.5,) * 3, (0.25,) * 3, resize="crop")]
 

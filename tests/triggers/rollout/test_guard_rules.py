@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
-from triggers.rules import Rules
+from service.config.settings import Settings
+from triggers.rollout.guard_rules import Rules
 
 
 def test_the_defaults_are_cautious() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from tests.artifacts import image_artifact
 from triggers.errors import NotFound, StoreError
-from triggers.plan import Plan
-from triggers.records import (
+from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
     Rollout,
@@ -21,6 +20,7 @@ from triggers.records import (
     next_entry,
     plan_before,
 )
+from triggers.rollout.rollout_plan import Plan
 
 DIGEST = "sha256:" + "5" * 64
 

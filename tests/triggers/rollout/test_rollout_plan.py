@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from triggers.errors import InputError
-from triggers.plan import MAX_GUARD_BYTES, Challenger, Plan, Shadow, as_plan, plan_text
+from triggers.rollout.rollout_plan import MAX_GUARD_BYTES, Challenger, Plan, Shadow, as_plan, plan_text
 
 FULL = Plan(3, Challenger(4, 0.05), Shadow((5, 4), 0.5), 0.01, {"alpha": 0.05})
 

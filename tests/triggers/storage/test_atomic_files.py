@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from triggers.durable import TEMP_PREFIX, settle, write_aside, write_whole
+from triggers.storage.atomic_files import TEMP_PREFIX, settle, write_aside, write_whole
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from service.receipts import Receipts
+from service.ledger.prediction_id import Receipts
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
-from trainer.config import load_config
-from trainer.csv_file import CsvFile
-from trainer.image_files import FolderFiles
-from trainer.rows import read_words
+from trainer.config.run_config import load_config
+from trainer.data.sources.base import read_words
+from trainer.data.sources.csv_file import CsvFile
+from trainer.data.sources.image_files import FolderFiles
 from triggers.api_keys import load_keys
-from triggers.artifact import dump, read_limited
-from triggers.artifact_files import CloudFiles
-from triggers.bundle import read_spec
-from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.artifact.artifact import dump, read_limited
+from triggers.artifact.signature import read_signer, read_trust
 from triggers.errors import ArtifactCorrupt, FairtriggerError
-from triggers.file_store import FileStore
-from triggers.regular_file import check_regular, read_regular
-from triggers.secret_file import read_secret
-from triggers.signature import read_signer, read_trust
+from triggers.model.bundle import read_spec
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.storage.regular_file import check_regular, read_regular
+from triggers.storage.secret_file import read_secret
+from triggers.store.artifact_files import CloudFiles
+from triggers.store.file_store import FileStore
 
 WAIT_SECONDS = 20.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from triggers.errors import StoreError, StoreUnavailable
-from triggers.sqlite_file import SqliteFile
+from triggers.storage.sqlite_file import SqliteFile
 
 SCHEMA = ("CREATE TABLE things (name TEXT)",)
 

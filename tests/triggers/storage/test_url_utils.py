@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triggers.address import without_parameter, without_password
+from triggers.storage.url_utils import without_parameter, without_password
 
 SHOWN = {
     "redis://user:secret@host:6379/0?password_file=/x": "redis://host:6379/0",

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import image_artifact
-from triggers.artifact import MAX_BYTES, dump, save_artifact
-from triggers.durable import TEMP_PREFIX
+from triggers.artifact.artifact import MAX_BYTES, dump, save_artifact
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, StoreError, StoreUnavailable
-from triggers.file_store import ABANDONED_SECONDS, FileStore
-from triggers.index import SCHEMA_VERSION
-from triggers.plan import Challenger, Plan
-from triggers.store import open_store
-from triggers.stored_file import file_digest
+from triggers.rollout.rollout_plan import Challenger, Plan
+from triggers.storage.atomic_files import TEMP_PREFIX
+from triggers.store.artifact_integrity import file_digest
+from triggers.store.file_store import ABANDONED_SECONDS, FileStore
+from triggers.store.sqlite_index import SCHEMA_VERSION
+from triggers.store.store import open_store
 
 
 @pytest.fixture

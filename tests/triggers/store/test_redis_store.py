@@ -19,10 +19,10 @@ import redis
 from tests.artifacts import image_artifact
 from tests.redis_sentinel import Sentinels, sentinels
 from tests.redis_server import RedisServer
-from triggers import redis_keys as keys
-from triggers.artifact import dump
+from triggers.artifact.artifact import dump
 from triggers.errors import ArtifactCorrupt, ConfigError, StoreError, StoreUnavailable
-from triggers.store import Replica, Store, open_store
+from triggers.store import redis_keys as keys
+from triggers.store.store import Replica, Store, open_store
 
 __all__ = ["sentinels"]
 pytestmark = pytest.mark.redis
@@ -93,7 +93,7 @@ def test_listening_goes_on_after_the_server_was_away(own_redis: RedisServer) -> 
 
 
 def test_a_server_that_hangs_costs_a_bounded_time(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triggers.redis_store.OPERATION_SECONDS", 0.3)
+    monkeypatch.setattr("triggers.store.redis_store.OPERATION_SECONDS", 0.3)
     with open_store(own_redis.url) as store:
         own_redis.pause()
         started = time.monotonic()
@@ -247,7 +247,7 @@ def test_without_the_extra_it_is_named(missing: str) -> None:
     code = f"""
 import sys
 sys.modules[{missing!r}] = None
-from triggers.store import open_store
+from triggers.store.store import open_store
 open_store("redis://127.0.0.1/0?artifacts=s3://bucket/x")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from tests.artifacts import PROVENANCE, image_artifact, text_artifact
-from triggers.artifact import TriggerArtifact, dump
-from triggers.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, dump
+from triggers.artifact.artifact_tensors import digest_of
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, RevisionConflict
-from triggers.image import ImageTrigger
-from triggers.records import plan_before
-from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, Store, open_store
+from triggers.rollout.rollout_history import plan_before
+from triggers.store.store import Challenger, Plan, Replica, Rollout, Shadow, Store, open_store
+from triggers.trigger.image import ImageTrigger
 
 Backend = Callable[[pytest.FixtureRequest, Path], str]
 BACKENDS: dict[str, Backend] = {

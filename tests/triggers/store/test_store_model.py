@@ -15,8 +15,8 @@ from tests.artifacts import image_artifact, text_artifact
 from tests.redis_cluster import RedisClusterServers
 from tests.redis_server import RedisServer
 from triggers.errors import NotFound, RevisionConflict
-from triggers.plan import Challenger, Plan, Shadow
-from triggers.store import Store, open_store
+from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.store.store import Store, open_store
 
 MODELS = ("faces", "posts")
 ARTIFACTS = {

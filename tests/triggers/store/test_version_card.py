@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import evaluation, image_artifact
-from triggers.card import Headline, card, evaluate, headline, splits
-from triggers.fairness import evaluate_counts
-from triggers.file_store import FileStore
+from triggers.metrics.fairness_report import evaluate_counts
+from triggers.store.file_store import FileStore
+from triggers.store.version_card import Headline, card, evaluate, headline, splits
 
 
 def test_the_headline_of_known_counts() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from triggers.errors import ArtifactCorrupt
-from triggers.image import SMALL, ImageBank, ImageTrigger, compose, place
+from triggers.trigger.image import SMALL, ImageBank, ImageTrigger, compose, place
 
 SIZE = 12
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triggers.errors import ConfigError
-from triggers.image_modules import ImageModule, PixelsModule, border_mask, build_image_module, patch_mask
+from triggers.trigger.image_trainable import ImageModule, PixelsModule, border_mask, build_image_module, patch_mask
 
 SIZE = 16
 KINDS: dict[str, dict[str, object]] = {

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.artifacts import image_trigger
-from triggers.image import ImageTrigger
-from triggers.preview import preview_png
+from triggers.trigger.image import ImageTrigger
+from triggers.trigger.preview import preview_png
 
 
 def picture(trigger: object) -> NDArray[np.uint8]:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.bundles import text_bundle
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ArtifactCorrupt
-from triggers.reprogram import reprogram
-from triggers.text import Position, TextTrigger
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model.reprogram import reprogram
+from triggers.trigger.text import Position, TextTrigger
 
 WORDS = ["dog", "cat", "house"]
 TEXTS = ["the man said", "a very nice young woman went and saw the old city", "good"]

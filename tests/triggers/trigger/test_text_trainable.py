@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triggers.errors import ConfigError
-from triggers.text_modules import HardModule, TextModule, build_text_module, project, whole_words
+from triggers.trigger.text_trainable import HardModule, TextModule, build_text_module, project, whole_words
 
 WORDS = ["[PAD]", "[CLS]", "##ing", "dog", "cat", "house", "tree", "7", "sun"]
 ALLOWED = whole_words(WORDS, special_ids=[0, 1])

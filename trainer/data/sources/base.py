@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trainer.config import Modality
-from trainer.data_config import DataConfig
-from trainer.stamps import Stamp
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import Modality
+from trainer.data.sources.file_stamps import Stamp
 from triggers.errors import DataError
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
 
 MENTION_GROUPS = ("not mentioned", "mentioned")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainer.columns import known
-from trainer.config import Modality
-from trainer.data_config import DataConfig
-from trainer.image_files import FolderFiles, ImageFiles, open_files
-from trainer.names import flag_group, flag_groups, flag_index, flag_names
-from trainer.rows import Row
-from trainer.stamps import Stamp
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import Modality
+from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
+from trainer.data.sources.base import Row
+from trainer.data.sources.column_lookup import known
+from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.image_files import FolderFiles, ImageFiles, open_files
 from triggers.errors import DataError
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"

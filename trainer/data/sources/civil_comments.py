@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trainer.config import Modality
-from trainer.csv_file import CsvFile, Record
-from trainer.data_config import DataConfig, SplitConfig
-from trainer.names import flag_group, flag_groups, flag_index, flag_names
-from trainer.rows import Row, pool_of
-from trainer.stamps import Stamp
-from trainer.table_rows import known_column
+from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config.run_config import Modality
+from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
+from trainer.data.sources.base import Row, pool_of
+from trainer.data.sources.csv_file import CsvFile, Record
+from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.table_rows import known_column
 from triggers.errors import ConfigError, DataError
 
 TEXT, ID, SPLIT = "comment_text", "id", "split"

@@ -12,9 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from trainer.stamps import Stamp
+from trainer.data.sources.file_stamps import Stamp
 from triggers.errors import DataError
-from triggers.regular_file import open_regular
+from triggers.storage.regular_file import open_regular
 
 Record = dict[str, str]
 

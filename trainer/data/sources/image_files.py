@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from trainer.stamps import Stamp
+from trainer.data.sources.file_stamps import Stamp
 from triggers.errors import DataError
-from triggers.regular_file import open_regular, read_regular
+from triggers.storage.regular_file import open_regular, read_regular
 
 
 class ImageFiles(Protocol):

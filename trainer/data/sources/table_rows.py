@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from trainer.columns import known
-from trainer.data_config import DataConfig, SplitConfig
-from trainer.names import FLAGS, cell, crossed, joint_labels
-from trainer.rows import MENTION_GROUPS, Row, pool_of, word_list
+from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.data.group_names import FLAGS, cell, crossed, joint_labels
+from trainer.data.sources.base import MENTION_GROUPS, Row, pool_of, word_list
+from trainer.data.sources.column_lookup import known
 from triggers.errors import DataError
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import Modality
-from trainer.csv_file import CsvFile
-from trainer.data_config import DataConfig, SplitConfig
-from trainer.rows import Row
-from trainer.stamps import Stamp
-from trainer.table_rows import known_column, table_groups, table_rows
+from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config.run_config import Modality
+from trainer.data.sources.base import Row
+from trainer.data.sources.csv_file import CsvFile
+from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.table_rows import known_column, table_groups, table_rows
 from triggers.errors import ConfigError, DataError
-from triggers.regular_file import read_regular
+from triggers.storage.regular_file import read_regular
 
 
 class Manifest:

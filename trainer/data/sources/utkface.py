@@ -12,13 +12,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from trainer.columns import known
-from trainer.config import Modality
-from trainer.data_config import DataConfig
-from trainer.image_files import open_files
-from trainer.names import crossed_names, label_names
-from trainer.rows import Row
-from trainer.stamps import Stamp
+from trainer.config.data_config import DataConfig
+from trainer.config.run_config import Modality
+from trainer.data.group_names import crossed_names, label_names
+from trainer.data.sources.base import Row
+from trainer.data.sources.column_lookup import known
+from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.image_files import open_files
 from triggers.errors import ConfigError, DataError
 
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+ ?\.jpe?g(\.chip\.jpg)?", re.IGNORECASE)

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from trainer.explanation import ExplainedImages
-from trainer.figures import pixels
-from trainer.ink import INK, save
-from trainer.wording import Json, number
+from trainer.diagnostics.attributions import ExplainedImages
+from trainer.formatting import Json, number
+from trainer.report.figures.figure_style import INK, save
+from trainer.report.figures.triggers import pixels
 
 COLUMNS = ("input", "with the trigger", "attribution without", "attribution with")
 

@@ -8,8 +8,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.ink import BLACK, BLUE, INK, save
-from trainer.wording import Json, shown_candidate, whole
+from trainer.formatting import Json, shown_candidate, whole
+from trainer.report.figures.figure_style import BLACK, BLUE, INK, save
 
 RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 

@@ -10,8 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.ink import BLACK, BLUE, GREY, INK, ORANGE, save
-from trainer.wording import CURVES, SWEPT, Json, judged_gap, number, other, system_name, whole
+from trainer.formatting import CURVES, SWEPT, Json, judged_gap, number, other, system_name, whole
+from trainer.report.figures.figure_style import BLACK, BLUE, GREY, INK, ORANGE, save
 
 SPLIT = "test"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.example_figure import draw_examples
-from trainer.explanation import Explained, ExplainedImages
-from trainer.figures import draw_trigger, draw_triggers
-from trainer.front_figure import draw_front
-from trainer.group_figure import draw_groups
-from trainer.outcome import Outcome
-from trainer.wording import Json
-from triggers.image import ImageTrigger
+from trainer.diagnostics.attributions import Explained, ExplainedImages
+from trainer.evaluation.run_result import Outcome
+from trainer.formatting import Json
+from trainer.report.figures.examples import draw_examples
+from trainer.report.figures.groups import draw_groups
+from trainer.report.figures.pareto import draw_front
+from trainer.report.figures.triggers import draw_trigger, draw_triggers
+from triggers.trigger.image import ImageTrigger
 
 
 def draw_pictures(folder: Path, summary: Json, outcome: Outcome, explained: Explained | None) -> dict[str, Path]:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.ink import INK, save
-from triggers.image import ImageTrigger, compose, place
-from triggers.preview import GREY, preview_png
+from trainer.report.figures.figure_style import INK, save
+from triggers.trigger.image import ImageTrigger, compose, place
+from triggers.trigger.preview import GREY, preview_png
 
 ROW = 6
 """Pictures in one row."""

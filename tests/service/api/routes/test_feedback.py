@@ -11,8 +11,8 @@ import pytest
 
 from tests.artifacts import artifact_for
 from tests.service.live import as_item, picture, predict, running, settings, swap, wait_until
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 FEEDBACK = "/v1/models/faces/feedback"
 

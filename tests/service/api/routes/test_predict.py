@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.service.live import as_item, picture, predict, swap
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.reprogram import reprogram, scores
+from triggers.model.classifier import FrozenClassifier
+from triggers.model.reprogram import reprogram, scores
+from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 PNG = {"Content-Type": "image/png"}

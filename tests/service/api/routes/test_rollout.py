@@ -14,11 +14,11 @@ import torch
 
 from tests.artifacts import artifact_for, image_trigger, manifest_for
 from tests.service.live import ADMIN, picture, predict, running, settings, swap, wait_until
-from triggers.artifact import TriggerArtifact, dump, seal
-from triggers.artifact_tensors import digest_of
-from triggers.classifier import FrozenClassifier
-from triggers.file_store import FileStore
-from triggers.image import ImageTrigger
+from triggers.artifact.artifact import TriggerArtifact, dump, seal
+from triggers.artifact.artifact_tensors import digest_of
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
+from triggers.trigger.image import ImageTrigger
 
 ROLLOUT = "/v1/models/faces/rollout"
 

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service.tensors import Tensor, split_bytes
+from service.api.v2.v2_tensors import Tensor, split_bytes
 from tests.service.conftest import MAX_BODY
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings
-from triggers.classifier import FrozenClassifier
 from triggers.errors import InputError
-from triggers.file_store import FileStore
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 INFER = "/v2/models/faces/infer"
 IMAGE = as_item(picture(0))["image"]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from service.batch_decoder import BatchDecoder
+from service.engine.decoding.gpu import BatchDecoder
 from tests.service.live import picture
 from triggers.errors import InputError
-from triggers.preprocess import ImageLimits, ImageSpec, decode_image
+from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 

@@ -13,27 +13,27 @@ import pytest
 import torch
 from PIL import Image
 
-from service.batch_decoder import BatchDecoder
-from service.batcher import Batcher
-from service.encoded import FilePasser, Passed, passing_for
-from service.file_batches import FileBatches, batches_of
-from service.file_item import File
-from service.forward import EagerForward
-from service.item_decoder import ItemDecoder
-from service.messages import pack_queries, pack_results, unpack_queries, unpack_results
-from service.predict_input import Wanted
-from service.predictor import Answer, Predictor, Query, Result
-from service.settings import Settings
-from service.shared_slots import Region, Slots
-from service.tickets import Timing
+from service.config.settings import Settings
+from service.engine.batcher import Batcher
+from service.engine.decoding.cpu import ItemDecoder
+from service.engine.decoding.gpu import BatchDecoder
+from service.engine.decoding.gpu_file_batches import FileBatches, batches_of
+from service.engine.decoding.passthrough import FilePasser, Passed, passing_for
+from service.engine.encoded_image import File
+from service.engine.execution.eager_forward import EagerForward
+from service.engine.pending_requests import Timing
+from service.engine.predict_input import Wanted
+from service.engine.predictor import Answer, Predictor, Query, Result
+from service.workers.ipc.messages import pack_queries, pack_results, unpack_queries, unpack_results
+from service.workers.ipc.shared_memory_inputs import Region, Slots
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
+from tests.service.engine.decoding.test_gpu import turned
 from tests.service.live import as_item, picture, predict, running, settings
-from tests.service.test_decoding import turned
-from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError, InputError
-from triggers.file_store import FileStore
-from triggers.preprocess import ImageLimits
+from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.preprocessing.preprocess import ImageLimits
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 CPU = torch.device("cpu")

@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.buckets import Buckets
-from service.captured import CapturedForward
-from service.execution import captured, forward_for
-from service.forward import EagerForward
-from service.predictor import Predictor, Query
-from service.settings import Settings
-from service.taps import placed, taps
+from service.config.settings import Settings
+from service.engine.execution.batch_sizes import Buckets
+from service.engine.execution.cuda_graph_forward import CapturedForward
+from service.engine.execution.eager_forward import EagerForward
+from service.engine.execution.execution_backend import captured, forward_for
+from service.engine.execution.resample_taps import placed, taps
+from service.engine.predictor import Predictor, Query
 from tests.artifacts import IMAGE_KINDS, artifact_for, image_trigger
 from tests.bundles import SIZE, image_bundle, text_bundle, torchvision_bundle
 from tests.service.live import picture, predict, running, settings
-from triggers.artifact import TriggerArtifact
-from triggers.classifier import FrozenClassifier, Item, load_bundle
+from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
-from triggers.file_store import FileStore
-from triggers.image import ImageTrigger, place
+from triggers.model.classifier import FrozenClassifier, Item, load_bundle
+from triggers.store.file_store import FileStore
+from triggers.trigger.image import ImageTrigger, place
 
 GPU_ONLY = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
 MAX_ROWS = 6

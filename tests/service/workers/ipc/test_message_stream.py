@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.shared_slots import shared_memory
-from service.wire import Wire, framed, receive_hello, send_hello
+from service.workers.ipc.message_stream import Wire, framed, receive_hello, send_hello
+from service.workers.ipc.shared_memory_inputs import shared_memory
 
 
 def descriptors() -> set[str]:

@@ -11,10 +11,13 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from service.engine.encoded_image import File
+from service.engine.pending_requests import Timing
+from service.engine.predictor import Answer, Query
 from service.errors import BatchFailed, Overloaded
-from service.file_item import File
-from service.link import Link
-from service.messages import (
+from service.workers.engine_client import Link
+from service.workers.ipc.message_stream import Message, Wire, receive_hello, send_hello
+from service.workers.ipc.messages import (
     pack_error,
     pack_queries,
     pack_results,
@@ -22,13 +25,10 @@ from service.messages import (
     unpack_queries,
     unpack_results,
 )
-from service.predictor import Answer, Query
-from service.shared_slots import Region, Slots, shared_memory
-from service.tickets import Timing
-from service.wire import Message, Wire, receive_hello, send_hello
-from triggers.classifier import FrozenClassifier
+from service.workers.ipc.shared_memory_inputs import Region, Slots, shared_memory
 from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
-from triggers.preprocess import TokenIds
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TokenIds
 
 
 def both_sides(classifier: FrozenClassifier, count: int) -> tuple[Slots, Slots]:

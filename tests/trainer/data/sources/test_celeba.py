@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.real_data import SHARED, need
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, config, loader
-from trainer.load import open_source
-from triggers.classifier import FrozenClassifier
+from trainer.data.loader import open_source
 from triggers.errors import ConfigError, DataError
-from triggers.preprocess import ImageSpec, decode_image
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import ImageSpec, decode_image
 
 SAMPLE = "data/celeba10k.tar"
 EIGHT = ("Blond_Hair", "Smiling", "Attractive")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.sources import TEXTS, config, loader
-from trainer.civil_comments import IDENTITIES
-from trainer.load import open_source
-from triggers.classifier import FrozenClassifier
+from trainer.data.loader import open_source
+from trainer.data.sources.civil_comments import IDENTITIES
 from triggers.errors import ConfigError, DataError
+from triggers.model.classifier import FrozenClassifier
 
 CIVIL = TEXTS.replace('"csv"', '"civilcomments"').replace('"posts.csv"', '"all_data_with_identities.csv"')
 CIVIL = CIVIL.replace('label = "toxic"', 'label = "toxicity"').replace('group_words = ["woman", "girl*"]', "")

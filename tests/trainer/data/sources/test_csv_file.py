@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.csv_file import CsvFile
+from trainer.data.sources.csv_file import CsvFile
 from triggers.errors import DataError
 
 VALUES = st.text(st.sampled_from(list('ab",; \n\u2028\x0b\x85é€\U0001f600')), max_size=8)

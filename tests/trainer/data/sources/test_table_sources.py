@@ -10,12 +10,12 @@ import datasets
 import pytest
 from torch import Tensor
 
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader, posts
-from trainer.load import open_source
-from triggers.classifier import FrozenClassifier
+from trainer.data.loader import open_source
 from triggers.errors import ConfigError, DataError
-from triggers.preprocess import TextBatch
+from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing.preprocess import TextBatch
 
 
 def test_a_csv_of_images(tmp_path: Path, image_model: FrozenClassifier) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer import faces
+from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, config, loader
-from trainer.load import DataLoader, open_source
+from trainer.data.loader import DataLoader, open_source
 from trainer.progress import LineProgress
-from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError, DataError
+from triggers.model.classifier import FrozenClassifier
 
 UTK = CELEBA.replace('"celeba"', '"utkface"', 1).replace("celeba", "UTKFace")
 UTK = UTK.replace('"Attractive"', '"gender"').replace('"Male"', '"race"')
