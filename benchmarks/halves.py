@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from benchmarks.systems import BY_GROUP, TASKS, System
 from trainer.config.run_config import Criterion, RunConfig, TriggerConfig
 from trainer.data.dataset import Dataset, Splits
-from trainer.determinism import reproducible
-from trainer.distributed import World
+from trainer.distributed import World, reproducible
 from trainer.evaluation.counts import bare_logits, chunks
 from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
-from trainer.run_inputs import open_run
+from trainer.train import open_run
 from trainer.training.training_loop import TrainingRun
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import sweep

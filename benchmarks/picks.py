@@ -20,7 +20,7 @@ from trainer.config.hyperparameters import recipe
 from trainer.config.run_config import RunConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset, Splits
-from trainer.determinism import reproducible
+from trainer.distributed import reproducible
 from trainer.evaluation.counts import confusion_counts
 from trainer.evaluation.run_result import Counts
 from trainer.evaluation.selection import Judge, Snapshot, judge_of

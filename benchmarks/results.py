@@ -37,7 +37,7 @@ from trainer.config.run_config import Criterion, RunConfig
 from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
-from trainer.run_inputs import open_run
+from trainer.train import open_run
 from triggers.errors import FairtriggerError
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model.classifier import FrozenClassifier

@@ -31,9 +31,9 @@ from examples.demo.prepare import FINISHED
 from examples.demo.traffic import held_out
 from examples.live import Answer, Client, Row, running_service
 from trainer.config.run_config import load_config
-from trainer.determinism import reproducible
+from trainer.distributed import reproducible
 from trainer.progress import Progress, open_progress
-from trainer.run_inputs import prepare
+from trainer.train import prepare
 from trainer.training.best_snapshots import Shortlist
 from trainer.training.training_loop import TrainingRun
 from triggers.artifact.artifact import TriggerArtifact, seal

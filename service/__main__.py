@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return Supervisor(settings, sys.argv[1:] if arguments is None else arguments).run()
         from service.app import create_app  # seconds of imports, which --help and a wrong option need not wait for
-        from service.server.startup import admin_door, serve
+        from service.server.http_server import admin_door, serve
 
         app = create_app(settings)
         return serve(app, settings, console.print, admin_door=admin_door(settings))

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from service.bounded_shutdown import COUNTS_SECONDS, Shutdown
 from service.config.settings import Settings
 from service.engine.model_backend import ModelBackend
 from service.engine.prediction_log import Counting
@@ -27,6 +26,7 @@ from service.ledger.events import Cell, series_of
 from service.ledger.ledger import Ledger
 from service.ledger.prediction_id import Receipts
 from service.ledger.time_buckets import Level
+from service.process_lifecycle import COUNTS_SECONDS, Shutdown
 from service.rollout.follower import follower_of
 from service.rollout.replica_heartbeat import replica_name
 from service.runtime_collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector

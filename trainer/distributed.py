@@ -3,6 +3,8 @@
 Every process holds the same triggers and adversaries. Of a global batch it runs its own rows through the frozen model;
 logits are gathered, so that losses, adversaries and the fair gradient are computed from the whole batch everywhere;
 gradients of the triggers are summed. The result is that of one process with the same batch, up to float rounding.
+
+Settings of torch under which the same run on a CPU gives the same bits.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch import Tensor
 from triggers.errors import ConfigError
 
 PATIENCE = timedelta(hours=12)
+
 """How long the others wait while the first process fits a classifier or decodes the data."""
 
 
@@ -102,3 +105,21 @@ def _own_gpu(number: int) -> torch.device:
         raise ConfigError(f"Process {number} of this machine finds {found} GPUs: use --nproc-per-node {found} at most.")
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
+
+
+@contextmanager
+def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
+    """On a CPU only deterministic algorithms, on `threads` threads (None: as many as torch has now); then as before.
+
+    On a GPU, which is not reproducible to the bit anyway, cuDNN looks for its fastest algorithms.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.set_num_threads(threads or before[1])
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+        torch.backends.cudnn.benchmark = before[2]

@@ -1,4 +1,7 @@
-"""Request bodies to inputs: JSON, multipart/form-data, or one raw image or text. Nothing is decoded here."""
+"""Request bodies to inputs: JSON, multipart/form-data, or one raw image or text. Nothing is decoded here.
+
+Whoever a request is for, as far as it says: the key by which a trial's share is drawn.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,15 @@ from starlette.types import Receive, Scope
 from service.api.json_limits import check_json_size
 from service.api.problem_details import of_validation
 from service.api.raw_request import Call
-from service.api.schemas import PredictItem, PredictQuery, PredictRequest
-from service.engine.predict_input import Wanted
+from service.api.schemas import MAX_KEY, PredictItem, PredictQuery, PredictRequest
+from service.engine.types import Wanted
 from service.engine.version_routing import Choice
 from service.errors import Abandoned, ProblemError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
+
 LEFT_EARLY = "The client went away while it sent its request."
+
 T = TypeVar("T")
 
 
@@ -193,3 +198,12 @@ def _form_groups(groups: list[str], items: int, defaults: Defaults) -> list[str 
     if len(groups) != items:
         raise ProblemError(422, "invalid_request", f"The form gives {len(groups)} groups for {items} inputs.")
     return [group or None for group in groups]
+
+
+def request_key(header: str | None, request_id: str) -> str:
+    """What the X-Request-Key header says, else the request's own id. Raises ProblemError."""
+    if header is None:
+        return request_id
+    if not 1 <= len(header) <= MAX_KEY:
+        raise ProblemError(422, "invalid_request", f"X-Request-Key has {len(header)} characters; send 1 to {MAX_KEY}.")
+    return header

@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
-from service.bounded_shutdown import part
 from service.engine.admission_control import Place, Places
 from service.engine.client_disconnect import Gone, unless_gone
 from service.engine.pending_requests import R, Share, Ticket, Timing, W, deliver, fitting, rows_of
 from service.errors import BatchFailed, Overloaded
+from service.process_lifecycle import part
 from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from service.config.settings import Settings
 from service.engine.batcher import Batcher
 from service.engine.client_disconnect import Gone
-from service.engine.decoding.gpu_file_batches import batches_of
+from service.engine.decoding.gpu import batches_of
 from service.engine.execution.execution_backend import forward_for
 from service.engine.inline_batcher import InlineBatcher
 from service.engine.inline_policy import brief

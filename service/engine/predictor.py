@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, cast
 
-from service.engine.encoded_image import File
 from service.engine.execution.dummy_inputs import blank
 from service.engine.execution.eager_forward import Forward, Pass, plain_forward
+from service.engine.types import File
 from service.engine.version_routing import Choice, Policy, decide
 from service.errors import Overloaded
 from service.rollout.trigger_host import TriggerState
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Query(NamedTuple):
     """One input, the trigger it asks for, and the key that decides where the rollout decides.
 
-    A file is decoded before it comes to a Predictor (gpu_file_batches.py). `twin` runs the input a second time without
+    A file is decoded before it comes to a Predictor (gpu.py). `twin` runs the input a second time without
     a trigger, `shadows` under other versions.
     """
 

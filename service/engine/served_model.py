@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
-from service.bounded_shutdown import Shutdown
 from service.config.settings import Settings
 from service.engine.client_disconnect import Gone
 from service.engine.decoding.cpu import ItemDecoder
@@ -19,11 +18,12 @@ from service.engine.decoding.passthrough import Passed, passing_for
 from service.engine.decoding.pixel_budget import Decoder, PixelBudget
 from service.engine.model_backend import ModelBackend, RequestLease
 from service.engine.pending_requests import Timing
-from service.engine.predict_input import Wanted
 from service.engine.prediction_log import Counting
 from service.engine.predictor import Answer, Query, Result
+from service.engine.types import Wanted
 from service.engine.version_routing import NO_EXTRAS, Extras, key_of, sample
 from service.errors import Overloaded
+from service.process_lifecycle import Shutdown
 from service.rollout.follower import Follower
 from service.rollout.trigger_host import TriggerState
 from service.telemetry.metrics import Metrics

@@ -20,7 +20,7 @@ from service.ledger.backend import NONE, Batch, Outcome, Release
 from service.ledger.events import Cell, Event, Feedback
 from service.ledger.process_liveness import Loss, Presence, alone, find_dead
 from service.ledger.time_buckets import Level, cover
-from triggers.storage.private_files import make_private
+from triggers.storage.atomic_files import make_private
 from triggers.storage.redis_client import check_server, connect, translated
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"

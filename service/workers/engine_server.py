@@ -16,12 +16,11 @@ from functools import partial
 import torch
 import uvloop
 
-from service.bounded_shutdown import Shutdown
 from service.config.cli import read_settings, set_up_logging
 from service.config.settings import Settings
 from service.engine.execution.execution_backend import use_threads
 from service.engine.local_backend import LocalBackend
-from service.process_lifecycle import settle
+from service.process_lifecycle import Shutdown, settle
 from service.rollout.follower import follower_of, open_trigger_store
 from service.rollout.replica_heartbeat import replica_name
 from service.telemetry.metrics import FOLDER_VARIABLE, Metrics

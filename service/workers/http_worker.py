@@ -17,8 +17,8 @@ from service.engine.local_backend import LocalBackend
 from service.engine.model_backend import ModelBackend
 from service.rollout.follower import open_trigger_store
 from service.runtime import Running
+from service.server.http_server import serve
 from service.server.shared_listener import Door
-from service.server.startup import serve
 from service.telemetry.metrics import Metrics
 from service.workers.control_socket import Control, leave, terminate
 from service.workers.engine_pool import Links

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.bounded_shutdown import part
+from service.process_lifecycle import part
 from tests.bundles import image_bundle
 from tests.service.live import settings
 from triggers.errors import StoreUnavailable
@@ -49,7 +49,7 @@ def test_a_step_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> N
 def test_a_service_stops_though_its_rollout_and_counts_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.bounded_shutdown.STEP_SECONDS", 0.1)
+    monkeypatch.setattr("service.process_lifecycle.STEP_SECONDS", 0.1)
     monkeypatch.setattr("service.runtime.COUNTS_SECONDS", 0.1)
     free = threading.Event()
     with FileStore(tmp_path / "store") as store, caplog.at_level(logging.ERROR):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.determinism import reproducible
+from trainer.distributed import reproducible
 
 
 def test_settings_of_torch_are_put_back() -> None:

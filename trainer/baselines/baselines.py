@@ -22,7 +22,7 @@ from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.device_placement import placed
 from trainer.data.loader import DataLoader
-from trainer.determinism import reproducible
+from trainer.distributed import reproducible
 from trainer.evaluation.comparison_record import NAMES, Comparison
 from trainer.evaluation.counts import confusion_counts
 from trainer.evaluation.run_result import Counts

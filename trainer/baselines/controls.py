@@ -22,7 +22,7 @@ from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.device_placement import placed
-from trainer.determinism import reproducible
+from trainer.distributed import reproducible
 from trainer.evaluation.comparison_record import Comparison, System
 from trainer.evaluation.counts import confusion_counts, evaluation_classifier
 from trainer.evaluation.run_result import Counts, Outcome

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Dataset
-from trainer.determinism import reproducible
 from trainer.diagnostics.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
+from trainer.distributed import reproducible
 from triggers.model.classifier import FrozenClassifier, Trigger
 from triggers.preprocessing.preprocess import TextBatch
 from triggers.trigger.image import ImageTrigger

@@ -14,10 +14,10 @@ from torch.nn.functional import normalize
 
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Dataset, Splits
-from trainer.determinism import reproducible
 from trainer.diagnostics.paired_effects import paired_changes
 from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
 from trainer.diagnostics.trigger_probe import read_out, sample
+from trainer.distributed import reproducible
 from trainer.evaluation.run_result import Candidate
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import scores, sweep

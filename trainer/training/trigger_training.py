@@ -6,8 +6,7 @@ from pathlib import Path
 
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Splits
-from trainer.determinism import reproducible
-from trainer.distributed import World
+from trainer.distributed import World, reproducible
 from trainer.evaluation.run_result import Outcome
 from trainer.progress import Progress
 from trainer.training.best_snapshots import Shortlist

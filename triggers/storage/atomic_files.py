@@ -1,10 +1,15 @@
-"""Files that are either whole or not there: written aside, flushed to the disk, then renamed into place."""
+"""Files that are either whole or not there: written aside, flushed to the disk, then renamed into place.
+
+Folders that only their owner can read, and files written aside in them, with the store's own errors.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from triggers.errors import StoreUnavailable
 
 TEMP_PREFIX = ".writing-"
 
@@ -36,3 +41,20 @@ def write_whole(path: Path, data: bytes) -> None:
         settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and its missing parents; those made here are private, those that exist stay as they are."""
+    try:
+        for missing in [path for path in (*reversed(folder.parents), folder) if not path.is_dir()]:
+            missing.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"The store cannot make its folder {folder}: {error.strerror}.") from error
+
+
+def aside(folder: Path, data: bytes) -> Path:
+    """Write a temporary file that is whole on disk, to be renamed."""
+    try:
+        return write_aside(folder, data)
+    except OSError as error:
+        raise StoreUnavailable(f"The trigger store cannot write to {folder}: {error.strerror}.") from error

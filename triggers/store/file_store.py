@@ -39,8 +39,7 @@ from triggers.rollout.rollout_history import (
     version_name,
 )
 from triggers.rollout.rollout_plan import Plan, as_plan
-from triggers.storage.atomic_files import TEMP_PREFIX, settle
-from triggers.storage.private_files import aside, make_private
+from triggers.storage.atomic_files import TEMP_PREFIX, aside, make_private, settle
 from triggers.storage.regular_file import read_regular
 from triggers.store.artifact_integrity import file_digest, opened, unaltered
 from triggers.store.sqlite_index import (

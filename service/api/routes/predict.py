@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.api.assignment_key import request_key
 from service.api.auth_dependencies import Bearer, require_choice, trusted_by_guard
 from service.api.dependencies import Model, RunningService
 from service.api.problem_details import problem_of
 from service.api.raw_request import Call
-from service.api.request_parsing import read_inputs, read_query
+from service.api.request_parsing import read_inputs, read_query, request_key
 from service.api.response_headers import served_headers, timeout_ms
 from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
 from service.engine.deadline import within

@@ -9,13 +9,12 @@ from typing import Literal
 from fastapi import Request
 from pydantic import TypeAdapter
 
-from service.api.assignment_key import request_key
 from service.api.json_limits import check_json_size
-from service.api.request_parsing import check_count, checked, choice
+from service.api.request_parsing import check_count, checked, choice, request_key
 from service.api.schemas import GroupName
 from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.api.v2.v2_tensors import listed, split_bytes
-from service.engine.predict_input import Wanted
+from service.engine.types import Wanted
 from service.errors import ProblemError
 from triggers.errors import InputError
 

@@ -14,8 +14,7 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from service.config.settings import Settings
-from service.engine.predict_input import Wanted
-from service.engine.types import Description
+from service.engine.types import Description, Wanted
 from triggers.errors import InputError
 from triggers.model.preprocessor import Item
 from triggers.preprocessing.preprocess import ImageLimits

@@ -2,24 +2,53 @@
 
 A GPU's decoder interpolates colours and resizes in its own way: pixels differ slightly from the CPU's, so this is an
 option that the model card states (`benchmarks/serve_gpu.py` measures by how much).
+
+Batches that hold files as well as images: the files are decoded together on the GPU, then all are computed.
+
+Whether a model's images are decoded on its GPU, and by what.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from triggers.errors import InputError
+from service.config.settings import Settings
+from service.engine.predictor import Answer, Predictor, Query, Result
+from service.engine.types import Description, File
+from triggers.errors import ConfigError, InputError
 from triggers.preprocessing.jpeg import plain_size
 from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
 
+
+def decodes_on_gpu(classifier: Description, settings: Settings) -> bool:
+    """Whether the GPU's decoder is asked for and the model takes images. Raises ConfigError if there is none."""
+    if settings.decoder == "cpu" or classifier.spec.image is None:
+        return False
+    if classifier.device.type != "cuda":
+        raise ConfigError(f"decoder is gpu, but the model runs on {classifier.device}: set device to cuda as well.")
+    return True
+
+
+def decoder_of(classifier: Description, settings: Settings) -> BatchDecoder:
+    """The decoder of a model that takes images."""
+    assert classifier.spec.image
+    limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+    return BatchDecoder(classifier.spec.image, limits, classifier.device)
+
+
 END = b"\xff\xd9"
+
+
 LARGEST_SIDE = 4096
+
+
 """Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
 
 
@@ -81,3 +110,37 @@ class BatchDecoder:
         floats = image[None].to(torch.float32)
         small = interpolate(floats, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
         return small[0].round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class FileBatches:
+    """Computes queries by `predict` on one device; a file that cannot be decoded gets its own error."""
+
+    predict: Callable[[Sequence[Query]], list[Answer]]
+    decoder: BatchDecoder
+    device: torch.device
+
+    def __call__(self, queries: Sequence[Query]) -> list[Result]:
+        """An answer or an error for every query, in order."""
+        images = iter(self.decoder.decode([each.item.data for each in queries if isinstance(each.item, File)]))
+        items = [next(images) if isinstance(each.item, File) else self._there(each.item) for each in queries]
+        usable = [
+            query._replace(item=item)
+            for query, item in zip(queries, items, strict=True)
+            if not isinstance(item, InputError)
+        ]
+        answers = iter(self.predict(usable) if usable else ())
+        return [item if isinstance(item, InputError) else next(answers) for item in items]
+
+    def _there(self, item: object) -> Tensor:
+        """An image that was decoded before, on the device."""
+        assert isinstance(item, Tensor)
+        return item.to(self.device)
+
+
+def batches_of(predictor: Predictor, settings: Settings) -> Callable[[Sequence[Query]], Sequence[Result]]:
+    """What computes batches, files in them included if the GPU decodes them. Raises ConfigError."""
+    classifier = predictor.classifier
+    if not decodes_on_gpu(classifier, settings):
+        return predictor.predict
+    return FileBatches(predictor.predict, decoder_of(classifier, settings), classifier.device)

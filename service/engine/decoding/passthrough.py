@@ -12,11 +12,8 @@ from typing import TypeAlias
 
 from service.config.settings import Settings
 from service.engine.decoding.cpu import ItemDecoder
-from service.engine.decoding.gpu import is_plain
-from service.engine.decoding.gpu_choice import decodes_on_gpu
-from service.engine.encoded_image import File
-from service.engine.predict_input import Wanted
-from service.engine.types import Description
+from service.engine.decoding.gpu import decodes_on_gpu, is_plain
+from service.engine.types import Description, File, Wanted
 from triggers.errors import InputError
 from triggers.model.preprocessor import Item
 from triggers.preprocessing.preprocess import ImageLimits, ImageSpec

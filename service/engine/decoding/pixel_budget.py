@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from service.engine.decoding.passthrough import Passed
-from service.engine.predict_input import Wanted
+from service.engine.types import Wanted
 from triggers.errors import InputError
 from triggers.preprocessing.preprocess import ImageLimits, claimed_pixels
 

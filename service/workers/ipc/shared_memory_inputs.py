@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.engine.encoded_image import File
+from service.engine.types import File
 from triggers.errors import ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.preprocessor import Item

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.config.settings import Settings
-from service.server.startup import exposures
+from service.server.http_server import exposures
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, picture, predict, process
 

@@ -16,7 +16,7 @@ from service.engine.predictor import Answer, Result
 from service.errors import BatchFailed, Overloaded, Restarting
 from service.workers import engine_server
 from service.workers.engine_client import Link
-from service.workers.remote_batches import RemoteLease
+from service.workers.remote_model import RemoteLease
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run

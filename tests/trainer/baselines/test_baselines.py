@@ -29,7 +29,7 @@ from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.evaluation.run_result import Counts
 from trainer.evaluation.selection import judge_of
 from trainer.progress import LineProgress
-from trainer.run_inputs import open_run
+from trainer.train import open_run
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts

@@ -22,7 +22,7 @@ from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Splits
 from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import LineProgress
-from trainer.run_inputs import pick_device, prepare
+from trainer.train import pick_device, prepare
 from triggers.errors import ConfigError, DataError, ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.classifier import FrozenClassifier

@@ -16,14 +16,12 @@ from PIL import Image
 from service.config.settings import Settings
 from service.engine.batcher import Batcher
 from service.engine.decoding.cpu import ItemDecoder
-from service.engine.decoding.gpu import BatchDecoder
-from service.engine.decoding.gpu_file_batches import FileBatches, batches_of
+from service.engine.decoding.gpu import BatchDecoder, FileBatches, batches_of
 from service.engine.decoding.passthrough import FilePasser, Passed, passing_for
-from service.engine.encoded_image import File
 from service.engine.execution.eager_forward import EagerForward
 from service.engine.pending_requests import Timing
-from service.engine.predict_input import Wanted
 from service.engine.predictor import Answer, Predictor, Query, Result
+from service.engine.types import File, Wanted
 from service.workers.ipc.messages import pack_queries, pack_results, unpack_queries, unpack_results
 from service.workers.ipc.shared_memory_inputs import Region, Slots
 from tests.artifacts import artifact_for

@@ -11,9 +11,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from service.engine.encoded_image import File
 from service.engine.pending_requests import Timing
 from service.engine.predictor import Answer, Query
+from service.engine.types import File
 from service.errors import BatchFailed, Overloaded
 from service.workers.engine_client import Link
 from service.workers.ipc.message_stream import Message, Wire, receive_hello, send_hello
