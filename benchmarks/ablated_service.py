@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from service.__main__ import main
 from service.server import http_server, predict_fast_path
-from service.workers.control_socket import leave
+from service.workers import leave
 
 PARTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "fast path": (predict_fast_path.PredictFastPath, "model", lambda self, scope: None),

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.train import learner_for
-from trainer.config.run_config import TrainConfig
-from trainer.data.batches import Batches
-from trainer.data.dataset import Dataset
+from trainer.config import TrainConfig
+from trainer.data import Batches, Dataset
 from trainer.distributed import World
 from trainer.training.vjp import leaves
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 STEPS = 5
 """Few: with a network of random weights rounding grows from step to step, also in one process."""

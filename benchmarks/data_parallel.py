@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.baselines.finetune_step import WeightLearner
+from trainer.config import ObjectiveConfig
 from trainer.config.hyperparameters import Recipe
-from trainer.config.run_config import ObjectiveConfig
-from trainer.data.dataset import Dataset
+from trainer.data import Dataset
 from trainer.training.objective_step import StepConfig
-from triggers.model.classifier import FrozenClassifier
-from triggers.model.reprogram import sweep
-from triggers.preprocessing.preprocess import Inputs
+from triggers.model import FrozenClassifier, sweep
+from triggers.preprocessing import Inputs
 
 
 class Whole(nn.Module):

@@ -19,16 +19,15 @@ import numpy as np
 
 from benchmarks.draws import heads, random, row
 from benchmarks.guarding import Trial
-from service.fairness.monitor import Monitor
-from service.guard.guard import Guard, questions
+from service.fairness import Monitor
+from service.guard import Guard
+from service.guard.guard import questions
 from service.guard.observations import Stand
 from service.guard.sequential_tests import SequentialTests
-from service.ledger.events import Cell
-from service.ledger.ledger import Ledger
-from service.ledger.time_buckets import Level
+from service.ledger import Cell, Ledger, Level
 from service.runtime_collectors import FairnessCollector, GuardCollector
-from service.telemetry.metrics import Metrics
-from triggers.rollout.guard_rules import Rules
+from service.telemetry import Metrics
+from triggers.rollout import Rules
 
 GROUPS, MINUTES, TIMED = (2, 16, 64), (60, 480), 20
 ROWS = 60

@@ -14,12 +14,12 @@ from itertools import product
 import numpy as np
 
 from benchmarks.draws import ALPHA, LOOKS, ROWS, heads, random, row, short
-from service.guard.guard import Guard
+from service.guard import Guard
 from service.guard.observations import Stand
 from service.guard.sequential_tests import Evidence
-from service.ledger.events import Cell
-from service.ledger.time_buckets import Level
-from triggers.rollout.guard_rules import LIMITS, Rules
+from service.ledger import Cell, Level
+from triggers.rollout import Rules
+from triggers.rollout.guard_rules import LIMITS
 
 
 @dataclass

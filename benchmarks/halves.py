@@ -24,16 +24,17 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.systems import BY_GROUP, TASKS, System
-from trainer.config.run_config import Criterion, RunConfig, TriggerConfig
-from trainer.data.dataset import Dataset, Splits
+from trainer.config import Criterion, RunConfig
+from trainer.config.run_config import TriggerConfig
+from trainer.data import Dataset, Splits
 from trainer.distributed import World, reproducible
-from trainer.evaluation.counts import bare_logits, chunks
+from trainer.evaluation import bare_logits
+from trainer.evaluation.counts import chunks
 from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from trainer.training.training_loop import TrainingRun
-from triggers.model.classifier import FrozenClassifier
-from triggers.model.reprogram import sweep
+from triggers.model import FrozenClassifier, sweep
 
 BUDGETS = (0.01, 0.02, 0.04)
 HALVINGS = 60

@@ -17,10 +17,10 @@ from typing import Annotated
 import typer
 
 from benchmarks.systems import MAIN, TASKS
-from trainer.data.loader import DataLoader
+from trainer.data import DataLoader
 from trainer.evaluation.run_result import Counts
 from trainer.progress import open_progress
-from triggers.metrics.fairness_report import evaluate_counts
+from triggers.metrics import evaluate_counts
 from triggers.metrics.gaps import Gap
 
 PARTS = ("base", "tuning", "val", "test")

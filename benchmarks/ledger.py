@@ -27,15 +27,13 @@ from pathlib import Path
 
 from benchmarks.load import need_wrk
 from benchmarks.process_tree import cpu_seconds
+from service.engine import Answer
 from service.engine.prediction_log import Counting
-from service.engine.predictor import Answer
-from service.fairness.disclosure import Disclosure, Rule
-from service.fairness.time_windows import Windows
+from service.fairness import Disclosure, Rule, Windows
+from service.ledger import Cell, Ledger, Receipts
 from service.ledger.backend import Batch
-from service.ledger.events import Cell
-from service.ledger.ledger import Ledger
-from service.ledger.prediction_id import Receipts, new_key, parse_key
-from service.telemetry.metrics import Metrics
+from service.ledger.prediction_id import new_key, parse_key
+from service.telemetry import Metrics
 
 GROUPS, DAYS, FINE_DAYS = 8, 90, 8
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model import BundleSpec
+from triggers.model.bundle import save_bundle
 
 SIDE = 16
 

@@ -26,7 +26,8 @@ import numpy as np
 from benchmarks.draws import Floats, Ints, heads, paired_shares, random, row
 from examples.demo.traffic import held_out
 from examples.live import Client, running_service
-from triggers.store.store import Store, open_store, version_name
+from triggers.store import Store, open_store
+from triggers.store.store import version_name
 
 TRAFFICS, REQUESTS = 5, 800
 """How often traffic is drawn anew from the demo's held-out inputs, with replacement, and how much of it each time."""

@@ -16,19 +16,18 @@ from benchmarks.systems import BUDGETS
 from trainer.baselines.erm import build_untrained
 from trainer.baselines.finetune_step import WeightLearner
 from trainer.baselines.threshold import Margins, margins, thinned
+from trainer.config import RunConfig
 from trainer.config.hyperparameters import recipe
-from trainer.config.run_config import RunConfig
-from trainer.data.batches import Batches
-from trainer.data.dataset import Dataset, Splits
+from trainer.data import Batches, Dataset, Splits
 from trainer.distributed import reproducible
-from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation import Judge, confusion_counts
 from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Judge, Snapshot, judge_of
+from trainer.evaluation.selection import Snapshot, judge_of
 from trainer.progress import Progress
 from trainer.training.best_snapshots import Counting
 from trainer.training.objective_step import StepConfig
 from trainer.training.training_loop import TrainingRun
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 SHIFTS = 300
 """Thresholds that the control tries: a sixth of a point of the share of positives apart."""

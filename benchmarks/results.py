@@ -33,14 +33,15 @@ from benchmarks.systems import (
     plain_system,
     trigger_systems,
 )
-from trainer.config.run_config import Criterion, RunConfig
-from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.config import Criterion, RunConfig
+from trainer.evaluation import confusion_counts
+from trainer.evaluation.counts import accuracy
 from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from triggers.errors import FairtriggerError
-from triggers.metrics.fairness_report import evaluate_counts
-from triggers.model.classifier import FrozenClassifier
+from triggers.metrics import evaluate_counts
+from triggers.model import FrozenClassifier
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "results.json"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")

@@ -29,10 +29,11 @@ from rich.table import Table
 
 from benchmarks import served_bundle
 from benchmarks.service_process import Load, cores, load, service, write_requests
-from service.config.settings import Settings
-from service.engine.execution.execution_backend import forward_for, use_threads
-from service.engine.predictor import Predictor, Query
-from triggers.model.classifier import load_bundle
+from service.config import Settings
+from service.engine import Query, use_threads
+from service.engine.execution.execution_backend import forward_for
+from service.engine.predictor import Predictor
+from triggers.model import load_bundle
 from triggers.preprocessing.preprocess import decode_image
 from triggers.store.file_store import FileStore
 

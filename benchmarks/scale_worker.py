@@ -34,12 +34,12 @@ from benchmarks.synthetic import (
 )
 from benchmarks.train import learner_for
 from trainer.baselines.finetune_step import WeightLearner
+from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.config.hyperparameters import Recipe
-from trainer.config.run_config import ObjectiveConfig, TrainConfig
-from trainer.data.dataset import Dataset
+from trainer.data import Dataset
 from trainer.distributed import World, joined_world
 from trainer.training.objective_step import StepConfig
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 STRENGTHS = tuple(float(strength) for strength in (1, 2, 3, 5, 8, 12, 20, 30))
 """Of the front."""

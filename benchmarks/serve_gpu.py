@@ -30,13 +30,14 @@ from rich.console import Console
 from benchmarks import served_bundle
 from benchmarks.serve_gpu_tables import Rows, cell, limiting, show, verdicts
 from benchmarks.service_process import Load, cores, load, service, write_requests
+from service.engine import Query
 from service.engine.decoding.gpu import BatchDecoder
 from service.engine.execution.execution_backend import captured, use_precision
-from service.engine.predictor import Predictor, Query
+from service.engine.predictor import Predictor
 from triggers.artifact.artifact import TriggerArtifact
-from triggers.model.classifier import FrozenClassifier, load_bundle
-from triggers.model.reprogram import scores
-from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
+from triggers.model import FrozenClassifier, load_bundle, scores
+from triggers.preprocessing import ImageLimits, ImageSpec
+from triggers.preprocessing.preprocess import decode_image
 from triggers.store.file_store import FileStore
 
 MOMENT = 0.03

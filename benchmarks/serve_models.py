@@ -15,10 +15,10 @@ from PIL import Image
 from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
 from benchmarks.served_trigger import sealed
 from triggers.factories import Factories
-from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import load_bundle
-from triggers.store.store import open_store
-from triggers.trigger.image import ImageTrigger
+from triggers.model import BundleSpec, load_bundle
+from triggers.model.bundle import save_bundle
+from triggers.store import open_store
+from triggers.trigger import ImageTrigger
 
 VERSIONS = 16
 

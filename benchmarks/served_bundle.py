@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from benchmarks.served_trigger import sealed
-from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import load_bundle
+from triggers.model import BundleSpec, load_bundle
+from triggers.model.bundle import save_bundle
 from triggers.store.file_store import FileStore
-from triggers.trigger.image import ImageTrigger
+from triggers.trigger import ImageTrigger
 from triggers.trigger.image_trainable import build_image_module
 
 VERSIONS = 16

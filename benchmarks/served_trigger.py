@@ -5,8 +5,8 @@ from __future__ import annotations
 from triggers.artifact.artifact import TriggerArtifact, seal
 from triggers.artifact.manifest import Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
-from triggers.model.classifier import FrozenClassifier
-from triggers.trigger.image import ImageTrigger
+from triggers.model import FrozenClassifier
+from triggers.trigger import ImageTrigger
 
 
 def sealed(trigger: ImageTrigger, classifier: FrozenClassifier, **sizes: int) -> TriggerArtifact:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainer.data.dataset import Dataset
-from triggers.model.bundle import BundleSpec
-from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
+from trainer.data import Dataset
+from triggers.model import BundleSpec, FrozenClassifier
+from triggers.preprocessing import TextBatch
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.config.run_config import Criterion, RunConfig, TriggerConfig, load_config
+from trainer.config import Criterion, RunConfig, load_config
+from trainer.config.run_config import TriggerConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BUDGETS = (0.005, 0.01, 0.02, 0.04)

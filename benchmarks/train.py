@@ -35,15 +35,14 @@ from benchmarks.synthetic import (
     text_batch,
     text_classifier,
 )
-from trainer.config.run_config import ObjectiveConfig, TrainConfig
-from trainer.data.batches import Batches
-from trainer.data.dataset import Dataset
+from trainer.config import ObjectiveConfig, TrainConfig
+from trainer.data import Batches, Dataset
 from trainer.distributed import World
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.vjp import forward
-from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.model import FrozenClassifier
+from triggers.preprocessing import TextBatch
 from triggers.trigger.image_trainable import build_image_module
 from triggers.trigger.text_trainable import build_text_module
 

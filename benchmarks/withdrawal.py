@@ -30,7 +30,7 @@ from benchmarks.draws import random
 from examples.demo.prepare import FINISHED
 from examples.demo.traffic import held_out
 from examples.live import Answer, Client, Row, running_service
-from trainer.config.run_config import load_config
+from trainer.config import load_config
 from trainer.distributed import reproducible
 from trainer.progress import Progress, open_progress
 from trainer.train import prepare
@@ -39,7 +39,8 @@ from trainer.training.training_loop import TrainingRun
 from triggers.artifact.artifact import TriggerArtifact, seal
 from triggers.artifact.manifest_checks import value_range_of
 from triggers.errors import FairtriggerError
-from triggers.store.store import open_store, version_name
+from triggers.store import open_store
+from triggers.store.store import version_name
 
 MODEL, STRENGTH = "digits", 4.0
 GUARD = {"worse_by": 0.05, "alpha": 0.05}

@@ -19,10 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from triggers.model.classifier import FrozenClassifier
-from triggers.trigger.image import ImageTrigger
-from triggers.trigger.preview import preview_png
-from triggers.trigger.text import TextTrigger
+from triggers.model import FrozenClassifier
+from triggers.trigger import ImageTrigger, TextTrigger, preview_png
 
 STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 150}
 BARE: dict[str, Any] = {"color": "black", "marker": "s", "markerfacecolor": "white"}

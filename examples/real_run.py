@@ -20,14 +20,14 @@ from rich.console import Console
 
 from examples.fairness_table import fairness_table
 from examples.live import Client, Row, running_service
-from trainer.config.run_config import RunConfig, load_config
-from trainer.data.loader import DataLoader
+from trainer.config import RunConfig, load_config
+from trainer.data import DataLoader
 from trainer.progress import Progress, open_progress
 from trainer.publish import store_url
 from triggers.errors import DataError, FairtriggerError
+from triggers.model import load_bundle
 from triggers.model.bundle import read_spec
-from triggers.model.classifier import load_bundle
-from triggers.store.store import open_store
+from triggers.store import open_store
 
 Document = dict[str, Any]
 CLIENTS = 8

@@ -20,12 +20,12 @@ import typer
 
 from examples.demo.work import Work, run_all
 from examples.real_run import Document, held_out, quiet_transformers, serve_and_replay
-from trainer.config.run_config import RunConfig, load_config
+from trainer.config import RunConfig, load_config
 from trainer.progress import Progress, open_progress
 from trainer.publish import store_url
 from trainer.train import Finished, train
 from triggers.errors import FairtriggerError
-from triggers.store.store import open_store
+from triggers.store import open_store
 
 RESULT = "replay.json"
 """What one seed leaves in its own folder."""

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from service.config.cli import read_settings, readable, set_up_logging
-from service.workers.control_socket import leave
+from service.config import read_settings, readable, set_up_logging
+from service.workers import leave
 from triggers.errors import FairtriggerError
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(arguments)
         set_up_logging(settings.log_level)
         if settings.http_workers or settings.devices:
-            from service.workers.supervisor import Supervisor
+            from service.workers import Supervisor
 
             return Supervisor(settings, sys.argv[1:] if arguments is None else arguments).run()
         from service.app import create_app  # seconds of imports, which --help and a wrong option need not wait for

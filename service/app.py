@@ -18,19 +18,17 @@ from service.api.reference_page import reference_page
 from service.api.routes import fairness, feedback, health, models, predict, rollout, triggers
 from service.api.schemas import ProblemDocument
 from service.api.v2 import infer_route, routes
-from service.config.settings import Settings
-from service.engine.execution.execution_backend import use_threads
-from service.engine.local_backend import LocalBackend
-from service.engine.model_backend import ModelBackend
-from service.rollout.follower import open_trigger_store
+from service.config import Settings
+from service.engine import LocalBackend, ModelBackend, use_threads
+from service.rollout import open_trigger_store
 from service.runtime import Running
-from service.security.permissions import listed, methods_at
+from service.security import listed
+from service.security.permissions import methods_at
 from service.server.request_middleware import RequestMiddleware
-from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import Traced, Tracing
+from service.telemetry import Metrics, Traced, Tracing
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier, load_bundle
-from triggers.store.store import Store
+from triggers.model import FrozenClassifier, load_bundle
+from triggers.store import Store
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

@@ -11,30 +11,22 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from service.config.settings import Settings
-from service.engine.model_backend import ModelBackend
+from service.config import Settings
+from service.engine import ModelBackend, ServedModel
 from service.engine.prediction_log import Counting
-from service.engine.served_model import ServedModel
-from service.fairness.disclosure import Disclosure, Rule
-from service.fairness.monitor import Monitor
-from service.fairness.time_windows import Windows
-from service.guard.guard import Guard
-from service.guard.guarded_model import GuardedModel
-from service.guard.webhook import Webhook
+from service.fairness import Disclosure, Monitor, Rule, Windows
+from service.guard import Guard, GuardedModel, Webhook
+from service.ledger import Cell, Ledger, Level, Receipts
 from service.ledger.declared_groups import Declarations
-from service.ledger.events import Cell, series_of
-from service.ledger.ledger import Ledger
-from service.ledger.prediction_id import Receipts
-from service.ledger.time_buckets import Level
+from service.ledger.events import series_of
 from service.process_lifecycle import COUNTS_SECONDS, Shutdown
-from service.rollout.follower import follower_of
-from service.rollout.replica_heartbeat import replica_name
+from service.rollout import follower_of, replica_name
 from service.runtime_collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
-from service.security.keyring import Keyring
-from service.telemetry.metrics import Metrics
+from service.security import Keyring
+from service.telemetry import Metrics
 from triggers.errors import ConfigError
-from triggers.rollout.guard_rules import Rules
-from triggers.store.store import Store
+from triggers.rollout import Rules
+from triggers.store import Store
 
 logger = logging.getLogger(__name__)
 

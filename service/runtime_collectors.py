@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.engine.served_model import ServedModel
-from service.fairness.monitor import Monitor
-from service.guard.guard import Guard
-from service.rollout.trigger_host import TriggerState
-from service.telemetry.cached_reading import CachedReading
-from service.telemetry.metrics import PREFIX
+from service.engine import ServedModel
+from service.fairness import Monitor
+from service.guard import Guard
+from service.rollout import TriggerState
+from service.telemetry import PREFIX, CachedReading
 from triggers.errors import StoreError
 from triggers.store.store import version_name
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from trainer.config.example_config import EXAMPLE
+from trainer.config import EXAMPLE
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.factories import VARIABLE
 
 if TYPE_CHECKING:
-    from trainer.config.run_config import RunConfig
+    from trainer.config import RunConfig
     from trainer.distributed import World
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
@@ -84,7 +84,7 @@ def run(
 
 def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -> None:
     """The run itself, with what it needs imported only now: help and the example are there at once."""
-    from trainer.config.run_config import load_config
+    from trainer.config import load_config
     from trainer.console_summary import print_summary
     from trainer.distributed import joined_world
     from trainer.progress import open_progress

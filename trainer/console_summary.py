@@ -10,15 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trainer.config.run_config import Criterion, RunConfig
+from trainer.config import Criterion, RunConfig
 from trainer.evaluation.comparison_record import in_short
 from trainer.evaluation.run_result import Counts
 from trainer.evaluation.selection import judged_gap
 from trainer.publish import store_url
-from trainer.report.report import report_of
+from trainer.report import report_of
 from trainer.train import Finished
-from triggers.metrics.fairness_report import FairnessReport
-from triggers.storage.url_utils import without_password
+from triggers.metrics import FairnessReport
+from triggers.storage import without_password
 
 
 def print_summary(config: RunConfig, folder: Path, finished: Finished) -> None:

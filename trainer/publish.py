@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from trainer.config.run_config import RunConfig, to_dict
-from trainer.evaluation.run_result import Candidate, Counts, Outcome
+from trainer.config import RunConfig, to_dict
+from trainer.evaluation import Candidate, Outcome
+from trainer.evaluation.run_result import Counts
 from triggers.artifact.artifact import TriggerArtifact, save_artifact, seal
 from triggers.artifact.manifest import DataCount, EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.artifact.signature import Signer, read_signer
 from triggers.errors import DataError
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 from triggers.rollout.rollout_history import timestamp
-from triggers.store.store import open_store
-from triggers.trigger.image import ImageTrigger
+from triggers.store import open_store
+from triggers.trigger import ImageTrigger
 
 STORE_VARIABLE, DEFAULT_STORE = "FAIRTRIGGER_STORE", "fairtrigger-store"
 

@@ -16,24 +16,20 @@ from pathlib import Path
 
 import torch
 
-from trainer.baselines.baselines import save_baselines, train_baselines
-from trainer.baselines.controls import run_controls
-from trainer.baselines.erm import fit_base, refuse_overlap
+from trainer.baselines import fit_base, refuse_overlap, run_controls, save_baselines, train_baselines
+from trainer.config import RunConfig
 from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Splits
-from trainer.data.loader import DataLoader
+from trainer.data import DataLoader, Splits
 from trainer.distributed import World, reproducible
-from trainer.evaluation.run_result import Outcome
+from trainer.evaluation import Outcome
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
-from trainer.report.cost import Stopwatch
-from trainer.report.report import Material, write_report
-from trainer.training.trigger_training import train_triggers
+from trainer.report import Material, Stopwatch, write_report
+from trainer.training import train_triggers
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import SPEC_FILE, read_spec
-from triggers.model.classifier import FrozenClassifier, load_bundle
 
 
 def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:

@@ -27,7 +27,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from triggers.errors import ConfigError
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 from triggers.storage.regular_file import read_regular
 
 Role = Literal["predict", "feedback", "statistics", "admin"]

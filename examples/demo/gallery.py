@@ -11,11 +11,9 @@ import torch
 from examples.demo.prepare import STORE, Prepared
 from examples.live import Row
 from examples.pictures import Shown, draw_overview, draw_triggers, nearest_words
-from triggers.model.classifier import FrozenClassifier, Trigger, load_bundle
-from triggers.model.reprogram import sweep
-from triggers.store.store import open_store
-from triggers.trigger.image import ImageBank, ImageTrigger
-from triggers.trigger.text import TextTrigger
+from triggers.model import FrozenClassifier, Trigger, load_bundle, sweep
+from triggers.store import open_store
+from triggers.trigger import ImageBank, ImageTrigger, TextTrigger
 
 IMAGES, SPREAD = 8, 7
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from examples.demo import comments, digits, small_cnn, tiny_bert
-from trainer.config.run_config import load_config
+from trainer.config import load_config
 from trainer.progress import Progress
 from trainer.train import Finished, train
 from triggers.errors import DataError
 from triggers.model.bundle import SPEC_FILE
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 
 HERE = Path(__file__).parent
 FINISHED = "finished.json"

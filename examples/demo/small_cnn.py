@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
 from examples.demo.digits import LABELS, SIZE, Drawing
-from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model import BundleSpec
+from triggers.model.bundle import save_bundle
 
 STEPS, BATCH, LR = 350, 64, 2e-3
 MEAN, STD = 0.5, 0.25

@@ -17,8 +17,9 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from transformers.utils.logging import disable_progress_bar
 
 from examples.demo.comments import LABELS, Comment
-from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.model import BundleSpec
+from triggers.model.bundle import save_bundle
+from triggers.preprocessing import TextBatch
 
 MAX_TOKENS = 64
 STEPS, BATCH, LR = 500, 64, 2e-3

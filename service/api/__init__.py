@@ -1,0 +1,1 @@
+"""The HTTP contract: routes, schemas, request parsing, problem details, the dashboard's page."""

@@ -9,10 +9,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
 from service.api.raw_request import header_of
-from service.config.settings import HOW_TO_OPEN, Settings
+from service.config import HOW_TO_OPEN, Settings
 from service.errors import ProblemError
-from service.security.keyring import Caller, Keyring
-from service.security.permissions import Needed
+from service.security import Keyring, Needed
+from service.security.keyring import Caller
 
 CALLER = "caller"
 """Where in `scope["state"]` the Caller is, or None."""

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 
-from service.engine.served_model import ServedModel
+from service.engine import ServedModel
 from service.errors import ProblemError
 from service.runtime import Running
 

@@ -19,7 +19,7 @@ from service.api.json_limits import check_json_size
 from service.api.problem_details import of_validation
 from service.api.raw_request import Call
 from service.api.schemas import MAX_KEY, PredictItem, PredictQuery, PredictRequest
-from service.engine.types import Wanted
+from service.engine import Wanted
 from service.engine.version_routing import Choice
 from service.errors import Abandoned, ProblemError
 

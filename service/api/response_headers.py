@@ -6,10 +6,10 @@ import time
 
 from starlette.types import Scope
 
+from service.engine import Served, ServedModel
 from service.engine.deadline import MAX_TIMEOUT_MS
-from service.engine.served_model import Served, ServedModel
 from service.errors import ProblemError
-from service.telemetry.tracing import Report
+from service.telemetry import Report
 from triggers.store.store import version_name
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout import Rules
 from triggers.rollout.rollout_plan import MAX_SHADOWS
 
 VersionName = Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")]

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from triggers.errors import ConfigError
-from triggers.storage.secret_file import read_secret
+from triggers.storage import read_secret
 
 SUFFIX = "_FILE"
 

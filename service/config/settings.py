@@ -17,7 +17,7 @@ from service.config.secret_files import SecretFiles
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 from triggers.factories import Factories
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout import Rules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"

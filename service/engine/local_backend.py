@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.batcher import Batcher
 from service.engine.client_disconnect import Gone
 from service.engine.decoding.gpu import batches_of
@@ -16,11 +16,11 @@ from service.engine.inline_batcher import InlineBatcher
 from service.engine.inline_policy import brief
 from service.engine.pending_requests import Timing
 from service.engine.predictor import Predictor, Query, Result
-from service.rollout.trigger_host import TriggerState
-from service.telemetry.metrics import Metrics
-from triggers.model.classifier import FrozenClassifier
-from triggers.rollout.rollout_plan import Plan
-from triggers.store.store import Store
+from service.rollout import TriggerState
+from service.telemetry import Metrics
+from triggers.model import FrozenClassifier
+from triggers.rollout import Plan
+from triggers.store import Store
 
 
 class LocalBackend:

@@ -12,7 +12,7 @@ from service.engine.client_disconnect import Gone
 from service.engine.pending_requests import Timing
 from service.engine.predictor import Query, Result
 from service.engine.types import Description
-from service.rollout.trigger_host import TriggerHost
+from service.rollout import TriggerHost
 
 
 class RequestLease(Protocol):

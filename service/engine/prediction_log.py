@@ -11,12 +11,11 @@ from prometheus_client import Counter
 
 from service.engine.predictor import Answer
 from service.errors import StatisticsOff
+from service.ledger import Cell, Event, Feedback, Ledger, Receipts
 from service.ledger.backend import Outcome
-from service.ledger.events import Cell, Event, Feedback
-from service.ledger.ledger import Ledger
-from service.ledger.prediction_id import KINDS, Ids, Receipts, packed
+from service.ledger.prediction_id import KINDS, Ids, packed
 from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
-from service.telemetry.metrics import Metrics
+from service.telemetry import Metrics
 from triggers.errors import InputError
 
 Shadows = tuple[tuple[int, int], ...]

@@ -22,12 +22,12 @@ from service.engine.execution.eager_forward import Forward, Pass, plain_forward
 from service.engine.types import File
 from service.engine.version_routing import Choice, Policy, decide
 from service.errors import Overloaded
-from service.rollout.trigger_host import TriggerState
+from service.rollout import TriggerState
 from triggers.artifact.artifact import TriggerArtifact, check_compatible
 from triggers.errors import ArtifactCorrupt, InputError, ModelError
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.model.preprocessor import Item
-from triggers.rollout.rollout_plan import Plan, as_plan
+from triggers.model import FrozenClassifier, Item, Trigger
+from triggers.rollout import Plan
+from triggers.rollout.rollout_plan import as_plan
 
 logger = logging.getLogger(__name__)
 

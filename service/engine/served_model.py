@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.client_disconnect import Gone
 from service.engine.decoding.cpu import ItemDecoder
 from service.engine.decoding.passthrough import Passed, passing_for
@@ -24,11 +24,10 @@ from service.engine.types import Wanted
 from service.engine.version_routing import NO_EXTRAS, Extras, key_of, sample
 from service.errors import Overloaded
 from service.process_lifecycle import Shutdown
-from service.rollout.follower import Follower
-from service.rollout.trigger_host import TriggerState
-from service.telemetry.metrics import Metrics
+from service.rollout import Follower, TriggerState
+from service.telemetry import Metrics
 from triggers.errors import ArtifactError, InputError
-from triggers.preprocessing.preprocess import ImageLimits, TokenIds
+from triggers.preprocessing import ImageLimits, TokenIds
 
 
 class Outcome(NamedTuple):

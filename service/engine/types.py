@@ -16,9 +16,8 @@ import torch
 
 from service.engine.version_routing import Choice
 from triggers.errors import InputError
-from triggers.model.bundle import BundleSpec
-from triggers.model.preprocessor import Item
-from triggers.preprocessing.preprocess import ImageLimits
+from triggers.model import BundleSpec, Item
+from triggers.preprocessing import ImageLimits
 
 
 class Description(Protocol):

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import version_name
-from triggers.rollout.rollout_plan import Plan
 
 Choice = int | None | Literal["rollout", "champion", "challenger"]
 """A version, None for no trigger, an alias, or whatever the rollout decides when the batch is formed."""

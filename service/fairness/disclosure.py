@@ -25,10 +25,9 @@ from itertools import combinations
 from typing import Any
 
 from service.fairness.privacy_noise import geometric, largest_sum
+from service.ledger import Cell, Ledger, Level
 from service.ledger.backend import Release
-from service.ledger.events import Cell
-from service.ledger.ledger import Ledger
-from service.ledger.time_buckets import RELEASE_DAYS, Level
+from service.ledger.time_buckets import RELEASE_DAYS
 
 SEAL_SECONDS = 90
 """A period is sealed so long after its end: by then every replica has written its counts."""

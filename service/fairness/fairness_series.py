@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from service.fairness.time_windows import MINUTES
 from service.fairness.version_report import Cells, Document, Terms, counts_of
-from service.ledger.events import Cell
+from service.ledger import Cell
 from triggers.errors import InputError
 from triggers.rollout.guard_rules import METRICS
 

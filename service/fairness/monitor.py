@@ -17,8 +17,9 @@ from service.fairness.fairness_series import STEPS, by_step, check_step, point, 
 from service.fairness.pareto_front import front
 from service.fairness.time_windows import MINUTES, Reading, Windows
 from service.fairness.version_report import Document, Terms, compared_by, version_report
-from service.ledger.events import Cell, series_of
-from service.ledger.ledger import OTHER, Ledger
+from service.ledger import Cell, Ledger
+from service.ledger.events import series_of
+from service.ledger.ledger import OTHER
 from service.ledger.process_liveness import Loss
 from triggers.errors import InputError, NotFound
 from triggers.metrics.overlapping_groups import UNDECLARED

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from service.fairness.version_report import Cells, Document, Terms, counts_of
-from triggers.metrics.fairness_report import FairnessReport
+from triggers.metrics import FairnessReport
 
 Point = tuple[str, bool]
 """A version, and whether it was a shadow."""

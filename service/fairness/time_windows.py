@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.fairness.disclosure import Disclosure
-from service.ledger.events import Cell
-from service.ledger.ledger import Ledger
+from service.ledger import Cell, Ledger, Level
 from service.ledger.process_liveness import Loss
-from service.ledger.time_buckets import Level
 from triggers.errors import InputError, StoreUnavailable
 
 MINUTES: Mapping[str, int | None] = {

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.ledger.events import Cell
+from service.ledger import Cell
+from triggers.metrics import Counts, FairnessReport, evaluate_counts, evaluate_pairs
 from triggers.metrics.attributes import by, crosses, sorted_name
-from triggers.metrics.fairness_report import NO_GROUP, UNKNOWN, Counts, FairnessReport, evaluate_counts
+from triggers.metrics.fairness_report import NO_GROUP, UNKNOWN
 from triggers.metrics.overlapping_groups import UNDECLARED, groups_of
-from triggers.metrics.paired import evaluate_pairs
 
 LOW_SUPPORT = 30
 RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")

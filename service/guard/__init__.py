@@ -1,0 +1,7 @@
+"""Sequential tests over the counts, and the withdrawal of a trigger that harms."""
+
+from service.guard.guard import Guard
+from service.guard.guarded_model import GuardedModel, public_entry, public_reason
+from service.guard.webhook import Webhook
+
+__all__ = ["Guard", "GuardedModel", "Webhook", "public_entry", "public_reason"]

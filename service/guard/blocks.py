@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ledger.events import Cell
+from service.ledger import Cell
 from triggers.metrics.attributes import by, sorted_name
 from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN
 from triggers.metrics.rates import Ints

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from service.guard.observations import Read, Stand, Watch
 from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
 from triggers.errors import FairtriggerError, RevisionConflict
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout import Rules
 
 LOOK_BACK_MINUTES = 7 * 1440
 """A guard that starts looks no further back, since minutes are not kept for ever."""

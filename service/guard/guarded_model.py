@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from service.engine.served_model import ServedModel
+from service.engine import ServedModel
 from service.guard.guard import moment
 from service.guard.observations import Stand
 from service.guard.sequential_tests import Evidence
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout import Plan, Rules
 from triggers.rollout.rollout_history import CHANGES, PLAN
-from triggers.rollout.rollout_plan import Plan
-from triggers.store.store import Store, version_name
+from triggers.store import Store
+from triggers.store.store import version_name
 
 ACTOR = "guard"
 PUBLIC_DETAIL = (PLAN, "threshold", "alpha")

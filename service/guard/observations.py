@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.guard.sequential_tests import Evidence, Question, SequentialTests
-from service.ledger.events import Cell
-from service.ledger.time_buckets import Level
-from triggers.rollout.guard_rules import Rules
+from service.ledger import Cell, Level
+from triggers.rollout import Rules
 
 FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are weighed by tens, so that a guard that starts late has soon caught up."""

@@ -17,7 +17,7 @@ from triggers.artifact.manifest import Manifest
 from triggers.errors import NotFound, StoreError
 from triggers.metrics.attributes import attributes_of, sorted_name
 from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN, cell_of, identities_of
-from triggers.store.store import Store
+from triggers.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from service.ledger.events import Cell, Feedback
 from service.ledger.process_liveness import Loss, Presence, find_dead
 from service.ledger.time_buckets import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, WITNESS_DAYS, Level, believed, cover
 from triggers.metrics.fairness_report import UNKNOWN
+from triggers.storage import SqliteFile
 from triggers.storage.atomic_files import make_private
-from triggers.storage.sqlite_file import SqliteFile
 
 _KEY = "version, grp, label, prediction, bare"
 _V1 = """CREATE TABLE IF NOT EXISTS counts (

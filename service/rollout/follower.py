@@ -16,15 +16,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.errors import Overloaded
 from service.rollout.replica_heartbeat import Beacon
 from service.rollout.trigger_host import TriggerHost
 from triggers.artifact.signature import ANYBODY, Trust
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, check_decided, last_change, plan_before
-from triggers.rollout.rollout_plan import Plan
-from triggers.store.store import Replica, Rollout, Store, open_store, version_name
+from triggers.store import Store, open_store
+from triggers.store.store import Replica, Rollout, version_name
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from triggers.errors import StoreError
 from triggers.rollout.rollout_history import timestamp
-from triggers.store.store import Replica, Store
+from triggers.store import Store
+from triggers.store.store import Replica
 
 logger = logging.getLogger(__name__)
 

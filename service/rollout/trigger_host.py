@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout import Plan
 
 
 @dataclass(frozen=True)

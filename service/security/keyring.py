@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from service.config.settings import Settings
+from service.config import Settings
 from triggers.api_keys import ROLES, KeyEntry, Role, digest_of, load_keys
 from triggers.errors import ConfigError
 

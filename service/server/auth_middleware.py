@@ -11,9 +11,8 @@ from starlette.types import Scope
 
 from service.api.auth_dependencies import CALLER, refuse, token_in
 from service.api.problem_details import Problem, problem_of
-from service.config.settings import Settings
-from service.security.keyring import Keyring
-from service.security.permissions import Needed, listed, needed
+from service.config import Settings
+from service.security import Keyring, Needed, listed, needed
 from service.server.origins import Origins
 
 PREDICT = re.compile(r"/v1/models/[^/]+/predict")

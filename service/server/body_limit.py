@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from service.api.problem_details import Problem
-from service.config.settings import Settings
+from service.config import Settings
 
 
 def too_large(limit: int) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from fastapi import FastAPI
 
-from service.config.settings import HOW_TO_OPEN, Settings
+from service.config import HOW_TO_OPEN, Settings
 from service.process_lifecycle import settle
 from service.runtime import Running
 from service.server.http_timeouts import PatientProtocol, check_hook, close_slow

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from service.api.problem_details import Problem
-from service.config.settings import Settings
+from service.config import Settings
 
 ANY = "*"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

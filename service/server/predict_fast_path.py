@@ -16,7 +16,7 @@ from starlette.types import Scope
 from service.api import problem_details
 from service.api.raw_request import Call
 from service.api.routes import predict
-from service.engine.served_model import ServedModel
+from service.engine import ServedModel
 from service.runtime import Running
 from triggers.errors import FairtriggerError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.config.settings import Settings
+from service.config import Settings
 from triggers.errors import ConfigError
 
 if TYPE_CHECKING:

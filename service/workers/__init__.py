@@ -1,0 +1,6 @@
+"""Several processes as one service: HTTP workers beside engine servers."""
+
+from service.workers.control_socket import leave
+from service.workers.supervisor import Supervisor
+
+__all__ = ["Supervisor", "leave"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from service.config.settings import ALL_DEVICES, Settings
+from service.config import ALL_DEVICES, Settings
 from triggers.errors import ConfigError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -14,9 +14,9 @@ import mmap
 import socket
 from collections.abc import Callable, Sequence
 
-from service.engine.predictor import Query
+from service.engine import Query
 from service.errors import NoReply, Overloaded, Restarting
-from service.rollout.trigger_host import TriggerState
+from service.rollout import TriggerState
 from service.workers.ipc.message_stream import Message, Wire
 from service.workers.ipc.messages import pack_queries, unpack_error
 from service.workers.ipc.shared_memory_inputs import Region, Slots

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.engine.local_backend import LocalBackend
+from service.engine import LocalBackend, Query
 from service.engine.pending_requests import Timing
-from service.engine.predictor import Predictor, Query, Result
+from service.engine.predictor import Predictor, Result
 from service.errors import Abandoned, BatchFailed, NotHeld
 from service.workers.ipc.message_stream import Message, Wire, send_hello
 from service.workers.ipc.messages import pack_error, pack_results, unpack_queries

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from service.errors import NoReply
-from service.rollout.trigger_host import TriggerState
+from service.rollout import TriggerState
 from service.workers.control_socket import Control, Offer, terminate
 from service.workers.engine_client import Link
 from service.workers.ipc.message_stream import Message, receive_hello

@@ -16,18 +16,15 @@ from functools import partial
 import torch
 import uvloop
 
-from service.config.cli import read_settings, set_up_logging
-from service.config.settings import Settings
-from service.engine.execution.execution_backend import use_threads
-from service.engine.local_backend import LocalBackend
+from service.config import Settings, read_settings, set_up_logging
+from service.engine import LocalBackend, use_threads
 from service.process_lifecycle import Shutdown, settle
-from service.rollout.follower import follower_of, open_trigger_store
-from service.rollout.replica_heartbeat import replica_name
-from service.telemetry.metrics import FOLDER_VARIABLE, Metrics
+from service.rollout import follower_of, open_trigger_store, replica_name
+from service.telemetry import FOLDER_VARIABLE, Metrics
 from service.workers.control_socket import Control, Offer, age, leave
 from service.workers.engine_connection import Channel
 from triggers.errors import ConfigError, FairtriggerError
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 
 logger = logging.getLogger(__name__)
 

@@ -10,22 +10,19 @@ from collections.abc import Sequence
 import torch
 
 from service.app import assemble, load_classifiers
-from service.config.cli import read_settings, set_up_logging
-from service.config.settings import Settings
-from service.engine.execution.execution_backend import use_threads
-from service.engine.local_backend import LocalBackend
-from service.engine.model_backend import ModelBackend
-from service.rollout.follower import open_trigger_store
+from service.config import Settings, read_settings, set_up_logging
+from service.engine import LocalBackend, ModelBackend, use_threads
+from service.rollout import open_trigger_store
 from service.runtime import Running
 from service.server.http_server import serve
 from service.server.shared_listener import Door
-from service.telemetry.metrics import Metrics
+from service.telemetry import Metrics
 from service.workers.control_socket import Control, leave, terminate
 from service.workers.engine_pool import Links
 from service.workers.remote_model import RemoteBackend, RemoteModel
 from triggers.errors import FairtriggerError
 from triggers.model.preprocessor import load_preprocessor
-from triggers.store.store import Store
+from triggers.store import Store
 
 logger = logging.getLogger(__name__)
 

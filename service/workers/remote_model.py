@@ -11,19 +11,20 @@ from contextlib import contextmanager, suppress
 
 import torch
 
+from service.engine import Query
 from service.engine.client_disconnect import Gone, unless_gone
 from service.engine.pending_requests import Timing
-from service.engine.predictor import Query, Result
+from service.engine.predictor import Result
 from service.errors import Abandoned, NoReply, NotHeld, Restarting
-from service.rollout.trigger_host import TriggerState
+from service.rollout import TriggerState
 from service.workers.engine_client import REPLY_SECONDS, Link
 from service.workers.engine_pool import Links
 from service.workers.ipc.message_stream import Message
 from service.workers.ipc.messages import unpack_results
 from service.workers.least_loaded_dispatch import Assignment, Assignments
 from triggers.errors import ModelError, StoreUnavailable
-from triggers.model.preprocessor import Preprocessor
-from triggers.rollout.rollout_plan import Plan
+from triggers.model import Preprocessor
+from triggers.rollout import Plan
 
 
 class RemoteLease:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.server.shared_listener import listen, url_of
 from service.workers.child_process import Child
 from service.workers.devices import alone, devices_of

@@ -1,0 +1,7 @@
+"""What triggers are compared with: trained baselines and controls."""
+
+from trainer.baselines.baselines import save_baselines, train_baselines
+from trainer.baselines.controls import run_controls
+from trainer.baselines.erm import fit_base, refuse_overlap
+
+__all__ = ["fit_base", "refuse_overlap", "run_controls", "save_baselines", "train_baselines"]

@@ -16,20 +16,18 @@ import torch
 
 from trainer.baselines.erm import TRAINED_ON, build_untrained, write_bundle
 from trainer.baselines.finetune_loop import train_weights
+from trainer.config import RunConfig
 from trainer.config.comparison_config import Baseline
 from trainer.config.hyperparameters import recipe
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Dataset, Splits
-from trainer.data.device_placement import placed
-from trainer.data.loader import DataLoader
+from trainer.data import DataLoader, Dataset, Splits, placed
 from trainer.distributed import reproducible
-from trainer.evaluation.comparison_record import NAMES, Comparison
-from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation import Comparison, Judge, choose, confusion_counts
+from trainer.evaluation.comparison_record import NAMES
 from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Judge, Snapshot, choose, judge_of
+from trainer.evaluation.selection import Snapshot, judge_of
 from trainer.progress import Progress
-from triggers.model.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import BundleSpec, FrozenClassifier
+from triggers.model.bundle import WEIGHTS_FILE, TransformersLoader
 from triggers.storage.regular_file import read_regular
 
 FOLDER = "baselines"

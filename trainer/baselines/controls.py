@@ -19,20 +19,20 @@ from dataclasses import replace
 import torch
 
 from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Dataset, Splits
-from trainer.data.device_placement import placed
+from trainer.config import RunConfig
+from trainer.data import Dataset, Splits, placed
 from trainer.distributed import reproducible
-from trainer.evaluation.comparison_record import Comparison, System
-from trainer.evaluation.counts import confusion_counts, evaluation_classifier
-from trainer.evaluation.run_result import Counts, Outcome
+from trainer.evaluation import Comparison, Outcome, confusion_counts
+from trainer.evaluation.comparison_record import System
+from trainer.evaluation.counts import evaluation_classifier
+from trainer.evaluation.run_result import Counts
 from trainer.evaluation.selection import judge_of
 from trainer.progress import Progress
+from trainer.training import train_triggers
 from trainer.training.build_module import build_module
 from trainer.training.crossfit import joined
-from trainer.training.trigger_training import train_triggers
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.trigger.image import ImageTrigger
+from triggers.model import FrozenClassifier, Trigger
+from triggers.trigger import ImageTrigger
 from triggers.trigger.image_trainable import ImageModule
 
 SPLITS = ("val", "test")

@@ -18,17 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainer.config.run_config import BaseConfig, RunConfig
-from trainer.data.batches import Batches, moved
-from trainer.data.dataset import Dataset
-from trainer.data.device_placement import placed
-from trainer.data.loader import DataLoader
-from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.config import BaseConfig, RunConfig
+from trainer.data import Batches, DataLoader, Dataset, moved, placed
+from trainer.evaluation import confusion_counts
+from trainer.evaluation.counts import accuracy
 from trainer.progress import Progress, Task
 from triggers.errors import ConfigError, DataError, ModelError
 from triggers.factories import Factories
+from triggers.model import BundleSpec, FrozenClassifier
 from triggers.model.bundle import (
-    BundleSpec,
     FactoryLoader,
     TorchvisionLoader,
     TransformersLoader,
@@ -36,9 +34,8 @@ from triggers.model.bundle import (
     pretrained,
     save_bundle,
 )
-from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import reprogram
-from triggers.preprocessing.preprocess import ImageSpec, Inputs, TextBatch, TextSpec
+from triggers.preprocessing import ImageSpec, Inputs, TextBatch, TextSpec
 from triggers.storage.regular_file import read_regular
 
 WARMUP = 0.1

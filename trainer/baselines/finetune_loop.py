@@ -9,15 +9,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from trainer.baselines.finetune_step import WeightLearner
+from trainer.config import ObjectiveConfig
 from trainer.config.hyperparameters import Recipe
-from trainer.config.run_config import ObjectiveConfig
-from trainer.data.batches import Batches
-from trainer.data.dataset import Dataset
-from trainer.evaluation.counts import confusion_counts
-from trainer.evaluation.selection import Judge, Snapshot
+from trainer.data import Batches, Dataset
+from trainer.evaluation import Judge, confusion_counts
+from trainer.evaluation.selection import Snapshot
 from trainer.progress import Task
 from trainer.training.objective_step import REPORT_EVERY, StepConfig
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 ADVICE = "lower baselines.lr or baselines.strengths."
 

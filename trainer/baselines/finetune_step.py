@@ -15,10 +15,9 @@ from torch.optim import AdamW
 
 from trainer.baselines.erm import parameter_groups
 from trainer.config.hyperparameters import Recipe
-from trainer.data.dataset import Dataset
+from trainer.data import Dataset
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, descend
-from triggers.model.classifier import FrozenClassifier
-from triggers.model.reprogram import sweep
+from triggers.model import FrozenClassifier, sweep
 
 
 class WeightLearner(ObjectiveStep):

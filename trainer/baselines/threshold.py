@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.data.dataset import Dataset
-from trainer.evaluation.counts import bare_logits, counts_of
+from trainer.data import Dataset
+from trainer.evaluation import bare_logits
+from trainer.evaluation.counts import counts_of
 from trainer.evaluation.run_result import Counts
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 
 @dataclass(frozen=True, eq=False)

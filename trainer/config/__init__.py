@@ -1,0 +1,25 @@
+"""The run configuration: TOML, read strictly."""
+
+from trainer.config.data_config import DataConfig
+from trainer.config.example_config import EXAMPLE
+from trainer.config.run_config import (
+    BaseConfig,
+    Criterion,
+    ObjectiveConfig,
+    RunConfig,
+    TrainConfig,
+    load_config,
+    to_dict,
+)
+
+__all__ = [
+    "EXAMPLE",
+    "BaseConfig",
+    "Criterion",
+    "DataConfig",
+    "ObjectiveConfig",
+    "RunConfig",
+    "TrainConfig",
+    "load_config",
+    "to_dict",
+]

@@ -23,8 +23,8 @@ from trainer.config.report_config import ReportConfig
 from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore, different
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
+from triggers.storage import without_password
 from triggers.storage.regular_file import read_regular
-from triggers.storage.url_utils import without_password
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]

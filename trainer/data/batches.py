@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.data.dataset import Dataset
 from trainer.data.prefetch import streamed
 from trainer.distributed import World
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.preprocessing import TextBatch
 
 WIDTH_STEP = 16
 """Widths of text batches are multiples of this, so that only few shapes are compiled and recorded."""

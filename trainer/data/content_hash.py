@@ -15,7 +15,7 @@ from trainer.data.parallel_map import in_threads
 from trainer.data.sources.base import Source
 from trainer.data.sources.file_stamps import KEY_BYTES
 from trainer.progress import Progress
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 from triggers.storage.regular_file import read_regular
 
 RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.group_membership import membership_table
-from triggers.preprocessing.preprocess import Inputs, TextBatch
+from triggers.preprocessing import Inputs, TextBatch
 
 NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
 """Stands for a membership that is still to be made."""

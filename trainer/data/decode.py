@@ -22,8 +22,8 @@ from torch import Tensor
 from trainer.data.parallel_map import in_threads
 from trainer.progress import Progress
 from triggers.errors import DataError
-from triggers.model.classifier import FrozenClassifier, Item
-from triggers.preprocessing.preprocess import Inputs, TextBatch
+from triggers.model import FrozenClassifier, Item
+from triggers.preprocessing import Inputs, TextBatch
 
 CACHE_VERSION = 1
 

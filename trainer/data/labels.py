@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.config.data_config import DataConfig
-from trainer.config.run_config import RunConfig
+from trainer.config import DataConfig, RunConfig
 from trainer.data.group_membership import cell_names, identities_in, respelled
 from trainer.data.sources.base import Source
 from trainer.data.split import chosen

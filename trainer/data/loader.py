@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.config.run_config import RunConfig
+from trainer.config import RunConfig
 from trainer.data.content_hash import content_digests
 from trainer.data.dataset import Dataset, Splits, cell_counts
 from trainer.data.decode import decoded
@@ -19,7 +19,7 @@ from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import Plan, split_rows
 from trainer.progress import Progress
 from triggers.errors import ConfigError, DataError, InputError
-from triggers.model.classifier import FrozenClassifier, Item
+from triggers.model import FrozenClassifier, Item
 
 
 def open_source(config: RunConfig) -> Source:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.dataset import Dataset
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.preprocessing import TextBatch
 
 T = TypeVar("T")
 Gather: TypeAlias = Callable[[T, Tensor | None], Dataset]

@@ -8,14 +8,13 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Dataset
+from trainer.config import RunConfig
+from trainer.data import Dataset
 from trainer.diagnostics.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
 from trainer.distributed import reproducible
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.preprocessing.preprocess import TextBatch
-from triggers.trigger.image import ImageTrigger
-from triggers.trigger.text import TextTrigger
+from triggers.model import FrozenClassifier, Trigger
+from triggers.preprocessing import TextBatch
+from triggers.trigger import ImageTrigger, TextTrigger
 
 
 @dataclass(frozen=True, eq=False)

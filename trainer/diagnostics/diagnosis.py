@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Dataset, Splits
+from trainer.config import RunConfig
+from trainer.data import Dataset, Splits
 from trainer.diagnostics.paired_effects import paired_changes
 from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
 from trainer.diagnostics.trigger_probe import read_out, sample
 from trainer.distributed import reproducible
-from trainer.evaluation.run_result import Candidate
-from triggers.model.classifier import FrozenClassifier
-from triggers.model.reprogram import scores, sweep
-from triggers.trigger.text import TextTrigger
+from trainer.evaluation import Candidate
+from triggers.model import FrozenClassifier, scores, sweep
+from triggers.trigger import TextTrigger
 
 
 @dataclass(frozen=True)

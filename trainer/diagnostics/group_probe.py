@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainer.data.dataset import Dataset
-from triggers.metrics.intervals import critical, wilson
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.model.reprogram import sweep
+from trainer.data import Dataset
+from triggers.metrics import wilson
+from triggers.metrics.intervals import critical
+from triggers.model import FrozenClassifier, Trigger, sweep
 
 PENALTY = 0.01
 """Weight of half the squared coefficients, features scaled to unit variance: keeps 1,000 rows from overfitting 512."""

@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from trainer.data.dataset import Dataset
+from trainer.data import Dataset
 from trainer.formatting import in_group
-from triggers.model.classifier import Bank, FrozenClassifier
-from triggers.model.reprogram import sweep
+from triggers.model import Bank, FrozenClassifier, sweep
 
 Paired: TypeAlias = Mapping[tuple[str, int, int, int], int]
 """Rows by (group name, label, prediction without the trigger, prediction with it)."""

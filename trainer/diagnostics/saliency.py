@@ -15,10 +15,11 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
 
-from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
-from triggers.trigger.image import ImageBank, ImageTrigger, place
-from triggers.trigger.text import EmbeddedText, TextBank, TextTrigger
+from triggers.model import FrozenClassifier
+from triggers.preprocessing import TextBatch
+from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
+from triggers.trigger.image import place
+from triggers.trigger.text import EmbeddedText
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from trainer.data.dataset import Dataset, Splits
+from trainer.data import Dataset, Splits
 from trainer.diagnostics.group_probe import Observed, Probe, balanced_accuracy, fit_probe, last_linear, observe
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.preprocessing.preprocess import Inputs, TextBatch
+from triggers.model import FrozenClassifier, Trigger
+from triggers.preprocessing import Inputs, TextBatch
 
 GREY = 128
 

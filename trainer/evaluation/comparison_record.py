@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from triggers.metrics.fairness_report import Counts
+from triggers.metrics import Counts
 
 System = Literal[
     "adv_post", "adv_in", "threshold", "threshold_matched", "constant", "random", "shrink", "black", "strength_zero"

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from trainer.data.dataset import Dataset
-from trainer.data.prefetch import streamed
+from trainer.data import Dataset, streamed
 from trainer.distributed import World
 from trainer.evaluation.run_result import Counts
-from triggers.model.classifier import Bank, FrozenClassifier
-from triggers.model.reprogram import sweep
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.model import Bank, FrozenClassifier, sweep
+from triggers.preprocessing import TextBatch
 
 
 def confusion_counts(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trainer.evaluation.comparison_record import Comparison
-from triggers.trigger.image import ImageTrigger
-from triggers.trigger.text import TextTrigger
+from triggers.trigger import ImageTrigger, TextTrigger
 
 Counts: TypeAlias = Mapping[tuple[str, int | None, int], int]
 """Confusion counts by (group name, label index, predicted index), as triggers.metrics.fairness_report reads them."""

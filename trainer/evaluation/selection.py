@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainer.config.run_config import Criterion, RunConfig
+from trainer.config import Criterion, RunConfig
 from trainer.evaluation.counts import accuracy
 from trainer.evaluation.run_result import Counts
-from triggers.metrics.fairness_report import FairnessReport, Gap, evaluate_counts
-from triggers.model.classifier import FrozenClassifier
+from triggers.metrics import FairnessReport, evaluate_counts
+from triggers.metrics.fairness_report import Gap
+from triggers.model import FrozenClassifier
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from trainer.config.run_config import RunConfig
-from trainer.evaluation.run_result import Outcome
+from trainer.config import RunConfig
+from trainer.evaluation import Outcome
 
 
 class Stopwatch:

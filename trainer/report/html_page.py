@@ -17,8 +17,7 @@ from PIL import Image
 
 from trainer import formatting
 from trainer.config.toml_schema import to_toml
-from trainer.diagnostics.attributions import Explained
-from trainer.diagnostics.saliency import TextSaliency
+from trainer.diagnostics import Explained, TextSaliency
 from trainer.formatting import Json
 from trainer.report import report_tables
 from trainer.report.model_card import ETHICS, LIMITS

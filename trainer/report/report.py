@@ -19,23 +19,24 @@ from typing import Any
 
 import torch
 
-from trainer.config.run_config import RunConfig, to_dict
-from trainer.data.dataset import Splits
-from trainer.diagnostics.diagnosis import Compared, Diagnosis, diagnose, nearest_words
-from trainer.evaluation.comparison_record import Comparison, cells
+from trainer.config import RunConfig, to_dict
+from trainer.data import Splits
+from trainer.diagnostics import Compared, Diagnosis, diagnose, nearest_words
+from trainer.evaluation import Candidate, Comparison, Outcome
+from trainer.evaluation.comparison_record import cells
 from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import Candidate, Counts, Outcome
+from trainer.evaluation.run_result import Counts
 from trainer.progress import Progress
 from trainer.publish import Published, code_version
 from trainer.report.cost import Stopwatch, cost_record
 from trainer.report.model_card import model_card
 from trainer.report.run_summary import verdict
 from triggers.artifact.artifact import TriggerArtifact
-from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
-from triggers.model.classifier import FrozenClassifier
+from triggers.metrics import FairnessReport, evaluate_counts
+from triggers.model import FrozenClassifier
 from triggers.rollout.rollout_history import timestamp
-from triggers.storage.atomic_files import write_whole
-from triggers.trigger.image import ImageTrigger
+from triggers.storage import write_whole
+from triggers.trigger import ImageTrigger
 
 EXTRA = ("captum", "jinja2", "matplotlib")
 """What the page and the pictures need: the extra `report`."""
@@ -180,7 +181,7 @@ def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) ->
 
 def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
     """Pictures and page; the shares of the saliency go into `found`."""
-    from trainer.diagnostics.attributions import explain, trigger_shares
+    from trainer.diagnostics import explain, trigger_shares
     from trainer.report.figures.examples import smoothing
     from trainer.report.figures.pictures import draw_pictures
     from trainer.report.html_page import Extras, render_page, tokens_of

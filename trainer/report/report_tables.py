@@ -20,7 +20,8 @@ from trainer.formatting import (
     whole,
 )
 from trainer.report.run_summary import cell_accuracies
-from triggers.metrics.intervals import critical, wilson
+from triggers.metrics import wilson
+from triggers.metrics.intervals import critical
 
 RATES = {
     "selection_rate": "selection rate",

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.config.run_config import AdversaryInput, Criterion
+from trainer.config import Criterion
+from trainer.config.run_config import AdversaryInput
 
 
 def score_features(logits: Tensor, labels: Tensor, scale: Tensor, criterion: Criterion, with_logits: bool) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from trainer.evaluation import Judge
 from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Judge, Snapshot
+from trainer.evaluation.selection import Snapshot
 
 Counting: TypeAlias = Callable[[], Sequence[Counts]]
 """Counts the validation part under every strength's present trigger, when it is called."""

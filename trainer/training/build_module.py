@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.config.run_config import RunConfig, TriggerConfig
+from trainer.config import RunConfig
+from trainer.config.run_config import TriggerConfig
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 from triggers.storage.regular_file import read_regular
 from triggers.trigger.image_trainable import ImageModule, build_image_module
 from triggers.trigger.text_trainable import TextModule, build_text_module, whole_words

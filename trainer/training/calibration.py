@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.data.dataset import Dataset
-from trainer.evaluation.counts import bare_logits
-from triggers.model.classifier import FrozenClassifier
+from trainer.data import Dataset
+from trainer.evaluation import bare_logits
+from triggers.model import FrozenClassifier
 
 HIGHEST = 50.0
 

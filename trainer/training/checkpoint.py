@@ -20,16 +20,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainer.config.run_config import REMOVED_KEYS, RunConfig, to_dict
-from trainer.data.dataset import Dataset
+from trainer.config import RunConfig, to_dict
+from trainer.config.run_config import REMOVED_KEYS
+from trainer.data import Dataset
 from trainer.evaluation.run_result import Counts
 from trainer.training.best_snapshots import Keeper
 from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
 from triggers.fingerprint import canonical_json, tensors_digest
-from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
-from triggers.storage.atomic_files import write_whole
+from triggers.model import FrozenClassifier
+from triggers.preprocessing import TextBatch
+from triggers.storage import write_whole
 
 KEY = "checkpoint"
 

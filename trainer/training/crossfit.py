@@ -19,17 +19,18 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Dataset, Splits
+from trainer.config import RunConfig
+from trainer.data import Dataset, Splits
 from trainer.distributed import World
-from trainer.evaluation.run_result import Counts, Outcome
-from trainer.evaluation.selection import Judge, Snapshot, judge_of
+from trainer.evaluation import Judge, Outcome
+from trainer.evaluation.run_result import Counts
+from trainer.evaluation.selection import Snapshot, judge_of
 from trainer.progress import Progress
 from trainer.training.best_snapshots import Trail
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps
-from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.model import FrozenClassifier
+from triggers.preprocessing import TextBatch
 from triggers.trigger.image_trainable import ImageModule
 from triggers.trigger.text_trainable import TextModule
 

@@ -14,8 +14,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from trainer.data.dataset import Dataset
-from triggers.preprocessing.preprocess import TextBatch
+from trainer.data import Dataset
+from triggers.preprocessing import TextBatch
 
 WARM = 3
 """Ordinary steps before recording: compilers and cuDNN settle, optimisers make their state."""

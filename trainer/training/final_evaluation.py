@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.evaluation.counts import confusion_counts
-from trainer.evaluation.run_result import Candidate, Outcome
-from trainer.evaluation.selection import Judge, Snapshot, choose
+from trainer.evaluation import Candidate, Judge, Outcome, choose, confusion_counts
+from trainer.evaluation.selection import Snapshot
 from trainer.training.training_loop import TrainingRun
-from triggers.model.classifier import Trigger
+from triggers.model import Trigger
 
 
 def final_result(run: TrainingRun, criterion: Judge, snapshots: Sequence[Snapshot]) -> Outcome:

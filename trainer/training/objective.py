@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.config.run_config import Criterion, ObjectiveConfig
+from trainer.config import Criterion, ObjectiveConfig
 
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.5)
 """Kernel widths of the maximum mean discrepancy, in units of a class probability."""

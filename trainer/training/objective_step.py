@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.config.hyperparameters import Recipe
-from trainer.config.run_config import ObjectiveConfig, TrainConfig
-from trainer.data.dataset import Dataset
+from trainer.data import Dataset
 from trainer.training.adversary import Adversaries, adversary_loss
 from trainer.training.objective import cell_weights, fair_gradients, group_distance, utility_loss
 from triggers.errors import ConfigError

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.config.run_config import TrainConfig
-from trainer.data.dataset import Dataset
+from trainer.config import TrainConfig
+from trainer.data import Dataset
 from trainer.distributed import World
 from trainer.training.cuda_graph_step import Replay
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
 from trainer.training.vjp import Pass, forward, leaves
-from triggers.model.classifier import Bank, FrozenClassifier
+from triggers.model import Bank, FrozenClassifier
 from triggers.trigger.image_trainable import ImageModule
 from triggers.trigger.text_trainable import TextModule
 

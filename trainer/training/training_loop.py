@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from trainer.config.run_config import RunConfig, TrainConfig
-from trainer.data.batches import Batches
-from trainer.data.dataset import Splits
-from trainer.data.device_placement import placed
+from trainer.config import RunConfig, TrainConfig
+from trainer.data import Batches, Splits, placed
 from trainer.distributed import World
-from trainer.evaluation.counts import confusion_counts, evaluation_classifier
+from trainer.evaluation import confusion_counts
+from trainer.evaluation.counts import evaluation_classifier
 from trainer.evaluation.run_result import Counts
 from trainer.evaluation.selection import judge_of
 from trainer.progress import Progress
@@ -28,7 +27,7 @@ from trainer.training.checkpoint import Checkpointer, run_identity
 from trainer.training.objective_step import REPORT_EVERY, StepConfig
 from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 
 class TrainingRun:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config.run_config import RunConfig
-from trainer.data.dataset import Splits
+from trainer.config import RunConfig
+from trainer.data import Splits
 from trainer.distributed import World, reproducible
-from trainer.evaluation.run_result import Outcome
+from trainer.evaluation import Outcome
 from trainer.progress import Progress
 from trainer.training.best_snapshots import Shortlist
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 
 def train_triggers(

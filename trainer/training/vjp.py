@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from triggers.model.classifier import Bank, FrozenClassifier
-from triggers.preprocessing.preprocess import Inputs, TextBatch
-from triggers.trigger.image import ImageBank, place
-from triggers.trigger.text import Position, TextBank
+from triggers.model import Bank, FrozenClassifier
+from triggers.preprocessing import Inputs, TextBatch
+from triggers.trigger import ImageBank, TextBank
+from triggers.trigger.image import place
+from triggers.trigger.text import Position
 
 ALIGN = 8
 """Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""

@@ -25,11 +25,11 @@ from triggers.artifact.manifest import FORMAT, Manifest, check_model_name
 from triggers.artifact.signature import Signature
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
 from triggers.fingerprint import canonical_json
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 from triggers.storage.regular_file import read_regular
 
 if TYPE_CHECKING:
-    from triggers.model.classifier import FrozenClassifier, Trigger
+    from triggers.model import FrozenClassifier, Trigger
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024

@@ -14,9 +14,9 @@ from triggers.artifact.manifest import Manifest
 from triggers.artifact.manifest_checks import check_bounds
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch
 from triggers.fingerprint import tensors_digest
-from triggers.model.classifier import FrozenClassifier, Trigger
-from triggers.trigger.image import ImageTrigger
-from triggers.trigger.text import Position, TextTrigger
+from triggers.model import FrozenClassifier, Trigger
+from triggers.trigger import ImageTrigger, TextTrigger
+from triggers.trigger.text import Position
 
 DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"}
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import ArtifactCorrupt
-from triggers.trigger.image import ImageTrigger, place
-from triggers.trigger.text import TextTrigger
+from triggers.trigger import ImageTrigger, TextTrigger
+from triggers.trigger.image import place
 
 TOLERANCE = 1e-6  # one float32 rounding step on a value near 1
 

@@ -13,7 +13,7 @@ from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_key
 from triggers.artifact.signature import make_keys
 from triggers.cli.options import JsonOption, print_json
 from triggers.errors import FairtriggerError
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 
 _FileOption = Annotated[
     Path | None, typer.Option("--file", envvar="FAIRTRIGGER_API_KEYS", help="Keys file (.toml or .json) to add it to.")

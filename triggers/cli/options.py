@@ -17,10 +17,10 @@ from rich.console import Console
 
 from triggers.artifact.signature import Trust, read_history_trust, read_signer, read_trust
 from triggers.errors import NotFound
-from triggers.store.store import Store, open_store
+from triggers.store import Store, open_store
 
 if TYPE_CHECKING:
-    from triggers.model.classifier import FrozenClassifier
+    from triggers.model import FrozenClassifier
 
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 VersionArgument = Annotated[str, typer.Argument(help="Version, as v7 or 7.", show_default=False)]
@@ -84,7 +84,7 @@ def classifier_of(bundle: Path | None) -> FrozenClassifier | None:
     """The frozen model to check against, if one is given."""
     if not bundle:
         return None
-    from triggers.model.classifier import load_bundle
+    from triggers.model import load_bundle
 
     return load_bundle(bundle)
 

@@ -9,8 +9,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
-from triggers.rollout.rollout_plan import Plan, plan_text
+from triggers.rollout.rollout_plan import plan_text
 from triggers.store.version_card import Headline, headline
 
 SERVING = "[bold green]champion[/]"

@@ -27,7 +27,8 @@ from triggers.cli.options import (
     print_json,
 )
 from triggers.errors import InputError
-from triggers.rollout.rollout_plan import Challenger, Plan, Shadow, plan_text
+from triggers.rollout import Plan
+from triggers.rollout.rollout_plan import Challenger, Shadow, plan_text
 from triggers.store import artifact_gate
 from triggers.store.store import Rollout, version_name
 

@@ -22,7 +22,7 @@ from triggers.cli.options import (
     opened,
 )
 from triggers.errors import FairtriggerError
-from triggers.storage.atomic_files import write_whole
+from triggers.storage import write_whole
 from triggers.store import artifact_gate
 from triggers.store.store import version_name
 

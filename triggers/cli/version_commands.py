@@ -25,12 +25,13 @@ from triggers.cli.options import (
     trust_of,
 )
 from triggers.errors import FairtriggerError, NotFound
-from triggers.storage.atomic_files import write_whole
-from triggers.store.store import Rollout, Store, VersionInfo, version_name
+from triggers.storage import write_whole
+from triggers.store import Store
+from triggers.store.store import Rollout, VersionInfo, version_name
 from triggers.store.version_card import card
 
 if TYPE_CHECKING:
-    from triggers.model.classifier import FrozenClassifier
+    from triggers.model import FrozenClassifier
 
 
 def add_to(app: typer.Typer) -> None:
@@ -129,8 +130,7 @@ def _usual_version(store: Store, rollout: Rollout) -> int:
 
 def _picture(store: Store, info: VersionInfo) -> bytes:
     """The PNG file that shows an image trigger."""
-    from triggers.trigger.image import ImageTrigger
-    from triggers.trigger.preview import preview_png
+    from triggers.trigger import ImageTrigger, preview_png
 
     trigger = store.get(info.model, info.version).trigger
     if not isinstance(trigger, ImageTrigger):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
-from triggers.preprocessing.preprocess import ImageSpec, TextSpec
+from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
 
 SPEC_FILE = "model.json"

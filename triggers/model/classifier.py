@@ -19,9 +19,9 @@ from triggers.model.bundle import BundleSpec, build_network, read_spec
 from triggers.model.fused_inference import accelerated
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor, load_tokenizer
-from triggers.preprocessing.preprocess import Inputs, TextBatch, TokenIds
-from triggers.trigger.image import ImageBank, ImageTrigger
-from triggers.trigger.text import EmbeddedText, TextBank, TextTrigger
+from triggers.preprocessing import Inputs, TextBatch, TokenIds
+from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
+from triggers.trigger.text import EmbeddedText
 
 Trigger: TypeAlias = ImageTrigger | TextTrigger
 Bank: TypeAlias = ImageBank | TextBank

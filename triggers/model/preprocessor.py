@@ -10,7 +10,8 @@ from torch import Tensor
 
 from triggers.fingerprint import json_digest
 from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
-from triggers.preprocessing.preprocess import ImageLimits, TokenIds, decode_image, encode_text
+from triggers.preprocessing import ImageLimits, TokenIds
+from triggers.preprocessing.preprocess import decode_image, encode_text
 
 Item: TypeAlias = Tensor | TokenIds
 """One preprocessed input: uint8 (C, S, S), or token ids."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from triggers.model.classifier import Bank, FrozenClassifier
-from triggers.preprocessing.preprocess import Inputs, TextBatch
-from triggers.trigger.image import ImageBank
-from triggers.trigger.text import EmbeddedText, TextBank
+from triggers.preprocessing import Inputs, TextBatch
+from triggers.trigger import ImageBank, TextBank
+from triggers.trigger.text import EmbeddedText
 
 
 def reprogram(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, index: Tensor) -> Tensor:

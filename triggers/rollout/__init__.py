@@ -1,0 +1,9 @@
+"""Rollout documents: which version serves whom, the guard"s rules, and the hash-chained history.
+
+Import the rest from `rollout_history`, which brings torch.
+"""
+
+from triggers.rollout.guard_rules import Rules
+from triggers.rollout.rollout_plan import Plan
+
+__all__ = ["Plan", "Rules"]

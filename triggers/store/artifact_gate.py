@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from triggers.artifact.artifact import check_compatible, claimed_model, load_artifact
 from triggers.errors import ArtifactError, ArtifactMismatch, InputError
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout import Plan, Rules
 from triggers.rollout.rollout_history import Rollout, plan_before
-from triggers.rollout.rollout_plan import Plan
 from triggers.store.artifact_integrity import file_digest
 from triggers.store.store import Store
 
 if TYPE_CHECKING:
-    from triggers.model.classifier import FrozenClassifier
+    from triggers.model import FrozenClassifier
 
 
 def push(

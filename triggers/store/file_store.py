@@ -22,6 +22,7 @@ from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_ar
 from triggers.artifact.manifest import check_model_name
 from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ArtifactCorrupt
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
@@ -38,7 +39,7 @@ from triggers.rollout.rollout_history import (
     timestamp,
     version_name,
 )
-from triggers.rollout.rollout_plan import Plan, as_plan
+from triggers.rollout.rollout_plan import as_plan
 from triggers.storage.atomic_files import TEMP_PREFIX, aside, make_private, settle
 from triggers.storage.regular_file import read_regular
 from triggers.store.artifact_integrity import file_digest, opened, unaltered

@@ -10,8 +10,8 @@ from typing import Any
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
-from triggers.rollout.rollout_plan import Plan
 
 
 def write_version(info: VersionInfo) -> str:

@@ -18,6 +18,7 @@ from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_ar
 from triggers.artifact.manifest import check_model_name
 from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ArtifactCorrupt, NotFound, StoreUnavailable
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
@@ -34,9 +35,9 @@ from triggers.rollout.rollout_history import (
     plan_before,
     timestamp,
 )
-from triggers.rollout.rollout_plan import Plan, as_plan
+from triggers.rollout.rollout_plan import as_plan
+from triggers.storage import without_password
 from triggers.storage.redis_client import check_server, connect, translated
-from triggers.storage.url_utils import without_password
 from triggers.store import redis_keys as keys
 from triggers.store import redis_records as records
 from triggers.store.artifact_files import ArtifactFiles

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
-from triggers.rollout.rollout_plan import Plan
-from triggers.storage.sqlite_file import SqliteFile
+from triggers.storage import SqliteFile
 
 SCHEMA_VERSION = 2  # 1 had no plans and no replicas
 SCHEMA = (

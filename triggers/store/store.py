@@ -10,9 +10,11 @@ from urllib.parse import unquote, urlsplit
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.artifact.signature import ANYBODY, Signer, Trust
 from triggers.errors import ConfigError, NotFound
+from triggers.rollout import Plan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
-from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
-from triggers.storage.url_utils import without_parameter, without_password
+from triggers.rollout.rollout_plan import Challenger, Shadow
+from triggers.storage import without_password
+from triggers.storage.url_utils import without_parameter
 from triggers.store.file_store import FileStore
 
 __all__ = [

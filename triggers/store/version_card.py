@@ -9,7 +9,7 @@ from triggers.artifact.manifest import Manifest
 from triggers.rollout.rollout_history import Rollout, VersionInfo
 
 if TYPE_CHECKING:
-    from triggers.metrics.fairness_report import FairnessReport
+    from triggers.metrics import FairnessReport
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def splits(manifest: Manifest) -> list[str]:
 
 def evaluate(manifest: Manifest, split: str, *, trigger: bool) -> FairnessReport | None:
     """Fairness of a split with the trigger or without it; None if it was not counted."""
-    from triggers.metrics.fairness_report import evaluate_counts  # numpy: a command's help needs none
+    from triggers.metrics import evaluate_counts  # numpy: a command's help needs none
 
     counts = manifest.counts(split, trigger=trigger)
     if not counts:

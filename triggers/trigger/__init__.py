@@ -1,0 +1,7 @@
+"""Triggers themselves, of images and of texts, and how they are learnt."""
+
+from triggers.trigger.image import ImageBank, ImageTrigger
+from triggers.trigger.preview import preview_png
+from triggers.trigger.text import TextBank, TextTrigger
+
+__all__ = ["ImageBank", "ImageTrigger", "TextBank", "TextTrigger", "preview_png"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from triggers.errors import ArtifactCorrupt
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.preprocessing import TextBatch
 
 TextKind = Literal["none", "hard", "soft", "embedding"]
 Position = Literal["after_cls", "before_sep", "as_published"]

@@ -10,9 +10,7 @@ from service.api.auth_dependencies import Bearer, is_admin
 from service.api.dependencies import Model, RunningService
 from service.api.pooled_route import PooledRoute
 from service.api.schemas_fairness import FairnessOut
-from service.fairness.fairness_series import STEPS
-from service.fairness.monitor import BY
-from service.fairness.time_windows import MINUTES
+from service.fairness import BY, MINUTES, STEPS
 
 router = APIRouter(route_class=PooledRoute, tags=["fairness"])
 

@@ -10,7 +10,7 @@ from service.api.dependencies import Model, RunningService
 from service.api.pooled_route import PooledRoute
 from service.api.routes.rollout import rollout_document
 from service.api.schemas import ModelCard, ModelList, TriggerUsed
-from service.engine.served_model import ServedModel
+from service.engine import ServedModel
 from service.runtime import Running
 
 router = APIRouter(route_class=PooledRoute, tags=["models"])

@@ -15,9 +15,9 @@ from service.api.raw_request import Call
 from service.api.request_parsing import read_inputs, read_query, request_key
 from service.api.response_headers import served_headers, timeout_ms
 from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
+from service.engine import Outcome, Served, ServedModel
 from service.engine.deadline import within
 from service.engine.prediction_log import best
-from service.engine.served_model import Outcome, Served, ServedModel
 from service.errors import ProblemError
 from service.runtime import Running
 

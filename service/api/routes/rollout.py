@@ -22,8 +22,8 @@ from service.api.schemas_rollout import (
     RolloutOut,
     ShadowModel,
 )
-from service.engine.served_model import ServedModel
-from service.guard.guarded_model import public_entry, public_reason
+from service.engine import ServedModel
+from service.guard import public_entry, public_reason
 from service.security.keyring import ADMIN_TOKEN
 from triggers.errors import StoreError
 from triggers.store.store import Challenger, Plan, Replica, Rollout, Shadow, version_name

@@ -12,8 +12,7 @@ from service.api.schemas import TriggerList, TriggerSummary
 from service.errors import ProblemError
 from triggers.store.store import VersionInfo, version_name
 from triggers.store.version_card import card
-from triggers.trigger.image import ImageTrigger
-from triggers.trigger.preview import preview_png
+from triggers.trigger import ImageTrigger, preview_png
 
 router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 

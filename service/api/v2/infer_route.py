@@ -13,8 +13,8 @@ from service.api.response_headers import served_headers, timeout_ms
 from service.api.v2.request import read_asked
 from service.api.v2.response import infer_body
 from service.api.v2.schemas import InferRequest, InferResponse
+from service.engine import ServedModel
 from service.engine.deadline import within
-from service.engine.served_model import ServedModel
 from service.runtime import Running
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

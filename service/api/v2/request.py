@@ -14,7 +14,7 @@ from service.api.request_parsing import check_count, checked, choice, request_ke
 from service.api.schemas import GroupName
 from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.api.v2.v2_tensors import listed, split_bytes
-from service.engine.types import Wanted
+from service.engine import Wanted
 from service.errors import ProblemError
 from triggers.errors import InputError
 

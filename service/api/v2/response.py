@@ -11,9 +11,8 @@ from service.api.problem_details import Problem, problem_of
 from service.api.v2.request import Asked
 from service.api.v2.schemas import TensorName
 from service.api.v2.v2_tensors import Tensor
+from service.engine import Answer, Outcome, Served, ServedModel
 from service.engine.prediction_log import best
-from service.engine.predictor import Answer
-from service.engine.served_model import Outcome, Served, ServedModel
 from service.errors import ProblemError
 from triggers.store.store import version_name
 

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from service.api.dependencies import ChosenVersion, Model, RunningService
 from service.api.pooled_route import PooledRoute
 from service.api.v2.schemas import Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
-from service.engine.served_model import ServedModel
+from service.engine import ServedModel
 from service.runtime import Running
 from triggers.store.store import version_name
 

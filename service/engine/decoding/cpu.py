@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeAlias
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.types import Description, Wanted
 from triggers.errors import InputError
-from triggers.model.preprocessor import Item
-from triggers.preprocessing.preprocess import ImageLimits
+from triggers.model import Item
+from triggers.preprocessing import ImageLimits
 
 SMALL_REQUEST = 4
 """Inputs in a request that may be decoded on the loop: together well under a millisecond."""

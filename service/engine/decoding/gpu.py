@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.predictor import Answer, Predictor, Query, Result
 from service.engine.types import Description, File
 from triggers.errors import ConfigError, InputError
+from triggers.preprocessing import ImageLimits, ImageSpec
 from triggers.preprocessing.jpeg import plain_size
-from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
+from triggers.preprocessing.preprocess import decode_image
 
 
 def decodes_on_gpu(classifier: Description, settings: Settings) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.decoding.cpu import ItemDecoder
 from service.engine.decoding.gpu import decodes_on_gpu, is_plain
 from service.engine.types import Description, File, Wanted
 from triggers.errors import InputError
-from triggers.model.preprocessor import Item
-from triggers.preprocessing.preprocess import ImageLimits, ImageSpec
+from triggers.model import Item
+from triggers.preprocessing import ImageLimits, ImageSpec
 
 Passed: TypeAlias = Item | File | InputError
 """One input, ready to be handed over, or what is wrong with it."""

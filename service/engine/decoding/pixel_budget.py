@@ -10,7 +10,8 @@ from typing import Protocol
 from service.engine.decoding.passthrough import Passed
 from service.engine.types import Wanted
 from triggers.errors import InputError
-from triggers.preprocessing.preprocess import ImageLimits, claimed_pixels
+from triggers.preprocessing import ImageLimits
+from triggers.preprocessing.preprocess import claimed_pixels
 
 REQUEST_TOO_MANY_PIXELS = "request_too_many_pixels"
 

@@ -21,9 +21,8 @@ from service.engine.execution.cuda_graph_recorder import Program, Recorder
 from service.engine.execution.eager_forward import EagerForward, Pass
 from service.engine.execution.static_buffers import Desk, Slots
 from service.engine.execution.trigger_bank import DeviceBank, flat, shrunk
-from triggers.model.classifier import FrozenClassifier, Item, Trigger
-from triggers.model.reprogram import scores
-from triggers.trigger.image import ImageTrigger
+from triggers.model import FrozenClassifier, Item, Trigger, scores
+from triggers.trigger import ImageTrigger
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from triggers.model.classifier import FrozenClassifier
-from triggers.model.preprocessor import Item
-from triggers.preprocessing.preprocess import TokenIds
+from triggers.model import FrozenClassifier, Item
+from triggers.preprocessing import TokenIds
 
 
 def blank(classifier: FrozenClassifier) -> Item:

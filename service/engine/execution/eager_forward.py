@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from triggers.errors import ModelError
-from triggers.model.classifier import Bank, FrozenClassifier, Item, Trigger
-from triggers.model.reprogram import reprogram, scores
+from triggers.model import Bank, FrozenClassifier, Item, Trigger, scores
+from triggers.model.reprogram import reprogram
 
 Pass: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
 """Items (N) and the row of each one's trigger to class scores (N, labels), float32 on the CPU."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from service.config.settings import Settings
+from service.config import Settings
 from service.engine.execution.batch_sizes import Buckets
 from service.engine.execution.cuda_graph_forward import CapturedForward
 from service.engine.execution.cuda_graph_recorder import Again, CudaGraphs
 from service.engine.execution.eager_forward import EagerForward, Forward, plain_forward
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier
 
 SPARE = 2
 """Bank rows beside those of the versions in memory: no trigger, and one that is tried out."""

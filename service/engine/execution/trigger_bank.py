@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from service.engine.execution.resample_taps import TAPS, placed, taps
-from triggers.trigger.image import ImageTrigger, compose
+from triggers.trigger import ImageTrigger
+from triggers.trigger.image import compose
 
 
 class DeviceBank:

@@ -1,0 +1,1 @@
+"""What two processes share: a stream of messages, and memory for inputs."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from service.engine import Answer, Query
 from service.engine.pending_requests import Timing
-from service.engine.predictor import Answer, Query, Result
+from service.engine.predictor import Result
 from service.errors import Abandoned, BatchFailed, NotHeld, Overloaded
 from service.workers.ipc.message_stream import Message
 from service.workers.ipc.shared_memory_inputs import Slots

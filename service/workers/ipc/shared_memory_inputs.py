@@ -18,9 +18,8 @@ from torch import Tensor
 
 from service.engine.types import File
 from triggers.errors import ModelError
-from triggers.model.bundle import BundleSpec
-from triggers.model.preprocessor import Item
-from triggers.preprocessing.preprocess import TokenIds
+from triggers.model import BundleSpec, Item
+from triggers.preprocessing import TokenIds
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Layouts of data on disk: CelebA, UTKFace, Civil Comments, CSV, `datasets` folders."""

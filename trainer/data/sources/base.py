@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trainer.config.data_config import DataConfig
+from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.data.sources.file_stamps import Stamp
 from triggers.errors import DataError

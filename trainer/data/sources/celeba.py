@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainer.config.data_config import DataConfig
+from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
 from trainer.data.sources.base import Row

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config import DataConfig
+from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
 from trainer.data.sources.base import Row, pool_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config import DataConfig
+from trainer.config.data_config import SplitConfig
 from trainer.data.group_names import FLAGS, cell, crossed, joint_labels
 from trainer.data.sources.base import MENTION_GROUPS, Row, pool_of, word_list
 from trainer.data.sources.column_lookup import known

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config.data_config import DataConfig, SplitConfig
+from trainer.config import DataConfig
+from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
 from trainer.data.sources.base import Row
 from trainer.data.sources.csv_file import CsvFile

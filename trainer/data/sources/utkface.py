@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from trainer.config.data_config import DataConfig
+from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import crossed_names, label_names
 from trainer.data.sources.base import Row

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from trainer.diagnostics.attributions import ExplainedImages
+from trainer.diagnostics import ExplainedImages
 from trainer.formatting import Json, number
 from trainer.report.figures.figure_style import INK, save
 from trainer.report.figures.triggers import pixels

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.diagnostics.attributions import Explained, ExplainedImages
-from trainer.evaluation.run_result import Outcome
+from trainer.diagnostics import Explained, ExplainedImages
+from trainer.evaluation import Outcome
 from trainer.formatting import Json
 from trainer.report.figures.examples import draw_examples
 from trainer.report.figures.groups import draw_groups
 from trainer.report.figures.pareto import draw_front
 from trainer.report.figures.triggers import draw_trigger, draw_triggers
-from triggers.trigger.image import ImageTrigger
+from triggers.trigger import ImageTrigger
 
 
 def draw_pictures(folder: Path, summary: Json, outcome: Outcome, explained: Explained | None) -> dict[str, Path]:

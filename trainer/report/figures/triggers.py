@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.report.figures.figure_style import INK, save
-from triggers.trigger.image import ImageTrigger, compose, place
-from triggers.trigger.preview import GREY, preview_png
+from triggers.trigger import ImageTrigger, preview_png
+from triggers.trigger.image import compose, place
+from triggers.trigger.preview import GREY
 
 ROW = 6
 """Pictures in one row."""
