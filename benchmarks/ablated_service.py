@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from service.__main__ import main
 from service.server import http_server, predict_fast_path
-from service.workers import leave
+from service.workers import exit_now
 
 PARTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "fast path": (predict_fast_path.PredictFastPath, "model", lambda self, scope: None),
@@ -20,4 +20,4 @@ PARTS: dict[str, tuple[object, str, Callable[..., object]]] = {
 
 if __name__ == "__main__":
     setattr(*PARTS[sys.argv[1]])
-    leave(main(sys.argv[2:]))
+    exit_now(main(sys.argv[2:]))

@@ -15,8 +15,8 @@ from torch import Tensor
 from benchmarks.train import learner_for
 from trainer.config import TrainConfig
 from trainer.data import Batches, Dataset
-from trainer.distributed import World
-from trainer.training.vjp import leaves
+from trainer.distributed import ProcessGroup
+from trainer.training.vjp import bank_tensors
 from triggers.model import FrozenClassifier
 
 STEPS = 5
@@ -27,12 +27,12 @@ TOLERANCE = 1e-2
 it is nearly nothing, rounding becomes a part of a step."""
 
 
-def agreement(classifier: FrozenClassifier, kind: str, data: Dataset, batch_size: int, world: World) -> str:
+def agreement(classifier: FrozenClassifier, kind: str, data: Dataset, batch_size: int, world: ProcessGroup) -> str:
     """Train triggers of two strengths in float32, together and alone; what came of it in words."""
     with _exact():
-        start = _trained(classifier, kind, data, batch_size, World(), steps=0)
-        alone = _trained(classifier, kind, data, batch_size, World())
-        turned = _trained(classifier, kind, data, batch_size, World(), turned=True)
+        start = _trained(classifier, kind, data, batch_size, ProcessGroup(), steps=0)
+        alone = _trained(classifier, kind, data, batch_size, ProcessGroup())
+        turned = _trained(classifier, kind, data, batch_size, ProcessGroup(), turned=True)
         together = _trained(classifier, kind, data, batch_size, world)
     moved = _size(alone - start)
     apart, order = _size(together - alone) / moved, _size(turned - alone) / moved
@@ -62,15 +62,15 @@ def _trained(
     kind: str,
     data: Dataset,
     batch_size: int,
-    world: World,
+    world: ProcessGroup,
     *,
     turned: bool = False,
     steps: int = STEPS,
 ) -> Tensor:
     """What the bank of both triggers holds after so many steps: (2, C, S, S) or (2, T, D)."""
     learner = learner_for(classifier, kind, (1.0, 5.0), TrainConfig(batch_size=batch_size), world=world)
-    batches = Batches(data, batch_size, seed=0, world=world, pieces=1)
+    batches = Batches(data, batch_size, seed=0, process_group=world, pieces=1)
     for number in range(steps):
         batch = batches.batch(number)
         learner.step(number, batch.take(torch.arange(batch_size).flip(0).to(batch.labels.device)) if turned else batch)
-    return leaves(learner.module.render())[0].detach()
+    return bank_tensors(learner.module.render())[0].detach()

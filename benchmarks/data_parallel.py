@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer.baselines.finetune_step import WeightLearner
+from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.config import ObjectiveConfig
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
 from trainer.training.objective_step import StepConfig
 from triggers.model import FrozenClassifier, sweep
@@ -35,21 +35,23 @@ class Whole(nn.Module):
         return sweep(self._model, inputs, self._bare)
 
 
-class ParallelWeightLearner(WeightLearner):
-    """A WeightLearner whose gradients are means over all processes; a batch is this process's own rows."""
+class ParallelWeightLearner(FinetuneOptimizer):
+    """A FinetuneOptimizer whose gradients are means over all processes; a batch is this process's own rows."""
 
-    def __init__(self, model: FrozenClassifier, groups: int, objective: ObjectiveConfig, recipe: Recipe) -> None:
+    def __init__(
+        self, model: FrozenClassifier, groups: int, objective: ObjectiveConfig, recipe: Hyperparameters
+    ) -> None:
         super().__init__(model, recipe, StepConfig(objective, groups, 10**6))
         self.parallel = DistributedDataParallel(Whole(model))
         self.adversary_optimizer.register_step_pre_hook(lambda *_: self._average(list(self.adversaries.parameters())))
 
     def _forward(self, batch: Dataset) -> Tensor:
         self.parallel.train()
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.hyperparameters.bf16):
             logits: Tensor = self.parallel(batch.inputs)
         return logits
 
-    def _pull(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
+    def _vjp(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
         self.parallel.zero_grad()
         self.parallel.reducer._rebuild_buckets()  # both as a forward pass does; here two ways back follow one
         self.parallel.reducer.prepare_for_backward([])

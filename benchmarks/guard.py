@@ -19,15 +19,15 @@ import numpy as np
 
 from benchmarks.draws import heads, random, row
 from benchmarks.guarding import Trial
-from service.fairness import Monitor
+from service.fairness import FairnessMonitor
 from service.guard import Guard
-from service.guard.guard import questions
-from service.guard.observations import Stand
+from service.guard.guard import hypotheses_of
+from service.guard.observations import ServingState
 from service.guard.sequential_tests import SequentialTests
 from service.ledger import Cell, Ledger, Level
 from service.runtime_collectors import FairnessCollector, GuardCollector
 from service.telemetry import Metrics
-from triggers.rollout import Rules
+from triggers.rollout import GuardRules
 
 GROUPS, MINUTES, TIMED = (2, 16, 64), (60, 480), 20
 ROWS = 60
@@ -51,9 +51,9 @@ def minute(groups: int, at: int, high: float = 0.45) -> dict[Cell, int]:
 
 def tests_of(metric: str) -> SequentialTests:
     """Every question that there is about a metric."""
-    rules = Rules(metric=metric, max_disparity=0.1, worse_by=0.05, accuracy_loss=0.02)
-    stand = Stand(1, 0.0, 1, 2, challenged=True, twins=True, rules=rules)
-    return SequentialTests(questions(stand, rules), alpha=rules.alpha, pos_label=1)
+    rules = GuardRules(metric=metric, max_disparity=0.1, worse_by=0.05, accuracy_loss=0.02)
+    stand = ServingState(1, 0.0, 1, 2, challenged=True, twins=True, rules=rules)
+    return SequentialTests(hypotheses_of(stand, rules), alpha=rules.alpha, pos_label=1)
 
 
 def milliseconds(tests: SequentialTests, minutes: Mapping[int, Mapping[Cell, int]]) -> float:
@@ -93,7 +93,7 @@ class TwoLabels:
 def scraping(groups: int) -> float:
     """Milliseconds of a scrape of the guard's and the fairness gauges of one model, usually."""
     began = int(time.time() // 60) - 5
-    rules = Rules(max_disparity=0.1, worse_by=0.05, accuracy_loss=0.02, action="alarm")
+    rules = GuardRules(max_disparity=0.1, worse_by=0.05, accuracy_loss=0.02, action="alarm")
     drawn: list[dict[Cell, int]] = [minute(groups, at) for at in range(5)]
     with TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
         for at, cells in enumerate(drawn):
@@ -103,7 +103,7 @@ def scraping(groups: int) -> float:
         trial = Trial(rules, now=60.0 * 6, minutes={level: [{}, *drawn] for level in (Level.MINUTE, Level.ARRIVAL)})
         guard = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now, acts=False)
         guard.check("m")
-        fairness, metrics = FairnessCollector(Monitor(ledger, {"m": TwoLabels()}), ["m"]), Metrics()
+        fairness, metrics = FairnessCollector(FairnessMonitor(ledger, {"m": TwoLabels()}), ["m"]), Metrics()
         for collector in (fairness, GuardCollector(guard, ["m"])):
             metrics.add(collector)
         fairness.reading.start()

@@ -15,28 +15,28 @@ import numpy as np
 
 from benchmarks.draws import ALPHA, LOOKS, ROWS, heads, random, row, short
 from service.guard import Guard
-from service.guard.observations import Stand
+from service.guard.observations import ServingState
 from service.guard.sequential_tests import Evidence
 from service.ledger import Cell, Level
-from triggers.rollout import Rules
-from triggers.rollout.guard_rules import LIMITS
+from triggers.rollout import GuardRules
+from triggers.rollout.guard_rules import LIMIT_FIELDS
 
 
 @dataclass
 class Trial:
-    """A `Watched` with a challenger, whose minutes are drawn; it counts rollbacks instead of making them."""
+    """A `GuardTarget` with a challenger, whose minutes are drawn; it counts rollbacks instead of making them."""
 
-    rules: Rules
+    rules: GuardRules
     now: float = 0.0
     pos_label: int = 1
     rolled_back: list[tuple[float, Evidence]] = field(default_factory=list)
     minutes: dict[Level, list[dict[Cell, int]]] = field(default_factory=dict)
 
-    def stand(self) -> Stand:
+    def serving_state(self) -> ServingState:
         """Champion v1 with twins, challenger v2, from the beginning on."""
-        return Stand(1 + len(self.rolled_back), 0.0, 1, 2, challenged=True, twins=True, rules=self.rules)
+        return ServingState(1 + len(self.rolled_back), 0.0, 1, 2, challenged=True, twins=True, rules=self.rules)
 
-    def withdraw(self, stand: Stand, evidence: Evidence) -> str:
+    def withdraw(self, stand: ServingState, evidence: Evidence) -> str:
         """Note when."""
         self.rolled_back.append((self.now, evidence))
         return "rolled back"
@@ -58,11 +58,13 @@ def guard(repeats: int) -> None:
     print(heads("rules", "champion", "challenger", "rolled back", "requests until then (median)"))
     for limits, new, wrong in GUARDED:
         disparity, worse, loss = limits
-        rules = Rules(max_disparity=disparity, worse_by=worse, accuracy_loss=loss)
+        rules = GuardRules(max_disparity=disparity, worse_by=worse, accuracy_loss=loss)
         ends = [guarded(rules, new, wrong, repeat) for repeat in range(repeats)]
         middle = float(np.median(ends))
         found = "-" if middle == np.inf else f"{middle * 4 * ROWS:.0f}"
-        names = ", ".join(f"{name} {limit:g}" for name, limit in zip(LIMITS, limits, strict=True) if limit is not None)
+        names = ", ".join(
+            f"{name} {limit:g}" for name, limit in zip(LIMIT_FIELDS, limits, strict=True) if limit is not None
+        )
         rates, errors = short(new), f"wrong {wrong:g}"
         share = f"{100 * np.isfinite(ends).mean():.1f} %"
         print(row(names, "0.3 x 2, wrong 0.1", f"{rates}, {errors}", share, found), flush=True)
@@ -78,7 +80,7 @@ LOOK_AFTER = [*range(10, 100, 10), *range(100, LOOKS + 1, 100)]
 """Minutes after which is looked: the guard weighs every minute before as if it had looked after each."""
 
 
-def guarded(rules: Rules, new: Sequence[float], wrong: float, repeat: int) -> float:
+def guarded(rules: GuardRules, new: Sequence[float], wrong: float, repeat: int) -> float:
     """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
     trial = Trial(rules, minutes=traffic(random(repeat), new, wrong))
     watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)

@@ -27,10 +27,10 @@ from benchmarks.systems import BY_GROUP, TASKS, System
 from trainer.config import Criterion, RunConfig
 from trainer.config.run_config import TriggerConfig
 from trainer.data import Dataset, Splits
-from trainer.distributed import World, reproducible
+from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import bare_logits
 from trainer.evaluation.counts import chunks
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from trainer.training.training_loop import TrainingRun
@@ -100,12 +100,12 @@ class Candidates:
     run: TrainingRun
     found: list[Tensor] = field(default_factory=list)
 
-    def offer(self, step: int, count: Callable[[], Sequence[Counts]]) -> None:
+    def offer(self, step: int, count: Callable[[], Sequence[ConfusionCounts]]) -> None:
         """The triggers as they are now: predictions (K, N)."""
         with torch.inference_mode():
             bank, val = self.run.optimizer.average.render(), self.run.val
             predicted = torch.empty(len(bank), len(val), dtype=torch.long, device=val.labels.device)
-            for rows in chunks(val, 512, World()):
+            for rows in chunks(val, 512, ProcessGroup()):
                 predicted[:, rows] = sweep(self.run.counter, val.take(rows).inputs, bank).argmax(-1)
         self.found.append(predicted.cpu())
 
@@ -113,11 +113,11 @@ class Candidates:
         """Nothing."""
         return {}
 
-    def kept(self) -> list[tuple[int, Counts] | None]:
+    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
         """Nothing."""
         return []
 
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
         """Nothing."""
 
 
@@ -133,7 +133,7 @@ def cooled(classifier: FrozenClassifier, temperature: float) -> FrozenClassifier
 
 def candidates(config: RunConfig, model: FrozenClassifier, splits: Splits, progress: Progress) -> Tensor:
     """Predictions (C, N) on validation of everything that a training passes through."""
-    with reproducible(model.device, config.train.threads):
+    with deterministic_algorithms(model.device, config.train.threads):
         run = TrainingRun.prepare(config, model, splits, progress)
         keeper = Candidates(run)
         run.train(keeper)

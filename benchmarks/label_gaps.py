@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.systems import MAIN, TASKS
 from trainer.data import DataLoader
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from trainer.progress import open_progress
 from triggers.metrics import evaluate_counts
 from triggers.metrics.gaps import Gap
@@ -28,7 +28,7 @@ PARTS = ("base", "tuning", "val", "test")
 
 def label_gap(cells: Mapping[tuple[str, int], int]) -> Gap:
     """Difference of the groups' shares of the positive label, with its interval, from rows by group and label."""
-    perfect: Counts = {(group, label, label): n for (group, label), n in cells.items()}
+    perfect: ConfusionCounts = {(group, label, label): n for (group, label), n in cells.items()}
     return evaluate_counts(perfect).demographic_parity_difference
 
 

@@ -27,12 +27,12 @@ from pathlib import Path
 
 from benchmarks.load import need_wrk
 from benchmarks.process_tree import cpu_seconds
-from service.engine import Answer
-from service.engine.prediction_log import Counting
-from service.fairness import Disclosure, Rule, Windows
-from service.ledger import Cell, Ledger, Receipts
-from service.ledger.backend import Batch
-from service.ledger.prediction_id import new_key, parse_key
+from service.engine import Scored
+from service.engine.prediction_log import PredictionLog
+from service.fairness import Disclosure, DisclosureRule, TimeWindows
+from service.ledger import Cell, Ledger, PredictionIdCodec
+from service.ledger.backend import CountBatch
+from service.ledger.prediction_id import new_sealing_key, parse_sealing_key
 from service.telemetry import Metrics
 
 GROUPS, DAYS, FINE_DAYS = 8, 90, 8
@@ -49,7 +49,7 @@ def fill(ledger: Ledger, now: int) -> None:
     old = range(now - DAYS * 1440, now - FINE_DAYS * 1440, 60)
     for number, minute in enumerate([*old, *range(now - FINE_DAYS * 1440, now + 1)], start=1):
         groups = frozenset(("m", f"group {g}") for g in range(GROUPS))
-        ledger._store.apply(ledger._run, Batch(number, time.time(), cells(minute), groups, None))
+        ledger._store.apply(ledger._run, CountBatch(number, time.time(), cells(minute), groups, None))
     ledger._batches = number
 
 
@@ -70,8 +70,8 @@ def windows(address: str, folder: Path) -> None:
         began = time.perf_counter()
         fill(ledger, int(time.time() // 60))
         print(f"filled in {time.perf_counter() - began:.0f} s: {address.split('@')[-1]}")
-        disclosure = Disclosure(ledger, Rule(epsilon=1.0), lambda model: 2)
-        reader = Windows(ledger, disclosure)
+        disclosure = Disclosure(ledger, DisclosureRule(epsilon=1.0), lambda model: 2)
+        reader = TimeWindows(ledger, disclosure)
         began = time.perf_counter()
         reader.read("m", "1h", exact=False)
         print(f"first disclosure of {FINE_DAYS} days  {(time.perf_counter() - began) * 1e3:9.1f} ms")
@@ -86,10 +86,10 @@ def counting() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("on", "off"):
             with Ledger(Path(folder) / "ledger.sqlite") as ledger:
-                receipts = Receipts([parse_key(new_key(), "here")])
-                counts = Counting("m", ("no", "yes"), ledger, receipts, Metrics(), on=name == "on")
-                answer = Answer((0.2, 0.8), 1, "digest", 1, None)
-                took = median_ms(lambda c=counts, a=answer: [c.predicted(a, "a") for _ in range(2000)])  # type: ignore[misc]
+                receipts = PredictionIdCodec([parse_sealing_key(new_sealing_key(), "here")])
+                counts = PredictionLog("m", ("no", "yes"), ledger, receipts, Metrics(), on=name == "on")
+                answer = Scored((0.2, 0.8), 1, "digest", 1, None)
+                took = median_ms(lambda c=counts, a=answer: [c.record_prediction(a, "a") for _ in range(2000)])  # type: ignore[misc]
                 print(f"counting a prediction, statistics={name}: {took / 2:.2f} us")
 
 

@@ -14,17 +14,17 @@ from torch import Tensor
 
 from benchmarks.systems import BUDGETS
 from trainer.baselines.erm import build_untrained
-from trainer.baselines.finetune_step import WeightLearner
+from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.baselines.threshold import Margins, margins, thinned
 from trainer.config import RunConfig
-from trainer.config.hyperparameters import recipe
+from trainer.config.hyperparameters import baseline_hyperparameters
 from trainer.data import Batches, Dataset, Splits
-from trainer.distributed import reproducible
-from trainer.evaluation import Judge, confusion_counts
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Snapshot, judge_of
+from trainer.distributed import deterministic_algorithms
+from trainer.evaluation import SelectionCriterion, confusion_counts
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
 from trainer.progress import Progress
-from trainer.training.best_snapshots import Counting
+from trainer.training.best_snapshots import CountValidation
 from trainer.training.objective_step import StepConfig
 from trainer.training.training_loop import TrainingRun
 from triggers.model import FrozenClassifier
@@ -45,22 +45,26 @@ class Pick:
 
     budget: float
     strength: float | None
-    val: Counts
-    test: Counts
-    received: tuple[Counts, ...] = ()
+    val: ConfusionCounts
+    test: ConfusionCounts
+    received: tuple[ConfusionCounts, ...] = ()
 
 
 class Picker:
     """Takes every validation of a system and keeps the best within each budget, with its test counts."""
 
-    def __init__(self, config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> None:
+    def __init__(self, config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> None:
         self.judges = {budget: judge_at(config, classifier, bare, budget) for budget in BUDGETS}
-        self._best: dict[float, tuple[Snapshot, float | None, Sequence[Counts]]] = {}
+        self._best: dict[float, tuple[ValidationSnapshot, float | None, Sequence[ConfusionCounts]]] = {}
 
-    def offer(self, step: int, strength: float | None, val: Counts, test: Callable[[], Sequence[Counts]]) -> None:
+    def offer(
+        self, step: int, strength: float | None, val: ConfusionCounts, test: Callable[[], Sequence[ConfusionCounts]]
+    ) -> None:
         """A system as it is after `step` steps; its test counts are asked for where it is the best so far."""
-        counted: Sequence[Counts] | None = None
-        snapshot = Snapshot(step, val, next(iter(self.judges.values())).score(val))  # judges differ in their floors
+        counted: Sequence[ConfusionCounts] | None = None
+        snapshot = ValidationSnapshot(
+            step, val, next(iter(self.judges.values())).score(val)
+        )  # judges differ in their floors
         for budget, judge in self.judges.items():
             present = self._best.get(budget)
             if judge.feasible(snapshot.score) and judge.better(snapshot, present and present[0]):
@@ -75,9 +79,13 @@ class Picker:
         ]
 
 
-def judge_at(config: RunConfig, classifier: FrozenClassifier, bare: Counts, budget: float) -> Judge:
+def judge_at(
+    config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts, budget: float
+) -> SelectionCriterion:
     """The product's own judge with another accuracy floor."""
-    return judge_of(replace(config, select=replace(config.select, max_accuracy_drop=budget)), classifier, bare)
+    return selection_criterion(
+        replace(config, select=replace(config.select, max_accuracy_drop=budget)), classifier, bare
+    )
 
 
 def trigger_picks(
@@ -88,7 +96,7 @@ def trigger_picks(
     receivers: Sequence[FrozenClassifier] = (),
 ) -> list[Pick]:
     """Train the triggers of a configuration; the picks are tried on `receivers` as well."""
-    with reproducible(classifier.device, config.train.threads):
+    with deterministic_algorithms(classifier.device, config.train.threads):
         run = TrainingRun.prepare(config, classifier, splits, progress)
         picker = Picker(config, classifier, run.bare_val)
         run.train(_Keeper(run, picker, receivers))
@@ -101,12 +109,12 @@ class _Tests:
     def __init__(self, run: TrainingRun, receivers: Sequence[FrozenClassifier]) -> None:
         self._run, self._receivers = run, receivers
 
-    def of(self, k: int) -> list[Counts]:
+    def of(self, k: int) -> list[ConfusionCounts]:
         """Of strength k: under the run's own classifier, then under every receiver."""
         return [counted[k] for counted in self._counted]
 
     @cached_property
-    def _counted(self) -> list[Sequence[Counts]]:
+    def _counted(self) -> list[Sequence[ConfusionCounts]]:
         run = self._run
         with torch.no_grad():
             bank = run.optimizer.average.render()
@@ -120,7 +128,7 @@ class _Keeper:
     def __init__(self, run: TrainingRun, picker: Picker, receivers: Sequence[FrozenClassifier]) -> None:
         self._run, self._picker, self._receivers = run, picker, receivers
 
-    def offer(self, step: int, count: Counting) -> None:
+    def offer(self, step: int, count: CountValidation) -> None:
         """Every strength's trigger as it is now."""
         tests = _Tests(self._run, self._receivers)
         for k, counts in enumerate(count()):
@@ -130,11 +138,11 @@ class _Keeper:
         """Nothing."""
         return {}
 
-    def kept(self) -> list[tuple[int, Counts] | None]:
+    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
         """Nothing."""
         return []
 
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
         """Nothing."""
 
 
@@ -142,32 +150,34 @@ def weight_picks(
     system: str, config: RunConfig, classifier: FrozenClassifier, splits: Splits, strengths: Sequence[float]
 ) -> list[Pick]:
     """AdvPost or AdvIN at each strength, one after another."""
-    device, how = classifier.device, recipe(config, "adv_in" if system == "AdvIN" else "adv_post")
+    device, how = classifier.device, baseline_hyperparameters(config, "adv_in" if system == "AdvIN" else "adv_post")
     part = splits.base if system == "AdvIN" else splits.tuning
     assert part
     train, val, test = (one.to(device) for one in (part, splits.val, splits.test))
     null = classifier.bank([classifier.null_trigger()])
     (bare,) = confusion_counts(classifier, val, null, 512)
     picker = Picker(config, classifier, bare)
-    with reproducible(device, config.train.threads):
+    with deterministic_algorithms(device, config.train.threads):
         for strength in strengths:
             objective = replace(config.objective, strengths=(strength,))
             with torch.random.fork_rng():
                 torch.manual_seed(how.seed)
                 model = _start(system, config, classifier)
-                learner = WeightLearner(model, how, StepConfig(objective, len(train.identities), how.steps(len(train))))
+                learner = FinetuneOptimizer(
+                    model, how, StepConfig(objective, len(train.identities), how.steps(len(train)))
+                )
                 _train(learner, train, val, test, picker, strength)
     return picker.picks()
 
 
 def _train(
-    learner: WeightLearner, train: Dataset, val: Dataset, test: Dataset, picker: Picker, strength: float
+    learner: FinetuneOptimizer, train: Dataset, val: Dataset, test: Dataset, picker: Picker, strength: float
 ) -> None:
-    how = learner.recipe
+    how = learner.hyperparameters
     batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift)
     every = max(1, learner.steps // 10)
 
-    def counted(data: Dataset) -> Counts:
+    def counted(data: Dataset) -> ConfusionCounts:
         learner.model.network.eval()
         return confusion_counts(learner.model, data, learner.bare, 512)[0]
 
@@ -214,11 +224,11 @@ def _by_group(classifier: FrozenClassifier, data: Dataset) -> list[Margins]:
     return [margins(classifier, data.take((data.groups == group).nonzero()[:, 0]), 512) for group in groups]
 
 
-def _shifted(parts: Sequence[Margins], shifts: Sequence[float]) -> list[Counts]:
+def _shifted(parts: Sequence[Margins], shifts: Sequence[float]) -> list[ConfusionCounts]:
     return [_joined([part.counts(shift) for part, shift in zip(parts, shifts, strict=True)])]
 
 
-def _joined(parts: Sequence[Counts]) -> Counts:
+def _joined(parts: Sequence[ConfusionCounts]) -> ConfusionCounts:
     """The counts of all groups together."""
     total: Counter[tuple[str, int | None, int]] = Counter()
     for part in parts:

@@ -36,7 +36,7 @@ from benchmarks.systems import (
 from trainer.config import Criterion, RunConfig
 from trainer.evaluation import confusion_counts
 from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from triggers.errors import FairtriggerError
@@ -50,7 +50,7 @@ Picked: TypeAlias = tuple[str, str, list[Pick]]
 """A system's name, its objective, and what validation picked."""
 
 
-def figures(counts: Counts, labels: int = 2) -> dict[str, float | None]:
+def figures(counts: ConfusionCounts, labels: int = 2) -> dict[str, float | None]:
     """Accuracy and gaps of one table of counts; of more than two labels, gaps are means over the labels."""
     report = evaluate_counts(counts, labels=labels)
     found = {name: report.gaps.get(f"macro_{name}") or report.gaps[name] for name in GAPS}
@@ -58,7 +58,7 @@ def figures(counts: Counts, labels: int = 2) -> dict[str, float | None]:
 
 
 def records(
-    common: Record, picks: list[Pick], bare: Counts, seconds: float, labels: int, receiver: int | None = None
+    common: Record, picks: list[Pick], bare: ConfusionCounts, seconds: float, labels: int, receiver: int | None = None
 ) -> Iterator[Record]:
     """One record per budget, with the bare model's figures on the same test rows beside its own.
 
@@ -94,7 +94,7 @@ class Pieces:
         self.splits = replace(parts, base=loader.load(self.classifier, "base"))
         self.bare = self.bare_test(self.classifier)
 
-    def bare_test(self, classifier: FrozenClassifier) -> Counts:
+    def bare_test(self, classifier: FrozenClassifier) -> ConfusionCounts:
         """The test part under a classifier without a trigger."""
         return confusion_counts(classifier, self.splits.test, classifier.bank([classifier.null_trigger()]), 512)[0]
 

@@ -30,8 +30,8 @@ from rich.table import Table
 from benchmarks import served_bundle
 from benchmarks.service_process import Load, cores, load, service, write_requests
 from service.config import Settings
-from service.engine import Query, use_threads
-from service.engine.execution.execution_backend import forward_for
+from service.engine import BatchItem, set_torch_threads
+from service.engine.execution.execution_backend import build_forward
 from service.engine.predictor import Predictor
 from triggers.model import load_bundle
 from triggers.preprocessing.preprocess import decode_image
@@ -74,15 +74,15 @@ def inference_rate(folder: Path, store: FileStore, sizes: Sizes, device: str, op
     """Images per second of one device in full batches, inputs decoded before, by as many threads as the service has."""
     classifier = load_bundle(folder, device)
     settings = Settings(max_batch=sizes.max_batch, precision=options["precision"])
-    use_threads(settings, device)
+    set_torch_threads(settings, device)
     fetch = partial(store.get, "bench")
-    forward = forward_for(classifier, settings)
+    forward = build_forward(classifier, settings)
     predictor = Predictor(classifier, fetch, max_versions=settings.max_versions, forward=forward)
-    predictor.promote(1, 1)
+    predictor.activate_plan(1, 1)
     predictor.warm()
     spec, files = classifier.spec.image, served_bundle.files(sizes.side)
     assert spec
-    queries = [Query(decode_image(files[n % len(files)], spec)) for n in range(sizes.max_batch)]
+    queries = [BatchItem(decode_image(files[n % len(files)], spec)) for n in range(sizes.max_batch)]
     predictor.predict(queries)
     began = perf_counter()
 
@@ -93,8 +93,8 @@ def inference_rate(folder: Path, store: FileStore, sizes: Sizes, device: str, op
             rounds += 1
         return rounds
 
-    with ThreadPoolExecutor(predictor.lanes) as pool:
-        rounds = sum(pool.map(work, range(predictor.lanes)))
+    with ThreadPoolExecutor(predictor.max_concurrency) as pool:
+        rounds = sum(pool.map(work, range(predictor.max_concurrency)))
     return rounds * len(queries) / (perf_counter() - began)
 
 

@@ -33,11 +33,11 @@ from benchmarks.synthetic import (
     text_classifier,
 )
 from benchmarks.train import learner_for
-from trainer.baselines.finetune_step import WeightLearner
+from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.config import ObjectiveConfig, TrainConfig
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
-from trainer.distributed import World, joined_world
+from trainer.distributed import ProcessGroup, join_process_group
 from trainer.training.objective_step import StepConfig
 from triggers.model import FrozenClassifier
 
@@ -73,14 +73,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Silent(World):
+class Silent(ProcessGroup):
     """A world whose processes do not talk: the work of a step without its exchange."""
 
-    def gather(self, own: Tensor, rows: int) -> Tensor:
+    def all_gather(self, own: Tensor, rows: int) -> Tensor:
         """Own rows in the place of all."""
         return own.repeat(1, self.size, 1)[:, :rows]
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Leave the tensors as they are."""
 
 
@@ -88,7 +88,7 @@ class Silent(World):
 class Bench:
     """Where and how large; PIECES says which pieces its methods measure."""
 
-    world: World
+    world: ProcessGroup
     device: torch.device
     sizes: Sizes
     compiled: bool
@@ -107,9 +107,9 @@ class Bench:
         """Training of all weights (AdvPost) with a batch of the full size on each process."""
         batch = self._batch(modality)
         objective = ObjectiveConfig(strengths=(2.0,))
-        recipe = Recipe(1, len(batch), 1e-5, 0.01, "constant", False, False, None, True, 0)
+        recipe = Hyperparameters(1, len(batch), 1e-5, 0.01, "constant", False, False, None, True, 0)
         learners = [
-            WeightLearner(_classifier(modality, self.sizes, self.device), recipe, StepConfig(objective, 2, 10**6))
+            FinetuneOptimizer(_classifier(modality, self.sizes, self.device), recipe, StepConfig(objective, 2, 10**6))
         ]
         if self.world.size > 1:
             model = _classifier(modality, self.sizes, self.device)
@@ -125,7 +125,7 @@ class Bench:
         train = TrainConfig(batch_size=len(batch), precision="bf16")
         strengths = STRENGTHS[self.world.rank :: self.world.size] if apart else STRENGTHS
         part = batch if apart else self._own(batch)
-        worlds = [World()] if apart else self._worlds()
+        worlds = [ProcessGroup()] if apart else self._worlds()
         learners = [learner_for(classifier, "border", strengths, train, world=world) for world in worlds]
         times = self._timed([partial(learner.step, 0, part) for learner in learners])
         exchanged = 0 if apart or self.world.size == 1 else learners[0].bytes_exchanged(len(batch))
@@ -143,7 +143,7 @@ class Bench:
         assert isinstance(batch.inputs, Tensor)
         return replace(batch, inputs=batch.inputs[self.world.part(len(batch))])
 
-    def _worlds(self) -> list[World]:
+    def _worlds(self) -> list[ProcessGroup]:
         """This world and, where processes could talk, one that does not."""
         return [self.world, Silent(self.world.rank, self.world.size)][: min(2, self.world.size)]
 
@@ -225,16 +225,16 @@ def main(
 ) -> None:
     """Do the pieces one after another; lines of JSON say which one began and what it measured."""
     faulthandler.dump_traceback_later(limit, exit=True)
-    with joined_world("cpu" if device == "cpu" else "cuda") as world:
+    with join_process_group("cpu" if device == "cpu" else "cuda") as world:
         torch.backends.cudnn.benchmark = device != "cpu"
         place = torch.device(device, torch.cuda.current_device()) if device != "cpu" else torch.device("cpu")
         bench = Bench(world, place, QUICK if quick else Sizes(repeats=10), compiled)
         for name in pieces.split(","):
             faulthandler.dump_traceback_later(limit, exit=True)
-            if world.first:
+            if world.is_main_process:
                 print(json.dumps({"began": name}), flush=True)
             measured = PIECES[name](bench)
-            if world.first:
+            if world.is_main_process:
                 print(json.dumps(asdict(measured)), flush=True)
             if place.type == "cuda":
                 torch.cuda.empty_cache()

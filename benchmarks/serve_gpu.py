@@ -30,9 +30,9 @@ from rich.console import Console
 from benchmarks import served_bundle
 from benchmarks.serve_gpu_tables import Rows, cell, limiting, show, verdicts
 from benchmarks.service_process import Load, cores, load, service, write_requests
-from service.engine import Query
-from service.engine.decoding.gpu import BatchDecoder
-from service.engine.execution.execution_backend import captured, use_precision
+from service.engine import BatchItem
+from service.engine.decoding.gpu import GpuDecoder
+from service.engine.execution.execution_backend import build_cuda_graph_forward, set_matmul_precision
 from service.engine.predictor import Predictor
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.model import FrozenClassifier, load_bundle, scores
@@ -69,20 +69,20 @@ def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: boo
         fast = loaded.accelerated(dtype, compiled=compiled)
         runs = {}
         for kind in ("patch", "border"):
-            forward = captured(fast, max_rows=max(sizes.batches), max_versions=served_bundle.VERSIONS)
+            forward = build_cuda_graph_forward(fast, max_rows=max(sizes.batches), max_versions=served_bundle.VERSIONS)
             rows = torch.tensor(forward.bank.rows(served_bundle.triggers(kind, sizes.side)), device=device)
             runs[kind] = forward, rows
-        fused = runs["patch"][0].recorder.fused(_floats)
+        fused = runs["patch"][0].recorder.compile_fn(_floats)
         for batch in sizes.batches:
             programs: dict[str, Callable[[], object]] = {}
             for kind, (forward, rows) in runs.items():
                 if kind == "patch":
                     bare = forward.recorder.record(
-                        partial(_bare, fast, fused, forward.slots.pixels[:batch], forward.slots.scores)
+                        partial(_bare, fast, fused, forward.buffers.pixels[:batch], forward.buffers.scores)
                     )
                     programs["bare"] = partial(_turn, forward, bare)
-                program = partial(_turn, forward, forward.program(batch, kind == "border"))
-                slot = forward.slots.rows[:batch]
+                program = partial(_turn, forward, forward.graphed_fn(batch, kind == "border"))
+                slot = forward.buffers.rows[:batch]
                 programs[f"one {kind}"] = partial(_after, program, partial(slot.copy_, rows[:1].expand(batch)))
                 mixed = rows[torch.arange(batch, device=device) % len(rows)]
                 programs[f"16 {kind}"] = partial(_after, program, partial(slot.copy_, mixed))
@@ -103,7 +103,7 @@ def _floats(dtype: torch.dtype, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _turn(forward: Any, program: Callable[[], None]) -> None:
-    with forward.recorder.turn():
+    with forward.recorder.stream_scope():
         program()
 
 
@@ -155,7 +155,7 @@ def decode_rows(folder: Path, sizes: Sizes, device: torch.device) -> Iterator[di
                 pass
             yield {"what": f"CPU, {threads} threads", "images_per_second": total / (perf_counter() - began)}
     decoder, exact = (
-        BatchDecoder(spec, ImageLimits(), device),
+        GpuDecoder(spec, ImageLimits(), device),
         torch.stack([decode_image(data, spec) for data in files]),
     )
     for batch in (sizes.form, 4 * sizes.form):
@@ -185,10 +185,10 @@ def process_rows(
 ) -> Iterator[dict[str, Any]]:
     """Images per second from files to answers within one process, the next batch decoded while one is computed."""
     classifier = load_bundle(folder, str(device))
-    use_precision(options["precision"])
+    set_matmul_precision(options["precision"])
     dtype = torch.bfloat16 if options["precision"] == "bf16" else torch.float32
     assert classifier.spec.image
-    decoder = BatchDecoder(classifier.spec.image, ImageLimits(), device)
+    decoder = GpuDecoder(classifier.spec.image, ImageLimits(), device)
     files = served_bundle.files(sizes.side)
 
     def fetch(version: int) -> TriggerArtifact:
@@ -196,9 +196,9 @@ def process_rows(
 
     for batch in (sizes.form, max(sizes.batches)):
         fast = classifier.accelerated(dtype, compiled=options["compile"])
-        forward = captured(fast, max_rows=batch, max_versions=served_bundle.VERSIONS)
+        forward = build_cuda_graph_forward(fast, max_rows=batch, max_versions=served_bundle.VERSIONS)
         predictor = Predictor(classifier, fetch, max_versions=served_bundle.VERSIONS, forward=forward)
-        predictor.promote(1, 1)
+        predictor.activate_plan(1, 1)
         predictor.warm()
         many = [files[n % len(files)] for n in range(batch)]
         rounds = max(2, 12_000 // batch if sizes.repeats > 10 else 2)
@@ -206,12 +206,12 @@ def process_rows(
             began, coming = perf_counter(), ahead.submit(decoder.decode, many)
             for _ in range(rounds):
                 images, coming = coming.result(), ahead.submit(decoder.decode, many)
-                predictor.predict([Query(torch.as_tensor(image)) for image in images])
+                predictor.predict([BatchItem(torch.as_tensor(image)) for image in images])
             coming.result()
             taken = perf_counter() - began
         yield {"what": f"files to answers, batches of {batch}", "images_per_second": batch * rounds / taken}
-        queries = [Query(decode_image(data, classifier.spec.image)) for data in many]
-        with ThreadPoolExecutor(predictor.lanes) as lanes:
+        queries = [BatchItem(decode_image(data, classifier.spec.image)) for data in many]
+        with ThreadPoolExecutor(predictor.max_concurrency) as lanes:
             began = perf_counter()
             for _ in lanes.map(predictor.predict, [queries] * rounds):
                 pass
@@ -272,7 +272,7 @@ def main(
     options |= {"decoder": decoder or ("gpu" if cuda else "cpu"), "decode_threads": cores()}
     options |= {"queue_size": 8192, "max_versions": served_bundle.VERSIONS + 1}
     if cuda:
-        use_precision(precision)
+        set_matmul_precision(precision)
     with tempfile.TemporaryDirectory() as name, FileStore(Path(name) / "store") as store:
         tmp = Path(name)
         folder = served_bundle.bundle(tmp / "bench", sizes.side)

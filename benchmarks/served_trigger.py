@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest import Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.model import FrozenClassifier
@@ -33,4 +33,4 @@ def sealed(trigger: ImageTrigger, classifier: FrozenClassifier, **sizes: int) ->
             duration_seconds=0,
         ),
     )
-    return seal(trigger, manifest)
+    return make_artifact(trigger, manifest)

@@ -32,7 +32,7 @@ from benchmarks.draws import (
 )
 from benchmarks.guarding import guard
 from service.guard import e_values
-from service.guard.e_processes import AccuracyLost, EProcess, Worse
+from service.guard.e_processes import AccuracyLoss, EProcess, GapIncrease
 from triggers.metrics import intervals, paired_intervals
 from triggers.metrics.critical_values import all_pairs, critical
 
@@ -61,10 +61,12 @@ def coverage(repeats: int) -> None:
         limits = intervals.newcombe(hits[:, 0], of[:, 0], hits[:, 1], of[:, 1], Z)
         _covered("difference (Newcombe)", [a, b], sizes, limits, a - b)
     for rates, sizes in PARITY:
-        _covered("max - min, parity", rates, sizes, intervals.spread(*drawn(rates, sizes, repeats), 0.95), 0.0)
+        _covered(
+            "max - min, parity", rates, sizes, intervals.max_gap_interval(*drawn(rates, sizes, repeats), 0.95), 0.0
+        )
     for rates in ([0.3, 0.5], [0.2, 0.3, 0.4, 0.5], [0.3] * 7 + [0.5]):
         sizes = [500] * len(rates)
-        limits = intervals.spread(*drawn(rates, sizes, repeats), 0.95)
+        limits = intervals.max_gap_interval(*drawn(rates, sizes, repeats), 0.95)
         _covered("max - min, a gap", rates, sizes, limits, max(rates) - min(rates))
     for name, shares in CHANGES.items():
         rows = np.stack([random(i).multinomial(500, p, size=repeats) for i, p in enumerate(shares)], axis=1)
@@ -104,16 +106,18 @@ def alarms(repeats: int) -> None:
     for rates, limit, drift in DISPARITIES:
         hits, n = streams(rates, repeats, drift)
         truth = f"{short(rates)}{f', drifting by {drift}' if drift else ''}"
-        _alarmed(f"disparity > {limit}", truth, np.cumsum(e_values.spread(hits, n, limit), axis=-1), ROWS * len(rates))
+        _alarmed(
+            f"disparity > {limit}", truth, np.cumsum(e_values.log_e_max_gap(hits, n, limit), axis=-1), ROWS * len(rates)
+        )
     hits, n = streams([0.3, 0.3], repeats)
     _alarmed("a z-test at every look, for comparison", "0.3 x 2", _z_tests(hits, n), 2 * ROWS)
     for now in ([0.3, 0.42], [0.3, 0.45], [0.3, 0.48]):
         for name, make in (("challenger", apart_rows), ("twins", twin_rows)):
             samples = [make(now, [0.3, 0.4], repeat) for repeat in range(repeats)]
-            _tested(f"gap worse by > 0.02, {name}", f"0.10 -> {spread(now):.2f}", Worse, samples)
+            _tested(f"gap worse by > 0.02, {name}", f"0.10 -> {spread(now):.2f}", GapIncrease, samples)
     for rate in (0.88, 0.85, 0.80):
         samples = [apart_rows([rate], [0.9], repeat) for repeat in range(repeats)]
-        _tested("accuracy lost > 0.02, challenger", f"0.90 -> {rate:.2f}", AccuracyLost, samples)
+        _tested("accuracy lost > 0.02, challenger", f"0.90 -> {rate:.2f}", AccuracyLoss, samples)
 
 
 DISPARITIES: list[tuple[list[float], float, float]] = [

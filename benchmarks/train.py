@@ -37,10 +37,10 @@ from benchmarks.synthetic import (
 )
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Batches, Dataset
-from trainer.distributed import World
+from trainer.distributed import ProcessGroup
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
-from trainer.training.vjp import forward
+from trainer.training.vjp import forward_with_vjp
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
 from triggers.trigger.image_trainable import build_image_module
@@ -84,7 +84,7 @@ def learner_for(
     kind: str,
     strengths: tuple[float, ...],
     train: TrainConfig,
-    world: World | None = None,
+    world: ProcessGroup | None = None,
     **objective: Any,
 ) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
@@ -122,7 +122,7 @@ def bare(classifier: FrozenClassifier, kind: str, batch: Dataset, train: TrainCo
 
     def run() -> object:
         with torch.no_grad():
-            return forward(learner.fast, batch.inputs, bank, learner.dtype, opposed=True)
+            return forward_with_vjp(learner.fast, batch.inputs, bank, learner.dtype, antisymmetric=True)
 
     return run
 

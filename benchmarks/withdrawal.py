@@ -31,12 +31,12 @@ from examples.demo.prepare import FINISHED
 from examples.demo.traffic import held_out
 from examples.live import Answer, Client, Row, running_service
 from trainer.config import load_config
-from trainer.distributed import reproducible
+from trainer.distributed import deterministic_algorithms
 from trainer.progress import Progress, open_progress
-from trainer.train import prepare
-from trainer.training.best_snapshots import Shortlist
+from trainer.train import prepare_data
+from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
-from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest_checks import value_range_of
 from triggers.errors import FairtriggerError
 from triggers.store import open_store
@@ -52,15 +52,15 @@ PATIENCE_SECONDS, AFTERWARDS_SECONDS = 420.0, 10.0
 def biased(out: Path, like: TriggerArtifact, progress: Progress) -> TriggerArtifact:
     """Trained by the trainer's own loop on the demo's data with minus STRENGTH, and sealed after the last step."""
     config = load_config(out / f"{MODEL}.toml", [f"objective.strengths=[{STRENGTH}]"])
-    classifier, splits = prepare(config, out / MODEL / "data-cache", progress)
-    with reproducible(classifier.device, config.train.threads):
+    classifier, splits = prepare_data(config, out / MODEL / "data-cache", progress)
+    with deterministic_algorithms(classifier.device, config.train.threads):
         run = TrainingRun.prepare(config, classifier, splits, progress)
         run.optimizer.strengths.neg_()  # which a configuration cannot say
-        run.train(Shortlist(run.criterion, run.optimizer.average), title="train a biased challenger")
+        run.train(BestSnapshots(run.criterion, run.optimizer.average), title="train a biased challenger")
     (trigger,) = run.optimizer.average.export()
     objective = like.manifest.objective.model_copy(update={"strength": STRENGTH})  # a record of it has no sign
     told = {"objective": objective, "value_range": value_range_of(trigger), "evaluation": ()}
-    return seal(trigger, like.manifest.model_copy(update=told))
+    return make_artifact(trigger, like.manifest.model_copy(update=told))
 
 
 @dataclass

@@ -23,7 +23,7 @@ from examples.real_run import Document, held_out, quiet_transformers, serve_and_
 from trainer.config import RunConfig, load_config
 from trainer.progress import Progress, open_progress
 from trainer.publish import store_url
-from trainer.train import Finished, train
+from trainer.train import FinishedRun, train
 from triggers.errors import FairtriggerError
 from triggers.store import open_store
 
@@ -42,14 +42,14 @@ def run_seed(progress: Progress, path: Path, overrides: Sequence[str], folder: P
     trained = time.monotonic()
     found = _replayed(config, finished, folder, progress)
     seconds = {
-        "base_and_data": round(trained - began - finished.outcome.seconds, 1),
-        "triggers": round(finished.outcome.seconds, 1),
+        "base_and_data": round(trained - began - finished.result.seconds, 1),
+        "triggers": round(finished.result.seconds, 1),
         "replay": round(time.monotonic() - trained, 1),
     }
     document = {
         "seed": seed,
         "recommended": _recommended(finished),
-        "device": finished.outcome.device,
+        "device": finished.result.device,
         "model_fingerprint": finished.classifier.fingerprint,
         "seconds": seconds,
         **found,
@@ -57,16 +57,16 @@ def run_seed(progress: Progress, path: Path, overrides: Sequence[str], folder: P
     (folder / RESULT).write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _replayed(config: RunConfig, finished: Finished, folder: Path, progress: Progress) -> Document:
+def _replayed(config: RunConfig, finished: FinishedRun, folder: Path, progress: Progress) -> Document:
     open_store(store_url(config)).close()  # a run that recommends nothing published nothing, and is served bare
     rows = held_out(config, folder.parent / "data-cache", progress)
     versions = [f"v{place.version}" for place in finished.published]
     return serve_and_replay(config, rows, versions, finished.classifier.device.type, progress)
 
 
-def _recommended(finished: Finished) -> str:
-    best = finished.outcome.best
-    strength = None if best is None else finished.outcome.candidates[best].strength
+def _recommended(finished: FinishedRun) -> str:
+    best = finished.result.best
+    strength = None if best is None else finished.result.candidates[best].strength
     return next((f"v{place.version}" for place in finished.published if place.strength == strength), "bare")
 
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from service.config import read_settings, readable, set_up_logging
-from service.workers import leave
+from service.config import read_settings, set_up_logging, validation_messages
+from service.workers import exit_now
 from triggers.errors import FairtriggerError
 
 
@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return Supervisor(settings, sys.argv[1:] if arguments is None else arguments).run()
         from service.app import create_app  # seconds of imports, which --help and a wrong option need not wait for
-        from service.server.http_server import admin_door, serve
+        from service.server.http_server import bind_admin_listener, serve
 
         app = create_app(settings)
-        return serve(app, settings, console.print, admin_door=admin_door(settings))
+        return serve(app, settings, console.print, admin_door=bind_admin_listener(settings))
     except ValidationError as error:
-        console.print(f"[bold red]error:[/] {escape(readable(error))}")
+        console.print(f"[bold red]error:[/] {escape(validation_messages(error))}")
         return 2
     except FairtriggerError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}")
@@ -38,4 +38,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_now(main())

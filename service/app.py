@@ -19,13 +19,13 @@ from service.api.routes import fairness, feedback, health, models, predict, roll
 from service.api.schemas import ProblemDocument
 from service.api.v2 import infer_route, routes
 from service.config import Settings
-from service.engine import LocalBackend, ModelBackend, use_threads
+from service.engine import LocalBackend, ModelBackend, set_torch_threads
 from service.rollout import open_trigger_store
-from service.runtime import Running
-from service.security import listed
+from service.runtime import ServiceRuntime
+from service.security import table_role
 from service.security.permissions import methods_at
 from service.server.request_middleware import RequestMiddleware
-from service.telemetry import Metrics, Traced, Tracing
+from service.telemetry import Metrics, Tracing, TracingMiddleware
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.store import Store
@@ -48,7 +48,7 @@ class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Everything around a request, outermost first."""
         stack: ASGIApp = RequestMiddleware(super().build_middleware_stack(), self.state.running)
-        return Traced(stack, self.state.tracing) if self.state.tracing else stack
+        return TracingMiddleware(stack, self.state.tracing) if self.state.tracing else stack
 
 
 def create_app(
@@ -59,11 +59,11 @@ def create_app(
 ) -> FastAPI:
     """The whole service as an ASGI app. Raises ConfigError or ModelError if it cannot be built.
 
-    It reads the models and opens nothing else: store, ledger and threads begin with its lifespan, or `Running.open`.
-    `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is handed in is left
-    open at the end.
+    It reads the models and opens nothing else: store, ledger and threads begin with its lifespan, or
+    `ServiceRuntime.open`. `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is
+    handed in is left open at the end.
     """
-    use_threads(settings, settings.device)
+    set_torch_threads(settings, settings.device)
     loaded = classifiers or load_classifiers(settings)
     metrics = Metrics()
 
@@ -73,7 +73,7 @@ def create_app(
     def backends(shared: Store) -> list[ModelBackend]:
         return [LocalBackend(classifier, shared, settings, metrics) for classifier in loaded]
 
-    return assemble(Running(settings, opened, metrics, backends, owns_store=store is None), span_exporter)
+    return assemble(ServiceRuntime(settings, opened, metrics, backends, owns_store=store is None), span_exporter)
 
 
 def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
@@ -83,7 +83,7 @@ def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
     return loaded
 
 
-def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:
+def assemble(running: ServiceRuntime, span_exporter: SpanExporter | None = None) -> FastAPI:
     """Routes and everything that stands around a request, for models wherever they are computed."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
@@ -92,7 +92,7 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
     app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
-    problem_details.install(app, methods_at)
+    problem_details.install_error_handlers(app, methods_at)
     for module in ROUTERS:
         app.include_router(module.router, responses=_PROBLEMS)
     app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
@@ -116,7 +116,7 @@ def _version() -> str:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    running: Running = app.state.running
+    running: ServiceRuntime = app.state.running
     try:
         if app.state.tracing:
             app.state.tracing.start()
@@ -155,7 +155,7 @@ def _say_who_may(document: dict[str, Any], needs_key: bool) -> None:
     """Every operation's role as `x-role`, and its `security` as these settings make it."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            role = listed(method.upper(), path)
+            role = table_role(method.upper(), path)
             operation["x-role"] = role
             closed = role == "admin" or (needs_key and role != "nothing")
             operation["security"] = [{"HTTPBearer": []}] if closed else [{}, {"HTTPBearer": []}]

@@ -10,7 +10,7 @@ from typing import Any
 from triggers.errors import FairtriggerError
 
 
-class Abandoned(FairtriggerError):
+class ClientDisconnected(FairtriggerError):
     """The client went away before its items were computed."""
 
 
@@ -22,7 +22,7 @@ class DeadlineExceeded(FairtriggerError):
     """The request's own time limit passed before it was answered."""
 
 
-class NotHeld(FairtriggerError):
+class VersionNotLoaded(FairtriggerError):
     """A request names a version that has left the memory of the process that computes."""
 
 
@@ -38,7 +38,7 @@ class Overloaded(FairtriggerError):
         self.retry_after = retry_after
 
 
-class Restarting(Overloaded):
+class EngineRestarting(Overloaded):
     """The inference process died, with what it had in work, or is not there yet; another may be."""
 
 

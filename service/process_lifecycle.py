@@ -15,16 +15,16 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-YOUNG = 10_000
+GC_THRESHOLD = 10_000
 
 """Objects made since the last time that are looked through; Python's own 700 are a dozen requests."""
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Call it when what was made until now will stay: looking through torch alone stops every request for 200 ms."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, 20, 20)  # hundreds of requests in flight are not garbage
+    gc.set_threshold(GC_THRESHOLD, 20, 20)  # hundreds of requests in flight are not garbage
 
 
 STEP_SECONDS, COUNTS_SECONDS = 5.0, 10.0
@@ -45,7 +45,7 @@ class Shutdown:
 
     async def step(self, what: str, work: Callable[[], object], seconds: float | None = None) -> None:
         """Do `work` in a thread of its own; at most for `seconds`, by default STEP_SECONDS."""
-        await self.wait(what, part(what, work, STEP_SECONDS if seconds is None else seconds))
+        await self.wait(what, run_bounded(what, work, STEP_SECONDS if seconds is None else seconds))
 
     async def wait(self, what: str, work: Awaitable[object]) -> None:
         """Wait for `work`, which bounds itself, on the event loop."""
@@ -57,7 +57,7 @@ class Shutdown:
         self.failed.append(what)
 
 
-async def part(what: str, step: Callable[[], object], seconds: float = STEP_SECONDS) -> bool:
+async def run_bounded(what: str, step: Callable[[], object], seconds: float = STEP_SECONDS) -> bool:
     """Do a step in a thread of its own and return when it ends, at the latest after `seconds`; raises what it raises.
 
     A step that takes longer is left behind, and False is returned: it ends with the process.

@@ -13,19 +13,19 @@ from typing import Any
 
 from service.config import Settings
 from service.engine import ModelBackend, ServedModel
-from service.engine.prediction_log import Counting
-from service.fairness import Disclosure, Monitor, Rule, Windows
+from service.engine.prediction_log import PredictionLog
+from service.fairness import Disclosure, DisclosureRule, FairnessMonitor, TimeWindows
 from service.guard import Guard, GuardedModel, Webhook
-from service.ledger import Cell, Ledger, Level, Receipts
+from service.ledger import Cell, Ledger, Level, PredictionIdCodec
 from service.ledger.declared_groups import Declarations
-from service.ledger.events import series_of
+from service.ledger.events import series_name
 from service.process_lifecycle import COUNTS_SECONDS, Shutdown
 from service.rollout import follower_of, replica_name
 from service.runtime_collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
 from service.security import Keyring
 from service.telemetry import Metrics
 from triggers.errors import ConfigError
-from triggers.rollout import Rules
+from triggers.rollout import GuardRules
 from triggers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ UNDECLARED_MODEL = (
 )
 
 
-class Running:
+class ServiceRuntime:
     """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
 
     `store` opens the store, and `backends` puts what computes the models together on it, when the service is opened. Of
@@ -78,29 +78,29 @@ class Running:
             settings = self.settings
             _make_folder(settings.data_dir)
             keys = [key.get_secret_value() for key in settings.receipt_keys]
-            receipts = Receipts.from_folder(settings.data_dir, keys)
+            codec = PredictionIdCodec.from_folder(settings.data_dir, keys)
             self.store = self._open_store()
             if self._owns_store:
                 undo.callback(self.store.close)
             backends = self._build_backends(self.store)
             self.ledger = _open_ledger(settings)
             undo.callback(self.ledger.close)
-            self._assemble(backends, receipts)
+            self._assemble(backends, codec)
             undo.pop_all()
         self._opened = True
 
-    def _assemble(self, backends: Sequence[ModelBackend], receipts: Receipts) -> None:
+    def _assemble(self, backends: Sequence[ModelBackend], codec: PredictionIdCodec) -> None:
         settings, metrics = self.settings, self.metrics
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         replica = replica_name()
-        self.models = {each.name: self._served(each, receipts, replica) for each in backends}
+        self.models = {each.name: self._served(each, codec, replica) for each in backends}
         self.guard = self._guard(settings, self.store, acts=self._guards)
-        self.monitor = Monitor(
+        self.monitor = FairnessMonitor(
             self.ledger,
             {each.name: each.classifier for each in backends},
             overlapping=lambda name: self.models[name].state.groups_overlap,
-            alarms=self.guard.report,
-            windows=Windows(self.ledger, self._disclosure(receipts.noise_key)),
+            alarms=self.guard.evidence_report,
+            windows=TimeWindows(self.ledger, self._disclosure(codec.noise_key)),
         )
         serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
         self._readings = (serving.reading, fairness.reading)
@@ -109,7 +109,7 @@ class Running:
         if self.devices:
             metrics.add(ProcessCollector(self.devices))
 
-    def _served(self, backend: ModelBackend, receipts: Receipts, replica: str) -> ServedModel:
+    def _served(self, backend: ModelBackend, codec: PredictionIdCodec, replica: str) -> ServedModel:
         name, settings, metrics, labels = backend.name, self.settings, self.metrics, backend.classifier.labels
 
         def swapped(result: str) -> None:
@@ -117,7 +117,7 @@ class Running:
                 metrics.swaps.labels(name, result).inc()
 
         follower = follower_of(backend, self.store, settings, replica, swapped)
-        counting = Counting(name, labels, self.ledger, receipts, metrics, on=settings.statistics == "on")
+        counting = PredictionLog(name, labels, self.ledger, codec, metrics, on=settings.statistics == "on")
         model = ServedModel(backend, follower, settings, metrics, counting, self._decoders)
         self._declare_groups(model)
         return model
@@ -126,7 +126,7 @@ class Running:
         settings = self.settings
         if settings.k_min == 0:
             return None
-        rule = Rule(
+        rule = DisclosureRule(
             settings.k_min,
             settings.disclosure_hours,
             settings.disclosure_epsilon or None,
@@ -151,7 +151,7 @@ class Running:
             groups = declarations.refresh()
             self.ledger.declare(model.name, groups if groups or not alone else None)
 
-        model.follower.on_versions = declare
+        model.controller.on_versions = declare
 
     async def start(self) -> None:
         """Open what is not open yet, say what a killed predecessor may have lost, apply the rollouts, warm up."""
@@ -159,7 +159,7 @@ class Running:
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
         for model in self.models.values():
-            await asyncio.to_thread(model.follower.on_versions)
+            await asyncio.to_thread(model.controller.on_versions)
             if self.settings.groups == "declared" and not self.ledger.declared(model.name):
                 logger.warning(UNDECLARED_MODEL, model.name)
             model.start()
@@ -191,7 +191,7 @@ class Running:
         await shutdown.step("the metrics", self.metrics.close)
 
     def _guard(self, settings: Settings, store: Store, *, acts: bool) -> Guard:
-        rules = None if settings.guard is None else Rules.from_dict(settings.guard)
+        rules = None if settings.guard is None else GuardRules.from_dict(settings.guard)
         webhook = settings.webhook_url and Webhook(settings.webhook_url.get_secret_value())
 
         def tell(alarm: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ class Running:
         self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
     ) -> Mapping[Cell, int]:
         """What the guard reads: the counts of all predictions, or of those of trusted keys, if there are any."""
-        series = series_of(model, "guard" if self.settings.guard_keys else "serve")
+        series = series_name(model, "guard" if self.settings.guard_keys else "serve")
         return self.ledger.series(series, level, since_minute, until_minute, made_since)
 
     @property

@@ -13,21 +13,21 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.engine import ServedModel
-from service.fairness import Monitor
+from service.fairness import FairnessMonitor
 from service.guard import Guard
 from service.rollout import TriggerState
-from service.telemetry import PREFIX, CachedReading
+from service.telemetry import METRIC_PREFIX, CachedReading
 from triggers.errors import StoreError
 from triggers.store.store import version_name
 
-GAPS = {
+GAP_METRICS = {
     "fairness_demographic_parity_gap": "demographic_parity_difference",
     "fairness_equalized_odds_gap": "equalized_odds_difference",
 }
 SAMPLES = "fairness_samples"
 QUEUE_SECONDS, FAIRNESS_SECONDS = 1.0, 5.0
 """How often the queues and the fairness statistics are read, or less often where that takes long."""
-Row = tuple[list[str], float]
+MetricSample = tuple[list[str], float]
 """Label values of a sample, and its value."""
 logger = logging.getLogger(__name__)
 
@@ -45,20 +45,24 @@ class ServingCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
-        depth = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Rows that wait for a batch", labels=["model"])
+        depth = GaugeMetricFamily(f"{METRIC_PREFIX}_queue_depth", "Rows that wait for a batch", labels=["model"])
         labels = ["model", "version", "digest", "alias"]
-        info = GaugeMetricFamily(f"{PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
+        info = GaugeMetricFamily(f"{METRIC_PREFIX}_trigger_info", "The trigger that serves; always 1", labels=labels)
         history = GaugeMetricFamily(
-            f"{PREFIX}_history_entry", "Number of the history's last entry as it was followed", labels=["model", "hash"]
+            f"{METRIC_PREFIX}_history_entry",
+            "Number of the history's last entry as it was followed",
+            labels=["model", "hash"],
         )
-        behind = GaugeMetricFamily(f"{PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"])
+        behind = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"]
+        )
         for name, queued in (self.reading.value or {}).items():
             depth.add_metric([name], queued)
         for name, model in self._models.items():
-            desired, head = model.follower.status.desired, model.follower.status.head
+            desired, head = model.controller.status.desired, model.controller.status.head
             if head:
                 history.add_metric([name, head.hash], head.seq)
-            for alias, version, digest in aliased(model.state):
+            for alias, version, digest in versions_by_alias(model.state):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.state.revision))
         return [depth, info, history, behind]
@@ -73,7 +77,7 @@ class ProcessCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
         labels = ["process", "device"]
-        up = GaugeMetricFamily(f"{PREFIX}_device_up", "1 while a process computes on this device", labels=labels)
+        up = GaugeMetricFamily(f"{METRIC_PREFIX}_device_up", "1 while a process computes on this device", labels=labels)
         for number, (device, there) in enumerate(self._states()):
             up.add_metric([str(number), device], float(there))
         return [up]
@@ -91,8 +95,10 @@ class GuardCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
         keys = ["model", "version", "test"]
-        value = GaugeMetricFamily(f"{PREFIX}_guard_e_value", "Largest e-value of the test so far", labels=keys)
-        threshold = GaugeMetricFamily(f"{PREFIX}_guard_threshold", "E-value at which the test fires", labels=keys)
+        value = GaugeMetricFamily(f"{METRIC_PREFIX}_guard_e_value", "Largest e-value of the test so far", labels=keys)
+        threshold = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_guard_threshold", "E-value at which the test fires", labels=keys
+        )
         for model in self._models:
             for each in self._guard.evidence(model):
                 labels = [model, version_name(each.question.version), each.question.test]
@@ -101,7 +107,7 @@ class GuardCollector(Collector):
         return [value, threshold]
 
 
-def aliased(state: TriggerState) -> list[tuple[str, int | None, str | None]]:
+def versions_by_alias(state: TriggerState) -> list[tuple[str, int | None, str | None]]:
     """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
     plan = state.plan
     trial = [("challenger", plan.challenger.version)] if plan.challenger else []
@@ -115,32 +121,36 @@ class FairnessCollector(Collector):
     A gap that is undefined has no sample, nor has a model whose counts could never be read.
     """
 
-    def __init__(self, monitor: Monitor, models: Collection[str]) -> None:
+    def __init__(self, monitor: FairnessMonitor, models: Collection[str]) -> None:
         self._monitor, self._models = monitor, models
         self.reading = CachedReading("fairness for the metrics", self._rows, FAIRNESS_SECONDS)
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
         keys = ["model", "version", "window"]
-        gauges = {name: GaugeMetricFamily(f"{PREFIX}_{name}", key, labels=keys) for name, key in GAPS.items()}
-        gauges[SAMPLES] = GaugeMetricFamily(f"{PREFIX}_{SAMPLES}", "Predictions counted", labels=[*keys, "group"])
+        gauges = {
+            name: GaugeMetricFamily(f"{METRIC_PREFIX}_{name}", key, labels=keys) for name, key in GAP_METRICS.items()
+        }
+        gauges[SAMPLES] = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_{SAMPLES}", "Predictions counted", labels=[*keys, "group"]
+        )
         for name, rows in (self.reading.value or {}).items():
             for labels, value in rows:
                 gauges[name].add_metric(labels, value)
         return gauges.values()
 
-    def _rows(self) -> Mapping[str, list[Row]]:
-        found: dict[str, list[Row]] = {name: [] for name in (*GAPS, SAMPLES)}
+    def _rows(self) -> Mapping[str, list[MetricSample]]:
+        found: dict[str, list[MetricSample]] = {name: [] for name in (*GAP_METRICS, SAMPLES)}
         window = self._monitor.windows.shortest
         for model in self._models:
             try:
-                versions = self._monitor.fairness(model, window, exact=False)["versions"]
+                versions = self._monitor.fairness_report(model, window, exact=False)["versions"]
             except StoreError as error:
                 logger.warning("no fairness metrics for %s: %s", model, error)
                 continue
             for version, report in versions.items():
                 labels = [model, version, window]
-                for name, key in GAPS.items():
+                for name, key in GAP_METRICS.items():
                     if (value := report["gaps"][key]["value"]) is not None:
                         found[name].append((labels, value))
                 found[SAMPLES] += [([*labels, group], each["n"]) for group, each in report["groups"].items()]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tests.bundles import SIZE
-from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest import EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.model.classifier import FrozenClassifier, Trigger
@@ -82,13 +82,13 @@ def evaluation() -> tuple[EvaluationCell, ...]:
 def image_artifact(kind: str = "border", seed: int = 0, model: str = "faces", **change: Any) -> TriggerArtifact:
     """A sound image artifact; another seed gives another digest."""
     trigger = image_trigger(kind, seed)
-    return seal(trigger, manifest_for(trigger, model=model, seed=seed, **change))
+    return make_artifact(trigger, manifest_for(trigger, model=model, seed=seed, **change))
 
 
 def text_artifact(kind: str = "hard", seed: int = 0, model: str = "posts", **change: Any) -> TriggerArtifact:
     """A sound text artifact."""
     trigger = text_trigger(kind, seed)
-    return seal(trigger, manifest_for(trigger, model=model, seed=seed, **change))
+    return make_artifact(trigger, manifest_for(trigger, model=model, seed=seed, **change))
 
 
 def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **change: Any) -> TriggerArtifact:
@@ -106,4 +106,4 @@ def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **chang
         "pos_label": classifier.pos_label,
         "seed": seed,
     }
-    return seal(trigger, manifest_for(trigger, **(facts | change)))
+    return make_artifact(trigger, manifest_for(trigger, **(facts | change)))

@@ -23,7 +23,7 @@ from tests.service.live import as_item, predict, running
 from trainer.config.run_config import RunConfig, load_config
 from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
-from trainer.train import Finished, train
+from trainer.train import FinishedRun, train
 from triggers.model.classifier import load_bundle
 from triggers.model.reprogram import scores, sweep
 from triggers.store.store import open_store
@@ -88,20 +88,20 @@ def manifest(
             writer.writerow((value, labels[random.integers(2)], "ab"[random.integers(2)], split))
 
 
-def trained(folder: Path, kind: str, geometry: str, objective: str) -> tuple[RunConfig, Finished]:
+def trained(folder: Path, kind: str, geometry: str, objective: str) -> tuple[RunConfig, FinishedRun]:
     path = folder / f"{kind}.toml"
     path.write_text(CONFIG.format(kind=kind, geometry=geometry, objective=objective))
     config = load_config(path)
     return config, train(config, folder / "runs" / kind, LineProgress(io.StringIO()))
 
 
-def expected(config: RunConfig, finished: Finished) -> tuple[list[bytes | str], torch.Tensor]:
+def expected(config: RunConfig, finished: FinishedRun) -> tuple[list[bytes | str], torch.Tensor]:
     """The raw held-out inputs, and the trainer's scores (1 + strengths, N, labels): bare first."""
     classifier = finished.classifier
     data = DataLoader(config, classifier.labels, config.root / "cache", LineProgress(io.StringIO()))
     held_out = data.load(classifier, "test")
     raw = [content for _, content in data.raw("test")]
-    bank = classifier.bank([classifier.null_trigger(), *(c.trigger for c in finished.outcome.candidates)])
+    bank = classifier.bank([classifier.null_trigger(), *(c.trigger for c in finished.result.candidates)])
     with torch.inference_mode():
         return raw, scores(sweep(classifier, held_out.inputs, bank))
 

@@ -19,7 +19,7 @@ from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
 from triggers.artifact.artifact import TriggerArtifact
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.artifact.signature import Signer, make_keys, read_signer
 from triggers.model.classifier import load_bundle
 from triggers.store.file_store import FileStore
@@ -98,7 +98,7 @@ def bad(made: Made, case: str) -> TriggerArtifact:
         return replace(foreign, signature=made.eve.sign(foreign.digest))
     assert isinstance(changed.trigger, ImageTrigger)
     other = replace(changed.trigger, delta=changed.trigger.delta.flip(-1))
-    return replace(changed, trigger=other, digest=digest_of(other, changed.manifest))  # the signature stays
+    return replace(changed, trigger=other, digest=artifact_digest(other, changed.manifest))  # the signature stays
 
 
 def smuggled(made: Made, artifact: TriggerArtifact) -> str:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "service/engine/batcher.py:_work": "a failed batch is answered where it is served; `alive` tells of the end",
     "service/workers/control_socket.py:follow": "without it the process ends itself",
-    "service/workers/engine_pool.py:_let_in": "lets an arrival in",
+    "service/workers/engine_pool.py:_accept_engines": "lets an arrival in",
     "service/workers/engine_pool.py:_receive": "ends with its arrival",
 }
 """Threads whose errors are dealt with where they work, or that end with what they do."""
@@ -38,7 +38,7 @@ FOUND = dict(targets())
 def test_there_are_threads() -> None:
     assert {
         "service/guard/webhook.py:_post",
-        "service/rollout/follower.py:_follow",
+        "service/rollout/follower.py:_reconcile_forever",
         "triggers/store/redis_pubsub.py:_run",
     } <= set(FOUND)
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from trainer.config import EXAMPLE
+from trainer.config import EXAMPLE_CONFIG
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.factories import VARIABLE
 
 if TYPE_CHECKING:
     from trainer.config import RunConfig
-    from trainer.distributed import World
+    from trainer.distributed import ProcessGroup
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
@@ -42,7 +42,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 def _print_example(wanted: bool) -> None:
     if wanted:
-        typer.echo(EXAMPLE, nl=False)
+        typer.echo(EXAMPLE_CONFIG, nl=False)
         raise typer.Exit
 
 
@@ -86,25 +86,29 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
     """The run itself, with what it needs imported only now: help and the example are there at once."""
     from trainer.config import load_config
     from trainer.console_summary import print_summary
-    from trainer.distributed import joined_world
+    from trainer.distributed import join_process_group
     from trainer.progress import open_progress
     from trainer.train import CHECKPOINT, train
 
     settings = load_config(config, overrides)
     _quiet_transformers(settings)
     try:
-        with joined_world(settings.train.device) as world, _stream(world) as stream, open_progress(stream) as progress:
-            finished = train(settings, folder, progress, fresh=fresh, world=world)
+        with (
+            join_process_group(settings.train.device) as process_group,
+            _stream(process_group) as stream,
+            open_progress(stream) as progress,
+        ):
+            finished = train(settings, folder, progress, fresh=fresh, process_group=process_group)
     except KeyboardInterrupt as error:
         kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
         raise KeyboardInterrupt(kept) from error
-    if world.first:
+    if process_group.is_main_process:
         print_summary(settings, folder, finished)
 
 
-def _stream(world: World) -> AbstractContextManager[TextIO]:
+def _stream(process_group: ProcessGroup) -> AbstractContextManager[TextIO]:
     """Where progress goes: of several processes only the first one's is shown."""
-    return nullcontext(sys.stderr) if world.first else open(os.devnull, "w")
+    return nullcontext(sys.stderr) if process_group.is_main_process else open(os.devnull, "w")
 
 
 def _quiet_transformers(config: RunConfig) -> None:

@@ -11,21 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.config import Criterion, RunConfig
-from trainer.evaluation.comparison_record import in_short
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judged_gap
+from trainer.evaluation.comparison_record import short_rows
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_gap
 from trainer.publish import store_url
 from trainer.report import report_of
-from trainer.train import Finished
+from trainer.train import FinishedRun
 from triggers.metrics import FairnessReport
 from triggers.storage import without_password
 
 
-def print_summary(config: RunConfig, folder: Path, finished: Finished) -> None:
+def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> None:
     """Print the table of all strengths, what selection says, and where things are."""
     console = Console()
     console.print(_table(config, finished))
-    for note in finished.outcome.notes:
+    for note in finished.result.notes:
         console.print(note, markup=False, highlight=False)
     names = {path.name for path in finished.files}
     for what, name in (("Figures", "metrics.json"), ("Card", "model-card.md"), ("Report", "report.html")):
@@ -37,8 +37,8 @@ def print_summary(config: RunConfig, folder: Path, finished: Finished) -> None:
         console.print(f"Look at them: {command}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(config: RunConfig, finished: Finished) -> Table:
-    classifier, outcome = finished.classifier, finished.outcome
+def _table(config: RunConfig, finished: FinishedRun) -> Table:
+    classifier, outcome = finished.classifier, finished.result
     versions = {place.strength: f"v{place.version}" for place in finished.published}
     rows = [("none", outcome.bare, "")]
     for at, candidate in enumerate(outcome.candidates):
@@ -53,15 +53,15 @@ def _table(config: RunConfig, finished: Finished) -> Table:
     for name, splits, note in rows:
         table.add_row(name, *_figures(config, finished, [splits]), note)
     table.add_section()
-    for name, compared, chosen in in_short(outcome.comparisons):
+    for name, compared, chosen in short_rows(outcome.comparisons):
         table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
     report = report_of(config, classifier, outcome.bare["test"])
-    parity, odds = (judged_gap(report, criterion)[0] for criterion in get_args(Criterion))
+    parity, odds = (selection_gap(report, criterion)[0] for criterion in get_args(Criterion))
     table.caption = f"DP: {parity}, AOD: {odds}; 0: groups alike"
     return table
 
 
-def _figures(config: RunConfig, finished: Finished, several: Sequence[Mapping[str, Counts]]) -> list[str]:
+def _figures(config: RunConfig, finished: FinishedRun, several: Sequence[Mapping[str, ConfusionCounts]]) -> list[str]:
     """Accuracy and gaps on both splits, as the mean over several systems."""
     reports = [[report_of(config, finished.classifier, one[split]) for split in ("val", "test")] for one in several]
     rows = [[value for report in splits for value in _values(report)] for splits in reports]
@@ -69,7 +69,7 @@ def _figures(config: RunConfig, finished: Finished, several: Sequence[Mapping[st
 
 
 def _values(report: FairnessReport) -> list[float | None]:
-    return [report.overall.accuracy.value, *(judged_gap(report, one)[1].value for one in get_args(Criterion))]
+    return [report.overall.accuracy.value, *(selection_gap(report, one)[1].value for one in get_args(Criterion))]
 
 
 def _mean(values: Sequence[float | None]) -> str:

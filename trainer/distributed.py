@@ -23,20 +23,20 @@ from torch import Tensor
 
 from triggers.errors import ConfigError
 
-PATIENCE = timedelta(hours=12)
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 """How long the others wait while the first process fits a classifier or decodes the data."""
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process's place among `size`; the first one writes, publishes and reports."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Is this the process that speaks for all?"""
         return self.rank == 0
 
@@ -46,7 +46,7 @@ class World:
         start = self.rank * small + min(self.rank, larger)
         return slice(start, start + small + (self.rank < larger))
 
-    def gather(self, own: Tensor, rows: int) -> Tensor:
+    def all_gather(self, own: Tensor, rows: int) -> Tensor:
         """Own rows (K, b, L) of all processes as (K, rows, L), in order."""
         if self.size == 1:
             return own
@@ -55,10 +55,10 @@ class World:
         flat = padded.new_empty(self.size * len(padded), *padded.shape[1:])
         dist.all_gather_into_tensor(flat, padded)
         parts = flat.view(self.size, *padded.shape)
-        lengths = [len(range(rows)[World(rank, self.size).part(rows)]) for rank in range(self.size)]
+        lengths = [len(range(rows)[ProcessGroup(rank, self.size).part(rows)]) for rank in range(self.size)]
         return torch.cat([part[:, :length] for part, length in zip(parts, lengths, strict=True)], dim=1)
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace every tensor, all of one type, by its sum over the processes: one message for all of them."""
         if self.size == 1:
             return
@@ -68,12 +68,12 @@ class World:
             tensor.copy_(total.view_as(tensor))
 
     @contextmanager
-    def first_goes_ahead(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """The first process does what follows alone; the others do it after it, and find what it left on disk."""
-        if not self.first:
+        if not self.is_main_process:
             self._wait()
         yield
-        if self.first:
+        if self.is_main_process:
             self._wait()
 
     def _wait(self) -> None:
@@ -82,18 +82,18 @@ class World:
 
 
 @contextmanager
-def joined_world(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[World]:
+def join_process_group(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[ProcessGroup]:
     """The world that `torchrun` describes in the environment, or this process alone: nccl on GPUs, else gloo.
 
     Raises ConfigError if a process has no GPU of its own. After an error inside nobody waits for the others: the
     program ends, and `torchrun` ends them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World()
+        yield ProcessGroup()
         return
     own = None if device == "cpu" or not torch.cuda.is_available() else _own_gpu(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE, device_id=own)
-    yield World(dist.get_rank(), dist.get_world_size())
+    dist.init_process_group("nccl" if own else "gloo", timeout=COLLECTIVE_TIMEOUT, device_id=own)
+    yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     gc.collect()  # recorded steps hold the communicator, which cannot be taken down before them
     dist.destroy_process_group()
 
@@ -108,7 +108,7 @@ def _own_gpu(number: int) -> torch.device:
 
 
 @contextmanager
-def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
+def deterministic_algorithms(device: torch.device, threads: int | None) -> Iterator[None]:
     """On a CPU only deterministic algorithms, on `threads` threads (None: as many as torch has now); then as before.
 
     On a GPU, which is not reproducible to the bit anyway, cuDNN looks for its fastest algorithms.

@@ -10,7 +10,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-NONE = "\N{EN DASH}"
+DASH = "\N{EN DASH}"
 """What stands for an undefined figure."""
 
 SYSTEMS = {
@@ -35,40 +35,40 @@ SWEPT = ("adv_post", "adv_in")
 CRITERIA = ("demographic_parity", "equalized_odds")
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     """A rate or gap without its leading zero."""
     if value is None:
-        return NONE
+        return DASH
     text = f"{abs(value):.{digits}f}"
     sign = "\N{MINUS SIGN}" if value < 0 and float(text) else ""
     return sign + (text[1:] if text.startswith("0") else text)
 
 
-def signed(value: float | None, digits: int = 3) -> str:
+def format_change(value: float | None, digits: int = 3) -> str:
     """A change; zero has no sign."""
-    text = number(value, digits)
+    text = format_number(value, digits)
     return "+" + text if value is not None and float(f"{value:.{digits}f}") > 0 else text
 
 
-def interval(figure: Json | None, *, change: bool = False) -> str:
+def format_interval(figure: Json | None, *, change: bool = False) -> str:
     """`value [low, high]` of an estimate, gap or change."""
     if figure is None or figure.get("value") is None:
-        return NONE
-    write = signed if change else number
+        return DASH
+    write = format_change if change else format_number
     if figure.get("low") is None or figure.get("high") is None:
         return write(figure["value"])
     return f"{write(figure['value'])} [{write(figure['low'])}, {write(figure['high'])}]"
 
 
-def whole(value: int) -> str:
+def format_count(value: int) -> str:
     """A count with thousands separated."""
     return f"{value:,}"
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     """A duration: `0.8 s`, `47 s`, `3 min 20 s`, `2 h 05 min`."""
     if value is None:
-        return NONE
+        return DASH
     if value < 10:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
@@ -78,7 +78,7 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def listed(words: Iterable[str]) -> str:
+def join_words(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = list(words) or [""]
     return f"{', '.join(most)} and {last}" if most else last
@@ -89,7 +89,7 @@ def inputs_word(summary: Json) -> str:
     return "images" if summary["modality"] == "image" else "texts"
 
 
-def judged_gap(report: Json, criterion: str) -> tuple[str, Json]:
+def objective_gap(report: Json, criterion: str) -> tuple[str, Json]:
     """The gap that the objective lowers and selection goes by, and its name in words.
 
     Two labels: the difference between groups. More: the mean over the labels, where the report has it. Groups that
@@ -110,7 +110,7 @@ def system_name(system: str) -> str:
     return SYSTEMS.get(system, system.replace("_", " "))
 
 
-def other(criterion: str) -> str:
+def other_criterion(criterion: str) -> str:
     """The criterion that was not trained."""
     return CRITERIA[criterion == CRITERIA[0]]
 
@@ -120,7 +120,7 @@ def in_group(cell: str, group: str, overlapping: bool) -> bool:
     return cell == group or (overlapping and group in cell.split(" + "))
 
 
-def margin(rows: Iterable[Sequence[Any]], group: str, overlapping: bool) -> list[Sequence[Any]]:
+def group_rows(rows: Iterable[Sequence[Any]], group: str, overlapping: bool) -> list[Sequence[Any]]:
     """The rows [cell, ..., n] of a table of counts that belong to a group."""
     return [row for row in rows if in_group(row[0], group, overlapping)]
 

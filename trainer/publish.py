@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trainer.config import RunConfig, to_dict
-from trainer.evaluation import Candidate, Outcome
-from trainer.evaluation.run_result import Counts
-from triggers.artifact.artifact import TriggerArtifact, save_artifact, seal
+from trainer.evaluation import Candidate, TrainingResult
+from trainer.evaluation.run_result import ConfusionCounts
+from triggers.artifact.artifact import TriggerArtifact, make_artifact, save_artifact
 from triggers.artifact.manifest import DataCount, EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.artifact.signature import Signer, read_signer
@@ -35,7 +35,7 @@ class Published:
 
 
 def make_artifacts(
-    config: RunConfig, classifier: FrozenClassifier, group_names: tuple[str, ...], outcome: Outcome
+    config: RunConfig, classifier: FrozenClassifier, group_names: tuple[str, ...], result: TrainingResult
 ) -> list[TriggerArtifact]:
     """One artifact per candidate, in their order, sealed, and signed if there is a key.
 
@@ -43,8 +43,8 @@ def make_artifacts(
 
     `group_names` are the data's identities, which are its groups unless groups overlap.
     """
-    manifests = (_manifest(config, classifier, group_names, outcome, candidate) for candidate in outcome.candidates)
-    sealed = [seal(one.trigger, manifest) for one, manifest in zip(outcome.candidates, manifests, strict=True)]
+    manifests = (_manifest(config, classifier, group_names, result, candidate) for candidate in result.candidates)
+    sealed = [make_artifact(one.trigger, manifest) for one, manifest in zip(result.candidates, manifests, strict=True)]
     signer = signer_of(config)
     return [replace(each, signature=signer.sign(each.digest)) for each in sealed] if signer else sealed
 
@@ -54,41 +54,41 @@ def signer_of(config: RunConfig) -> Signer | None:
     return read_signer(config.publish.signing_key) if config.publish.signing_key else None
 
 
-def save_artifacts(folder: Path, outcome: Outcome, artifacts: Sequence[TriggerArtifact]) -> list[Path]:
+def save_artifacts(folder: Path, result: TrainingResult, artifacts: Sequence[TriggerArtifact]) -> list[Path]:
     """Write every artifact into `folder`, published or not, named after its strength; those of other runs go."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("strength-*.safetensors"):
         old.unlink()
-    paths = [folder / f"strength-{candidate.strength:g}.safetensors" for candidate in outcome.candidates]
+    paths = [folder / f"strength-{candidate.strength:g}.safetensors" for candidate in result.candidates]
     for path, artifact in zip(paths, artifacts, strict=True):
         save_artifact(artifact, path)
     return paths
 
 
-def publish(config: RunConfig, outcome: Outcome, artifacts: Sequence[TriggerArtifact]) -> list[Published]:
+def publish(config: RunConfig, result: TrainingResult, artifacts: Sequence[TriggerArtifact]) -> list[Published]:
     """Put the candidates that [select] asks for into the store; the same training again adds no version.
 
     Raises StoreError or ConfigError.
     """
-    chosen = chosen_candidates(config, outcome)
+    chosen = chosen_candidates(config, result)
     if not chosen or not config.publish.enabled:
         return []
     done = []
     with open_store(store_url(config)) as store:
         for at in chosen:
-            strength, artifact = outcome.candidates[at].strength, artifacts[at]
-            reason = f"strength {strength:g}" + (", best on validation" if at == outcome.best else "")
+            strength, artifact = result.candidates[at].strength, artifacts[at]
+            reason = f"strength {strength:g}" + (", best on validation" if at == result.best else "")
             number = store.publish(artifact, actor=config.publish.actor, reason=reason)
             done.append(Published(strength, number, artifact.digest))
     return done
 
 
-def chosen_candidates(config: RunConfig, outcome: Outcome) -> list[int]:
+def chosen_candidates(config: RunConfig, result: TrainingResult) -> list[int]:
     """Indices of the candidates that [select] asks to publish, in the order of the strengths."""
     if config.select.publish == "all":
-        return list(range(len(outcome.candidates)))
-    best = set() if outcome.best is None else {outcome.best}
-    return sorted(best | set(outcome.front) if config.select.publish == "front" else best)
+        return list(range(len(result.candidates)))
+    best = set() if result.best is None else {result.best}
+    return sorted(best | set(result.front) if config.select.publish == "front" else best)
 
 
 def store_url(config: RunConfig) -> str:
@@ -107,7 +107,7 @@ def _manifest(
     config: RunConfig,
     classifier: FrozenClassifier,
     group_names: tuple[str, ...],
-    outcome: Outcome,
+    result: TrainingResult,
     candidate: Candidate,
 ) -> Manifest:
     trigger, objective = candidate.trigger, config.objective
@@ -128,16 +128,16 @@ def _manifest(
         steps=candidate.step,
         data_counts=tuple(
             DataCount(split=split, group=group, label=label, count=count)
-            for split, cells in outcome.data_counts.items()
+            for split, cells in result.data_counts.items()
             for (group, label), count in cells.items()
         ),
-        evaluation=(*_cells(outcome.bare, trigger=False), *_cells(candidate.counts, trigger=True)),
+        evaluation=(*_cells(result.bare, trigger=False), *_cells(candidate.counts, trigger=True)),
         words=None if isinstance(trigger, ImageTrigger) else trigger.words,
-        provenance=_provenance(config, outcome),
+        provenance=_provenance(config, result),
     )
 
 
-def _cells(splits: Mapping[str, Counts], *, trigger: bool) -> list[EvaluationCell]:
+def _cells(splits: Mapping[str, ConfusionCounts], *, trigger: bool) -> list[EvaluationCell]:
     cells = []
     for split, counts in splits.items():
         for (group, label, prediction), count in sorted(counts.items()):
@@ -151,13 +151,13 @@ def _cells(splits: Mapping[str, Counts], *, trigger: bool) -> list[EvaluationCel
     return cells
 
 
-def _provenance(config: RunConfig, outcome: Outcome) -> Provenance:
+def _provenance(config: RunConfig, result: TrainingResult) -> Provenance:
     return Provenance(
         created_at=timestamp(datetime.now(UTC)),
         created_by=config.publish.actor,
         code_version=code_version(),
-        device=outcome.device,
-        duration_seconds=outcome.seconds,
+        device=result.device,
+        duration_seconds=result.seconds,
         config=to_dict(config),
     )
 

@@ -20,11 +20,11 @@ from trainer.baselines import fit_base, refuse_overlap, run_controls, save_basel
 from trainer.config import RunConfig
 from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
 from trainer.data import DataLoader, Splits
-from trainer.distributed import World, reproducible
-from trainer.evaluation import Outcome
+from trainer.distributed import ProcessGroup, deterministic_algorithms
+from trainer.evaluation import TrainingResult
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
-from trainer.report import Material, Stopwatch, write_report
+from trainer.report import ReportInputs, Stopwatch, write_report
 from trainer.training import train_triggers
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
@@ -32,7 +32,7 @@ from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import SPEC_FILE, read_spec
 
 
-def prepare(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:
+def prepare_data(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:
     """The frozen classifier and the decoded parts that triggers are trained and judged on. As `open_run` otherwise."""
     classifier, loader = open_run(config, cache, progress)
     return classifier, loader.splits(classifier)
@@ -54,7 +54,7 @@ def open_run(config: RunConfig, cache: Path, progress: Progress) -> tuple[Frozen
         refuse_overlap(folder, loader)
     elif config.base:
         loader = DataLoader(config, config.base.labels, cache, progress)
-        with reproducible(device, config.train.threads):
+        with deterministic_algorithms(device, config.train.threads):
             fit_base(config, loader, device, progress)
     else:
         raise ConfigError(f"{folder} is no model bundle. Set model.bundle to one, or add [base] to fit one.")
@@ -75,67 +75,67 @@ TRIGGERS = "triggers"
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
-    """Everything that a run made; `artifacts` are in the order of `outcome.candidates`."""
+class FinishedRun:
+    """Everything that a run made; `artifacts` are in the order of `result.candidates`."""
 
     classifier: FrozenClassifier
-    outcome: Outcome
+    result: TrainingResult
     artifacts: list[TriggerArtifact]
     published: list[Published]
     files: list[Path]
 
 
 def train(
-    config: RunConfig, out: Path, progress: Progress, *, fresh: bool = False, world: World | None = None
-) -> Finished:
+    config: RunConfig, out: Path, progress: Progress, *, fresh: bool = False, process_group: ProcessGroup | None = None
+) -> FinishedRun:
     """Run to the end and leave everything in folder `out`. A killed run goes on where it was, unless `fresh`.
 
     Of several processes the first publishes and reports; `out` is a folder that all of them see.
     Raises ConfigError, DataError, ModelError, ArtifactError or StoreError.
     """
-    world = world or World()
+    process_group = process_group or ProcessGroup()
     signer_of(config)  # a key that cannot be read is said now, not after the training
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
-    if fresh and world.first:
+    if fresh and process_group.is_main_process:
         for old in out.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
             old.unlink()
     watch = Stopwatch()
-    with watch.phase("prepare"), world.first_goes_ahead():
+    with watch.phase("prepare"), process_group.main_process_first():
         classifier, loader = open_run(config, out.parent / "data-cache", progress)
         splits = loader.splits(classifier)
     with watch.phase("learn"):
-        outcome = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, world)
-    if world.first:
+        result = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, process_group)
+    if process_group.is_main_process:
         with watch.phase("compare"):
-            outcome = compare(config, classifier, loader, splits, outcome, out, progress)
+            result = run_comparisons(config, classifier, loader, splits, result, out, progress)
     classifier.verify()
-    artifacts = make_artifacts(config, classifier, splits.tuning.identities, outcome)
-    if not world.first:
-        return Finished(classifier, outcome, artifacts, [], [])
-    files = save_artifacts(out / TRIGGERS, outcome, artifacts)
-    published = publish(config, outcome, artifacts)
-    material = Material(config, classifier, outcome, artifacts, published, splits)
-    files += write_report(out, material, watch, progress)
-    return Finished(classifier, outcome, artifacts, published, files)
+    artifacts = make_artifacts(config, classifier, splits.tuning.identities, result)
+    if not process_group.is_main_process:
+        return FinishedRun(classifier, result, artifacts, [], [])
+    files = save_artifacts(out / TRIGGERS, result, artifacts)
+    published = publish(config, result, artifacts)
+    inputs = ReportInputs(config, classifier, result, artifacts, published, splits)
+    files += write_report(out, inputs, watch, progress)
+    return FinishedRun(classifier, result, artifacts, published, files)
 
 
-def compare(
+def run_comparisons(
     config: RunConfig,
     classifier: FrozenClassifier,
     loader: DataLoader,
     splits: Splits,
-    outcome: Outcome,
+    result: TrainingResult,
     out: Path,
     progress: Progress,
-) -> Outcome:
+) -> TrainingResult:
     """The outcome with its controls and baselines, whose models are saved in `out` where that is wanted."""
-    controls = run_controls(config, classifier, splits, outcome, progress)
+    controls = run_controls(config, classifier, splits, result, progress)
     if "adv_in" in config.baselines.systems:
         splits = replace(splits, base=loader.load(classifier, "base"))
     baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
-    return replace(outcome, comparisons=(*controls, *baselines.comparisons))
+    return replace(result, comparisons=(*controls, *baselines.comparisons))
 
 
 def _without_comparisons(config: RunConfig) -> RunConfig:

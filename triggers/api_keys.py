@@ -27,12 +27,12 @@ from typing import Annotated, Literal, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from triggers.errors import ConfigError
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
 
 Role = Literal["predict", "feedback", "statistics", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-KEY_BYTES = 32
+API_KEY_BYTES = 32
 WORLD_WRITABLE = 0o002
 KeyId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
@@ -73,12 +73,12 @@ class NewKey:
     entry: KeyEntry
 
 
-def digest_of(key: str) -> bytes:
+def key_digest(key: str) -> bytes:
     """BLAKE2b of a key as a client sends it, 32 bytes."""
     return blake2b(key.encode(), digest_size=32, person=b"fairtriggerkey").digest()
 
 
-def new_key(
+def new_api_key(
     name: str,
     roles: Iterable[str],
     expires: datetime | None = None,
@@ -87,8 +87,8 @@ def new_key(
 ) -> NewKey:
     """A random key whose id is `name` and some random digits. Raises ConfigError."""
     key_id = f"{name}-{secrets.token_hex(3)}"
-    text = f"ft_{key_id}_{secrets.token_urlsafe(KEY_BYTES)}"
-    fields = {"hash": f"blake2b:{digest_of(text).hex()}", "roles": frozenset(roles), "expires": expires}
+    text = f"ft_{key_id}_{secrets.token_urlsafe(API_KEY_BYTES)}"
+    fields = {"hash": f"blake2b:{key_digest(text).hex()}", "roles": frozenset(roles), "expires": expires}
     document = {"keys": {key_id: fields | {"rate": rate, "burst": burst}}}
     return NewKey(key_id, text, _checked(document, "The new key")[key_id])
 
@@ -122,7 +122,7 @@ def add_key(path: Path, key: NewKey) -> None:
 def write_key_file(path: Path, text: str) -> None:
     """Replace the file in one step, so that a running service never reads half of it."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())
     path.chmod(mode)
 
 

@@ -15,10 +15,10 @@ import torch
 from examples.demo import comments, digits, small_cnn, tiny_bert
 from trainer.config import load_config
 from trainer.progress import Progress
-from trainer.train import Finished, train
+from trainer.train import FinishedRun, train
 from triggers.errors import DataError
 from triggers.model.bundle import SPEC_FILE
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 
 HERE = Path(__file__).parent
 FINISHED = "finished.json"
@@ -61,11 +61,11 @@ def _fit_comments(folder: Path, seed: int, progress: Progress) -> None:
 _FITTERS: dict[str, Callable[[Path, int, Progress], None]] = {"digits": _fit_digits, "comments": _fit_comments}
 
 
-def _write_finished(folder: Path, finished: Finished) -> None:
-    best = finished.outcome.best
+def _write_finished(folder: Path, finished: FinishedRun) -> None:
+    best = finished.result.best
     if best is None:
-        notes = " ".join(finished.outcome.notes)
+        notes = " ".join(finished.result.notes)
         raise DataError(f"No trigger for {folder.name} passed validation. {notes} Or try another --seed.")
     versions = {one.digest: f"v{one.version}" for one in finished.published}
     found = {"versions": list(versions.values()), "recommended": versions[finished.artifacts[best].digest]}
-    write_whole(folder / FINISHED, json.dumps(found).encode())
+    write_atomically(folder / FINISHED, json.dumps(found).encode())

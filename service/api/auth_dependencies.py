@@ -9,9 +9,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
 from service.api.raw_request import header_of
-from service.config import HOW_TO_OPEN, Settings
+from service.config import ADMIN_SETUP_HINT, Settings
 from service.errors import ProblemError
-from service.security import Keyring, Needed
+from service.security import Keyring, RequiredRole
 from service.security.keyring import Caller
 
 CALLER = "caller"
@@ -36,7 +36,7 @@ def caller_of(scope: Scope) -> Caller | None:
 def is_admin(scope: Scope) -> bool:
     """Whether the caller has the role `admin`."""
     caller = caller_of(scope)
-    return caller is not None and caller.may("admin")
+    return caller is not None and caller.has_role("admin")
 
 
 def trusted_by_guard(settings: Settings, scope: Scope) -> bool:
@@ -45,12 +45,14 @@ def trusted_by_guard(settings: Settings, scope: Scope) -> bool:
     return caller is not None and caller.id in settings.guard_keys
 
 
-def refuse(keyring: Keyring, caller: Caller | None, given: str | None, need: Needed) -> ProblemError:
+def authorization_error(
+    keyring: Keyring, caller: Caller | None, given: str | None, required: RequiredRole
+) -> ProblemError:
     """The error for a caller who lacks a role. Unknown, expired and revoked keys get the same."""
-    if need == "admin" and not keyring.admits_admin:
-        return ProblemError(403, "admin_closed", f"The admin routes are closed: {HOW_TO_OPEN}.")
+    if required == "admin" and not keyring.admits_admin:
+        return ProblemError(403, "admin_closed", f"The admin routes are closed: {ADMIN_SETUP_HINT}.")
     if caller is not None:
-        return ProblemError(403, "role_missing", f"This key has not the role `{need}`; use one that has.")
+        return ProblemError(403, "role_missing", f"This key has not the role `{required}`; use one that has.")
     if given is None:
         headers = {"WWW-Authenticate": "Bearer"}
         return ProblemError(401, "token_missing", "Send `Authorization: Bearer <API key>`.", headers=headers)
@@ -61,7 +63,7 @@ def refuse(keyring: Keyring, caller: Caller | None, given: str | None, need: Nee
 def require_admin(keyring: Keyring, scope: Scope) -> None:
     """Raise 403 if the admin routes are closed or the role is missing, 401 if the key is missing or wrong."""
     if not is_admin(scope):
-        raise refuse(keyring, caller_of(scope), token_in(scope), "admin")
+        raise authorization_error(keyring, caller_of(scope), token_in(scope), "admin")
 
 
 def require_choice(settings: Settings, keyring: Keyring, scope: Scope) -> None:

@@ -11,18 +11,18 @@ from fastapi import Depends, Header, Path, Request
 
 from service.engine import ServedModel
 from service.errors import ProblemError
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 
 
-async def running(request: Request) -> Running:
+async def get_runtime(request: Request) -> ServiceRuntime:
     """Everything that the app holds."""
-    return cast(Running, request.app.state.running)
+    return cast(ServiceRuntime, request.app.state.running)
 
 
-RunningService = Annotated[Running, Depends(running)]
+Runtime = Annotated[ServiceRuntime, Depends(get_runtime)]
 
 
-def find_model(service: Running, name: str) -> ServedModel:
+def find_model(service: ServiceRuntime, name: str) -> ServedModel:
     """The model of this name. Raises ProblemError."""
     found = service.models.get(name)
     if found is None:
@@ -31,7 +31,7 @@ def find_model(service: Running, name: str) -> ServedModel:
     return found
 
 
-async def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
+async def _model(service: Runtime, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
     return find_model(service, model)
 
 

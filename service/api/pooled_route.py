@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-THREADS = 16
+ROUTE_THREADS = 16
 """Calls of one route that are worked on at once; more wait for their turn."""
 
 
@@ -28,7 +28,7 @@ class PooledRoute(APIRoute):
         """The handler of this route, once for each app that it is in."""
         call = self.dependant.call
         assert call is not None
-        self.dependant.call = _pooled(call, CapacityLimiter(THREADS))
+        self.dependant.call = _pooled(call, CapacityLimiter(ROUTE_THREADS))
         return super().get_route_handler()
 
 

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.errors import Abandoned, BatchFailed, DeadlineExceeded, Overloaded, ProblemError, StatisticsOff
+from service.errors import BatchFailed, ClientDisconnected, DeadlineExceeded, Overloaded, ProblemError, StatisticsOff
 from triggers import errors
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (StatisticsOff, 409, "statistics_off"),
     (errors.ModelError, 500, "model_failed"),
     (BatchFailed, 500, "model_failed"),
-    (Abandoned, 499, "client_gone"),
+    (ClientDisconnected, 499, "client_gone"),
     (ClientDisconnect, 499, "client_gone"),
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (errors.FairtriggerError, 500, "internal_error"),
@@ -75,7 +75,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 _TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "request_too_many_pixels", "text_too_large"})
 
 
-def problem_of(error: Exception) -> Problem:
+def to_problem(error: Exception) -> Problem:
     """The problem that an error is to a client; what was not raised on purpose stays anonymous."""
     if isinstance(error, ProblemError):
         return Problem(error.status, error.code, str(error), error.headers, error.errors)
@@ -91,36 +91,36 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "internal_error", "The service failed on this request; its log has the details.")
 
 
-def response(problem: Problem, instance: str | None) -> JSONResponse:
+def render_problem(problem: Problem, instance: str | None) -> JSONResponse:
     """A problem as a whole HTTP response."""
     return JSONResponse(problem.body(instance), problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
 
 
-def answer(request: Request, error: Exception) -> JSONResponse:
+def problem_response(request: Request, error: Exception) -> JSONResponse:
     """The response to a request that raised this error."""
     if isinstance(error, HTTPException):
         problem = _of_http(error, request)
     elif isinstance(error, RequestValidationError):
-        problem = of_validation(error.errors())
+        problem = validation_problem(error.errors())
     else:
-        problem = problem_of(error)
-    return response(problem, request.url.path)
+        problem = to_problem(error)
+    return render_problem(problem, request.url.path)
 
 
-def install(app: FastAPI, methods_at: Callable[[str], str]) -> None:
+def install_error_handlers(app: FastAPI, methods_at: Callable[[str], str]) -> None:
     """Let every error of the app leave as a problem document; `methods_at(path)` is the Allow header of a 405."""
 
     def not_allowed(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         allowed = methods_at(request.url.path)  # the router names those of one route, which several may share
-        return answer(request, HTTPException(405, headers={"Allow": allowed}) if allowed else error)
+        return problem_response(request, HTTPException(405, headers={"Allow": allowed}) if allowed else error)
 
     app.add_exception_handler(405, not_allowed)
     for kind in (errors.FairtriggerError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, problem_response)
 
 
-def of_validation(found: Sequence[Mapping[str, Any]]) -> Problem:
+def validation_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
     """What pydantic found: 400 where the body is no JSON at all, else 422 with every place and reason."""
     if any(error["type"] in ("json_invalid", "value_error.jsondecode") for error in found):
         return Problem(400, "malformed_json", f"The body is not valid JSON: {_reason(found[0])}.")

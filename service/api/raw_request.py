@@ -17,7 +17,7 @@ def header_of(scope: Scope, name: bytes) -> bytes | None:
     return next((value for each, value in scope["headers"] if each == name), None)
 
 
-class Call:
+class RawRequest:
     """The request of an ASGI scope, with its headers as `headers_of` reads them."""
 
     __slots__ = ("headers", "receive", "scope")
@@ -42,7 +42,7 @@ class Call:
         """The name that this request was given."""
         return str(self.scope["state"]["request_id"])
 
-    async def gone(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Return when the client closes its connection."""
         while (await self.receive())["type"] != "http.disconnect":
             pass

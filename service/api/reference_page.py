@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-METHODS = ("get", "put", "post", "delete", "patch")
+OPERATION_METHODS = ("get", "put", "post", "delete", "patch")
 
 
 def reference_page(document: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ def reference_page(document: Mapping[str, Any]) -> str:
 
 def _operations(paths: Mapping[str, Any]) -> Iterator[str]:
     for path, operations in paths.items():
-        for method in (each for each in METHODS if each in operations):
+        for method in (each for each in OPERATION_METHODS if each in operations):
             operation = operations[method]
             yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
             yield f"<p>{escape(operation.get('summary', ''))}. Needs: {escape(operation.get('x-role', 'nothing'))}.</p>"

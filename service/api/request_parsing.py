@@ -16,21 +16,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from service.api.json_limits import check_json_size
-from service.api.problem_details import of_validation
-from service.api.raw_request import Call
+from service.api.problem_details import validation_problem
+from service.api.raw_request import RawRequest
 from service.api.schemas import MAX_KEY, PredictItem, PredictQuery, PredictRequest
-from service.engine import Wanted
-from service.engine.version_routing import Choice
-from service.errors import Abandoned, ProblemError
+from service.engine import PredictInput
+from service.engine.version_routing import TriggerSelector
+from service.errors import ClientDisconnected, ProblemError
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
 
-LEFT_EARLY = "The client went away while it sent its request."
+DISCONNECTED_EARLY = "The client went away while it sent its request."
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class Defaults(NamedTuple):
+class QueryDefaults(NamedTuple):
     """What the query parameters say; the body wins over it."""
 
     group: str | None = None
@@ -39,47 +39,47 @@ class Defaults(NamedTuple):
     key: str = ""
 
 
-NO_DEFAULTS = Defaults()
+NO_QUERY_DEFAULTS = QueryDefaults()
 
 
-def read_query(scope: Scope) -> Defaults:
+def read_query(scope: Scope) -> QueryDefaults:
     """The query parameters of predict; of one given twice, the last. Raises ProblemError."""
     if not scope["query_string"]:
-        return NO_DEFAULTS
+        return NO_QUERY_DEFAULTS
     given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    known = checked(lambda: PredictQuery.model_validate(given), "query")
-    return Defaults(known.group, known.trigger, known.twin)
+    known = validated(lambda: PredictQuery.model_validate(given), "query")
+    return QueryDefaults(known.group, known.trigger, known.twin)
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body. Raises Abandoned if the client leaves before its end."""
+    """The whole body. Raises ClientDisconnected if the client leaves before its end."""
     parts, more = [], True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Abandoned(LEFT_EARLY)
+            raise ClientDisconnected(DISCONNECTED_EARLY)
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def read_inputs(call: Call, defaults: Defaults, max_items: int) -> list[Wanted]:
+async def read_inputs(raw_request: RawRequest, defaults: QueryDefaults, max_items: int) -> list[PredictInput]:
     """All inputs of a predict request, in order. Raises ProblemError."""
-    media = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+    media = (raw_request.header(b"content-type") or "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
-        body = await read_body(call.receive)
+        body = await read_body(raw_request.receive)
         check_json_size(body, max_items)
         wanted = from_json(body, defaults)
     elif media == "multipart/form-data":
         try:
-            async with Request(call.scope, call.receive).form(
+            async with Request(raw_request.scope, raw_request.receive).form(
                 max_files=max_items + 1, max_fields=3 * max_items + 3
             ) as form:
                 wanted = await from_form(form, defaults)
         except ClientDisconnect as error:
-            raise Abandoned(LEFT_EARLY) from error
+            raise ClientDisconnected(DISCONNECTED_EARLY) from error
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
-        wanted = [from_raw(await read_body(call.receive), media, defaults)]
+        wanted = [from_raw(await read_body(raw_request.receive), media, defaults)]
     else:
         raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
     check_count(len(wanted), max_items)
@@ -93,19 +93,19 @@ def check_count(items: int, limit: int) -> None:
         raise ProblemError(413, "too_many_items", detail)
 
 
-def from_json(body: bytes, defaults: Defaults) -> list[Wanted]:
+def from_json(body: bytes, defaults: QueryDefaults) -> list[PredictInput]:
     """The inputs of a JSON body."""
-    parsed = checked(lambda: PredictRequest.model_validate_json(body))
+    parsed = validated(lambda: PredictRequest.model_validate_json(body))
     groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
     trigger, key = parsed.trigger or defaults.trigger, parsed.key or defaults.key
     twin = defaults.twin if parsed.twin is None else parsed.twin
     return [
-        _from_item(item, Defaults(group or defaults.group, trigger, twin, key))
+        _from_item(item, QueryDefaults(group or defaults.group, trigger, twin, key))
         for item, group in zip(parsed.inputs, groups, strict=True)
     ]
 
 
-async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
+async def from_form(form: FormData, defaults: QueryDefaults) -> list[PredictInput]:
     """Files and `text` fields, each one input, in order; `group` once or once per input, `trigger` and `twin` once."""
     contents: list[tuple[Literal["file", "text"], bytes | str]] = []
     fields: dict[str, list[str]] = {"group": [], "trigger": [], "twin": []}
@@ -123,25 +123,25 @@ async def from_form(form: FormData, defaults: Defaults) -> list[Wanted]:
         raise ProblemError(422, "no_inputs", "The form holds no file and no `text` field.")
     options = _form_options(fields, len(contents), defaults)
     return [
-        Wanted(kind, payload, group, choice(options.trigger), options.twin, key=defaults.key)
+        PredictInput(kind, payload, group, parse_selector(options.trigger), options.twin, key=defaults.key)
         for (kind, payload), group in zip(contents, _form_groups(fields["group"], len(contents), defaults), strict=True)
     ]
 
 
-def from_raw(body: bytes, media: str, defaults: Defaults) -> Wanted:
+def from_raw(body: bytes, media: str, defaults: QueryDefaults) -> PredictInput:
     """One image or text that is the whole body."""
     kind: Literal["image", "text", "file"] = "image" if media.startswith("image/") else "file"
     kind = "text" if media == "text/plain" else kind
-    return Wanted(kind, body, defaults.group, choice(defaults.trigger), defaults.twin, key=defaults.key)
+    return PredictInput(kind, body, defaults.group, parse_selector(defaults.trigger), defaults.twin, key=defaults.key)
 
 
-def checked(validate: Callable[[], T], *where: str) -> T:
+def validated(validate: Callable[[], _T], *where: str) -> _T:
     """What `validate` returns; what pydantic finds wrong, in `where`, becomes a ProblemError."""
     try:
         return validate()
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        problem = of_validation([{**each, "loc": (*where, *each["loc"])} for each in found])
+        problem = validation_problem([{**each, "loc": (*where, *each["loc"])} for each in found])
         raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
 
 
@@ -150,17 +150,17 @@ def parse_version(name: str) -> int:
     return int(name.removeprefix("v"))
 
 
-def _from_item(item: PredictItem, defaults: Defaults) -> Wanted:
+def _from_item(item: PredictItem, defaults: QueryDefaults) -> PredictInput:
     kind: Literal["image", "text"] = "image" if item.image is not None else "text"
     payload = item.image if item.image is not None else item.text
     assert payload is not None
     twin = defaults.twin if item.twin is None else item.twin
-    chosen = choice(item.trigger or defaults.trigger)
+    chosen = parse_selector(item.trigger or defaults.trigger)
     group, key = item.group or defaults.group, item.key or defaults.key
-    return Wanted(kind, payload, group, chosen, twin, encoded=kind == "image", key=key)
+    return PredictInput(kind, payload, group, chosen, twin, encoded=kind == "image", key=key)
 
 
-def choice(trigger: str | None) -> Choice:
+def parse_selector(trigger: str | None) -> TriggerSelector:
     """What a checked trigger name asks for; None leaves it to the rollout."""
     if trigger is None:
         return "rollout"
@@ -171,7 +171,7 @@ def choice(trigger: str | None) -> Choice:
     return None if trigger == "none" else parse_version(trigger)
 
 
-def _form_options(fields: dict[str, list[str]], items: int, defaults: Defaults) -> Defaults:
+def _form_options(fields: dict[str, list[str]], items: int, defaults: QueryDefaults) -> QueryDefaults:
     """The form's single-valued fields, checked by the same schema as JSON."""
     for name in ("trigger", "twin"):
         if len(fields[name]) > 1:
@@ -183,15 +183,15 @@ def _form_options(fields: dict[str, list[str]], items: int, defaults: Defaults) 
         raise ProblemError(422, "invalid_request", f"twin is {twin!r}; say true or false.")
     trigger = fields["trigger"][0] if fields["trigger"] else defaults.trigger
     _checked(trigger, fields["group"])
-    return Defaults(None, trigger, twin in ("true", "1"))
+    return QueryDefaults(None, trigger, twin in ("true", "1"))
 
 
 def _checked(trigger: str | None, groups: Sequence[str]) -> None:
     for group in groups or [""]:
-        checked(partial(PredictItem, text="-", group=group or None, trigger=trigger))
+        validated(partial(PredictItem, text="-", group=group or None, trigger=trigger))
 
 
-def _form_groups(groups: list[str], items: int, defaults: Defaults) -> list[str | None]:
+def _form_groups(groups: list[str], items: int, defaults: QueryDefaults) -> list[str | None]:
     """One group for all, or one per input; an empty field is an unknown group."""
     if len(groups) <= 1:
         return [(groups[0] if groups else "") or defaults.group] * items

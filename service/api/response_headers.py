@@ -6,20 +6,20 @@ import time
 
 from starlette.types import Scope
 
-from service.engine import Served, ServedModel
+from service.engine import RequestResult, ServedModel
 from service.engine.deadline import MAX_TIMEOUT_MS
 from service.errors import ProblemError
-from service.telemetry import Report
+from service.telemetry import RequestTrace
 from triggers.store.store import version_name
 
 
-def served_headers(scope: Scope, model: ServedModel, served: Served) -> dict[str, str]:
+def served_headers(scope: Scope, model: ServedModel, result: RequestResult) -> dict[str, str]:
     """Server-Timing (milliseconds) and X-Trigger of an answer; leaves a Report in the scope for the trace."""
-    stages = {"decode": served.decode, "queue": served.queue, "infer": served.infer}
-    versions = dict.fromkeys(outcome.answer.version for outcome in served.outcomes if outcome.answer)
+    stages = {"decode": result.decode, "queue": result.queue, "infer": result.infer}
+    versions = dict.fromkeys(outcome.answer.version for outcome in result.items if outcome.answer)
     trigger = ", ".join(f"{model.name}@{version_name(version)}" for version in versions)
-    rows = max((timing.batch_size for timing in served.timings), default=0)
-    scope.setdefault("state", {})["report"] = Report(time.time_ns(), stages, rows, trigger)
+    rows = max((timing.batch_size for timing in result.timings), default=0)
+    scope.setdefault("state", {})["report"] = RequestTrace(time.time_ns(), stages, rows, trigger)
     timing = ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in stages.items())
     return {"Server-Timing": timing, "X-Trigger": trigger}
 

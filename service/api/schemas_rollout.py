@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from triggers.rollout import Rules
+from triggers.rollout import GuardRules
 from triggers.rollout.rollout_plan import MAX_SHADOWS
 
 VersionName = Annotated[str, StringConstraints(pattern=r"^v?[1-9][0-9]{0,8}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+TrafficShare = Annotated[float, Field(ge=0, le=1)]
 
 
 class _In(BaseModel):
@@ -33,14 +33,14 @@ class ChallengerModel(_In):
     """A version (null: the bare model) that answers a share of the requests instead of the champion."""
 
     version: VersionName | None
-    share: Share
+    share: TrafficShare
 
 
 class ShadowModel(_In):
     """Versions that are computed for a share of the inputs and counted; nobody gets their answers."""
 
     versions: list[VersionName] = Field(max_length=MAX_SHADOWS)
-    share: Share = 1.0
+    share: TrafficShare = 1.0
 
 
 class ReplicaOut(_Out):
@@ -97,7 +97,7 @@ class RolloutChange(_In):
     champion: VersionName | None
     challenger: ChallengerModel | None = None
     shadow: ShadowModel | None = None
-    twin_share: Share = 0.0
+    twin_share: TrafficShare = 0.0
     guard: dict[str, Any] | None = Field(
         default=None,
         description="limits on live fairness: `max_disparity`, `worse_by`, `accuracy_loss`, with `metric`, `alpha`, "
@@ -110,7 +110,7 @@ class RolloutChange(_In):
     @classmethod
     def _rules(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
-            Rules.from_dict(value)
+            GuardRules.from_dict(value)
         return value
 
 

@@ -1,6 +1,6 @@
 """Settings from the environment and the command line."""
 
-from service.config.cli import read_settings, readable, set_up_logging
-from service.config.settings import ALL_DEVICES, HOW_TO_OPEN, Settings
+from service.config.cli import read_settings, set_up_logging, validation_messages
+from service.config.settings import ADMIN_SETUP_HINT, ALL_DEVICES, Settings
 
-__all__ = ["ALL_DEVICES", "HOW_TO_OPEN", "Settings", "read_settings", "readable", "set_up_logging"]
+__all__ = ["ADMIN_SETUP_HINT", "ALL_DEVICES", "Settings", "read_settings", "set_up_logging", "validation_messages"]

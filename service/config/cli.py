@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from service.config.settings import ENV_PREFIX, Settings
 
-EXAMPLE = """examples:
+HELP_EXAMPLES = """examples:
   python -m service --model models/faces --store ./fairtrigger-store
   python -m service --model models/faces --model models/posts --host 0.0.0.0 --port 8000
   python -m service --model models/faces --devices all       (every GPU behind one port)
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service",
         description="Serve frozen classifiers under fairness triggers that are swapped while traffic flows.",
-        epilog=EXAMPLE,
+        epilog=HELP_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -82,7 +82,7 @@ def _help(name: str, field: FieldInfo) -> str:
     return f"{field.description}{default}".replace("%", "%%")
 
 
-def readable(error: ValidationError) -> str:
+def validation_messages(error: ValidationError) -> str:
     """What is wrong with which option, a line each."""
     lines = []
     for found in error.errors(include_url=False):

@@ -17,7 +17,7 @@ from service.config.secret_files import SecretFiles
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 from triggers.factories import Factories
-from triggers.rollout import Rules
+from triggers.rollout import GuardRules
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
@@ -27,7 +27,7 @@ ALL_DEVICES = ("all",)
 LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 _DEVICE = re.compile(r"(?!all$)[a-z]+(:[0-9]+)?$")
 _HOST = re.compile(r"\*|[A-Za-z0-9_.-]+")
-HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
+ADMIN_SETUP_HINT = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
 
@@ -259,7 +259,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
 
     @property
-    def several(self) -> bool:
+    def multi_process(self) -> bool:
         """Whether several processes speak HTTP."""
         return bool(self.http_workers or self.devices)
 
@@ -271,7 +271,7 @@ class Settings(BaseSettings):
         return (self.device,)  # a GPU has room for one copy of the models, not for one per worker
 
     @property
-    def places_per_process(self) -> int:
+    def rows_per_process(self) -> int:
         """Rows that one HTTP process may have in work, on each device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
     def _rules(cls, value: object) -> object:
         document = json.loads(value) if isinstance(value, str) else value
         if document is not None:
-            Rules.from_dict(document)
+            GuardRules.from_dict(document)
         return document
 
     @field_validator("declared_groups", mode="before")

@@ -1,21 +1,21 @@
 """One prediction: admission, decoding, batching, routing, the forward pass, and the record of what was predicted."""
 
-from service.engine.execution.execution_backend import use_threads
+from service.engine.execution.execution_backend import set_torch_threads
 from service.engine.local_backend import LocalBackend
 from service.engine.model_backend import ModelBackend, RequestLease
-from service.engine.predictor import Answer, Query
-from service.engine.served_model import Outcome, Served, ServedModel
-from service.engine.types import Wanted
+from service.engine.predictor import BatchItem, Scored
+from service.engine.served_model import ItemResult, RequestResult, ServedModel
+from service.engine.types import PredictInput
 
 __all__ = [
-    "Answer",
+    "BatchItem",
+    "ItemResult",
     "LocalBackend",
     "ModelBackend",
-    "Outcome",
-    "Query",
+    "PredictInput",
     "RequestLease",
-    "Served",
+    "RequestResult",
+    "Scored",
     "ServedModel",
-    "Wanted",
-    "use_threads",
+    "set_torch_threads",
 ]

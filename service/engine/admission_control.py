@@ -8,53 +8,53 @@ from collections.abc import Callable
 
 from service.errors import Overloaded
 
-MOMENT = 0.25
+RATE_WINDOW_SECONDS = 0.25
 """Seconds that one measurement of the drain rate takes at least."""
 
 
-class Places:
+class AdmissionControl:
     """Counts what is in work; used on the event loop only."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity, self._clock = capacity, clock
-        self.taken = 0
+        self.in_flight = 0
         self._freed, self._since = 0, clock()
         self._rate = 0.0
 
-    def place(self, rows: int) -> Place:
+    def acquire(self, rows: int) -> Permit:
         """Room for `rows`, taken now and given back when the block ends. Raises Overloaded if there is none."""
-        if self.taken + rows > self.capacity:
-            message = f"{self.taken} rows are in work already and {rows} more do not fit into {self.capacity}."
+        if self.in_flight + rows > self.capacity:
+            message = f"{self.in_flight} rows are in work already and {rows} more do not fit into {self.capacity}."
             raise Overloaded(message + " Retry later, or raise queue_size.", self.retry_after())
-        if not self.taken:
+        if not self.in_flight:
             self._freed, self._since = 0, self._clock()  # what was idle before says nothing about speed
-        self.taken += rows
-        return Place(self, rows)
+        self.in_flight += rows
+        return Permit(self, rows)
 
-    def give_back(self, rows: int) -> None:
+    def release(self, rows: int) -> None:
         """These rows are done."""
-        self.taken -= rows
+        self.in_flight -= rows
         self._measure(rows)
 
     def retry_after(self) -> int:
         """Whole seconds until what is in work now is done at the measured speed, 1 to 60."""
-        return min(60, max(1, math.ceil(self.taken / self._rate))) if self._rate else 1
+        return min(60, max(1, math.ceil(self.in_flight / self._rate))) if self._rate else 1
 
     def _measure(self, rows: int) -> None:
         """A moving average of the rows freed per second while there was work."""
         self._freed += rows
         seconds = self._clock() - self._since
-        if seconds >= MOMENT:
+        if seconds >= RATE_WINDOW_SECONDS:
             self._rate = 0.5 * (self._rate or self._freed / seconds) + 0.5 * self._freed / seconds
             self._freed, self._since = 0, self._clock()
 
 
-class Place:
+class Permit:
     """Room that was taken; leaving the block gives it back."""
 
     __slots__ = ("_places", "_rows")
 
-    def __init__(self, places: Places, rows: int) -> None:
+    def __init__(self, places: AdmissionControl, rows: int) -> None:
         self._places, self._rows = places, rows
 
     def __enter__(self) -> None:
@@ -65,4 +65,4 @@ class Place:
 
     def give_back(self) -> None:
         """The rows are done, or will not be computed."""
-        self._places.give_back(self._rows)
+        self._places.release(self._rows)

@@ -17,11 +17,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
-from service.engine.admission_control import Place, Places
-from service.engine.client_disconnect import Gone, unless_gone
-from service.engine.pending_requests import R, Share, Ticket, Timing, W, deliver, fitting, rows_of
+from service.engine.admission_control import AdmissionControl, Permit
+from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
+from service.engine.pending_requests import (
+    BatchSlice,
+    BatchTiming,
+    PendingRequest,
+    Req,
+    Res,
+    count_rows,
+    resolve_batch,
+    take_prefix,
+)
 from service.errors import BatchFailed, Overloaded
-from service.process_lifecycle import part
+from service.process_lifecycle import run_bounded
 from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +39,7 @@ CLOSE_SECONDS = 10.0
 """How long a stop waits for a batch, which a broken device may never finish."""
 
 
-class Batcher(Generic[W, R]):
+class Batcher(Generic[Req, Res]):
     """Runs `run(items) -> results` on a thread, at most `max_batch` rows at a time, `capacity` rows in work.
 
     There are `lanes` such threads: more than one where a batch can be made ready while another is computed.
@@ -38,19 +47,19 @@ class Batcher(Generic[W, R]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[W]], Sequence[R]],
+        run: Callable[[Sequence[Req]], Sequence[Res]],
         *,
         name: str,
         max_batch: int,
         capacity: int,
         lanes: int = 1,
-        on_batch: Callable[[Sequence[Timing]], None] = lambda timings: None,
+        on_batch: Callable[[Sequence[BatchTiming]], None] = lambda timings: None,
         on_dropped: Callable[[int], None] = lambda items: None,
     ) -> None:
-        self._run, self.max_batch, self._places = run, max_batch, Places(capacity)
+        self._run, self.max_batch, self._places = run, max_batch, AdmissionControl(capacity)
         self._on_batch, self._on_dropped = on_batch, on_dropped
-        self._arrived: list[Ticket[W, R]] = []
-        self._queue: deque[Ticket[W, R]] = deque()
+        self._arrived: list[PendingRequest[Req, Res]] = []
+        self._queue: deque[PendingRequest[Req, Res]] = deque()
         self._queued, self._closing = 0, False
         self._wake = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,12 +68,12 @@ class Batcher(Generic[W, R]):
     @property
     def queued(self) -> int:
         """Rows that wait for a batch."""
-        return self._queued + sum(rows_of(ticket.items) for ticket in self._arrived)
+        return self._queued + sum(count_rows(request.items) for request in self._arrived)
 
     @property
-    def placed(self) -> int:
+    def in_flight(self) -> int:
         """Rows in work: admitted and not yet answered."""
-        return self._places.taken
+        return self._places.in_flight
 
     @property
     def capacity(self) -> int:
@@ -93,39 +102,42 @@ class Batcher(Generic[W, R]):
             self._wake.notify_all()
         for thread in self._threads:
             if thread.is_alive():
-                await part(f"the batches of {thread.name}", thread.join, CLOSE_SECONDS)
+                await run_bounded(f"the batches of {thread.name}", thread.join, CLOSE_SECONDS)
 
-    def place(self, rows: int) -> Place:
+    def reserve(self, rows: int) -> Permit:
         """Room for `rows` until it is given back; on the event loop. Raises Overloaded if there is none."""
-        return self._places.place(rows)
+        return self._places.acquire(rows)
 
-    async def submit(self, items: Sequence[W], gone: Gone | None = None) -> tuple[list[R], list[Timing]]:
+    async def submit(
+        self, items: Sequence[Req], disconnect: WaitForDisconnect | None = None
+    ) -> tuple[list[Res], list[BatchTiming]]:
         """Results in the order of the items, and the timing of every batch involved.
 
-        Raises BatchFailed, or Abandoned when `gone()`, which waits for the client's going away, ends first.
+        Raises BatchFailed, or ClientDisconnected when `disconnect()`, which waits for the client's going away, ends
+        first.
         """
-        results, timings = self.enqueue(items)
-        return await unless_gone(results, gone), timings
+        results, timings = self.submit_nowait(items)
+        return await cancel_on_disconnect(results, disconnect), timings
 
-    def enqueue(self, items: Sequence[W]) -> tuple[asyncio.Future[list[R]], list[Timing]]:
+    def submit_nowait(self, items: Sequence[Req]) -> tuple[asyncio.Future[list[Res]], list[BatchTiming]]:
         """What `submit` waits for, without waiting. Cancelling the future abandons the items. Raises Overloaded."""
-        ticket: Ticket[W, R] = Ticket(items, asyncio.get_running_loop().create_future())
-        self._admit(ticket)
-        return ticket.future, ticket.timings
+        request: PendingRequest[Req, Res] = PendingRequest(items, asyncio.get_running_loop().create_future())
+        self._admit(request)
+        return request.future, request.timings
 
-    def _admit(self, ticket: Ticket[W, R]) -> None:
+    def _admit(self, request: PendingRequest[Req, Res]) -> None:
         """Queue a ticket together with all others that come now, so that they make one batch."""
         if self._closing:
             raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
         if not self._arrived:
-            asyncio.get_running_loop().call_soon(self._gather, 0)
-        self._arrived.append(ticket)
+            asyncio.get_running_loop().call_soon(self._coalesce, 0)
+        self._arrived.append(request)
 
-    def _gather(self, before: int) -> None:
+    def _coalesce(self, before: int) -> None:
         """Wait as long as every turn of the event loop brings more for this batch; there is no timer."""
         arrived = len(self._arrived)
         if before < arrived < self.max_batch:
-            asyncio.get_running_loop().call_soon(self._gather, arrived)
+            asyncio.get_running_loop().call_soon(self._coalesce, arrived)
         else:
             self._queue_arrived()
 
@@ -135,14 +147,14 @@ class Batcher(Generic[W, R]):
             return
         with self._wake:
             self._queue.extend(arrived)
-            self._queued += sum(rows_of(ticket.items) for ticket in arrived)
+            self._queued += sum(count_rows(request.items) for request in arrived)
             self._wake.notify()
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
             self._serve(batch, self._hand_over)
 
-    def _next_batch(self) -> list[Share[W, R]] | None:
+    def _next_batch(self) -> list[BatchSlice[Req, Res]] | None:
         """Wait for work and take a batch of it; None when closed and empty. May be empty if every client has gone."""
         with self._wake:
             while not self._queue:
@@ -154,59 +166,61 @@ class Batcher(Generic[W, R]):
                 self._wake.notify()  # another thread may have nothing to do
             return batch
 
-    def _take(self) -> list[Share[W, R]]:
-        batch: list[Share[W, R]] = []
+    def _take(self) -> list[BatchSlice[Req, Res]]:
+        batch: list[BatchSlice[Req, Res]] = []
         room = self.max_batch
         while self._queue:
-            ticket = self._queue[0]
-            items = [] if ticket.future.cancelled() else fitting(ticket.waiting, room, first=not batch)
-            if ticket.future.cancelled():
-                self._drop(ticket)
+            request = self._queue[0]
+            items = [] if request.future.cancelled() else take_prefix(request.waiting, room, first=not batch)
+            if request.future.cancelled():
+                self._drop(request)
             elif not items:
                 break
             else:
-                batch.append(Share(ticket, items, ticket.taken))
-                ticket.taken += len(items)
-                self._queued -= rows_of(items)
-                room -= rows_of(items)
-            if not ticket.waiting:
+                batch.append(BatchSlice(request, items, request.taken))
+                request.taken += len(items)
+                self._queued -= count_rows(items)
+                room -= count_rows(items)
+            if not request.waiting:
                 self._queue.popleft()
         return batch
 
-    def _drop(self, ticket: Ticket[W, R]) -> None:
+    def _drop(self, request: PendingRequest[Req, Res]) -> None:
         """Forget the rest of a ticket."""
-        self._queued -= rows_of(ticket.waiting)
-        self._on_dropped(len(ticket.waiting))
-        ticket.taken = len(ticket.items)
+        self._queued -= count_rows(request.waiting)
+        self._on_dropped(len(request.waiting))
+        request.taken = len(request.items)
 
     def _hand_over(self, *outcome: Any) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(deliver, *outcome)
+        self._loop.call_soon_threadsafe(resolve_batch, *outcome)
 
-    def _serve(self, batch: list[Share[W, R]], tell: Callable[..., None]) -> None:
+    def _serve(self, batch: list[BatchSlice[Req, Res]], deliver_to: Callable[..., None]) -> None:
         if not batch:
             return
         items = [item for share in batch for item in share.items]
-        rows, started = rows_of(items), time.perf_counter()
-        outcome: Sequence[R] | FairtriggerError
+        rows, started = count_rows(items), time.perf_counter()
+        outcome: Sequence[Res] | FairtriggerError
         try:
             outcome = self._run(items)
         except Exception as error:  # the thread boundary: whoever waits gets it
             if len(batch) > 1:
                 for share in batch:
-                    self._serve([share], tell)
+                    self._serve([share], deliver_to)
                 return
             logger.exception("a request of %d items failed", len(items))
             outcome = error if isinstance(error, FairtriggerError) else BatchFailed("The model failed on this request.")
             self._abandon(batch)
-        timings = [Timing(started - share.ticket.submitted, time.perf_counter() - started, rows) for share in batch]
+        timings = [
+            BatchTiming(started - share.request.submitted, time.perf_counter() - started, rows) for share in batch
+        ]
         self._on_batch(timings)
-        tell(batch, outcome, timings)
+        deliver_to(batch, outcome, timings)
 
-    def _abandon(self, batch: list[Share[W, R]]) -> None:
+    def _abandon(self, batch: list[BatchSlice[Req, Res]]) -> None:
         """A request whose first part failed need not be computed further."""
         with self._wake:
             for share in batch:
-                if share.ticket.waiting:
-                    self._drop(share.ticket)
-                    self._queue.remove(share.ticket)
+                if share.request.waiting:
+                    self._drop(share.request)
+                    self._queue.remove(share.request)

@@ -6,25 +6,25 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
-from service.errors import Abandoned
+from service.errors import ClientDisconnected
 
-PATIENCE = 0.05
+WATCH_DELAY_SECONDS = 0.05
 """Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
 """
 
-T = TypeVar("T")
-Gone: TypeAlias = Callable[[], Coroutine[None, None, None]]
+_T = TypeVar("_T")
+WaitForDisconnect: TypeAlias = Callable[[], Coroutine[None, None, None]]
 """Starts to wait for the client's going away."""
 
 
-async def unless_gone(answer: asyncio.Future[T], gone: Gone | None) -> T:
-    """The answer. Raises Abandoned, and cancels it, when `gone()` ends first; None never ends."""
-    watch = gone and _Watch(gone, answer)
+async def cancel_on_disconnect(answer: asyncio.Future[_T], disconnect: WaitForDisconnect | None) -> _T:
+    """The answer. Raises ClientDisconnected, and cancels it, when `disconnect()` ends first; None never ends."""
+    watch = disconnect and _Watch(disconnect, answer)
     try:
         return await answer
     except asyncio.CancelledError:
         if watch and watch.left:
-            raise Abandoned("The client went away.") from None
+            raise ClientDisconnected("The client went away.") from None
         raise
     finally:
         if watch:
@@ -32,12 +32,14 @@ async def unless_gone(answer: asyncio.Future[T], gone: Gone | None) -> T:
 
 
 class _Watch:
-    """Cancels `future` when `gone()` ends. Begins only after PATIENCE: most requests are answered before."""
+    """Cancels `future` when `disconnect()` ends. Begins only after WATCH_DELAY_SECONDS: most requests are answered
+    before.
+    """
 
-    def __init__(self, gone: Gone, future: asyncio.Future[Any]) -> None:
-        self._gone, self._future = gone, future
+    def __init__(self, disconnect: WaitForDisconnect, future: asyncio.Future[Any]) -> None:
+        self._gone, self._future = disconnect, future
         self._task: asyncio.Task[None] | None = None
-        self._timer = future.get_loop().call_later(PATIENCE, self._begin)
+        self._timer = future.get_loop().call_later(WATCH_DELAY_SECONDS, self._begin)
 
     def _begin(self) -> None:
         self._task = asyncio.ensure_future(self._gone())

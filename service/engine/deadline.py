@@ -9,10 +9,10 @@ from typing import TypeVar
 from service.errors import DeadlineExceeded
 
 MAX_TIMEOUT_MS = 600_000
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-async def within(timeout_ms: int | None, work: Awaitable[T]) -> T:
+async def with_deadline(timeout_ms: int | None, work: Awaitable[_T]) -> _T:
     """What `work` returns, if it does within `timeout_ms` milliseconds from now; None waits as long as it takes.
 
     Raises DeadlineExceeded. `work` is then cancelled, so that what it queued is skipped.

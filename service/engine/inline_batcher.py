@@ -7,16 +7,16 @@ import logging
 import time
 
 from service.engine.batcher import Batcher
-from service.engine.pending_requests import R, W, deliver
+from service.engine.pending_requests import Req, Res, resolve_batch
 
-MOMENT = 0.02
+INLINE_MAX_SECONDS = 0.02
 """Processor seconds of a batch that are too many."""
-SLOW = 3
+INLINE_STRIKES = 3
 """So many such batches in a row, and threads compute from then on."""
 logger = logging.getLogger(__name__)
 
 
-class InlineBatcher(Batcher[W, R]):
+class InlineBatcher(Batcher[Req, Res]):
     """Starts no thread as long as batches are short: no hand-over, and nobody to share the interpreter's lock with."""
 
     _inline, _slow = True, 0
@@ -50,10 +50,12 @@ class InlineBatcher(Batcher[W, R]):
         if not (self._inline and self._queue):
             return
         started = time.thread_time()  # not the clock: on a busy machine that says little about the model
-        self._serve(self._take(), deliver)
-        self._slow = self._slow + 1 if time.thread_time() - started > MOMENT else 0
-        if self._slow == SLOW:
-            logger.info("%d batches took over %.0f ms: a thread computes from now on", SLOW, MOMENT * 1e3)
+        self._serve(self._take(), resolve_batch)
+        self._slow = self._slow + 1 if time.thread_time() - started > INLINE_MAX_SECONDS else 0
+        if self._slow == INLINE_STRIKES:
+            logger.info(
+                "%d batches took over %.0f ms: a thread computes from now on", INLINE_STRIKES, INLINE_MAX_SECONDS * 1e3
+            )
             self.use_threads()
         elif self._queue:
             asyncio.get_running_loop().call_soon(self._run_inline)

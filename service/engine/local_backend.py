@@ -9,17 +9,17 @@ from typing import Any
 
 from service.config import Settings
 from service.engine.batcher import Batcher
-from service.engine.client_disconnect import Gone
-from service.engine.decoding.gpu import batches_of
-from service.engine.execution.execution_backend import forward_for
+from service.engine.client_disconnect import WaitForDisconnect
+from service.engine.decoding.gpu import build_batch_function
+from service.engine.execution.execution_backend import build_forward
 from service.engine.inline_batcher import InlineBatcher
-from service.engine.inline_policy import brief
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Predictor, Query, Result
+from service.engine.inline_policy import runs_inline
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchItem, BatchResult, Predictor
 from service.rollout import TriggerState
 from service.telemetry import Metrics
 from triggers.model import FrozenClassifier
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.store import Store
 
 
@@ -32,16 +32,16 @@ class LocalBackend:
             classifier,
             lambda version: store.get(self.name, version),
             max_versions=settings.max_versions,
-            forward=forward_for(classifier, settings),
+            forward=build_forward(classifier, settings),
         )
         inline = settings.inline and classifier.device.type == "cpu"
-        kind: type[Batcher[Query, Result]] = InlineBatcher if inline else Batcher
+        kind: type[Batcher[BatchItem, BatchResult]] = InlineBatcher if inline else Batcher
         self.batcher = kind(
-            batches_of(self.predictor, settings),
+            build_batch_function(self.predictor, settings),
             name=self.name,
             max_batch=settings.max_batch,
-            capacity=settings.queue_size if settings.engine_devices else settings.places_per_process,
-            lanes=self.predictor.lanes,
+            capacity=settings.queue_size if settings.engine_devices else settings.rows_per_process,
+            lanes=self.predictor.max_concurrency,
             on_batch=lambda timings: metrics.on_batch(
                 self.name, [each.queue for each in timings], timings[0].infer, timings[0].batch_size
             ),
@@ -59,9 +59,9 @@ class LocalBackend:
         return self.batcher.queued
 
     @property
-    def placed(self) -> int:
+    def in_flight(self) -> int:
         """Rows in work."""
-        return self.batcher.placed
+        return self.batcher.in_flight
 
     @property
     def capacity(self) -> int:
@@ -82,9 +82,9 @@ class LocalBackend:
         """Room for a request. Raises Overloaded."""
         return LocalLease(self, rows)
 
-    def lease(self, version: int) -> AbstractContextManager[None]:
+    def hold(self, version: int) -> AbstractContextManager[None]:
         """Hold a version in memory, loading it first if needed; for threads."""
-        return self.predictor.lease(version)
+        return self.predictor.hold(version)
 
     async def load(self, version: int) -> None:
         """Load a version on a thread, and hold it until `predictor.unpin`."""
@@ -92,12 +92,12 @@ class LocalBackend:
         try:
             await asyncio.shield(loading)
         except asyncio.CancelledError:  # a thread cannot be: what it takes is given back when it has it
-            loading.add_done_callback(lambda done: None if done.exception() else self.predictor.unpin(version))
+            loading.add_done_callback(lambda done: None if done.exception() else self.predictor.release(version))
             raise
 
-    def promote(self, plan: Plan, revision: int) -> None:
+    def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
         """Let a plan decide for every batch that starts from now on; for threads."""
-        self.predictor.promote(plan, revision)
+        self.predictor.activate_plan(plan, revision)
 
     def start(self) -> None:
         """Start what computes."""
@@ -106,7 +106,7 @@ class LocalBackend:
     def warm(self) -> None:
         """Run every size of batch, and find out whether the model needs its thread; for threads."""
         self.predictor.warm()
-        if isinstance(self.batcher, InlineBatcher) and not brief(self.predictor, self.batcher.max_batch):
+        if isinstance(self.batcher, InlineBatcher) and not runs_inline(self.predictor, self.batcher.max_batch):
             self.batcher.use_threads()
 
     async def close(self) -> None:
@@ -120,7 +120,7 @@ class LocalLease:
     __slots__ = ("_backend", "_held", "_place")
 
     def __init__(self, backend: LocalBackend, rows: int) -> None:
-        self._backend, self._place = backend, backend.batcher.place(rows)
+        self._backend, self._place = backend, backend.batcher.reserve(rows)
         self._held: list[int] = []
 
     def __enter__(self) -> LocalLease:
@@ -128,12 +128,12 @@ class LocalLease:
 
     def __exit__(self, *_: object) -> None:
         for version in self._held:
-            self._backend.predictor.unpin(version)
+            self._backend.predictor.release(version)
         self._place.give_back()
 
     def hold(self, version: int) -> bool:
         """Hold a version, if it is in memory."""
-        held = self._backend.predictor.pin(version)
+        held = self._backend.predictor.try_hold(version)
         if held:
             self._held.append(version)
         return held
@@ -144,7 +144,7 @@ class LocalLease:
         self._held.append(version)
 
     def submit(
-        self, items: Sequence[Query], gone: Gone | None = None
-    ) -> Coroutine[Any, Any, tuple[list[Result], list[Timing]]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+        self, items: Sequence[BatchItem], gone: WaitForDisconnect | None = None
+    ) -> Coroutine[Any, Any, tuple[list[BatchResult], list[BatchTiming]]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
         return self._backend.batcher.submit(items, gone)

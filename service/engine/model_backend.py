@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.engine.client_disconnect import Gone
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Query, Result
-from service.engine.types import Description
+from service.engine.client_disconnect import WaitForDisconnect
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchItem, BatchResult
+from service.engine.types import ModelDescription
 from service.rollout import TriggerHost
 
 
@@ -33,8 +33,10 @@ class RequestLease(Protocol):
         """Hold a version, bringing it into memory first. Raises NotFound, ArtifactError or Overloaded."""
         ...
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+    async def submit(
+        self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None = None
+    ) -> tuple[list[BatchResult], list[BatchTiming]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
         ...
 
 
@@ -42,7 +44,7 @@ class ModelBackend(TriggerHost, Protocol):
     """Computes one model under its triggers; it is used on the event loop, but for what says otherwise."""
 
     @property
-    def classifier(self) -> Description:
+    def classifier(self) -> ModelDescription:
         """What the model is."""
         ...
 
@@ -52,7 +54,7 @@ class ModelBackend(TriggerHost, Protocol):
         ...
 
     @property
-    def placed(self) -> int:
+    def in_flight(self) -> int:
         """Rows in work: admitted and not yet answered."""
         ...
 

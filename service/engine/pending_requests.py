@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from triggers.errors import FairtriggerError
 
 
-class Work(Protocol):
+class Batchable(Protocol):
     """One item of a request; `cost` is the number of rows it takes in a forward pass."""
 
     @property
@@ -20,11 +20,11 @@ class Work(Protocol):
         ...
 
 
-W = TypeVar("W", bound=Work)
-R = TypeVar("R")
+Req = TypeVar("Req", bound=Batchable)
+Res = TypeVar("Res")
 
 
-class Timing(NamedTuple):
+class BatchTiming(NamedTuple):
     """What one batch took, in seconds: the longest wait of this request's items in it, and the forward pass."""
 
     queue: float
@@ -33,43 +33,43 @@ class Timing(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Ticket(Generic[W, R]):
+class PendingRequest(Generic[Req, Res]):
     """One admitted request. Inference threads move `taken`; only the event loop touches the rest.
 
     `parts` are the results that came, by the place of their first item.
     """
 
-    items: Sequence[W]
-    future: asyncio.Future[list[R]]
+    items: Sequence[Req]
+    future: asyncio.Future[list[Res]]
     submitted: float = field(default_factory=time.perf_counter)
     taken: int = 0
-    parts: dict[int, Sequence[R]] = field(default_factory=dict)
+    parts: dict[int, Sequence[Res]] = field(default_factory=dict)
     missing: int = field(init=False)
-    timings: list[Timing] = field(default_factory=list)
+    timings: list[BatchTiming] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.missing = len(self.items)
 
     @property
-    def waiting(self) -> Sequence[W]:
+    def waiting(self) -> Sequence[Req]:
         """Items that no batch has taken yet."""
         return self.items[self.taken :]
 
 
-class Share(NamedTuple, Generic[W, R]):
+class BatchSlice(NamedTuple, Generic[Req, Res]):
     """The items of one ticket in one batch, from the place `first` on."""
 
-    ticket: Ticket[W, R]
-    items: Sequence[W]
+    request: PendingRequest[Req, Res]
+    items: Sequence[Req]
     first: int
 
 
-def rows_of(items: Sequence[Work]) -> int:
+def count_rows(items: Sequence[Batchable]) -> int:
     """Rows of these items in a forward pass."""
     return sum([item.cost for item in items])
 
 
-def fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:
+def take_prefix(items: Sequence[Req], room: int, *, first: bool) -> Sequence[Req]:
     """The leading items that fit into `room` rows; the first of a batch always does."""
     count = 0
     for item in items:
@@ -80,18 +80,20 @@ def fitting(items: Sequence[W], room: int, *, first: bool) -> Sequence[W]:
     return items[:count]
 
 
-def deliver(batch: Sequence[Share[W, R]], outcome: Sequence[R] | FairtriggerError, timings: Sequence[Timing]) -> None:
+def resolve_batch(
+    batch: Sequence[BatchSlice[Req, Res]], outcome: Sequence[Res] | FairtriggerError, timings: Sequence[BatchTiming]
+) -> None:
     """On the event loop: hand a finished batch to the requests that wait for it."""
     start = 0
     for share, timing in zip(batch, timings, strict=True):
-        ticket = share.ticket
+        request = share.request
         if isinstance(outcome, FairtriggerError):
-            if not ticket.future.done():
-                ticket.future.set_exception(outcome)
+            if not request.future.done():
+                request.future.set_exception(outcome)
             continue
-        ticket.parts[share.first] = outcome[start : start + len(share.items)]
-        ticket.timings.append(timing)
+        request.parts[share.first] = outcome[start : start + len(share.items)]
+        request.timings.append(timing)
         start += len(share.items)
-        ticket.missing -= len(share.items)
-        if not ticket.missing and not ticket.future.done():  # parts may come in another order than they were taken
-            ticket.future.set_result([each for first in sorted(ticket.parts) for each in ticket.parts[first]])
+        request.missing -= len(share.items)
+        if not request.missing and not request.future.done():  # parts may come in another order than they were taken
+            request.future.set_result([each for first in sorted(request.parts) for each in request.parts[first]])

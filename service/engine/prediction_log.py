@@ -9,24 +9,24 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
-from service.engine.predictor import Answer
+from service.engine.predictor import Scored
 from service.errors import StatisticsOff
-from service.ledger import Cell, Event, Feedback, Ledger, Receipts
-from service.ledger.backend import Outcome
-from service.ledger.prediction_id import KINDS, Ids, packed
+from service.ledger import Cell, Feedback, Ledger, PredictionEvent, PredictionIdCodec
+from service.ledger.backend import FeedbackOutcome
+from service.ledger.prediction_id import MAX_KINDS, PredictionIdPool, pack_event
 from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry import Metrics
 from triggers.errors import InputError
 
-Shadows = tuple[tuple[int, int], ...]
+ShadowPredictions = tuple[tuple[int, int], ...]
 
 
-class Kind(NamedTuple):
+class CountedKind(NamedTuple):
     """What predictions have in common that are counted together, found out once: a request has little time for it."""
 
     cells: Sequence[Cell]
     counters: Sequence[Counter]
-    told: bytes
+    payload: bytes
 
 
 class LabelReport(NamedTuple):
@@ -37,7 +37,7 @@ class LabelReport(NamedTuple):
     group: str | None = None
 
 
-class Counting:
+class PredictionLog:
     """Counts the predictions of one model and hands out the receipts by which labels come back; both only if `on`."""
 
     def __init__(
@@ -45,32 +45,35 @@ class Counting:
         model: str,
         labels: Sequence[str],
         ledger: Ledger,
-        receipts: Receipts,
+        codec: PredictionIdCodec,
         metrics: Metrics,
         *,
         on: bool = True,
     ) -> None:
         self._model, self._labels, self._on = model, tuple(labels), on
-        self._ledger, self._receipts, self._metrics = ledger, receipts, metrics
-        self._ids = Ids(receipts, model)
-        self._kind = lru_cache(maxsize=KINDS)(self._new_kind)
+        self._ledger, self._codec, self._metrics = ledger, codec, metrics
+        self._ids = PredictionIdPool(codec, model)
+        self._kind = lru_cache(maxsize=MAX_KINDS)(self._new_kind)
 
-    def predicted(self, answer: Answer, group: str | None, *, trusted: bool = False) -> str | None:
+    def record_prediction(self, answer: Scored, group: str | None, *, trusted: bool = False) -> str | None:
         """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits.
 
         A `trusted` one counts for a guard that is told whom to trust.
         """
         if not self._on:
             return None
-        name = self._ledger.admit(self._model, group)
-        prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
-        shadows = tuple([(number, best(scores)) for number, scores in answer.shadows.items()])
+        name = self._ledger.canonical_group(self._model, group)
+        prediction, bare = (
+            argmax(answer.scores),
+            None if answer.baseline_scores is None else argmax(answer.baseline_scores),
+        )
+        shadows = tuple([(number, argmax(scores)) for number, scores in answer.shadows.items()])
         kind = self._kind(int(time.time() // 60), answer.version, prediction, name, bare, shadows, trusted)
         for cell in kind.cells:
             self._ledger.count(cell)
         for counter in kind.counters:
             self._metrics.tally.count(counter)
-        return self._ids.take(kind.told)
+        return self._ids.next(kind.payload)
 
     def _new_kind(
         self,
@@ -79,38 +82,40 @@ class Counting:
         prediction: int,
         group: str,
         bare: int | None,
-        shadows: Shadows,
+        shadows: ShadowPredictions,
         trusted: bool,
-    ) -> Kind:
-        event = Event(self._model, minute, version, prediction, group, bare, shadows=shadows, trusted=trusted)
+    ) -> CountedKind:
+        event = PredictionEvent(self._model, minute, version, prediction, group, bare, shadows=shadows, trusted=trusted)
         metrics, name = self._metrics, "none" if version is None else f"v{version}"
         counters = [metrics.predictions.labels(self._model, name)]
         counters += [metrics.shadows.labels(self._model, f"v{number}") for number, _ in shadows]
         if bare is not None and bare != prediction:
             counters.append(metrics.flips.labels(self._model))
-        cells = [each.cell() for each in (event, *event.of_shadows(), *event.of_guard())]
-        return Kind(cells, counters, packed(event))
+        cells = [each.cell() for each in (event, *event.shadow_events(), *event.of_guard())]
+        return CountedKind(cells, counters, pack_event(event))
 
-    def learn(self, items: Sequence[LabelReport], *, trusted: bool = False) -> list[Outcome | InputError]:
+    def apply_feedback(
+        self, items: Sequence[LabelReport], *, trusted: bool = False
+    ) -> list[FeedbackOutcome | InputError]:
         """Enter late labels and groups; what cannot be used is returned in its place.
 
         Only `trusted` ones count for a guard that is told whom to trust. Raises StatisticsOff or StoreUnavailable.
         """
         if not self._on:
             raise StatisticsOff("This service counts nothing: start it with statistics=on.")
-        opened = [self._opened(item) for item in items]
-        told = [entry for entry in opened if isinstance(entry, Feedback)]
+        opened = [self._open_id(item) for item in items]
+        payload = [entry for entry in opened if isinstance(entry, Feedback)]
         beside = [
             entry._replace(event=event)
-            for entry in told
-            for event in (*entry.event.of_shadows(), *(entry.event.of_guard() if trusted else ()))
+            for entry in payload
+            for event in (*entry.event.shadow_events(), *(entry.event.of_guard() if trusted else ()))
         ]
-        outcomes = iter(self._ledger.feedback(told + beside))
+        outcomes = iter(self._ledger.feedback(payload + beside))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
-    def _opened(self, item: LabelReport) -> Feedback | InputError:
+    def _open_id(self, item: LabelReport) -> Feedback | InputError:
         try:
-            event = self._receipts.open(item.prediction_id, self._model)
+            event = self._codec.open(item.prediction_id, self._model)
             if event.minute < time.time() / 60 - LABEL_DAYS * MINUTES_PER_DAY:
                 raise InputError("label_too_late", f"This prediction is more than {LABEL_DAYS} days old: too late.")
             return Feedback(event, self._index(item.label), item.group)
@@ -128,6 +133,6 @@ class Counting:
         raise InputError("unknown_label", f"label is {str(label)[:100]!r}; this model knows {known}.")
 
 
-def best(scores: Sequence[float]) -> int:
+def argmax(scores: Sequence[float]) -> int:
     """Index of the highest score: the predicted label."""
     return scores.index(max(scores))

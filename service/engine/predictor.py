@@ -17,30 +17,30 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, cast
 
-from service.engine.execution.dummy_inputs import blank
-from service.engine.execution.eager_forward import Forward, Pass, plain_forward
-from service.engine.types import File
-from service.engine.version_routing import Choice, Policy, decide
+from service.engine.execution.dummy_inputs import blank_input
+from service.engine.execution.eager_forward import BoundForward, Forward, build_eager_forward
+from service.engine.types import EncodedFile
+from service.engine.version_routing import ServingPolicy, TriggerSelector, route_version
 from service.errors import Overloaded
 from service.rollout import TriggerState
 from triggers.artifact.artifact import TriggerArtifact, check_compatible
 from triggers.errors import ArtifactCorrupt, InputError, ModelError
 from triggers.model import FrozenClassifier, Item, Trigger
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_plan import as_plan
 
 logger = logging.getLogger(__name__)
 
 
-class Query(NamedTuple):
+class BatchItem(NamedTuple):
     """One input, the trigger it asks for, and the key that decides where the rollout decides.
 
     A file is decoded before it comes to a Predictor (gpu.py). `twin` runs the input a second time without
     a trigger, `shadows` under other versions.
     """
 
-    item: Item | File
-    choice: Choice = "rollout"
+    item: Item | EncodedFile
+    choice: TriggerSelector = "rollout"
     twin: bool = False
     key: int = 0
     shadows: tuple[int, ...] = ()
@@ -51,27 +51,27 @@ class Query(NamedTuple):
         return 1 + self.twin + len(self.shadows)
 
 
-class Answer(NamedTuple):
+class Scored(NamedTuple):
     """Class scores (labels,), the version that computed them and why it did.
 
-    `bare` holds the twin's scores, `shadows` those of other versions: they are counted and never sent.
+    `baseline_scores` holds the twin's scores, `shadows` those of other versions: they are counted and never sent.
     """
 
     scores: tuple[float, ...]
     version: int | None
     digest: str | None
     revision: int
-    bare: tuple[float, ...] | None = None
-    policy: Policy = "champion"
+    baseline_scores: tuple[float, ...] | None = None
+    policy: ServingPolicy = "champion"
     shadows: Mapping[int, tuple[float, ...]] = MappingProxyType({})
 
 
-Result: TypeAlias = Answer | InputError
+BatchResult: TypeAlias = Scored | InputError
 """What comes back for a query whose input may still have been a file."""
 
 
 @dataclass(frozen=True, eq=False)
-class Resident:
+class LoadedTrigger:
     """A checked trigger in memory; `groups_overlap` is what its manifest says of the people it was made on."""
 
     version: int | None
@@ -81,16 +81,16 @@ class Resident:
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class TriggerSnapshot:
     """The triggers that the next batch may use, those of the plan among them."""
 
-    bank: Pass
+    bank: BoundForward
     rows: Mapping[int | None, int]
     state: TriggerState
 
-    def shadows(self, query: Query, version: int | None) -> list[int]:
+    def shadows(self, batch_item: BatchItem, version: int | None) -> list[int]:
         """The shadows of a query that still are in memory; one that answers anyway is not computed twice."""
-        return [shadow for shadow in query.shadows if shadow in self.rows and shadow != version]
+        return [shadow for shadow in batch_item.shadows if shadow in self.rows and shadow != version]
 
 
 class Predictor:
@@ -108,15 +108,15 @@ class Predictor:
         forward: Forward | None = None,
     ) -> None:
         self.classifier = classifier
-        self._device = forward or plain_forward(classifier)
+        self._device = forward or build_eager_forward(classifier)
         self._fetch, self.max_versions = fetch, max_versions
-        self._bare = Resident(None, None, classifier.null_trigger())
-        self._loaded: OrderedDict[int, Resident] = OrderedDict()
+        self._bare = LoadedTrigger(None, None, classifier.null_trigger())
+        self._loaded: OrderedDict[int, LoadedTrigger] = OrderedDict()
         self._leases: Counter[int] = Counter()
         self._loading = threading.Lock()  # one version is loaded at a time
         self._building = threading.Lock()  # one snapshot is built at a time
         self._change = threading.Lock()  # guards leases, versions and snapshot; held for moments only, never to build
-        self._snapshot = self._build((), Plan(), revision=0)
+        self._snapshot = self._build((), RolloutPlan(), revision=0)
 
     @property
     def name(self) -> str:
@@ -124,12 +124,12 @@ class Predictor:
         return self.classifier.name
 
     @property
-    def lanes(self) -> int:
+    def max_concurrency(self) -> int:
         """Threads that may compute batches at once."""
-        return self._device.lanes
+        return self._device.max_concurrency
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> TriggerSnapshot:
         """What the next batch will use."""
         return self._snapshot
 
@@ -138,32 +138,35 @@ class Predictor:
         """The same, without what computes."""
         return self._snapshot.state
 
-    def predict(self, queries: Sequence[Query]) -> list[Answer]:
+    def predict(self, batch_items: Sequence[BatchItem]) -> list[Scored]:
         """One forward pass over all queries, twins and shadows, each row under its own trigger.
 
         If that fails it is done again without the shadows, which must not cost anybody an answer.
         """
         try:
-            return self._predict(queries)
+            return self._predict(batch_items)
         except (ModelError, RuntimeError) as error:
-            if not any(query.shadows for query in queries):
+            if not any(batch_item.shadows for batch_item in batch_items):
                 raise
             logger.warning("model %s: a batch failed, shadows are left out of it: %s", self.classifier.name, error)
-            return self._predict([query._replace(shadows=()) for query in queries])
+            return self._predict([batch_item._replace(shadows=()) for batch_item in batch_items])
 
-    def _predict(self, queries: Sequence[Query]) -> list[Answer]:
+    def _predict(self, batch_items: Sequence[BatchItem]) -> list[Scored]:
         snapshot = self._snapshot
-        decided = [decide(snapshot.state.plan, self.classifier.name, query.choice, query.key) for query in queries]
+        decided = [
+            route_version(snapshot.state.plan, self.classifier.name, batch_item.choice, batch_item.key)
+            for batch_item in batch_items
+        ]
         beside: list[tuple[int, int | None]] = [  # (query, version) of every row after those that answer
             (n, version)
-            for n, query in enumerate(queries)
-            for version in ([None] if query.twin else []) + snapshot.shadows(query, decided[n][0])
+            for n, batch_item in enumerate(batch_items)
+            for version in ([None] if batch_item.twin else []) + snapshot.shadows(batch_item, decided[n][0])
         ]
-        items = [query.item for query in queries] + [queries[n].item for n, _ in beside]
+        items = [batch_item.item for batch_item in batch_items] + [batch_items[n].item for n, _ in beside]
         rows = [snapshot.rows[version] for version, _ in [*decided, *((version, None) for _, version in beside)]]
         table = [tuple(row) for row in self._forward(cast(list[Item], items), snapshot.bank, rows)]
-        extra: list[dict[int | None, tuple[float, ...]]] = [{} for _ in queries]
-        for (n, version), row in zip(beside, table[len(queries) :], strict=True):
+        extra: list[dict[int | None, tuple[float, ...]]] = [{} for _ in batch_items]
+        for (n, version), row in zip(beside, table[len(batch_items) :], strict=True):
             extra[n][version] = row
         return [
             _answer(snapshot, version, policy, row, others)
@@ -172,30 +175,30 @@ class Predictor:
 
     def warm(self) -> None:
         """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
-        self._device.warm(blank(self.classifier))
-        self._forward([blank(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self.state.champion]])
+        self._device.warm(blank_input(self.classifier))
+        self._forward([blank_input(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self.state.champion]])
 
     @contextmanager
-    def lease(self, version: int) -> Iterator[None]:
+    def hold(self, version: int) -> Iterator[None]:
         """Hold a version in memory, loading it first if needed. Raises what `load` raises."""
         self.load(version)
         try:
             yield
         finally:
-            self.unpin(version)
+            self.release(version)
 
     def load(self, version: int) -> None:
-        """Hold a version until `unpin`, loading it first if needed. Raises what `fetch` and the checks raise."""
+        """Hold a version until `release`, loading it first if needed. Raises what `fetch` and the checks raise."""
         with self._change:
             self._leases[version] += 1
         try:
             self._bring(version)
         except BaseException:
-            self.unpin(version)
+            self.release(version)
             raise
 
-    def pin(self, version: int) -> bool:
-        """Hold a version until `unpin`, if it is in memory; on the event loop too, for it waits for no build."""
+    def try_hold(self, version: int) -> bool:
+        """Hold a version until `release`, if it is in memory; on the event loop too, for it waits for no build."""
         with self._change:
             if version not in self._loaded:
                 return False
@@ -203,19 +206,19 @@ class Predictor:
             self._leases[version] += 1
             return True
 
-    def unpin(self, version: int) -> None:
-        """Let go of what `pin` or `load` held."""
+    def release(self, version: int) -> None:
+        """Let go of what `try_hold` or `load` held."""
         with self._change:
             self._leases[version] -= 1
             if not self._leases[version]:
                 del self._leases[version]
 
-    def promote(self, decision: Plan | int | None, revision: int) -> None:
+    def activate_plan(self, decision: RolloutPlan | int | None, revision: int) -> None:
         """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
         plan = as_plan(decision)
         with ExitStack() as held:
             for version in plan.versions:
-                held.enter_context(self.lease(version))
+                held.enter_context(self.hold(version))
             with self._building:
                 self._replace(self._kept(), plan, revision)
 
@@ -228,9 +231,9 @@ class Predictor:
                 return
             artifact = self._fetch(version)
             check_compatible(artifact, self.classifier)
-            resident = Resident(version, artifact.digest, artifact.trigger, artifact.manifest.groups_overlap)
-            self._try_out(resident)
-            self._install(resident)
+            loaded_trigger = LoadedTrigger(version, artifact.digest, artifact.trigger, artifact.manifest.groups_overlap)
+            self._smoke_test(loaded_trigger)
+            self._install(loaded_trigger)
 
     def _touch(self, version: int) -> bool:
         """Whether it is in memory, where it now is the one used last."""
@@ -240,16 +243,16 @@ class Predictor:
                 self._loaded.move_to_end(version)
             return found
 
-    def _install(self, resident: Resident) -> None:
+    def _install(self, loaded_trigger: LoadedTrigger) -> None:
         """Add a trigger to those in memory; if one that should leave was taken into use meanwhile, another does."""
-        assert resident.version is not None
+        assert loaded_trigger.version is not None
         with self._building:
             installed = False
             while not installed:
-                new = self._kept(room_for=1) | {resident.version: resident}
+                new = self._kept(room_for=1) | {loaded_trigger.version: loaded_trigger}
                 installed = self._replace(new, self.state.plan, self.state.revision)
 
-    def _kept(self, room_for: int = 0) -> dict[int, Resident]:
+    def _kept(self, room_for: int = 0) -> dict[int, LoadedTrigger]:
         """The triggers in memory without as many, those used longest ago, as have to leave. Raises Overloaded."""
         with self._change:
             pinned = {*self.state.plan.versions, *self._leases}
@@ -262,7 +265,7 @@ class Predictor:
                 raise Overloaded(message, retry_after=1)
             return {version: each for version, each in self._loaded.items() if version not in idle[:surplus]}
 
-    def _replace(self, loaded: Mapping[int, Resident], plan: Plan, revision: int) -> bool:
+    def _replace(self, loaded: Mapping[int, LoadedTrigger], plan: RolloutPlan, revision: int) -> bool:
         """Build a snapshot of these triggers, then install triggers and snapshot together; under `_building`.
 
         False if one that would leave is in use by now. Then, as after a failed build, nothing is changed.
@@ -276,22 +279,24 @@ class Predictor:
             self._snapshot = snapshot
             return True
 
-    def _build(self, loaded: Sequence[Resident], plan: Plan, revision: int) -> Snapshot:
-        residents = (self._bare, *loaded)
-        bank = self._device.over([resident.trigger for resident in residents])
-        rows = {resident.version: row for row, resident in enumerate(residents)}
-        digests = {resident.version: resident.digest for resident in residents}
-        overlap = any(resident.groups_overlap for resident in residents)
-        return Snapshot(bank, rows, TriggerState(plan, revision, digests, self.max_versions, overlap))
+    def _build(self, loaded: Sequence[LoadedTrigger], plan: RolloutPlan, revision: int) -> TriggerSnapshot:
+        triggers = (self._bare, *loaded)
+        bank = self._device.bind([loaded_trigger.trigger for loaded_trigger in triggers])
+        rows = {loaded_trigger.version: row for row, loaded_trigger in enumerate(triggers)}
+        digests = {loaded_trigger.version: loaded_trigger.digest for loaded_trigger in triggers}
+        overlap = any(loaded_trigger.groups_overlap for loaded_trigger in triggers)
+        return TriggerSnapshot(bank, rows, TriggerState(plan, revision, digests, self.max_versions, overlap))
 
-    def _try_out(self, resident: Resident) -> None:
+    def _smoke_test(self, loaded_trigger: LoadedTrigger) -> None:
         """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
         try:
-            self._forward([blank(self.classifier)], self._device.over([resident.trigger]), [0])
+            self._forward([blank_input(self.classifier)], self._device.bind([loaded_trigger.trigger]), [0])
         except (ModelError, RuntimeError) as error:
-            raise ArtifactCorrupt(f"v{resident.version} does not run on {self.classifier.name!r}: {error}") from error
+            raise ArtifactCorrupt(
+                f"v{loaded_trigger.version} does not run on {self.classifier.name!r}: {error}"
+            ) from error
 
-    def _forward(self, items: Sequence[Item], bank: Pass, rows: Sequence[int]) -> list[list[float]]:
+    def _forward(self, items: Sequence[Item], bank: BoundForward, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
         table = bank(items, rows)
         if not math.isfinite(float(table.sum())):  # of numbers from 0 to 1
@@ -301,12 +306,12 @@ class Predictor:
 
 
 def _answer(
-    snapshot: Snapshot,
+    snapshot: TriggerSnapshot,
     version: int | None,
-    policy: Policy,
+    policy: ServingPolicy,
     row: tuple[float, ...],
     extra: Mapping[int | None, tuple[float, ...]],
-) -> Answer:
+) -> Scored:
     state = snapshot.state
     shadows = {other: found for other, found in extra.items() if other is not None}
-    return Answer(row, version, state.digest(version), state.revision, extra.get(None), policy, shadows)
+    return Scored(row, version, state.digest(version), state.revision, extra.get(None), policy, shadows)

@@ -12,39 +12,39 @@ from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
 from service.config import Settings
-from service.engine.client_disconnect import Gone
-from service.engine.decoding.cpu import ItemDecoder
-from service.engine.decoding.passthrough import Passed, passing_for
+from service.engine.client_disconnect import WaitForDisconnect
+from service.engine.decoding.cpu import CpuDecoder
+from service.engine.decoding.passthrough import DecodedOrEncoded, build_passthrough
 from service.engine.decoding.pixel_budget import Decoder, PixelBudget
 from service.engine.model_backend import ModelBackend, RequestLease
-from service.engine.pending_requests import Timing
-from service.engine.prediction_log import Counting
-from service.engine.predictor import Answer, Query, Result
-from service.engine.types import Wanted
-from service.engine.version_routing import NO_EXTRAS, Extras, key_of, sample
+from service.engine.pending_requests import BatchTiming
+from service.engine.prediction_log import PredictionLog
+from service.engine.predictor import BatchItem, BatchResult, Scored
+from service.engine.types import PredictInput
+from service.engine.version_routing import NO_EXTRA_PASSES, ExtraPasses, routing_key, sample_extra_passes
 from service.errors import Overloaded
 from service.process_lifecycle import Shutdown
-from service.rollout import Follower, TriggerState
+from service.rollout import RolloutController, TriggerState
 from service.telemetry import Metrics
 from triggers.errors import ArtifactError, InputError
 from triggers.preprocessing import ImageLimits, TokenIds
 
 
-class Outcome(NamedTuple):
+class ItemResult(NamedTuple):
     """One input's answer, or what is wrong with it."""
 
-    wanted: Wanted
-    answer: Answer | None = None
+    wanted: PredictInput
+    answer: Scored | None = None
     error: InputError | None = None
     truncated: bool = False
 
 
-class Served(NamedTuple):
+class RequestResult(NamedTuple):
     """All outcomes of a request, in order, and where the time went (seconds)."""
 
-    outcomes: list[Outcome]
+    items: list[ItemResult]
     decode: float
-    timings: list[Timing]
+    timings: list[BatchTiming]
 
     @property
     def queue(self) -> float:
@@ -63,18 +63,18 @@ class ServedModel:
     def __init__(
         self,
         backend: ModelBackend,
-        follower: Follower,
+        follower: RolloutController,
         settings: Settings,
         metrics: Metrics,
-        counting: Counting,
+        prediction_log: PredictionLog,
         decoders: Executor,
     ) -> None:
-        self.name, self.classifier, self.counting = backend.name, backend.classifier, counting
-        self.backend, self.follower = backend, follower
+        self.name, self.classifier, self.prediction_log = backend.name, backend.classifier, prediction_log
+        self.backend, self.controller = backend, follower
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
-        items = ItemDecoder(self.classifier, settings, decoders, self._count_error)
-        self._passing = passing_for(self.classifier, settings, items)
+        items = CpuDecoder(self.classifier, settings, decoders, self._count_error)
+        self._passing = build_passthrough(self.classifier, settings, items)
         self._decoder: Decoder = self._passing or items
         if self.classifier.spec.image:
             limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
@@ -87,7 +87,7 @@ class ServedModel:
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
-        self.follower.start()
+        self.controller.start()
         self.backend.warm()
 
     def start(self) -> None:
@@ -97,55 +97,66 @@ class ServedModel:
     async def close(self, shutdown: Shutdown) -> None:
         """Finish what is queued and end the threads."""
         await shutdown.wait(f"the queue of {self.name}", self.backend.close())
-        await shutdown.step(f"the rollout of {self.name}", self.follower.stop)
+        await shutdown.step(f"the rollout of {self.name}", self.controller.stop)
 
-    async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
-        """Answer every input that can be used; `gone()` ends when the client goes away.
+    async def predict(
+        self, inputs: Sequence[PredictInput], *, actor: str, disconnect: WaitForDisconnect | None = None
+    ) -> RequestResult:
+        """Answer every input that can be used; `disconnect()` ends when the client goes away.
 
-        Raises NotFound, ArtifactError, Overloaded, BatchFailed or Abandoned for the whole request.
+        Raises NotFound, ArtifactError, Overloaded, BatchFailed or ClientDisconnected for the whole request.
         """
-        extras, rows = self._sampled(wanted)
+        extras, rows = self._sampled(inputs)
         with self._admitted(rows) as lease:
-            away = [version for version in self._versions(wanted) if not lease.hold(version)]
+            away = [version for version in self._versions(inputs) if not lease.hold(version)]
             if away:
-                await asyncio.to_thread(self.follower.on_versions)
+                await asyncio.to_thread(self.controller.on_versions)
             for version in away:
                 await self._load(lease, version, actor)
-            return await self._answered(lease, wanted, extras, gone)
+            return await self._answered(lease, inputs, extras, disconnect)
 
     async def _answered(
-        self, lease: RequestLease, wanted: Sequence[Wanted], extras: Sequence[Extras], gone: Gone | None
-    ) -> Served:
+        self,
+        lease: RequestLease,
+        inputs: Sequence[PredictInput],
+        extras: Sequence[ExtraPasses],
+        disconnect: WaitForDisconnect | None,
+    ) -> RequestResult:
         """Decode every input and compute those that could be decoded."""
         started = time.perf_counter()
-        items = await self._decoder.decode(wanted)
+        items = await self._decoder.decode(inputs)
         decode = time.perf_counter() - started
         self._metrics.tally.observe(self._decode_seconds, decode)
-        queries = [
-            Query(item, want.choice, want.twin or beside.twin, key_of(want.key), beside.shadows)
-            for want, item, beside in zip(wanted, items, extras, strict=True)
+        batch_items = [
+            BatchItem(item, one_input.choice, one_input.twin or beside.twin, routing_key(one_input.key), beside.shadows)
+            for one_input, item, beside in zip(inputs, items, extras, strict=True)
             if not isinstance(item, InputError)
         ]
-        answers, timings = await lease.submit(queries, gone) if queries else ([], [])
+        answers, timings = await lease.submit(batch_items, disconnect) if batch_items else ([], [])
         for answer in answers:
             if isinstance(answer, InputError):
                 self._count_error(answer.code)
-        return Served(_outcomes(wanted, items, answers), decode, timings)
+        return RequestResult(_outcomes(inputs, items, answers), decode, timings)
 
     def _count_error(self, code: str) -> None:
         self._metrics.item_errors.labels(self.name, code).inc()
 
-    def _sampled(self, wanted: Sequence[Wanted]) -> tuple[list[Extras], int]:
+    def _sampled(self, inputs: Sequence[PredictInput]) -> tuple[list[ExtraPasses], int]:
         """What is measured beside the inputs, as long as half of the queue is free; the rows of all together."""
         plan = self.state.plan
-        extras = [sample(plan) if want.choice == "rollout" else NO_EXTRAS for want in wanted]
-        rows = sum([1 + want.twin for want in wanted])
+        extras = [
+            sample_extra_passes(plan) if one_input.choice == "rollout" else NO_EXTRA_PASSES for one_input in inputs
+        ]
+        rows = sum([1 + one_input.twin for one_input in inputs])
         more = sum(
-            [len(each.shadows) + (each.twin and not want.twin) for want, each in zip(wanted, extras, strict=True)]
+            [
+                len(each.shadows) + (each.twin and not one_input.twin)
+                for one_input, each in zip(inputs, extras, strict=True)
+            ]
         )
-        if more and self.backend.placed + rows + more > self.backend.capacity // 2:
+        if more and self.backend.in_flight + rows + more > self.backend.capacity // 2:
             self._metrics.shed.labels(self.name).inc(more)
-            return [NO_EXTRAS] * len(wanted), rows
+            return [NO_EXTRA_PASSES] * len(inputs), rows
         return extras, rows + more
 
     def _admitted(self, rows: int) -> RequestLease:
@@ -161,12 +172,12 @@ class ServedModel:
         try:
             await lease.load(version)
         except ArtifactError as error:
-            await asyncio.to_thread(self.follower.record_refusal, version, str(error), actor)
+            await asyncio.to_thread(self.controller.record_refusal, version, str(error), actor)
             raise
 
-    def _versions(self, wanted: Sequence[Wanted]) -> set[int]:
+    def _versions(self, inputs: Sequence[PredictInput]) -> set[int]:
         """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
-        choices = {want.choice for want in wanted}
+        choices = {one_input.choice for one_input in inputs}
         versions = {choice for choice in choices if isinstance(choice, int)}
         if len(versions) > 1 and len(versions) > (room := self._room()):  # there always is room for one
             message = f"The request names {len(versions)} trigger versions, more than {room}; name fewer."
@@ -209,14 +220,16 @@ class ServedModel:
         return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
 
 
-def _outcomes(wanted: Sequence[Wanted], items: Sequence[Passed], answers: Sequence[Result]) -> list[Outcome]:
+def _outcomes(
+    inputs: Sequence[PredictInput], items: Sequence[DecodedOrEncoded], answers: Sequence[BatchResult]
+) -> list[ItemResult]:
     remaining = iter(answers)
     outcomes = []
-    for want, item in zip(wanted, items, strict=True):
+    for one_input, item in zip(inputs, items, strict=True):
         result = item if isinstance(item, InputError) else next(remaining)
         if isinstance(result, InputError):
-            outcomes.append(Outcome(want, error=result))
+            outcomes.append(ItemResult(one_input, error=result))
         else:
             truncated = isinstance(item, TokenIds) and item.truncated
-            outcomes.append(Outcome(want, answer=result, truncated=truncated))
+            outcomes.append(ItemResult(one_input, answer=result, truncated=truncated))
     return outcomes

@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple, Protocol
 
 import torch
 
-from service.engine.version_routing import Choice
+from service.engine.version_routing import TriggerSelector
 from triggers.errors import InputError
 from triggers.model import BundleSpec, Item
 from triggers.preprocessing import ImageLimits
 
 
-class Description(Protocol):
+class ModelDescription(Protocol):
     """What must be known of a model to decode its inputs and to say what it is."""
 
     @property
@@ -53,13 +53,13 @@ class Description(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class File:
+class EncodedFile:
     """An input that is decoded where it is computed."""
 
     data: bytes
 
 
-class Wanted(NamedTuple):
+class PredictInput(NamedTuple):
     """One input as it came, and what is wanted of it. `encoded` is an image still in base64.
 
     `key` decides between champion and challenger where the rollout decides.
@@ -68,7 +68,7 @@ class Wanted(NamedTuple):
     kind: Literal["image", "text", "file"]
     payload: bytes | str
     group: str | None
-    choice: Choice
+    choice: TriggerSelector
     twin: bool
     encoded: bool = False
     key: str = ""

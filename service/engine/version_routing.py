@@ -12,43 +12,43 @@ import random
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import version_name
 
-Choice = int | None | Literal["rollout", "champion", "challenger"]
+TriggerSelector = int | None | Literal["rollout", "champion", "challenger"]
 """A version, None for no trigger, an alias, or whatever the rollout decides when the batch is formed."""
-Policy = Literal["champion", "challenger", "pinned"]
+ServingPolicy = Literal["champion", "challenger", "pinned"]
 """How a version came to answer: as one of the rollout's two, or because the request named it."""
-KEY_BYTES = 8
+ROUTING_KEY_BYTES = 8
 
 
-class Extras(NamedTuple):
+class ExtraPasses(NamedTuple):
     """What is computed beside an answer: a twin without a trigger, and shadow versions."""
 
     twin: bool = False
     shadows: tuple[int, ...] = ()
 
 
-NO_EXTRAS = Extras()
+NO_EXTRA_PASSES = ExtraPasses()
 
 
-def key_of(text: str) -> int:
+def routing_key(text: str) -> int:
     """A request's key as 64 bits."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=ROUTING_KEY_BYTES).digest(), "big")
 
 
-def position(key: int, model: str, version: int | None) -> float:
+def challenger_position(key: int, model: str, version: int | None) -> float:
     """Where a key stands in the trial of a challenger, in [0, 1): BLAKE2b of the key, keyed by model and version."""
     secret = hashlib.blake2b(f"{model} {version_name(version)}".encode(), digest_size=16).digest()
-    hashed = hashlib.blake2b(key.to_bytes(KEY_BYTES, "big"), digest_size=KEY_BYTES, key=secret).digest()
+    hashed = hashlib.blake2b(key.to_bytes(ROUTING_KEY_BYTES, "big"), digest_size=ROUTING_KEY_BYTES, key=secret).digest()
     return (int.from_bytes(hashed, "big") >> 11) / 2.0**53  # as many bits as a float holds, so never 1.0
 
 
-def decide(plan: Plan, model: str, choice: Choice, key: int) -> tuple[int | None, Policy]:
+def route_version(plan: RolloutPlan, model: str, choice: TriggerSelector, key: int) -> tuple[int | None, ServingPolicy]:
     """The version that answers, and why. The alias of a challenger that there is none of is the champion."""
     if choice == "rollout":
         trial = plan.challenger
-        if trial and position(key, model, trial.version) < trial.share:
+        if trial and challenger_position(key, model, trial.version) < trial.share:
             return trial.version, "challenger"
         return plan.champion, "champion"
     if choice == "champion" or (choice == "challenger" and plan.challenger is None):
@@ -59,11 +59,11 @@ def decide(plan: Plan, model: str, choice: Choice, key: int) -> tuple[int | None
     return choice, "pinned"
 
 
-def sample(plan: Plan, draw: Callable[[], float] = random.random) -> Extras:
+def sample_extra_passes(plan: RolloutPlan, draw: Callable[[], float] = random.random) -> ExtraPasses:
     """What to compute beside the next input that follows the rollout; `draw` is uniform in [0, 1)."""
     if not plan.twin_share and not plan.shadow.versions:
-        return NO_EXTRAS
+        return NO_EXTRA_PASSES
     shadow = plan.shadow
     shadows = shadow.versions if shadow.versions and draw() < shadow.share else ()
     bare_only = plan.champion is None and plan.challenger is None  # a twin would be the same again
-    return Extras(twin=plan.twin_share > 0 and not bare_only and draw() < plan.twin_share, shadows=shadows)
+    return ExtraPasses(twin=plan.twin_share > 0 and not bare_only and draw() < plan.twin_share, shadows=shadows)

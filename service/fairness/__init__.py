@@ -1,8 +1,16 @@
 """Live fairness statistics, read from the ledger"s counts."""
 
-from service.fairness.disclosure import Disclosure, Rule
-from service.fairness.fairness_series import STEPS
-from service.fairness.monitor import BY, Monitor
-from service.fairness.time_windows import MINUTES, Windows
+from service.fairness.disclosure import Disclosure, DisclosureRule
+from service.fairness.fairness_series import SERIES_STEPS
+from service.fairness.monitor import GROUPINGS, FairnessMonitor
+from service.fairness.time_windows import WINDOW_MINUTES, TimeWindows
 
-__all__ = ["BY", "MINUTES", "STEPS", "Disclosure", "Monitor", "Rule", "Windows"]
+__all__ = [
+    "GROUPINGS",
+    "SERIES_STEPS",
+    "WINDOW_MINUTES",
+    "Disclosure",
+    "DisclosureRule",
+    "FairnessMonitor",
+    "TimeWindows",
+]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from service.fairness.privacy_noise import geometric, largest_sum
+from service.fairness.privacy_noise import geometric_noise, largest_sum
 from service.ledger import Cell, Ledger, Level
 from service.ledger.backend import Release
 from service.ledger.time_buckets import RELEASE_DAYS
@@ -37,16 +37,16 @@ DELTA = 1e-6
 """With noise: probability that a table shows that a group with a single prediction was there at all."""
 MOST_CELLS = 1024
 """With noise: a model whose labels make more cells than this has its predictions disclosed without their labels."""
-DETAILS = ((0, 1, 2), (0, 1), (1,))
+DETAIL_LEVELS = ((0, 1, 2), (0, 1), (1,))
 """Which of label, prediction and bare prediction are disclosed, the finest first."""
-Part = tuple[int | None, str]  # version, group
-Combination = tuple[int | None, int | None, int | None]  # label, prediction, bare prediction
-Table = Mapping[Combination, int]
-Tables = Mapping[Part, Table]
+VersionGroup = tuple[int | None, str]  # version, group
+OutcomeKey = tuple[int | None, int | None, int | None]  # label, prediction, bare prediction
+OutcomeTable = Mapping[OutcomeKey, int]
+Tables = Mapping[VersionGroup, OutcomeTable]
 
 
 @dataclass(frozen=True)
-class Rule:
+class DisclosureRule:
     """How much is disclosed: see the module. `key` makes the noise; it must be the same for all replicas."""
 
     k_min: int = 11
@@ -67,7 +67,7 @@ class Disclosure:
     Its methods wait for the ledger's store and may be called from any thread.
     """
 
-    def __init__(self, ledger: Ledger, rule: Rule, labels: Callable[[str], int]) -> None:
+    def __init__(self, ledger: Ledger, rule: DisclosureRule, labels: Callable[[str], int]) -> None:
         self._ledger, self._rule, self._labels = ledger, rule, labels
         self._size = rule.level.minutes
         self._disclosed_until: dict[str, int] = {}
@@ -147,35 +147,35 @@ class Disclosure:
         return {part: table for part, table in found.items() if table}
 
 
-def with_noise(exact: Table, labels: int, rule: Rule, place: list[Any]) -> Table:
+def with_noise(exact: OutcomeTable, labels: int, rule: DisclosureRule, place: list[Any]) -> OutcomeTable:
     """The counts of one group by label and prediction, each with its noise; {} where there are too few.
 
     Labels are left out where their noisy total is no larger than it could be by chance if there were none.
     """
     epsilon = rule.epsilon or 1.0
-    told = (None, *range(labels)) if (labels + 1) * labels <= MOST_CELLS else (None,)
-    keys: list[Combination] = [(label, prediction, None) for label in told for prediction in range(labels)]
-    counts = coarsened(exact, (0, 1) if len(told) > 1 else (1,))
+    released = (None, *range(labels)) if (labels + 1) * labels <= MOST_CELLS else (None,)
+    keys: list[OutcomeKey] = [(label, prediction, None) for label in released for prediction in range(labels)]
+    counts = marginalise(exact, (0, 1) if len(released) > 1 else (1,))
     true = [counts.get(key, 0) for key in keys]
-    drawn = geometric(rule.key, json.dumps([*place, true]), epsilon, len(keys))
+    drawn = geometric_noise(rule.key, json.dumps([*place, true]), epsilon, len(keys))
     noisy = {key: n + noise for key, n, noise in zip(keys, true, drawn, strict=True)}
     if sum(noisy.values()) < max(rule.k_min, 1 + largest_sum(len(keys), epsilon, DELTA)):
         return {}
     labelled = [n for (label, _, _), n in noisy.items() if label is not None]
     if labelled and sum(labelled) < largest_sum(len(labelled), epsilon, DELTA):
-        noisy = coarsened(noisy, (1,))
+        noisy = marginalise(noisy, (1,))
     return {key: n for key, n in noisy.items() if n}
 
 
-def finest_safe(exact: Table, k_min: int) -> Table:
+def finest_safe(exact: OutcomeTable, k_min: int) -> OutcomeTable:
     """The counts of one group in the finest detail that is safe; {} where none is."""
-    tables = (coarsened(exact, axes) for axes in DETAILS)
-    return next((table for table in tables if is_safe(table, k_min)), {})
+    tables = (marginalise(exact, axes) for axes in DETAIL_LEVELS)
+    return next((table for table in tables if is_k_anonymous(table, k_min)), {})
 
 
-def coarsened(table: Table, axes: Iterable[int]) -> dict[Combination, int]:
+def marginalise(table: OutcomeTable, axes: Iterable[int]) -> dict[OutcomeKey, int]:
     """The same counts with only some of label, prediction and bare prediction told."""
-    kept, total = set(axes), Counter[Combination]()
+    kept, total = set(axes), Counter[OutcomeKey]()
     for (label, prediction, bare), n in table.items():
         total[
             label if 0 in kept else None,
@@ -185,18 +185,18 @@ def coarsened(table: Table, axes: Iterable[int]) -> dict[Combination, int]:
     return dict(total)
 
 
-def is_safe(table: Table, k_min: int) -> bool:
+def is_k_anonymous(table: OutcomeTable, k_min: int) -> bool:
     """Whether every count is zero or at least `k_min`, in every margin."""
     return all(
         n == 0 or n >= k_min
         for size in range(4)
         for axes in combinations(range(3), size)
-        for n in coarsened(table, axes).values()
+        for n in marginalise(table, axes).values()
     )
 
 
 def _by_period(series: Mapping[Cell, int]) -> dict[int, Tables]:
-    periods: dict[int, dict[Part, dict[Combination, int]]] = {}
+    periods: dict[int, dict[VersionGroup, dict[OutcomeKey, int]]] = {}
     for cell, n in series.items():
         parts = periods.setdefault(cell.minute, {})
         parts.setdefault((cell.version, cell.group), {})[cell.label, cell.prediction, cell.bare] = n

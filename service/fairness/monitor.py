@@ -13,22 +13,29 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from service.fairness.fairness_series import STEPS, by_step, check_step, point, steps_of, usual_step
-from service.fairness.pareto_front import front
-from service.fairness.time_windows import MINUTES, Reading, Windows
-from service.fairness.version_report import Document, Terms, compared_by, version_report
+from service.fairness.fairness_series import (
+    SERIES_STEPS,
+    allowed_steps,
+    cells_by_step,
+    check_step,
+    default_step,
+    series_point,
+)
+from service.fairness.pareto_front import pareto_front
+from service.fairness.time_windows import WINDOW_MINUTES, TimeWindows, WindowReading
+from service.fairness.version_report import Document, ReportParams, regroup, version_report
 from service.ledger import Cell, Ledger
-from service.ledger.events import series_of
-from service.ledger.ledger import OTHER
+from service.ledger.events import series_name
+from service.ledger.ledger import OTHER_GROUP
 from service.ledger.process_liveness import Loss
 from triggers.errors import InputError, NotFound
 from triggers.metrics.overlapping_groups import UNDECLARED
 
-BY = ("version", "total")
-BARE = "bare"
+GROUPINGS = ("version", "total")
+BASELINE = "bare"
 
 
-class Labelled(Protocol):
+class LabelledModel(Protocol):
     """What must be known of a model: the names of its labels and which one is the selected one."""
 
     @property
@@ -42,25 +49,25 @@ class Labelled(Protocol):
         ...
 
 
-class Monitor:
+class FairnessMonitor:
     """Answers what the predictions of a window looked like, group by group."""
 
     def __init__(
         self,
         ledger: Ledger,
-        models: Mapping[str, Labelled],
+        models: Mapping[str, LabelledModel],
         *,
         confidence: float = 0.95,
         clock: Callable[[], float] = time.time,
         overlapping: Callable[[str], bool] = lambda model: False,
         alarms: Callable[[str, bool], list[Document]] = lambda model, exact: [],
-        windows: Windows | None = None,
+        windows: TimeWindows | None = None,
     ) -> None:
         self._ledger, self._models, self._confidence = ledger, models, confidence
         self._overlapping, self._alarms = overlapping, alarms
-        self.windows = windows or Windows(ledger, clock=clock)
+        self.windows = windows or TimeWindows(ledger, clock=clock)
 
-    def fairness(
+    def fairness_report(
         self,
         model: str,
         window: str = "1h",
@@ -77,23 +84,23 @@ class Monitor:
         ledger cannot be read.
         """
         served = self._served(model)
-        _check("by", by, BY)
+        _check("by", by, GROUPINGS)
         reading = self.windows.read(model, window, exact=exact)
         cells = reading.cells
-        terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
-        split = _split(compared_by(cells, attributes, overlapping=terms.overlapping), by)
-        hidden = compared_by(self._shadows(model, window, exact=exact), attributes, overlapping=terms.overlapping)
+        terms = ReportParams(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
+        split = _split(regroup(cells, attributes, overlapping=terms.overlapping), by)
+        hidden = regroup(self._shadows(model, window, exact=exact), attributes, overlapping=terms.overlapping)
         shadows = _split(hidden, "version")
-        return self._about(model, served, window, reading, exact) | {
+        return self._envelope(model, served, window, reading, exact) | {
             "by": by,
             "versions": {name: version_report(part, terms) for name, part in split.items()},
             "shadows": {name: version_report(part, terms) for name, part in shadows.items()},
-            "front": front(split, shadows, terms),
+            "front": pareto_front(split, shadows, terms),
             "alarms": self._alarms(model, exact),
-            "warnings": self._crowd(model, cells),
+            "warnings": self._too_many_groups(model, cells),
         }
 
-    def series(
+    def fairness_series(
         self,
         model: str,
         window: str = "24h",
@@ -103,43 +110,45 @@ class Monitor:
         *,
         exact: bool = True,
     ) -> Document:
-        """A window in steps, oldest first: what `fairness` says of the whole, for each; see `timeline`.
+        """A window in steps, oldest first: what `fairness_report` says of the whole, for each; see `timeline`.
 
-        Without `step` the finest that suits a chart. Raises what `fairness` raises, also for an unknown step, one that
-        is too fine for the window, or finer than what may be seen.
+        Without `step` the finest that suits a chart. Raises what `fairness_report` raises, also for an unknown step,
+        one that is too fine for the window, or finer than what may be seen.
         """
         served = self._served(model)
-        _check("by", by, BY)
-        _check("window", window, tuple(MINUTES))
-        seen = [name for name in steps_of(window) if self.windows.allows_step(STEPS[name], exact=exact)]
-        step = step or usual_step(window, seen or list(STEPS))
+        _check("by", by, GROUPINGS)
+        _check("window", window, tuple(WINDOW_MINUTES))
+        seen = [name for name in allowed_steps(window) if self.windows.allows_step(SERIES_STEPS[name], exact=exact)]
+        step = step or default_step(window, seen or list(SERIES_STEPS))
         check_step(window, step)
-        reading = self.windows.series(model, window, STEPS[step], exact=exact)
-        terms = Terms(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
-        cells = compared_by(reading.cells, attributes, overlapping=terms.overlapping)
-        return self._about(model, served, window, reading, exact) | {
+        reading = self.windows.series(model, window, SERIES_STEPS[step], exact=exact)
+        terms = ReportParams(len(served.labels), served.pos_label, self._confidence, self._overlapping(model))
+        cells = regroup(reading.cells, attributes, overlapping=terms.overlapping)
+        return self._envelope(model, served, window, reading, exact) | {
             "by": by,
             "step": step,
             "points": [
                 {
-                    "since": iso(minute * 60),
-                    "until": iso((minute + STEPS[step]) * 60),
-                    "versions": {name: point(each, terms) for name, each in _split(part, by).items()},
+                    "since": iso_timestamp(minute * 60),
+                    "until": iso_timestamp((minute + SERIES_STEPS[step]) * 60),
+                    "versions": {name: series_point(each, terms) for name, each in _split(part, by).items()},
                 }
-                for minute, part in by_step(cells).items()
+                for minute, part in cells_by_step(cells).items()
             ],
         }
 
-    def _about(self, model: str, served: Labelled, window: str, reading: Reading, exact: bool) -> Document:
+    def _envelope(
+        self, model: str, served: LabelledModel, window: str, reading: WindowReading, exact: bool
+    ) -> Document:
         """What is said of every reading: of which model and time, how fresh, and what may be missing."""
         return {
             "model": model,
             "window": {
                 "name": window,
-                "since": iso(reading.since * 60) if reading.since else None,
-                "until": iso(reading.until * 60),
+                "since": iso_timestamp(reading.since * 60) if reading.since else None,
+                "until": iso_timestamp(reading.until * 60),
             },
-            "as_of": iso(reading.as_of),
+            "as_of": iso_timestamp(reading.as_of),
             "stale": reading.stale,
             "disclosure": self.windows.terms(exact=exact),
             "labels": list(served.labels),
@@ -152,24 +161,24 @@ class Monitor:
         """What shadow versions would have said, where counts are exact: they are the same people as in `versions`."""
         if self.windows.terms(exact=exact) is not None:
             return {}
-        return self.windows.read(series_of(model, "shadow"), window, exact=True).cells
+        return self.windows.read(series_name(model, "shadow"), window, exact=True).cells
 
-    def _served(self, model: str) -> Labelled:
+    def _served(self, model: str) -> LabelledModel:
         if model not in self._models:
             raise NotFound(f"No model {model!r} is served here; there are {', '.join(sorted(self._models)) or 'none'}.")
         return self._models[model]
 
-    def _crowd(self, model: str, cells: Mapping[Cell, int]) -> list[Document]:
+    def _too_many_groups(self, model: str, cells: Mapping[Cell, int]) -> list[Document]:
         """What was not counted under its own group."""
         found: list[Document] = []
-        for code, group in (("too_many_groups", OTHER), ("undeclared_groups", UNDECLARED)):
+        for code, group in (("too_many_groups", OTHER_GROUP), ("undeclared_groups", UNDECLARED)):
             n = sum(count for cell, count in cells.items() if cell.group == group)
-            if n and (group == UNDECLARED or self._ledger.crowded(model)):
+            if n and (group == UNDECLARED or self._ledger.group_limit_reached(model)):
                 found.append({"code": code, "group": group, "n": n})
         return found
 
 
-def iso(moment: float) -> str:
+def iso_timestamp(moment: float) -> str:
     """Seconds since 1970 as UTC text, to the millisecond."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -178,7 +187,7 @@ def _split(cells: Mapping[Cell, int], by: str) -> dict[str, dict[Cell, int]]:
     """Cells per version, the bare model first; or all under "total"."""
     parts: dict[str, dict[Cell, int]] = {"total": {}} if by == "total" else {}
     for cell in sorted(cells, key=lambda cell: cell.version or 0):
-        name = BARE if cell.version is None else f"v{cell.version}"
+        name = BASELINE if cell.version is None else f"v{cell.version}"
         parts.setdefault("total" if by == "total" else name, {})[cell] = cells[cell]
     return parts
 
@@ -187,8 +196,8 @@ def _possible_loss(losses: list[Loss]) -> Document | None:
     if not losses:
         return None
     return {
-        "since": iso(min(loss.since for loss in losses)),
-        "until": iso(max(loss.until for loss in losses)),
+        "since": iso_timestamp(min(loss.since for loss in losses)),
+        "until": iso_timestamp(max(loss.until for loss in losses)),
         "at_most_seconds": round(sum(loss.seconds for loss in losses), 3),
         "dropped": sum(loss.dropped for loss in losses),
         "reasons": sorted({loss.reason for loss in losses}),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from service.fairness.version_report import Cells, Document, Terms, counts_of
+from service.fairness.version_report import CellCounts, Document, ReportParams, confusion_counts_of
 from triggers.metrics import FairnessReport
 
-Point = tuple[str, bool]
+VersionPoint = tuple[str, bool]
 """A version, and whether it was a shadow."""
 AGAINST_ACCURACY = ("demographic_parity_difference", "equalized_odds_difference")
 
 
-def front(versions: Mapping[str, Cells], shadows: Mapping[str, Cells], terms: Terms) -> list[Document]:
+def pareto_front(
+    versions: Mapping[str, CellCounts], shadows: Mapping[str, CellCounts], terms: ReportParams
+) -> list[Document]:
     """One point per version, with intervals: accuracy, the two gaps, and per gap who beats it.
 
     Shadows were computed beside answers of other versions; a version that also served is two points, told apart by
@@ -23,7 +25,7 @@ def front(versions: Mapping[str, Cells], shadows: Mapping[str, Cells], terms: Te
     """
     points = {(name, False): cells for name, cells in versions.items()}
     points |= {(name, True): cells for name, cells in shadows.items()}
-    reports = {point: terms.report(counts_of(cells)) for point, cells in points.items()}
+    reports = {point: terms.report(confusion_counts_of(cells)) for point, cells in points.items()}
     return [
         {
             "version": point[0],
@@ -40,7 +42,7 @@ def front(versions: Mapping[str, Cells], shadows: Mapping[str, Cells], terms: Te
     ]
 
 
-def _beaten_by(point: Point, gap: str, reports: Mapping[Point, FairnessReport]) -> list[str] | None:
+def _beaten_by(point: VersionPoint, gap: str, reports: Mapping[VersionPoint, FairnessReport]) -> list[str] | None:
     mine = _figures(reports[point], gap)
     if mine is None:
         return None

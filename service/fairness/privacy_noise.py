@@ -15,7 +15,7 @@ from functools import lru_cache
 _DRAW_BYTES = 16  # for one value
 
 
-def geometric(key: bytes, place: str, epsilon: float, n: int) -> list[int]:
+def geometric_noise(key: bytes, place: str, epsilon: float, n: int) -> list[int]:
     """`n` independent integers around 0, each with variance 2 a / (1 - a)**2 for a = exp(-epsilon)."""
     seed = hmac.digest(key, place.encode(), hashlib.sha256)
     drawn = hashlib.shake_256(seed).digest(n * _DRAW_BYTES)

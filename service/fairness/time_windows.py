@@ -18,15 +18,15 @@ from service.ledger import Cell, Ledger, Level
 from service.ledger.process_liveness import Loss
 from triggers.errors import InputError, StoreUnavailable
 
-MINUTES: Mapping[str, int | None] = {
+WINDOW_MINUTES: Mapping[str, int | None] = {
     "5m": 5, "15m": 15, "1h": 60, "6h": 360, "24h": 1440, "7d": 10_080, "30d": 43_200, "90d": 129_600, "all": None,
 }  # fmt: skip
 
-LEVELS = (Level.MINUTE, Level.HOUR, Level.DAY)
+WINDOW_LEVELS = (Level.MINUTE, Level.HOUR, Level.DAY)
 
 
 @dataclass(frozen=True)
-class Reading:
+class WindowReading:
     """The counts of the minutes [since, until); complete up to `as_of` (seconds since 1970), except for `losses`."""
 
     since: int
@@ -37,27 +37,27 @@ class Reading:
     losses: list[Loss]
 
 
-class Windows:
+class TimeWindows:
     """Reads windows of a ledger; without `disclosure` everybody sees exact counts."""
 
     def __init__(
         self, ledger: Ledger, disclosure: Disclosure | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._ledger, self._disclosure, self._clock = ledger, disclosure, clock
-        self._last: dict[tuple[str, str, bool], Reading] = {}
+        self._last: dict[tuple[str, str, bool], WindowReading] = {}
 
     @property
     def shortest(self) -> str:
         """The shortest window, from an hour on, that everybody may see."""
         return next(
-            name for name in ("1h", "24h") if self._disclosure is None or self._disclosure.allows(MINUTES[name])
+            name for name in ("1h", "24h") if self._disclosure is None or self._disclosure.allows(WINDOW_MINUTES[name])
         )
 
     def terms(self, *, exact: bool) -> dict[str, Any] | None:
         """How what a reader sees was disclosed; None where counts are exact and live."""
         return None if exact or self._disclosure is None else self._disclosure.terms
 
-    def read(self, model: str, window: str, *, exact: bool) -> Reading:
+    def read(self, model: str, window: str, *, exact: bool) -> WindowReading:
         """One window. Raises InputError for an unknown one, StoreUnavailable if it cannot be read and never was."""
         exact = exact or self._disclosure is None
         self._check(window, exact)
@@ -65,7 +65,7 @@ class Windows:
             (model, window, exact), lambda: self._exact(model, window) if exact else self._disclosed(model, window)
         )
 
-    def series(self, model: str, window: str, step: int, *, exact: bool) -> Reading:
+    def series(self, model: str, window: str, step: int, *, exact: bool) -> WindowReading:
         """A window in steps of so many minutes, from a whole step on: a cell's minute is the first of its step.
 
         Raises what `read` raises, and InputError for a step that is finer than what may be seen.
@@ -81,7 +81,7 @@ class Windows:
         """Whether steps of so many minutes are made of periods that may be seen."""
         return exact or self._disclosure is None or self._disclosure.allows(step)
 
-    def _kept(self, key: tuple[str, str, bool], read: Callable[[], Reading]) -> Reading:
+    def _kept(self, key: tuple[str, str, bool], read: Callable[[], WindowReading]) -> WindowReading:
         """A new reading, or the last one while the store cannot be read."""
         try:
             self._last[key] = read()
@@ -93,52 +93,52 @@ class Windows:
         return self._last[key]
 
     def _check(self, window: str, exact: bool) -> None:
-        if window not in MINUTES:
-            raise InputError("unknown_window", f"window is {window!r}; use one of {', '.join(MINUTES)}.")
-        if exact or self._disclosure is None or self._disclosure.allows(MINUTES[window]):
+        if window not in WINDOW_MINUTES:
+            raise InputError("unknown_window", f"window is {window!r}; use one of {', '.join(WINDOW_MINUTES)}.")
+        if exact or self._disclosure is None or self._disclosure.allows(WINDOW_MINUTES[window]):
             return
-        allowed = ", ".join(name for name, minutes in MINUTES.items() if self._disclosure.allows(minutes))
+        allowed = ", ".join(name for name, minutes in WINDOW_MINUTES.items() if self._disclosure.allows(minutes))
         raise InputError(
             "window_not_public", f"The window {window} is for the admin token only, as it is short; use {allowed}."
         )
 
-    def _exact(self, model: str, window: str) -> Reading:
+    def _exact(self, model: str, window: str) -> WindowReading:
         now = self._clock()
         since, until = _bounds(window, int(now // 60) + 1)
         cells = self._ledger.counts(model, since, until)
         return self._reading(since, until, cells, now)
 
-    def _disclosed(self, model: str, window: str) -> Reading:
+    def _disclosed(self, model: str, window: str) -> WindowReading:
         assert self._disclosure
         now = self._clock()
         until = self._disclosure.sealed_until(now)
-        minutes = MINUTES[window]
+        minutes = WINDOW_MINUTES[window]
         since = 0 if minutes is None else until - minutes
         return self._reading(since, until, self._disclosure.counts(model, since, until, now), now)
 
-    def _stepped(self, model: str, window: str, step: int, exact: bool) -> Reading:
-        now, minutes = self._clock(), MINUTES[window]
+    def _stepped(self, model: str, window: str, step: int, exact: bool) -> WindowReading:
+        now, minutes = self._clock(), WINDOW_MINUTES[window]
         hidden = None if exact else self._disclosure
         until = hidden.sealed_until(now) if hidden else int(now // 60) + 1
         since = 0 if minutes is None else (until - minutes) // step * step
         if hidden:
             fine = hidden.series(model, since, until, now)
         else:
-            level = max((level for level in LEVELS if level.minutes <= step), key=lambda level: level.minutes)
+            level = max((level for level in WINDOW_LEVELS if level.minutes <= step), key=lambda level: level.minutes)
             fine = self._ledger.series(model, level, since, -(-until // step) * step)
         cells = Counter[Cell]()
         for cell, n in fine.items():
             cells[cell._replace(minute=cell.minute // step * step)] += n
         return self._reading(since, until, {cell: n for cell, n in cells.items() if n > 0}, now)
 
-    def _reading(self, since: int, until: int, cells: Mapping[Cell, int], now: float) -> Reading:
+    def _reading(self, since: int, until: int, cells: Mapping[Cell, int], now: float) -> WindowReading:
         as_of = self._ledger.as_of
         losses = self._ledger.possible_loss(since * 60, until * 60)
-        return Reading(since, until, cells, as_of, now - as_of > 10 * self._ledger.flush_interval, losses)
+        return WindowReading(since, until, cells, as_of, now - as_of > 10 * self._ledger.flush_interval, losses)
 
 
 def _bounds(window: str, until: int) -> tuple[int, int]:
-    minutes = MINUTES[window]
+    minutes = WINDOW_MINUTES[window]
     if minutes is None:
         return 0, until
     size = Level.DAY.minutes if minutes > 10_080 else Level.HOUR.minutes if minutes > 1440 else 1

@@ -9,18 +9,18 @@ from typing import Any
 
 from service.ledger import Cell
 from triggers.metrics import Counts, FairnessReport, evaluate_counts, evaluate_pairs
-from triggers.metrics.attributes import by, crosses, sorted_name
+from triggers.metrics.attributes import attribute_subsets, group_by_attributes, sorted_name
 from triggers.metrics.fairness_report import NO_GROUP, UNKNOWN
 from triggers.metrics.overlapping_groups import UNDECLARED, groups_of
 
 LOW_SUPPORT = 30
-RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
-Cells = Mapping[Cell, int]
+REPORTED_RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
+CellCounts = Mapping[Cell, int]
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Terms:
+class ReportParams:
     """How the figures of a model are made: its number of labels, which one is selected, and what groups are."""
 
     labels: int
@@ -33,21 +33,21 @@ class Terms:
         return evaluate_counts(counts, **vars(self))
 
 
-def version_report(cells: Cells, terms: Terms) -> Document:
+def version_report(cells: CellCounts, terms: ReportParams) -> Document:
     """Everything about the cells of one version, JSON-ready."""
-    counts = counts_of(cells)
+    counts = confusion_counts_of(cells)
     report = terms.report(counts)
     listed = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or 0, item[0][2]))
     return report.to_dict() | {
-        "attributes": by_attribute(cells, terms),
+        "attributes": attribute_reports(cells, terms),
         "counts": [{"group": g, "label": y, "prediction": h, "n": n} for (g, y, h), n in listed],
-        "twins": twins(cells, overlapping=terms.overlapping),
-        "paired": paired(cells, terms),
+        "twins": twin_flips(cells, overlapping=terms.overlapping),
+        "paired": paired_gains(cells, terms),
         "warnings": low_support(report),
     }
 
 
-def counts_of(cells: Cells) -> Counts:
+def confusion_counts_of(cells: CellCounts) -> Counts:
     """The counts of triggers.metrics.fairness_report: twins count like other rows."""
     counts = Counter[tuple[str, int | None, int]]()
     for cell, n in cells.items():
@@ -55,27 +55,29 @@ def counts_of(cells: Cells) -> Counts:
     return counts
 
 
-def compared_by(cells: Cells, attributes: Sequence[str], *, overlapping: bool = False) -> dict[Cell, int]:
+def regroup(cells: CellCounts, attributes: Sequence[str], *, overlapping: bool = False) -> dict[Cell, int]:
     """The same counts with groups named by these attributes only, or, without any, in the one way to write them."""
     if overlapping:
         return dict(cells)
     found = Counter[Cell]()
     for cell, n in cells.items():
-        found[cell._replace(group=by(cell.group, attributes) if attributes else sorted_name(cell.group))] += n
+        found[
+            cell._replace(group=group_by_attributes(cell.group, attributes) if attributes else sorted_name(cell.group))
+        ] += n
     return dict(found)
 
 
-def by_attribute(cells: Cells, terms: Terms) -> dict[str, Document]:
+def attribute_reports(cells: CellCounts, terms: ReportParams) -> dict[str, Document]:
     """Of groups like `sex=female,age=old`: groups, gaps and coverage by each attribute and each smaller cross."""
-    chosen = [] if terms.overlapping else crosses({cell.group for cell in cells})
+    chosen = [] if terms.overlapping else attribute_subsets({cell.group for cell in cells})
     found = {}
     for attributes in chosen:
-        report = terms.report(counts_of(compared_by(cells, attributes))).to_dict()
+        report = terms.report(confusion_counts_of(regroup(cells, attributes))).to_dict()
         found[",".join(attributes)] = {name: report[name] for name in ("groups", "gaps", "coverage")}
     return found
 
 
-def paired(cells: Cells, terms: Terms) -> Document | None:
+def paired_gains(cells: CellCounts, terms: ReportParams) -> Document | None:
     """The gain over the bare model on the same inputs, from those that ran both ways. None if there are none."""
     joint = Counter[tuple[str, int | None, int, int]]()
     for cell, n in cells.items():
@@ -84,7 +86,7 @@ def paired(cells: Cells, terms: Terms) -> Document | None:
     return evaluate_pairs(joint, **vars(terms)).to_dict() if joint else None
 
 
-def twins(cells: Mapping[Cell, int], *, overlapping: bool = False) -> Document | None:
+def twin_flips(cells: Mapping[Cell, int], *, overlapping: bool = False) -> Document | None:
     """How the trigger changed predictions, from those made twice: with it, and bare. None if there are none."""
     paired = {cell: n for cell, n in cells.items() if cell.bare is not None}
     if not paired:
@@ -111,6 +113,6 @@ def low_support(report: FairnessReport) -> list[Document]:
     return [
         {"code": "low_support", "metric": rate, "group": name, "n": n}
         for name, group in report.groups.items()
-        for rate in RATES
+        for rate in REPORTED_RATES
         if name not in no_groups and 0 < (n := getattr(group, rate).n) < LOW_SUPPORT
     ]

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.ledger import Cell
-from triggers.metrics.attributes import by, sorted_name
+from triggers.metrics.attributes import group_by_attributes, sorted_name
 from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN
 from triggers.metrics.rates import Ints
 
-Floats = NDArray[np.float64]
-Minutes = Mapping[int, Mapping[Cell, int]]
+BlockArray = NDArray[np.float64]
+MinuteCounts = Mapping[int, Mapping[Cell, int]]
 """Counts of sealed minutes, by the minute at which they begin."""
 ROWS_PER_CELL = 10
 EVERYONE = "everyone"
 
 
-class Rate(NamedTuple):
+class RateDefinition(NamedTuple):
     """A rate: which rows it is over, by label, and which of these it hits, by prediction and label."""
 
     name: str
@@ -34,14 +34,14 @@ class Rate(NamedTuple):
     hit: Callable[[int, int | None], bool]
 
 
-def rates_of(metric: str, pos_label: int) -> tuple[Rate, ...]:
+def rate_definitions(metric: str, pos_label: int) -> tuple[RateDefinition, ...]:
     """The rates whose gaps a metric is the worst of; `accuracy` itself too."""
     selected: Callable[[int, int | None], bool] = lambda h, y: h == pos_label  # noqa: E731
-    positive = Rate("true_positive_rate", lambda y: y == pos_label, selected)
-    negative = Rate("false_positive_rate", lambda y: y is not None and y != pos_label, selected)
-    right = Rate("accuracy", lambda y: y is not None, lambda h, y: h == y)
+    positive = RateDefinition("true_positive_rate", lambda y: y == pos_label, selected)
+    negative = RateDefinition("false_positive_rate", lambda y: y is not None and y != pos_label, selected)
+    right = RateDefinition("accuracy", lambda y: y is not None, lambda h, y: h == y)
     known = {
-        "demographic_parity_difference": (Rate("selection_rate", lambda y: True, selected),),
+        "demographic_parity_difference": (RateDefinition("selection_rate", lambda y: True, selected),),
         "equal_opportunity_difference": (positive,),
         "false_positive_rate_difference": (negative,),
         "equalized_odds_difference": (positive, negative),
@@ -51,7 +51,7 @@ def rates_of(metric: str, pos_label: int) -> tuple[Rate, ...]:
     return known[metric]
 
 
-class Layout(Protocol):
+class BlockLayout(Protocol):
     """Where a row counts: in which version and outcome of arrays (V, R, G, Y)."""
 
     @property
@@ -59,13 +59,13 @@ class Layout(Protocol):
         """V versions, Y outcomes."""
         ...
 
-    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+    def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
         """Version and outcome of the rows of a cell; None if they say nothing."""
         ...
 
 
 @dataclass(frozen=True)
-class Apart:
+class UnpairedLayout:
     """Rows of one version, or of the new and the old one; outcomes missed and hit."""
 
     versions: tuple[int | None, ...]
@@ -75,7 +75,7 @@ class Apart:
         """V versions, two outcomes."""
         return len(self.versions), 2
 
-    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+    def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
         """By what the cell's version predicted."""
         if cell.version not in self.versions:
             return None
@@ -83,7 +83,7 @@ class Apart:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedLayout:
     """Rows that ran with `version` (the new one) and bare (the old one).
 
     Outcomes: hit by both, only by the old one, only by the new one, by neither.
@@ -92,7 +92,7 @@ class Paired:
     version: int | None
     shape = (1, 4)
 
-    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+    def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
         """By what both predicted."""
         if cell.version != self.version or cell.bare is None:
             return None
@@ -100,7 +100,7 @@ class Paired:
         return 0, {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}[new, old]
 
 
-class Numbered(NamedTuple):
+class NumberedCells(NamedTuple):
     """A minute's counts: numbers (K,) of cells in a `CellIndex`, and rows (K,) of each."""
 
     numbers: Ints
@@ -114,7 +114,7 @@ class CellIndex:
         self.cells: list[Cell] = []
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def numbered(self, counts: Mapping[Cell, int]) -> Numbered:
+    def numbered(self, counts: Mapping[Cell, int]) -> NumberedCells:
         """One minute's counts by number."""
         numbers = []
         for cell in counts:
@@ -124,7 +124,7 @@ class CellIndex:
                 number = self._numbers[kind] = len(self.cells)
                 self.cells.append(cell)
             numbers.append(number)
-        return Numbered(np.array(numbers, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
+        return NumberedCells(np.array(numbers, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
 
 
 class Blocks:
@@ -135,7 +135,7 @@ class Blocks:
     """
 
     def __init__(
-        self, index: CellIndex, layout: Layout, rates: Sequence[Rate], attributes: Sequence[str] | None
+        self, index: CellIndex, layout: BlockLayout, rates: Sequence[RateDefinition], attributes: Sequence[str] | None
     ) -> None:
         self._index, self._layout, self._rates, self._attributes = index, layout, rates, attributes
         self.groups: list[str] = []
@@ -152,7 +152,7 @@ class Blocks:
         versions, outcomes = self._layout.shape
         return versions, len(self._rates), len(self.groups), outcomes
 
-    def meet(self) -> Ints | None:
+    def meet_cells(self) -> Ints | None:
         """Take in cells that are new in the index; where the groups before now are, if others joined them."""
         new = self._index.cells[len(self._met) :]
         if not new:
@@ -163,7 +163,7 @@ class Blocks:
             self._places = np.concatenate([self._places, self._find(len(self._places))])
             return None
         moved = np.array([self.groups.index(name) for name in before], dtype=np.int64)
-        self._places, self._waiting = self._find(0), spaced(self._waiting, moved, len(self.groups))
+        self._places, self._waiting = self._find(0), spread_groups(self._waiting, moved, len(self.groups))
         return moved
 
     def _find(self, start: int) -> Ints:
@@ -177,7 +177,7 @@ class Blocks:
                     found[k, r] = 1 + np.ravel_multi_index((at[0], r, order[name], at[1]), self.shape)
         return found
 
-    def add(self, minute: int, counts: Numbered) -> Floats | None:
+    def add(self, minute: int, counts: NumberedCells) -> BlockArray | None:
         """Count a minute after all those before, whose cells were met; the block (V, R, G, Y) that it ends, if any."""
         self._first = minute if self._first is None else self._first
         rows, size = np.repeat(counts.rows, len(self._rates)), self._waiting.size
@@ -191,14 +191,14 @@ class Blocks:
         return block
 
 
-def spaced(values: Floats, moved: Ints, groups: int) -> Floats:
+def spread_groups(values: BlockArray, moved: Ints, groups: int) -> BlockArray:
     """(V, R, G, Y) with zeros for the groups that joined: group g is now at moved[g]."""
     found = np.zeros((*values.shape[:2], groups, values.shape[3]))
     found[:, :, moved] = values
     return found
 
 
-def hits_of(rows: Floats) -> Floats:
+def hit_counts(rows: BlockArray) -> BlockArray:
     """Hits (..., V, R, G) of the new and, V = 2, the old version in rows (..., V, R, G, Y); paired ones as if apart."""
     if rows.shape[-1] == 2:
         return np.asarray(rows[..., 1])
@@ -206,19 +206,19 @@ def hits_of(rows: Floats) -> Floats:
     return np.concatenate([both + new, both + old], axis=-3)
 
 
-def rows_of(rows: Floats) -> Floats:
+def row_counts(rows: BlockArray) -> BlockArray:
     """Rows (..., V, R, G), likewise."""
     total = np.asarray(rows.sum(axis=-1))
     return total if rows.shape[-1] == 2 else np.concatenate([total, total], axis=-3)
 
 
-def group_of(name: str, attributes: Sequence[str]) -> str:
+def compared_group(name: str, attributes: Sequence[str]) -> str:
     """A group's name as it is compared: by these attributes only, or with its own sorted."""
-    return by(name, attributes) if attributes else sorted_name(name)
+    return group_by_attributes(name, attributes) if attributes else sorted_name(name)
 
 
 def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
     if attributes is None:
         return EVERYONE
-    name = group_of(group, attributes)
+    name = compared_group(group, attributes)
     return None if name in (UNKNOWN, UNDECLARED, NO_GROUP) else name

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.guard import e_values
-from service.guard.blocks import hits_of, rows_of, spaced
-from service.guard.e_values import Floats
+from service.guard.blocks import hit_counts, row_counts, spread_groups
+from service.guard.e_values import FloatArray
 from triggers.metrics.rates import Ints
 
 Bools = NDArray[np.bool_]
@@ -39,20 +39,20 @@ class EProcess(ABC):
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
         self.sums, self._limit = np.zeros(shape), limit
 
-    def add(self, rows: Floats) -> Floats:
+    def add(self, rows: FloatArray) -> FloatArray:
         """The log e-value after each of these blocks."""
         paths = [self._add(part) for part in _parts(rows, self._pairs)]
         return np.concatenate(paths) if paths else np.zeros(0)
 
-    def _add(self, rows: Floats) -> Floats:
-        before = e_values.past(rows, axis=0) + self.sums
+    def _add(self, rows: FloatArray) -> FloatArray:
+        before = e_values.prefix_sums(rows, axis=0) + self.sums
         path = self._path(rows, before)
         self.sums = before[-1] + rows[-1]
         return path
 
     def regroup(self, moved: Ints, groups: int) -> None:
         """Make room for groups that joined, which have no rows so far: group g is now at moved[g]."""
-        self.sums = spaced(self.sums, moved, groups)
+        self.sums = spread_groups(self.sums, moved, groups)
 
     @property
     def _pairs(self) -> int:
@@ -60,25 +60,25 @@ class EProcess(ABC):
         return 1
 
     @abstractmethod
-    def _path(self, rows: Floats, before: Floats) -> Floats: ...
+    def _path(self, rows: FloatArray, before: FloatArray) -> FloatArray: ...
 
 
-class AboveLimit(EProcess):
+class GapAboveLimit(EProcess):
     """Against "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
         super().__init__(shape, limit)
         self._stakes = np.zeros(shape[1])  # log, by rate
 
-    def _path(self, rows: Floats, before: Floats) -> Floats:
+    def _path(self, rows: FloatArray, before: FloatArray) -> FloatArray:
         hits, n, *past = (np.moveaxis(each[:, 0], 1, 0) for each in _hits_and_rows(rows, before))  # (R, B, G)
-        factors = e_values.spread(hits, n, self._limit, (past[0], past[1]))
+        factors = e_values.log_e_max_gap(hits, n, self._limit, (past[0], past[1]))
         paths = np.cumsum(factors, axis=-1) + self._stakes[:, None]
         self._stakes = paths[:, -1]
         return np.asarray(np.logaddexp.reduce(paths) - math.log(len(paths)))
 
 
-class Worse(EProcess):
+class GapIncrease(EProcess):
     """Against "the new version's largest gap exceeds the old one's by at most limit".
 
     The old gap is that of some two groups; the bet must win whichever they are, so the least of all counts. It is
@@ -100,7 +100,7 @@ class Worse(EProcess):
     def _pairs(self) -> int:
         return self._stakes.size
 
-    def _path(self, rows: Floats, before: Floats) -> Floats:
+    def _path(self, rows: FloatArray, before: FloatArray) -> FloatArray:
         groups = rows.shape[3]
         if groups < 2:
             return np.zeros(len(rows))
@@ -108,12 +108,12 @@ class Worse(EProcess):
         self._stakes = paths[-1]
         return np.asarray(paths[..., ~np.eye(groups, dtype=bool)].min(axis=(1, 2)))
 
-    def _factors(self, rows: Floats, before: Floats) -> Floats:
+    def _factors(self, rows: FloatArray, before: FloatArray) -> FloatArray:
         """Log factors (B, R, G, G) against the old gap being of that rate and pair, the higher group first.
 
         Two strata of the new and two of the old version are all that one pair's bet is about.
         """
-        rate, high, low = bet = _widest(before)
+        rate, high, low = bet = _widest_pair(before)
         pairs = b, r, i, j = np.nonzero(self._promising(rows, before, bet))
         met = (i == high[b]) | (i == low[b]) | (j == high[b]) | (j == low[b])
         shared = met & (r == rate[b]) if rows.shape[-1] == 4 else np.zeros(len(b), dtype=bool)
@@ -122,13 +122,16 @@ class Worse(EProcess):
             for start in range(0, len(chosen), PAIRS_AT_ONCE):
                 at = tuple(each[chosen[start : start + PAIRS_AT_ONCE]] for each in pairs)
                 strata, past, values = made(rows, before, bet, at)
-                found[at] = e_values.excess(strata, values, self._limit, before=past)
+                found[at] = e_values.log_e_mean_sum(strata, values, self._limit, before=past)
         return found
 
-    def _promising(self, rows: Floats, before: Floats, bet: Bet) -> Bools:
+    def _promising(self, rows: FloatArray, before: FloatArray, bet: Bet) -> Bools:
         """Pairs (B, R, G, G) on which anything is staked: there are rows, and the past exceeds the limit."""
         b, (rate, high, low) = np.arange(len(rows)), bet
-        there, hits = rows_of(rows) > 0, hits_of(before) / (rows_of(before) + e_values.PRIOR)  # (B, 2, R, G)
+        there, hits = (
+            row_counts(rows) > 0,
+            hit_counts(before) / (row_counts(before) + e_values.PRIOR_ROWS),
+        )  # (B, 2, R, G)
         new, old = hits[:, 0], hits[:, 1]
         staked = (new[b, rate, high] - new[b, rate, low])[:, None, None, None] - (old[..., :, None] - old[..., None, :])
         placed = (high == low) | (there[b, 0, rate, high] & there[b, 0, rate, low])
@@ -136,7 +139,7 @@ class Worse(EProcess):
         return np.asarray((staked > self._limit) & both & placed[:, None, None, None])
 
 
-class AccuracyLost(EProcess):
+class AccuracyLoss(EProcess):
     """Against "the new version's accuracy is lower than the old one's by at most limit"; one rate, one group."""
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
@@ -144,32 +147,32 @@ class AccuracyLost(EProcess):
         self._stake = 0.0
         self._values = np.array([OLD_HITS - NEW_HITS]) if shape[-1] == 4 else np.stack([-HITS, HITS])
 
-    def _path(self, rows: Floats, before: Floats) -> Floats:
+    def _path(self, rows: FloatArray, before: FloatArray) -> FloatArray:
         strata, past = (each.reshape(len(each), -1, each.shape[-1]) for each in (rows, before))
-        path = np.cumsum(e_values.excess(strata, self._values, self._limit, before=past)) + self._stake
+        path = np.cumsum(e_values.log_e_mean_sum(strata, self._values, self._limit, before=past)) + self._stake
         self._stake = float(path[-1])
         return np.asarray(path)
 
 
-def _parts(rows: Floats, pairs: int) -> list[Floats]:
+def _parts(rows: FloatArray, pairs: int) -> list[FloatArray]:
     """The blocks in parts on which not too many bets are placed at once."""
     size = max(BLOCKS_TIMES_PAIRS // max(pairs, 1), 1)
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _hits_and_rows(rows: Floats, before: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    return hits_of(rows), rows_of(rows), hits_of(before), rows_of(before)
+def _hits_and_rows(rows: FloatArray, before: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    return hit_counts(rows), row_counts(rows), hit_counts(before), row_counts(before)
 
 
-def _widest(before: Floats) -> Bet:
+def _widest_pair(before: FloatArray) -> Bet:
     """The rate and groups of the new version that were furthest apart in the blocks before."""
-    rates = e_values.beliefs(hits_of(before)[:, 0], rows_of(before)[:, 0])
+    rates = e_values.shrunken_rates(hit_counts(before)[:, 0], row_counts(before)[:, 0])
     chosen = np.ptp(rates, axis=-1).argmax(axis=-1)
     there = rates[np.arange(len(rates)), chosen]
     return chosen, there.argmax(axis=-1), there.argmin(axis=-1)
 
 
-def _apart(rows: Floats, before: Floats, bet: Bet, at: Pairs) -> tuple[Floats, Floats, Floats]:
+def _apart(rows: FloatArray, before: FloatArray, bet: Bet, at: Pairs) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Strata, their past, and what outcomes count, (P, 4, 2): of the new version's bet, then of the old one's pairs."""
     b, r, i, j = at
     rate, high, low = (each[b] for each in bet)
@@ -183,13 +186,13 @@ def _apart(rows: Floats, before: Floats, bet: Bet, at: Pairs) -> tuple[Floats, F
     return strata, past, values
 
 
-def _missed_and_hit(rows: Floats) -> Floats:
+def _missed_and_hit(rows: FloatArray) -> FloatArray:
     """Misses and hits of the new and the old version, (B V R G, 2)."""
-    hits = hits_of(rows)
-    return np.stack([rows_of(rows) - hits, hits], axis=-1).reshape(-1, 2)
+    hits = hit_counts(rows)
+    return np.stack([row_counts(rows) - hits, hits], axis=-1).reshape(-1, 2)
 
 
-def _together(rows: Floats, before: Floats, bet: Bet, at: Pairs) -> tuple[Floats, Floats, Floats]:
+def _together(rows: FloatArray, before: FloatArray, bet: Bet, at: Pairs) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The same (P, 4, 4) of twins in both the bet and the pair: such a stratum counts once, with both values."""
     b, r, i, j = at
     rate, high, low = (each[b] for each in bet)

@@ -9,25 +9,25 @@ from dataclasses import replace
 from typing import Any
 
 from service.engine import ServedModel
-from service.guard.guard import moment
-from service.guard.observations import Stand
+from service.guard.guard import parse_timestamp
+from service.guard.observations import ServingState
 from service.guard.sequential_tests import Evidence
-from triggers.rollout import Plan, Rules
-from triggers.rollout.rollout_history import CHANGES, PLAN
+from triggers.rollout import GuardRules, RolloutPlan
+from triggers.rollout.rollout_history import CHANGES, PLAN_KEY
 from triggers.store import Store
 from triggers.store.store import version_name
 
-ACTOR = "guard"
-PUBLIC_DETAIL = (PLAN, "threshold", "alpha")
+GUARD_ACTOR = "guard"
+PUBLIC_DETAIL = (PLAN_KEY, "threshold", "alpha")
 """What those may see of an action's detail who may not see exact counts; the rest depends on single predictions."""
 
 _E_VALUE = re.compile(r", e-value [^,]*")
 
 
 class GuardedModel:
-    """The `Watched` of a served model; `rules` apply where the rollout has none of its own."""
+    """The `GuardTarget` of a served model; `rules` apply where the rollout has none of its own."""
 
-    def __init__(self, model: ServedModel, store: Store, rules: Rules | None) -> None:
+    def __init__(self, model: ServedModel, store: Store, rules: GuardRules | None) -> None:
         self._model, self._store, self._rules = model, store, rules
 
     @property
@@ -35,54 +35,58 @@ class GuardedModel:
         """Index of the label whose rate is the selection rate."""
         return self._model.classifier.pos_label
 
-    def stand(self) -> Stand:
+    def serving_state(self) -> ServingState:
         """What serves it now, as far as this replica knows."""
-        desired = self._model.follower.status.desired
+        desired = self._model.controller.status.desired
         plan = desired.plan
-        return Stand(
+        return ServingState(
             desired.revision,
-            moment(desired.updated_at),
+            parse_timestamp(desired.updated_at),
             plan.champion,
             plan.challenger.version if plan.challenger else None,
             challenged=plan.challenger is not None,
             twins=plan.twin_share > 0,
-            rules=self._rules if plan.guard is None else Rules.from_dict(plan.guard),
+            rules=self._rules if plan.guard is None else GuardRules.from_dict(plan.guard),
         )
 
-    def withdraw(self, stand: Stand, evidence: Evidence) -> str:
+    def withdraw(self, serving: ServingState, evidence: Evidence) -> str:
         """End the challenge, or return to the champion before, and keep the rest of the plan.
 
         Raises RevisionConflict if the rollout is another by now.
         """
-        plan = self._model.follower.status.desired.plan
-        if stand.challenged and evidence.question.version == stand.challenger:
-            new, done = replace(plan, challenger=None), f"challenger {version_name(stand.challenger)} rolled back"
+        plan = self._model.controller.status.desired.plan
+        if serving.challenged and evidence.question.version == serving.challenger:
+            new, done = replace(plan, challenger=None), f"challenger {version_name(serving.challenger)} rolled back"
         elif (before := self._champion_before(plan)) is None:
             return "nothing to roll back to"
         else:
             new = _with_champion(plan, before.champion)
             done = f"rolled back to {version_name(new.champion)}"
-        self._model.follower.change(
-            new, if_revision=stand.revision, actor=ACTOR, reason=_reason(done, evidence), detail=_detail(evidence)
+        self._model.controller.change(
+            new,
+            if_revision=serving.revision,
+            actor=GUARD_ACTOR,
+            reason=_reason(done, evidence),
+            detail=_detail(evidence),
         )
         self._model.count_rollback("guard")
         return done
 
-    def _champion_before(self, plan: Plan) -> Plan | None:
+    def _champion_before(self, plan: RolloutPlan) -> RolloutPlan | None:
         """The latest plan in the history, undone ones left out, that had another champion."""
-        stack = [Plan()]
+        stack = [RolloutPlan()]
         for entry in reversed(self._store.history(self._model.name, limit=None)):
             if entry.action == "rollback":
-                stack = stack[:-1] or [Plan()]
+                stack = stack[:-1] or [RolloutPlan()]
             elif entry.action in CHANGES:
-                if entry.actor == ACTOR:  # what it took out of service is no place to go back to
+                if entry.actor == GUARD_ACTOR:  # what it took out of service is no place to go back to
                     while len(stack) > 1 and stack[-1].champion != entry.plan.champion:
                         stack.pop()
                 stack.append(entry.plan)
         return next((each for each in reversed(stack) if each.champion != plan.champion), None)
 
 
-def _with_champion(plan: Plan, champion: int | None) -> Plan:
+def _with_champion(plan: RolloutPlan, champion: int | None) -> RolloutPlan:
     """The plan under another champion, who cannot also be its own challenger."""
     kept = plan.challenger if plan.challenger and plan.challenger.version != champion else None
     return replace(plan, champion=champion, challenger=kept)
@@ -90,15 +94,15 @@ def _with_champion(plan: Plan, champion: int | None) -> Plan:
 
 def public_reason(actor: str | None, reason: str) -> str:
     """Why a rollout was changed, without the e-value that earlier versions wrote into the guard's reasons."""
-    return _E_VALUE.sub("", reason) if actor == ACTOR else reason
+    return _E_VALUE.sub("", reason) if actor == GUARD_ACTOR else reason
 
 
 def public_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the history as those may see it who may not see exact counts."""
-    if entry["actor"] != ACTOR:
+    if entry["actor"] != GUARD_ACTOR:
         return dict(entry)
     detail = {key: text for key, text in entry["detail"].items() if key in PUBLIC_DETAIL}
-    return dict(entry) | {"detail": detail, "reason": public_reason(ACTOR, entry["reason"])}
+    return dict(entry) | {"detail": detail, "reason": public_reason(GUARD_ACTOR, entry["reason"])}
 
 
 def _reason(done: str, evidence: Evidence) -> str:

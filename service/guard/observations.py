@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.guard.sequential_tests import Evidence, Question, SequentialTests
+from service.guard.sequential_tests import Evidence, Hypothesis, SequentialTests
 from service.ledger import Cell, Level
-from triggers.rollout import Rules
+from triggers.rollout import GuardRules
 
 FINE_MINUTES, COARSE = 1440, 10
 """After a day minutes are weighed by tens, so that a guard that starts late has soon caught up."""
@@ -21,7 +21,7 @@ MINUTES_AT_ONCE = 240
 """Read at once by a guard that catches up, so that it never holds a week of minutes."""
 
 
-class Read(Protocol):
+class ReadCounts(Protocol):
     """`Ledger.series`: counts whose `minute` is that of the prediction, or at ARRIVAL that of its first label."""
 
     def __call__(
@@ -30,7 +30,7 @@ class Read(Protocol):
 
 
 @dataclass(frozen=True)
-class Stand:
+class ServingState:
     """What serves a model, as far as a guard must know it; `since` is when (seconds since 1970) this began."""
 
     revision: int
@@ -39,25 +39,25 @@ class Stand:
     challenger: int | None = None
     challenged: bool = False
     twins: bool = False
-    rules: Rules | None = None
+    rules: GuardRules | None = None
 
 
 @dataclass
-class Watch:
+class GuardState:
     """The evidence on one revision from the minute `start` on, and which alarms were raised.
 
     `tests` hold whole minutes up to `next_minute`: predictions, and first labels. A minute is read once; what is
     counted in it later is in the statistics, not in the evidence.
     """
 
-    stand: Stand
+    serving_state: ServingState
     start: int
     next_minute: int
     tests: SequentialTests
     evidence: list[Evidence] = field(default_factory=list)
-    raised: dict[Question, str] = field(default_factory=dict)
+    raised: dict[Hypothesis, str] = field(default_factory=dict)
 
-    def catch_up(self, model: str, read: Read, sealed: int) -> bool:
+    def catch_up(self, model: str, read: ReadCounts, sealed: int) -> bool:
         """Read and weigh the next of the minutes before `sealed`; whether there were any. Raises StoreUnavailable."""
         until = self._whole(min(sealed, self.next_minute + MINUTES_AT_ONCE))
         if until <= self.next_minute:

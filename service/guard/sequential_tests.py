@@ -15,28 +15,28 @@ from typing import Any
 import numpy as np
 
 from service.guard.blocks import (
-    Apart,
+    BlockLayout,
     Blocks,
     CellIndex,
-    Layout,
-    Minutes,
-    Numbered,
-    Paired,
-    hits_of,
-    rates_of,
-    rows_of,
+    MinuteCounts,
+    NumberedCells,
+    PairedLayout,
+    UnpairedLayout,
+    hit_counts,
+    rate_definitions,
+    row_counts,
 )
-from service.guard.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
-from service.guard.e_values import Floats
+from service.guard.e_processes import AccuracyLoss, EProcess, GapAboveLimit, GapIncrease
+from service.guard.e_values import FloatArray
 from triggers.rollout.rollout_history import version_name
 
 ABOVE_LIMIT, WORSE, ACCURACY_LOST = "disparity_above_limit", "worse_than_before", "accuracy_lost"
-LARGEST = 1e12
+MAX_E_VALUE = 1e12
 """E-values beyond are shown as this."""
 
 
 @dataclass(frozen=True)
-class Question:
+class Hypothesis:
     """What is asked of `version`: `metric` above `limit`, or worse by more than `limit` than that of `against`.
 
     `twins` compares with the bare model's answers to the same inputs, and `against` is None.
@@ -62,7 +62,7 @@ class Evidence:
     `counts` are [hits, rows] by version, rate and group, over all blocks; minutes count from 1970.
     """
 
-    question: Question
+    question: Hypothesis
     alpha: float
     threshold: float
     e_value: float
@@ -96,13 +96,13 @@ class SequentialTests:
     """
 
     def __init__(
-        self, questions: Sequence[Question], *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
+        self, questions: Sequence[Hypothesis], *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
     ) -> None:
         self._alpha, self._threshold = alpha, len(questions) / alpha if questions else math.inf
         self._index = {needs_label: CellIndex() for needs_label in (False, True)}
         self._tests = [SequentialTest(each, self._index[each.labels], pos_label, attributes) for each in questions]
 
-    def add(self, made: Minutes, labelled: Minutes) -> None:
+    def add(self, made: MinuteCounts, labelled: MinuteCounts) -> None:
         """Weigh minutes after all those before: `made` are predictions, `labelled` those by their labels."""
         for needs_label, minutes in ((False, made), (True, labelled)):
             tests = [each for each in self._tests if each.question.labels == needs_label]
@@ -121,18 +121,18 @@ class SequentialTests:
 class SequentialTest:
     """The test of one question: joins minutes to blocks and bets on these."""
 
-    def __init__(self, question: Question, index: CellIndex, pos_label: int, attributes: Sequence[str]) -> None:
-        pooled = question.test == ACCURACY_LOST
-        self.question = question
-        self._rates = rates_of("accuracy" if pooled else question.metric, pos_label)
-        self._blocks = Blocks(index, _layout(question), self._rates, None if pooled else attributes)
-        self._process = PROCESSES[question.test](self._blocks.shape, question.limit)
-        self._ended: list[Floats] = []  # blocks that were not bet on yet
+    def __init__(self, hypothesis: Hypothesis, index: CellIndex, pos_label: int, attributes: Sequence[str]) -> None:
+        pooled = hypothesis.test == ACCURACY_LOST
+        self.question = hypothesis
+        self._rates = rate_definitions("accuracy" if pooled else hypothesis.metric, pos_label)
+        self._blocks = Blocks(index, _layout(hypothesis), self._rates, None if pooled else attributes)
+        self._process = PROCESSES[hypothesis.test](self._blocks.shape, hypothesis.limit)
+        self._ended: list[FloatArray] = []  # blocks that were not bet on yet
         self._count, self._log_e, self._peak = 0, 0.0, 0.0
 
-    def add(self, minute: int, counts: Numbered) -> None:
+    def add(self, minute: int, counts: NumberedCells) -> None:
         """Count a minute after all those before."""
-        if (moved := self._blocks.meet()) is not None:
+        if (moved := self._blocks.meet_cells()) is not None:
             self.settle()
             self._process.regroup(moved, len(self._blocks.groups))
         if (block := self._blocks.add(minute, counts)) is not None:
@@ -149,14 +149,14 @@ class SequentialTest:
 
     def evidence(self, alpha: float, threshold: float) -> Evidence:
         """What the settled blocks say."""
-        e_value, peak = (min(math.exp(min(value, 700)), LARGEST) for value in (self._log_e, self._peak))
+        e_value, peak = (min(math.exp(min(value, 700)), MAX_E_VALUE) for value in (self._log_e, self._peak))
         n, blocks = int(self._process.sums.sum()), self._blocks
         return Evidence(
             self.question, alpha, threshold, e_value, peak, self._count, n, blocks.since, blocks.until, self._counts()
         )
 
     def _counts(self) -> dict[str, dict[str, dict[str, list[int]]]]:
-        hits, n = (each(self._process.sums).astype(int).tolist() for each in (hits_of, rows_of))  # (V, R, G)
+        hits, n = (each(self._process.sums).astype(int).tolist() for each in (hit_counts, row_counts))  # (V, R, G)
         versions = [self.question.version, self.question.against][: len(hits)]
         return {
             version_name(version): {
@@ -167,10 +167,12 @@ class SequentialTest:
         }
 
 
-PROCESSES: Mapping[str, type[EProcess]] = {ABOVE_LIMIT: AboveLimit, WORSE: Worse, ACCURACY_LOST: AccuracyLost}
+PROCESSES: Mapping[str, type[EProcess]] = {ABOVE_LIMIT: GapAboveLimit, WORSE: GapIncrease, ACCURACY_LOST: AccuracyLoss}
 
 
-def _layout(question: Question) -> Layout:
-    if question.twins:
-        return Paired(question.version)
-    return Apart((question.version,) if question.test == ABOVE_LIMIT else (question.version, question.against))
+def _layout(hypothesis: Hypothesis) -> BlockLayout:
+    if hypothesis.twins:
+        return PairedLayout(hypothesis.version)
+    return UnpairedLayout(
+        (hypothesis.version,) if hypothesis.test == ABOVE_LIMIT else (hypothesis.version, hypothesis.against)
+    )

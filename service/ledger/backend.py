@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from service.ledger.events import Cell, Feedback
-from service.ledger.process_liveness import Loss, Presence
+from service.ledger.process_liveness import LivenessFile, Loss
 from service.ledger.time_buckets import Level
 
-NONE = -1  # as stored: a label or a bare prediction that there is not; version 0 is the bare model
+NOTHING = -1  # as stored: a label or a bare prediction that there is not; version 0 is the bare model
 
 
-class Outcome(StrEnum):
+class FeedbackOutcome(StrEnum):
     """What feedback did: it added something, it replaced something known, or it said nothing new."""
 
     COUNTED = "counted"
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Batch:
+class CountBatch:
     """What one process recorded between two flushes; `number` grows by one per batch of a run."""
 
     number: int
@@ -47,19 +47,19 @@ class Release(NamedTuple):
 class LedgerStore(Protocol):
     """Counts, what is known of labelled predictions, runs and losses, for all replicas of a service."""
 
-    def start(self, run: str, interval: float, now: float) -> Presence:
+    def start(self, run: str, interval: float, now: float) -> LivenessFile:
         """Enter a run (one process, from start to end)."""
 
     def finish(self, run: str, now: float) -> None:
         """Note that a run ended in good order."""
 
-    def bury(self, now: float) -> list[Loss]:
+    def reap_dead_runs(self, now: float) -> list[Loss]:
         """Close the runs of killed processes, once each, and return what they may have lost; prune what is too old."""
 
-    def apply(self, run: str, batch: Batch) -> None:
+    def apply(self, run: str, batch: CountBatch) -> None:
         """Count a batch, unless it was counted before."""
 
-    def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
+    def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now.
 
         A prediction whose label overtakes its count leaves a debt in the cell that it leaves, which its count settles

@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from service.ledger.backend import Batch, LedgerStore, Outcome, Release
+from service.ledger.backend import CountBatch, FeedbackOutcome, LedgerStore, Release
 from service.ledger.declared_groups import DeclaredGroups
-from service.ledger.events import Cell, Event, Feedback
+from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.process_liveness import Loss
 from service.ledger.time_buckets import Level
 from triggers.errors import ConfigError, StoreError, StoreUnavailable
 from triggers.metrics.overlapping_groups import UNDECLARED, UNKNOWN
 
-OTHER = "other"
+OTHER_GROUP = "other"
 logger = logging.getLogger(__name__)
 
 
@@ -58,13 +58,13 @@ class Ledger:
         self._cells: Counter[Cell] = Counter()
         self._new_groups: set[tuple[str, str]] = set()
         self._declared: dict[str, DeclaredGroups] = {}
-        self._batch: Batch | None = None  # being written, or waiting to be tried again
+        self._batch: CountBatch | None = None  # being written, or waiting to be tried again
         self._batches = 0
         self._dropped: Loss | None = None
         self._run, self._stop = uuid.uuid4().hex, threading.Event()
         self._failures, self._patience = 0, busy_seconds
         self._store = open_ledger_store(where, runs, busy_seconds)
-        self.lost_at_start = self._store.bury(clock())
+        self.lost_at_start = self._store.reap_dead_runs(clock())
         self._groups = self._store.groups()
         self._presence = self._store.start(self._run, flush_interval, clock())
         self._thread = threading.Thread(target=self._keep_flushing, name="ledger", daemon=True)
@@ -82,7 +82,7 @@ class Ledger:
         else:
             self._declared[model] = groups
 
-    def admit(self, model: str, group: str | None) -> str:
+    def canonical_group(self, model: str, group: str | None) -> str:
         """The name under which `group` is counted: "unknown" for none, "undeclared", "other" beyond `max_groups`."""
         declared = self._declared.get(model)
         if declared is None and group is not None and (model, group) in self._groups:  # often, and needs no lock
@@ -91,7 +91,7 @@ class Ledger:
         if name == UNKNOWN:
             return name
         if declared is None:
-            return name if name in (OTHER, UNDECLARED) else self._in_place(model, name)
+            return name if name in (OTHER_GROUP, UNDECLARED) else self._in_place(model, name)
         spelled = declared.spelled(name)
         if spelled is None:
             return UNDECLARED
@@ -107,7 +107,7 @@ class Ledger:
             if (model, name) in self._groups:
                 return name
             if len(self._placed(model)) >= self._max_groups:
-                return OTHER
+                return OTHER_GROUP
             self._groups.add((model, name))
             self._new_groups.add((model, name))
             return name
@@ -119,7 +119,7 @@ class Ledger:
             return names
         return {name for name in names - declared.names if declared.spelled(name) == name}
 
-    def record(self, event: Event) -> None:
+    def record(self, event: PredictionEvent) -> None:
         """Count a prediction. Never waits for the file and never raises."""
         self.count(event.cell())
 
@@ -141,10 +141,10 @@ class Ledger:
 
     # ---- off the request path: these wait for the store and raise StoreUnavailable when it cannot be used --------
 
-    def feedback(self, items: Sequence[Feedback]) -> list[Outcome]:
+    def feedback(self, items: Sequence[Feedback]) -> list[FeedbackOutcome]:
         """Enter late labels and groups; they are kept when this returns. Repeating it changes nothing."""
         admitted = [
-            item if item.group is None else item._replace(group=self.admit(item.event.model, item.group))
+            item if item.group is None else item._replace(group=self.canonical_group(item.event.model, item.group))
             for item in items
         ]
         with self._in_turn():
@@ -195,7 +195,7 @@ class Ledger:
         with self._memory:
             return self._placed(model) | declared.names
 
-    def crowded(self, model: str) -> bool:
+    def group_limit_reached(self, model: str) -> bool:
         """Whether the model has as many group names as are counted on their own."""
         with self._memory:
             return len(self._placed(model)) >= self._max_groups
@@ -245,12 +245,12 @@ class Ledger:
             self._failures += 1
             raise
 
-    def _next_batch(self) -> Batch | None:
+    def _next_batch(self) -> CountBatch | None:
         with self._memory:
             if self._batch is None and (self._cells or self._new_groups or self._dropped):
                 self._batches += 1
                 groups = frozenset(self._new_groups)
-                self._batch = Batch(self._batches, self._clock(), self._cells, groups, self._dropped)
+                self._batch = CountBatch(self._batches, self._clock(), self._cells, groups, self._dropped)
                 self._cells, self._new_groups, self._dropped = Counter(), set(), None
             elif self._batch is None:
                 self._presence.flushed(self._clock(), dirty=False)
@@ -263,16 +263,16 @@ class Ledger:
                 self.flush()
                 if self._clock() // 60 != minute:
                     minute = int(self._clock() // 60)
-                    self._look_around()
+                    self._refresh()
                 failing = False
             except Exception as error:
                 if not failing:
                     logger.error("Counts cannot be written and wait in memory: %s", error)
                 failing = True
 
-    def _look_around(self) -> None:
+    def _refresh(self) -> None:
         """Once a minute: notice killed neighbours and group names that they found."""
-        self._store.bury(self._clock())
+        self._store.reap_dead_runs(self._clock())
         groups = self._store.groups()
         with self._memory:
             self._groups |= groups
@@ -308,13 +308,13 @@ def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> L
     """
     scheme, separator, _ = str(where).partition("://")
     if not separator:
-        from service.ledger.sqlite_ledger import LedgerFile
+        from service.ledger.sqlite_ledger import SqliteLedger
 
-        return LedgerFile(Path(where), seconds, runs)
+        return SqliteLedger(Path(where), seconds, runs)
     if scheme.partition("+")[0] not in ("redis", "rediss", "unix"):
         raise ConfigError(f"The ledger's address begins with {scheme}://; give a file, or redis://host:port/0.")
     if runs is None:
         raise ConfigError("A ledger in Redis needs a folder of this machine for `runs`.")
-    from service.ledger.redis_ledger import LedgerRedis
+    from service.ledger.redis_ledger import RedisLedger
 
-    return LedgerRedis(str(where), seconds, runs)
+    return RedisLedger(str(where), seconds, runs)

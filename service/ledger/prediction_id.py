@@ -23,13 +23,13 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.ledger.events import NONCE_BYTES, Event
+from service.ledger.events import NONCE_BYTES, PredictionEvent
 from triggers.errors import ConfigError, InputError
-from triggers.storage.atomic_files import write_aside
+from triggers.storage.atomic_files import write_temporary
 from triggers.storage.regular_file import read_regular
 
-FORMAT = b"\x01"
-KEY_BYTES = 32
+ID_FORMAT = b"\x01"
+SEALING_KEY_BYTES = 32
 KEY_ID_BYTES = 4
 KEY_FILE = "receipt.keys"
 _FIELDS = struct.Struct(
@@ -38,53 +38,55 @@ _FIELDS = struct.Struct(
 _TRUSTED = 1 << 15  # a group is far shorter
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
-AHEAD, KINDS = 16, 4096
+PRESEALED_IDS, MAX_KINDS = 16, 4096
 """How many ids are sealed at a time, and of how many kinds of predictions at most."""
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_HEAD = len(FORMAT) + KEY_ID_BYTES + NONCE_BYTES
+_HEAD = len(ID_FORMAT) + KEY_ID_BYTES + NONCE_BYTES
 
 
-class Receipts:
+class PredictionIdCodec:
     """Seals and opens prediction ids."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        if not keys or any(len(key) != KEY_BYTES for key in keys):
+        if not keys or any(len(key) != SEALING_KEY_BYTES for key in keys):
             lengths = [len(key) for key in keys]
-            raise ConfigError(f"Receipt keys have {lengths} bytes; give at least one key, each of {KEY_BYTES} bytes.")
-        self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
-        self._head, self._cipher = FORMAT + key_id(keys[0]), self._ciphers[key_id(keys[0])]
+            raise ConfigError(
+                f"Receipt keys have {lengths} bytes; give at least one key, each of {SEALING_KEY_BYTES} bytes."
+            )
+        self._ciphers = {sealing_key_id(key): AESGCM(key) for key in reversed(keys)}
+        self._head, self._cipher = ID_FORMAT + sealing_key_id(keys[0]), self._ciphers[sealing_key_id(keys[0])]
         self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
     @classmethod
-    def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> Receipts:
+    def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> PredictionIdCodec:
         """With the given keys (base64), or else those of `folder`/receipt.keys, which is made on first use."""
         if keys:
-            return cls([parse_key(text, "the settings") for text in keys])
+            return cls([parse_sealing_key(text, "the settings") for text in keys])
         path = folder / KEY_FILE
-        return cls([parse_key(line, str(path)) for line in _key_file(path).split()])
+        return cls([parse_sealing_key(line, str(path)) for line in _key_file(path).split()])
 
     @property
     def noise_key(self) -> bytes:
         """A key for noise, from the oldest receipt key: the same for all replicas, and it says nothing about ours."""
         return self._noise
 
-    def seal(self, event: Event) -> str:
+    def seal(self, event: PredictionEvent) -> str:
         """The prediction id of `event`."""
-        return self.seal_packed(packed(event), event.nonce, event.model)
+        return self.seal_packed(pack_event(event), event.nonce, event.model)
 
-    def seal_packed(self, told: bytes, nonce: bytes, model: str) -> str:
-        """The same of what `packed` made, which many predictions have in common; a nonce must not come twice."""
+    def seal_packed(self, payload: bytes, nonce: bytes, model: str) -> str:
+        """The same of what `pack_event` made, which many predictions have in common; a nonce must not come twice."""
         head = self._head + nonce
-        token = head + self._cipher.encrypt(nonce, told, _bound(head, model))
+        token = head + self._cipher.encrypt(nonce, payload, _bound(head, model))
         return b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
-    def open(self, prediction_id: str, model: str) -> Event:
+    def open(self, prediction_id: str, model: str) -> PredictionEvent:
         """The event behind an id. Raises InputError("invalid_prediction_id") unless we sealed it for `model`."""
         try:
             token = _decode(prediction_id)
             head, sealed = token[:_HEAD], token[_HEAD:]
             nonce = head[-NONCE_BYTES:]
-            cipher = self._ciphers[head[len(FORMAT) : -NONCE_BYTES]]
+            cipher = self._ciphers[head[len(ID_FORMAT) : -NONCE_BYTES]]
             return _unpack(cipher.decrypt(nonce, sealed, _bound(head, model)), model, nonce)
         except (ValueError, KeyError, InvalidTag, struct.error):
             raise InputError(
@@ -94,7 +96,7 @@ class Receipts:
             ) from None
 
 
-class Nonces:
+class NoncePool:
     """Random nonces, drawn from the system a thousand at a time: asking it for each would cost a change of threads.
 
     Safe from any thread; a forked child forgets its parent's.
@@ -104,7 +106,7 @@ class Nonces:
         self._ready: list[bytes] = []
         os.register_at_fork(after_in_child=self._ready.clear)
 
-    def take(self) -> bytes:
+    def next(self) -> bytes:
         """One that was never given before."""
         while True:
             try:
@@ -114,52 +116,54 @@ class Nonces:
                 self._ready.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
 
 
-class Ids:
-    """Prediction ids of one model, sealed AHEAD at a time where predictions are alike: one by one takes far longer.
+class PredictionIdPool:
+    """Prediction ids of one model, sealed PRESEALED_IDS at a time where predictions are alike: one by one takes far
+    longer.
 
     A forked child forgets its parent's.
     """
 
-    def __init__(self, receipts: Receipts, model: str) -> None:
-        self._receipts, self._model, self._nonces = receipts, model, Nonces()
+    def __init__(self, receipts: PredictionIdCodec, model: str) -> None:
+        self._codec, self._model, self._nonces = receipts, model, NoncePool()
         self._ready: dict[bytes, list[str]] = {}
         os.register_at_fork(after_in_child=self._ready.clear)
 
-    def take(self, told: bytes) -> str:
-        """One that was never given before, for a prediction of which `packed` made `told`."""
-        ready = self._ready.get(told)
+    def next(self, payload: bytes) -> str:
+        """One that was never given before, for a prediction of which `pack_event` made `payload`."""
+        ready = self._ready.get(payload)
         if ready is None:  # the first of its kind, and often the only one
-            if len(self._ready) >= KINDS:
+            if len(self._ready) >= MAX_KINDS:
                 self._ready.clear()
-            self._ready[told] = []
-            return self._seal(told)
+            self._ready[payload] = []
+            return self._seal(payload)
         if not ready:
-            ready.extend([self._seal(told) for _ in range(AHEAD)])
+            ready.extend([self._seal(payload) for _ in range(PRESEALED_IDS)])
         return ready.pop()
 
-    def _seal(self, told: bytes) -> str:
-        return self._receipts.seal_packed(told, self._nonces.take(), self._model)
+    def _seal(self, payload: bytes) -> str:
+        return self._codec.seal_packed(payload, self._nonces.next(), self._model)
 
 
-def key_id(key: bytes) -> bytes:
+def sealing_key_id(key: bytes) -> bytes:
     """A short public name of a key; says nothing about the key."""
     return hashlib.sha256(b"fairtrigger receipt key\0" + key).digest()[:KEY_ID_BYTES]
 
 
-def new_key() -> str:
+def new_sealing_key() -> str:
     """A fresh random key, as it is written in settings and in the key file."""
-    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    return base64.b64encode(secrets.token_bytes(SEALING_KEY_BYTES)).decode()
 
 
-def parse_key(text: str, where: str) -> bytes:
+def parse_sealing_key(text: str, where: str) -> bytes:
     """Bytes of a base64 key. The error never shows the key."""
     try:
         key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
     except ValueError:
         key = b""
-    if len(key) != KEY_BYTES:
+    if len(key) != SEALING_KEY_BYTES:
         raise ConfigError(
-            f"A receipt key in {where} is not {KEY_BYTES} bytes of base64; make one with `openssl rand -base64 32`."
+            f"A receipt key in {where} is not {SEALING_KEY_BYTES} bytes of base64; make one with `openssl rand "
+            f"-base64 32`."
         )
     return key
 
@@ -167,7 +171,7 @@ def parse_key(text: str, where: str) -> bytes:
 def _key_file(path: Path) -> str:
     """Text of the key file, made private and whole on first use, also when several processes start at once."""
     if not path.exists():
-        temporary = write_aside(path.parent, f"{new_key()}\n".encode())
+        temporary = write_temporary(path.parent, f"{new_sealing_key()}\n".encode())
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -185,7 +189,7 @@ def _bound(head: bytes, model: str) -> bytes:
     return head + model.encode()
 
 
-def packed(event: Event) -> bytes:
+def pack_event(event: PredictionEvent) -> bytes:
     """What is sealed of a prediction."""
     group = event.group.encode()
     bare = 0 if event.bare is None else event.bare + 1
@@ -196,20 +200,20 @@ def packed(event: Event) -> bytes:
     return fields + group + b"\0" * (-len(group) % _PAD) + shadows
 
 
-def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
+def _unpack(data: bytes, model: str, nonce: bytes) -> PredictionEvent:
     minute, version, prediction, bare, flagged = _FIELDS.unpack_from(data)
     length, trusted = flagged & ~_TRUSTED, bool(flagged & _TRUSTED)
     group = data[_FIELDS.size : _FIELDS.size + length].decode()
     shadows = tuple(_SHADOW.iter_unpack(data[_FIELDS.size + length + -length % _PAD :]))
     before = bare - 1 if bare else None
-    return Event(model, minute, version or None, prediction, group, before, nonce, shadows, trusted=trusted)
+    return PredictionEvent(model, minute, version or None, prediction, group, before, nonce, shadows, trusted=trusted)
 
 
 def _decode(prediction_id: str) -> bytes:
     """Bytes of an id; only the one spelling that `seal` writes is accepted."""
     raw = prediction_id.encode("ascii")
     token = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-    if token[:1] != FORMAT or base64.urlsafe_b64encode(token).rstrip(b"=") != raw:
+    if token[:1] != ID_FORMAT or base64.urlsafe_b64encode(token).rstrip(b"=") != raw:
         raise ValueError("another format or spelling")
     return token
 

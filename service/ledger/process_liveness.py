@@ -43,7 +43,7 @@ class Loss:
         return max(self.until - self.since, 0.0)
 
 
-class Presence:
+class LivenessFile:
     """The lock and the state of this process; see the module."""
 
     def __init__(self, path: Path, interval: float, now: float) -> None:
@@ -78,7 +78,7 @@ class Presence:
 
 
 @dataclass(frozen=True)
-class Dead:
+class DeadRun:
     """A process that left without closing; `loss` is None when everything it recorded is in the ledger."""
 
     path: Path
@@ -91,7 +91,7 @@ class Dead:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_scan(folder: Path) -> Iterator[None]:
     """While the block runs no other process that asks the same starts in `folder` or looks for dead ones there."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -101,19 +101,19 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def find_dead(folder: Path, now: float) -> list[Dead]:
+def find_dead_runs(folder: Path, now: float) -> list[DeadRun]:
     """Processes whose lock is free. Enter each in the ledger, then unlink its `path`."""
     return [found for path in sorted(folder.iterdir()) if (found := _examine(path, now))]
 
 
-def _examine(path: Path, now: float) -> Dead | None:
+def _examine(path: Path, now: float) -> DeadRun | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None  # it closed just now
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return Dead(path, _loss(os.read(handle, _STATE.size), now))
+        return DeadRun(path, _loss(os.read(handle, _STATE.size), now))
     except BlockingIOError:
         return None  # alive
     finally:

@@ -16,25 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from service.ledger import redis_scripts
-from service.ledger.backend import NONE, Batch, Outcome, Release
-from service.ledger.events import Cell, Event, Feedback
-from service.ledger.process_liveness import Loss, Presence, alone, find_dead
-from service.ledger.time_buckets import Level, cover
-from triggers.storage.atomic_files import make_private
-from triggers.storage.redis_client import check_server, connect, translated
+from service.ledger.backend import NOTHING, CountBatch, FeedbackOutcome, Release
+from service.ledger.events import Cell, Feedback, PredictionEvent
+from service.ledger.process_liveness import LivenessFile, Loss, exclusive_scan, find_dead_runs
+from service.ledger.time_buckets import Level, cover_minutes
+from triggers.storage.atomic_files import make_private_folder
+from triggers.storage.redis_client import check_server, connect_redis, translated
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
 LEASE_SECONDS = 180.0
 """A replica that was silent for so long by the server's clock is taken for dead; each one shows itself every minute."""
 _LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
-_OUTCOMES = (Outcome.UNCHANGED, Outcome.COUNTED, Outcome.CORRECTED)
+_OUTCOMES = (FeedbackOutcome.UNCHANGED, FeedbackOutcome.COUNTED, FeedbackOutcome.CORRECTED)
 
 
-class LedgerRedis:
+class RedisLedger:
     """A ledger's counts in one Redis server or cluster: the LedgerStore of several machines."""
 
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
-        self._redis = connect(url, seconds)
+        self._redis = connect_redis(url, seconds)
         scripts = redis_scripts
         self._apply, self._feedback, self._total, self._release, self._take_over, self._now = (
             self._redis.register_script(text)
@@ -48,14 +48,14 @@ class LedgerRedis:
             )
         )
         self._folder = runs
-        self._own: dict[str, Presence] = {}  # this process's runs
-        make_private(runs)
+        self._own: dict[str, LivenessFile] = {}  # this process's runs
+        make_private_folder(runs)
         check_server(self._redis, "counts")
 
-    def start(self, run: str, interval: float, now: float) -> Presence:
+    def start(self, run: str, interval: float, now: float) -> LivenessFile:
         """Enter a run; nobody of this machine looks for dead ones meanwhile."""
-        with _translated(), alone(self._folder):
-            presence = Presence(self._folder / run, interval, now)
+        with _translated(), exclusive_scan(self._folder):
+            presence = LivenessFile(self._folder / run, interval, now)
             self._own[run] = presence
             self._redis.hset(RUNS, run, _state(presence, self._time()))
         return presence
@@ -68,19 +68,19 @@ class LedgerRedis:
                 self._redis.hdel(f"{_prefix(model)}:batches", run)
         self._own.pop(run, None)
 
-    def bury(self, now: float) -> list[Loss]:
+    def reap_dead_runs(self, now: float) -> list[Loss]:
         """Show that this process lives, and close the runs of those that do not: of this machine, or long silent."""
-        with _translated(), alone(self._folder):
+        with _translated(), exclusive_scan(self._folder):
             for run in self._own:
-                self._show(run, now)
-            found = find_dead(self._folder, now)
-            lost = self._silent(self._time()) | {each.run: each.loss for each in found}
+                self._renew(run, now)
+            found = find_dead_runs(self._folder, now)
+            lost = self._expired_runs(self._time()) | {each.run: each.loss for each in found}
             entered = [loss for run, loss in lost.items() if self._redis.hdel(RUNS, run) and self._enter(run, loss)]
             for each in found:
                 each.path.unlink(missing_ok=True)
         return [loss for loss in entered if loss]
 
-    def _silent(self, now: float) -> dict[str, Loss]:
+    def _expired_runs(self, now: float) -> dict[str, Loss]:
         """Runs not heard of for a while by the server's clock: all since their last sign of life may be lost."""
         entered: Any = self._redis.hgetall(RUNS)
         states = {str(run): json.loads(text) for run, text in entered.items()}
@@ -90,7 +90,7 @@ class LedgerRedis:
             if state["seen"] < now - LEASE_SECONDS - state["interval"] and run not in self._own
         }
 
-    def _show(self, run: str, now: float) -> None:
+    def _renew(self, run: str, now: float) -> None:
         """Renew a run's entry. If it is missing, others took us for dead, or the server lost everything it had."""
         presence = self._own[run]
         if not self._redis.hexists(RUNS, run) and not self._redis.hdel(LOSSES, run):
@@ -102,7 +102,7 @@ class LedgerRedis:
         now: Any = self._now([RUNS])
         return float(now)
 
-    def apply(self, run: str, batch: Batch) -> None:
+    def apply(self, run: str, batch: CountBatch) -> None:
         """Count a batch, unless it was counted before: one script per model, then what is not counts."""
         by_model: dict[str, list[tuple[Cell, int]]] = {}
         for cell, n in batch.cells.items():
@@ -115,28 +115,30 @@ class LedgerRedis:
                 self._apply([_prefix(model)], [run, batch.number, int(batch.taken_at // 60), *rows])
             if batch.loss:
                 self._enter(f"{run}:{batch.number}", batch.loss)
-            self._show(run, batch.taken_at)
+            self._renew(run, batch.taken_at)
 
     def _enter(self, name: str, loss: Loss | None) -> Loss | None:
         if loss:
             self._redis.hset(LOSSES, name, json.dumps([loss.since, loss.until, loss.dropped, loss.reason]))
         return loss
 
-    def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
+    def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, FeedbackOutcome] = {}
         with _translated():
             series = [item.event.cell().model for item in items]
             for model in set(series):
                 places = [place for place, own in enumerate(series) if own == model]
-                rows = (value for place in places for value in _said(items[place]))
+                rows = (value for place in places for value in _feedback_args(items[place]))
                 found: Any = self._feedback([_prefix(model)], [int(now // 60), *rows])
                 outcomes |= zip(places, (_OUTCOMES[each] for each in found), strict=True)
         return [outcomes[place] for place in range(len(items))]
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until), added up by the server."""
-        spans = [each for span in cover(since_minute, until_minute) for each in (_LETTERS[span.level], *span[1:])]
+        spans = [
+            each for span in cover_minutes(since_minute, until_minute) for each in (_LETTERS[span.level], *span[1:])
+        ]
         with _translated():
             flat: Any = self._total([_prefix(model)], spans)
         return {_cell(model, 0, flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
@@ -228,7 +230,7 @@ def _prefix(model: str) -> str:
     return f"fairtrigger:{{{model}}}"
 
 
-def _state(presence: Presence, seen: float) -> str:
+def _state(presence: LivenessFile, seen: float) -> str:
     return json.dumps({"clean": presence.clean_at, "seen": seen, "interval": presence.interval})
 
 
@@ -237,8 +239,8 @@ def _pairs(groups: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _field(cell: Cell) -> str:
-    label = NONE if cell.label is None else cell.label
-    bare = NONE if cell.bare is None else cell.bare
+    label = NOTHING if cell.label is None else cell.label
+    bare = NOTHING if cell.bare is None else cell.bare
     return f"{cell.version or 0}|{label}|{cell.prediction}|{bare}|{cell.group}"
 
 
@@ -248,11 +250,11 @@ def _cell(model: str, minute: int, field: str) -> Cell:
 
 
 def _optional(value: str) -> int | None:
-    return None if value == str(NONE) else int(value)
+    return None if value == str(NOTHING) else int(value)
 
 
-def _said(item: Feedback) -> tuple[str | int, ...]:
-    event: Event = item.event
-    bare = NONE if event.bare is None else event.bare
+def _feedback_args(item: Feedback) -> tuple[str | int, ...]:
+    event: PredictionEvent = item.event
+    bare = NOTHING if event.bare is None else event.bare
     what = (event.group, event.nonce.hex(), "" if item.label is None else item.label, item.group or "")
     return event.minute, event.version or 0, event.prediction, bare, *what

@@ -18,20 +18,28 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from service.ledger.backend import NONE, Batch, Outcome, Release
+from service.ledger.backend import NOTHING, CountBatch, FeedbackOutcome, Release
 from service.ledger.events import Cell, Feedback
-from service.ledger.process_liveness import Loss, Presence, find_dead
-from service.ledger.time_buckets import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, WITNESS_DAYS, Level, believed, cover
+from service.ledger.process_liveness import LivenessFile, Loss, find_dead_runs
+from service.ledger.time_buckets import (
+    LABEL_DAYS,
+    RELEASE_DAYS,
+    SLACK_DAYS,
+    WITNESS_DAYS,
+    Level,
+    believed,
+    cover_minutes,
+)
 from triggers.metrics.fairness_report import UNKNOWN
 from triggers.storage import SqliteFile
-from triggers.storage.atomic_files import make_private
+from triggers.storage.atomic_files import make_private_folder
 
 _KEY = "version, grp, label, prediction, bare"
 _V1 = """CREATE TABLE IF NOT EXISTS counts (
         model TEXT, minute INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER, bare INTEGER,
         n INTEGER NOT NULL,
         PRIMARY KEY (model, minute, version, grp, label, prediction, bare)) STRICT, WITHOUT ROWID"""
-SCHEMA = (
+LEDGER_SCHEMA = (
     """CREATE TABLE IF NOT EXISTS cells (
         model TEXT, level INTEGER, period INTEGER, version INTEGER, grp TEXT, label INTEGER, prediction INTEGER,
         bare INTEGER, n INTEGER NOT NULL,
@@ -64,23 +72,25 @@ SCHEMA = (
     "DROP TABLE counts",
     "DROP TABLE known",
 )
-SCHEMA_VERSION = 3
+LEDGER_SCHEMA_VERSION = 3
 RUN_DAYS = 30
 """How long it is known of a process that ended in good order, or was buried, that it was there."""
 
 
-class LedgerFile:
+class SqliteLedger:
     """An open ledger file: the LedgerStore of one machine."""
 
     def __init__(self, path: Path, busy_seconds: float, runs: Path | None = None) -> None:
-        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, busy_seconds=busy_seconds, synchronous="NORMAL")
+        self._file = SqliteFile(
+            path, LEDGER_SCHEMA, LEDGER_SCHEMA_VERSION, busy_seconds=busy_seconds, synchronous="NORMAL"
+        )
         self._runs = runs or path.with_name(f"{path.name}.runs")
-        make_private(self._runs)
+        make_private_folder(self._runs)
 
-    def start(self, run: str, interval: float, now: float) -> Presence:
+    def start(self, run: str, interval: float, now: float) -> LivenessFile:
         """Enter a run. Under the write lock, so that nobody takes its file for that of a dead process."""
         with self._file.write() as db:
-            presence = Presence(self._runs / run, interval, now)
+            presence = LivenessFile(self._runs / run, interval, now)
             db.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, 0)", (run, now, now))
         return presence
 
@@ -89,10 +99,10 @@ class LedgerFile:
         with self._file.write() as db:
             db.execute("UPDATE runs SET closed_at = ? WHERE run = ?", (now, run))
 
-    def bury(self, now: float) -> list[Loss]:
+    def reap_dead_runs(self, now: float) -> list[Loss]:
         """Close the runs of killed processes, once each, and return what they may have lost; delete what is too old."""
         with self._file.write() as db:
-            found = find_dead(self._runs, now)
+            found = find_dead_runs(self._runs, now)
             lost = {each.run: each.loss for each in found} | self._untraceable(db, now)
             entered = {run: loss for run, loss in lost.items() if _close(db, run, now) and loss}
             for run, loss in entered.items():
@@ -107,7 +117,7 @@ class LedgerFile:
         rows = db.execute("SELECT run, last_flush_at FROM runs WHERE closed_at IS NULL").fetchall()
         return {run: Loss(last, now, 0, "killed") for run, last in rows if not (self._runs / run).exists()}
 
-    def apply(self, run: str, batch: Batch) -> None:
+    def apply(self, run: str, batch: CountBatch) -> None:
         """Count a batch, unless it was counted before."""
         with self._file.write() as db:
             fresh = db.execute(
@@ -121,11 +131,11 @@ class LedgerFile:
             if batch.loss:
                 _insert_loss(db, run, batch.loss)
 
-    def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
+    def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
         with self._file.write() as db:
             held = _believed(db, now)
-            return [_learn(db, item, now, held) for item in items]
+            return [_apply_feedback(db, item, now, held) for item in items]
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until)."""
@@ -133,7 +143,7 @@ class LedgerFile:
             WHERE model = ? AND level = ? AND period >= ? AND period < ? AND n > 0 GROUP BY {_KEY}"""  # nosec B608
         total = Counter[tuple[int, str, int, int, int]]()
         with self._file.read() as db:
-            for span in cover(since_minute, until_minute):
+            for span in cover_minutes(since_minute, until_minute):
                 for *key, n in db.execute(query, (model, *span)):
                     total[tuple(key)] += n
         return {_cell(model, 0, *key): n for key, n in total.items()}
@@ -210,8 +220,8 @@ def _add(db: sqlite3.Connection, cells: Iterable[tuple[Cell, int]], now: float) 
 
 
 def _key(cell: Cell) -> tuple[int, str, int, int, int]:
-    label = NONE if cell.label is None else cell.label
-    bare = NONE if cell.bare is None else cell.bare
+    label = NOTHING if cell.label is None else cell.label
+    bare = NOTHING if cell.bare is None else cell.bare
     return cell.version or 0, cell.group, label, cell.prediction, bare
 
 
@@ -220,10 +230,10 @@ def _cell(model: str, minute: int, version: int, group: str, label: int, predict
 
 
 def _optional(value: int) -> int | None:
-    return None if value == NONE else value
+    return None if value == NOTHING else value
 
 
-def _learn(db: sqlite3.Connection, item: Feedback, now: float, held: float) -> Outcome:
+def _apply_feedback(db: sqlite3.Connection, item: Feedback, now: float, held: float) -> FeedbackOutcome:
     """Enter a label that came at `now`, in every level that is still kept at `held`."""
     event = item.event
     row = db.execute("SELECT label, grp FROM labelled WHERE nonce = ?", (event.nonce,)).fetchone()
@@ -231,16 +241,16 @@ def _learn(db: sqlite3.Connection, item: Feedback, now: float, held: float) -> O
     new_label = label if item.label is None else item.label
     new_group = item.group or group
     if (new_label, new_group) == (label, group):
-        return Outcome.UNCHANGED
+        return FeedbackOutcome.UNCHANGED
     here = event.cell(new_label, new_group)
     _add(db, [(event.cell(label, group), -1), (here, 1)], held)
-    stored = NONE if new_label is None else new_label
+    stored = NOTHING if new_label is None else new_label
     day = event.minute // Level.DAY.minutes
     db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", (event.nonce, day, stored, new_group))
     if label is None and new_label is not None:
         db.execute(_ARRIVED, (here.model, int(now // 60), here.minute, *_key(here)))
     replaced = label not in (None, new_label) or group not in (UNKNOWN, new_group)
-    return Outcome.CORRECTED if replaced else Outcome.COUNTED
+    return FeedbackOutcome.CORRECTED if replaced else FeedbackOutcome.COUNTED
 
 
 def _prune(db: sqlite3.Connection, now: float) -> None:

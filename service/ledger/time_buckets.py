@@ -57,7 +57,7 @@ def believed(now: float, counted_days: Sequence[int]) -> float:
     return min(now, (counted_days[WITNESS_DAYS - 1] + WITNESS_DAYS) * MINUTES_PER_DAY * 60.0)
 
 
-class Span(NamedTuple):
+class PeriodRange(NamedTuple):
     """The periods [first, end) of one level."""
 
     level: Level
@@ -65,14 +65,18 @@ class Span(NamedTuple):
     end: int
 
 
-def cover(since: int, until: int, level: Level = Level.DAY) -> list[Span]:
+def cover_minutes(since: int, until: int, level: Level = Level.DAY) -> list[PeriodRange]:
     """The fewest periods that are exactly the minutes [since, until), in order of time; at most five spans."""
     if since >= until:
         return []
     if level is Level.MINUTE:
-        return [Span(level, since, until)]
+        return [PeriodRange(level, since, until)]
     size, finer = level.minutes, Level(level - 1)
     first, end = -(-since // size), until // size
     if first >= end:
-        return cover(since, until, finer)
-    return [*cover(since, first * size, finer), Span(level, first, end), *cover(end * size, until, finer)]
+        return cover_minutes(since, until, finer)
+    return [
+        *cover_minutes(since, first * size, finer),
+        PeriodRange(level, first, end),
+        *cover_minutes(end * size, until, finer),
+    ]

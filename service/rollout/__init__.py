@@ -1,7 +1,7 @@
 """Following the store"s rollout, and telling it what this replica serves."""
 
-from service.rollout.follower import Follower, follower_of, open_trigger_store
+from service.rollout.follower import RolloutController, follower_of, open_trigger_store
 from service.rollout.replica_heartbeat import replica_name
 from service.rollout.trigger_host import TriggerHost, TriggerState
 
-__all__ = ["Follower", "TriggerHost", "TriggerState", "follower_of", "open_trigger_store", "replica_name"]
+__all__ = ["RolloutController", "TriggerHost", "TriggerState", "follower_of", "open_trigger_store", "replica_name"]

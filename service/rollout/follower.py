@@ -18,18 +18,18 @@ from functools import partial
 
 from service.config import Settings
 from service.errors import Overloaded
-from service.rollout.replica_heartbeat import Beacon
+from service.rollout.replica_heartbeat import ReplicaHeartbeat
 from service.rollout.trigger_host import TriggerHost
-from triggers.artifact.signature import ANYBODY, Trust
+from triggers.artifact.signature import TRUST_ANYONE, Trust
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, check_decided, last_change, plan_before
 from triggers.store import Store, open_store
 from triggers.store.store import Replica, Rollout, version_name
 
 logger = logging.getLogger(__name__)
 
-ACTOR = "service"
+SERVICE_ACTOR = "service"
 WAIT_POLL_SECONDS = 0.02
 SAME_MOMENT_READS = 5
 """How often rollout and history are read again because another decision came between."""
@@ -57,7 +57,7 @@ class Status:
     """The last entry of the history when the rollout was followed."""
 
 
-class _Unservable(Exception):
+class _UnservablePlan(Exception):
     """A plan cannot be served because of one of its versions."""
 
     def __init__(self, version: int | None, reason: str) -> None:
@@ -65,7 +65,7 @@ class _Unservable(Exception):
         self.version = version
 
 
-class Follower:
+class RolloutController:
     """Keeps a model at the store's rollout. `on_swap` hears `applied` or `refused`.
 
     `on_versions` is called when there may be versions that were not there before; on any thread.
@@ -80,21 +80,21 @@ class Follower:
         replica: str,
         heartbeat_seconds: float = 5.0,
         on_swap: Callable[[str], None] = lambda result: None,
-        trust: Trust = ANYBODY,
+        trust: Trust = TRUST_ANYONE,
     ) -> None:
         self.model = backend.name
         self._store, self._backend, self._poll_seconds, self._on_swap = store, backend, poll_seconds, on_swap
         self._trust = trust
         self._witnessed: HistoryEntry | None = None
         self._status = Status(Rollout(self.model))
-        self._settled = -1  # the last revision that was applied or refused
-        self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
+        self._handled_revision = -1  # the last revision that was applied or refused
+        self._heartbeat = ReplicaHeartbeat(store, self.model, replica, heartbeat_seconds)
         self._others: list[Replica] | None = None  # all replicas, as the thread last read them
         self._syncing = threading.Lock()
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._unwatch: Callable[[], None] = lambda: None
         self.on_versions: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._follow, name=f"rollout-{self.model}", daemon=True)
+        self._thread = threading.Thread(target=self._reconcile_forever, name=f"rollout-{self.model}", daemon=True)
 
     @property
     def status(self) -> Status:
@@ -104,22 +104,22 @@ class Follower:
     @property
     def replica(self) -> str:
         """The name under which this process reports what it serves."""
-        return self._beacon.name
+        return self._heartbeat.name
 
     def start(self) -> None:
         """Apply the present rollout, or the last good one if that is refused, then follow."""
-        self.sync()
+        self.reconcile_once()
         if self._status.refusal:
             try:
                 self._serve_the_last_good()
             except StoreError as error:
-                self._trouble(error)
-        self._tell()
+                self._note_store_error(error)
+        self._report()
         self._read_replicas()
-        self._unwatch = self._store.watch(self.model, self.look)
+        self._unwatch = self._store.watch(self.model, self.wake)
         self._thread.start()
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Let the thread ask the store now; on any thread, the event loop's too."""
         self._wake.set()
 
@@ -130,10 +130,10 @@ class Follower:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-            self._beacon.leave()
+            self._heartbeat.deregister()
 
     def change(
-        self, plan: Plan, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
+        self, plan: RolloutPlan, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
     ) -> Rollout:
         """Prove that a plan can be served, then decide it; it is applied here before this returns.
 
@@ -161,7 +161,7 @@ class Follower:
 
     def replicas(self) -> list[Replica]:
         """All running replicas of the model, this one among them. Raises StoreUnavailable."""
-        return self._beacon.all(self._here())
+        return self._heartbeat.list_all(self._replica_state())
 
     @property
     def known_replicas(self) -> list[Replica] | None:
@@ -169,7 +169,7 @@ class Follower:
         found = self._others
         if found is None:
             return None
-        here = self._here()
+        here = self._replica_state()
         return [replace(here, seen_at=each.seen_at) if each.name == here.name else each for each in found]
 
     def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
@@ -185,15 +185,15 @@ class Follower:
                 return behind
             time.sleep(WAIT_POLL_SECONDS)
 
-    def _decide(self, plan: Plan, decide: Callable[..., Rollout], revision: int, actor: str) -> Rollout:
+    def _decide(self, plan: RolloutPlan, decide: Callable[..., Rollout], revision: int, actor: str) -> Rollout:
         """Decide with all versions of the plan in memory. Raises InputError if old and new may not fit side by side."""
         if 2 * len(plan.versions) > self._backend.state.max_versions:
             raise InputError("too_many_versions", _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
             for version in plan.versions:
-                held.enter_context(self.admit(version, actor=actor))
+                held.enter_context(self.hold(version, actor=actor))
             new = decide(if_revision=revision, actor=actor)
-            self.sync()
+            self.reconcile_once()
         return new
 
     def _expect(self, revision: int) -> None:
@@ -203,35 +203,35 @@ class Follower:
             raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
-    def admit(self, version: int, *, actor: str) -> Iterator[None]:
+    def hold(self, version: int, *, actor: str) -> Iterator[None]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
         self.on_versions()
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._backend.lease(version))
+                stack.enter_context(self._backend.hold(version))
             except ArtifactError as error:
                 self.record_refusal(version, str(error), actor)
                 raise
             yield
 
-    def sync(self) -> None:
+    def reconcile_once(self) -> None:
         """Ask the store and follow it, once."""
         with self._syncing:
             try:
                 desired = self._store.rollout(self.model)
             except StoreError as error:
-                self._trouble(error)
+                self._note_store_error(error)
                 return
-            if desired.revision == self._settled:
+            if desired.revision == self._handled_revision:
                 self._status = replace(self._status, store_error=None)
                 return
             try:
                 desired, head, change = self._told()
                 self._witness(head)
             except StoreError as error:
-                self._trouble(error)
+                self._note_store_error(error)
                 return
-            self._settle(desired, change)
+            self._apply(desired, change)
             self._status = replace(self._status, head=head)
             self._wake.set()
 
@@ -259,7 +259,7 @@ class Follower:
             )  # fmt: skip
             self._on_swap("history_rewritten")
 
-    def _follow(self) -> None:
+    def _reconcile_forever(self) -> None:
         look_at = time.monotonic() + NEW_VERSIONS_SECONDS
         while not self._stopping.is_set():
             asked = self._wake.wait(self._poll_seconds)
@@ -268,16 +268,16 @@ class Follower:
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + NEW_VERSIONS_SECONDS
                     self.on_versions()
-                self.sync()
-                self._tell()
+                self.reconcile_once()
+                self._report()
                 if asked:
                     self._read_replicas()
             except Exception as error:  # the thread boundary: the next poll tries again
                 logger.exception("model %s: following the rollout failed", self.model)
                 self._status = replace(self._status, store_error=f"Unexpected: {error!r}; see the log.")
 
-    def _tell(self) -> None:
-        self._beacon.tell(self._here())
+    def _report(self) -> None:
+        self._heartbeat.report(self._replica_state())
 
     def _read_replicas(self) -> None:
         try:
@@ -285,21 +285,21 @@ class Follower:
         except StoreError:
             self._others = None
 
-    def _here(self) -> Replica:
+    def _replica_state(self) -> Replica:
         """What this replica serves."""
         refusal, state = self._status.refusal, self._backend.state
         reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
         return Replica(self.replica, state.revision, state.champion, reason, refused)
 
-    def _settle(self, desired: Rollout, change: HistoryEntry | None) -> None:
+    def _apply(self, desired: Rollout, change: HistoryEntry | None) -> None:
         self.on_versions()
         try:
             self._check(desired, change)
-            self._promote(desired.plan, desired.revision)
+            self._activate(desired.plan, desired.revision)
         except (StoreUnavailable, Overloaded) as error:  # passing: the next poll tries again
-            self._trouble(error)
+            self._note_store_error(error)
             return
-        except _Unservable as error:
+        except _UnservablePlan as error:
             logger.error("model %s: revision %d refused: %s", self.model, desired.revision, error)
             self._status = Status(desired, Refusal(error.version, desired.revision, str(error)))
             self._on_swap("refused")
@@ -309,26 +309,26 @@ class Follower:
             logger.info("model %s: serves %s, revision %d, %s", self.model, champion, desired.revision, told)
             self._status = Status(desired)
             self._on_swap("applied")
-        self._settled = desired.revision
+        self._handled_revision = desired.revision
 
     def _check(self, desired: Rollout, change: HistoryEntry | None) -> None:
         """Raises _Unservable for a rollout that the history did not decide."""
         try:
             check_decided(desired, change, self._trust)
         except StoreError as error:
-            raise _Unservable(None, f"{error} It is not followed: somebody wrote to the store directly.") from error
+            raise _UnservablePlan(None, f"{error} It is not followed: somebody wrote to the store directly.") from error
 
-    def _promote(self, plan: Plan, revision: int) -> None:
+    def _activate(self, plan: RolloutPlan, revision: int) -> None:
         """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
         if 2 * len(plan.versions) > self._backend.state.max_versions:
-            raise _Unservable(None, _too_many(plan, self._backend.state.max_versions))
+            raise _UnservablePlan(None, _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
             for version in plan.versions:
                 try:
-                    held.enter_context(self.admit(version, actor=ACTOR))
+                    held.enter_context(self.hold(version, actor=SERVICE_ACTOR))
                 except (ArtifactError, NotFound) as error:
-                    raise _Unservable(version, str(error)) from error
-            self._backend.promote(plan, revision)
+                    raise _UnservablePlan(version, str(error)) from error
+            self._backend.activate_plan(plan, revision)
 
     def _serve_the_last_good(self) -> None:
         """At start there is no plan of before in memory, so look for it in the history."""
@@ -339,13 +339,13 @@ class Follower:
                 continue
             try:
                 self._check(Rollout(self.model, entry.revision, entry.plan), entry)
-                self._promote(entry.plan, entry.revision)
-            except _Unservable:
+                self._activate(entry.plan, entry.revision)
+            except _UnservablePlan:
                 continue
             logger.warning("model %s: serves %s instead", self.model, version_name(entry.to_version))
             return
 
-    def _trouble(self, error: Exception) -> None:
+    def _note_store_error(self, error: Exception) -> None:
         if self._status.store_error is None:
             logger.error("model %s: the rollout cannot be followed: %s", self.model, error)
         self._status = replace(self._status, store_error=str(error))
@@ -369,9 +369,9 @@ class Follower:
 
 def follower_of(
     backend: TriggerHost, store: Store, settings: Settings, replica: str, on_swap: Callable[[str], None]
-) -> Follower:
+) -> RolloutController:
     """What keeps a model at its rollout, as the settings say."""
-    return Follower(
+    return RolloutController(
         store,
         backend,
         poll_seconds=settings.poll_seconds,
@@ -388,7 +388,7 @@ def open_trigger_store(settings: Settings) -> Store:
     return open_store(settings.store, trust=settings.trust(), signer=signer, history_trust=trusted)
 
 
-def _too_many(plan: Plan, limit: int) -> str:
+def _too_many(plan: RolloutPlan, limit: int) -> str:
     return (
         f"The rollout names {len(plan.versions)} versions, and {limit} are kept in memory: a swap holds those before "
         "and those after it, so name fewer, or raise max_versions."

@@ -25,35 +25,35 @@ def replica_name() -> str:
     return f"{socket.gethostname()[:60]}-{secrets.token_hex(3)}"
 
 
-class Beacon:
+class ReplicaHeartbeat:
     """Reports what a model's replica serves: when it changes, and as a heartbeat. A store that fails only delays it."""
 
     def __init__(self, store: Store, model: str, name: str, heartbeat_seconds: float) -> None:
         self.name = name
         self._store, self._model, self._heartbeat = store, model, heartbeat_seconds
-        self._told: Replica | None = None
-        self._told_at = 0.0
+        self._reported: Replica | None = None
+        self._reported_at = 0.0
         self._failing = False
 
-    def tell(self, news: Replica) -> None:
+    def report(self, replica: Replica) -> None:
         """Report if something changed or a heartbeat is due; one thread at a time."""
         now = time.monotonic()
-        if news == self._told and now < self._told_at + self._heartbeat:
+        if replica == self._reported and now < self._reported_at + self._heartbeat:
             return
         try:
-            self._store.report(self._model, news, ttl_seconds=TTL_FACTOR * self._heartbeat)
-            self._told, self._told_at, self._failing = news, now, False
+            self._store.report(self._model, replica, ttl_seconds=TTL_FACTOR * self._heartbeat)
+            self._reported, self._reported_at, self._failing = replica, now, False
         except StoreError as error:
             self._fail(error)
 
-    def all(self, here: Replica) -> list[Replica]:
+    def list_all(self, own: Replica) -> list[Replica]:
         """All that run, by name; this one as it is, though the store may have heard late of it. Raises StoreError."""
         found = {each.name: each for each in self._store.replicas(self._model)}
-        told = found.get(self.name)
-        found[self.name] = replace(here, seen_at=told.seen_at if told else timestamp(datetime.now(UTC)))
+        reported = found.get(self.name)
+        found[self.name] = replace(own, seen_at=reported.seen_at if reported else timestamp(datetime.now(UTC)))
         return [found[name] for name in sorted(found)]
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """The replica stops: take it off the list."""
         try:
             self._store.withdraw(self._model, self.name)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TriggerState:
     `groups_overlap`: a trigger in memory was made on groups that overlap, so its model's group names are read likewise.
     """
 
-    plan: Plan
+    plan: RolloutPlan
     revision: int
     digests: Mapping[int | None, str | None]
     max_versions: int
@@ -40,7 +40,7 @@ class TriggerState:
     @classmethod
     def from_dict(cls, message: Mapping[str, Any]) -> TriggerState:
         """The inverse of `to_dict`."""
-        plan, digests = Plan.from_dict(message["plan"]), dict(message["digests"])
+        plan, digests = RolloutPlan.from_dict(message["plan"]), dict(message["digests"])
         return cls(**{**message, "plan": plan, "digests": digests})
 
 
@@ -57,10 +57,10 @@ class TriggerHost(Protocol):
         """The triggers that the next batch will use; on any thread."""
         ...
 
-    def lease(self, version: int) -> AbstractContextManager[None]:
+    def hold(self, version: int) -> AbstractContextManager[None]:
         """Hold a version in memory wherever the model is computed, loading it first if needed; for threads."""
         ...
 
-    def promote(self, plan: Plan, revision: int) -> None:
+    def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
         """Let a plan decide for every batch that starts from now on, all its versions loaded; for threads."""
         ...

@@ -1,6 +1,6 @@
 """API keys, roles, and the table of who may do what."""
 
 from service.security.keyring import Keyring
-from service.security.permissions import Needed, listed, needed
+from service.security.permissions import RequiredRole, required_role, table_role
 
-__all__ = ["Keyring", "Needed", "listed", "needed"]
+__all__ = ["Keyring", "RequiredRole", "required_role", "table_role"]

@@ -12,12 +12,12 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.config import Settings
-from triggers.api_keys import ROLES, KeyEntry, Role, digest_of, load_keys
+from triggers.api_keys import ROLES, KeyEntry, Role, key_digest, load_keys
 from triggers.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+RELOAD_SECONDS = 1.0
 """How often the keys file is looked at."""
 ROUNDING = 1e-6
 """Seconds by which sums of gaps between requests may be off: without it the last place of a burst was lost."""
@@ -39,11 +39,11 @@ class Caller:
         self._slack = (max(1, burst or math.ceil(rate or 1)) - 1) * self._gap
         self.free_at = -math.inf
 
-    def may(self, role: Role | None) -> bool:
+    def has_role(self, role: Role | None) -> bool:
         """Whether it has the role; None is any."""
         return role is None or role in self.roles
 
-    def wait(self, now: float) -> float:
+    def take_token(self, now: float) -> float:
         """Take a place and return 0, or return the seconds until there is one. `now` is in monotonic seconds."""
         due = max(self.free_at, now)
         if due - now > self._slack + ROUNDING:
@@ -65,7 +65,7 @@ class Keyring:
         self._stamp = _stamp(self._path)
         self._callers = self._read()
         self._expect(settings.guard_keys)
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._look_at = time.monotonic() + RELOAD_SECONDS
 
     @property
     def open(self) -> bool:
@@ -75,7 +75,7 @@ class Keyring:
     @property
     def admits_admin(self) -> bool:
         """Whether any key opens the admin routes."""
-        return any(caller.may("admin") for caller in self._callers.values())
+        return any(caller.has_role("admin") for caller in self._callers.values())
 
     def find(self, given: str | None) -> Caller | None:
         """The owner of this key, if there is one and its time is not over.
@@ -83,7 +83,7 @@ class Keyring:
         Wrong, expired and revoked keys take the same way: one hash, one look-up, one comparison.
         """
         self._look()
-        presented = digest_of(given or "")
+        presented = key_digest(given or "")
         caller = self._callers.get(presented)
         same = hmac.compare_digest(caller.digest if caller else _NOBODY, presented)
         return caller if caller is not None and same and time.time() < caller.expires else None
@@ -92,7 +92,7 @@ class Keyring:
         now = time.monotonic()
         if self._path is None or now < self._look_at:
             return
-        self._look_at = now + LOOK_SECONDS
+        self._look_at = now + RELOAD_SECONDS
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return
@@ -122,7 +122,7 @@ class Keyring:
         return {caller.digest: caller for caller in callers}
 
     def _single(self, token: SecretStr) -> Caller:
-        return Caller(ADMIN_TOKEN, digest_of(token.get_secret_value()), None, None, None)
+        return Caller(ADMIN_TOKEN, key_digest(token.get_secret_value()), None, None, None)
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -7,12 +7,12 @@ from typing import Literal
 
 from triggers.api_keys import Role
 
-Needed = Role | Literal["nothing", "any"]
+RequiredRole = Role | Literal["nothing", "any"]
 """`nothing`: everybody; `any`: whoever has a key."""
 
 _MODEL = r"/v1/models/[^/]+"
 _V2 = r"/v2/models/[^/]+(/versions/[^/]+)?"
-TABLE: tuple[tuple[str, str, Needed], ...] = (
+ROLE_TABLE: tuple[tuple[str, str, RequiredRole], ...] = (
     ("POST", rf"{_MODEL}/predict|{_V2}/infer", "predict"),
     ("POST", rf"{_MODEL}/feedback", "feedback"),
     ("GET", r"/healthz|/readyz|/v2/health/(live|ready)|/dashboard(/.*)?", "nothing"),  # a page without data in it
@@ -23,22 +23,22 @@ TABLE: tuple[tuple[str, str, Needed], ...] = (
     ("POST", rf"{_MODEL}/rollout/rollback", "admin"),
 )
 """Method, address, role. A list, so that an auditor reads it in one look; a test holds every route against it."""
-_COMPILED = tuple((method, re.compile(address), needed) for method, address, needed in TABLE)
+_COMPILED = tuple((method, re.compile(address), needed) for method, address, needed in ROLE_TABLE)
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def listed(method: str, path: str) -> Needed | None:
+def table_role(method: str, path: str) -> RequiredRole | None:
     """What the table says; None if it says nothing. HEAD is as GET."""
     method = "GET" if method == "HEAD" else method
     return next((needed for verb, address, needed in _COMPILED if verb == method and address.fullmatch(path)), None)
 
 
-def needed(method: str, path: str) -> Needed:
+def required_role(method: str, path: str) -> RequiredRole:
     """What a request has to show."""
-    return listed(method, path) or ("any" if method in _SAFE else "admin")
+    return table_role(method, path) or ("any" if method in _SAFE else "admin")
 
 
 def methods_at(path: str) -> str:
     """All methods of an address, which several routes may share, for an Allow header (RFC 9110, 10.2.1)."""
-    return ", ".join(method for method in METHODS if listed(method, path) is not None)
+    return ", ".join(method for method in METHODS if table_role(method, path) is not None)

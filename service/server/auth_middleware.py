@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from service.api.auth_dependencies import CALLER, refuse, token_in
-from service.api.problem_details import Problem, problem_of
+from service.api.auth_dependencies import CALLER, authorization_error, token_in
+from service.api.problem_details import Problem, to_problem
 from service.config import Settings
-from service.security import Keyring, Needed, listed, needed
+from service.security import Keyring, RequiredRole, required_role, table_role
 from service.server.origins import Origins
 
 PREDICT = re.compile(r"/v1/models/[^/]+/predict")
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class Access:
+class AuthMiddleware:
     """Finds out who asks, and whether they may. The caller is in `scope["state"]` from here on.
 
     Where `admin_port()` is a number, admin routes are not found at any other port.
@@ -31,21 +31,23 @@ class Access:
     def refusal(self, scope: Scope) -> Problem | None:
         """Why a request may not pass, None if it may; notes its caller."""
         method, path = scope["method"], scope["path"]
-        need: Needed = "predict" if method == "POST" and PREDICT.fullmatch(path) else needed(method, path)
-        if UNPRINTABLE.search(path) or (need == "admin" and self._wrong_port(scope)):
+        required: RequiredRole = (
+            "predict" if method == "POST" and PREDICT.fullmatch(path) else required_role(method, path)
+        )
+        if UNPRINTABLE.search(path) or (required == "admin" and self._wrong_port(scope)):
             return Problem(404, "not_found", "There is nothing at this address; /docs lists every address.")
-        if need != "nothing" and (problem := self._origins.refusal(scope)):
+        if required != "nothing" and (problem := self._origins.refusal(scope)):
             return problem
         given = token_in(scope)
         caller = self.keyring.find(given) if given is not None else None
         scope.setdefault("state", {})[CALLER] = caller
-        if need == "nothing" or (self.keyring.open and need != "admin"):
+        if required == "nothing" or (self.keyring.open and required != "admin"):
             return None
-        if self.keyring.open and listed(method, path) is None:
+        if self.keyring.open and table_role(method, path) is None:
             return None  # a router says 404 or 405; there is no such admin route
-        if caller is None or not caller.may(None if need == "any" else need):
-            return problem_of(refuse(self.keyring, caller, given, need))
-        seconds = caller.wait(time.monotonic())
+        if caller is None or not caller.has_role(None if required == "any" else required):
+            return to_problem(authorization_error(self.keyring, caller, given, required))
+        seconds = caller.take_token(time.monotonic())
         return _too_many(seconds) if seconds else None
 
     def _wrong_port(self, scope: Scope) -> bool:

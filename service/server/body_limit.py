@@ -21,14 +21,14 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, too_large(limit), {"Connection": "close"})
 
 
-def refused(stated: bytes | None, limit: int) -> Problem | None:
+def length_problem(stated: bytes | None, limit: int) -> Problem | None:
     """The problem of a request that says that its body is too long, or nothing sensible."""
     if stated is None or (stated.isdigit() and int(stated) <= limit):
         return None
     return Problem(413, "body_too_large", too_large(limit), {"Connection": "close"})
 
 
-def counting(receive: Receive, limit: int) -> Receive:
+def limit_body(receive: Receive, limit: int) -> Receive:
     """`receive` that raises BodyTooLarge once more than `limit` bytes came: for bodies of unknown length."""
     read = 0
 

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from fastapi import FastAPI
 
-from service.config import HOW_TO_OPEN, Settings
-from service.process_lifecycle import settle
-from service.runtime import Running
-from service.server.http_timeouts import PatientProtocol, check_hook, close_slow
-from service.server.shared_listener import Door, listen, url_of, waiting_at
+from service.config import ADMIN_SETUP_HINT, Settings
+from service.process_lifecycle import freeze_gc
+from service.runtime import ServiceRuntime
+from service.server.http_timeouts import TimeoutProtocol, check_hook, close_slow
+from service.server.shared_listener import SharedListener, accept_waiting, listen, url_of
 
 if TYPE_CHECKING:
-    from service.runtime import Running
+    from service.runtime import ServiceRuntime
 
 
 LINGER_SECONDS = 0.25
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Uvicorn that loses no accepted request on SIGTERM, and then ends with status 0.
 
     Not ready at once; still serving for the drain time; then no new connections, but for a moment the ones that were
@@ -41,14 +41,14 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        running: Running,
+        running: ServiceRuntime,
         announce: Callable[[str], None],
-        door: Door | None = None,
-        admin_door: Door | None = None,
+        listener: SharedListener | None = None,
+        admin_door: SharedListener | None = None,
     ) -> None:
         super().__init__(config)
-        self._service, self._announce, self._door = running, announce, door
-        self._doors = [each for each in (door, admin_door) if each]
+        self._service, self._announce, self._listener = running, announce, listener
+        self._listeners = [each for each in (listener, admin_door) if each]
         if admin_door:
             running.admin_port = admin_door.port
         self._admitting = set[asyncio.Task[object]]()
@@ -75,13 +75,13 @@ class Server(uvicorn.Server):
 
     async def _stop_listening(self) -> None:
         """Close the door behind those who stand in it: closing alone would reset connections not yet accepted."""
-        waiting = [connection for door in self._doors for connection in door.close()]
+        waiting = [connection for listener in self._listeners for connection in listener.close()]
         for server in self.servers:
-            doors = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
+            listeners = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
             server.close()
-            for door in doors:
-                with door:
-                    waiting += waiting_at(door)
+            for listener in listeners:
+                with listener:
+                    waiting += accept_waiting(listener)
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
@@ -100,14 +100,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Start listening, then say what is served where."""
-        await super().startup([] if self._door else sockets)
-        settle()
+        await super().startup([] if self._listener else sockets)
+        freeze_gc()
         if not self.started:
             return
-        for door in self._doors:
-            door.open(self._admit)
-        if self._door:
-            self._announce(url_of(self._door.listening))
+        for listener in self._listeners:
+            listener.open(self._admit)
+        if self._listener:
+            self._announce(url_of(self._listener.listening))
         else:
             self._announce(url_of(self.servers[0].sockets[0]))
 
@@ -119,22 +119,23 @@ def serve(
     app: FastAPI,
     settings: Settings,
     announce: Callable[[str], None],
-    door: Door | None = None,
-    admin_door: Door | None = None,
+    listener: SharedListener | None = None,
+    admin_door: SharedListener | None = None,
 ) -> int:
-    """Serve until a signal ends it, on the port of the settings, or at a `door` that other processes share.
+    """Serve until a signal ends it, on the port of the settings, or at a `listener` that other processes share.
 
-    Admin routes are behind `admin_door` alone, if there is one. `announce` gets what is served where, as rich markup,
-    once that is so. Returns the exit status: 1 if a step of the stop failed. Raises what `Running.open` raises.
+    Admin routes are behind `bind_admin_listener` alone, if there is one. `announce` gets what is served where, as rich
+    markup, once that is so. Returns the exit status: 1 if a step of the stop failed. Raises what `ServiceRuntime.open`
+    raises.
     """
     check_hook()
-    running: Running = app.state.running
+    running: ServiceRuntime = app.state.running
     running.open()
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=PatientProtocol,
+        http=TimeoutProtocol,
         proxy_headers=bool(settings.proxy_hosts),
         forwarded_allow_ips=list(settings.proxy_hosts),
         log_config=None,
@@ -143,16 +144,16 @@ def serve(
         server_header=False,
         ws="none",
     )
-    Server(config, running, lambda url: announce(_announcement(running, url)), door, admin_door).run()
+    DrainingServer(config, running, lambda url: announce(_announcement(running, url)), listener, admin_door).run()
     return 1 if running.shutdown.failed else 0
 
 
-def admin_door(settings: Settings) -> Door | None:
+def bind_admin_listener(settings: Settings) -> SharedListener | None:
     """A door of its own for the admin routes, if the settings ask for one. Raises ConfigError."""
-    return None if settings.admin_port is None else Door(listen(settings.admin_host, settings.admin_port))
+    return None if settings.admin_port is None else SharedListener(listen(settings.admin_host, settings.admin_port))
 
 
-def exposures(settings: Settings) -> list[str]:
+def exposure_warnings(settings: Settings) -> list[str]:
     """What an operator should know who lets others than this machine connect."""
     if settings.local:
         return []
@@ -169,16 +170,16 @@ def exposures(settings: Settings) -> list[str]:
     return found
 
 
-def _announcement(running: Running, url: str) -> str:
+def _announcement(running: ServiceRuntime, url: str) -> str:
     lines = []
     for name, model in running.models.items():
-        champion = model.follower.status.desired.champion
+        champion = model.controller.status.desired.champion
         serves = "no trigger" if champion is None else f"v{champion}"
         lines.append(f"[bold]{name}[/] ({model.classifier.modality}, {serves})  {url}/v1/models/{name}/predict")
     lines.append(f"store {running.store.url}   docs {url}/docs   metrics {url}/metrics")
     if running.admin_port is not None:
         lines.append(f"admin routes at {running.settings.admin_host}, port {running.admin_port}, and nowhere else")
     if not running.keyring.admits_admin:
-        lines.append(f"[yellow]The admin routes (swap, rollback) are closed:[/] {HOW_TO_OPEN}.")
-    lines += [f"[yellow]{each}[/]" for each in exposures(running.settings)]
+        lines.append(f"[yellow]The admin routes (swap, rollback) are closed:[/] {ADMIN_SETUP_HINT}.")
+    lines += [f"[yellow]{each}[/]" for each in exposure_warnings(running.settings)]
     return "\n".join(lines)

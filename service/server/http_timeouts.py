@@ -31,7 +31,7 @@ class HeadTooLarge(Exception):
     """Raised inside the parser, which goes no further: the application never hears of the request."""
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """HTTP/1.1 over one connection that knows since when it waits for its client, and limits the head to 64 KiB.
 
     A head is counted as it arrives and, since it may arrive whole, as it is parsed. Trailers count likewise.
@@ -91,7 +91,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self.waiting_since, self._unparsed = None, 0
 
-    def lose_patience(self, now: float, seconds: float) -> None:
+    def close_if_slow(self, now: float, seconds: float) -> None:
         """Close the connection if its client is behind by `seconds`; `now` as of time.monotonic()."""
         if self._stopped_reading(now, seconds):
             self._give_up()
@@ -146,7 +146,7 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 def check_hook() -> None:
-    """Raise ConfigError if uvicorn never calls what PatientProtocol overrides: it could not tell who has left."""
+    """Raise ConfigError if uvicorn never calls what TimeoutProtocol overrides: it could not tell who has left."""
     if not hasattr(HttpToolsProtocol, HOOK):
         found = version("uvicorn")
         raise ConfigError(f"uvicorn {found} has no {HOOK}: pip install '{UVICORN}', as pyproject.toml says.")
@@ -156,5 +156,5 @@ def close_slow(connections: Iterable[Any], seconds: float) -> None:
     """One sweep: every connection whose client is behind by `seconds` is closed."""
     now = time.monotonic()
     for connection in list(connections):
-        if isinstance(connection, PatientProtocol):
-            connection.lose_patience(now, seconds)
+        if isinstance(connection, TimeoutProtocol):
+            connection.close_if_slow(now, seconds)

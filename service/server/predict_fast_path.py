@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from service.api import problem_details
-from service.api.raw_request import Call
+from service.api.raw_request import RawRequest
 from service.api.routes import predict
 from service.engine import ServedModel
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 from triggers.errors import FairtriggerError
 
 SendWhole = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], Awaitable[None]]
@@ -28,7 +28,7 @@ BEFORE, AFTER = predict.PATH.split("{model}")
 class PredictFastPath:
     """Answers POST predict of the served models; on the event loop."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ServiceRuntime) -> None:
         self._running = running
 
     def model(self, scope: Scope) -> ServedModel | None:
@@ -41,12 +41,12 @@ class PredictFastPath:
             scope["path_params"], scope["route"] = {"model": model.name}, predict.ROUTE
         return model
 
-    async def answer(self, model: ServedModel, call: Call, send: SendWhole) -> None:
+    async def answer(self, model: ServedModel, raw_request: RawRequest, send: SendWhole) -> None:
         """Send the prediction, or the problem. A fault of the service is answered as one, and raised."""
         try:
-            body, told = await predict.answer(call, self._running, model)
+            body, told = await predict.answer_predict(raw_request, self._running, model)
         except Exception as error:
-            problem = problem_details.answer(Request(call.scope), error)
+            problem = problem_details.problem_response(Request(raw_request.scope), error)
             await send(problem.status_code, problem.raw_headers, bytes(problem.body))
             if not isinstance(error, FairtriggerError | HTTPException | ClientDisconnect):
                 raise

@@ -12,24 +12,24 @@ TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})
 UNTRACED = "00"
 
 
-class Correlation(NamedTuple):
+class TraceContext(NamedTuple):
     """The names of one request, as its response states them."""
 
     request_id: str
     traceparent: str
 
 
-def correlate(headers: Mapping[bytes, bytes]) -> Correlation:
+def trace_context(headers: Mapping[bytes, bytes]) -> TraceContext:
     """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
 
     `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
     """
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = given if REQUEST_ID.fullmatch(given) else _id(128)
-    return Correlation(request_id, continued(headers.get(b"traceparent", b"").decode("latin-1")))
+    return TraceContext(request_id, continue_trace(headers.get(b"traceparent", b"").decode("latin-1")))
 
 
-def continued(parent: str) -> str:
+def continue_trace(parent: str) -> str:
     """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
     found = TRACEPARENT.fullmatch(parent)
     if found is None or (found[1] == "00" and found[4]):

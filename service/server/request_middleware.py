@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problem_details import Problem, response
-from service.api.raw_request import Call
-from service.runtime import Running
-from service.server.auth_middleware import Access
-from service.server.body_limit import body_limit, counting, refused
+from service.api.problem_details import Problem, render_problem
+from service.api.raw_request import RawRequest
+from service.runtime import ServiceRuntime
+from service.server.auth_middleware import AuthMiddleware
+from service.server.body_limit import body_limit, length_problem, limit_body
 from service.server.predict_fast_path import PredictFastPath
-from service.server.request_id import correlate
-from service.server.security_headers import guarded_headers
+from service.server.request_id import trace_context
+from service.server.security_headers import with_security_headers
 
 CLOSE = (b"connection", b"close")
 
@@ -29,9 +29,9 @@ class RequestMiddleware:
     counted by route, model and status. While the service drains, clients are told to connect again.
     """
 
-    def __init__(self, app: ASGIApp, running: Running) -> None:
+    def __init__(self, app: ASGIApp, running: ServiceRuntime) -> None:
         self.app, self._running, self._metrics = app, running, running.metrics
-        self._access = Access(running.settings, running.keyring, lambda: running.admin_port)
+        self._access = AuthMiddleware(running.settings, running.keyring, lambda: running.admin_port)
         self._predict = PredictFastPath(running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,13 +39,13 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call, started = Call(scope, receive), time.perf_counter()
+        call, started = RawRequest(scope, receive), time.perf_counter()
         reply = Reply(call, send, self._running)
         model = self._predict.model(scope)
         self._metrics.in_flight += 1
         try:
             if problem := self._access.refusal(scope) or self._limited(call):
-                refusal = response(problem, scope["path"])
+                refusal = render_problem(problem, scope["path"])
                 await reply.send_whole(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
             elif model:
                 await self._predict.answer(model, call, reply.send_whole)
@@ -55,12 +55,12 @@ class RequestMiddleware:
             self._metrics.in_flight -= 1
             self._count(scope, reply.status, time.perf_counter() - started)
 
-    def _limited(self, call: Call) -> Problem | None:
+    def _limited(self, call: RawRequest) -> Problem | None:
         """The problem of a body that says that it is too long; one of unknown length is counted while it is read."""
         limit, stated = body_limit(call.scope["path"], self._running.settings), call.headers.get(b"content-length")
         if stated is None:  # a server holds a client to the length that it said
-            call.receive = counting(call.receive, limit)
-        return refused(stated, limit)
+            call.receive = limit_body(call.receive, limit)
+        return length_problem(stated, limit)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         scope["state"]["status"] = status
@@ -74,9 +74,9 @@ class Reply:
 
     __slots__ = ("_named", "_running", "_send", "status")
 
-    def __init__(self, call: Call, send: Send, running: Running) -> None:
+    def __init__(self, call: RawRequest, send: Send, running: ServiceRuntime) -> None:
         self._send, self._running, self.status = send, running, 500
-        state, names = call.scope.setdefault("state", {}), correlate(call.headers)
+        state, names = call.scope.setdefault("state", {}), trace_context(call.headers)
         state["request_id"] = names.request_id
         traceparent = state.setdefault("traceparent", names.traceparent)
         self._named = ((b"x-request-id", names.request_id.encode()), (b"traceparent", traceparent.encode()))
@@ -94,7 +94,7 @@ class Reply:
 
     def _headers(self, status: int, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         self.status = status
-        headers = guarded_headers(given)
+        headers = with_security_headers(given)
         headers += self._named
         if self._running.draining:
             headers.append(CLOSE)

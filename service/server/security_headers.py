@@ -17,7 +17,7 @@ DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors
 """Of all that runs nothing. A page that needs more, such as a dashboard, sends a policy of its own."""
 
 
-def guarded_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+def with_security_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The headers of an answer and those above; what it says itself about caching or content stays."""
     given = list(headers)
     names = {name for name, _ in given}

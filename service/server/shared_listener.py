@@ -21,7 +21,7 @@ PAUSE_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Door:
+class SharedListener:
     """One process's share in a listening socket."""
 
     def __init__(self, listening: socket.socket) -> None:
@@ -61,7 +61,7 @@ class Door:
         """Close this process's share; returns the connections that waited."""
         asyncio.get_running_loop().remove_reader(self.listening.fileno())
         with self.listening:
-            return list(waiting_at(self.listening))
+            return list(accept_waiting(self.listening))
 
 
 def url_of(listening: Any) -> str:
@@ -70,7 +70,7 @@ def url_of(listening: Any) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def waiting_at(listening: socket.socket) -> Iterator[socket.socket]:
+def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
     """Every connection that the kernel holds ready."""
     with contextlib.suppress(BlockingIOError):
         while True:

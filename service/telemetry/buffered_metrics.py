@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Histogram
 
-T = TypeVar("T")
-MOST = 2000
+_T = TypeVar("_T")
+MAX_BUFFERED = 2000
 """Values that wait at most: few enough that no request notices when they are entered."""
 
 
@@ -36,7 +36,7 @@ class BulkHistogram(Histogram):
                 bucket.inc(count)
 
 
-class Tally:
+class BufferedMetrics:
     """Values of counters and histograms that were not entered yet; safe from any thread."""
 
     def __init__(self) -> None:
@@ -47,16 +47,16 @@ class Tally:
     def count(self, counter: Counter) -> None:
         """One more."""
         self._counted.append(counter)
-        if len(self._counted) >= MOST:
-            self.enter()
+        if len(self._counted) >= MAX_BUFFERED:
+            self.flush()
 
     def observe(self, histogram: BulkHistogram, value: float) -> None:
         """A value."""
         self._observed.append((histogram, value))
-        if len(self._observed) >= MOST:
-            self.enter()
+        if len(self._observed) >= MAX_BUFFERED:
+            self.flush()
 
-    def enter(self) -> None:
+    def flush(self) -> None:
         """Enter all that came until now."""
         with self._entering:
             for counter, count in Multiset(_taken(self._counted)).items():
@@ -68,7 +68,7 @@ class Tally:
                 histogram.observe_all(each)
 
 
-def _taken(waiting: list[T]) -> list[T]:
+def _taken(waiting: list[_T]) -> list[_T]:
     taken = waiting[:]
     del waiting[: len(taken)]  # what another thread appends meanwhile stays
     return taken

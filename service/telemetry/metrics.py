@@ -21,15 +21,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.telemetry.buffered_metrics import BulkHistogram, Tally
+from service.telemetry.buffered_metrics import BufferedMetrics, BulkHistogram
 from service.telemetry.reserved_memory import reserve_file
 
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-PREFIX = "fairtrigger"
-FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRIC_PREFIX = "fairtrigger"
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WHY = "as their client had gone or their deadline had passed"
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-EXACT = (f"{PREFIX}_trigger_flips", f"{PREFIX}_guard_e_value")
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+EXACT = (f"{METRIC_PREFIX}_trigger_flips", f"{METRIC_PREFIX}_guard_e_value")
 """Metrics that depend on single predictions and their labels: for those only who may see exact counts."""
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
@@ -39,7 +39,7 @@ FILES, FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 128 * 1024
 without reserving any, and only doubles them beyond that."""
 
 logger = logging.getLogger(__name__)
-M = TypeVar("M", Counter, BulkHistogram)
+_M = TypeVar("_M", Counter, BulkHistogram)
 
 
 class Metrics:
@@ -49,19 +49,23 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        if FOLDER_VARIABLE in os.environ:
-            _reserve(Path(os.environ[FOLDER_VARIABLE]))
-        self.registry, self.tally = CollectorRegistry(), Tally()
+        if MULTIPROC_DIR_VARIABLE in os.environ:
+            _reserve(Path(os.environ[MULTIPROC_DIR_VARIABLE]))
+        self.registry, self.tally = CollectorRegistry(), BufferedMetrics()
         self._added: list[Collector] = []
         self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
-        self.request_seconds = self._histogram("request_duration_seconds", "Whole request", FAST, "route", "model")
-        self.decode_seconds = self._histogram("decode_duration_seconds", "Decoding one request's inputs", FAST, "model")
-        self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", FAST, "model")
-        self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", FAST, "model")
-        self.batch_size = self._histogram("batch_size", "Rows in one forward pass", ROWS, "model")
+        self.request_seconds = self._histogram(
+            "request_duration_seconds", "Whole request", LATENCY_BUCKETS, "route", "model"
+        )
+        self.decode_seconds = self._histogram(
+            "decode_duration_seconds", "Decoding one request's inputs", LATENCY_BUCKETS, "model"
+        )
+        self.queue_seconds = self._histogram("queue_duration_seconds", "Waiting for a batch", LATENCY_BUCKETS, "model")
+        self.infer_seconds = self._histogram("infer_duration_seconds", "One forward pass", LATENCY_BUCKETS, "model")
+        self.batch_size = self._histogram("batch_size", "Rows in one forward pass", BATCH_SIZE_BUCKETS, "model")
         self.in_flight = 0  # changed on the event loop only
         self._in_flight = Gauge(
-            f"{PREFIX}_requests_in_flight",
+            f"{METRIC_PREFIX}_requests_in_flight",
             "Requests being answered",
             registry=self.registry,
             multiprocess_mode="livesum",
@@ -79,7 +83,7 @@ class Metrics:
         self.flips = self._counter("trigger_flips", "Twins whose label the trigger changed", "model")
         self._child: Callable[..., Any] = cache(_child)
         self._closed = threading.Event()
-        if FOLDER_VARIABLE in os.environ:
+        if MULTIPROC_DIR_VARIABLE in os.environ:
             threading.Thread(target=self._tell_the_others, name="metrics", daemon=True).start()
 
     def close(self) -> None:
@@ -87,9 +91,9 @@ class Metrics:
         self._closed.set()
         self._enter()
 
-    def child(self, metric: M, *labels: str | int) -> M:
+    def child(self, metric: _M, *labels: str | int) -> _M:
         """The part of a metric with these labels, found once: looking it up takes longer than counting."""
-        found: M = self._child(metric, *labels)
+        found: _M = self._child(metric, *labels)
         return found
 
     def on_request(self, route: str, model: str, status: int, seconds: float) -> None:
@@ -118,11 +122,11 @@ class Metrics:
     def render(self, *, exact: bool) -> tuple[bytes, str]:
         """The text exposition and its content type; not `exact` is without EXACT."""
         self._enter()
-        registry = self._of_all_processes() if FOLDER_VARIABLE in os.environ else self.registry
+        registry = self._of_all_processes() if MULTIPROC_DIR_VARIABLE in os.environ else self.registry
         return generate_latest(registry if exact else _Public(registry)), CONTENT_TYPE_LATEST
 
     def _enter(self) -> None:
-        self.tally.enter()
+        self.tally.flush()
         self._in_flight.set(self.in_flight)
 
     def _tell_the_others(self) -> None:
@@ -140,10 +144,10 @@ class Metrics:
         return registry
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+        return Counter(f"{METRIC_PREFIX}_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
-        return BulkHistogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
+        return BulkHistogram(f"{METRIC_PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
 
 
 class _Public(Collector):
@@ -157,7 +161,7 @@ class _Public(Collector):
         return (metric for metric in self._registry.collect() if metric.name.removesuffix("_total") not in EXACT)
 
 
-def _child(metric: M, *labels: str | int) -> M:
+def _child(metric: _M, *labels: str | int) -> _M:
     return metric.labels(*labels)
 
 

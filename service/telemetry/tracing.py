@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NANOSECONDS = 1_000_000_000
 
 
-class Report(NamedTuple):
+class RequestTrace(NamedTuple):
     """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
 
     ended: int
@@ -81,7 +81,7 @@ class Tracing:
         """Send what is left."""
         self._provider.shutdown()
 
-    def _detail(self, span: Span, report: Report) -> None:
+    def _detail(self, span: Span, report: RequestTrace) -> None:
         span.set_attributes({"fairtrigger.trigger": report.trigger, "fairtrigger.batch_size": report.batch_size})
         inside = self._api.set_span_in_context(span)
         start = report.ended - round(sum(report.stages.values()) * NANOSECONDS)
@@ -97,7 +97,7 @@ def _otlp(settings: Settings) -> SpanExporter:
     return OTLPSpanExporter(endpoint=settings.trace_endpoint)
 
 
-class Traced:
+class TracingMiddleware:
     """Puts a span around every request; outermost, so that the response can name it in `traceparent`."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:

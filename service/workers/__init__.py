@@ -1,6 +1,6 @@
 """Several processes as one service: HTTP workers beside engine servers."""
 
-from service.workers.control_socket import leave
+from service.workers.control_socket import exit_now
 from service.workers.supervisor import Supervisor
 
-__all__ = ["Supervisor", "leave"]
+__all__ = ["Supervisor", "exit_now"]

@@ -23,7 +23,7 @@ FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
 logger = logging.getLogger(__name__)
 
 
-class Child:
+class ChildProcess:
     """A process that runs a module with the options of the service, and perhaps with listening sockets."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Child:
         return self._process is not None
 
     @property
-    def due(self) -> bool:
+    def restart_due(self) -> bool:
         """Whether it is time to start it."""
         return self._process is None and time.monotonic() >= self._due_at
 
@@ -116,13 +116,13 @@ class Child:
             return False
         self.status, self.last_pid = self._process.returncode, self._process.pid
         self._process, self.ready = None, False
-        self.hang_up()
+        self.close_control()
         self._deaths = 0 if time.monotonic() - self._started_at > HEALTHY_SECONDS else self._deaths
         self._due_at = time.monotonic() + BACKOFF_SECONDS[min(self._deaths, len(BACKOFF_SECONDS) - 1)]
         self._deaths += 1
         return True
 
-    def obituary(self) -> str:
+    def exit_summary(self) -> str:
         """Its end in words."""
         how = f"signal {-self.status}" if self.status and self.status < 0 else f"status {self.status}"
         return f"{self.name} ended with {how} after {time.monotonic() - self._started_at:.1f} s"
@@ -132,7 +132,7 @@ class Child:
         if self._process:
             self._process.send_signal(number)
 
-    def hang_up(self) -> None:
+    def close_control(self) -> None:
         """Close its line: for an inference process the word to end."""
         while self._unsent:
             self._unsent.popleft().connection.close()

@@ -34,7 +34,7 @@ class Offer(NamedTuple):
     connection: socket.socket
 
 
-class Control:
+class ControlSocket:
     """The child's end, inherited as an open descriptor."""
 
     def __init__(self, descriptor: int) -> None:
@@ -98,7 +98,7 @@ class Control:
                 on_link(offer)
 
 
-def leave(status: int) -> NoReturn:
+def exit_now(status: int) -> NoReturn:
     """End this process, where everything is closed, now: taking torch apart would take seconds more."""
     logging.shutdown()
     sys.stdout.flush()
@@ -111,7 +111,7 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def age() -> float:
+def process_age() -> float:
     """Seconds since this process was started, imports included."""
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

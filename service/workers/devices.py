@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from service.config import ALL_DEVICES, Settings
 from triggers.errors import ConfigError
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE_DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _COUNT = """
 import torch
 count = torch.accelerator.device_count()
@@ -24,7 +24,7 @@ def devices_of(settings: Settings) -> tuple[str, ...]:
     return settings.engine_devices
 
 
-def alone(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+def isolated_env(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     """What a device is called by a process that sees no other, and the environment that brings this about.
 
     A process that sees several GPUs takes memory on the first one too. Raises ConfigError for a GPU that is hidden.
@@ -33,12 +33,12 @@ def alone(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str
     if kind != "cuda":
         return device, environment
     index = int(number or 0)
-    visible = environment.get(VISIBLE)
+    visible = environment.get(VISIBLE_DEVICES_VARIABLE)
     names = range(index + 1) if visible is None else [each.strip() for each in visible.split(",") if each.strip()]
     if index >= len(names):
-        hidden = f"devices names {device}, but {VISIBLE}={visible} leaves {len(names)}"
+        hidden = f"devices names {device}, but {VISIBLE_DEVICES_VARIABLE}={visible} leaves {len(names)}"
         raise ConfigError(f"{hidden}: name others, or all.")
-    return kind, {**environment, VISIBLE: str(names[index])}
+    return kind, {**environment, VISIBLE_DEVICES_VARIABLE: str(names[index])}
 
 
 def _found() -> tuple[str, ...]:

@@ -14,18 +14,18 @@ import mmap
 import socket
 from collections.abc import Callable, Sequence
 
-from service.engine import Query
-from service.errors import NoReply, Overloaded, Restarting
+from service.engine import BatchItem
+from service.errors import EngineRestarting, NoReply, Overloaded
 from service.rollout import TriggerState
-from service.workers.ipc.message_stream import Message, Wire
+from service.workers.ipc.message_stream import Message, MessageStream
 from service.workers.ipc.messages import pack_queries, unpack_error
-from service.workers.ipc.shared_memory_inputs import Region, Slots
+from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout
 
 REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
 """How long a reply is waited for, by operation: for a lease a trigger may have to be fetched from far away."""
 
 
-class Link:
+class EngineClient:
     """Asks one inference process; on the event loop. `hello` is what it said of its models when it last started.
 
     `on_change` is called when it comes, goes, or uses other triggers.
@@ -37,40 +37,40 @@ class Link:
         self.states: dict[str, TriggerState] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
-        self._taken: dict[int, tuple[Slots, list[int]]] = {}
-        self._slots: dict[str, Slots] = {}
-        self._wire: Wire | None = None
+        self._taken: dict[int, tuple[SharedSlots, list[int]]] = {}
+        self._slots: dict[str, SharedSlots] = {}
+        self._stream: MessageStream | None = None
 
     @property
     def up(self) -> bool:
         """Whether the inference process is there."""
-        return self._wire is not None and self._wire.open
+        return self._stream is not None and self._stream.open
 
-    def greet(self, hello: Message, descriptor: int) -> None:
+    def handshake(self, hello: Message, descriptor: int) -> None:
         """Take what a process said of itself, and its memory; `descriptor` stays open."""
         self._drop()
         self.hello, self.states, self._slots = hello, _states(hello), _mapped(hello, descriptor)
 
-    async def attach(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
+    async def connect(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
         """Go over to the process that was greeted; `on_lost` is called when this connection ends."""
 
         def lost() -> None:
             on_lost()
-            self._on_lost(wire)
+            self._on_lost(stream)
 
-        wire = Wire(self._on_message, lost)
-        await wire.connect(connection)
-        self._wire = wire
+        stream = MessageStream(self._on_message, lost)
+        await stream.connect(connection)
+        self._stream = stream
         for model in self.states:  # what was decided here meanwhile is news to that process, and through it to others
-            self.send({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
+            self.notify({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
         self._on_change()
 
-    async def ask(self, message: Message) -> Message:
+    async def request(self, message: Message) -> Message:
         """Send a message and wait for its reply, as long as its operation may take.
 
-        Raises Restarting while nobody is there, NoReply, or the error that the reply is.
+        Raises EngineRestarting while nobody is there, NoReply, or the error that the reply is.
         """
-        number, waiting = self.post(message)
+        number, waiting = self.request_nowait(message)
         seconds = REPLY_SECONDS[message["op"]]
         try:
             async with asyncio.timeout(seconds):
@@ -85,50 +85,50 @@ class Link:
             raise unpack_error(reply["error"])
         return reply
 
-    def post(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
-        """Send a message; its number and its reply. Raises Restarting while nobody is there."""
+    def request_nowait(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
+        """Send a message; its number and its reply. Raises EngineRestarting while nobody is there."""
         if not self.up:
             raise self.restarting()
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self.send({"id": number} | message)
+        self.notify({"id": number} | message)
         return number, future
 
-    def post_queries(self, model: str, queries: Sequence[Query]) -> tuple[int, asyncio.Future[Message]]:
-        """Put queries into slots and send them off. Raises Restarting, or Overloaded if no slots are free."""
+    def predict_nowait(self, model: str, batch_items: Sequence[BatchItem]) -> tuple[int, asyncio.Future[Message]]:
+        """Put queries into slots and send them off. Raises EngineRestarting, or Overloaded if no slots are free."""
         if not self.up:
             raise self.restarting()
         slots = self._slots[model]
-        taken = slots.take(len(queries))
+        taken = slots.take(len(batch_items))
         if taken is None:
             raise Overloaded("Every place for an input is taken. Retry later, or raise queue_size.", 1)
         try:
-            packed = pack_queries(queries, slots, taken)
-            number, future = self.post({"op": "predict", "model": model, "queries": packed})
+            packed = pack_queries(batch_items, slots, taken)
+            number, future = self.request_nowait({"op": "predict", "model": model, "queries": packed})
         except BaseException:
-            slots.give_back(taken)  # nothing was sent, so no reply will
+            slots.release(taken)  # nothing was sent, so no reply will
             raise
         self._taken[number] = slots, taken
         return number, future
 
     def cancel(self, number: int) -> None:
         """Nobody waits for this reply any more; it will come all the same."""
-        self.send({"op": "cancel", "id": number})
+        self.notify({"op": "cancel", "id": number})
 
     def close(self) -> None:
         """Hang up: whoever still waits is told (Restarting)."""
         self._drop()
         self._on_change()
 
-    def send(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
         """Send a message that has no reply."""
-        if self._wire:
-            self._wire.send(message)
+        if self._stream:
+            self._stream.send(message)
 
-    def restarting(self) -> Restarting:
+    def restarting(self) -> EngineRestarting:
         """The error of whoever needs this process while it is not there."""
         seconds = math.ceil(self.hello.get("startup_seconds", 1))
-        return Restarting("The models are being loaded again after a failure; retry later.", max(1, seconds))
+        return EngineRestarting("The models are being loaded again after a failure; retry later.", max(1, seconds))
 
     def _on_message(self, message: Message) -> None:
         if "state" in message:
@@ -137,21 +137,21 @@ class Link:
             return
         number = message["id"]
         if taken := self._taken.pop(number, None):
-            taken[0].give_back(taken[1])
+            taken[0].release(taken[1])
         future = self._waiting.pop(number, None)
         if future and not future.done():
             future.set_result(message)
 
-    def _on_lost(self, wire: Wire) -> None:
-        if wire is self._wire:
+    def _on_lost(self, stream: MessageStream) -> None:
+        if stream is self._stream:
             self._drop()
             self._on_change()
 
     def _drop(self) -> None:
         """Forget the connection and what was in work there."""
-        wire, self._wire = self._wire, None
-        if wire:
-            wire.close()
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.close()
         self._taken.clear()  # the next process has other slots
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
@@ -163,6 +163,6 @@ def _states(hello: Message) -> dict[str, TriggerState]:
     return {name: TriggerState.from_dict(model["state"]) for name, model in hello["models"].items()}
 
 
-def _mapped(hello: Message, descriptor: int) -> dict[str, Slots]:
+def _mapped(hello: Message, descriptor: int) -> dict[str, SharedSlots]:
     memory = mmap.mmap(descriptor, hello["memory"])
-    return {name: Slots(memory, Region(**model["region"])) for name, model in hello["models"].items()}
+    return {name: SharedSlots(memory, SlotLayout(**model["region"])) for name, model in hello["models"].items()}

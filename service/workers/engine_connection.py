@@ -11,19 +11,19 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.engine import LocalBackend, Query
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Predictor, Result
-from service.errors import Abandoned, BatchFailed, NotHeld
-from service.workers.ipc.message_stream import Message, Wire, send_hello
+from service.engine import BatchItem, LocalBackend
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchResult, Predictor
+from service.errors import BatchFailed, ClientDisconnected, VersionNotLoaded
+from service.workers.ipc.message_stream import Message, MessageStream, send_hello
 from service.workers.ipc.messages import pack_error, pack_results, unpack_queries
-from service.workers.ipc.shared_memory_inputs import Region, Slots, shared_memory
+from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout, shared_memory
 from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
 
 
-class Channel:
+class EngineConnection:
     """One HTTP process: its slots, the versions it holds, its requests in work.
 
     Whatever goes wrong, a request with a number gets one reply; any other message that cannot be handled ends the
@@ -36,37 +36,37 @@ class Channel:
         models: Mapping[str, LocalBackend],
         follow: Callable[[str], None],
         places: int,
-        on_end: Callable[[Channel], None],
+        on_end: Callable[[EngineConnection], None],
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._models, self._sync, self._places = models, follow, places
         self._on_end, self._on_failure = on_end, on_failure
-        self._slots: dict[str, Slots] = {}
+        self._slots: dict[str, SharedSlots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
         self._leases: dict[int, tuple[str, int]] = {}
-        self._wire = Wire(self._on_message, self._on_lost)
+        self._stream = MessageStream(self._on_message, self._on_lost)
         self._work = {"lease": self._lease, "follow": self._follow, "depth": self._depth}
 
     async def open(self, connection: socket.socket, startup_seconds: float) -> None:
         """Say hello over a fresh socket, then listen to it. Raises ConnectionError if the other end is gone already."""
         regions, end = {}, 0
         for name, model in self._models.items():
-            regions[name] = Region.of(model.classifier.spec, self._places, end)
+            regions[name] = SlotLayout.of(model.classifier.spec, self._places, end)
             end = regions[name].end
         descriptor = shared_memory(end)
         memory = mmap.mmap(descriptor, end)
-        self._slots = {name: Slots(memory, region) for name, region in regions.items()}
+        self._slots = {name: SharedSlots(memory, layout) for name, layout in regions.items()}
         models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
         try:
             hello = {"startup_seconds": startup_seconds, "memory": end, "models": models}
             rest = send_hello(connection, hello, descriptor)
         finally:
             os.close(descriptor)
-        await self._wire.connect(connection, rest)
+        await self._stream.connect(connection, rest)
 
     def tell_state(self, name: str) -> None:
         """The triggers of a model changed."""
-        self._wire.send({"model": name, "state": self._models[name].state.to_dict()})
+        self._stream.send({"model": name, "state": self._models[name].state.to_dict()})
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
@@ -91,31 +91,31 @@ class Channel:
 
     async def _reply(self, number: int, work: Coroutine[Any, Any, Message]) -> None:
         try:
-            self._wire.send(await work | {"id": number})
+            self._stream.send(await work | {"id": number})
         except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
             self._refuse(number, error)
 
     def _refuse(self, number: int, error: BaseException) -> None:
         """Reply with an error. One that nobody raised on purpose goes to the log, and may be the device's."""
         if isinstance(error, asyncio.CancelledError):
-            error = Abandoned("The client went away.")
+            error = ClientDisconnected("The client went away.")
         elif not isinstance(error, FairtriggerError):
             logger.error("a request of an HTTP process failed", exc_info=error)
             error = BatchFailed("The process with the models failed on this request; its log has the details.")
         if isinstance(error, BatchFailed):
             self._on_failure()
-        self._wire.send({"id": number, "error": pack_error(error)})
+        self._stream.send({"id": number, "error": pack_error(error)})
 
     def _predict(self, number: int, message: Message) -> None:
         """Queue the items of a request; no task waits for them, since this is what most messages are."""
         model = self._models[message["model"]]
         held: list[int] = []
         try:
-            queries = unpack_queries(message["queries"], self._slots[message["model"]])
-            hold(model.predictor, queries, held)
-            results, timings = model.batcher.enqueue(queries)
+            batch_items = unpack_queries(message["queries"], self._slots[message["model"]])
+            hold_versions(model.predictor, batch_items, held)
+            results, timings = model.batcher.submit_nowait(batch_items)
         except BaseException:
-            release(model.predictor, held)
+            release_versions(model.predictor, held)
             raise
         self._tasks[number] = results
         results.add_done_callback(lambda done: self._computed(number, done, timings, model.predictor, held))
@@ -123,15 +123,15 @@ class Channel:
     def _computed(
         self,
         number: int,
-        results: asyncio.Future[list[Result]],
-        timings: Sequence[Timing],
+        results: asyncio.Future[list[BatchResult]],
+        timings: Sequence[BatchTiming],
         predictor: Predictor,
         held: Sequence[int],
     ) -> None:
         del self._tasks[number]
         try:
-            release(predictor, held)
-            self._wire.send(pack_results(results.result(), timings) | {"id": number})
+            release_versions(predictor, held)
+            self._stream.send(pack_results(results.result(), timings) | {"id": number})
         except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
             self._refuse(number, error)
 
@@ -140,7 +140,7 @@ class Channel:
         name, version = message["model"], message["version"]
         await self._models[name].load(version)
         self._leases[message["id"]] = name, version
-        if not self._wire.open:
+        if not self._stream.open:
             self._release(message["id"])
         self.tell_state(name)
         return {}
@@ -156,7 +156,7 @@ class Channel:
     def _release(self, number: int) -> None:
         if lease := self._leases.pop(number, None):
             name, version = lease
-            self._models[name].predictor.unpin(version)
+            self._models[name].predictor.release(version)
 
     def _on_lost(self) -> None:
         """The HTTP process is gone, or the connection to it: nobody waits for anything."""
@@ -168,18 +168,18 @@ class Channel:
         self._slots.clear()  # freed now: garbage that holds itself is never looked for here (process_lifecycle.py)
 
 
-def hold(predictor: Predictor, queries: Sequence[Query], held: list[int]) -> None:
-    """Pin the versions that these name, and enter each in `held`. Raises NotHeld if one is not in memory."""
-    for version in {query.choice for query in queries if isinstance(query.choice, int)}:
-        if not predictor.pin(version):
-            raise NotHeld(f"v{version} is not in memory any more.")
+def hold_versions(predictor: Predictor, batch_items: Sequence[BatchItem], held: list[int]) -> None:
+    """Pin the versions that these name, and enter each in `held`. Raises VersionNotLoaded if one is not in memory."""
+    for version in {batch_item.choice for batch_item in batch_items if isinstance(batch_item.choice, int)}:
+        if not predictor.try_hold(version):
+            raise VersionNotLoaded(f"v{version} is not in memory any more.")
         held.append(version)
 
 
-def release(predictor: Predictor, held: Sequence[int]) -> None:
-    """Unpin what `hold` pinned."""
+def release_versions(predictor: Predictor, held: Sequence[int]) -> None:
+    """Unpin what `hold_versions` pinned."""
     for version in held:
-        predictor.unpin(version)
+        predictor.release(version)
 
 
 def _described(model: LocalBackend) -> Message:

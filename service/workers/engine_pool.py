@@ -17,15 +17,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from service.errors import NoReply
 from service.rollout import TriggerState
-from service.workers.control_socket import Control, Offer, terminate
-from service.workers.engine_client import Link
+from service.workers.control_socket import ControlSocket, Offer, terminate
+from service.workers.engine_client import EngineClient
 from service.workers.ipc.message_stream import Message, receive_hello
 
 JOIN_SECONDS = 10.0
 """How long letting a process in may take."""
 LOOP_SECONDS = 1.0
 """What a thread gives the event loop beyond the time of an operation."""
-T = TypeVar("T")
+_T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 
 
@@ -35,14 +35,14 @@ class _Arrival(NamedTuple):
     memory: int
 
 
-class Links:
+class EnginePool:
     """Made before the event loop runs; waits for the first process that has its models.
 
     `hello` is what the last one said of its models: they have the same. `applied` is what all of them use.
     """
 
-    def __init__(self, control: Control, devices: Sequence[str], end_seconds: float) -> None:
-        self.all = tuple(Link(device, self._look_again) for device in devices)
+    def __init__(self, control: ControlSocket, devices: Sequence[str], end_seconds: float) -> None:
+        self.all = tuple(EngineClient(device, self._look_again) for device in devices)
         self.applied: dict[str, TriggerState] = {}
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,27 +54,27 @@ class Links:
         self._look_again()
 
     @property
-    def up(self) -> tuple[Link, ...]:
+    def up(self) -> tuple[EngineClient, ...]:
         """Those whose process is there."""
-        return tuple([link for link in self.all if link.up])
+        return tuple([engine for engine in self.all if engine.up])
 
     def states(self) -> list[tuple[str, bool]]:
         """The device of each, and whether it is there."""
-        return [(link.device, link.up) for link in self.all]
+        return [(engine.device, engine.up) for engine in self.all]
 
     def start(self) -> None:
         """Begin, inside the event loop; calling it again changes nothing."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._starting = asyncio.ensure_future(self._attach_first())
-            threading.Thread(target=self._let_in, name="links", daemon=True).start()
+            threading.Thread(target=self._accept_engines, name="links", daemon=True).start()
 
     def close(self) -> None:
         """Hang up on all, so that nobody waits for them any more; on the event loop."""
-        for link in self.all:
-            link.close()
+        for engine in self.all:
+            engine.close()
 
-    def call(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+    def call(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
         """Let the event loop do it, for other threads. Raises NoReply, and cancels it, if that takes too long."""
         assert self._loop is not None
         waiting = asyncio.run_coroutine_threadsafe(self._once_started(work), self._loop)
@@ -84,12 +84,12 @@ class Links:
             waiting.cancel()
             raise NoReply(seconds + LOOP_SECONDS) from None
 
-    def tell(self, link: Link, message: Message) -> None:
+    def notify(self, engine: EngineClient, message: Message) -> None:
         """Send a message that has no reply, from any thread."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(link.send, message)
+        self._loop.call_soon_threadsafe(engine.notify, message)
 
-    async def _once_started(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _once_started(self, work: Coroutine[Any, Any, _T]) -> _T:
         assert self._starting is not None
         await asyncio.shield(self._starting)
         return await work
@@ -107,7 +107,7 @@ class Links:
             logger.exception("an inference process said what cannot be read")
             self._lose(offer)
 
-    def _let_in(self) -> None:
+    def _accept_engines(self) -> None:
         """On a thread of its own: one after the other."""
         while True:
             arrival = self._arrivals.get()
@@ -118,10 +118,10 @@ class Links:
                 self._lose(arrival.offer)
 
     async def _join(self, arrival: _Arrival) -> None:
-        link = self._link(arrival.offer)
-        if any(_weights(each.hello) != _weights(arrival.hello) for each in self.up if each is not link):
+        engine = self._link(arrival.offer)
+        if any(_weights(each.hello) != _weights(arrival.hello) for each in self.up if each is not engine):
             explanation = "a bundle was changed; restart the service"
-            logger.error("the models on %s are not those of before: %s", link.device, explanation)
+            logger.error("the models on %s are not those of before: %s", engine.device, explanation)
             arrival.offer.connection.close()
             os.close(arrival.memory)
             return
@@ -130,7 +130,7 @@ class Links:
 
     def _greet(self, arrival: _Arrival) -> None:
         try:
-            self._link(arrival.offer).greet(arrival.hello, arrival.memory)
+            self._link(arrival.offer).handshake(arrival.hello, arrival.memory)
         finally:
             os.close(arrival.memory)
         self.hello = arrival.hello
@@ -143,9 +143,9 @@ class Links:
             self._lose(self._first.offer)
 
     async def _attach(self, offer: Offer) -> None:
-        await self._link(offer).attach(offer.connection, lambda: self._lose(offer))
+        await self._link(offer).connect(offer.connection, lambda: self._lose(offer))
 
-    def _link(self, offer: Offer) -> Link:
+    def _link(self, offer: Offer) -> EngineClient:
         return self.all[offer.process]
 
     def _lose(self, offer: Offer) -> None:
@@ -158,7 +158,7 @@ class Links:
 
     def _look_again(self) -> None:
         """A process came, went, or uses other triggers."""
-        known = [link.states for link in self.up or self.all if link.states]
+        known = [engine.states for engine in self.up or self.all if engine.states]
         self.applied = {name: _slowest([states[name] for states in known]) for name in known[0]} if known else {}
 
 

@@ -17,23 +17,23 @@ import torch
 import uvloop
 
 from service.config import Settings, read_settings, set_up_logging
-from service.engine import LocalBackend, use_threads
-from service.process_lifecycle import Shutdown, settle
+from service.engine import LocalBackend, set_torch_threads
+from service.process_lifecycle import Shutdown, freeze_gc
 from service.rollout import follower_of, open_trigger_store, replica_name
-from service.telemetry import FOLDER_VARIABLE, Metrics
-from service.workers.control_socket import Control, Offer, age, leave
-from service.workers.engine_connection import Channel
+from service.telemetry import MULTIPROC_DIR_VARIABLE, Metrics
+from service.workers.control_socket import ControlSocket, Offer, exit_now, process_age
+from service.workers.engine_connection import EngineConnection
 from triggers.errors import ConfigError, FairtriggerError
 from triggers.model import load_bundle
 
 logger = logging.getLogger(__name__)
 
 
-class InferenceProcess:
+class EngineServer:
     """Every model, and a channel for every HTTP process."""
 
-    def __init__(self, settings: Settings, device: str, control: Control) -> None:
-        check(device)
+    def __init__(self, settings: Settings, device: str, control: ControlSocket) -> None:
+        check_device(device)
         self._settings, self._device, self._control = settings, device, control
         self._store, self._metrics = open_trigger_store(settings), Metrics()
         classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
@@ -43,7 +43,7 @@ class InferenceProcess:
             name: follower_of(model, self._store, settings, replica, partial(self._on_swap, name))
             for name, model in self._models.items()
         }
-        self._channels: set[Channel] = set()
+        self._channels: set[EngineConnection] = set()
         self._loop = uvloop.new_event_loop()
         self._stopping, self._shutdown = asyncio.Event(), Shutdown()
         self._looking: asyncio.Future[None] | None = None
@@ -52,8 +52,8 @@ class InferenceProcess:
         """Load and warm the triggers, say so, and compute until the supervisor closes its line; the exit status."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
-        if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
-            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+        if MULTIPROC_DIR_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
+            shutil.rmtree(os.environ[MULTIPROC_DIR_VARIABLE], ignore_errors=True)
         return 1 if self._shutdown.failed else 0
 
     async def _run(self) -> None:
@@ -61,8 +61,8 @@ class InferenceProcess:
             model.start()
             await asyncio.to_thread(self._followers[name].start)
             await asyncio.to_thread(model.warm)
-        settle()
-        self._watch(age())
+        freeze_gc()
+        self._watch(process_age())
         self._control.ready()
         await self._stopping.wait()
         await self._let_channels_end()
@@ -85,7 +85,7 @@ class InferenceProcess:
         """None: the HTTP processes tell. But at every heartbeat: a process that cannot compute any more ends."""
         if not self._stopping.is_set() and not all(model.alive for model in self._models.values()):
             logger.error("a thread that computes has ended, so this process ends")
-            leave(1)
+            exit_now(1)
         return ()
 
     @property
@@ -95,18 +95,18 @@ class InferenceProcess:
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
         """An HTTP process came."""
-        places, follow = self._settings.places_per_process, lambda name: self._followers[name].sync()
-        channel = Channel(self._models, follow, places, self._channels.discard, self._on_failure)
-        self._channels.add(channel)
+        places, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
+        connection = EngineConnection(self._models, follow, places, self._channels.discard, self._on_failure)
+        self._channels.add(connection)
         try:
-            await channel.open(link, startup_seconds)
+            await connection.open(link, startup_seconds)
         except Exception as error:  # others are still to come, and the supervisor makes another connection
             if not isinstance(error, ConnectionError):  # that is one that ended at once
                 logger.exception("an HTTP process could not be served")
-            self._channels.discard(channel)
+            self._channels.discard(connection)
             link.close()
         else:
-            settle()  # its slots are thousands of objects
+            freeze_gc()  # its slots are thousands of objects
 
     async def _let_channels_end(self) -> None:
         """They are gone already, unless the supervisor was killed."""
@@ -117,30 +117,30 @@ class InferenceProcess:
     def _on_failure(self) -> None:
         """A batch failed: look whether the device did."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(asyncio.to_thread(end_if_lost, self._device))
+            self._looking = asyncio.ensure_future(asyncio.to_thread(exit_if_device_lost, self._device))
 
     def _on_swap(self, name: str, result: str) -> None:
         """A rollout was followed or refused: tell the HTTP processes; on any thread."""
         self._loop.call_soon_threadsafe(self._tell, name)
 
     def _tell(self, name: str) -> None:
-        for channel in self._channels:
-            channel.tell_state(name)
+        for connection in self._channels:
+            connection.tell_state(name)
 
 
-def end_if_lost(device: str) -> None:
+def exit_if_device_lost(device: str) -> None:
     """End this process if torch cannot use the device any more: no later batch would succeed, and a new process may.
 
     A process that fails at once has the fewest rows in work, so it would be sent ever more.
     """
     try:
-        check(device)
+        check_device(device)
     except ConfigError as error:
         logger.error("%s", error)
-        leave(1)
+        exit_now(1)
 
 
-def check(device: str) -> None:
+def check_device(device: str) -> None:
     """Raises ConfigError if torch cannot use it."""
     try:
         torch.ones(1, device=device).sum().item()
@@ -155,11 +155,11 @@ def main(arguments: Sequence[str]) -> int:
     """
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
-    control, device, settings = Control(int(arguments[0])), arguments[1], read_settings(arguments[2:])
+    control, device, settings = ControlSocket(int(arguments[0])), arguments[1], read_settings(arguments[2:])
     set_up_logging(settings.log_level)
-    use_threads(settings, device)
+    set_torch_threads(settings, device)
     try:
-        process = InferenceProcess(settings, device, control)
+        process = EngineServer(settings, device, control)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
@@ -167,4 +167,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    exit_now(main(sys.argv[1:]))

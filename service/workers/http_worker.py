@@ -11,14 +11,14 @@ import torch
 
 from service.app import assemble, load_classifiers
 from service.config import Settings, read_settings, set_up_logging
-from service.engine import LocalBackend, ModelBackend, use_threads
+from service.engine import LocalBackend, ModelBackend, set_torch_threads
 from service.rollout import open_trigger_store
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 from service.server.http_server import serve
-from service.server.shared_listener import Door
+from service.server.shared_listener import SharedListener
 from service.telemetry import Metrics
-from service.workers.control_socket import Control, leave, terminate
-from service.workers.engine_pool import Links
+from service.workers.control_socket import ControlSocket, exit_now, terminate
+from service.workers.engine_pool import EnginePool
 from service.workers.remote_model import RemoteBackend, RemoteModel
 from triggers.errors import FairtriggerError
 from triggers.model.preprocessor import load_preprocessor
@@ -31,34 +31,36 @@ def main(arguments: Sequence[str]) -> int:
     """`python -m service.workers.http_worker LINE DOOR [ADMIN DOOR] guards|serves [options]`, started by the
     supervisor.
     """
-    control, door = Control(int(arguments[0])), Door(socket.socket(fileno=int(arguments[1])))
-    admin = Door(socket.socket(fileno=int(arguments[2]))) if arguments[2].isdigit() else None
+    control, listener = ControlSocket(int(arguments[0])), SharedListener(socket.socket(fileno=int(arguments[1])))
+    admin = SharedListener(socket.socket(fileno=int(arguments[2]))) if arguments[2].isdigit() else None
     role, *options = arguments[3 if admin else 2 :]
     settings = read_settings(options)
     set_up_logging(settings.log_level)
     try:
         build = front_end if settings.engine_devices else replica
         app = assemble(build(settings, control, guards=role == "guards"))
-        return serve(app, settings, control.ready, door, admin)
+        return serve(app, settings, control.ready, listener, admin)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
 
 
-def replica(settings: Settings, control: Control, *, guards: bool) -> Running:
+def replica(settings: Settings, control: ControlSocket, *, guards: bool) -> ServiceRuntime:
     """A service that computes by itself, with models of its own; it ends if it cannot compute any more."""
-    use_threads(settings, settings.device)
+    set_torch_threads(settings, settings.device)
     metrics = Metrics()
 
     def backends(store: Store) -> list[ModelBackend]:
         return [LocalBackend(each, store, settings, metrics) for each in load_classifiers(settings)]
 
-    running = Running(settings, lambda: open_trigger_store(settings), metrics, backends, owns_store=True, guards=guards)
+    running = ServiceRuntime(
+        settings, lambda: open_trigger_store(settings), metrics, backends, owns_store=True, guards=guards
+    )
 
     def end_if_broken() -> tuple[int, ...]:
         if running.broken:
             logger.error("a thread that computes has ended, so this process ends")
-            leave(1)
+            exit_now(1)
         return ()
 
     end_seconds = settings.drain_seconds + settings.grace_seconds
@@ -66,26 +68,26 @@ def replica(settings: Settings, control: Control, *, guards: bool) -> Running:
     return running
 
 
-def front_end(settings: Settings, control: Control, *, guards: bool) -> Running:
+def front_end(settings: Settings, control: ControlSocket, *, guards: bool) -> ServiceRuntime:
     """A service whose models are in the processes of the devices."""
     torch.set_num_threads(1)  # others use the other cores
     metrics = Metrics()
-    links = Links(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
+    pool = EnginePool(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
 
     def backends(store: Store) -> list[ModelBackend]:
-        found = [RemoteModel(load_preprocessor(folder), links) for folder in settings.models]
-        return [RemoteBackend(each, links, settings.places_per_process) for each in found]
+        found = [RemoteModel(load_preprocessor(folder), pool) for folder in settings.models]
+        return [RemoteBackend(each, pool, settings.rows_per_process) for each in found]
 
-    return Running(
+    return ServiceRuntime(
         settings,
         lambda: open_trigger_store(settings),
         metrics,
         backends,
         owns_store=True,
         guards=guards,
-        devices=links.states if settings.devices else None,
+        devices=pool.states if settings.devices else None,
     )
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    exit_now(main(sys.argv[1:]))

@@ -8,65 +8,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.engine.admission_control import Places
-from service.workers.engine_client import Link
-from service.workers.engine_pool import Links
+from service.engine.admission_control import AdmissionControl
+from service.workers.engine_client import EngineClient
+from service.workers.engine_pool import EnginePool
 
 
-class Assignments:
+class Dispatcher:
     """Of one model's requests: every inference process has `capacity` places; used on the event loop only."""
 
-    def __init__(self, links: Links, capacity: int) -> None:
-        self._links = links
-        self.places = {link: Places(capacity) for link in links.all}
+    def __init__(self, pool: EnginePool, capacity: int) -> None:
+        self._pool = pool
+        self.places = {engine: AdmissionControl(capacity) for engine in pool.all}
         self._turn = 0
 
     @property
-    def taken(self) -> int:
+    def in_flight(self) -> int:
         """Rows in work."""
-        return sum([places.taken for places in self.places.values()])
+        return sum([places.in_flight for places in self.places.values()])
 
     @property
     def capacity(self) -> int:
         """Most rows in work, of the processes that are there."""
-        return sum([self.places[link].capacity for link in self._links.up or self._links.all])
+        return sum([self.places[engine].capacity for engine in self._pool.up or self._pool.all])
 
-    def place(self, rows: int) -> Assignment:
+    def acquire(self, rows: int) -> DispatchLease:
         """Room for `rows` until it is given back. Raises Overloaded if there is none."""
-        return Assignment(self, self.least_busy(self._links.up or self._links.all), rows)
+        return DispatchLease(self, self.least_loaded(self._pool.up or self._pool.all), rows)
 
-    def least_busy(self, links: Sequence[Link]) -> Link:
+    def least_loaded(self, pool: Sequence[EngineClient]) -> EngineClient:
         """The one with the fewest rows in work; ties take turns."""
         self._turn += 1
-        first = self._turn % len(links)
-        return min([*links[first:], *links[:first]], key=lambda link: self.places[link].taken)
+        first = self._turn % len(pool)
+        return min([*pool[first:], *pool[:first]], key=lambda engine: self.places[engine].in_flight)
 
-    def other(self, link: Link) -> Link:
-        """One to go to from a process that died. Raises Restarting if there is none."""
-        others = [each for each in self._links.up if each is not link]
+    def alternative(self, engine: EngineClient) -> EngineClient:
+        """One to go to from a process that died. Raises EngineRestarting if there is none."""
+        others = [each for each in self._pool.up if each is not engine]
         if not others:
-            raise link.restarting()
-        return self.least_busy(others)
+            raise engine.restarting()
+        return self.least_loaded(others)
 
 
-class Assignment:
-    """One request's room at the process of `link`."""
+class DispatchLease:
+    """One request's room at the process of `engine`."""
 
-    def __init__(self, all_of_model: Assignments, link: Link, rows: int) -> None:
+    def __init__(self, all_of_model: Dispatcher, engine: EngineClient, rows: int) -> None:
         self._all, self._rows = all_of_model, rows
-        self._place = all_of_model.places[link].place(rows)
+        self._permit = all_of_model.places[engine].acquire(rows)
         self._moved = False
-        self.link = link
+        self.engine = engine
 
-    def move(self) -> None:
-        """Go to another process, if that was not done before. Raises Restarting or Overloaded if that cannot be."""
+    def fail_over(self) -> None:
+        """Go to another process, if that was not done before. Raises EngineRestarting or Overloaded if that cannot
+        be.
+        """
         if self._moved:
-            raise self.link.restarting()
-        other = self._all.other(self.link)
-        place = self._all.places[other].place(self._rows)
-        self._place.give_back()
-        self.link, self._place, self._moved = other, place, True
+            raise self.engine.restarting()
+        other = self._all.alternative(self.engine)
+        place = self._all.places[other].acquire(self._rows)
+        self._permit.give_back()
+        self.engine, self._permit, self._moved = other, place, True
 
     def give_back(self) -> None:
         """The request is done."""
-        self._place.give_back()
+        self._permit.give_back()

@@ -11,20 +11,20 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from service.engine import Query
-from service.engine.client_disconnect import Gone, unless_gone
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Result
-from service.errors import Abandoned, NoReply, NotHeld, Restarting
+from service.engine import BatchItem
+from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchResult
+from service.errors import ClientDisconnected, EngineRestarting, NoReply, VersionNotLoaded
 from service.rollout import TriggerState
-from service.workers.engine_client import REPLY_SECONDS, Link
-from service.workers.engine_pool import Links
+from service.workers.engine_client import REPLY_SECONDS, EngineClient
+from service.workers.engine_pool import EnginePool
 from service.workers.ipc.message_stream import Message
 from service.workers.ipc.messages import unpack_results
-from service.workers.least_loaded_dispatch import Assignment, Assignments
+from service.workers.least_loaded_dispatch import Dispatcher, DispatchLease
 from triggers.errors import ModelError, StoreUnavailable
 from triggers.model import Preprocessor
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 
 
 class RemoteLease:
@@ -33,21 +33,21 @@ class RemoteLease:
     `in_memory` are the versions that the inference processes had when last heard of.
     """
 
-    def __init__(self, model: str, assignment: Assignment, in_memory: Collection[int | None]) -> None:
+    def __init__(self, model: str, assignment: DispatchLease, in_memory: Collection[int | None]) -> None:
         self._model, self._assignment, self._in_memory = model, assignment, in_memory
-        self._held: list[tuple[Link, int]] = []
+        self._held: list[tuple[EngineClient, int]] = []
 
     @property
-    def link(self) -> Link:
+    def link(self) -> EngineClient:
         """To the process that computes the request."""
-        return self._assignment.link
+        return self._assignment.engine
 
     def __enter__(self) -> RemoteLease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for link, number in self._held:
-            link.send({"op": "release", "id": number})
+        for engine, number in self._held:
+            engine.notify({"op": "release", "id": number})
         self._assignment.give_back()
 
     def hold(self, version: int) -> bool:
@@ -55,59 +55,63 @@ class RemoteLease:
         return version in self._in_memory
 
     async def load(self, version: int) -> None:
-        """Have a version loaded and held there. Raises what loading raises, or Restarting."""
+        """Have a version loaded and held there. Raises what loading raises, or EngineRestarting."""
         try:
             await self._load(version)
-        except Restarting:
-            self._assignment.move()
+        except EngineRestarting:
+            self._assignment.fail_over()
             await self._load(version)
 
-    async def submit(self, items: Sequence[Query], gone: Gone | None = None) -> tuple[list[Result], list[Timing]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or Abandoned."""
+    async def submit(
+        self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None = None
+    ) -> tuple[list[BatchResult], list[BatchTiming]]:
+        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
         try:
-            return await self._computed(items, gone)
-        except NotHeld:
+            return await self._computed(items, disconnect)
+        except VersionNotLoaded:
             pass
-        except Restarting:
-            self._assignment.move()
+        except EngineRestarting:
+            self._assignment.fail_over()
         for version in sorted({item.choice for item in items if isinstance(item.choice, int)}):
             await self._load(version)
-        return await self._computed(items, gone)
+        return await self._computed(items, disconnect)
 
     async def _load(self, version: int) -> None:
-        link = self.link
-        reply = await link.ask({"op": "lease", "model": self._model, "version": version})
-        self._held.append((link, reply["id"]))
+        engine = self.link
+        reply = await engine.request({"op": "lease", "model": self._model, "version": version})
+        self._held.append((engine, reply["id"]))
 
-    async def _computed(self, items: Sequence[Query], gone: Gone | None) -> tuple[list[Result], list[Timing]]:
-        link = self.link
-        number, reply = link.post_queries(self._model, items)
+    async def _computed(
+        self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None
+    ) -> tuple[list[BatchResult], list[BatchTiming]]:
+        engine = self.link
+        number, reply = engine.predict_nowait(self._model, items)
         try:
-            return unpack_results(await unless_gone(reply, gone))
-        except (asyncio.CancelledError, Abandoned):
-            link.cancel(number)
+            return unpack_results(await cancel_on_disconnect(reply, disconnect))
+        except (asyncio.CancelledError, ClientDisconnected):
+            engine.cancel(number)
             raise
 
 
 class RemoteModel(Preprocessor):
     """Decodes here what is computed there. Raises ModelError if the two processes read different bundles."""
 
-    def __init__(self, local: Preprocessor, links: Links) -> None:
+    def __init__(self, local: Preprocessor, pool: EnginePool) -> None:
         super().__init__(local.spec, local.tokenizer)
-        self._links = links
-        theirs = links.hello["models"].get(self.name, {}).get("preprocessing_fingerprint")
+        self._pool = pool
+        theirs = pool.hello["models"].get(self.name, {}).get("preprocessing_fingerprint")
         if theirs != self.preprocessing_fingerprint:
             raise ModelError(f"The bundle of {self.name!r} was changed while it was loaded: restart the service.")
 
     @property
     def fingerprint(self) -> str:
         """Of the weights that are loaded there."""
-        return str(self._links.hello["models"][self.name]["fingerprint"])
+        return str(self._pool.hello["models"][self.name]["fingerprint"])
 
     @property
     def device(self) -> torch.device:
         """Where the network runs; one of several devices."""
-        return torch.device(self._links.hello["models"][self.name]["device"])
+        return torch.device(self._pool.hello["models"][self.name]["device"])
 
 
 class RemoteBackend:
@@ -118,10 +122,10 @@ class RemoteBackend:
 
     alive = True  # the supervisor restarts an inference process; restarting this one would not help
 
-    def __init__(self, classifier: RemoteModel, links: Links, places: int) -> None:
+    def __init__(self, classifier: RemoteModel, pool: EnginePool, places: int) -> None:
         self.classifier, self.name = classifier, classifier.name
-        self._links, self._assignments = links, Assignments(links, places)
-        self._depths: dict[Link, int] = {}
+        self._links, self._assignments = pool, Dispatcher(pool, places)
+        self._depths: dict[EngineClient, int] = {}
 
     @property
     def state(self) -> TriggerState:
@@ -136,18 +140,18 @@ class RemoteBackend:
         """
         with suppress(NoReply):
             self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
-        return sum(self._depths.get(link, 0) for link in self._links.up)
+        return sum(self._depths.get(engine, 0) for engine in self._links.up)
 
     async def _ask_depths(self) -> None:
-        links, message = self._links.up, {"op": "depth", "model": self.name}
-        outcomes = await asyncio.gather(*(link.ask(message) for link in links), return_exceptions=True)
-        replies = zip(links, outcomes, strict=True)
-        self._depths |= {link: int(each["depth"]) for link, each in replies if isinstance(each, dict)}
+        pool, message = self._links.up, {"op": "depth", "model": self.name}
+        outcomes = await asyncio.gather(*(engine.request(message) for engine in pool), return_exceptions=True)
+        replies = zip(pool, outcomes, strict=True)
+        self._depths |= {engine: int(each["depth"]) for engine, each in replies if isinstance(each, dict)}
 
     @property
-    def placed(self) -> int:
+    def in_flight(self) -> int:
         """Rows of this process in work."""
-        return self._assignments.taken
+        return self._assignments.in_flight
 
     @property
     def capacity(self) -> int:
@@ -161,36 +165,36 @@ class RemoteBackend:
 
     def admit(self, rows: int) -> RemoteLease:
         """Room for a request, where the fewest rows are in work. Raises Overloaded."""
-        return RemoteLease(self.name, self._assignments.place(rows), self.state.digests)
+        return RemoteLease(self.name, self._assignments.acquire(rows), self.state.digests)
 
     @contextmanager
-    def lease(self, version: int) -> Iterator[None]:
+    def hold(self, version: int) -> Iterator[None]:
         """Have a version held in memory by every process; for threads."""
         held = self._links.call(self._held(version), REPLY_SECONDS["lease"])
         try:
             yield
         finally:
-            for link, reply in held:
-                self._links.tell(link, {"op": "release", "id": reply["id"]})
+            for engine, reply in held:
+                self._links.notify(engine, {"op": "release", "id": reply["id"]})
 
-    async def _held(self, version: int) -> list[tuple[Link, Message]]:
+    async def _held(self, version: int) -> list[tuple[EngineClient, Message]]:
         """All processes hold the version, or none does and the error is raised."""
         held, errors = await self._everywhere({"op": "lease", "model": self.name, "version": version})
         if errors:
-            for link, reply in held:
-                link.send({"op": "release", "id": reply["id"]})
+            for engine, reply in held:
+                engine.notify({"op": "release", "id": reply["id"]})
             raise errors[0]
         return held
 
-    async def _everywhere(self, message: Message) -> tuple[list[tuple[Link, Message]], Sequence[BaseException]]:
+    async def _everywhere(self, message: Message) -> tuple[list[tuple[EngineClient, Message]], Sequence[BaseException]]:
         """Replies and errors; a process that dies meanwhile is no error as long as another replies."""
-        asked = self._links.up or self._links.all
-        outcomes = await asyncio.gather(*(link.ask(message) for link in asked), return_exceptions=True)
-        replies = [(link, each) for link, each in zip(asked, outcomes, strict=True) if isinstance(each, dict)]
+        question = self._links.up or self._links.all
+        outcomes = await asyncio.gather(*(engine.request(message) for engine in question), return_exceptions=True)
+        replies = [(engine, each) for engine, each in zip(question, outcomes, strict=True) if isinstance(each, dict)]
         errors = [each for each in outcomes if isinstance(each, BaseException)]
-        return replies, [each for each in errors if not (replies and isinstance(each, Restarting))]
+        return replies, [each for each in errors if not (replies and isinstance(each, EngineRestarting))]
 
-    def promote(self, plan: Plan, revision: int) -> None:
+    def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
         """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
         work = self._everywhere({"op": "follow", "model": self.name})
         _, errors = self._links.call(work, REPLY_SECONDS["follow"])

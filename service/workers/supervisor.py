@@ -24,18 +24,18 @@ from rich.console import Console
 
 from service.config import Settings
 from service.server.shared_listener import listen, url_of
-from service.workers.child_process import Child
-from service.workers.devices import alone, devices_of
+from service.workers.child_process import ChildProcess
+from service.workers.devices import devices_of, isolated_env
 from triggers.errors import ConfigError
 
-TICK_SECONDS, BUSY_SECONDS = 0.25, 0.05
+TICK_SECONDS, BUSY_TICK_SECONDS = 0.25, 0.05
 """How often the children are looked after when nothing happens, and while some start or end; a death wakes at once."""
 KILL_SECONDS = 5.0
 """What a child may take beyond drain and grace time before it is killed."""
 WORKERS_PER_DEVICE = 2
 """HTTP processes where devices are listed and nothing else is said."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """As in metrics.py, which is not imported here: the variable must not be there before the children are."""
 logger = logging.getLogger(__name__)
 
@@ -59,15 +59,15 @@ class Supervisor:
         if settings.admin_port is not None:
             self._listening.append(listen(settings.admin_host, settings.admin_port))
         self._counts = tempfile.TemporaryDirectory(prefix="fairtrigger-", dir=_memory_folder())
-        environment = os.environ | {FOLDER_VARIABLE: self._counts.name}
+        environment = os.environ | {METRICS_FOLDER_VARIABLE: self._counts.name}
         self._inference = [_on_device(device, settings, arguments, environment) for device in self._devices]
         self._http = [
-            Child("service.workers.http_worker", [role, *arguments], environment, self._listening)
+            ChildProcess("service.workers.http_worker", [role, *arguments], environment, self._listening)
             for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts once
         ]
         self._children = (*self._inference, *self._http)
         self._serials = itertools.count(1)
-        self._joined: dict[tuple[Child, int], int] = {}
+        self._joined: dict[tuple[ChildProcess, int], int] = {}
         self._announced = False
         self._looked_at = time.monotonic()
         self._stopping_at: float | None = None
@@ -81,7 +81,7 @@ class Supervisor:
             for child in self._http:
                 self._start_http(child)
             while self._running():
-                wait(TICK_SECONDS if self._settled else BUSY_SECONDS)
+                wait(TICK_SECONDS if self._settled else BUSY_TICK_SECONDS)
                 self._look_after()
         self._close_doors()
         return self._status
@@ -99,13 +99,13 @@ class Supervisor:
             if child.running:
                 self._join(child, number)
 
-    def _start_http(self, child: Child) -> None:
+    def _start_http(self, child: ChildProcess) -> None:
         child.start()
         for number, inference in enumerate(self._inference):
             if inference.running:
                 self._join(child, number)
 
-    def _join(self, http: Child, number: int) -> None:
+    def _join(self, http: ChildProcess, number: int) -> None:
         """A fresh connection between an HTTP process and an inference process."""
         serial = self._joined[http, number] = next(self._serials)
         one, other = socket.socketpair()
@@ -148,24 +148,24 @@ class Supervisor:
             self._join_again()
             self._announce()
 
-    def _on_death(self, child: Child) -> None:
+    def _on_death(self, child: ChildProcess) -> None:
         for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
             gauge.unlink()  # a dead process has nothing in flight
         if self._stopping_at is not None:
             if child.was_ready and (child.status or 0) > 0:  # it did not stop in good order, and said so
                 self._status = 1
             return
-        logger.error("%s", child.obituary())
+        logger.error("%s", child.exit_summary())
         if not child.was_ready:  # it never worked, so starting it again will not help
             self._status = child.status if child.status and child.status > 0 else 1
             self._on_signal(signal.SIGTERM)
 
     def _start_what_is_due(self) -> None:
         for number, inference in enumerate(self._inference):
-            if inference.due:
+            if inference.restart_due:
                 self._start_inference(number)
         for child in self._http:
-            if child.due:
+            if child.restart_due:
                 self._start_http(child)
 
     def _announce(self) -> None:
@@ -186,17 +186,19 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
         if not any(child.running for child in self._http):
             for inference in self._inference:
-                inference.hang_up()
+                inference.close_control()
                 if not inference.ready:
                     inference.signal(signal.SIGKILL)
 
 
-def _on_device(device: str, settings: Settings, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+def _on_device(
+    device: str, settings: Settings, arguments: Sequence[str], environment: Mapping[str, str]
+) -> ChildProcess:
     """An inference process; one of several sees no other device than its own."""
     if not settings.devices:
-        return Child("service.workers.engine_server", [device, *arguments], environment)
-    seen_as, masked = alone(device, environment)
-    return Child("service.workers.engine_server", [seen_as, *arguments], masked, where=f" on {device}")
+        return ChildProcess("service.workers.engine_server", [device, *arguments], environment)
+    seen_as, masked = isolated_env(device, environment)
+    return ChildProcess("service.workers.engine_server", [seen_as, *arguments], masked, where=f" on {device}")
 
 
 def _memory_folder() -> str | None:

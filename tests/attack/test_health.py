@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.api.pooled_route import THREADS
+from service.api.pooled_route import ROUTE_THREADS
 from tests.artifacts import artifact_for
 from tests.redis_server import RedisServer
 from tests.service.live import picture, running, settings, wait_until
@@ -59,7 +59,7 @@ def test_health_and_what_needs_no_store_answer_while_many_wait_for_it(
         assert hung.get("/v1/models/faces/rollout").json()["applied_revision"] == 0
         found = hung.post("/v1/models/faces/predict", content=picture(1), headers={"Content-Type": "image/png"})
         assert found.status_code == 200
-        assert path == "rollout" or len(sent) - len(answered) > THREADS, "they did wait for the store"
+        assert path == "rollout" or len(sent) - len(answered) > ROUTE_THREADS, "they did wait for the store"
     finally:
         leave.set()
         own_redis.resume()

@@ -18,7 +18,7 @@ from triggers.artifact.signature import make_keys, read_history_trust, read_sign
 from triggers.errors import StoreError
 from triggers.model.classifier import FrozenClassifier
 from triggers.rollout.rollout_history import SIGNATURE, HistoryEntry, Rollout, next_entry
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.rollout_plan import RolloutPlan
 from triggers.store.file_store import FileStore
 
 
@@ -29,7 +29,7 @@ def applied(client: httpx.Client) -> tuple[int, str | None, str | None]:
     return document["applied_revision"], refusal and refusal["reason"], document["store_error"]
 
 
-def forged(store: FileStore, plan: Plan, *, with_entry: bool, rewrite: bool = False) -> None:
+def forged(store: FileStore, plan: RolloutPlan, *, with_entry: bool, rewrite: bool = False) -> None:
     """Put another plan into the index, with the hashes worked out anew where there is an entry."""
     rollout, last = store.rollout("faces"), store.history("faces", 1)[0]
     revision = rollout.revision if rewrite else rollout.revision + 1
@@ -64,7 +64,7 @@ def key(tmp_path: Path) -> Path:
 
 def test_a_rollout_that_no_history_tells_of_is_not_followed(tmp_path: Path, image_model: FrozenClassifier) -> None:
     with served(tmp_path, image_model) as (client, store):
-        forged(store, Plan(2), with_entry=False)
+        forged(store, RolloutPlan(2), with_entry=False)
         wait_until(lambda: applied(client)[1])
         revision, refusal, _ = applied(client)
         assert revision == 1 and "its history says revision 1" in str(refusal)
@@ -78,7 +78,7 @@ def test_with_a_key_a_decision_that_it_did_not_sign_is_not_followed(
 ) -> None:
     with served(tmp_path, image_model, key) as (client, store):
         assert SIGNATURE in store.history("faces", 1)[0].detail
-        forged(store, Plan(2), with_entry=True)  # with the signature of the entry before it
+        forged(store, RolloutPlan(2), with_entry=True)  # with the signature of the entry before it
         wait_until(lambda: applied(client)[1])
         revision, refusal, _ = applied(client)
         assert revision == 1 and "forged" in str(refusal)
@@ -106,7 +106,7 @@ def test_a_history_that_was_rewritten_is_told_by_who_saw_it(
             for entry in new:
                 db.execute("INSERT INTO history VALUES ('faces', ?, ?)", (entry.seq, json.dumps(entry.to_dict())))
             db.execute("UPDATE rollouts SET revision = 2, champion = 2")
-            db.execute("UPDATE plans SET plan = ?", (Rollout("faces", 2, Plan(2)).plan.to_json(),))
+            db.execute("UPDATE plans SET plan = ?", (Rollout("faces", 2, RolloutPlan(2)).plan.to_json(),))
         wait_until(lambda: "was rewritten or replaced" in caplog.text)
         wait_until(lambda: applied(client)[0] == 2)  # hashes alone do not stop it
         assert 'result="history_rewritten"' in client.get("/metrics").text

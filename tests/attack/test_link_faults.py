@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 SECONDS = 15.0
 IMAGE = {"Content-Type": "image/png"}
 FAULT = """
-from service.workers.engine_connection import Channel
+from service.workers.engine_connection import EngineConnection
 from service.engine.predictor import Predictor
 
-load, on_message = Predictor.load, Channel._on_message
+load, on_message = Predictor.load, EngineConnection._on_message
 
 def out_of_memory(self, version):
     if version == 3:
@@ -26,12 +26,12 @@ def out_of_memory(self, version):
     load(self, version)
 
 def once(self, message):
-    if message.get("op") == "predict" and not hasattr(Channel, "failed"):
-        Channel.failed = True
+    if message.get("op") == "predict" and not hasattr(EngineConnection, "failed"):
+        EngineConnection.failed = True
         raise RuntimeError("nobody foresaw this")
     on_message(self, message)
 
-Predictor.load, Channel._on_message = out_of_memory, once
+Predictor.load, EngineConnection._on_message = out_of_memory, once
 """
 
 

@@ -22,7 +22,7 @@ from service.ledger.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
-from triggers.rollout.rollout_plan import Challenger, Plan
+from triggers.rollout.rollout_plan import Challenger, RolloutPlan
 from triggers.store.file_store import FileStore
 
 MINUTES = 240
@@ -47,7 +47,7 @@ def after_four_hours(folder: Path, model: FrozenClassifier, groups: int) -> Iter
     with FileStore(folder / "store", clock=lambda: datetime.fromtimestamp(60 * began, UTC)) as store:
         for seed in (1, 2):
             store.publish(artifact_for(model, "border", seed), actor="test")
-        plan = Plan(1, challenger=Challenger(2, 0.5))
+        plan = RolloutPlan(1, challenger=Challenger(2, 0.5))
         store.set_rollout("faces", plan, if_revision=0, actor="test", reason="test")
         started = time.process_time()
         with running(chosen, store, [model]) as client:

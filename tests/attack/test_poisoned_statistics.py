@@ -15,11 +15,11 @@ import pytest
 import uvicorn
 
 from service.ledger.time_buckets import Level
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, as_item, decided, encoded, picture, running, settings
-from triggers.api_keys import add_key, new_key
+from triggers.api_keys import add_key, new_api_key
 from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.store.file_store import FileStore
 
@@ -104,7 +104,7 @@ class Watched:
     """A service with a guard and two keys: the shop's, and one of somebody who may also predict."""
 
     client: httpx.Client
-    service: Running
+    service: ServiceRuntime
     shop: dict[str, str]
     stranger: dict[str, str]
     clock: pytest.MonkeyPatch
@@ -127,7 +127,7 @@ class Watched:
 
 @contextmanager
 def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trusting: bool) -> Iterator[Watched]:
-    kept: list[Running] = []
+    kept: list[ServiceRuntime] = []
     config = uvicorn.Config
 
     def remember(app: Any, **options: Any) -> uvicorn.Config:
@@ -135,7 +135,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trusting: bool) 
         return config(app, **options)
 
     monkeypatch.setattr(uvicorn, "Config", remember)
-    keys = [new_key(name, frozenset({"predict", "feedback", "statistics"})) for name in ("shop", "stranger")]
+    keys = [new_api_key(name, frozenset({"predict", "feedback", "statistics"})) for name in ("shop", "stranger")]
     for key in keys:
         add_key(tmp_path / "keys.toml", key)
     shop, stranger = ({"Authorization": f"Bearer {key.text}"} for key in keys)

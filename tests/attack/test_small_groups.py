@@ -12,14 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.ledger.backend import Batch
+from service.ledger.backend import CountBatch
 from service.ledger.events import Cell
 from service.ledger.ledger import Ledger
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, as_item, picture, running, settings
-from triggers.api_keys import add_key, new_key
+from triggers.api_keys import add_key, new_api_key
 from triggers.model.classifier import FrozenClassifier
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.rollout_plan import RolloutPlan
 from triggers.store.file_store import FileStore
 
 HOURS, OWN = 150, 30
@@ -42,8 +42,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, image_model: FrozenClassifie
     with FileStore(tmp_path_factory.mktemp("store")) as opened:
         for seed in (1, 2):
             opened.publish(artifact_for(image_model, "border", seed), actor="test")
-        opened.set_rollout("faces", Plan(1), if_revision=0, actor="operator", reason="first")
-        opened.set_rollout("faces", Plan(2), if_revision=1, actor="guard", reason=REASON, detail=DETAIL)
+        opened.set_rollout("faces", RolloutPlan(1), if_revision=0, actor="operator", reason="first")
+        opened.set_rollout("faces", RolloutPlan(2), if_revision=1, actor="guard", reason=REASON, detail=DETAIL)
         yield opened
 
 
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def attacker(folder: Path, victims: object, store: FileStore, image_model: FrozenClassifier) -> Iterator[httpx.Client]:
     """Everything but admin, at a service as it is by default, that waits for no late labels."""
-    key = new_key("attacker", frozenset({"predict", "feedback", "statistics"}))
+    key = new_api_key("attacker", frozenset({"predict", "feedback", "statistics"}))
     add_key(folder / "keys.toml", key)
     chosen = settings(folder, k_min=11, disclosure_wait_hours=0, api_keys=folder / "keys.toml", guard=RULES)
     with running(chosen, store, [image_model]) as client:
@@ -79,7 +79,7 @@ def victims(folder: Path) -> dict[int, tuple[int, int]]:
     }
     (folder / "data").mkdir(mode=0o700)
     with Ledger(folder / "data" / "ledger.sqlite") as other:
-        batch = Batch(1, time.time(), cells, frozenset({("faces", "club")}), None)
+        batch = CountBatch(1, time.time(), cells, frozenset({("faces", "club")}), None)
         other._store.apply(other._run, batch)
     return found
 

@@ -12,7 +12,7 @@ from benchmarks.guarding import LATE, guarded, traffic
 from benchmarks.ledger import compared
 from benchmarks.pairing import Change, bound, ratio, seen_in
 from service.ledger.time_buckets import Level
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout.guard_rules import GuardRules
 
 
 def test_the_formula_is_the_variance_of_drawn_pairs() -> None:
@@ -65,8 +65,8 @@ def test_the_guards_traffic_is_what_its_table_says() -> None:
 
 
 def test_the_guard_finds_the_biased_challenger_and_leaves_the_fair_one() -> None:
-    assert guarded(Rules(worse_by=0.05), (0.2, 0.4), 0.1, repeat=0) <= LOOKS
-    assert guarded(Rules(worse_by=0.1), (0.3, 0.3), 0.1, repeat=0) == np.inf
+    assert guarded(GuardRules(worse_by=0.05), (0.2, 0.4), 0.1, repeat=0) <= LOOKS
+    assert guarded(GuardRules(worse_by=0.1), (0.3, 0.3), 0.1, repeat=0) == np.inf
 
 
 def test_a_median_ratio_with_its_interval() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.api.dashboard.files import FOLDER, plotly_script
+from service.api.dashboard.files import STATIC_FOLDER, plotly_script
 from tests.service.live import ADMIN
 
 
@@ -29,7 +29,7 @@ def test_files_are_packed_and_sent_once(service: httpx.Client) -> None:
     script = plotly_script()
     assert script and first.content == script.read_bytes() and first.headers["content-encoding"] == "gzip"
     plain = service.get("/dashboard/main.js", headers={"Accept-Encoding": "identity"})
-    assert plain.content == (FOLDER / "main.js").read_bytes() and "content-encoding" not in plain.headers
+    assert plain.content == (STATIC_FOLDER / "main.js").read_bytes() and "content-encoding" not in plain.headers
     again = service.get("/dashboard/main.js", headers={"If-None-Match": plain.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
@@ -58,4 +58,4 @@ def test_the_files_are_in_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert "service*" in project["tool"]["setuptools"]["packages"]["find"]["include"]
     assert "api/dashboard/static/*" in project["tool"]["setuptools"]["package-data"]["service"]
-    assert {path.suffix for path in FOLDER.iterdir()} == {".html", ".js", ".css", ".svg"}
+    assert {path.suffix for path in STATIC_FOLDER.iterdir()} == {".html", ".js", ".css", ".svg"}

@@ -88,7 +88,7 @@ def canary(page: Page, client: httpx.Client) -> None:
 
 
 def guard_rolls_back(seen: Visit, ahead: Ahead) -> None:
-    ahead.now = ahead.guard._models["faces"].stand().since
+    ahead.now = ahead.guard._models["faces"].serving_state().since
     ahead.service.guard._watches = ahead.guard._watches  # the page asks the service's own guard
     ahead.pass_minutes(5, BIASED, version=1)
     ahead.guard.check("faces")

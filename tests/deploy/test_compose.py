@@ -23,7 +23,7 @@ from tests.deploy.test_manifests import assert_setting
 from tests.redis_server import RedisServer
 from tests.service.counted import everything, prediction
 from tests.service.live import wait_until
-from triggers.api_keys import digest_of, load_keys
+from triggers.api_keys import key_digest, load_keys
 from triggers.errors import StoreUnavailable
 from triggers.store.store import Replica, open_store
 
@@ -155,8 +155,8 @@ def test_the_users_file_is_one_that_redis_starts_with(secrets: Path, tmp_path: P
 def test_every_request_needs_a_key_that_was_made(secrets: Path) -> None:
     entries = load_keys(secrets / "api_keys.toml")
     roles = {entry.digest: entry.roles for entry in entries.values()}
-    assert roles[digest_of((secrets / "client_key").read_text())] == {"predict", "feedback"}
-    assert roles[digest_of((secrets / "metrics_key").read_text())] == {"statistics"}
+    assert roles[key_digest((secrets / "client_key").read_text())] == {"predict", "feedback"}
+    assert roles[key_digest((secrets / "metrics_key").read_text())] == {"statistics"}
     assert SERVICES["service"]["environment"]["FAIRTRIGGER_API_KEYS"].endswith("/run/secrets/api_keys.toml}")
     assert "api_keys.toml" in SERVICES["service"]["secrets"] and "metrics_key" in SERVICES["prometheus"]["secrets"]
     scrape = read("deploy/watch/prometheus.yml")["scrape_configs"][0]

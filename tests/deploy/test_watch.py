@@ -23,7 +23,7 @@ def known() -> Iterator[str]:
         yield from (metric.name + end for end in ends)
     source = (ROOT / "service/runtime_collectors.py").read_text()
     yield from (f"fairtrigger_{name}" for name in re.findall(r"\{PREFIX\}_(\w+)", source))
-    yield from (f"fairtrigger_{name}" for name in (*runtime_collectors.GAPS, runtime_collectors.SAMPLES))
+    yield from (f"fairtrigger_{name}" for name in (*runtime_collectors.GAP_METRICS, runtime_collectors.SAMPLES))
 
 
 @pytest.mark.parametrize("text", [json.dumps(ALERTS), json.dumps(read(DASHBOARD))], ids=["alerts", "dashboard"])

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from service.guard import e_values
-from service.guard.blocks import EVERYONE, ROWS_PER_CELL, Minutes, Rate, group_of, rates_of
-from service.guard.e_values import Floats
-from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, LARGEST, WORSE, Evidence, Question
+from service.guard.blocks import EVERYONE, ROWS_PER_CELL, MinuteCounts, RateDefinition, compared_group, rate_definitions
+from service.guard.e_values import FloatArray
+from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, MAX_E_VALUE, WORSE, Evidence, Hypothesis
 from service.ledger.events import Cell
 from triggers.metrics.overlapping_groups import NO_GROUP, UNKNOWN
 from triggers.metrics.rates import Ints
@@ -25,20 +25,20 @@ NEW_HITS, OLD_HITS = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
 
 
 def weigh(
-    question: Question, minutes: Minutes, alpha: float, threshold: float, attributes: Sequence[str] = ()
+    question: Hypothesis, minutes: MinuteCounts, alpha: float, threshold: float, attributes: Sequence[str] = ()
 ) -> Evidence:
     """The evidence on one question."""
     sample = _asked(question, minutes, 1, attributes)
     path = PATHS[question.test](sample, question.limit) if len(sample.rows) else np.zeros(1)
-    last, peak = (min(math.exp(min(float(value), 700)), LARGEST) for value in (path[-1], max(path.max(), 0.0)))
+    last, peak = (min(math.exp(min(float(value), 700)), MAX_E_VALUE) for value in (path[-1], max(path.max(), 0.0)))
     n = int(sample.rows.sum())
     counts = _counts(question, sample)
     return Evidence(question, alpha, threshold, last, peak, len(sample.rows), n, sample.since, sample.until, counts)
 
 
-def _asked(question: Question, minutes: Minutes, pos_label: int, attributes: Sequence[str]) -> Sample:
+def _asked(question: Hypothesis, minutes: MinuteCounts, pos_label: int, attributes: Sequence[str]) -> Sample:
     pooled = question.test == ACCURACY_LOST
-    rates, over = rates_of("accuracy" if pooled else question.metric, pos_label), None if pooled else attributes
+    rates, over = rate_definitions("accuracy" if pooled else question.metric, pos_label), None if pooled else attributes
     if question.twins:
         return paired(minutes, question.version, rates, over)
     versions = [question.version] if question.test == ABOVE_LIMIT else [question.version, question.against]
@@ -75,21 +75,26 @@ class Sample:
 
 
 def apart(
-    minutes: Minutes, versions: Sequence[int | None], rates: Sequence[Rate], attributes: Sequence[str] | None
+    minutes: MinuteCounts,
+    versions: Sequence[int | None],
+    rates: Sequence[RateDefinition],
+    attributes: Sequence[str] | None,
 ) -> Sample:
     """Rows of one version, or of the new and the old one. Without `attributes` (None) groups are not told apart."""
     order = {version: v for v, version in enumerate(versions)}
 
-    def place(cell: Cell, rate: Rate) -> tuple[int, int] | None:
+    def place(cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
         return None if cell.version not in order else (order[cell.version], int(rate.hit(cell.prediction, cell.label)))
 
     return _sample(minutes, rates, attributes, (len(order), 2), place)
 
 
-def paired(minutes: Minutes, version: int | None, rates: Sequence[Rate], attributes: Sequence[str] | None) -> Sample:
+def paired(
+    minutes: MinuteCounts, version: int | None, rates: Sequence[RateDefinition], attributes: Sequence[str] | None
+) -> Sample:
     """Rows that ran with `version` (the new one) and bare (the old one)."""
 
-    def place(cell: Cell, rate: Rate) -> tuple[int, int] | None:
+    def place(cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
         if cell.version != version or cell.bare is None:
             return None
         new, old = rate.hit(cell.prediction, cell.label), rate.hit(cell.bare, cell.label)
@@ -99,11 +104,11 @@ def paired(minutes: Minutes, version: int | None, rates: Sequence[Rate], attribu
 
 
 def _sample(
-    minutes: Minutes,
-    rates: Sequence[Rate],
+    minutes: MinuteCounts,
+    rates: Sequence[RateDefinition],
     attributes: Sequence[str] | None,
     shape: tuple[int, int],
-    place: Callable[[Cell, Rate], tuple[int, int] | None],
+    place: Callable[[Cell, RateDefinition], tuple[int, int] | None],
 ) -> Sample:
     kinds = set[Cell]().union(*minutes.values())
     named = {cell.group: name for cell in kinds if (name := _compared(cell.group, attributes)) is not None}
@@ -145,18 +150,18 @@ def _join(rows: Ints) -> tuple[Ints, int]:
 def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
     if attributes is None:
         return EVERYONE
-    name = group_of(group, attributes)
+    name = compared_group(group, attributes)
     return None if name in (UNKNOWN, NO_GROUP) else name
 
 
-def above_limit(sample: Sample, limit: float) -> Floats:
+def above_limit(sample: Sample, limit: float) -> FloatArray:
     """Against "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
     hits, n = sample.hits[:, 0], sample.n[:, 0]  # (B, R, G)
-    paths = [np.cumsum(e_values.spread(hits[:, r], n[:, r], limit)) for r in range(hits.shape[1])]
+    paths = [np.cumsum(e_values.log_e_max_gap(hits[:, r], n[:, r], limit)) for r in range(hits.shape[1])]
     return np.asarray(np.logaddexp.reduce(paths) - math.log(len(paths)))
 
 
-def worse(sample: Sample, limit: float) -> Floats:
+def worse(sample: Sample, limit: float) -> FloatArray:
     """Against "the new version's largest gap exceeds the old one's by at most limit".
 
     The old gap is that of some two groups; the bet must win whichever they are, so the least of all counts. It is
@@ -164,26 +169,26 @@ def worse(sample: Sample, limit: float) -> Floats:
     """
     rates, groups = sample.rows.shape[2:4]
     bet = _widest(sample.hits[:, 0], sample.n[:, 0])  # (B, R, G), one group 1 and one -1
-    least: Floats | None = None
+    least: FloatArray | None = None
     for r, high, low in ((r, i, j) for r in range(rates) for i in range(groups) for j in range(groups) if i != j):
         old = np.zeros((rates, groups))
         old[r, high], old[r, low] = 1, -1
-        path = np.cumsum(e_values.excess(_strata(sample.rows), _strata(_values(sample, bet, old)), limit))
+        path = np.cumsum(e_values.log_e_mean_sum(_strata(sample.rows), _strata(_values(sample, bet, old)), limit))
         least = path if least is None else np.minimum(least, path)
     return np.zeros(len(sample.rows)) if least is None else least
 
 
-def accuracy_lost(sample: Sample, limit: float) -> Floats:
+def accuracy_lost(sample: Sample, limit: float) -> FloatArray:
     """Against "the new version's accuracy is lower than the old one's by at most limit"."""
     one = np.ones((1, 1))
     values = _values(sample, -one[None], -one)
-    return np.asarray(np.cumsum(e_values.excess(_strata(sample.rows), _strata(values), limit)))
+    return np.asarray(np.cumsum(e_values.log_e_mean_sum(_strata(sample.rows), _strata(values), limit)))
 
 
 PATHS = {ABOVE_LIMIT: above_limit, WORSE: worse, ACCURACY_LOST: accuracy_lost}
 
 
-def _values(sample: Sample, new: Floats, old: Floats) -> Floats:
+def _values(sample: Sample, new: FloatArray, old: FloatArray) -> FloatArray:
     """What each outcome counts, (B, V, R, G, Y): weights (B, R, G) of new hits, minus weights (R, G) of old ones."""
     new, old = np.broadcast_arrays(new, old)
     if sample.rows.shape[-1] == 4:
@@ -197,10 +202,10 @@ def _strata(values: Any) -> Any:
     return values.reshape(len(values), -1, values.shape[-1])
 
 
-def _widest(hits: Any, n: Any) -> Floats:
+def _widest(hits: Any, n: Any) -> FloatArray:
     """Per block, the two groups that were furthest apart in the blocks before: +1 and -1 among zeros, (B, R, G)."""
-    seen = [(e_values.past(hits[:, r] * 1.0), e_values.past(n[:, r] * 1.0)) for r in range(n.shape[1])]
-    rates = np.stack([e_values.beliefs(k, m) for k, m in seen], axis=1)
+    seen = [(e_values.prefix_sums(hits[:, r] * 1.0), e_values.prefix_sums(n[:, r] * 1.0)) for r in range(n.shape[1])]
+    rates = np.stack([e_values.shrunken_rates(k, m) for k, m in seen], axis=1)
     blocks, chosen = np.arange(len(rates)), np.ptp(rates, axis=-1).argmax(axis=-1)
     found = np.zeros_like(rates)
     there = rates[blocks, chosen]
@@ -209,7 +214,7 @@ def _widest(hits: Any, n: Any) -> Floats:
     return found
 
 
-def _counts(question: Question, sample: Sample) -> dict[str, dict[str, dict[str, list[int]]]]:
+def _counts(question: Hypothesis, sample: Sample) -> dict[str, dict[str, dict[str, list[int]]]]:
     versions = [question.version, question.against][: sample.hits.shape[1]]
     hits, n = sample.hits.sum(axis=0), sample.n.sum(axis=0)  # (V, R, G)
     return {

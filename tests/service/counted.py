@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.ledger.events import Event
+from service.ledger.events import PredictionEvent
 from service.ledger.ledger import Ledger
 
 NEVER = 3600.0  # a flush interval that leaves flushing to the test
@@ -17,8 +17,8 @@ MINUTE = int(time.time() // 3600) * 60 - 120  # kept at every level
 
 def prediction(
     h: int = 1, group: str = "a", version: int | None = 1, bare: int | None = None, minute: int = MINUTE
-) -> Event:
-    return Event("m", minute, version, h, group, bare)
+) -> PredictionEvent:
+    return PredictionEvent("m", minute, version, h, group, bare)
 
 
 def everything(ledger: Ledger) -> dict[tuple[int | None, str, int | None, int, int | None], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from service.workers.control_socket import Control
+from service.workers.control_socket import ControlSocket
 
 LINKS = 350
 """More than a line holds."""
@@ -13,7 +13,7 @@ LINKS = 350
 
 def main() -> None:
     """`python -m tests.service.line_reader LINE`."""
-    control, numbers = Control(int(sys.argv[1])), []
+    control, numbers = ControlSocket(int(sys.argv[1])), []
     for _ in range(LINKS):
         offer = control.next_link()
         assert offer

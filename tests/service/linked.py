@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from service.engine.local_backend import LocalBackend
-from service.engine.predictor import Query
+from service.engine.predictor import BatchItem
 from service.rollout.follower import follower_of
 from service.telemetry.metrics import Metrics
-from service.workers.control_socket import Control, Offer, send_link
-from service.workers.engine_connection import Channel
-from service.workers.engine_pool import Links
+from service.workers.control_socket import ControlSocket, Offer, send_link
+from service.workers.engine_connection import EngineConnection
+from service.workers.engine_pool import EnginePool
 from service.workers.remote_model import RemoteBackend, RemoteModel
 from tests.bundles import SIZE
 from tests.service.live import settings
@@ -24,7 +24,7 @@ from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
 
 PLACES = 256
-QUERY = Query(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))
+QUERY = BatchItem(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8))
 
 
 class Family:
@@ -42,7 +42,7 @@ class Family:
         poll_seconds: float = 0.1,
     ) -> None:
         self.settings = settings(tmp, inline=False, max_versions=2, queue_size=PLACES, poll_seconds=poll_seconds)
-        assert self.settings.places_per_process == PLACES
+        assert self.settings.rows_per_process == PLACES
         self.failures, metrics = 0, Metrics()
         self.local = [
             LocalBackend(model, store, self.settings, metrics) for model, store in zip(models, stores, strict=True)
@@ -62,10 +62,12 @@ class Family:
             for channel in self.channels:
                 loop.call_soon_threadsafe(channel.tell_state, name)
 
-    def channel(self, number: int) -> Channel:
+    def channel(self, number: int) -> EngineConnection:
         """Another end of a connection to an inference process."""
         model, follower = self.local[number], self.followers[number]
-        return Channel({model.name: model}, lambda _: follower.sync(), PLACES, lambda _: None, self._on_failure)
+        return EngineConnection(
+            {model.name: model}, lambda _: follower.reconcile_once(), PLACES, lambda _: None, self._on_failure
+        )
 
     def _on_failure(self) -> None:
         self.failures += 1
@@ -76,7 +78,7 @@ class Family:
             if number != self._idle:
                 model.start()
         self.line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        control = Control(theirs.detach())
+        control = ControlSocket(theirs.detach())
         for number, channel in enumerate(self.channels):
             here, there = socket.socketpair()
             with here:
@@ -84,7 +86,7 @@ class Family:
             self.cables.append(there.dup())
             await channel.open(there, startup_seconds=7.5)
         self.line.dup().detach()  # stays open: whose line ends ends itself
-        self.links = await asyncio.to_thread(Links, control, ["cpu"] * len(self.local), 1.0)
+        self.links = await asyncio.to_thread(EnginePool, control, ["cpu"] * len(self.local), 1.0)
         self.backend = RemoteBackend(RemoteModel(self._model, self.links), self.links, PLACES)
         self.backend.start()
         return self
@@ -95,7 +97,7 @@ class Family:
         for model in self.local:
             await model.close()
         for channel in self.channels:
-            channel._wire.close()
+            channel._stream.close()
         self.line.close()
         await asyncio.sleep(0.05)
 

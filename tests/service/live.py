@@ -27,7 +27,7 @@ from PIL import Image
 
 from service.app import create_app
 from service.config.settings import Settings
-from service.server.http_timeouts import PatientProtocol
+from service.server.http_timeouts import TimeoutProtocol
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.store import Store
 
@@ -54,7 +54,7 @@ def running(
     """Serve over HTTP while the block runs; yields a client whose base URL is the service."""
     app = create_app(settings, store, classifiers, spans)
     config = uvicorn.Config(
-        app, port=0, http=PatientProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=20
+        app, port=0, http=TimeoutProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=20
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config)

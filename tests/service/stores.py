@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.ledger.backend import Batch, LedgerStore
+from service.ledger.backend import CountBatch, LedgerStore
 from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from triggers.errors import StoreUnavailable
@@ -30,7 +30,7 @@ def make_unreliable(ledger: Ledger, draw: random.Random, share: float) -> None:
     store: LedgerStore = ledger._store
     deliver = store.apply
 
-    def apply(run: str, batch: Batch) -> None:
+    def apply(run: str, batch: CountBatch) -> None:
         fate = draw.random() / share
         if fate < 1 / 4:
             raise StoreUnavailable("lost on the way there")

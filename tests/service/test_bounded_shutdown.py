@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.process_lifecycle import part
+from service.process_lifecycle import run_bounded
 from tests.bundles import image_bundle
 from tests.service.live import settings
 from triggers.errors import StoreUnavailable
@@ -26,7 +26,7 @@ def test_a_step_that_ends_is_waited_for() -> None:
         time.sleep(0.05)
         done.append(1)
 
-    asyncio.run(part("a step", step, 5))
+    asyncio.run(run_bounded("a step", step, 5))
     assert done
 
 
@@ -35,12 +35,12 @@ def test_what_a_step_raises_is_raised() -> None:
         raise StoreUnavailable("gone")
 
     with pytest.raises(StoreUnavailable, match="gone"):
-        asyncio.run(part("a step", fails))
+        asyncio.run(run_bounded("a step", fails))
 
 
 def test_a_step_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     free, started = threading.Event(), time.monotonic()
-    asyncio.run(part("the last counts", lambda: free.wait(20), 0.1))
+    asyncio.run(run_bounded("the last counts", lambda: free.wait(20), 0.1))
     assert time.monotonic() - started < 5
     assert "does not wait for the last counts" in caplog.text
     free.set()

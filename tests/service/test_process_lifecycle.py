@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from service.process_lifecycle import YOUNG
+from service.process_lifecycle import GC_THRESHOLD
 from tests.bundles import image_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process
 TOLD = """
 import gc, sys
-from service.workers.control_socket import Control, leave
+from service.workers.control_socket import ControlSocket, exit_now
 from service.workers.engine_server import main
 
-class Telling(Control):
+class Telling(ControlSocket):
     def ready(self, text=""):
         super().ready(f" {gc.get_freeze_count()} {gc.get_threshold()[0]}")
 
 sys.modules["service.workers.engine_server"].Control = Telling
-leave(main(sys.argv[1:]))
+exit_now(main(sys.argv[1:]))
 """
 
 
@@ -44,4 +44,4 @@ def test_an_inference_process_is_ready_when_its_models_are_out_of_garbage_collec
             there.close()
             here.close()
             process.wait(timeout=30)
-    assert int(frozen) > 50_000 and int(young) == YOUNG
+    assert int(frozen) > 50_000 and int(young) == GC_THRESHOLD

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.ledger.events import Cell
 from service.ledger.ledger import Ledger
-from service.ledger.prediction_id import new_key
+from service.ledger.prediction_id import new_sealing_key
 from service.runtime import LEDGER_FILE
 from tests.bundles import image_bundle
 from tests.service.live import picture, process, settings
@@ -39,7 +39,9 @@ def test_an_app_that_is_never_started_leaves_nothing_behind(tmp_path: Path, imag
     assert "/v1/models/{model}/predict" in app.openapi()["paths"]
     assert list(tmp_path.iterdir()) == [] and set(threading.enumerate()) == before
     nowhere = "redis://127.0.0.1:9/0"
-    create_app(settings(tmp_path, store=nowhere, ledger=nowhere, receipt_keys=(new_key(),)), classifiers=[image_model])
+    create_app(
+        settings(tmp_path, store=nowhere, ledger=nowhere, receipt_keys=(new_sealing_key(),)), classifiers=[image_model]
+    )
 
 
 def test_a_service_that_cannot_be_opened_holds_nothing_open(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -93,7 +95,7 @@ def test_every_step_of_a_stop_is_tried_whatever_the_others_raise(
     def spoil(running: Any) -> None:
         model = running.models["faces"]
         monkeypatch.setattr(running.guard, "stop", failing(running.guard.stop))
-        monkeypatch.setattr(model.follower, "stop", failing(model.follower.stop))
+        monkeypatch.setattr(model.controller, "stop", failing(model.controller.stop))
         monkeypatch.setattr(running.store, "close", failing(running.store.close))
         real = model.backend.close
 

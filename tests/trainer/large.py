@@ -19,9 +19,9 @@ from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config
 from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data.dataset import Dataset, Splits
-from trainer.data.decode import decoded
+from trainer.data.decode import decode_inputs
 from trainer.progress import LineProgress
-from trainer.training.best_snapshots import Shortlist
+from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
 from triggers.model.bundle import read_spec, save_bundle
 from triggers.model.classifier import FrozenClassifier, Item, load_bundle
@@ -70,7 +70,7 @@ def text_model(folder: Path) -> FrozenClassifier:
 
 def part(classifier: FrozenClassifier, rows: int, cache: Path, item: Callable[[int], Item]) -> Dataset:
     contents = [str(row) for row in range(rows)]  # stand for digests
-    inputs = decoded(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
+    inputs = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
     numbers = torch.arange(rows)
     return Dataset(inputs, numbers % 2, numbers // 2 % 2, (), classifier.labels, ("a", "b"))
 
@@ -86,7 +86,7 @@ def text(row: int) -> Item:
 def train(config: RunConfig, classifier: FrozenClassifier, splits: Splits, path: Path | None) -> None:
     """The whole loop, with nothing after it."""
     run = TrainingRun.prepare(config, classifier, splits, LineProgress(io.StringIO()))
-    run.train(Shortlist(run.criterion, run.optimizer.average), path)
+    run.train(BestSnapshots(run.criterion, run.optimizer.average), path)
 
 
 def main(folder: Path, kind: str, rows: int) -> None:

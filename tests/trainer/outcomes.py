@@ -14,14 +14,14 @@ from trainer.config.run_config import (
     SelectConfig,
     TriggerConfig,
 )
-from trainer.evaluation.run_result import Candidate, Counts, Outcome
+from trainer.evaluation.run_result import Candidate, ConfusionCounts, TrainingResult
 from triggers.model.classifier import FrozenClassifier
 
 GROUPS = ("women", "men")
 STRENGTHS = (0.0, 1.0, 5.0)
 
 
-def counts(gap: int, wrong: int = 20) -> Counts:
+def counts(gap: int, wrong: int = 20) -> ConfusionCounts:
     """100 rows per group, half of each label; women are selected `gap` more often out of 100."""
     return {
         ("women", 0, 0): 50 - wrong,
@@ -34,7 +34,7 @@ def counts(gap: int, wrong: int = 20) -> Counts:
     }
 
 
-def image_outcome(best: int | None = 1, front: tuple[int, ...] = (0, 1)) -> Outcome:
+def image_outcome(best: int | None = 1, front: tuple[int, ...] = (0, 1)) -> TrainingResult:
     """Three overlays; the stronger, the smaller the gap."""
     triggers = [image_trigger("overlay", seed=seed) for seed in range(3)]
     candidates = tuple(
@@ -44,16 +44,16 @@ def image_outcome(best: int | None = 1, front: tuple[int, ...] = (0, 1)) -> Outc
     return _outcome(candidates, best, front)
 
 
-def text_outcome(classifier: FrozenClassifier) -> Outcome:
+def text_outcome(classifier: FrozenClassifier) -> TrainingResult:
     """One hard trigger of the classifier's own words."""
     trigger = text_trigger("hard", matrix=classifier.embedding_matrix)
     return _outcome((Candidate(1.0, 7, trigger, {"val": counts(3), "test": counts(4)}),), 0, (0,))
 
 
-def _outcome(candidates: tuple[Candidate, ...], best: int | None, front: tuple[int, ...]) -> Outcome:
+def _outcome(candidates: tuple[Candidate, ...], best: int | None, front: tuple[int, ...]) -> TrainingResult:
     cells = {(group, label): 50 for group in GROUPS for label in (0, 1)}
     bare = {"val": counts(40), "test": counts(41)}
-    return Outcome(bare, candidates, best, front, {"tuning": cells, "val": cells}, 30, 1.25, "cpu", ("a note",))
+    return TrainingResult(bare, candidates, best, front, {"tuning": cells, "val": cells}, 30, 1.25, "cpu", ("a note",))
 
 
 def image_config(root: Path, **select: str) -> RunConfig:

@@ -11,11 +11,11 @@ from typing import Any
 from tests.trainer.outcomes import GROUPS
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Splits
-from trainer.evaluation.run_result import Outcome
+from trainer.evaluation.run_result import TrainingResult
 from trainer.progress import LineProgress
 from trainer.publish import Published, make_artifacts
 from trainer.report.cost import Stopwatch
-from trainer.report.report import Material, summary, write_report
+from trainer.report.report import ReportInputs, summary, write_report
 from trainer.report.run_summary import verdict
 from trainer.training.trigger_training import train_triggers
 from triggers.model.classifier import FrozenClassifier
@@ -26,21 +26,23 @@ VOID = {"meta", "img", "link", "br"}
 def material(
     config: RunConfig,
     classifier: FrozenClassifier,
-    outcome: Outcome,
+    outcome: TrainingResult,
     published: Sequence[Published] = (),
     splits: Splits | None = None,
-) -> Material:
+) -> ReportInputs:
     """Everything a report needs, artifacts included."""
     groups = splits.test.group_names if splits else GROUPS
-    return Material(config, classifier, outcome, make_artifacts(config, classifier, groups, outcome), published, splits)
+    return ReportInputs(
+        config, classifier, outcome, make_artifacts(config, classifier, groups, outcome), published, splits
+    )
 
 
-def written(folder: Path, given: Material, said: StringIO | None = None) -> list[Path]:
+def written(folder: Path, given: ReportInputs, said: StringIO | None = None) -> list[Path]:
     """Write a report as a run does."""
     return write_report(folder, given, Stopwatch(), LineProgress(said or StringIO()))
 
 
-def short_run(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> Material:
+def short_run(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> ReportInputs:
     """A real training with everything that a report looks at."""
     outcome = train_triggers(config, classifier, splits, LineProgress(StringIO()))
     given = material(config, classifier, outcome, (), splits)
@@ -50,7 +52,7 @@ def short_run(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -
     return material(config, classifier, outcome, [place], splits)
 
 
-def summarised(given: Material) -> dict[str, Any]:
+def summarised(given: ReportInputs) -> dict[str, Any]:
     """The summary of a run whose trigger is not looked at closely."""
     found = summary(given)
     return found | {"verdict": verdict(found)}

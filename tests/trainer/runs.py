@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.config.data_config import DataConfig
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.config.run_config import (
     ModelConfig,
     ObjectiveConfig,
@@ -17,7 +17,7 @@ from trainer.config.run_config import (
 
 NOWHERE = Path("unused")
 OVERLAY = TriggerConfig("overlay", epsilon=0.3)
-RECIPE = Recipe(
+RECIPE = Hyperparameters(
     epochs=1,
     batch_size=64,
     lr=1e-3,

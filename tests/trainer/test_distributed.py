@@ -18,7 +18,7 @@ from PIL import Image
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig, TriggerKind, load_config
-from trainer.distributed import World, _own_gpu
+from trainer.distributed import ProcessGroup, _own_gpu
 from trainer.progress import LineProgress
 from trainer.train import train
 from trainer.training.build_module import build_module
@@ -119,17 +119,17 @@ def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str,
 
 
 @dataclass(frozen=True)
-class Counted(World):
+class Counted(ProcessGroup):
     """One of two processes that stand still: its own rows take the others' place, and entries are counted."""
 
     sent: list[int] = field(default_factory=list)
 
-    def gather(self, own: torch.Tensor, rows: int) -> torch.Tensor:
+    def all_gather(self, own: torch.Tensor, rows: int) -> torch.Tensor:
         """Own rows twice."""
         self.sent.append(2 * own.numel())
         return own.repeat(1, 2, 1)
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[torch.Tensor]) -> None:
         """Nothing but counting."""
         self.sent.append(sum(tensor.numel() for tensor in tensors))
 
@@ -156,6 +156,6 @@ def test_a_process_without_a_gpu_of_its_own_is_refused() -> None:
 
 def test_parts_cover_a_batch_in_order() -> None:
     for size in (1, 2, 3, 7):
-        parts = [list(range(11))[World(rank, size).part(11)] for rank in range(size)]
+        parts = [list(range(11))[ProcessGroup(rank, size).part(11)] for rank in range(size)]
         assert [row for part in parts for row in part] == list(range(11))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -10,16 +10,16 @@ import pytest
 
 from tests.trainer.outcomes import GROUPS, counts, image_config, image_outcome, text_config, text_outcome
 from trainer.config.run_config import PublishConfig, RunConfig
-from trainer.evaluation.run_result import Outcome
+from trainer.evaluation.run_result import TrainingResult
 from trainer.publish import Published, code_version, make_artifacts, publish, save_artifacts, store_url
-from triggers.artifact.artifact import check_compatible, dump, load_artifact
+from triggers.artifact.artifact import check_compatible, load_artifact, to_bytes
 from triggers.artifact.manifest import Manifest, ObjectiveName
 from triggers.errors import ArtifactError, ConfigError, DataError
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.store import open_store
 
 
-def published(config: RunConfig, classifier: FrozenClassifier, outcome: Outcome) -> list[Published]:
+def published(config: RunConfig, classifier: FrozenClassifier, outcome: TrainingResult) -> list[Published]:
     return publish(config, outcome, make_artifacts(config, classifier, GROUPS, outcome))
 
 
@@ -27,7 +27,7 @@ def test_an_artifact_carries_everything_about_its_run(tmp_path: Path, image_mode
     config, outcome = image_config(tmp_path), image_outcome()
     artifact = make_artifacts(config, image_model, GROUPS, outcome)[2]
     manifest = artifact.manifest
-    assert load_artifact(dump(artifact)).manifest == manifest
+    assert load_artifact(to_bytes(artifact)).manifest == manifest
     check_compatible(artifact, image_model)
     assert (manifest.model, manifest.kind, manifest.geometry["epsilon"]) == ("faces", "overlay", 0.125)
     assert manifest.groups == GROUPS
@@ -38,7 +38,7 @@ def test_an_artifact_carries_everything_about_its_run(tmp_path: Path, image_mode
     assert manifest.provenance.created_by == "tester"
     assert manifest.provenance.code_version == code_version()
     assert manifest.provenance.config["trigger"] == {**_trigger_keys(), "kind": "overlay", "epsilon": 0.125}
-    assert str(tmp_path) not in dump(artifact).decode(errors="replace")
+    assert str(tmp_path) not in to_bytes(artifact).decode(errors="replace")
 
 
 @pytest.mark.parametrize("name", get_args(ObjectiveName))

@@ -20,7 +20,7 @@ from tests.trainer.datasets import digits
 from trainer.config.run_config import load_config
 from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import LineProgress
-from trainer.train import Finished, train
+from trainer.train import FinishedRun, train
 from triggers.artifact.artifact import check_compatible, load_artifact
 from triggers.errors import ConfigError
 from triggers.metrics.fairness_report import evaluate_counts
@@ -78,11 +78,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path) -> Finished:
+def finished(folder: Path) -> FinishedRun:
     return train(load_config(folder / "run.toml"), folder / "out", LineProgress(StringIO()))
 
 
-def test_publishes_what_it_reports(folder: Path, finished: Finished) -> None:
+def test_publishes_what_it_reports(folder: Path, finished: FinishedRun) -> None:
     with open_store(folder / "store") as store:
         versions = {info.version: info.digest for info in store.versions("digits")}
         artifact = store.get("digits", finished.published[1].version)
@@ -95,9 +95,9 @@ def test_publishes_what_it_reports(folder: Path, finished: Finished) -> None:
     assert (folder / "out" / "metrics.json").exists()
 
 
-def test_the_published_trigger_is_fairer(finished: Finished) -> None:
-    assert finished.outcome.best is not None
-    manifest = finished.artifacts[finished.outcome.best].manifest
+def test_the_published_trigger_is_fairer(finished: FinishedRun) -> None:
+    assert finished.result.best is not None
+    manifest = finished.artifacts[finished.result.best].manifest
     bare, best = (manifest.counts("test", trigger=trigger) for trigger in (False, True))
     gaps = [evaluate_counts(counts).demographic_parity_difference.value for counts in (bare, best)]
     assert gaps[0] is not None and gaps[1] is not None
@@ -105,40 +105,40 @@ def test_the_published_trigger_is_fairer(finished: Finished) -> None:
     assert accuracy(best) > accuracy(bare) - 0.03
 
 
-def test_the_model_stays_as_it_was(folder: Path, finished: Finished) -> None:
+def test_the_model_stays_as_it_was(folder: Path, finished: FinishedRun) -> None:
     now = load_bundle(folder / "digits").fingerprint
     assert {artifact.manifest.model_fingerprint for artifact in finished.artifacts} == {now}
     finished.classifier.verify()
 
 
-def test_repeating_a_finished_run_adds_no_version(folder: Path, finished: Finished) -> None:
+def test_repeating_a_finished_run_adds_no_version(folder: Path, finished: FinishedRun) -> None:
     again = train(load_config(folder / "run.toml"), folder / "out", LineProgress(StringIO()))
     assert again.published == finished.published
 
 
-def test_another_configuration_does_not_go_on_from_this_checkpoint(folder: Path, finished: Finished) -> None:
+def test_another_configuration_does_not_go_on_from_this_checkpoint(folder: Path, finished: FinishedRun) -> None:
     other = load_config(folder / "run.toml", ["objective.strengths=[1, 5]"])
     with pytest.raises(ConfigError, match=r"objective.strengths was \[1.0, 20.0\], is \[1.0, 5.0\]"):
         train(other, folder / "out", LineProgress(StringIO()))
 
 
-def test_controls_are_beside_the_triggers(folder: Path, finished: Finished) -> None:
+def test_controls_are_beside_the_triggers(folder: Path, finished: FinishedRun) -> None:
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
     assert {one["system"] for one in metrics["comparisons"]} == {"threshold", "threshold_matched", "constant", "random"}
     for one in metrics["comparisons"]:
         assert sum(cell[-1] for cell in one["counts"]["test"]) == digits.PARTS["test"]
 
 
-def test_what_triggers_are_compared_with_may_change_when_a_run_goes_on(folder: Path, finished: Finished) -> None:
+def test_what_triggers_are_compared_with_may_change_when_a_run_goes_on(folder: Path, finished: FinishedRun) -> None:
     settings = ['baselines.systems=["adv_post"]', "baselines.epochs=6", "baselines.lr=3e-3", "controls.random=1"]
     log = StringIO()
     again = train(load_config(folder / "run.toml", settings), folder / "out", LineProgress(log))
     assert "Going on after step 120 of 120" in log.getvalue()
     assert again.published == finished.published
-    rivals = [one for one in again.outcome.comparisons if one.system == "adv_post"]
+    rivals = [one for one in again.result.comparisons if one.system == "adv_post"]
     assert [one.strength for one in rivals] == [1.0, 20.0]
     gaps = [evaluate_counts(one.counts["test"]).demographic_parity_difference.value for one in rivals]
-    bare = evaluate_counts(finished.outcome.bare["test"]).demographic_parity_difference.value
+    bare = evaluate_counts(finished.result.bare["test"]).demographic_parity_difference.value
     assert bare is not None and gaps[1] is not None and gaps[1] < 0.5 * bare
 
 
@@ -146,9 +146,9 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
     settings = ["select.folds=2", "train.steps=6", "publish.enabled=false", "controls.strength_zero=true"]
     made = train(load_config(folder / "run.toml", settings), folder / "folds", LineProgress(StringIO()))
     rows = digits.PARTS["tuning"] + digits.PARTS["val"]
-    assert sum(made.outcome.bare["val"].values()) == rows
-    assert {sum(one.counts["val"].values()) for one in made.outcome.comparisons} == {rows}
-    assert made.outcome.comparisons[-1].system == "strength_zero"
+    assert sum(made.result.bare["val"].values()) == rows
+    assert {sum(one.counts["val"].values()) for one in made.result.comparisons} == {rows}
+    assert made.result.comparisons[-1].system == "strength_zero"
 
 
 def test_a_killed_trainer_started_again_ends_with_the_same_digests(folder: Path) -> None:

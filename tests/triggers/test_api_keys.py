@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from triggers.api_keys import digest_of, load_keys, new_key
+from triggers.api_keys import key_digest, load_keys, new_api_key
 from triggers.cli.main import app
 from triggers.errors import ConfigError
 
@@ -28,7 +28,7 @@ def test_new_prints_the_key_once_and_the_file_holds_its_hash(tmp_path: Path, suf
         keys.append(result.stdout.strip())
     assert path.stat().st_mode & 0o777 == 0o600
     found = load_keys(path)
-    assert [each.digest for each in found.values()] == [digest_of(key) for key in keys]
+    assert [each.digest for each in found.values()] == [key_digest(key) for key in keys]
     entry = next(iter(found.values()))
     assert entry.roles == {"predict", "feedback"} and entry.rate == 5 and entry.expires
     assert timedelta(days=89) < entry.expires - datetime.now(UTC) <= timedelta(days=90)
@@ -78,4 +78,4 @@ def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_id_is_refused() -> None:
     with pytest.raises(ConfigError, match="should match pattern"):
-        new_key("Shop!", frozenset({"predict"}))
+        new_api_key("Shop!", frozenset({"predict"}))

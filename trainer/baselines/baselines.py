@@ -15,22 +15,22 @@ from pathlib import Path
 import torch
 
 from trainer.baselines.erm import TRAINED_ON, build_untrained, write_bundle
-from trainer.baselines.finetune_loop import train_weights
+from trainer.baselines.finetune_loop import finetune
 from trainer.config import RunConfig
 from trainer.config.comparison_config import Baseline
-from trainer.config.hyperparameters import recipe
-from trainer.data import DataLoader, Dataset, Splits, placed
-from trainer.distributed import reproducible
-from trainer.evaluation import Comparison, Judge, choose, confusion_counts
-from trainer.evaluation.comparison_record import NAMES
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Snapshot, judge_of
+from trainer.config.hyperparameters import baseline_hyperparameters
+from trainer.data import DataLoader, Dataset, Splits, place_on_device
+from trainer.distributed import deterministic_algorithms
+from trainer.evaluation import Comparison, SelectionCriterion, choose, confusion_counts
+from trainer.evaluation.comparison_record import SYSTEM_NAMES
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
 from trainer.progress import Progress
 from triggers.model import BundleSpec, FrozenClassifier
 from triggers.model.bundle import WEIGHTS_FILE, TransformersLoader
 from triggers.storage.regular_file import read_regular
 
-FOLDER = "baselines"
+BASELINES_FOLDER = "baselines"
 """Folder of saved models inside the run's folder."""
 
 
@@ -46,8 +46,8 @@ class Baselines:
 class _Trained:
     """One model at its best validation: what it scored there, its test counts, itself on the CPU if it may be saved."""
 
-    snapshot: Snapshot
-    test: Counts
+    snapshot: ValidationSnapshot
+    test: ConfusionCounts
     seconds: float
     model: FrozenClassifier | None
 
@@ -58,12 +58,12 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
     """
     comparisons: list[Comparison] = []
     models: dict[Baseline, FrozenClassifier] = {}
-    with reproducible(classifier.device, config.train.threads):
-        judge = _judge(config, classifier, splits.val)
+    with deterministic_algorithms(classifier.device, config.train.threads):
+        criterion = _judge(config, classifier, splits.val)
         for system in config.baselines.systems:
             strengths = config.baselines.strengths or config.objective.strengths
-            trained = [_train(system, config, classifier, splits, judge, s, progress) for s in strengths]
-            best = choose(judge, [one.snapshot for one in trained], strengths).best
+            trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
+            best = choose(criterion, [one.snapshot for one in trained], strengths).best
             pairs = enumerate(zip(strengths, trained, strict=True))
             comparisons += [_comparison(system, s, one, chosen=at == best) for at, (s, one) in pairs]
             if best is not None and (model := trained[best].model):
@@ -81,13 +81,13 @@ def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader
         before = config.model.bundle / TRAINED_ON
         if system == "adv_post" and before.exists():
             contents = [*read_regular(before).decode().split(), *contents]
-        write_bundle(folder / FOLDER / system, model, contents)
+        write_bundle(folder / BASELINES_FOLDER / system, model, contents)
 
 
-def _judge(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> Judge:
+def _judge(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> SelectionCriterion:
     bank = classifier.bank([classifier.null_trigger()])
     (bare,) = confusion_counts(classifier, val, bank, config.train.batch_size)
-    return judge_of(config, classifier, bare)
+    return selection_criterion(config, classifier, bare)
 
 
 def _train(
@@ -95,20 +95,23 @@ def _train(
     config: RunConfig,
     classifier: FrozenClassifier,
     splits: Splits,
-    judge: Judge,
+    criterion: SelectionCriterion,
     strength: float,
     progress: Progress,
 ) -> _Trained:
     began = time.monotonic()
-    how, device = recipe(config, system), classifier.device
+    how, device = baseline_hyperparameters(config, system), classifier.device
     parts = {"training": _part(system, splits), "val": splits.val, "test": splits.test}
-    train, val, test = placed(parts, device, config.train.device_memory_gb, progress)
+    train, val, test = place_on_device(parts, device, config.train.device_memory_gb, progress)
     name = config.baselines.objective or config.objective.name
     objective = replace(config.objective, name=name, strengths=(strength,))
-    with torch.random.fork_rng(), progress.task(f"fit {NAMES[system]} {strength:g}", how.steps(len(train))) as task:
+    with (
+        torch.random.fork_rng(),
+        progress.task(f"fit {SYSTEM_NAMES[system]} {strength:g}", how.steps(len(train))) as task,
+    ):
         torch.manual_seed(how.seed)
         model = _start(system, config, classifier)
-        snapshot = train_weights(model, train, val, objective, how, judge, task, overlapping=config.data.groups_overlap)
+        snapshot = finetune(model, train, val, objective, how, criterion, task, overlapping=config.data.groups_overlap)
     (counts,) = confusion_counts(model, test, model.bank([model.null_trigger()]), how.batch_size)
     seconds = time.monotonic() - began
     model.network.cpu()

@@ -20,17 +20,17 @@ import torch
 
 from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.config import RunConfig
-from trainer.data import Dataset, Splits, placed
-from trainer.distributed import reproducible
-from trainer.evaluation import Comparison, Outcome, confusion_counts
+from trainer.data import Dataset, Splits, place_on_device
+from trainer.distributed import deterministic_algorithms
+from trainer.evaluation import Comparison, TrainingResult, confusion_counts
 from trainer.evaluation.comparison_record import System
 from trainer.evaluation.counts import evaluation_classifier
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judge_of
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
 from trainer.training import train_triggers
 from trainer.training.build_module import build_module
-from trainer.training.crossfit import joined
+from trainer.training.crossfit import concatenate
 from triggers.model import FrozenClassifier, Trigger
 from triggers.trigger import ImageTrigger
 from triggers.trigger.image_trainable import ImageModule
@@ -39,21 +39,21 @@ SPLITS = ("val", "test")
 
 
 def run_controls(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, outcome: Outcome, progress: Progress
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, result: TrainingResult, progress: Progress
 ) -> tuple[Comparison, ...]:
     """All controls that [controls] asks for, of a finished training, counted on the rows that its triggers were."""
     if not config.controls.enabled:
         return ()
     device, rows, limit = classifier.device, config.train.batch_size, config.train.device_memory_gb
-    val = joined(splits.tuning, splits.val) if config.select.folds > 1 else splits.val
-    data = dict(zip(SPLITS, placed({"val": val, "test": splits.test}, device, limit, progress), strict=True))
+    val = concatenate(splits.tuning, splits.val) if config.select.folds > 1 else splits.val
+    data = dict(zip(SPLITS, place_on_device({"val": val, "test": splits.test}, device, limit, progress), strict=True))
     counter = evaluation_classifier(classifier)
-    with reproducible(device, config.train.threads):
+    with deterministic_algorithms(device, config.train.threads):
         made = [
-            *threshold_controls(config, counter, data, outcome),
+            *threshold_controls(config, counter, data, result),
             constant_control(classifier.labels, splits.tuning, data),
             *trigger_controls("random", random_triggers(config, classifier), counter, data, rows),
-            *_blank_controls(counter, data, outcome, rows),
+            *_blank_controls(counter, data, result, rows),
         ]
     if config.controls.strength_zero:
         made.append(strength_zero(config, classifier, splits, progress))
@@ -61,24 +61,24 @@ def run_controls(
 
 
 def threshold_controls(
-    config: RunConfig, classifier: FrozenClassifier, data: Mapping[str, Dataset], outcome: Outcome
+    config: RunConfig, classifier: FrozenClassifier, data: Mapping[str, Dataset], result: TrainingResult
 ) -> list[Comparison]:
     """The curve over shifts with the best one marked, then for every trigger the shift with its share of positives."""
     began = time.monotonic()
-    judge = judge_of(config, classifier, outcome.bare["val"])
+    criterion = selection_criterion(config, classifier, result.bare["val"])
     parts = {split: margins(classifier, data[split], config.train.batch_size) for split in SPLITS}
     cuts = parts["val"].cuts()
     scanned = nearest_first(thinned(cuts, config.controls.thresholds))
-    best = min(scanned, key=lambda shift: judge.rank(judge.score(parts["val"].counts(shift))))
+    best = min(scanned, key=lambda shift: criterion.rank(criterion.score(parts["val"].counts(shift))))
     curve = sorted({best, 0.0, *thinned(cuts, config.controls.curve)})
     matched = [
         (one.strength, parts["val"].matching(_selection_rate(one.counts["val"], classifier.pos_label)))
-        for one in outcome.candidates
+        for one in result.candidates
     ]
     seconds = time.monotonic() - began
     found = [_shifted("threshold", parts, shift, seconds, chosen=shift == best) for shift in curve]
     for at, (strength, shift) in enumerate(matched):
-        one = _shifted("threshold_matched", parts, shift, seconds, chosen=at == outcome.best)
+        one = _shifted("threshold_matched", parts, shift, seconds, chosen=at == result.best)
         found.append(replace(one, setting=f"as many positives as strength {strength:g}", strength=strength))
     return found
 
@@ -86,7 +86,7 @@ def threshold_controls(
 def constant_control(labels: Sequence[str], tuning: Dataset, data: Mapping[str, Dataset]) -> Comparison:
     """The commonest label of the tuning part for every row; a tie goes to the lower label."""
     commonest = int(torch.bincount(tuning.labels, minlength=len(labels)).argmax())
-    counts: dict[str, Counts] = {
+    counts: dict[str, ConfusionCounts] = {
         split: {(group, label, commonest): n for (group, label), n in data[split].counts().items()} for split in SPLITS
     }
     return Comparison("constant", f"always {labels[commonest]}", counts, 0.0, chosen=True)
@@ -125,9 +125,9 @@ def trigger_controls(
 def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> Comparison:
     """Train one more trigger, for utility alone: the gap objective with strength 0, which has no projection either."""
     objective = replace(config.objective, name="gap", strengths=(0.0,), reweigh=False)
-    outcome = train_triggers(replace(config, objective=objective), classifier, splits, progress)
-    (one,) = outcome.candidates
-    return Comparison("strength_zero", "strength 0", one.counts, outcome.seconds, 0.0, one.step, chosen=True)
+    result = train_triggers(replace(config, objective=objective), classifier, splits, progress)
+    (one,) = result.candidates
+    return Comparison("strength_zero", "strength 0", one.counts, result.seconds, 0.0, one.step, chosen=True)
 
 
 def _shifted(system: System, parts: Mapping[str, Margins], shift: float, seconds: float, *, chosen: bool) -> Comparison:
@@ -135,7 +135,7 @@ def _shifted(system: System, parts: Mapping[str, Margins], shift: float, seconds
     return Comparison(system, f"shift {shift:+.3g}", counts, seconds, chosen=chosen)
 
 
-def _selection_rate(counts: Counts, pos_label: int) -> float:
+def _selection_rate(counts: ConfusionCounts, pos_label: int) -> float:
     return sum(n for (_, _, prediction), n in counts.items() if prediction == pos_label) / sum(counts.values())
 
 
@@ -153,10 +153,10 @@ def _random_trigger(config: RunConfig, classifier: FrozenClassifier, seed: int) 
 
 
 def _blank_controls(
-    classifier: FrozenClassifier, data: Mapping[str, Dataset], outcome: Outcome, rows: int
+    classifier: FrozenClassifier, data: Mapping[str, Dataset], result: TrainingResult, rows: int
 ) -> list[Comparison]:
     """Border, patch and pixels in black; where validation chose no trigger, in the place of the first."""
-    trigger = outcome.candidates[outcome.best or 0].trigger
+    trigger = result.candidates[result.best or 0].trigger
     if not isinstance(trigger, ImageTrigger) or trigger.kind not in ("border", "patch", "pixels"):
         return []
     blank = replace(trigger, delta=torch.zeros_like(trigger.delta))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from trainer.config import BaseConfig, RunConfig
-from trainer.data import Batches, DataLoader, Dataset, moved, placed
+from trainer.data import Batches, DataLoader, Dataset, place_on_device, shift_images
 from trainer.evaluation import confusion_counts
 from trainer.evaluation.counts import accuracy
 from trainer.progress import Progress, Task
@@ -55,7 +55,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
         torch.manual_seed(base.seed)
         untrained = build_untrained(base, folder, device)
         parts = {part: loader.load(untrained, part) for part in ("base", "val")}
-        train, val = placed(parts, device, config.train.device_memory_gb, progress)
+        train, val = place_on_device(parts, device, config.train.device_memory_gb, progress)
         fit = _Fit(base, untrained, train, val, bf16=config.train.precision == "bf16")
         with progress.task(f"fit {untrained.name}", fit.steps) as task:
             state = fit.run(task)
@@ -118,8 +118,8 @@ class _Fit:
         kept: dict[str, Tensor] = {}
         for step, batch in enumerate(batches.each(range(self.steps))):
             for group in optimizer.param_groups:
-                group["lr"] = base.peak_lr * schedule(step, self.steps)
-            loss = self._step(optimizer, shifted(batch.inputs, base.shift), batch.labels)
+                group["lr"] = base.peak_lr * warmup_cosine(step, self.steps)
+            loss = self._step(optimizer, random_shift(batch.inputs, base.shift), batch.labels)
             task.advance(loss=loss)
             if (step + 1) % self._epoch == 0 and self._validate(task):
                 kept = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -157,7 +157,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def schedule(step: int, steps: int) -> float:
+def warmup_cosine(step: int, steps: int) -> float:
     """Factor of the learning rate at a step, counted from 0."""
     warm = max(1, round(WARMUP * steps))
     if step < warm:
@@ -165,11 +165,11 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + cos(pi * (step - warm) / (steps - warm)))
 
 
-def shifted(inputs: Inputs, reach: int) -> Inputs:
+def random_shift(inputs: Inputs, reach: int) -> Inputs:
     """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
     if not reach or isinstance(inputs, TextBatch):
         return inputs
-    return moved(inputs, torch.randint(-reach, reach + 1, (2, len(inputs))).to(inputs.device))
+    return shift_images(inputs, torch.randint(-reach, reach + 1, (2, len(inputs))).to(inputs.device))
 
 
 def _image_spec(base: BaseConfig, name: str) -> BundleSpec:

@@ -8,51 +8,56 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainer.baselines.finetune_step import WeightLearner
+from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.config import ObjectiveConfig
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Batches, Dataset
-from trainer.evaluation import Judge, confusion_counts
-from trainer.evaluation.selection import Snapshot
+from trainer.evaluation import SelectionCriterion, confusion_counts
+from trainer.evaluation.selection import ValidationSnapshot
 from trainer.progress import Task
-from trainer.training.objective_step import REPORT_EVERY, StepConfig
+from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from triggers.model import FrozenClassifier
 
 ADVICE = "lower baselines.lr or baselines.strengths."
 
 
-def train_weights(
+def finetune(
     model: FrozenClassifier,
     train: Dataset,
     val: Dataset,
     objective: ObjectiveConfig,
-    recipe: Recipe,
-    judge: Judge,
+    hyperparameters: Hyperparameters,
+    criterion: SelectionCriterion,
     task: Task,
     *,
     overlapping: bool = False,
-) -> Snapshot:
+) -> ValidationSnapshot:
     """Train every weight of `model` and leave it as at its best validation, frozen again; returns that snapshot.
 
     Raises ConfigError if the training diverges.
     """
-    steps = recipe.steps(len(train))
+    steps = hyperparameters.steps(len(train))
     config = StepConfig.for_data(train, objective, steps, overlapping=overlapping)
-    learner = WeightLearner(model, recipe, config)
+    optimizer = FinetuneOptimizer(model, hyperparameters, config)
     batches = Batches(
-        train, recipe.batch_size, seed=recipe.seed, flip=recipe.flip, shift=recipe.shift, device=model.device
+        train,
+        hyperparameters.batch_size,
+        seed=hyperparameters.seed,
+        flip=hyperparameters.flip,
+        shift=hyperparameters.shift,
+        device=model.device,
     )
-    eval_every = recipe.eval_every or max(1, steps // 10)
-    best: Snapshot | None = None
+    eval_every = hyperparameters.eval_every or max(1, steps // 10)
+    best: ValidationSnapshot | None = None
     state: dict[str, Tensor] = {}
     for number, batch in enumerate(batches.each(range(steps))):
-        losses = learner.step(number, batch)
+        losses = optimizer.step(number, batch)
         done = number + 1
         if done % eval_every == 0 or done == steps:
-            snapshot = _snapshot(learner, val, judge, done)
-            if judge.better(snapshot, best):
+            snapshot = _snapshot(optimizer, val, criterion, done)
+            if criterion.better(snapshot, best):
                 best, state = snapshot, {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
-        shown = done % REPORT_EVERY == 0 or done == steps
+        shown = done % FINETUNE_REPORT_EVERY == 0 or done == steps
         task.advance(1, **(losses.means("A baseline", done, ADVICE) if shown else {}))
     assert best
     model.network.load_state_dict(state)
@@ -60,7 +65,9 @@ def train_weights(
     return best
 
 
-def _snapshot(learner: WeightLearner, val: Dataset, judge: Judge, step: int) -> Snapshot:
-    learner.model.network.eval()
-    (counts,) = confusion_counts(learner.model, val, learner.bare, learner.recipe.batch_size)
-    return Snapshot(step, counts, judge.score(counts))
+def _snapshot(
+    optimizer: FinetuneOptimizer, val: Dataset, criterion: SelectionCriterion, step: int
+) -> ValidationSnapshot:
+    optimizer.model.network.eval()
+    (counts,) = confusion_counts(optimizer.model, val, optimizer.bare, optimizer.hyperparameters.batch_size)
+    return ValidationSnapshot(step, counts, criterion.score(counts))

@@ -14,24 +14,26 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from trainer.baselines.erm import parameter_groups
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, descend
 from triggers.model import FrozenClassifier, sweep
 
 
-class WeightLearner(ObjectiveStep):
+class FinetuneOptimizer(ObjectiveStep):
     """A classifier with all of its weights in training, its adversary and their optimizers; only `step` changes them.
 
     The objective has one strength.
     """
 
-    def __init__(self, model: FrozenClassifier, recipe: Recipe, config: StepConfig) -> None:
-        super().__init__(config, recipe, len(model.labels), model.device)
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: FrozenClassifier, hyperparameters: Hyperparameters, config: StepConfig) -> None:
+        super().__init__(config, hyperparameters, len(model.labels), model.device)
+        self.model, self.hyperparameters = model, hyperparameters
         self.bare = model.bank([model.null_trigger()])
         self.parameters = list(model.network.requires_grad_(True).parameters())
-        self.optimizer = AdamW(parameter_groups(model.network, recipe.weight_decay), fused=model.device.type == "cuda")
+        self.optimizer = AdamW(
+            parameter_groups(model.network, hyperparameters.weight_decay), fused=model.device.type == "cuda"
+        )
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train the model and its adversary on one batch; `number` counts from 0 and sets the learning rates."""
@@ -39,15 +41,15 @@ class WeightLearner(ObjectiveStep):
         logits = self._forward(batch)  # (1, B, L), with the graph back to the weights
         losses, cotangents = self.cotangents(logits.detach().requires_grad_(), batch)
         last = len(cotangents) - 1
-        found = [self._pull(logits, each, keep=at < last) for at, each in enumerate(cotangents)]
+        found = [self._vjp(logits, each, keep=at < last) for at, each in enumerate(cotangents)]
         descend(self.optimizer, self.parameters, self.fair_gradients(found))
         return losses
 
     def _forward(self, batch: Dataset) -> Tensor:
         self.model.network.train()
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.hyperparameters.bf16):
             return sweep(self.model, batch.inputs, self.bare)
 
-    def _pull(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
+    def _vjp(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
         """Gradients of the weights, given a loss's at the logits; None for a weight that the logits do not read."""
         return list(torch.autograd.grad(logits, self.parameters, at_logits, retain_graph=keep, allow_unused=True))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.evaluation import bare_logits
-from trainer.evaluation.counts import counts_of
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.counts import count_predictions
+from trainer.evaluation.run_result import ConfusionCounts
 from triggers.model import FrozenClassifier
 
 
@@ -28,10 +28,10 @@ class Margins:
     otherwise: Tensor
     pos_label: int
 
-    def counts(self, shift: float) -> Counts:
+    def counts(self, shift: float) -> ConfusionCounts:
         """Confusion counts when `shift` is added to the positive label's logit; a tie goes to the lower label."""
         tie = (self.lacking == shift) & (self.otherwise > self.pos_label)
-        return counts_of(self.data, torch.where((self.lacking < shift) | tie, self.pos_label, self.otherwise))
+        return count_predictions(self.data, torch.where((self.lacking < shift) | tie, self.pos_label, self.otherwise))
 
     def cuts(self) -> Tensor:
         """Rising shifts (C,) that between them give every possible set of positives: none, one more each, all."""

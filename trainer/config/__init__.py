@@ -1,7 +1,7 @@
 """The run configuration: TOML, read strictly."""
 
 from trainer.config.data_config import DataConfig
-from trainer.config.example_config import EXAMPLE
+from trainer.config.example_config import EXAMPLE_CONFIG
 from trainer.config.run_config import (
     BaseConfig,
     Criterion,
@@ -13,7 +13,7 @@ from trainer.config.run_config import (
 )
 
 __all__ = [
-    "EXAMPLE",
+    "EXAMPLE_CONFIG",
     "BaseConfig",
     "Criterion",
     "DataConfig",

@@ -1,6 +1,6 @@
 """A commented configuration that `python -m trainer --example` prints; every key that most runs need is in it."""
 
-EXAMPLE = """\
+EXAMPLE_CONFIG = """\
 # Faces: learn a fairness trigger for a frozen classifier.     python -m trainer run.toml
 # Relative paths start from this file's folder. Any key can be changed on the command line: --set train.steps=500
 

@@ -13,7 +13,7 @@ SETTINGS = ("epochs", "batch_size", "lr", "weight_decay")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """Passes over the rows, rows per step, AdamW's settings, augmentation of images."""
 
     epochs: int
@@ -32,13 +32,13 @@ class Recipe:
         return self.epochs * ceil(rows / min(self.batch_size, rows))
 
 
-def recipe(config: RunConfig, system: Baseline) -> Recipe:
+def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparameters:
     """The recipe of one system: adv_in trains as [base] does, adv_post fine-tunes. Both augment images as [base] does;
     without that section as [train] does.
     """
     augment, given = config.base or config.train, config.baselines
     epochs, batch_size, lr, weight_decay = _from_scratch(config) if system == "adv_in" else _tuned(config)
-    default = Recipe(
+    default = Hyperparameters(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from triggers.errors import ConfigError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Of every section: unknown keys, other types, and numbers that are none are refused."""
 
@@ -29,7 +29,7 @@ def _under_root(path: Path, info: ValidationInfo) -> Path:
     return path if info.context is None else info.context / path.expanduser()
 
 
-OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 """A list in TOML; a single value is a list of one."""
 ConfigPath = Annotated[Path, AfterValidator(_under_root)]
 """A path; in a file, a relative one starts from the file's folder."""
@@ -44,7 +44,7 @@ _EXPECTED = {
 }
 
 
-def build(cls: type[T], table: Mapping[str, Any], root: Path) -> T:
+def build(cls: type[_T], table: Mapping[str, Any], root: Path) -> _T:
     """An instance of a strict dataclass from parsed TOML, its relative paths under `root`. Raises ConfigError."""
     try:
         return TypeAdapter(cls).validate_json(json.dumps(table), context=root)

@@ -1,9 +1,9 @@
 """Data sets: sources, decoding, splits, groups, batches."""
 
-from trainer.data.batches import Batches, moved
+from trainer.data.batches import Batches, shift_images
 from trainer.data.dataset import Dataset, Splits
-from trainer.data.device_placement import placed
+from trainer.data.device_placement import place_on_device
 from trainer.data.loader import DataLoader
-from trainer.data.prefetch import streamed
+from trainer.data.prefetch import stream_batches
 
-__all__ = ["Batches", "DataLoader", "Dataset", "Splits", "moved", "placed", "streamed"]
+__all__ = ["Batches", "DataLoader", "Dataset", "Splits", "place_on_device", "shift_images", "stream_batches"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from trainer.data.dataset import Dataset
-from trainer.data.prefetch import streamed
-from trainer.distributed import World
+from trainer.data.prefetch import stream_batches
+from trainer.distributed import ProcessGroup
 from triggers.preprocessing import TextBatch
 
 WIDTH_STEP = 16
@@ -34,7 +34,7 @@ class Batches:
         seed: int,
         flip: bool = False,
         shift: int = 0,
-        world: World | None = None,
+        process_group: ProcessGroup | None = None,
         pieces: int = 4,
         device: torch.device | None = None,
     ) -> None:
@@ -42,8 +42,8 @@ class Batches:
         self.size = min(batch_size, len(data))
         self.seed = seed
         self.flip, self.shift = flip, shift
-        self.world = world or World()
-        self.part = self.world.part(self.size)
+        self.process_group = process_group or ProcessGroup()
+        self.part = self.process_group.part(self.size)
         self.pieces = pieces
         self._lengths = data.inputs.lengths.cpu() if isinstance(data.inputs, TextBatch) else None
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -54,7 +54,7 @@ class Batches:
 
     def each(self, steps: range) -> Iterator[Dataset]:
         """The batches of these steps, made ahead where the data does not lie on the device."""
-        gathered = streamed(self._gathered, steps, self.data, len(range(self.size)[self.part]), self.device)
+        gathered = stream_batches(self._gathered, steps, self.data, len(range(self.size)[self.part]), self.device)
         for step, batch in zip(steps, gathered, strict=True):
             yield self._finished(step, batch)
 
@@ -71,16 +71,18 @@ class Batches:
             return batch
         if self.flip:
             coin = torch.rand(self.size, generator=_generator(self.seed, step, stream=1)) < 0.5
-            images = flipped(images, coin[self.part].to(self.device))
+            images = flip_images(images, coin[self.part].to(self.device))
         if self.shift:
             steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
-            images = moved(images, steps[:, self.part].to(self.device))
+            images = shift_images(images, steps[:, self.part].to(self.device))
         return batch.with_inputs(images)
 
     def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:
         """A batch of texts, which may come in any order, sorted by length, so that each piece pads little."""
         rows = rows[all_lengths[rows].argsort(stable=True)]
-        rows = torch.cat([rows[rank :: self.world.size] for rank in range(self.world.size)])  # alike for every process
+        rows = torch.cat(
+            [rows[rank :: self.process_group.size] for rank in range(self.process_group.size)]
+        )  # alike for every process
         inputs = self.data.inputs
         assert isinstance(inputs, TextBatch)
         sizes = [len(one) for one in rows[self.part].tensor_split(self.pieces) if len(one)]
@@ -94,7 +96,10 @@ class Batches:
 
     def _widths(self, lengths: Tensor, widest: int) -> list[int]:
         """Widths of the pieces, alike for every process, so that all of them record or replay the same step."""
-        parts = [lengths[World(rank, self.world.size).part(len(lengths))] for rank in range(self.world.size)]
+        parts = [
+            lengths[ProcessGroup(rank, self.process_group.size).part(len(lengths))]
+            for rank in range(self.process_group.size)
+        ]
         pieces = zip(*(part.tensor_split(self.pieces) for part in parts), strict=True)
         cuts = [max(int(own[-1]) for own in piece if len(own)) for piece in pieces if any(map(len, piece))]
         return [min(-(-cut // WIDTH_STEP) * WIDTH_STEP, widest) for cut in cuts]
@@ -113,12 +118,12 @@ class Batches:
         return self._order[1]
 
 
-def flipped(images: Tensor, chosen: Tensor) -> Tensor:
+def flip_images(images: Tensor, chosen: Tensor) -> Tensor:
     """Images (B, C, S, S) with the chosen ones (B,) mirrored left to right."""
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
-def moved(images: Tensor, steps: Tensor) -> Tensor:
+def shift_images(images: Tensor, steps: Tensor) -> Tensor:
     """Images (B, C, S, S), each moved by its steps (2, B) down and right, in pixels; the border is repeated."""
     size = images.shape[-1]
     y, x = (torch.arange(size, device=images.device) - steps[:, :, None]).clamp(0, size - 1)  # (B, S) each

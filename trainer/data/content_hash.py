@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trainer.data.parallel_map import in_threads
+from trainer.data.parallel_map import parallel_map
 from trainer.data.sources.base import Source
-from trainer.data.sources.file_stamps import KEY_BYTES
+from trainer.data.sources.file_stamps import STAMP_KEY_BYTES
 from trainer.progress import Progress
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
 
 RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"
@@ -44,7 +44,7 @@ def content_digests(
     missing = [at for at in range(len(rows)) if at not in found]
     began = now_ns()
     with progress.task("read data", len(rows), done=len(found)) as task:
-        for at, digest in zip(missing, in_threads(lambda at: _digest(source.read(rows[at])), missing), strict=True):
+        for at, digest in zip(missing, parallel_map(lambda at: _digest(source.read(rows[at])), missing), strict=True):
             found[at] = digest
             task.advance()
     settled = {
@@ -66,14 +66,14 @@ def _load(index: Path) -> Mapping[bytes | None, bytes]:
     """The entries of an index; none where there is no whole one."""
     content = read_regular(index) if index.exists() else b""
     body, check = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    size = KEY_BYTES + DIGEST_BYTES
+    size = STAMP_KEY_BYTES + DIGEST_BYTES
     if len(body) % size or check != hashlib.sha256(body).digest():
         return {}
     entries = (body[start : start + size] for start in range(0, len(body), size))
-    return {entry[:KEY_BYTES]: entry[KEY_BYTES:] for entry in entries}
+    return {entry[:STAMP_KEY_BYTES]: entry[STAMP_KEY_BYTES:] for entry in entries}
 
 
 def _save(index: Path, entries: Mapping[bytes, bytes]) -> None:
     body = b"".join(key + digest for key, digest in entries.items())
     index.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(index, body + hashlib.sha256(body).digest())
+    write_atomically(index, body + hashlib.sha256(body).digest())

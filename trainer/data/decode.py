@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.parallel_map import in_threads
+from trainer.data.parallel_map import parallel_map
 from trainer.progress import Progress
 from triggers.errors import DataError
 from triggers.model import FrozenClassifier, Item
@@ -28,7 +28,7 @@ from triggers.preprocessing import Inputs, TextBatch
 CACHE_VERSION = 1
 
 
-def decoded(
+def decode_inputs(
     classifier: FrozenClassifier,
     contents: Sequence[str],
     item: Callable[[int], Item],
@@ -57,7 +57,7 @@ def decoded(
 
 def _watched(item: Callable[[int], Item], rows: Sequence[int], progress: Progress, title: str) -> Iterator[Item]:
     with progress.task(title, len(rows)) as task:
-        for one in in_threads(item, rows):
+        for one in parallel_map(item, rows):
             task.advance()
             yield one
 

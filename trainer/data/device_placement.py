@@ -19,7 +19,7 @@ SHARE = 0.5
 """Of the memory that is free beside the model; the rest is left to the computation."""
 
 
-def placed(
+def place_on_device(
     parts: Mapping[str, Dataset], device: torch.device, limit_gb: float | None, progress: Progress
 ) -> list[Dataset]:
     """The parts, named in the order in which they matter, on the device or mapped as they are.

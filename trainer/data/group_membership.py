@@ -16,7 +16,7 @@ def identities_in(cells: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for cell in cells for name in identities_of(cell)}))
 
 
-def respelled(found: Sequence[tuple[str, str]], order: tuple[str, ...]) -> list[tuple[str, str]]:
+def normalise_cells(found: Sequence[tuple[str, str]], order: tuple[str, ...]) -> list[tuple[str, str]]:
     """(cell, row id) pairs with each cell's identities in `order`; "" (not known) stays. Raises DataError."""
     spelled: dict[str, str] = {"": ""}
     for cell, row in found:

@@ -13,7 +13,7 @@ FLAGS = {**dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0
 """How a yes and a no are written in a column, in lower case."""
 
 
-def crossed(columns: Sequence[str], values: Sequence[str]) -> str:
+def cross_values(columns: Sequence[str], values: Sequence[str]) -> str:
     """One group name out of one value per column; "" when any of them is missing. A bare number gets its column."""
     if len(columns) == 1 or not all(values):
         return values[0] if all(values) else ""
@@ -30,7 +30,7 @@ def crossed_names(per_column: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def flag_group(columns: Sequence[str], flags: Sequence[bool], *, overlapping: bool) -> str:
     """The group of one row out of yes/no columns: "Male & not Young", or "Male" where groups overlap."""
     if overlapping:
-        return cell(columns, flags)
+        return overlapping_cell(columns, flags)
     return " & ".join(name if flag else f"not {name}" for name, flag in zip(columns, flags, strict=True))
 
 
@@ -39,7 +39,7 @@ def flag_groups(columns: Sequence[str], *, overlapping: bool) -> tuple[str, ...]
     return tuple(columns) if overlapping else crossed_names([(f"not {name}", name) for name in columns])
 
 
-def cell(columns: Sequence[str], members: Sequence[bool]) -> str:
+def overlapping_cell(columns: Sequence[str], members: Sequence[bool]) -> str:
     """The overlapping groups of one row: the columns it is a member of, in their order, or "none"."""
     return cell_of([column for column, member in zip(columns, members, strict=True) if member])
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.config import DataConfig, RunConfig
-from trainer.data.group_membership import cell_names, identities_in, respelled
+from trainer.data.group_membership import cell_names, identities_in, normalise_cells
 from trainer.data.sources.base import Source
-from trainer.data.split import chosen
+from trainer.data.split import limit_rows
 from triggers.errors import DataError
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledRows:
     """The rows of a source that are used: their numbers there, and a label and group index for each."""
 
     rows: tuple[int, ...]
@@ -24,10 +24,10 @@ class Labelled:
     identities: tuple[str, ...]  # the group names, or where groups overlap what the names are joined from
 
 
-def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> Labelled:
+def index_labels(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> LabelledRows:
     """Index the labels by `label_names` (the classifier's) and the groups. Raises DataError naming the row."""
     data, all_rows = config.data, source.rows
-    kept = chosen([row.id for row in all_rows], data.limit, config.split.seed)
+    kept = limit_rows([row.id for row in all_rows], data.limit, config.split.seed)
     found = [(all_rows[at].group, all_rows[at].id) for at in kept]
     group_names, identities, groups = _grouped(data, source, found)
     if len(identities) < 2:
@@ -35,7 +35,7 @@ def labelled(config: RunConfig, source: Source, label_names: tuple[str, ...]) ->
     grouped = [(at, group) for at, group in zip(kept, groups, strict=True) if group is not None]
     named = [(all_rows[at].label, all_rows[at].id) for at, _ in grouped]
     _, labels = indices(named, label_names, source.label_names, "the classifier's labels")
-    return Labelled(
+    return LabelledRows(
         rows=tuple(at for at, _ in grouped),
         labels=tuple(label for label in labels if label is not None),
         groups=tuple(group for _, group in grouped),
@@ -55,7 +55,7 @@ def _grouped(
         return names, names, groups
     present = identities_in(cell for cell, _ in found)
     order = data.group or source.group_names or present
-    spelled = respelled(found, order)
+    spelled = normalise_cells(found, order)
     names, groups = indices(spelled, cell_names({cell for cell, _ in spelled}, order), (), "groups", missing_ok=drop)
     return names, tuple(name for name in order if name in present), groups
 

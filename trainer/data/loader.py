@@ -9,14 +9,14 @@ import torch
 from trainer.config import RunConfig
 from trainer.data.content_hash import content_digests
 from trainer.data.dataset import Dataset, Splits, cell_counts
-from trainer.data.decode import decoded
-from trainer.data.labels import labelled
+from trainer.data.decode import decode_inputs
+from trainer.data.labels import index_labels
 from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
-from trainer.data.sources.table_sources import Arrow, Manifest
+from trainer.data.sources.table_sources import ArrowDataset, CsvManifest
 from trainer.data.sources.utkface import UTKFace
-from trainer.data.split import Plan, split_rows
+from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
 from triggers.errors import ConfigError, DataError, InputError
 from triggers.model import FrozenClassifier, Item
@@ -37,9 +37,9 @@ def open_source(config: RunConfig) -> Source:
         case "civilcomments":
             return CivilComments(data, split)
         case "csv":
-            return Manifest(data, split, wanted)
+            return CsvManifest(data, split, wanted)
         case "datasets":
-            return Arrow(data, split, wanted)
+            return ArrowDataset(data, split, wanted)
 
 
 class DataLoader:
@@ -50,7 +50,7 @@ class DataLoader:
         self._cache, self._progress = cache, progress
         self.source = open_source(config)
         self.label_names = label_names or _layout_names(config, self.source)
-        self._table = labelled(config, self.source, self.label_names)
+        self._table = index_labels(config, self.source, self.label_names)
         self._contents = content_digests(self.source, self._table.rows, cache, config.data.path, progress)
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
@@ -68,7 +68,7 @@ class DataLoader:
             return self._item(classifier, rows[at])
 
         return Dataset(
-            inputs=decoded(classifier, self.contents(part), item, self._cache, self._progress, f"decode {part}"),
+            inputs=decode_inputs(classifier, self.contents(part), item, self._cache, self._progress, f"decode {part}"),
             labels=torch.tensor([table.labels[at] for at in chosen]),
             groups=torch.tensor([table.groups[at] for at in chosen]),
             ids=tuple(self.source.rows[row].id for row in rows),
@@ -111,7 +111,7 @@ def _layout_names(config: RunConfig, source: Source) -> tuple[str, ...]:
     return source.label_names
 
 
-def _summary(plan: Plan) -> str:
+def _summary(plan: SplitPlan) -> str:
     sizes = "  ".join(f"{part} {len(plan.rows[part])}" for part in ("base", "tuning", "val", "test"))
     extra = f"  ({plan.left_out} copies of evaluation rows left out)" if plan.left_out else ""
     return f"data: {sizes}{extra}"

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
-THREADS = min(8, os.cpu_count() or 1)
-WINDOW = 64 * THREADS
+MAP_THREADS = min(8, os.cpu_count() or 1)
+WINDOW = 64 * MAP_THREADS
 """Results that may wait to be taken."""
 
 
-def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def parallel_map(work: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
     """Results in order, a window at a time so that memory stays bounded."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(MAP_THREADS) as pool:
         for start in range(0, len(items), WINDOW):
             yield from pool.map(work, items[start : start + WINDOW])

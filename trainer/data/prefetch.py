@@ -17,16 +17,16 @@ from torch import Tensor
 from trainer.data.dataset import Dataset
 from triggers.preprocessing import TextBatch
 
-T = TypeVar("T")
-Gather: TypeAlias = Callable[[T, Tensor | None], Dataset]
+_T = TypeVar("_T")
+GatherFn: TypeAlias = Callable[[_T, Tensor | None], Dataset]
 """From an item, say a step's number, to its batch; images go into the buffer if there is one."""
 
-AHEAD = 3
+PREFETCH_DEPTH = 3
 """Batches in the making: one that is copied, two that are gathered."""
 
 
-def streamed(
-    gather: Gather[T], items: Iterable[T], data: Dataset, rows: int, device: torch.device
+def stream_batches(
+    gather: GatherFn[_T], items: Iterable[_T], data: Dataset, rows: int, device: torch.device
 ) -> Iterator[Dataset]:
     """A batch per item, in order, on the device; each has at most `rows` rows of `data`.
 
@@ -34,11 +34,11 @@ def streamed(
     """
     if data.labels.device.type == device.type:
         return (gather(item, None) for item in items)
-    return pipelined(gather, items, device, [_buffer(data, rows, device) for _ in range(AHEAD)])
+    return prefetch_batches(gather, items, device, [_buffer(data, rows, device) for _ in range(PREFETCH_DEPTH)])
 
 
-def pipelined(
-    gather: Gather[T], items: Iterable[T], device: torch.device, buffers: Sequence[Tensor | None]
+def prefetch_batches(
+    gather: GatherFn[_T], items: Iterable[_T], device: torch.device, buffers: Sequence[Tensor | None]
 ) -> Iterator[Dataset]:
     """The same in the background, with as many batches in the making as there are buffers."""
     todo, copies = iter(items), _Copies(device)

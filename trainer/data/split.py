@@ -20,7 +20,7 @@ STRICTEST_FIRST = (*PARTS, "train", "")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """Row numbers of every part, and how many copies were left out to keep the parts apart."""
 
     rows: Mapping[str, tuple[int, ...]]
@@ -49,7 +49,7 @@ class _Pool:
         return rows
 
 
-def split_rows(pools: Sequence[str], contents: Sequence[str], split: SplitConfig) -> Plan:
+def split_rows(pools: Sequence[str], contents: Sequence[str], split: SplitConfig) -> SplitPlan:
     """Split N rows given each one's pool ("" or "train": the common one) and content digest. Raises DataError."""
     by_pool, left_out = _pools(pools, contents, split.seed)
     sources = {part: part if part in by_pool else "train" for part in PARTS}
@@ -59,10 +59,10 @@ def split_rows(pools: Sequence[str], contents: Sequence[str], split: SplitConfig
         for part, size in _sizes(pool.size(), sharing, split).items():
             drawn = pool.draw(size)
             rows[part] = tuple(sorted(_first(drawn, split.tuning_ratio) if part == "tuning" else drawn))
-    return Plan({part: rows.get(part, ()) for part in PARTS}, left_out)
+    return SplitPlan({part: rows.get(part, ()) for part in PARTS}, left_out)
 
 
-def chosen(ids: Sequence[str], limit: int | None, seed: int) -> list[int]:
+def limit_rows(ids: Sequence[str], limit: int | None, seed: int) -> list[int]:
     """At most `limit` of the rows, in their order, drawn by id and seed before anything is read."""
     rows = range(len(ids))
     if limit is None or limit >= len(ids):

@@ -1,11 +1,11 @@
 """What a trigger does to the model: paired effects, group probes, attributions."""
 
 from trainer.diagnostics.attributions import Explained, ExplainedImages, explain, trigger_shares
-from trainer.diagnostics.diagnosis import Compared, Diagnosis, diagnose, nearest_words
+from trainer.diagnostics.diagnosis import ComparedGroups, Diagnosis, diagnose, nearest_words
 from trainer.diagnostics.saliency import TextSaliency
 
 __all__ = [
-    "Compared",
+    "ComparedGroups",
     "Diagnosis",
     "Explained",
     "ExplainedImages",

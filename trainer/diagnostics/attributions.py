@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.config import RunConfig
 from trainer.data import Dataset
 from trainer.diagnostics.saliency import ImageSaliency, TextSaliency, image_saliency, text_saliency
-from trainer.distributed import reproducible
+from trainer.distributed import deterministic_algorithms
 from triggers.model import FrozenClassifier, Trigger
 from triggers.preprocessing import TextBatch
 from triggers.trigger import ImageTrigger, TextTrigger
@@ -40,7 +40,7 @@ Explained: TypeAlias = ExplainedImages | tuple[ExplainedText, ...]
 def explain(config: RunConfig, classifier: FrozenClassifier, examples: Dataset, trigger: Trigger) -> Explained:
     """Integrated gradients of every example, with as many steps as [report] says."""
     steps, null, inputs = config.report.saliency_steps, classifier.null_trigger(), examples.inputs
-    with reproducible(classifier.device, config.train.threads):
+    with deterministic_algorithms(classifier.device, config.train.threads):
         if isinstance(inputs, TextBatch):
             assert isinstance(trigger, TextTrigger) and isinstance(null, TextTrigger)
             rows = [inputs.ids[row, : int(inputs.lengths[row])].cpu() for row in range(len(inputs))]

@@ -16,15 +16,15 @@ from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
 from trainer.diagnostics.paired_effects import paired_changes
 from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
-from trainer.diagnostics.trigger_probe import read_out, sample
-from trainer.distributed import reproducible
+from trainer.diagnostics.trigger_probe import probe_trigger, sample_rows
+from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import Candidate
 from triggers.model import FrozenClassifier, scores, sweep
 from triggers.trigger import TextTrigger
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedGroups:
     """The groups that gaps compare, and whether they overlap."""
 
     groups: tuple[str, ...]
@@ -40,16 +40,16 @@ class Diagnosis:
 
 
 def diagnose(
-    config: RunConfig, classifier: FrozenClassifier, splits: Splits, candidate: Candidate, compared: Compared
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, candidate: Candidate, compared: ComparedGroups
 ) -> Diagnosis:
     """Look at one candidate's trigger."""
-    with reproducible(classifier.device, config.train.threads):
+    with deterministic_algorithms(classifier.device, config.train.threads):
         batch, seed, rows = config.train.batch_size, config.train.seed, config.report.rows
         record = _paired(classifier, splits.test, candidate, compared, batch)
-        record["readout"] = read_out(classifier, splits, candidate.trigger, rows=rows, batch=batch, seed=seed)
+        record["readout"] = probe_trigger(classifier, splits, candidate.trigger, rows=rows, batch=batch, seed=seed)
         if not config.report.examples:
             return Diagnosis(record | {"examples": []}, None)
-        val = sample(splits.val, rows, seed)
+        val = sample_rows(splits.val, rows, seed)
         at, record["examples"] = _examples(classifier, val, candidate, config.report.examples, batch)
         return Diagnosis(record, val.take(at))
 
@@ -80,7 +80,7 @@ def pick_examples(before: Tensor, after: Tensor, groups: Tensor, count: int) -> 
 
 
 def _paired(
-    classifier: FrozenClassifier, test: Dataset, candidate: Candidate, compared: Compared, batch: int
+    classifier: FrozenClassifier, test: Dataset, candidate: Candidate, compared: ComparedGroups, batch: int
 ) -> dict[str, Any]:
     bank = classifier.bank([classifier.null_trigger(), candidate.trigger])
     before, after = predictions(classifier, test, bank, batch)

@@ -24,7 +24,7 @@ PENALTY = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class NetworkOutputs:
     """What the network made of N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
 
     features: Tensor
@@ -46,7 +46,9 @@ class Probe:
         return torch.softmax(scaled @ self.weight.T + self.bias, dim=1)
 
 
-def observe(classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trigger], rows: int) -> list[Observed]:
+def network_outputs(
+    classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trigger], rows: int
+) -> list[NetworkOutputs]:
     """Run all inputs under each trigger, `rows` at a time. Without a linear head the logits are the features."""
     head, seen = last_linear(classifier.network, len(classifier.labels)), []
     hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head else None
@@ -63,7 +65,7 @@ def observe(classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trig
         if hook:
             hook.remove()
     features, logits = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-    return [Observed(features[v], logits[v]) for v in range(len(bank))]
+    return [NetworkOutputs(features[v], logits[v]) for v in range(len(bank))]
 
 
 def last_linear(network: nn.Module, labels: int) -> nn.Linear | None:

@@ -21,11 +21,11 @@ from trainer.formatting import CRITERIA, in_group
 REPEATS = 2000
 """Resamples; their 2.5 % and 97.5 % points are the interval."""
 
-Floats: TypeAlias = NDArray[np.float64]
+Float64Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class PairedCells:
     """The C cells of a paired table: label, both predictions (C,), and which of the G groups hold them (C, G)."""
 
     label: NDArray[np.int64]
@@ -35,16 +35,18 @@ class Cells:
     classes: Sequence[int]  # of which gaps are taken: the positive label, or each of several labels
     overlapping: bool
 
-    def accuracy(self, n: Floats, prediction: NDArray[np.int64]) -> Floats:
+    def accuracy(self, n: Float64Array, prediction: NDArray[np.int64]) -> Float64Array:
         """Resampled counts n (R, C) to accuracies (R,)."""
-        right: Floats = n[:, prediction == self.label].sum(axis=1) / n.sum(axis=1)
+        right: Float64Array = n[:, prediction == self.label].sum(axis=1) / n.sum(axis=1)
         return right
 
-    def group_accuracy(self, n: Floats, prediction: NDArray[np.int64]) -> Floats:
+    def group_accuracy(self, n: Float64Array, prediction: NDArray[np.int64]) -> Float64Array:
         """Accuracies (R, G)."""
         return self._rates(n, prediction == self.label, np.ones_like(self.label, dtype=bool))[0]
 
-    def gap(self, n: Floats, prediction: NDArray[np.int64], criterion: str, *, signed: bool = False) -> Floats:
+    def gap(
+        self, n: Float64Array, prediction: NDArray[np.int64], criterion: str, *, signed: bool = False
+    ) -> Float64Array:
         """The criterion's gaps (R,), made as the fairness reports make the one that selection goes by.
 
         `signed`: between the groups that are extreme in the first row of counts, in that order, so it may be negative.
@@ -54,17 +56,19 @@ class Cells:
         for c in self.classes:
             strata = [everyone] if criterion == CRITERIA[0] else [self.label == c, self.label != c]
             spreads += [self._spread(*self._rates(n, prediction == c, stratum), signed) for stratum in strata]
-        mean: Floats = np.mean(spreads, axis=0)
+        mean: Float64Array = np.mean(spreads, axis=0)
         return mean
 
-    def _rates(self, n: Floats, hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    def _rates(
+        self, n: Float64Array, hit: NDArray[np.bool_], among: NDArray[np.bool_]
+    ) -> tuple[Float64Array, Float64Array]:
         """Rates per group (R, G) and overall (R, 1); NaN where nobody is among them."""
         groups = np.column_stack([self.members, np.ones(len(hit), dtype=bool)])
         hits, all_rows = n @ (groups * (hit & among)[:, None]), n @ (groups * among[:, None])
         rates = np.divide(hits, all_rows, out=np.full_like(hits, np.nan), where=all_rows > 0)
         return rates[:, :-1], rates[:, -1:]
 
-    def _spread(self, rates: Floats, overall: Floats, signed: bool) -> Floats:
+    def _spread(self, rates: Float64Array, overall: Float64Array, signed: bool) -> Float64Array:
         """Rates (R, G) and overall ones (R, 1) to one gap each: largest minus smallest, or mean distance to overall."""
         known = ~np.isnan(rates).all(axis=0)
         if known.sum() < 2:
@@ -73,13 +77,13 @@ class Cells:
         if self.overlapping:
             distance = rates - overall
             way = np.where(distance[0] < 0, -1, 1) if signed else np.sign(distance)
-            mean: Floats = (distance * way).mean(axis=1)
+            mean: Float64Array = (distance * way).mean(axis=1)
             return mean
         if not signed:
-            ptp: Floats = np.ptp(rates, axis=1)
+            ptp: Float64Array = np.ptp(rates, axis=1)
             return ptp
         high, low = rates[0].argmax(), rates.shape[1] - 1 - rates[0, ::-1].argmin()  # two groups even in a tie
-        difference: Floats = rates[:, high] - rates[:, low]
+        difference: Float64Array = rates[:, high] - rates[:, low]
         return difference
 
 
@@ -93,7 +97,7 @@ def paired_changes(
     rows = list(paired)
     label, before, after = (np.array([row[column] for row in rows], dtype=np.int64) for column in (1, 2, 3))
     members = np.array([[in_group(row[0], group, overlapping) for group in groups] for row in rows])
-    cells = Cells(label, before, after, members, [pos_label] if labels == 2 else range(labels), overlapping)
+    cells = PairedCells(label, before, after, members, [pos_label] if labels == 2 else range(labels), overlapping)
     seen = np.array([[paired[row] for row in rows]], dtype=np.float64)
     total = int(seen.sum())
     drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=REPEATS)
@@ -106,7 +110,7 @@ def paired_changes(
     }
 
 
-def _gap_change(cells: Cells, n: Floats, criterion: str) -> dict[str, float] | None:
+def _gap_change(cells: PairedCells, n: Float64Array, criterion: str) -> dict[str, float] | None:
     old, new = (cells.gap(n, prediction, criterion) for prediction in (cells.before, cells.after))
     signed_old, signed_new = (
         cells.gap(n, prediction, criterion, signed=True) for prediction in (cells.before, cells.after)
@@ -114,7 +118,7 @@ def _gap_change(cells: Cells, n: Floats, criterion: str) -> dict[str, float] | N
     return _interval(signed_new - old, new - signed_old)
 
 
-def _interval(values: Floats, upper: Floats | None = None) -> dict[str, float] | None:
+def _interval(values: Float64Array, upper: Float64Array | None = None) -> dict[str, float] | None:
     """The observed value comes first, the resampled ones behind it; `upper` has those of the upper limit."""
     if np.isnan(values[0]):
         return None

@@ -18,7 +18,7 @@ from torch import Tensor
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
-from triggers.trigger.image import place
+from triggers.trigger.image import shrink_and_centre
 from triggers.trigger.text import EmbeddedText
 
 
@@ -59,7 +59,7 @@ def image_saliency(classifier: FrozenClassifier, images: Tensor, trigger: ImageT
     given = bank.apply(images, torch.zeros(len(images), dtype=torch.long, device=classifier.device)).detach()
     # A pixel is what was kept of the image plus what the trigger wrote; both share the path's mean gradient.
     gradient = _integrate(lambda x: log_odds(classifier.image_logits(x), classifier.pos_label), given, None, steps)
-    kept = place(images.float() / 255.0, trigger.inner) * bank.keep
+    kept = shrink_and_centre(images.float() / 255.0, trigger.inner) * bank.keep
     written, rest = (gradient * (given - kept)).abs(), (gradient * kept).abs()
     share = written.flatten(1).sum(1) / (written + rest).flatten(1).sum(1).clamp(min=1e-12)
     return ImageSaliency(given.cpu(), (gradient * given).sum(dim=1).cpu(), share.cpu())

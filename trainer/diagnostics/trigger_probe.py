@@ -20,23 +20,30 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from trainer.data import Dataset, Splits
-from trainer.diagnostics.group_probe import Observed, Probe, balanced_accuracy, fit_probe, last_linear, observe
+from trainer.diagnostics.group_probe import (
+    NetworkOutputs,
+    Probe,
+    balanced_accuracy,
+    fit_probe,
+    last_linear,
+    network_outputs,
+)
 from triggers.model import FrozenClassifier, Trigger
 from triggers.preprocessing import Inputs, TextBatch
 
-GREY = 128
+GREY_BYTE = 128
 
 
-def read_out(
+def probe_trigger(
     classifier: FrozenClassifier, splits: Splits, trigger: Trigger, *, rows: int, batch: int, seed: int
 ) -> dict[str, Any]:
     """All three readings as JSON values, from at most `rows` rows of each split drawn by `seed`."""
-    tuning, val, test = (sample(data, rows, seed) for data in (splits.tuning, splits.val, splits.test))
+    tuning, val, test = (sample_rows(data, rows, seed) for data in (splits.tuning, splits.val, splits.test))
     names, null = test.group_names, classifier.null_trigger()
     head = last_linear(classifier.network, len(classifier.labels))
-    (fitted,) = observe(classifier, tuning, [null], batch)
+    (fitted,) = network_outputs(classifier, tuning, [null], batch)
     probe = fit_probe(fitted.features, tuning.groups, len(names))
-    judged = observe(classifier, test, [null, trigger], batch)
+    judged = network_outputs(classifier, test, [null, trigger], batch)
     posteriors = [probe.posterior(one.features) for one in judged]
     return {
         "features": fitted.features.shape[1],
@@ -46,11 +53,11 @@ def read_out(
         "held_out": balanced_accuracy(posteriors[0], test.groups),
         "null": _null(classifier, trigger, probe, names),
         "shift": _shift(posteriors, test),
-        "leak": _leak(observe(classifier, val, [null, trigger], batch), val, judged, test),
+        "leak": _leak(network_outputs(classifier, val, [null, trigger], batch), val, judged, test),
     }
 
 
-def sample(data: Dataset, rows: int, seed: int) -> Dataset:
+def sample_rows(data: Dataset, rows: int, seed: int) -> Dataset:
     """At most so many rows, drawn without replacement, on the CPU and in the order of the data."""
     if len(data) <= rows:
         return data.to("cpu")
@@ -62,7 +69,7 @@ def null_inputs(classifier: FrozenClassifier) -> dict[str, Inputs]:
     """Inputs that show nobody: a black and a mid-grey image, or a text of special tokens alone."""
     if classifier.spec.image:
         shape = (1, classifier.spec.image.channels, classifier.spec.image.size, classifier.spec.image.size)
-        return {"black image": torch.zeros(shape, dtype=torch.uint8), "grey image": torch.full(shape, GREY).byte()}
+        return {"black image": torch.zeros(shape, dtype=torch.uint8), "grey image": torch.full(shape, GREY_BYTE).byte()}
     tokenizer = classifier.tokenizer
     ids = tokenizer("", verbose=False)["input_ids"]
     words = " ".join(tokenizer.convert_ids_to_tokens(ids))
@@ -74,7 +81,7 @@ def _null(classifier: FrozenClassifier, trigger: Trigger, probe: Probe, names: t
     for name, inputs in null_inputs(classifier).items():
         nobody = torch.zeros(1, dtype=torch.long)
         data = Dataset(inputs, nobody, nobody, (name,), classifier.labels, names)
-        seen = observe(classifier, data, [classifier.null_trigger(), trigger], 1)
+        seen = network_outputs(classifier, data, [classifier.null_trigger(), trigger], 1)
         bare, with_trigger = (dict(zip(names, probe.posterior(one.features)[0].tolist(), strict=True)) for one in seen)
         found.append({"input": name, "bare": bare, "trigger": with_trigger})
     return found
@@ -96,9 +103,11 @@ def _shift(posteriors: list[Tensor], test: Dataset) -> list[dict[str, Any]]:
     return found
 
 
-def _leak(val_seen: list[Observed], val: Dataset, test_seen: list[Observed], test: Dataset) -> list[dict[str, Any]]:
+def _leak(
+    val_seen: list[NetworkOutputs], val: Dataset, test_seen: list[NetworkOutputs], test: Dataset
+) -> list[dict[str, Any]]:
     """Balanced accuracy of fresh probes: from features, from scores (parity), from scores and label (odds)."""
-    views: dict[str, Callable[[Observed, Dataset], Tensor]] = {
+    views: dict[str, Callable[[NetworkOutputs, Dataset], Tensor]] = {
         "features": lambda seen, _: seen.features,
         "scores": lambda seen, _: _scores(seen),
         "scores and true label": lambda seen, data: _with_label(_scores(seen), data),
@@ -114,7 +123,7 @@ def _leak(val_seen: list[Observed], val: Dataset, test_seen: list[Observed], tes
     return found
 
 
-def _scores(seen: Observed) -> Tensor:
+def _scores(seen: NetworkOutputs) -> Tensor:
     """Logits against their mean, and squared, so that a probe sees distance from the threshold too (N, 2 * labels)."""
     centred = seen.logits - seen.logits.mean(dim=1, keepdim=True)
     return torch.cat([centred, centred.square()], dim=1)

@@ -2,7 +2,15 @@
 
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import bare_logits, confusion_counts
-from trainer.evaluation.run_result import Candidate, Outcome
-from trainer.evaluation.selection import Judge, choose
+from trainer.evaluation.run_result import Candidate, TrainingResult
+from trainer.evaluation.selection import SelectionCriterion, choose
 
-__all__ = ["Candidate", "Comparison", "Judge", "Outcome", "bare_logits", "choose", "confusion_counts"]
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "SelectionCriterion",
+    "TrainingResult",
+    "bare_logits",
+    "choose",
+    "confusion_counts",
+]

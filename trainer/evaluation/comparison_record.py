@@ -12,7 +12,7 @@ from triggers.metrics import Counts
 System = Literal[
     "adv_post", "adv_in", "threshold", "threshold_matched", "constant", "random", "shrink", "black", "strength_zero"
 ]
-NAMES: Mapping[str, str] = {
+SYSTEM_NAMES: Mapping[str, str] = {
     "adv_post": "AdvPost",
     "adv_in": "AdvIN",
     "threshold": "threshold",
@@ -46,13 +46,13 @@ class Comparison:
     chosen: bool = False
 
 
-def cells(counts: Counts) -> list[list[str | int | None]]:
+def counts_as_json(counts: Counts) -> list[list[str | int | None]]:
     """Counts as JSON: [group, label, prediction, n], sorted."""
     rows = sorted(counts.items(), key=lambda item: (item[0][0], -1 if item[0][1] is None else item[0][1], item[0][2]))
     return [[*cell, n] for cell, n in rows]
 
 
-def in_short(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Comparison], bool]]:
+def short_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Comparison], bool]]:
     """The rows of a short table: a name, the records to show the mean figures of, and is it one that was chosen.
 
     Of baselines every strength, of repetitions the mean, of other systems what validation chose.
@@ -61,9 +61,9 @@ def in_short(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Comp
     for system, found in groupby(comparisons, key=lambda one: one.system):
         own = list(found)
         if system in MEANS:
-            rows.append((f"{NAMES[system]}, mean of {len(own)}", own, False))
+            rows.append((f"{SYSTEM_NAMES[system]}, mean of {len(own)}", own, False))
         elif system in ("adv_post", "adv_in"):
-            rows += [(f"{NAMES[system]} {one.strength:g}", [one], one.chosen) for one in own]
+            rows += [(f"{SYSTEM_NAMES[system]} {one.strength:g}", [one], one.chosen) for one in own]
         else:
-            rows += [(f"{NAMES[system]}, {one.setting}", [one], False) for one in own if one.chosen]
+            rows += [(f"{SYSTEM_NAMES[system]}, {one.setting}", [one], False) for one in own if one.chosen]
     return rows

@@ -7,28 +7,28 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from trainer.data import Dataset, streamed
-from trainer.distributed import World
-from trainer.evaluation.run_result import Counts
+from trainer.data import Dataset, stream_batches
+from trainer.distributed import ProcessGroup
+from trainer.evaluation.run_result import ConfusionCounts
 from triggers.model import Bank, FrozenClassifier, sweep
 from triggers.preprocessing import TextBatch
 
 
 def confusion_counts(
-    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, world: World | None = None
-) -> list[Counts]:
+    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, process_group: ProcessGroup | None = None
+) -> list[ConfusionCounts]:
     """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
 
     `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
     processes count a part of the rows each.
     """
-    world = world or World()
+    process_group = process_group or ProcessGroup()
     totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
-        for batch in streamed(_taken(data), chunks(data, rows, world), data, rows, classifier.device):
+        for batch in stream_batches(_taken(data), chunks(data, rows, process_group), data, rows, classifier.device):
             predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
             totals += _count(predictions, batch.labels, batch.groups, _shape(data))
-    world.sum_([totals])
+    process_group.all_reduce_sum([totals])
     return [_named(table, data.group_names) for table in totals.cpu()]
 
 
@@ -42,19 +42,19 @@ def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tenso
     bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device
     found = torch.empty(len(data), len(classifier.labels), dtype=torch.float64, device=device)
     with torch.inference_mode():
-        for index in chunks(data, rows, World()):
+        for index in chunks(data, rows, ProcessGroup()):
             batch = data.take(index).to(classifier.device)
             found[index] = sweep(classifier, batch.inputs, bank)[0].double().to(device)
     return found
 
 
-def counts_of(data: Dataset, predictions: Tensor) -> Counts:
+def count_predictions(data: Dataset, predictions: Tensor) -> ConfusionCounts:
     """The same of given predictions (N,), one per row of the data."""
     shape = _shape(data)
     return _named(_count(predictions[None], data.labels, data.groups, shape).cpu()[0], data.group_names)
 
 
-def accuracy(counts: Counts) -> float:
+def accuracy(counts: ConfusionCounts) -> float:
     """Share of the counted rows whose label was predicted."""
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
@@ -63,12 +63,12 @@ def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:
     return lambda rows, into: data.take(rows, into=into)
 
 
-def chunks(data: Dataset, rows: int, world: World) -> Iterator[Tensor]:
+def chunks(data: Dataset, rows: int, process_group: ProcessGroup) -> Iterator[Tensor]:
     """This process's row numbers, so many at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)
-    own = order[world.part(len(order))]
+    own = order[process_group.part(len(order))]
     yield from torch.split(own, rows) if len(own) else ()
 
 
@@ -84,7 +84,7 @@ def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int
     return torch.bincount(which.flatten(), minlength=len(predictions) * cells).view(-1, *shape)
 
 
-def _named(table: Tensor, groups: tuple[str, ...]) -> Counts:
+def _named(table: Tensor, groups: tuple[str, ...]) -> ConfusionCounts:
     """One trigger's counts (G, L, L) by name, without the empty cells."""
     filled = ((cell, int(table[tuple(cell)])) for cell in table.nonzero().tolist())
     return {(groups[group], label, prediction): n for (group, label, prediction), n in filled}

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from trainer.evaluation.comparison_record import Comparison
 from triggers.trigger import ImageTrigger, TextTrigger
 
-Counts: TypeAlias = Mapping[tuple[str, int | None, int], int]
+ConfusionCounts: TypeAlias = Mapping[tuple[str, int | None, int], int]
 """Confusion counts by (group name, label index, predicted index), as triggers.metrics.fairness_report reads them."""
 
 
@@ -20,14 +20,14 @@ class Candidate:
     strength: float
     step: int
     trigger: ImageTrigger | TextTrigger
-    counts: Mapping[str, Counts]
+    counts: Mapping[str, ConfusionCounts]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainingResult:
     """A finished run: one candidate per strength in the order asked for, beside the bare model's counts per split."""
 
-    bare: Mapping[str, Counts]
+    bare: Mapping[str, ConfusionCounts]
     candidates: tuple[Candidate, ...]
     best: int | None  # index into candidates; None: none stays above the accuracy floor
     front: tuple[int, ...]  # candidates above the floor that no other one beats in both accuracy and gap

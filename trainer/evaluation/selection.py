@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from trainer.config import Criterion, RunConfig
 from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.fairness_report import Gap
 from triggers.model import FrozenClassifier
 
 
 @dataclass(frozen=True)
-class Score:
+class ValidationScore:
     """Accuracy and gap of one trigger on validation; gap None: some group has no rows to measure it on."""
 
     accuracy: float
@@ -26,16 +26,16 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ValidationSnapshot:
     """A strength's triggers as they were after `step` steps: their counts and score on validation."""
 
     step: int
-    counts: Counts
-    score: Score
+    counts: ConfusionCounts
+    score: ValidationScore
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Indices into the snapshots: the recommended one, the trade-off front in order of accuracy, and why in words."""
 
     best: int | None
@@ -43,15 +43,15 @@ class Choice:
     notes: tuple[str, ...]
 
 
-class Judge:
+class SelectionCriterion:
     """Scores counts on validation and prefers one score over another.
 
-    `judged_gap` says by which gap.
+    `selection_gap` says by which gap.
     """
 
     def __init__(
         self,
-        bare: Counts,
+        bare: ConfusionCounts,
         criterion: Criterion,
         max_accuracy_drop: float,
         pos_label: int,
@@ -66,33 +66,33 @@ class Judge:
         self.bare = self.score(bare)
         self.floor = self.bare.accuracy - max_accuracy_drop
 
-    def score(self, counts: Counts) -> Score:
+    def score(self, counts: ConfusionCounts) -> ValidationScore:
         """Accuracy and gap of one trigger's counts."""
         report = evaluate_counts(counts, pos_label=self._pos_label, labels=self._labels, overlapping=self._overlapping)
-        return Score(accuracy(counts), judged_gap(report, self._criterion)[1].value)
+        return ValidationScore(accuracy(counts), selection_gap(report, self._criterion)[1].value)
 
-    def feasible(self, score: Score) -> bool:
+    def feasible(self, score: ValidationScore) -> bool:
         """Is it above the floor, with a gap that can be measured? (Rounding must not turn "equal" into "below".)"""
         return score.gap is not None and score.accuracy >= self.floor - 1e-9
 
-    def rank(self, score: Score) -> tuple[float, ...]:
+    def rank(self, score: ValidationScore) -> tuple[float, ...]:
         """A sort key, better first: above the floor by gap, then accuracy; below it by accuracy, then gap."""
         gap = float("inf") if score.gap is None else score.gap
         return (0, gap, -score.accuracy) if self.feasible(score) else (1, -score.accuracy, gap)
 
-    def better(self, new: Snapshot, old: Snapshot | None) -> bool:
+    def better(self, new: ValidationSnapshot, old: ValidationSnapshot | None) -> bool:
         """Is `new` to replace `old`? A tie keeps the earlier one."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
 
-def judge_of(config: RunConfig, classifier: FrozenClassifier, bare: Counts) -> Judge:
+def selection_criterion(config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> SelectionCriterion:
     """The judge of a configuration, given the bare model's counts on validation."""
     criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
     labels, overlapping = len(classifier.labels), config.data.groups_overlap
-    return Judge(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
+    return SelectionCriterion(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
-def judged_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
+def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
     """The gap that selection goes by, and its name in words: the quantity that the objective lowers.
 
     For equalized odds it is the average odds difference, less noisy than the worst of the two gaps, which the reports
@@ -110,22 +110,24 @@ def judged_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
     return name, report.demographic_parity_difference if parity else report.average_odds_difference
 
 
-def choose(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> Choice:
+def choose(
+    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
+) -> Selection:
     """Pick among the best snapshots of each strength. A tie goes to the strength that was named first."""
-    feasible = [i for i, snapshot in enumerate(snapshots) if judge.feasible(snapshot.score)]
+    feasible = [i for i, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
     if not feasible:
-        return Choice(None, (), (_nothing_above(judge, snapshots, strengths),))
-    best = min(feasible, key=lambda i: judge.rank(snapshots[i].score))
-    notes = [*_ties(judge, snapshots, strengths, best, feasible), *_below(judge, snapshots, strengths)]
+        return Selection(None, (), (_nothing_above(criterion, snapshots, strengths),))
+    best = min(feasible, key=lambda i: criterion.rank(snapshots[i].score))
+    notes = [*_ties(criterion, snapshots, strengths, best, feasible), *_below(criterion, snapshots, strengths)]
     front = _front(snapshots, feasible)
-    chosen, bare = snapshots[best].score, judge.bare
+    chosen, bare = snapshots[best].score, criterion.bare
     if bare.gap is not None and chosen.gap is not None and chosen.gap >= bare.gap:
         text = f"No trigger is recommended: the best one's gap on validation is {chosen.gap:.4f}, without one it is"
-        return Choice(None, front, (f"{text} {bare.gap:.4f}. Raise objective.strengths or train longer.", *notes))
-    return Choice(best, front, tuple(notes))
+        return Selection(None, front, (f"{text} {bare.gap:.4f}. Raise objective.strengths or train longer.", *notes))
+    return Selection(best, front, tuple(notes))
 
 
-def _front(snapshots: Sequence[Snapshot], feasible: Iterable[int]) -> tuple[int, ...]:
+def _front(snapshots: Sequence[ValidationSnapshot], feasible: Iterable[int]) -> tuple[int, ...]:
     """By falling accuracy, those whose gap is below that of every more accurate one."""
     front: list[int] = []
     order = sorted(feasible, key=lambda i: (-snapshots[i].score.accuracy, snapshots[i].score.gap, i))
@@ -138,33 +140,42 @@ def _front(snapshots: Sequence[Snapshot], feasible: Iterable[int]) -> tuple[int,
     return tuple(front)
 
 
-def _nothing_above(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> str:
-    nearest = min(range(len(snapshots)), key=lambda i: judge.rank(snapshots[i].score))
+def _nothing_above(
+    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
+) -> str:
+    nearest = min(range(len(snapshots)), key=lambda i: criterion.rank(snapshots[i].score))
     score = snapshots[nearest].score
     if score.gap is None:
         return "No trigger is recommended: validation cannot measure the gap, a group or label has no rows there."
     return (
-        f"No trigger is recommended: none reaches the accuracy floor {judge.floor:.4f} on validation (without a trigger"
-        f" {judge.bare.accuracy:.4f}, allowed drop {judge.max_accuracy_drop:g}). Nearest: strength"
+        f"No trigger is recommended: none reaches the accuracy floor {criterion.floor:.4f} on validation "
+        f"(without a trigger"
+        f" {criterion.bare.accuracy:.4f}, allowed drop {criterion.max_accuracy_drop:g}). Nearest: strength"
         f" {strengths[nearest]:g} with {score.accuracy:.4f}. Raise select.max_accuracy_drop or lower"
         " objective.strengths."
     )
 
 
 def _ties(
-    judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float], best: int, feasible: Sequence[int]
+    criterion: SelectionCriterion,
+    snapshots: Sequence[ValidationSnapshot],
+    strengths: Sequence[float],
+    best: int,
+    feasible: Sequence[int],
 ) -> list[str]:
-    rank = judge.rank(snapshots[best].score)
-    equal = [i for i in feasible if i != best and judge.rank(snapshots[i].score) == rank]
+    rank = criterion.rank(snapshots[best].score)
+    equal = [i for i in feasible if i != best and criterion.rank(snapshots[i].score) == rank]
     if not equal:
         return []
     others = ", ".join(f"{strengths[i]:g}" for i in equal)
     return [f"Strength {strengths[best]:g} ties with {others} on validation and is taken because it was named first."]
 
 
-def _below(judge: Judge, snapshots: Sequence[Snapshot], strengths: Sequence[float]) -> list[str]:
-    low = [i for i, snapshot in enumerate(snapshots) if not judge.feasible(snapshot.score)]
+def _below(
+    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
+) -> list[str]:
+    low = [i for i, snapshot in enumerate(snapshots) if not criterion.feasible(snapshot.score)]
     if not low:
         return []
     listed = ", ".join(f"{strengths[i]:g} ({snapshots[i].score.accuracy:.4f})" for i in low)
-    return [f"Never above the accuracy floor {judge.floor:.4f} on validation, by strength: {listed}."]
+    return [f"Never above the accuracy floor {criterion.floor:.4f} on validation, by strength: {listed}."]

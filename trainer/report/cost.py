@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainer.config import RunConfig
-from trainer.evaluation import Outcome
+from trainer.evaluation import TrainingResult
 
 
 class Stopwatch:
@@ -31,28 +31,28 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
-def cost_record(config: RunConfig, outcome: Outcome, watch: Stopwatch, device: torch.device) -> dict[str, Any]:
+def cost_record(config: RunConfig, result: TrainingResult, watch: Stopwatch, device: torch.device) -> dict[str, Any]:
     """Phases, speed, memory and cost as JSON values.
 
     `train` is all training of the run, validations and earlier starts included. `learn` of the stopwatch also holds the
     counting of the test split, which is the rest of it, unless the run was resumed: then the rest is not known.
     """
-    phases = _phases(watch, outcome)
+    phases = _phases(watch, result)
     total = sum(seconds for _, seconds in phases)
-    strengths = len(outcome.candidates)
-    rows = sum(outcome.data_counts.get("tuning", {}).values())
-    seen = outcome.steps * min(config.train.batch_size, rows or config.train.batch_size)
+    strengths = len(result.candidates)
+    rows = sum(result.data_counts.get("tuning", {}).values())
+    seen = result.steps * min(config.train.batch_size, rows or config.train.batch_size)
     kind, peak = peak_memory(device)
     price = config.report.price_per_hour
     return {
         "phases": [[name, round(seconds, 3)] for name, seconds in phases],
         "total_seconds": round(total, 3),
-        "steps": outcome.steps,
+        "steps": result.steps,
         "strengths": strengths,
         "batch_size": config.train.batch_size,
-        "inputs_per_second": round(seen / outcome.seconds, 1) if outcome.seconds else None,
-        "passes_per_second": round(seen * strengths / outcome.seconds, 1) if outcome.seconds else None,
-        "device": outcome.device,
+        "inputs_per_second": round(seen / result.seconds, 1) if result.seconds else None,
+        "passes_per_second": round(seen * strengths / result.seconds, 1) if result.seconds else None,
+        "device": result.device,
         "peak_memory_bytes": peak,
         "peak_memory_of": kind,
         "price_per_hour": price,
@@ -69,12 +69,12 @@ def peak_memory(device: torch.device) -> tuple[str, int]:
     return "process, resident", getrusage(RUSAGE_SELF).ru_maxrss * unit
 
 
-def _phases(watch: Stopwatch, outcome: Outcome) -> list[tuple[str, float]]:
+def _phases(watch: Stopwatch, result: TrainingResult) -> list[tuple[str, float]]:
     """prepare, train, evaluate, then whatever else was timed."""
     timed = dict(watch.seconds)
     prepare, learn = timed.pop("prepare", None), timed.pop("learn", None)
     phases = [] if prepare is None else [("prepare", prepare)]
-    phases.append(("train", outcome.seconds))
-    if learn is not None and learn >= outcome.seconds:
-        phases.append(("evaluate", learn - outcome.seconds))
+    phases.append(("train", result.seconds))
+    if learn is not None and learn >= result.seconds:
+        phases.append(("evaluate", learn - result.seconds))
     return [*phases, *timed.items()]

@@ -20,8 +20,8 @@ from trainer.config.toml_schema import to_toml
 from trainer.diagnostics import Explained, TextSaliency
 from trainer.formatting import Json
 from trainer.report import report_tables
-from trainer.report.model_card import ETHICS, LIMITS
-from trainer.report.run_summary import cautions, headline, verdict
+from trainer.report.model_card import ETHICS, LIMITATIONS
+from trainer.report.run_summary import cautions, headline_sentence, verdict
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Extras:
+class PageExtras:
     """What is on the page but not in metrics.json: pictures by file name, tokens per example (bare, trigger), nearest
     words with their cosines, the side of the square that image attributions were averaged over.
     """
@@ -67,7 +67,7 @@ class Extras:
     smoothing: int = 1
 
 
-def render_page(summary: Json, extras: Extras) -> str:
+def render_page(summary: Json, extras: PageExtras) -> str:
     """The whole page."""
     environment = Environment(
         loader=PackageLoader("trainer.report"),
@@ -84,16 +84,16 @@ def render_page(summary: Json, extras: Extras) -> str:
         s=summary,
         one=formatting.shown_candidate(summary),
         verdict=verdict(summary),
-        headline=headline(summary),
+        headline=headline_sentence(summary),
         cautions=cautions(summary),
-        limits=LIMITS,
+        limits=LIMITATIONS,
         ethics=ETHICS,
         tables=_tables(summary),
         worst={
             "without": report_tables.worst_cell(summary, summary["bare_counts"]["test"]),
             "with": report_tables.worst_cell(summary, formatting.shown_candidate(summary)["counts"]["test"]),
         },
-        gap=formatting.judged_gap(summary["bare"]["test"], summary["config"]["objective"]["criterion"]),
+        gap=formatting.objective_gap(summary["bare"]["test"], summary["config"]["objective"]["criterion"]),
         inputs=formatting.inputs_word(summary),
         images={name: Picture.read(path) for name, path in extras.pictures.items()},
         extras=extras,
@@ -113,7 +113,7 @@ def _tokens(text: TextSaliency) -> list[Token]:
     return [Token(*token) for token in zip(text.tokens, text.attribution, text.is_trigger, strict=True)]
 
 
-def _tables(summary: Json) -> dict[str, report_tables.Table]:
+def _tables(summary: Json) -> dict[str, report_tables.ReportTable]:
     """Every table that this summary has figures for, by name."""
     tables = {
         "key": report_tables.key_figures(summary),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.formatting import Json, inputs_word, judged_gap, listed, shown_candidate
-from trainer.report.report_tables import Table, data_table, group_rates, key_figures, worst_cell
-from trainer.report.run_summary import cautions, headline, verdict
+from trainer.formatting import Json, inputs_word, join_words, objective_gap, shown_candidate
+from trainer.report.report_tables import ReportTable, data_table, group_rates, key_figures, worst_cell
+from trainer.report.run_summary import cautions, headline_sentence, verdict
 
-LIMITS = (
+LIMITATIONS = (
     "It is tuned for one stated criterion, for the groups that were named, on data like the tuning set. Criteria"
     " contradict each other, and a group that was not named may fare worse.",
     "Gaps measured on a few hundred rows per group are uncertain, as the intervals say; one run is one seed.",
@@ -31,7 +31,7 @@ def model_card(summary: Json) -> str:
     decision = verdict(summary)
     parts = [
         f"# Model card: fairness trigger for `{summary['model']}`, strength {one['strength']:g}",
-        headline(summary),
+        headline_sentence(summary),
         f"**{decision['status'].capitalize()}.** {decision['reason']}",
         "## Model details",
         _bullets(_details(summary)),
@@ -46,7 +46,7 @@ def model_card(summary: Json) -> str:
         "## Factors",
         _bullets(
             [
-                f"Groups: {listed(summary['bare']['test']['groups'])}, from {_group_source(config)}.",
+                f"Groups: {join_words(summary['bare']['test']['groups'])}, from {_group_source(config)}.",
                 "Other groups were not looked at.",
             ]
         ),
@@ -66,7 +66,7 @@ def model_card(summary: Json) -> str:
         "## Ethical considerations",
         _bullets(ETHICS),
         "## Caveats and recommendations",
-        _bullets([*cautions(summary), *summary["notes"], *LIMITS]),
+        _bullets([*cautions(summary), *summary["notes"], *LIMITATIONS]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -98,7 +98,7 @@ def _evaluation(summary: Json) -> str:
 def _metrics(summary: Json) -> list[str]:
     criterion = summary["config"]["objective"]["criterion"]
     report = summary["bare"]["test"]
-    name, gap = judged_gap(report, criterion)
+    name, gap = objective_gap(report, criterion)
     return [
         f"Trained and selected by the {name} ({gap['aggregation']}).",
         f"“Selected” is a prediction of {summary['labels'][summary['pos_label']]}.",
@@ -108,7 +108,7 @@ def _metrics(summary: Json) -> list[str]:
 
 
 def _labels(summary: Json) -> str:
-    return f"{listed(summary['labels'])} from {inputs_word(summary)}"
+    return f"{join_words(summary['labels'])} from {inputs_word(summary)}"
 
 
 def _group_source(config: Json) -> str:
@@ -126,7 +126,7 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: ReportTable) -> str:
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (table.head, *table.rows)]
     rule = "|" + " --- |" * table.stubs + " ---: |" * (len(table.head) - table.stubs)
     return "\n".join([lines[0], rule, *lines[1:], "", table.caption])

@@ -21,11 +21,11 @@ import torch
 
 from trainer.config import RunConfig, to_dict
 from trainer.data import Splits
-from trainer.diagnostics import Compared, Diagnosis, diagnose, nearest_words
-from trainer.evaluation import Candidate, Comparison, Outcome
-from trainer.evaluation.comparison_record import cells
+from trainer.diagnostics import ComparedGroups, Diagnosis, diagnose, nearest_words
+from trainer.evaluation import Candidate, Comparison, TrainingResult
+from trainer.evaluation.comparison_record import counts_as_json
 from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from trainer.progress import Progress
 from trainer.publish import Published, code_version
 from trainer.report.cost import Stopwatch, cost_record
@@ -35,7 +35,7 @@ from triggers.artifact.artifact import TriggerArtifact
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.model import FrozenClassifier
 from triggers.rollout.rollout_history import timestamp
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.trigger import ImageTrigger
 
 EXTRA = ("captum", "jinja2", "matplotlib")
@@ -43,64 +43,64 @@ EXTRA = ("captum", "jinja2", "matplotlib")
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ReportInputs:
     """All that a report is made of. Without `splits` the trigger is not looked at more closely."""
 
     config: RunConfig
     classifier: FrozenClassifier
-    outcome: Outcome
+    result: TrainingResult
     artifacts: Sequence[TriggerArtifact]
     published: Sequence[Published]
     splits: Splits | None = None
 
 
-def write_report(folder: Path, material: Material, watch: Stopwatch, progress: Progress) -> list[Path]:
+def write_report(folder: Path, inputs: ReportInputs, watch: Stopwatch, progress: Progress) -> list[Path]:
     """Write everything and return what was written. Says so where a package for the page is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    config, outcome = material.config, material.outcome
-    shown = outcome.candidates[shown_at(outcome)]
-    found = summary(material)
+    config, result = inputs.config, inputs.result
+    shown = result.candidates[shown_at(result)]
+    found = summary(inputs)
     with watch.phase("diagnose"):
-        diagnosis = _diagnose(material, shown, found)
+        diagnosis = _diagnose(inputs, shown, found)
     found |= {} if diagnosis is None else diagnosis.record
     found["verdict"] = verdict(found)
-    found["cost"] = cost_record(config, outcome, watch, material.classifier.device)
+    found["cost"] = cost_record(config, result, watch, inputs.classifier.device)
     missing = [name for name in EXTRA if not find_spec(name)]
     if config.report.enabled and missing:
         wanted = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
         progress.note(f"No report.html and no pictures: {wanted}. Run: pip install 'fairtrigger[report]'")
-    page = [] if missing or not config.report.enabled else _page(folder, material, found, diagnosis)
+    page = [] if missing or not config.report.enabled else _page(folder, inputs, found, diagnosis)
     metrics, card = folder / "metrics.json", folder / "model-card.md"
-    write_whole(metrics, json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
-    if outcome.best is None:
+    write_atomically(metrics, json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
+    if result.best is None:
         card.unlink(missing_ok=True)
         return [metrics, *page]
-    write_whole(card, model_card(found).encode())
+    write_atomically(card, model_card(found).encode())
     return [metrics, card, *page]
 
 
-def summary(material: Material) -> dict[str, Any]:
+def summary(inputs: ReportInputs) -> dict[str, Any]:
     """The run as JSON values: fairness reports and counts per split, without a trigger and with each candidate's."""
-    config, classifier, outcome = material.config, material.classifier, material.outcome
+    config, classifier, result = inputs.config, inputs.classifier, inputs.result
     return {
         "model": classifier.name,
         "modality": classifier.modality,
         "model_fingerprint": classifier.fingerprint,
         "labels": list(classifier.labels),
         "pos_label": classifier.pos_label,
-        "steps": outcome.steps,
-        "seconds": round(outcome.seconds, 3),
-        "device": outcome.device,
-        "notes": list(outcome.notes),
-        "bare": _reports(config, classifier, outcome.bare),
-        "bare_counts": _cells(outcome.bare),
-        "best": None if outcome.best is None else outcome.candidates[outcome.best].strength,
-        "shown": outcome.candidates[shown_at(outcome)].strength,
-        "front": [outcome.candidates[at].strength for at in outcome.front],
-        "candidates": _candidates(material),
-        "comparisons": [_comparison(config, classifier, one) for one in outcome.comparisons],
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "notes": list(result.notes),
+        "bare": _reports(config, classifier, result.bare),
+        "bare_counts": _cells(result.bare),
+        "best": None if result.best is None else result.candidates[result.best].strength,
+        "shown": result.candidates[shown_at(result)].strength,
+        "front": [result.candidates[at].strength for at in result.front],
+        "candidates": _candidates(inputs),
+        "comparisons": [_comparison(config, classifier, one) for one in result.comparisons],
         "data_counts": {
-            split: [[*cell, n] for cell, n in counted.items()] for split, counted in outcome.data_counts.items()
+            split: [[*cell, n] for cell, n in counted.items()] for split, counted in result.data_counts.items()
         },
         "config": to_dict(config),
         "provenance": {
@@ -113,16 +113,16 @@ def summary(material: Material) -> dict[str, Any]:
     }
 
 
-def shown_at(outcome: Outcome) -> int:
+def shown_at(result: TrainingResult) -> int:
     """Which candidate is looked at closely: the recommended one, else the front's fairest, else the most accurate."""
-    if outcome.best is not None:
-        return outcome.best
-    if outcome.front:
-        return outcome.front[-1]
-    return max(range(len(outcome.candidates)), key=lambda at: accuracy(outcome.candidates[at].counts["val"]))
+    if result.best is not None:
+        return result.best
+    if result.front:
+        return result.front[-1]
+    return max(range(len(result.candidates)), key=lambda at: accuracy(result.candidates[at].counts["val"]))
 
 
-def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -> FairnessReport:
+def report_of(config: RunConfig, classifier: FrozenClassifier, counts: ConfusionCounts) -> FairnessReport:
     """All figures of one table of counts."""
     overlapping = config.data.groups_overlap
     return evaluate_counts(
@@ -130,8 +130,8 @@ def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Counts) -
     )
 
 
-def _candidates(material: Material) -> list[dict[str, Any]]:
-    versions = {place.strength: {"version": place.version, "digest": place.digest} for place in material.published}
+def _candidates(inputs: ReportInputs) -> list[dict[str, Any]]:
+    versions = {place.strength: {"version": place.version, "digest": place.digest} for place in inputs.published}
     return [
         {
             "strength": candidate.strength,
@@ -139,14 +139,14 @@ def _candidates(material: Material) -> list[dict[str, Any]]:
             "digest": artifact.digest,
             "published": versions.get(candidate.strength),
             "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
-            "splits": _reports(material.config, material.classifier, candidate.counts),
+            "splits": _reports(inputs.config, inputs.classifier, candidate.counts),
             "counts": _cells(candidate.counts),
         }
-        for candidate, artifact in zip(material.outcome.candidates, material.artifacts, strict=True)
+        for candidate, artifact in zip(inputs.result.candidates, inputs.artifacts, strict=True)
     ]
 
 
-def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[str, Counts]) -> dict[str, Any]:
+def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[str, ConfusionCounts]) -> dict[str, Any]:
     return {split: report_of(config, classifier, counts).to_dict() for split, counts in splits.items()}
 
 
@@ -164,36 +164,36 @@ def _comparison(config: RunConfig, classifier: FrozenClassifier, one: Comparison
     }
 
 
-def _cells(splits: Mapping[str, Counts]) -> dict[str, Any]:
-    return {split: cells(counts) for split, counts in splits.items()}
+def _cells(splits: Mapping[str, ConfusionCounts]) -> dict[str, Any]:
+    return {split: counts_as_json(counts) for split, counts in splits.items()}
 
 
-def _diagnose(material: Material, shown: Candidate, found: Mapping[str, Any]) -> Diagnosis | None:
+def _diagnose(inputs: ReportInputs, shown: Candidate, found: Mapping[str, Any]) -> Diagnosis | None:
     """The close look, at the groups that the gaps compare."""
-    if material.splits is None or not material.config.report.enabled:
+    if inputs.splits is None or not inputs.config.report.enabled:
         return None
     report = found["bare"]["test"]
     left_out = report["gaps"]["demographic_parity_difference"]["excluded"]
     groups = tuple(group for group in report["groups"] if group not in left_out)
-    compared = Compared(groups, bool(report.get("groups_overlap")))
-    return diagnose(material.config, material.classifier, material.splits, shown, compared)
+    compared = ComparedGroups(groups, bool(report.get("groups_overlap")))
+    return diagnose(inputs.config, inputs.classifier, inputs.splits, shown, compared)
 
 
-def _page(folder: Path, material: Material, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
+def _page(folder: Path, inputs: ReportInputs, found: dict[str, Any], diagnosis: Diagnosis | None) -> list[Path]:
     """Pictures and page; the shares of the saliency go into `found`."""
     from trainer.diagnostics import explain, trigger_shares
     from trainer.report.figures.examples import smoothing
     from trainer.report.figures.pictures import draw_pictures
-    from trainer.report.html_page import Extras, render_page, tokens_of
+    from trainer.report.html_page import PageExtras, render_page, tokens_of
 
-    trigger, explained = material.outcome.candidates[shown_at(material.outcome)].trigger, None
+    trigger, explained = inputs.result.candidates[shown_at(inputs.result)].trigger, None
     if diagnosis and diagnosis.examples:
-        explained = explain(material.config, material.classifier, diagnosis.examples, trigger)
+        explained = explain(inputs.config, inputs.classifier, diagnosis.examples, trigger)
         for example, share in zip(found["examples"], trigger_shares(explained), strict=True):
             example["trigger_share"] = share
-    pictures = draw_pictures(folder, found, material.outcome, explained)
-    nearest = [] if isinstance(trigger, ImageTrigger) else nearest_words(material.classifier, trigger)
+    pictures = draw_pictures(folder, found, inputs.result, explained)
+    nearest = [] if isinstance(trigger, ImageTrigger) else nearest_words(inputs.classifier, trigger)
     side = smoothing(trigger.size) if isinstance(trigger, ImageTrigger) else 1
     page = folder / "report.html"
-    write_whole(page, render_page(found, Extras(pictures, tokens_of(explained), nearest, side)).encode())
+    write_atomically(page, render_page(found, PageExtras(pictures, tokens_of(explained), nearest, side)).encode())
     return [page, *pictures.values()]

@@ -10,20 +10,20 @@ from trainer.formatting import (
     CURVES,
     SWEPT,
     Json,
-    interval,
-    judged_gap,
-    margin,
-    number,
-    other,
+    format_count,
+    format_interval,
+    format_number,
+    group_rows,
+    objective_gap,
+    other_criterion,
     shown_candidate,
     system_name,
-    whole,
 )
 from trainer.report.run_summary import cell_accuracies
 from triggers.metrics import wilson
 from triggers.metrics.intervals import critical
 
-RATES = {
+RATE_TITLES = {
     "selection_rate": "selection rate",
     "accuracy": "accuracy",
     "true_positive_rate": "true positive rate",
@@ -32,7 +32,7 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A caption that says units and n, column headers, and rows whose first `stubs` cells are row headers."""
 
     caption: str
@@ -42,41 +42,53 @@ class Table:
     marked: frozenset[int] = frozenset()  # rows set in bold
 
 
-def key_figures(summary: Json) -> Table:
+def key_figures(summary: Json) -> ReportTable:
     """Accuracy and both gaps on test: without, with, change."""
     before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
     criterion, change = summary["config"]["objective"]["criterion"], summary.get("change") or {}
-    rows = [["accuracy", *map(interval, (before["overall"]["accuracy"], after["overall"]["accuracy"]))]]
-    rows[0].append(interval(change.get("accuracy"), change=True))
-    for one in (criterion, other(criterion)):
-        (name, gap), new = judged_gap(before, one), judged_gap(after, one)[1]
+    rows = [["accuracy", *map(format_interval, (before["overall"]["accuracy"], after["overall"]["accuracy"]))]]
+    rows[0].append(format_interval(change.get("accuracy"), change=True))
+    for one in (criterion, other_criterion(criterion)):
+        (name, gap), new = objective_gap(before, one), objective_gap(after, one)[1]
         role = "trained" if one == criterion else "not trained"
-        rows.append([f"{name} ({role})", interval(gap), interval(new), interval(change.get(one), change=True)])
-    caption = f"Test split, n = {whole(before['n'])}. Shares between 0 and 1, 95 % intervals in brackets. The change is"
+        rows.append(
+            [
+                f"{name} ({role})",
+                format_interval(gap),
+                format_interval(new),
+                format_interval(change.get(one), change=True),
+            ]
+        )
+    caption = (
+        f"Test split, n = {format_count(before['n'])}. Shares between 0 and 1, 95 % intervals in brackets. The "
+        f"change is"
+    )
     caption += " that of the same rows with and without the trigger (paired bootstrap)."
-    return Table(caption, ["", "without the trigger", "with the trigger", "change"], rows)
+    return ReportTable(caption, ["", "without the trigger", "with the trigger", "change"], rows)
 
 
-def group_rates(summary: Json) -> Table:
+def group_rates(summary: Json) -> ReportTable:
     """Per group and rate: without, with, on how many rows."""
     before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
     rows = []
     for group, report in before["groups"].items():
-        for key, name in RATES.items():
+        for key, name in RATE_TITLES.items():
             new = after["groups"].get(group, {}).get(key)
-            rows.append([group, name, whole(report[key]["n"]), interval(report[key]), interval(new)])
+            rows.append(
+                [group, name, format_count(report[key]["n"]), format_interval(report[key]), format_interval(new)]
+            )
     caption = f"Test split. Rates of the label “{summary['labels'][summary['pos_label']]}”, Wilson 95 % intervals."
-    return Table(caption, ["group", "rate", "n", "without the trigger", "with the trigger"], rows, stubs=2)
+    return ReportTable(caption, ["group", "rate", "n", "without the trigger", "with the trigger"], rows, stubs=2)
 
 
-def confusion(summary: Json) -> Table:
+def confusion(summary: Json) -> ReportTable:
     """Per group and true label: how many rows were predicted as what, and how many of them rightly."""
     labels, overlapping = summary["labels"], bool(summary["bare"]["test"].get("groups_overlap"))
     before, after = summary["bare_counts"]["test"], shown_candidate(summary)["counts"]["test"]
     rows: list[list[str]] = []
     worst, lowest = 0, 2.0
     for group in summary["bare"]["test"]["groups"]:
-        bare, trigger = (margin(counts, group, overlapping) for counts in (before, after))
+        bare, trigger = (group_rows(counts, group, overlapping) for counts in (before, after))
         for label, name in enumerate(labels):
             predicted = [[_count(cells, label, c) for c in range(len(labels))] for cells in (bare, trigger)]
             n = sum(predicted[0])
@@ -85,24 +97,24 @@ def confusion(summary: Json) -> Table:
             right = [_share(row[label], n) for row in predicted]
             if right[1]["value"] < lowest:
                 worst, lowest = len(rows), right[1]["value"]
-            pairs = [f"{whole(a)} → {whole(b)}" for a, b in zip(*predicted, strict=True)]
-            rows.append([group, name, whole(n), *pairs, interval(right[0]), interval(right[1])])
+            pairs = [f"{format_count(a)} → {format_count(b)}" for a, b in zip(*predicted, strict=True)]
+            rows.append([group, name, format_count(n), *pairs, format_interval(right[0]), format_interval(right[1])])
     head = ["group", "true label", "n", *(f"predicted {name}" for name in labels), "right without", "right with"]
     caption = (
         "Test split, counts without → with the trigger, and the share of each row that is predicted rightly with its"
     )
     caption += " Wilson 95 % interval. Bold: the worst cell with the trigger."
-    return Table(caption, head, rows, stubs=2, marked=frozenset({worst} if rows else ()))
+    return ReportTable(caption, head, rows, stubs=2, marked=frozenset({worst} if rows else ()))
 
 
 def worst_cell(summary: Json, counts: Any) -> str:
     """The (group, label) with the smallest share of right predictions, in words."""
     cells = {cell: pair for cell, pair in cell_accuracies(counts).items() if pair[1]}
     (group, label), (right, n) = min(cells.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
-    return f"{group}, {summary['labels'][label]}: {interval(_share(right, n))} right, n = {whole(n)}"
+    return f"{group}, {summary['labels'][label]}: {format_interval(_share(right, n))} right, n = {format_count(n)}"
 
 
-def flip_rates(summary: Json) -> Table:
+def flip_rates(summary: Json) -> ReportTable:
     """Whose predictions the trigger changes, and which way."""
     positive = summary["labels"][summary["pos_label"]]
     several = len(summary["labels"]) > 2
@@ -111,73 +123,93 @@ def flip_rates(summary: Json) -> Table:
     head += ["became right", "became wrong"]
     groups = {**summary["flips"]["groups"], "everyone": summary["flips"]["everyone"]}
     rows = [
-        [name, whole(row["n"]), *(f"{whole(row[key])}, {interval(_share(row[key], row['n']))}" for key in keys)]
+        [
+            name,
+            format_count(row["n"]),
+            *(f"{format_count(row[key])}, {format_interval(_share(row[key], row['n']))}" for key in keys),
+        ]
         for name, row in groups.items()
     ]
     caption = "Test split: predictions that the trigger changes, as counts and as shares of the group with Wilson 95 %"
     caption += " intervals."
-    return Table(caption, head, rows)
+    return ReportTable(caption, head, rows)
 
 
-def paired_table(summary: Json) -> Table:
+def paired_table(summary: Json) -> ReportTable:
     """The raw paired counts."""
     labels = summary["labels"]
     rows = [
-        [group, labels[label], labels[before], labels[after], whole(n)]
+        [group, labels[label], labels[before], labels[after], format_count(n)]
         for group, label, before, after, n in summary["paired"]
     ]
     head = ["group", "true label", "without the trigger", "with the trigger", "rows"]
-    return Table("Test split, every row once: the counts behind the changes and the flips.", head, rows, stubs=2)
+    return ReportTable("Test split, every row once: the counts behind the changes and the flips.", head, rows, stubs=2)
 
 
-def null_reading(summary: Json) -> Table:
+def null_reading(summary: Json) -> ReportTable:
     """What the probe reads from an input that shows nobody."""
     groups = list(summary["readout"]["shift"][0]["bare"])
     rows = [
-        [one["input"], *(f"{number(one['bare'][group], 2)} → {number(one['trigger'][group], 2)}" for group in groups)]
+        [
+            one["input"],
+            *(
+                f"{format_number(one['bare'][group], 2)} → {format_number(one['trigger'][group], 2)}"
+                for group in groups
+            ),
+        ]
         for one in summary["readout"]["null"]
     ]
     caption = "Group probabilities on an input that shows nobody, without → with the trigger; groups count as equally"
-    caption += f" frequent, so {number(summary['readout']['guessing'], 2)} says nothing. One input each, no interval."
-    return Table(caption, ["input", *groups], rows)
+    caption += (
+        f" frequent, so {format_number(summary['readout']['guessing'], 2)} says nothing. One input each, no interval."
+    )
+    return ReportTable(caption, ["input", *groups], rows)
 
 
-def posterior_shift(summary: Json) -> Table:
+def posterior_shift(summary: Json) -> ReportTable:
     """How the trigger moves the mean reading of real inputs."""
     shift = summary["readout"]["shift"]
     groups = list(shift[0]["bare"])
     rows = [
         [
             one["group"],
-            whole(one["n"]),
-            *(f"{number(one['bare'][group], 2)} → {number(one['trigger'][group], 2)}" for group in groups),
-            f"{number(one['bare_entropy'], 2)} → {number(one['trigger_entropy'], 2)}",
+            format_count(one["n"]),
+            *(
+                f"{format_number(one['bare'][group], 2)} → {format_number(one['trigger'][group], 2)}"
+                for group in groups
+            ),
+            f"{format_number(one['bare_entropy'], 2)} → {format_number(one['trigger_entropy'], 2)}",
         ]
         for one in shift
     ]
     head = ["true group", "n", *(f"read as {group}" for group in groups), "mean entropy (bits)"]
-    return Table("Mean group probabilities on test inputs, without → with the trigger.", head, rows)
+    return ReportTable("Mean group probabilities on test inputs, without → with the trigger.", head, rows)
 
 
-def leak(summary: Json) -> Table:
+def leak(summary: Json) -> ReportTable:
     """What fresh probes still find."""
-    rows = [[one["from"], interval(one["bare"]), interval(one["trigger"])] for one in summary["readout"]["leak"]]
+    rows = [
+        [one["from"], format_interval(one["bare"]), format_interval(one["trigger"])]
+        for one in summary["readout"]["leak"]
+    ]
     sizes = summary["readout"]["rows"]
     caption = (
-        f"Share of each group recognised by a probe fitted anew on {whole(sizes['val'])} validation rows, mean over"
+        f"Share of each group recognised by a probe fitted anew on {format_count(sizes['val'])} validation "
+        f"rows, mean over"
     )
     caption += (
-        f" the groups, on {whole(sizes['test'])} test rows; {number(summary['readout']['guessing'], 2)} is guessing."
+        f" the groups, on {format_count(sizes['test'])} test rows; "
+        f"{format_number(summary['readout']['guessing'], 2)} is guessing."
     )
     caption += (
         " 95 % intervals. What “scores and true label” adds to “true label alone” is what equalized odds is about."
     )
     if summary["config"]["select"].get("folds", 1) > 1:
         caption += " The validation rows also trained the trigger (cross-fitting), so that little may be found."
-    return Table(caption, ["probe reads", "without the trigger", "with the trigger"], rows)
+    return ReportTable(caption, ["probe reads", "without the trigger", "with the trigger"], rows)
 
 
-def comparisons(summary: Json) -> Table:
+def comparisons(summary: Json) -> ReportTable:
     """Every system side by side on test; baselines and controls where the run made them."""
     criterion = summary["config"]["objective"]["criterion"]
     rows, marked = [_system("no trigger", "", None, summary["bare"]["test"], criterion)], set()
@@ -188,12 +220,16 @@ def comparisons(summary: Json) -> Table:
     for one in _worth_listing(summary.get("comparisons", ())):
         setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] in SWEPT else "")
         rows.append(_system(system_name(one["system"]), setting, one["step"], one["splits"]["test"], criterion))
-    gaps = [judged_gap(summary["bare"]["test"], each)[0] for each in (criterion, other(criterion))]
-    caption = f"Test split, n = {whole(summary['bare']['test']['n'])}, 95 % intervals. Bold: picked on validation."
-    return Table(caption, ["system", "setting", "step", "accuracy", *gaps], rows, stubs=2, marked=frozenset(marked))
+    gaps = [objective_gap(summary["bare"]["test"], each)[0] for each in (criterion, other_criterion(criterion))]
+    caption = (
+        f"Test split, n = {format_count(summary['bare']['test']['n'])}, 95 % intervals. Bold: picked on validation."
+    )
+    return ReportTable(
+        caption, ["system", "setting", "step", "accuracy", *gaps], rows, stubs=2, marked=frozenset(marked)
+    )
 
 
-def data_table(summary: Json) -> Table:
+def data_table(summary: Json) -> ReportTable:
     """Rows per split, group and label."""
     labels, cells = summary["labels"], summary["data_counts"]
     groups = list(dict.fromkeys(group for rows in cells.values() for group, _, _ in rows))
@@ -202,16 +238,22 @@ def data_table(summary: Json) -> Table:
         found = {(group, label): n for group, label, n in counted}
         for group in groups:
             per_label = [found.get((group, label), 0) for label in range(len(labels))]
-            rows.append([split, group, *map(whole, per_label), whole(sum(per_label))])
+            rows.append([split, group, *map(format_count, per_label), format_count(sum(per_label))])
     caption = (
         "Rows per split, group and true label. No content is in two splits, nor in the rows that fitted the model."
     )
-    return Table(caption, ["split", "group", *labels, "all"], rows, stubs=2)
+    return ReportTable(caption, ["split", "group", *labels, "all"], rows, stubs=2)
 
 
 def _system(name: str, setting: str, step: int | None, report: Json, criterion: str) -> list[str]:
-    gaps = [interval(judged_gap(report, each)[1]) for each in (criterion, other(criterion))]
-    return [name, setting, "" if step is None else whole(step), interval(report["overall"]["accuracy"]), *gaps]
+    gaps = [format_interval(objective_gap(report, each)[1]) for each in (criterion, other_criterion(criterion))]
+    return [
+        name,
+        setting,
+        "" if step is None else format_count(step),
+        format_interval(report["overall"]["accuracy"]),
+        *gaps,
+    ]
 
 
 def _worth_listing(ones: Sequence[Json]) -> list[Json]:

@@ -8,50 +8,50 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trainer.evaluation import Judge
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Snapshot
+from trainer.evaluation import SelectionCriterion
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import ValidationSnapshot
 
-Counting: TypeAlias = Callable[[], Sequence[Counts]]
+CountValidation: TypeAlias = Callable[[], Sequence[ConfusionCounts]]
 """Counts the validation part under every strength's present trigger, when it is called."""
 
 
-class Keeper(Protocol):
+class SnapshotStore(Protocol):
     """Takes what every validation found, and can be written into a checkpoint and read back."""
 
-    def offer(self, step: int, count: Counting) -> None:
+    def offer(self, step: int, count: CountValidation) -> None:
         """Every strength's trigger as it is after `step` steps."""
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters that are kept, by name."""
 
-    def kept(self) -> list[tuple[int, Counts] | None]:
+    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
         """The (step, counts) that belong to them."""
 
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
         """Undo `tensors` and `kept`."""
 
 
-class Shortlist:
+class BestSnapshots:
     """One place per strength. `best` has the module's parameters (K, ...), row k as it was at strength k's snapshot."""
 
-    def __init__(self, judge: Judge, module: nn.Module) -> None:
-        self.judge = judge
+    def __init__(self, criterion: SelectionCriterion, module: nn.Module) -> None:
+        self.criterion = criterion
         self.module = module
         self.best: dict[str, Tensor] = {name: value.detach().clone() for name, value in module.named_parameters()}
         count = len(next(iter(self.best.values())))
-        self.snapshots: list[Snapshot | None] = [None] * count
+        self.snapshots: list[ValidationSnapshot | None] = [None] * count
 
-    def offer(self, step: int, count: Counting) -> None:
+    def offer(self, step: int, count: CountValidation) -> None:
         """Keep each strength's present trigger if its validation counts beat those of its best one so far."""
         for k, row in enumerate(count()):
-            snapshot = Snapshot(step, row, self.judge.score(row))
-            if self.judge.better(snapshot, self.snapshots[k]):
+            snapshot = ValidationSnapshot(step, row, self.criterion.score(row))
+            if self.criterion.better(snapshot, self.snapshots[k]):
                 self.snapshots[k] = snapshot
                 for name, value in self.module.named_parameters():
                     self.best[name][k] = value.detach()[k]
 
-    def recall(self) -> list[Snapshot]:
+    def restore_best(self) -> list[ValidationSnapshot]:
         """Put every strength's best parameters back into the module, and return their snapshots."""
         with torch.no_grad():
             for name, value in self.module.named_parameters():
@@ -62,26 +62,26 @@ class Shortlist:
         """`best` by name."""
         return dict(self.best)
 
-    def kept(self) -> list[tuple[int, Counts] | None]:
+    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
         """The snapshots' steps and counts."""
         return [None if best is None else (best.step, best.counts) for best in self.snapshots]
 
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
         """Undo `tensors` and `kept`."""
         self.best = {name: tensors[name].to(present.device) for name, present in self.best.items()}
-        self.snapshots = [best and Snapshot(*best, self.judge.score(best[1])) for best in kept]
+        self.snapshots = [best and ValidationSnapshot(*best, self.criterion.score(best[1])) for best in kept]
 
 
-class Trail:
+class AllSnapshots:
     """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.steps: list[int] = []
-        self.counts: list[Sequence[Counts]] = []
+        self.counts: list[Sequence[ConfusionCounts]] = []
         self.parameters: list[dict[str, Tensor]] = []
 
-    def offer(self, step: int, count: Counting) -> None:
+    def offer(self, step: int, count: CountValidation) -> None:
         """Keep all."""
         self.steps.append(step)
         self.counts.append(count())
@@ -91,11 +91,11 @@ class Trail:
         """`<validation>.<parameter>`."""
         return {f"{n}.{name}": value for n, each in enumerate(self.parameters) for name, value in each.items()}
 
-    def kept(self) -> list[tuple[int, Counts] | None]:
+    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
         """Validation by validation, strength by strength."""
         return [(step, counts) for step, row in zip(self.steps, self.counts, strict=True) for counts in row]
 
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
         """Undo `tensors` and `kept`."""
         rows = [best for best in kept if best]
         self.steps = list(dict.fromkeys(step for step, _ in rows))

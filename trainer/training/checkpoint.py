@@ -23,14 +23,14 @@ from torch.optim import Optimizer
 from trainer.config import RunConfig, to_dict
 from trainer.config.run_config import REMOVED_KEYS
 from trainer.data import Dataset
-from trainer.evaluation.run_result import Counts
-from trainer.training.best_snapshots import Keeper
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.training.best_snapshots import SnapshotStore
 from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
 from triggers.fingerprint import canonical_json, tensors_digest
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 
 KEY = "checkpoint"
 
@@ -45,7 +45,7 @@ class Checkpoint:
     step: int
     seconds: float
     tensors: Mapping[str, Tensor]
-    snapshots: Sequence[tuple[int, Counts] | None]
+    snapshots: Sequence[tuple[int, ConfusionCounts] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,11 @@ class Checkpointer:
     path: Path
     identity: Mapping[str, Any]
     optimizer: TriggerOptimizer
-    keeper: Keeper
+    keeper: SnapshotStore
 
     def save(self, step: int, seconds: float) -> None:
         """Write the state after `step` steps; of several processes, which all stand alike, the first does."""
-        if not self.optimizer.process_group.first:
+        if not self.optimizer.process_group.is_main_process:
             return
         tensors = {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
         for name, module in self._modules().items():
@@ -121,7 +121,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Mapping[str, A
     }
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save(tensors, {KEY: canonical_json(state).decode()}))
+    write_atomically(path, save(tensors, {KEY: canonical_json(state).decode()}))
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
@@ -186,10 +186,10 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return items
 
 
-def _snapshot_to_json(step: int, counts: Counts) -> dict[str, Any]:
+def _snapshot_to_json(step: int, counts: ConfusionCounts) -> dict[str, Any]:
     return {"step": step, "counts": [[*cell, n] for cell, n in counts.items()]}
 
 
-def _snapshot_from_json(snapshot: Mapping[str, Any]) -> tuple[int, Counts]:
+def _snapshot_from_json(snapshot: Mapping[str, Any]) -> tuple[int, ConfusionCounts]:
     counts = {(group, label, prediction): n for group, label, prediction, n in snapshot["counts"]}
     return snapshot["step"], counts

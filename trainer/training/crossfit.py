@@ -21,12 +21,12 @@ from torch import Tensor
 
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
-from trainer.distributed import World
-from trainer.evaluation import Judge, Outcome
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Snapshot, judge_of
+from trainer.distributed import ProcessGroup
+from trainer.evaluation import SelectionCriterion, TrainingResult
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
 from trainer.progress import Progress
-from trainer.training.best_snapshots import Trail
+from trainer.training.best_snapshots import AllSnapshots
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps
 from triggers.model import FrozenClassifier
@@ -43,73 +43,73 @@ def train_folds(
     splits: Splits,
     progress: Progress,
     path: Path | None = None,
-    process_group: World | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> Folds:
     """The finished runs of all folds, all with the same steps, nothing chosen yet.
 
     With a checkpoint `path`, finished folds are not trained again.
     """
-    pool, folds = joined(splits.tuning, splits.val), config.select.folds
-    fold_of = assign(pool, folds, config.split.seed)
-    parts = [Splits(*cut(pool, fold_of == fold), splits.test) for fold in range(folds)]
+    pool, folds = concatenate(splits.tuning, splits.val), config.select.folds
+    fold_of = assign_folds(pool, folds, config.split.seed)
+    parts = [Splits(*split_held_out(pool, fold_of == fold), splits.test) for fold in range(folds)]
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
     finished = []
     for fold, part in enumerate(parts):
         run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
-        trail = Trail(run.optimizer.average)
-        run.train(trail, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
-        finished.append((run, trail))
+        snapshots = AllSnapshots(run.optimizer.average)
+        run.train(snapshots, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        finished.append((run, snapshots))
     return Folds(finished, pool)
 
 
 class Folds:
     """What all folds' validations found together; a place is the number of a validation, the same in every fold."""
 
-    def __init__(self, finished: Sequence[tuple[TrainingRun, Trail]], pool: Dataset) -> None:
+    def __init__(self, finished: Sequence[tuple[TrainingRun, AllSnapshots]], pool: Dataset) -> None:
         self.runs, self.trails = zip(*finished, strict=True)
         self.pool = pool
-        self.bare = summed([run.bare_val for run in self.runs])
-        self.judge = judge_of(self.runs[0].config, self.runs[0].classifier, self.bare)
+        self.bare = sum_counts([run.bare_val for run in self.runs])
+        self.criterion = selection_criterion(self.runs[0].config, self.runs[0].classifier, self.bare)
 
-    def best(self, judge: Judge, k: int) -> int:
+    def best(self, criterion: SelectionCriterion, k: int) -> int:
         """Which validation of strength k was best over all folds together; a tie goes to the earlier one."""
         places = range(len(self.trails[0].steps))
-        return min(places, key=lambda place: judge.rank(self.snapshot(judge, place, k).score))
+        return min(places, key=lambda place: criterion.rank(self.snapshot(criterion, place, k).score))
 
-    def snapshot(self, judge: Judge, place: int, k: int) -> Snapshot:
+    def snapshot(self, criterion: SelectionCriterion, place: int, k: int) -> ValidationSnapshot:
         """Strength k at a place: each fold's triggers counted on the rows that they were not trained on."""
-        counts = summed([trail.counts[place][k] for trail in self.trails])
-        return Snapshot(self.trails[0].steps[place], counts, judge.score(counts))
+        counts = sum_counts([snapshots.counts[place][k] for snapshots in self.trails])
+        return ValidationSnapshot(self.trails[0].steps[place], counts, criterion.score(counts))
 
-    def recall(self, places: Sequence[int]) -> Module:
+    def restore_best(self, places: Sequence[int]) -> Module:
         """The last run's module with the triggers that are published, strength k as it was at places[k]."""
-        return fill(self.runs[-1].optimizer.average, lambda k, name: self._final(places[k], k, name))
+        return fill_module(self.runs[-1].optimizer.average, lambda k, name: self._final(places[k], k, name))
 
-    def outcome(self) -> Outcome:
+    def result(self) -> TrainingResult:
         """Choose over all rows, then look at the test split, once."""
-        places = [self.best(self.judge, k) for k in range(len(self.runs[0].config.objective.strengths))]
-        self.recall(places)
-        snapshots = [self.snapshot(self.judge, place, k) for k, place in enumerate(places)]
-        outcome = final_result(self.runs[-1], self.judge, snapshots)
+        places = [self.best(self.criterion, k) for k in range(len(self.runs[0].config.objective.strengths))]
+        self.restore_best(places)
+        snapshots = [self.snapshot(self.criterion, place, k) for k, place in enumerate(places)]
+        result = final_result(self.runs[-1], self.criterion, snapshots)
         note = f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds."
         return replace(
-            outcome,
-            data_counts={**outcome.data_counts, "tuning": self.pool.counts(), "val": self.pool.counts()},
+            result,
+            data_counts={**result.data_counts, "tuning": self.pool.counts(), "val": self.pool.counts()},
             seconds=sum(run.seconds for run in self.runs),
-            notes=(note, *outcome.notes),
+            notes=(note, *result.notes),
         )
 
     def _final(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a place: the folds' mean, or the best fold's where there is no mean."""
-        values: list[Tensor] = [trail.parameters[place][name][k] for trail in self.trails]
+        values: list[Tensor] = [snapshots.parameters[place][name][k] for snapshots in self.trails]
         if self.runs[0].config.trigger.kind != "hard":
             return torch.stack(values).mean(dim=0)
-        scores = [self.judge.score(trail.counts[place][k]) for trail in self.trails]
-        return values[min(range(len(scores)), key=lambda fold: self.judge.rank(scores[fold]))]
+        scores = [self.criterion.score(snapshots.counts[place][k]) for snapshots in self.trails]
+        return values[min(range(len(scores)), key=lambda fold: self.criterion.rank(scores[fold]))]
 
 
-def fill(module: Module, value_of: Callable[[int, str], Tensor]) -> Module:
+def fill_module(module: Module, value_of: Callable[[int, str], Tensor]) -> Module:
     """The module with value_of(k, name) in row k of every parameter."""
     with torch.no_grad():
         for name, value in module.named_parameters():
@@ -123,7 +123,7 @@ def fold_path(path: Path | None, fold: int) -> Path | None:
     return path and path.with_name(f"{path.stem}-fold-{fold + 1}{path.suffix}")
 
 
-def assign(pool: Dataset, folds: int, seed: int) -> Tensor:
+def assign_folds(pool: Dataset, folds: int, seed: int) -> Tensor:
     """Fold (N,) of each row: alike in labels and groups, and copies of one content together."""
     contents = [hashlib.sha256(f"{seed}:".encode() + content).hexdigest() for content in _contents(pool)]
     cells = list(zip(pool.labels.tolist(), pool.groups.tolist(), strict=True))
@@ -133,7 +133,7 @@ def assign(pool: Dataset, folds: int, seed: int) -> Tensor:
     return torch.tensor([fold_of[content] for content in contents])
 
 
-def joined(first: Dataset, second: Dataset) -> Dataset:
+def concatenate(first: Dataset, second: Dataset) -> Dataset:
     """The rows of both."""
     return replace(
         first,
@@ -162,7 +162,7 @@ def _contents(data: Dataset) -> list[bytes]:
     return [image.numpy().tobytes() for image in inputs]
 
 
-def cut(pool: Dataset, held_out: Tensor) -> tuple[Dataset, Dataset]:
+def split_held_out(pool: Dataset, held_out: Tensor) -> tuple[Dataset, Dataset]:
     """The other folds' rows, and the held out ones."""
     return _rows(pool, (~held_out).nonzero().flatten()), _rows(pool, held_out.nonzero().flatten())
 
@@ -171,7 +171,7 @@ def _rows(pool: Dataset, rows: Tensor) -> Dataset:
     return replace(pool.take(rows), ids=tuple(pool.ids[row] for row in rows.tolist()))
 
 
-def summed(tables: Sequence[Counts]) -> Counts:
+def sum_counts(tables: Sequence[ConfusionCounts]) -> ConfusionCounts:
     """Counts added up cell by cell."""
     total: Counter[tuple[str, int | None, int]] = Counter()
     for table in tables:

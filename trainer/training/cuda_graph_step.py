@@ -17,10 +17,10 @@ from torch import Tensor
 from trainer.data import Dataset
 from triggers.preprocessing import TextBatch
 
-WARM = 3
+WARMUP_STEPS = 3
 """Ordinary steps before recording: compilers and cuDNN settle, optimisers make their state."""
 
-Step: TypeAlias = Callable[[Dataset], tuple[Tensor, ...]]
+StepFn: TypeAlias = Callable[[Dataset], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class _Recording:
     results: tuple[Tensor, ...]
 
 
-class Replay:
+class CudaGraphStep:
     """A step that is recorded; call it like the step itself. Results are copies, valid after the next step too."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: StepFn) -> None:
         self._step = step
         self._seen: dict[tuple[object, ...], int] = {}
         self._recordings: dict[tuple[object, ...], _Recording] = {}
@@ -42,7 +42,7 @@ class Replay:
     def __call__(self, batch: Dataset) -> tuple[Tensor, ...]:
         key = _shape(batch)
         seen = self._seen[key] = self._seen.get(key, 0) + 1
-        if seen <= WARM:
+        if seen <= WARMUP_STEPS:
             return self._warm(batch)
         recording = self._recordings.get(key) or self._record(key, batch)
         for static, new in zip(_tensors(recording.batch), _tensors(batch), strict=True):

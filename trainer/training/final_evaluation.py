@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.evaluation import Candidate, Judge, Outcome, choose, confusion_counts
-from trainer.evaluation.selection import Snapshot
+from trainer.evaluation import Candidate, SelectionCriterion, TrainingResult, choose, confusion_counts
+from trainer.evaluation.selection import ValidationSnapshot
 from trainer.training.training_loop import TrainingRun
 from triggers.model import Trigger
 
 
-def final_result(run: TrainingRun, criterion: Judge, snapshots: Sequence[Snapshot]) -> Outcome:
+def final_result(
+    run: TrainingRun, criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot]
+) -> TrainingResult:
     """Choose among snapshots whose parameters the run's module has, and count the test split under each and bare."""
     config, classifier = run.config, run.classifier
     strengths = config.objective.strengths
@@ -23,7 +25,7 @@ def final_result(run: TrainingRun, criterion: Judge, snapshots: Sequence[Snapsho
     rows = zip(strengths, snapshots, triggers, tests, strict=True)
     temperature = run.optimizer.temperature
     cooled = f"The model is too sure of itself: losses saw its logits over a temperature of {temperature:g}."
-    return Outcome(
+    return TrainingResult(
         bare={"val": criterion.bare_counts, "test": bare_test},
         candidates=tuple(
             Candidate(s, one.step, trigger, {"val": one.counts, "test": n}) for s, one, trigger, n in rows

@@ -34,7 +34,7 @@ def utility_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) 
     return (losses if weights is None else losses * weights).mean(dim=1)
 
 
-def reweighing(labels: Tensor, groups: Tensor, sizes: tuple[int, int]) -> Tensor:
+def kamiran_calders_weights(labels: Tensor, groups: Tensor, sizes: tuple[int, int]) -> Tensor:
     """Weights (L, G) under which label and group are independent: n(label) n(group) / (n n(label, group)).
 
     Source: Kamiran and Calders, KAIS 2012. A utility loss weighted so no longer pays for guessing the label from the
@@ -45,7 +45,7 @@ def reweighing(labels: Tensor, groups: Tensor, sizes: tuple[int, int]) -> Tensor
     return torch.where(cells > 0, expected / cells.clamp(min=1), 0.0).float()
 
 
-def surgery(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
+def project_out_and_subtract(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
     """The fair gradient u - (u.â)â - strength * a of each trigger: u and a (K, ...), strength (K,); â = a / |a|."""
     flat_u, flat_a = u.flatten(1), a.flatten(1)
     unit = functional.normalize(flat_a, dim=1)  # zero stays zero
@@ -53,7 +53,7 @@ def surgery(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
     return (flat_u - along - strength[:, None] * flat_a).view_as(u)
 
 
-def plain_gradient(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
+def subtract_unprojected(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
     """The same without the projection: u - strength * a."""
     return u - strength.view(-1, *[1] * (u.ndim - 1)) * a
 
@@ -64,23 +64,23 @@ def fair_gradients(
     """u - (u.â)â - strength * a of every tensor by itself, for each of the K `strengths`; without projection the plain
     u - strength * a. A tensor has K equal parts, or is of one strength. None for a tensor that has no gradient.
     """
-    fair, count = surgery if projection else plain_gradient, len(strengths)
+    fair, count = project_out_and_subtract if projection else subtract_unprojected, len(strengths)
     return [
         None if du is None or da is None else fair(du.reshape(count, -1), da.reshape(count, -1), strengths).view_as(du)
         for du, da in zip(u, a, strict=True)
     ]
 
 
-def strata(labels: Tensor, criterion: Criterion, label_count: int) -> Tensor:
+def stratum_membership(labels: Tensor, criterion: Criterion, label_count: int) -> Tensor:
     """Within what the groups are compared (B, S): everyone for demographic parity, each label for equalized odds."""
     if criterion == "demographic_parity":
         return torch.ones(len(labels), 1, device=labels.device)
     return functional.one_hot(labels, label_count).float()
 
 
-def membership(labels: Tensor, members: Tensor, criterion: Criterion, label_count: int) -> Tensor:
+def cell_membership(labels: Tensor, members: Tensor, criterion: Criterion, label_count: int) -> Tensor:
     """Which row is in which cell (B, S, G) of stratum and group, from members (B, G) as `Dataset.members` has them."""
-    return strata(labels, criterion, label_count)[:, :, None] * members[:, None, :]
+    return stratum_membership(labels, criterion, label_count)[:, :, None] * members[:, None, :]
 
 
 def mmd_loss(logits: Tensor, members: Tensor) -> Tensor:
@@ -103,8 +103,8 @@ def mmd_loss(logits: Tensor, members: Tensor) -> Tensor:
 def gap_loss(logits: Tensor, members: Tensor, temperature: float) -> Tensor:
     """Squared difference (K,) of the groups' mean softened predictions: over pairs of groups, then strata, averaged.
 
-    logits (K, B, L), members (B, S, G) of `membership`. For two labels it is the squared gap of the mean score of one
-    of them. A lower temperature brings the scores closer to decisions. Cells without rows take no part.
+    logits (K, B, L), members (B, S, G) of `cell_membership`. For two labels it is the squared gap of the mean score of
+    one of them. A lower temperature brings the scores closer to decisions. Cells without rows take no part.
     """
     scores = torch.softmax(logits / temperature, dim=-1)
     sizes = members.sum(dim=0)  # (S, G)
@@ -125,8 +125,8 @@ def distance_loss(logits: Tensor, members: Tensor, everyone: Tensor, temperature
     """Squared distance (K,) of each group's mean softened prediction to everyone's: over groups, then strata, averaged.
 
     The rule for overlapping groups, whose gap is published as the mean distance to the overall rate; a pair of them
-    would be compared by what both share. `everyone` (B, S) of `strata` holds the rows of no group too. For two disjoint
-    groups of equal size it is a quarter of `gap_loss`. Cells without rows take no part.
+    would be compared by what both share. `everyone` (B, S) of `stratum_membership` holds the rows of no group too. For
+    two disjoint groups of equal size it is a quarter of `gap_loss`. Cells without rows take no part.
     """
     scores = torch.softmax(logits / temperature, dim=-1)
     sizes = members.sum(dim=0)  # (S, G)
@@ -146,14 +146,14 @@ def group_distance(
     logits (K, B, L), labels (B,), members (B, G). Groups that overlap are compared with everyone, others in pairs.
     """
     count, criterion = logits.shape[-1], objective.criterion
-    cells = membership(labels, members, criterion, count)
+    cells = cell_membership(labels, members, criterion, count)
     if objective.name == "mmd":
         return mmd_loss(logits, cells)
     if overlapping:
-        return distance_loss(logits, cells, strata(labels, criterion, count), objective.temperature)
+        return distance_loss(logits, cells, stratum_membership(labels, criterion, count), objective.temperature)
     return gap_loss(logits, cells, objective.temperature)
 
 
 def cell_weights(labels: Tensor, groups: Tensor, sizes: tuple[int, int], objective: ObjectiveConfig) -> Tensor | None:
     """Weights (L, G) of the utility loss by label and group, if [objective] wants any; on the CPU."""
-    return reweighing(labels.cpu(), groups.cpu(), sizes) if objective.reweigh else None
+    return kamiran_calders_weights(labels.cpu(), groups.cpu(), sizes) if objective.reweigh else None

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.optim import Adam
 
 from trainer.config import ObjectiveConfig, TrainConfig
-from trainer.config.hyperparameters import Recipe
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
 from trainer.training.adversary import Adversaries, adversary_loss
 from trainer.training.objective import cell_weights, fair_gradients, group_distance, utility_loss
 from triggers.errors import ConfigError
 
-REPORT_EVERY = 10
+FINETUNE_REPORT_EVERY = 10
 """Steps between two looks at the losses: each look makes a GPU wait."""
 
 
@@ -72,7 +72,9 @@ class ObjectiveStep:
     `rates` has the learning rate, its schedule and the seed of the adversaries; `sizes` is (L, groups).
     """
 
-    def __init__(self, config: StepConfig, rates: TrainConfig | Recipe, labels: int, device: torch.device) -> None:
+    def __init__(
+        self, config: StepConfig, rates: TrainConfig | Hyperparameters, labels: int, device: torch.device
+    ) -> None:
         objective = config.objective
         self.objective, self.steps, self.overlapping = objective, config.steps, config.overlapping
         self.temperature, self.rates = config.temperature, rates

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.data import Dataset
-from trainer.distributed import World
-from trainer.training.cuda_graph_step import Replay
+from trainer.distributed import ProcessGroup
+from trainer.training.cuda_graph_step import CudaGraphStep
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
-from trainer.training.vjp import Pass, forward, leaves
+from trainer.training.vjp import LogitsWithVjp, bank_tensors, forward_with_vjp
 from triggers.model import Bank, FrozenClassifier
 from triggers.trigger.image_trainable import ImageModule
 from triggers.trigger.text_trainable import TextModule
 
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+COMPUTE_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 class TriggerOptimizer(ObjectiveStep):
@@ -41,20 +41,20 @@ class TriggerOptimizer(ObjectiveStep):
         module: ImageModule | TextModule,
         train: TrainConfig,
         config: StepConfig,
-        process_group: World | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         device = classifier.device
         super().__init__(config, train, len(classifier.labels), device)
         self.classifier, self.train = classifier, train
         self.module = module.to(device)
-        self.process_group = process_group or World()
-        self.dtype = DTYPES[train.precision]
+        self.process_group = process_group or ProcessGroup()
+        self.dtype = COMPUTE_DTYPES[train.precision]
         self.fast = classifier.accelerated(self.dtype, compiled=train.compile)
         self.antisymmetric = self.objective.centred and len(classifier.labels) == 2
         self.parameters: list[Tensor] = list(module.parameters())
         self.average = copy.deepcopy(self.module) if train.average else self.module
         self.optimizer = adam(self.parameters, train.lr, train.weight_decay)
-        self._replay = Replay(self._run) if train.graph and device.type == "cuda" else None
+        self._replay = CudaGraphStep(self._run) if train.graph and device.type == "cuda" else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.
@@ -70,34 +70,35 @@ class TriggerOptimizer(ObjectiveStep):
         """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
         gradients = 2 if self.objective.name == "adversarial" else 1
         logits = len(self.strengths) * rows * self.sizes[0]
-        return 4 * (logits + gradients * min(_entries(self.parameters), _entries(leaves(self.module.render()))))
+        return 4 * (logits + gradients * min(_entries(self.parameters), _entries(bank_tensors(self.module.render()))))
 
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
         """All of a step that is the same every time; utility and fairness losses (K,) before it."""
         bank = self.module.render()
-        passed = forward(self.fast, batch.inputs, bank, self.dtype, opposed=self.antisymmetric)
-        gathered = self.process_group.gather(passed.logits, len(batch))
+        forwarded = forward_with_vjp(self.fast, batch.inputs, bank, self.dtype, antisymmetric=self.antisymmetric)
+        gathered = self.process_group.all_gather(forwarded.logits, len(batch))
         losses, cotangents = self.cotangents((gathered / self.temperature).requires_grad_(), batch)
-        gradients = self.fair_gradients(self._vjp(passed, bank, cotangents))
+        gradients = self.fair_gradients(self._vjp(forwarded, bank, cotangents))
         descend(self.optimizer, self.parameters, gradients)
         self.module.constrain_()
         return losses.utility, losses.fairness
 
-    def _vjp(self, passed: Pass, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    def _vjp(self, forwarded: LogitsWithVjp, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Gradients of R losses with respect to the trigger's parameters, given theirs at the seen logits (K, B, L).
 
         From trigger to parameters the way is the same in every process: sums are taken where there are fewer numbers.
         """
         part = self.process_group.part(cotangents[0].shape[1])
-        pulled = passed.pull([cotangent[:, part] / self.temperature for cotangent in cotangents])
-        early = _entries(leaves(bank)) < _entries(self.parameters)
+        pulled = forwarded.vjp([cotangent[:, part] / self.temperature for cotangent in cotangents])
+        early = _entries(bank_tensors(bank)) < _entries(self.parameters)
         if early:
-            self.process_group.sum_([gradient for each in pulled for gradient in each])
+            self.process_group.all_reduce_sum([gradient for each in pulled for gradient in each])
         found: list[Sequence[Tensor]] = [
-            torch.autograd.grad(leaves(bank), self.parameters, gradients, retain_graph=True) for gradients in pulled
+            torch.autograd.grad(bank_tensors(bank), self.parameters, gradients, retain_graph=True)
+            for gradients in pulled
         ]
         if not early:
-            self.process_group.sum_([gradient for each in found for gradient in each])
+            self.process_group.all_reduce_sum([gradient for each in found for gradient in each])
         return found
 
     def _update_average(self, number: int) -> None:

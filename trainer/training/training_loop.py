@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 
 from trainer.config import RunConfig, TrainConfig
-from trainer.data import Batches, Splits, placed
-from trainer.distributed import World
+from trainer.data import Batches, Splits, place_on_device
+from trainer.distributed import ProcessGroup
 from trainer.evaluation import confusion_counts
 from trainer.evaluation.counts import evaluation_classifier
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judge_of
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
-from trainer.training.best_snapshots import Keeper
+from trainer.training.best_snapshots import SnapshotStore
 from trainer.training.build_module import build_module
 from trainer.training.calibration import calibrating_temperature
 from trainer.training.checkpoint import Checkpointer, run_identity
-from trainer.training.objective_step import REPORT_EVERY, StepConfig
+from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from trainer.training.step import TriggerOptimizer
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
@@ -42,15 +42,15 @@ class TrainingRun:
         classifier: FrozenClassifier,
         splits: Splits,
         progress: Progress,
-        process_group: World,
-        bare_val: Counts,
+        process_group: ProcessGroup,
+        bare_val: ConfusionCounts,
         temperature: float,
     ) -> None:
         self.config, self.classifier, self.progress = config, classifier, progress
         self.process_group, self.bare_val = process_group, bare_val
         self.tuning, self.val, self.test = splits.tuning, splits.val, splits.test
         self.counter = evaluation_classifier(classifier)
-        self.criterion = judge_of(config, classifier, bare_val)
+        self.criterion = selection_criterion(config, classifier, bare_val)
         self.steps = total_steps(config.train, len(self.tuning))
         overlapping = config.data.groups_overlap
         step = StepConfig.for_data(
@@ -67,17 +67,17 @@ class TrainingRun:
         classifier: FrozenClassifier,
         splits: Splits,
         progress: Progress,
-        process_group: World | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> TrainingRun:
         """A run that is ready to train: data on the classifier's device as far as it fits, the bare model measured.
 
         Raises ConfigError.
         """
-        group, train = process_group or World(), config.train
+        group, train = process_group or ProcessGroup(), config.train
         if group.size > train.batch_size:
             raise ConfigError(f"train.batch_size is {train.batch_size}, fewer than {group.size} processes.")
         parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
-        on_device = Splits(*placed(parts, classifier.device, train.device_memory_gb, progress))
+        on_device = Splits(*place_on_device(parts, classifier.device, train.device_memory_gb, progress))
         counter, bank = evaluation_classifier(classifier), classifier.bank([classifier.null_trigger()])
         (bare_val,) = confusion_counts(counter, on_device.val, bank, train.batch_size, group)
         temperature = 1.0
@@ -85,7 +85,7 @@ class TrainingRun:
             temperature = calibrating_temperature(counter, on_device.tuning, train.batch_size)
         return cls(config, classifier, on_device, progress, group, bare_val, temperature)
 
-    def train(self, keeper: Keeper, path: Path | None = None, title: str = "train triggers") -> None:
+    def train(self, keeper: SnapshotStore, path: Path | None = None, title: str = "train triggers") -> None:
         """All steps, with validations for `keeper`; with a checkpoint `path`, go on where a killed run stopped."""
         self._note_exchange()
         train, checkpointer, first = self.config.train, None, 0
@@ -108,7 +108,7 @@ class TrainingRun:
                 self.seconds = time.monotonic() - began
                 if checkpointer and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     checkpointer.save(done, self.seconds)
-                task.advance(1, **(losses.means("Training", done, advice) if done % REPORT_EVERY == 0 else {}))
+                task.advance(1, **(losses.means("Training", done, advice) if done % FINETUNE_REPORT_EVERY == 0 else {}))
 
     def _batches(self) -> Batches:
         train = self.config.train
@@ -118,7 +118,7 @@ class TrainingRun:
             seed=train.seed,
             flip=train.flip,
             shift=train.shift,
-            world=self.process_group,
+            process_group=self.process_group,
             pieces=1 if train.graph else 4,
             device=self.classifier.device,
         )
@@ -132,7 +132,7 @@ class TrainingRun:
         sent = f"exchange {own / 1e6:.3g} MB in a step (all weights' gradients: {weights / 1e6:.3g} MB)"
         self.progress.note(f"{self.process_group.size} processes {sent}.")
 
-    def count_val(self) -> list[Counts]:
+    def count_val(self) -> list[ConfusionCounts]:
         """The validation part under every strength's trigger as it is now."""
         with torch.no_grad():
             bank = self.optimizer.average.render()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from trainer.config import RunConfig
 from trainer.data import Splits
-from trainer.distributed import World, reproducible
-from trainer.evaluation import Outcome
+from trainer.distributed import ProcessGroup, deterministic_algorithms
+from trainer.evaluation import TrainingResult
 from trainer.progress import Progress
-from trainer.training.best_snapshots import Shortlist
+from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun
@@ -22,16 +22,16 @@ def train_triggers(
     splits: Splits,
     progress: Progress,
     path: Path | None = None,
-    process_group: World | None = None,
-) -> Outcome:
+    process_group: ProcessGroup | None = None,
+) -> TrainingResult:
     """The outcome of one training, or of a cross-fitted one where `select.folds` says so.
 
     With a checkpoint `path`, go on where a killed run stopped. Raises ConfigError.
     """
-    with reproducible(classifier.device, config.train.threads):
+    with deterministic_algorithms(classifier.device, config.train.threads):
         if config.select.folds > 1:
-            return train_folds(config, classifier, splits, progress, path, process_group).outcome()
+            return train_folds(config, classifier, splits, progress, path, process_group).result()
         run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
-        kept = Shortlist(run.criterion, run.optimizer.average)
+        kept = BestSnapshots(run.criterion, run.optimizer.average)
         run.train(kept, path)
-        return final_result(run, run.criterion, kept.recall())
+        return final_result(run, run.criterion, kept.restore_best())

@@ -20,46 +20,49 @@ from torch.nn.functional import pad
 from triggers.model import Bank, FrozenClassifier
 from triggers.preprocessing import Inputs, TextBatch
 from triggers.trigger import ImageBank, TextBank
-from triggers.trigger.image import place
+from triggers.trigger.image import shrink_and_centre
 from triggers.trigger.text import Position
 
-ALIGN = 8
+WIDTH_MULTIPLE = 8
 """Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""
 
 Gradients: TypeAlias = list[Tensor]
-"""Of one loss with respect to a bank's tensors, in the order of `leaves`."""
+"""Of one loss with respect to a bank's tensors, in the order of `bank_tensors`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
-    """Logits (K, B, L) in float32, detached, and `pull`: cotangents (K, B, L) of R losses to R lists of gradients."""
+class LogitsWithVjp:
+    """Logits (K, B, L) in float32, detached, and `vjp`: cotangents (K, B, L) of R losses to R lists of gradients."""
 
     logits: Tensor
-    pull: Callable[[Sequence[Tensor]], list[Gradients]]
+    vjp: Callable[[Sequence[Tensor]], list[Gradients]]
 
 
-def leaves(bank: Bank) -> list[Tensor]:
+def bank_tensors(bank: Bank) -> list[Tensor]:
     """The tensors of a bank that gradients are given for: embeddings; delta, and keep where it is learned."""
     if isinstance(bank, TextBank):
         return [bank.embeddings]
     return [bank.delta, bank.keep] if bank.keep.requires_grad else [bank.delta]
 
 
-def forward(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype: torch.dtype, *, opposed: bool) -> Pass:
+def forward_with_vjp(
+    classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype: torch.dtype, *, antisymmetric: bool
+) -> LogitsWithVjp:
     """Run every trigger of the bank on every input, computing in `dtype`.
 
-    `opposed` promises that cotangents are of the form c * (-1, 1), so that one product through the model is enough.
+    `antisymmetric` promises that cotangents are of the form c * (-1, 1), so that one product through the model is
+    enough.
     """
     if isinstance(bank, ImageBank):
         assert isinstance(inputs, Tensor)
-        return _image_pass(classifier, inputs, bank, dtype, opposed)
+        return _image_pass(classifier, inputs, bank, dtype, antisymmetric)
     assert isinstance(inputs, TextBatch)
-    return _text_pass(classifier, inputs, bank, dtype, opposed)
+    return _text_pass(classifier, inputs, bank, dtype, antisymmetric)
 
 
 def _image_pass(
-    classifier: FrozenClassifier, images: Tensor, bank: ImageBank, dtype: torch.dtype, opposed: bool
-) -> Pass:
+    classifier: FrozenClassifier, images: Tensor, bank: ImageBank, dtype: torch.dtype, antisymmetric: bool
+) -> LogitsWithVjp:
     placed = _placed(images, bank)
     full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, S, S)
     shown = full.clamp(0.0, 1.0)
@@ -71,20 +74,20 @@ def _image_pass(
         through = product[0].view_as(shown) * changeable
         return [through, through * placed] if bank.keep.requires_grad else [through]
 
-    return _pass(logits, [x], len(bank), rows, opposed)
+    return _pass(logits, [x], len(bank), rows, antisymmetric)
 
 
 def _placed(images: Tensor, bank: ImageBank) -> Tensor:
     """Float images (1 or K, B, C, S, S), shrunk as the triggers want it."""
     pixels = images.to(torch.float32) / 255.0
     if len(set(bank.inner)) == 1:
-        return place(pixels, bank.inner[0]).unsqueeze(0)
-    return torch.stack([place(pixels, inner) for inner in bank.inner])
+        return shrink_and_centre(pixels, bank.inner[0]).unsqueeze(0)
+    return torch.stack([shrink_and_centre(pixels, inner) for inner in bank.inner])
 
 
 def _text_pass(
-    classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, opposed: bool
-) -> Pass:
+    classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, antisymmetric: bool
+) -> LogitsWithVjp:
     """Piece by piece where the batch is cut by length, so that short texts are not padded like long ones."""
     count = len(bank)
     parts = [bank.embeddings.detach().to(dtype)[:, None].repeat(1, rows, 1, 1) for rows, _ in _pieces(batch)]
@@ -95,7 +98,7 @@ def _text_pass(
         logits.append(_text_logits(classifier, piece, own.flatten(0, 1), bank.positions[0]).view(count, rows, -1))
         start += rows
     found = torch.cat(logits, dim=1).flatten(0, 1)
-    return _pass(found, parts, count, lambda products: [torch.cat(list(products), dim=1)], opposed)
+    return _pass(found, parts, count, lambda products: [torch.cat(list(products), dim=1)], antisymmetric)
 
 
 def _pieces(batch: TextBatch) -> tuple[tuple[int, int], ...]:
@@ -105,7 +108,7 @@ def _pieces(batch: TextBatch) -> tuple[tuple[int, int], ...]:
 def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, position: Position) -> Tensor:
     """Logits (K * b, L) of b texts under triggers (K * b, T, D), padded to a width that attention kernels like."""
     tokens, count = own.shape[1], len(own) // len(piece)
-    width = -(-(piece.ids.shape[1] + tokens) // ALIGN) * ALIGN
+    width = -(-(piece.ids.shape[1] + tokens) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
     ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]))
     repeated = TextBatch(ids.repeat(count, 1), piece.lengths.repeat(count))
     bank = TextBank(own, (tokens,) * len(own), (position,) * len(own))
@@ -114,12 +117,16 @@ def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, po
 
 
 def _pass(
-    logits: Tensor, at: Sequence[Tensor], count: int, rows: Callable[[Sequence[Tensor]], list[Tensor]], opposed: bool
-) -> Pass:
+    logits: Tensor,
+    at: Sequence[Tensor],
+    count: int,
+    rows: Callable[[Sequence[Tensor]], list[Tensor]],
+    antisymmetric: bool,
+) -> LogitsWithVjp:
     """`rows` turns a product at the tensors `at` into each row's share (K, B, ...) per leaf of the bank."""
 
     def pull(cotangents: Sequence[Tensor]) -> list[Gradients]:
-        if opposed:
+        if antisymmetric:
             product = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), at)
             weights = torch.stack([cotangent[..., 1] for cotangent in cotangents])  # (R, K, B)
             sums = [_weighted(weights, share) for share in rows(product)]
@@ -131,7 +138,7 @@ def _pass(
         )
         return [[share.sum(dim=1, dtype=torch.float32) for share in rows(product)] for product in products]
 
-    return Pass(logits.detach().view(count, -1, logits.shape[-1]), pull)
+    return LogitsWithVjp(logits.detach().view(count, -1, logits.shape[-1]), pull)
 
 
 def _weighted(weights: Tensor, share: Tensor) -> Tensor:

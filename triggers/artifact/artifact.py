@@ -21,24 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from triggers.artifact.manifest import FORMAT, Manifest, check_model_name
+from triggers.artifact.manifest import MANIFEST_FORMAT, Manifest, check_model_name
 from triggers.artifact.signature import Signature
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
 from triggers.fingerprint import canonical_json
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
 
 if TYPE_CHECKING:
     from triggers.model import FrozenClassifier, Trigger
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 METADATA_KEY = "fairtrigger"
 
 
 @dataclass(frozen=True, eq=False)
 class TriggerArtifact:
-    """A trigger with its papers. `digest` ("sha256:...") is what is compared; make one with `seal`.
+    """A trigger with its papers. `digest` ("sha256:...") is what is compared; make one with `make_artifact`.
 
     A `signature` is carried, and judged by whoever knows trusted keys.
     """
@@ -49,27 +49,27 @@ class TriggerArtifact:
     signature: Signature | None = None
 
 
-def seal(trigger: Trigger, manifest: Manifest) -> TriggerArtifact:
+def make_artifact(trigger: Trigger, manifest: Manifest) -> TriggerArtifact:
     """Check that trigger and manifest agree and compute the digest. Raises ArtifactCorrupt."""
     from triggers.artifact.artifact_tensors import checked_digest
 
     return TriggerArtifact(trigger, manifest, checked_digest(trigger, manifest))
 
 
-def dump(artifact: TriggerArtifact) -> bytes:
+def to_bytes(artifact: TriggerArtifact) -> bytes:
     """The bytes of an artifact's file; equal artifacts give equal bytes."""
-    from triggers.artifact.artifact_tensors import to_bytes
+    from triggers.artifact.artifact_tensors import tensor_bytes
 
     papers: dict[str, Any] = {"digest": artifact.digest, "manifest": artifact.manifest.model_dump(mode="json")}
     if artifact.signature:
         papers["signature"] = asdict(artifact.signature)
     metadata = {METADATA_KEY: canonical_json(papers).decode()}
-    return to_bytes(artifact.trigger, metadata)
+    return tensor_bytes(artifact.trigger, metadata)
 
 
 def save_artifact(artifact: TriggerArtifact, path: Path | str) -> None:
     """Write an artifact's file in one step, whole or not at all."""
-    write_whole(Path(path), dump(artifact))
+    write_atomically(Path(path), to_bytes(artifact))
 
 
 def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
@@ -82,11 +82,11 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
     data = source if isinstance(source, bytes) else read_limited(Path(source))
     header = _header(data)
     _check_length(data, header)
-    digest, manifest, signature = _papers(header)
+    digest, manifest, signature = _metadata(header)
     return TriggerArtifact(from_bytes(data, header, manifest, digest), manifest, digest, signature)
 
 
-def claimed_model(data: bytes) -> str | None:
+def stated_model(data: bytes) -> str | None:
     """The model that a file says it is for, however wrong the rest of it is; None if it does not say. For messages."""
     try:
         papers = _json(_header(data)["__metadata__"][METADATA_KEY], "metadata")
@@ -116,18 +116,18 @@ def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) ->
 def read_limited(path: Path) -> bytes:
     """The bytes of a file that may be an artifact. Raises NotFound, or ArtifactCorrupt for one that is too big."""
     try:
-        data = read_regular(path, MAX_BYTES + 1)
+        data = read_regular(path, MAX_ARTIFACT_BYTES + 1)
     except OSError as error:
         raise NotFound(f"The artifact {path} cannot be read: {error.strerror}.") from error
-    if len(data) > MAX_BYTES:
-        raise ArtifactCorrupt(f"{path} has {path.stat().st_size} bytes; an artifact has at most {MAX_BYTES}.")
+    if len(data) > MAX_ARTIFACT_BYTES:
+        raise ArtifactCorrupt(f"{path} has {path.stat().st_size} bytes; an artifact has at most {MAX_ARTIFACT_BYTES}.")
     return data
 
 
 def _header(data: bytes) -> dict[str, Any]:
     """The safetensors header, with the reason where it is not one."""
-    if len(data) > MAX_BYTES:
-        raise ArtifactCorrupt(f"The artifact has {len(data)} bytes; at most {MAX_BYTES} are accepted.")
+    if len(data) > MAX_ARTIFACT_BYTES:
+        raise ArtifactCorrupt(f"The artifact has {len(data)} bytes; at most {MAX_ARTIFACT_BYTES} are accepted.")
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise ArtifactCorrupt(f"The header claims {length} bytes (at most {MAX_HEADER_BYTES}): no safetensors file.")
@@ -175,7 +175,7 @@ def _finite(number: str) -> float:
     return value
 
 
-def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest, Signature | None]:
+def _metadata(header: Mapping[str, Any]) -> tuple[str, Manifest, Signature | None]:
     """The stated digest, the manifest and the signature, if there is one."""
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
@@ -188,8 +188,8 @@ def _papers(header: Mapping[str, Any]) -> tuple[str, Manifest, Signature | None]
     version = manifest.get("format")
     if type(version) is not int:
         raise ArtifactCorrupt(f"The manifest's format is {version!r}, not a number.")
-    if version != FORMAT:
-        raise ArtifactUnsupported(f"The artifact has format {version}, this release reads {FORMAT}: upgrade.")
+    if version != MANIFEST_FORMAT:
+        raise ArtifactUnsupported(f"The artifact has format {version}, this release reads {MANIFEST_FORMAT}: upgrade.")
     try:
         return digest, Manifest.model_validate_json(json.dumps(manifest), strict=True), signature
     except ValidationError as error:

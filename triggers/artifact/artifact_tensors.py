@@ -18,21 +18,21 @@ from triggers.model import FrozenClassifier, Trigger
 from triggers.trigger import ImageTrigger, TextTrigger
 from triggers.trigger.text import Position
 
-DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"}
+TENSOR_DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids": "I64"}
 
 
 def checked_digest(trigger: Trigger, manifest: Manifest) -> str:
     """The digest of a trigger that keeps to what its manifest states. Raises ArtifactCorrupt if it does not."""
     check_bounds(trigger, manifest)
-    return digest_of(trigger, manifest)
+    return artifact_digest(trigger, manifest)
 
 
-def digest_of(trigger: Trigger, manifest: Manifest) -> str:
+def artifact_digest(trigger: Trigger, manifest: Manifest) -> str:
     """`sha256:` over the tensors and the manifest without provenance."""
     return tensors_digest(_tensors(trigger), manifest.content())
 
 
-def to_bytes(trigger: Trigger, metadata: Mapping[str, str]) -> bytes:
+def tensor_bytes(trigger: Trigger, metadata: Mapping[str, str]) -> bytes:
     """The safetensors file of a trigger."""
     return save(_tensors(trigger), dict(metadata))
 
@@ -40,7 +40,7 @@ def to_bytes(trigger: Trigger, metadata: Mapping[str, str]) -> bytes:
 def from_bytes(data: bytes, header: Mapping[str, Any], manifest: Manifest, stated: str) -> Trigger:
     """The trigger in a file whose header and manifest were read. Raises ArtifactCorrupt."""
     trigger = _trigger(manifest, _load_tensors(data, header, manifest))
-    actual = digest_of(trigger, manifest)
+    actual = artifact_digest(trigger, manifest)
     if actual != stated:
         raise ArtifactCorrupt(f"The content has digest {actual}, the file states {stated}: it was altered.")
     check_bounds(trigger, manifest)
@@ -83,8 +83,8 @@ def _load_tensors(data: bytes, header: Mapping[str, Any], manifest: Manifest) ->
         raise ArtifactCorrupt(f"The file holds tensors {sorted(names)}; this kind has {sorted(wanted)}.")
     for name in names:
         dtype = header[name].get("dtype") if isinstance(header[name], dict) else None
-        if dtype != DTYPES[name]:
-            raise ArtifactCorrupt(f"Tensor {name} is {dtype!r}, not {DTYPES[name]}.")
+        if dtype != TENSOR_DTYPES[name]:
+            raise ArtifactCorrupt(f"Tensor {name} is {dtype!r}, not {TENSOR_DTYPES[name]}.")
     try:
         return load(data)
     except SafetensorError as error:

@@ -18,23 +18,23 @@ from pydantic import (
 from triggers.errors import ConfigError
 from triggers.metrics.overlapping_groups import NO_GROUP, groups_of
 
-FORMAT: Literal[1] = 1
+MANIFEST_FORMAT: Literal[1] = 1
 MODEL_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 Count = Annotated[int, Field(ge=0)]
-Index = Annotated[int, Field(ge=0)]
+ClassIndex = Annotated[int, Field(ge=0)]
 ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 ObjectiveName: TypeAlias = Literal["adversarial", "gap", "mmd"]
 
 
-class Record(BaseModel):
+class ManifestRecord(BaseModel):
     """Base of everything inside a manifest: immutable, no unknown fields, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
-class ObjectiveRecord(Record):
+class ObjectiveRecord(ManifestRecord):
     """What the trigger was trained for."""
 
     name: ObjectiveName
@@ -42,27 +42,27 @@ class ObjectiveRecord(Record):
     strength: Annotated[float, Field(ge=0)]
 
 
-class DataCount(Record):
+class DataCount(ManifestRecord):
     """How many rows of a group and label a split had."""
 
     split: str
     group: str
-    label: Index
+    label: ClassIndex
     count: Count
 
 
-class EvaluationCell(Record):
+class EvaluationCell(ManifestRecord):
     """One confusion count: rows of a split, group and label predicted so, with the trigger or without it."""
 
     split: str
     trigger: bool
     group: str
-    label: Index
-    prediction: Index
+    label: ClassIndex
+    prediction: ClassIndex
     count: Count
 
 
-class Provenance(Record):
+class Provenance(ManifestRecord):
     """Who made the artifact, when, with what. The only part that the digest leaves out."""
 
     created_at: str
@@ -73,7 +73,7 @@ class Provenance(Record):
     config: dict[str, JsonValue] = {}
 
 
-class Manifest(Record):
+class Manifest(ManifestRecord):
     """Everything needed to use, judge and reproduce a trigger, apart from its tensors.
 
     `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
@@ -83,7 +83,7 @@ class Manifest(Record):
     `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = MANIFEST_FORMAT
     model: ModelName
     modality: Literal["image", "text"]
     kind: str
@@ -92,7 +92,7 @@ class Manifest(Record):
     model_fingerprint: Sha256
     preprocessing_fingerprint: Sha256
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    pos_label: Index
+    pos_label: ClassIndex
     groups: tuple[str, ...]
     groups_overlap: bool = False
     objective: ObjectiveRecord

@@ -16,7 +16,7 @@ from torch import Tensor
 from triggers.artifact.manifest import Manifest
 from triggers.errors import ArtifactCorrupt
 from triggers.trigger import ImageTrigger, TextTrigger
-from triggers.trigger.image import place
+from triggers.trigger.image import shrink_and_centre
 
 TOLERANCE = 1e-6  # one float32 rounding step on a value near 1
 
@@ -86,7 +86,7 @@ def _anything(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> No
 
 
 def _check_border(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> None:
-    frame = place(torch.ones_like(trigger.keep)[None], trigger.inner)[0] == 0
+    frame = shrink_and_centre(torch.ones_like(trigger.keep)[None], trigger.inner)[0] == 0
     if not torch.equal(frame, replaced):
         raise ArtifactCorrupt(f"A border with inner = {trigger.inner} must replace its frame and nothing else.")
     width = manifest.geometry.get("width")

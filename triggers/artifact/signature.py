@@ -21,7 +21,7 @@ from triggers.storage.regular_file import read_regular
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-PREFIX = "fairtrigger-artifact-v1:"
+STATEMENT_PREFIX = "fairtrigger-artifact-v1:"
 HISTORY_PREFIX = "fairtrigger-history-v1:"
 """What is signed of an entry of a history is this and the digest of everything in it
 (triggers/rollout/rollout_history.py).
@@ -43,10 +43,10 @@ class Signer:
 
     private: Ed25519PrivateKey
 
-    def sign(self, digest: str, prefix: str = PREFIX) -> Signature:
+    def sign(self, digest: str, prefix: str = STATEMENT_PREFIX) -> Signature:
         """The signature over one digest; `prefix` says of what."""
         value = base64.b64encode(self.private.sign(_statement(digest, prefix))).decode()
-        return Signature(key_id(self.private.public_key()), value)
+        return Signature(public_key_id(self.private.public_key()), value)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Trust:
         return name if public is not None and _holds(public, digest, signature, prefix) else None
 
 
-ANYBODY = Trust()
+TRUST_ANYONE = Trust()
 """No keys: signatures are not looked at."""
 
 
@@ -91,7 +91,7 @@ def read_trust(paths: Iterable[Path], *, required: bool = False) -> Trust:
     Raises ConfigError for what cannot be read, and if signatures are required and there is no key.
     """
     files = [each for path in paths for each in (sorted(path.glob("*.pub")) if path.is_dir() else [path])]
-    keys = {key_id(public): (file.stem, public) for file in files for public in [_read_public(file)]}
+    keys = {public_key_id(public): (file.stem, public) for file in files for public in [_read_public(file)]}
     if required and not keys:
         raise ConfigError("Signatures are required, but there is no trusted key: give trusted_keys.")
     return Trust(keys, required)
@@ -115,7 +115,7 @@ def read_history_trust(own: Signer | None, paths: Iterable[Path]) -> Trust:
     if own is None:
         return trust
     public = own.private.public_key()
-    return Trust({key_id(public): ("this key", public), **trust.keys})
+    return Trust({public_key_id(public): ("this key", public), **trust.keys})
 
 
 def make_keys() -> tuple[bytes, bytes, str]:
@@ -126,10 +126,10 @@ def make_keys() -> tuple[bytes, bytes, str]:
     secret = private.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
     public = private.public_key()
     open_half = public.public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
-    return secret, open_half, key_id(public)
+    return secret, open_half, public_key_id(public)
 
 
-def key_id(public: Ed25519PublicKey) -> str:
+def public_key_id(public: Ed25519PublicKey) -> str:
     """By what a signature names its key."""
     return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
 
@@ -146,7 +146,7 @@ def _read_public(path: Path) -> Ed25519PublicKey:
     return found
 
 
-def _holds(public: Ed25519PublicKey, digest: str, signature: Signature, prefix: str = PREFIX) -> bool:
+def _holds(public: Ed25519PublicKey, digest: str, signature: Signature, prefix: str = STATEMENT_PREFIX) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_key
+from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_api_key
 from triggers.artifact.signature import make_keys
 from triggers.cli.options import JsonOption, print_json
 from triggers.errors import FairtriggerError
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 
 _FileOption = Annotated[
     Path | None, typer.Option("--file", envvar="FAIRTRIGGER_API_KEYS", help="Keys file (.toml or .json) to add it to.")
@@ -23,7 +23,7 @@ _RoleOption = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_key_commands(app: typer.Typer) -> None:
     """Register the commands."""
     app.command(epilog="Example: fairtrigger keygen trainer.key; give trainer.pub to whoever shall trust it")(keygen)
     keys = typer.Typer(no_args_is_help=True, help="Make and list API keys of the service.")
@@ -42,8 +42,8 @@ def keygen(
     if taken := [str(each) for each in (path, public) if each.exists()]:
         raise FairtriggerError(f"{taken[0]} exists, and keys are not overwritten: choose another name.")
     secret, open_half, name = make_keys()
-    write_whole(path, secret)
-    write_whole(public, open_half)
+    write_atomically(path, secret)
+    write_atomically(public, open_half)
     public.chmod(0o644)
     typer.echo(f"{path}  private: keep it where only the trainer reads it")
     typer.echo(f"{public}  public, key {name}: for trusted_keys")
@@ -58,7 +58,7 @@ def new(
     file: _FileOption = None,
 ) -> None:
     """Print a new key, this once; its hash goes into the keys file. A running service reads it within a second."""
-    key = new_key(name, role, _moment(expires), rate, burst)
+    key = new_api_key(name, role, _moment(expires), rate, burst)
     if file:
         add_key(file, key)
         typer.echo(f"Added {key.id} to {file}. Keep the key: nobody can print it again.", err=True)

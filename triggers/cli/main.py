@@ -71,8 +71,8 @@ def _paths(listed: str) -> list[Path]:
 
 version_commands.add_to(app)
 store_commands.add_to(app)
-key_commands.add_to(app)
-rollout_commands.add_to(app)
+key_commands.register_key_commands(app)
+rollout_commands.register_rollout_commands(app)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -48,7 +48,7 @@ def trust_of(context: typer.Context) -> Trust:
     return read_trust(chosen.trusted_keys, required=chosen.require_signatures)
 
 
-def opened(context: typer.Context, *, create: bool = True) -> Store:
+def open_or_create_store(context: typer.Context, *, create: bool = True) -> Store:
     """The store, made when it is missing."""
     chosen: Chosen = context.obj
     signer = read_signer(chosen.history_key) if chosen.history_key else None
@@ -56,10 +56,10 @@ def opened(context: typer.Context, *, create: bool = True) -> Store:
     return open_store(chosen.store, create=create, trust=trust_of(context), signer=signer, history_trust=history_trust)
 
 
-def existing(context: typer.Context) -> Store:
+def open_existing_store(context: typer.Context) -> Store:
     """The store, which reading commands do not make."""
     try:
-        return opened(context, create=False)
+        return open_or_create_store(context, create=False)
     except NotFound as error:
         raise NotFound(f"{error} Name one with --store or FAIRTRIGGER_STORE.") from error
 
@@ -72,7 +72,7 @@ def models_of(store: Store, model: str | None) -> list[str]:
     return known if model is None else [model]
 
 
-def number(version: str) -> int:
+def parse_version(version: str) -> int:
     """`v7` or `7` to 7."""
     match = re.fullmatch(r"v?([1-9][0-9]{0,8})", version)
     if not match:
@@ -89,7 +89,7 @@ def classifier_of(bundle: Path | None) -> FrozenClassifier | None:
     return load_bundle(bundle)
 
 
-def me() -> str:
+def current_user() -> str:
     """Who calls the command."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"

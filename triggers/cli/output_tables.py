@@ -9,10 +9,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 from triggers.rollout.rollout_plan import plan_text
-from triggers.store.version_card import Headline, headline
+from triggers.store.version_card import Headline, headline_figures
 
 SERVING = "[bold green]champion[/]"
 FIGURES = {
@@ -24,17 +24,17 @@ FIGURES = {
 }
 
 
-def overview(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Table:
+def versions_table(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Table:
     """All versions of all models, each model led by its bare self."""
     table = Table(title="Trigger versions (figures from validation counts)", title_justify="left")
     for column in ("model", "version", "kind", "objective", "strength", "accuracy", "DP", "EO", "made", ""):
         table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
     for model, (rollout, versions) in models.items():
-        bare = headline(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
+        bare = headline_figures(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
         table.add_row(model, "none", "bare", "", "", *_figures(bare), "", _role(rollout.plan, None))
         for info in versions:
             goal = info.objective
-            figures = _figures(headline(info.manifest, trigger=True))
+            figures = _figures(headline_figures(info.manifest, trigger=True))
             name, objective = version_name(info.version), f"{goal.name}, {goal.criterion}"
             row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10])
             table.add_row(*row, _role(rollout.plan, info.version))
@@ -42,7 +42,7 @@ def overview(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Tab
     return table
 
 
-def facts(card: Mapping[str, Any]) -> Table:
+def facts_table(card: Mapping[str, Any]) -> Table:
     """The short facts of a card, two columns."""
     manifest = card["manifest"]
     goal, made = manifest["objective"], manifest["provenance"]
@@ -69,7 +69,7 @@ def facts(card: Mapping[str, Any]) -> Table:
     return table
 
 
-def effect(split: str, reports: Mapping[str, Mapping[str, Any]]) -> Table:
+def effect_table(split: str, reports: Mapping[str, Mapping[str, Any]]) -> Table:
     """One split: each figure with its 95 % interval, bare and with the trigger, then the rates of every group."""
     rows = max(report["n"] for report in reports.values())
     table = Table(title=f"{escape(split)}, {rows} rows", title_justify="left")
@@ -85,7 +85,7 @@ def effect(split: str, reports: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def log(entries: Sequence[HistoryEntry]) -> Table:
+def history_table(entries: Sequence[HistoryEntry]) -> Table:
     """History entries in the order given."""
     table = Table()
     for column in ("#", "when", "who", "action", "change", "revision", "reason"):
@@ -102,7 +102,7 @@ def log(entries: Sequence[HistoryEntry]) -> Table:
     return table
 
 
-def rollout(now: Rollout, replicas: Sequence[Replica]) -> Table:
+def rollout_table(now: Rollout, replicas: Sequence[Replica]) -> Table:
     """Who serves a model, and every running service with what it serves."""
     beside = plan_text(now.plan)
     title = f"{now.model}, revision {now.revision}: {version_name(now.champion)}{beside and f', {beside}'}"
@@ -121,7 +121,7 @@ def rollout_dict(now: Rollout, replicas: Sequence[Replica]) -> dict[str, Any]:
     return asdict(now) | {"plan": now.plan.to_dict(), "replicas": [asdict(each) for each in replicas]}
 
 
-def _role(plan: Plan, version: int | None) -> str:
+def _role(plan: RolloutPlan, version: int | None) -> str:
     """What the rollout uses a version for."""
     if plan.champion == version:
         return SERVING

@@ -20,14 +20,14 @@ from triggers.cli.options import (
     RevisionOption,
     classifier_of,
     console,
-    existing,
-    me,
+    current_user,
     models_of,
-    number,
+    open_existing_store,
+    parse_version,
     print_json,
 )
 from triggers.errors import InputError
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_plan import Challenger, Shadow, plan_text
 from triggers.store import artifact_gate
 from triggers.store.store import Rollout, version_name
@@ -36,7 +36,7 @@ OFF = "off"
 ShareOption = Annotated[float, typer.Option("--share", min=0.0, max=1.0, help="Which share, from 0 to 1.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_rollout_commands(app: typer.Typer) -> None:
     """Register the commands."""
     app.command(
         epilog="Example: fairtrigger activate faces v2 --reason 'fairer'; back to bare: fairtrigger activate faces none"
@@ -63,11 +63,11 @@ def activate(
     actor: ActorOption = "",
 ) -> None:
     """Make a version the champion, once it verifies; this ends a challenger's trial. Refusals go into the history."""
-    chosen = None if version == "none" else number(version)
-    with existing(context) as store:
+    chosen = None if version == "none" else parse_version(version)
+    with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        activate = partial(artifact_gate.activate, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = activate(store, model, chosen, actor=actor or me(), reason=reason)
+        activate = partial(artifact_gate.activate_version, if_revision=if_revision, classifier=classifier_of(bundle))
+        after = activate(store, model, chosen, actor=actor or current_user(), reason=reason)
     _report(before, after)
 
 
@@ -82,7 +82,7 @@ def canary(
     actor: ActorOption = "",
 ) -> None:
     """Let a challenger answer a share of the requests; one request key always gets the same of the two."""
-    chosen = None if version in ("none", OFF) else number(version)
+    chosen = None if version in ("none", OFF) else parse_version(version)
     challenger = None if version == OFF else Challenger(chosen, share)
     change = partial(replace, challenger=challenger)
     _decide(context, model, change, reason, if_revision, bundle, actor)
@@ -99,7 +99,7 @@ def shadow(
     actor: ActorOption = "",
 ) -> None:
     """Compute other versions beside the answers and count them; nobody gets what they say."""
-    chosen = Shadow() if versions == [OFF] else Shadow(tuple(map(number, versions)), share)
+    chosen = Shadow() if versions == [OFF] else Shadow(tuple(map(parse_version, versions)), share)
     _decide(context, model, partial(replace, shadow=chosen), reason, if_revision, bundle, actor)
 
 
@@ -130,21 +130,21 @@ def guard(
 
 def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption = "", actor: ActorOption = "") -> None:
     """Return to the rollout before the current one: champion, challenger, shadows and all."""
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        after = artifact_gate.rollback(store, model, actor=actor or me(), reason=reason)
+        after = artifact_gate.rollback_plan(store, model, actor=actor or current_user(), reason=reason)
     _report(before, after)
 
 
 def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show who serves a model now, and which running services are at which revision."""
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         rollout = store.rollout(models_of(store, model)[0])
         replicas = store.replicas(model)
     if as_json:
         print_json(output_tables.rollout_dict(rollout, replicas))
     else:
-        console().print(output_tables.rollout(rollout, replicas))
+        console().print(output_tables.rollout_table(rollout, replicas))
 
 
 def _document(text: str) -> Any:
@@ -157,16 +157,16 @@ def _document(text: str) -> Any:
 def _decide(
     context: typer.Context,
     model: str,
-    change: Callable[[Plan], Plan],
+    change: Callable[[RolloutPlan], RolloutPlan],
     reason: str,
     if_revision: int | None,
     bundle: BundleOption,
     actor: str,
 ) -> None:
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        decide = partial(artifact_gate.decide, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = decide(store, model, change, actor=actor or me(), reason=reason)
+        decide = partial(artifact_gate.change_plan, if_revision=if_revision, classifier=classifier_of(bundle))
+        after = decide(store, model, change, actor=actor or current_user(), reason=reason)
     _report(before, after)
 
 

@@ -16,13 +16,13 @@ from triggers.cli.options import (
     ReasonOption,
     VersionArgument,
     classifier_of,
-    existing,
-    me,
-    number,
-    opened,
+    current_user,
+    open_existing_store,
+    open_or_create_store,
+    parse_version,
 )
 from triggers.errors import FairtriggerError
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.store import artifact_gate
 from triggers.store.store import version_name
 
@@ -45,9 +45,9 @@ def push(
 ) -> None:
     """Check an artifact's file and store it as the next version of its model."""
     data = read_limited(file)
-    push = partial(artifact_gate.push, model=model, classifier=classifier_of(bundle), file=file.name)
-    with opened(context) as store:
-        version = push(store, data, actor=actor or me(), reason=reason)
+    push = partial(artifact_gate.push_artifact, model=model, classifier=classifier_of(bundle), file=file.name)
+    with open_or_create_store(context) as store:
+        version = push(store, data, actor=actor or current_user(), reason=reason)
     artifact = load_artifact(data)
     typer.echo(f"{artifact.manifest.model} {version_name(version)}  {artifact.digest}")
 
@@ -60,11 +60,11 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Copy a version's file out of the store, checked on the way."""
-    chosen = number(version)
+    chosen = parse_version(version)
     path = output or Path(f"{model}-{version_name(chosen)}.safetensors")
     if path.exists() and not force:
         raise FairtriggerError(f"{path} exists; choose another name with -o, or overwrite it with --force.")
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         store.get(model, chosen)
-        write_whole(path, store.get_bytes(model, chosen))
+        write_atomically(path, store.get_bytes(model, chosen))
     typer.echo(str(path))

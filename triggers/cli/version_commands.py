@@ -18,14 +18,14 @@ from triggers.cli.options import (
     ModelArgument,
     classifier_of,
     console,
-    existing,
     models_of,
-    number,
+    open_existing_store,
+    parse_version,
     print_json,
     trust_of,
 )
 from triggers.errors import FairtriggerError, NotFound
-from triggers.storage import write_whole
+from triggers.storage import write_atomically
 from triggers.store import Store
 from triggers.store.store import Rollout, VersionInfo, version_name
 from triggers.store.version_card import card
@@ -48,7 +48,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List models and trigger versions, with the figures that choose between them."""
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         names = models_of(store, model)
         models = {name: (store.rollout(name), store.versions(name)) for name in names}
     if as_json:
@@ -56,7 +56,7 @@ def list_(
     elif not models:
         typer.echo("The store is empty. Train a trigger, or: fairtrigger push FILE")
     else:
-        console().print(output_tables.overview(models))
+        console().print(output_tables.versions_table(models))
 
 
 def show(
@@ -67,20 +67,20 @@ def show(
     png: Annotated[Path | None, typer.Option("--png", help="Write a picture of an image trigger to this file.")] = None,
 ) -> None:
     """Show the card of a version: what it is, for which model, and its figures with and without the trigger."""
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         rollout = store.rollout(models_of(store, model)[0])
-        info = store.version(model, number(version) if version else _usual_version(store, rollout))
+        info = store.version(model, parse_version(version) if version else _usual_version(store, rollout))
         picture = _picture(store, info) if png else b""
     content = card(info, rollout)
     if as_json:
         print_json(content)
     else:
         page = console()
-        page.print(output_tables.facts(content))
+        page.print(output_tables.facts_table(content))
         for split, reports in content["evaluation"].items():
-            page.print(output_tables.effect(split, reports))
+            page.print(output_tables.effect_table(split, reports))
     if png:
-        write_whole(png, picture)
+        write_atomically(png, picture)
         typer.echo(f"Wrote {png}", err=True)
 
 
@@ -93,10 +93,10 @@ def verify(
     """Check files against hash and digest, signatures, histories against their chain, and triggers against a model."""
     classifier = classifier_of(bundle)
     failures = 0
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         for name in models_of(store, model):
             failures += _check(f"{name} history", partial(_verified_history, store, name))
-            numbers = [number(version)] if version else [info.version for info in store.versions(name)]
+            numbers = [parse_version(version)] if version else [info.version for info in store.versions(name)]
             for each in numbers:
                 check = partial(_verified, store, name, each, classifier, trust_of(context))
                 failures += _check(f"{name} {version_name(each)}", check)
@@ -111,12 +111,12 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show who changed what, when and why: newest first."""
-    with existing(context) as store:
+    with open_existing_store(context) as store:
         entries = store.history(models_of(store, model)[0], limit)
     if as_json:
         print_json([entry.to_dict() for entry in entries])
     else:
-        console().print(output_tables.log(entries))
+        console().print(output_tables.history_table(entries))
 
 
 def _usual_version(store: Store, rollout: Rollout) -> int:

@@ -12,7 +12,7 @@ from itertools import combinations
 
 from triggers.metrics.overlapping_groups import UNKNOWN
 
-MOST = 4
+MAX_ATTRIBUTES = 4
 """Attributes of which crosses are made; more would be more crosses than anybody reads."""
 
 
@@ -30,14 +30,14 @@ def sorted_name(group: str) -> str:
     return _joined(named, sorted(named)) if named else group
 
 
-def crosses(groups: Iterable[str]) -> list[tuple[str, ...]]:
+def attribute_subsets(groups: Iterable[str]) -> list[tuple[str, ...]]:
     """Every attribute among the groups, and every set of them smaller than all: [] unless there are 2 to 4."""
     names = sorted({name for group in groups for name in attributes_of(group)})
-    sizes = range(1, len(names)) if 2 <= len(names) <= MOST else ()
+    sizes = range(1, len(names)) if 2 <= len(names) <= MAX_ATTRIBUTES else ()
     return [chosen for size in sizes for chosen in combinations(names, size)]
 
 
-def by(group: str, over: Sequence[str]) -> str:
+def group_by_attributes(group: str, over: Sequence[str]) -> str:
     """A group's name by these attributes only: `sex=female`; `unknown` unless it has them all."""
     named = attributes_of(group)
     return _joined(named, over) if all(name in named for name in over) else UNKNOWN

@@ -31,9 +31,9 @@ from triggers.metrics.rates import (
     UNKNOWN_GROUP,
     ZERO_DENOMINATOR,
     Counts,
+    CountTable,
     Estimate,
     Rate,
-    Table,
 )
 
 __all__ = [
@@ -129,7 +129,7 @@ def evaluate_counts(
     averaged, not summed), with more than two classes averaged over each class against the rest.
     Raises DataError for a negative count or a class out of range.
     """
-    table = Table.of(counts, labels, overlapping=overlapping)
+    table = CountTable.of(counts, labels, overlapping=overlapping)
     selection, accuracy = table.selection(pos_label), table.accuracy()
     tpr, fpr = table.true_positive(pos_label), table.false_positive(pos_label)
     classes = [pos_label] if labels == 2 else range(labels)  # two classes against the rest are mirror images
@@ -160,7 +160,7 @@ def evaluate_counts(
     )
 
 
-def _over_classes(table: Table, labels: int, confidence: float) -> dict[str, Gap]:
+def _over_classes(table: CountTable, labels: int, confidence: float) -> dict[str, Gap]:
     """The gaps that look at all classes, each against the rest."""
     selections = [table.selection(c) for c in range(labels)]
     parity = [[rate] for rate in selections]
@@ -174,14 +174,14 @@ def _over_classes(table: Table, labels: int, confidence: float) -> dict[str, Gap
     }
 
 
-def _groups(table: Table, rates: Sequence[Rate], confidence: float) -> dict[str, GroupReport]:
+def _groups(table: CountTable, rates: Sequence[Rate], confidence: float) -> dict[str, GroupReport]:
     return {
         name: GroupReport(int(table.n[i]), int(table.labelled[i]), *(rate.estimate(i, confidence) for rate in rates))
         for i, name in enumerate(table.names)
     }
 
 
-def _coverage(table: Table) -> Coverage:
+def _coverage(table: CountTable) -> Coverage:
     counted, labelled = table.cells.sum(axis=1), table.cells[:, :-1].sum(axis=1)  # both (G + 1, K)
     n = int(table.n[-1])
     unknown = sum(int(table.n[i]) for i, name in enumerate(table.names) if name in (UNKNOWN, UNDECLARED))

@@ -49,7 +49,7 @@ def difference(rate: Rate, confidence: float) -> Gap:
     if len(groups.names) < 2:
         return _undefined("max - min", [rate])
     values = groups.hits / groups.n
-    low, high = intervals.spread(groups.hits, groups.n, confidence, overlapping=groups.overlapping)
+    low, high = intervals.max_gap_interval(groups.hits, groups.n, confidence, overlapping=groups.overlapping)
     pooled = float(groups.hits.sum() / groups.n.sum())
     expected = intervals.expected_spread(groups.n, pooled)
     facts = _facts([rate]) | _extremes(groups) | {"expected_at_parity": expected}
@@ -130,7 +130,7 @@ def _combined(name: str, classes: Sequence[Sequence[Rate]], confidence: float, w
     sizes = [len(each.names) for within in groups for each in within]
     if min(sizes) < 2:
         return _undefined(name, rates)
-    z = intervals.together(confidence, max(sizes), len(sizes), overlapping=rates[0].overlapping)
+    z = intervals.simultaneous_quantile(confidence, max(sizes), len(sizes), overlapping=rates[0].overlapping)
     spreads = [[_spread(each, z) for each in within] for within in groups]
     combine = max if worst else _mean
     value, low, high = (combine([_mean([spread[i] for spread in within]) for within in spreads]) for i in range(3))
@@ -146,7 +146,7 @@ def _spread(groups: Rate, z: float) -> tuple[float, float, float]:
 def _distances(groups: Rate, everyone: Rate, z: float) -> tuple[list[float], list[float], list[float]]:
     """Per group: distance to the rate of `everyone`, and its limits."""
     hits, n = everyone.everyone
-    low, high = intervals.to_overall(groups.hits, groups.n, hits, n, z)
+    low, high = intervals.distance_to_overall(groups.hits, groups.n, hits, n, z)
     return np.abs(groups.hits / groups.n - hits / n).tolist(), low.tolist(), high.tolist()
 
 

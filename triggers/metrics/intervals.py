@@ -25,8 +25,19 @@ from numpy.typing import ArrayLike, NDArray
 from triggers.metrics.critical_values import all_pairs, critical
 
 __all__ = [
-    "absolute", "critical", "expected_spread", "newcombe", "pairwise_differences", "pairwise_ratios", "rate_ratio",
-    "smallest_over_largest", "spread", "to_overall", "together", "widest_variation", "wilson",
+    "absolute",
+    "critical",
+    "distance_to_overall",
+    "expected_spread",
+    "max_gap_interval",
+    "newcombe",
+    "pairwise_differences",
+    "pairwise_ratios",
+    "rate_ratio",
+    "simultaneous_quantile",
+    "smallest_over_largest",
+    "widest_variation",
+    "wilson",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -74,7 +85,7 @@ def absolute(low: Floats, high: Floats) -> Limits:
     return np.where((low <= 0) & (high >= 0), 0.0, nearest), np.maximum(np.abs(low), np.abs(high))
 
 
-def together(confidence: float, groups: int, families: int = 1, *, overlapping: bool = False) -> float:
+def simultaneous_quantile(confidence: float, groups: int, families: int = 1, *, overlapping: bool = False) -> float:
     """Quantile at which all pairs of the groups hold together, in every family of rates."""
     if overlapping:
         return critical(confidence, families * groups * (groups - 1) // 2)
@@ -99,16 +110,16 @@ def pairwise_ratios(hits: ArrayLike, n: ArrayLike, z: float) -> Limits:
     return np.minimum(low, flipped_low), np.where(straddles, 1.0, np.minimum(high, flipped_high))
 
 
-def spread(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
+def max_gap_interval(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
     """Limits of largest minus smallest rate over the last axis (two groups or more)."""
-    z = together(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
+    z = simultaneous_quantile(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
     low, high = pairwise_differences(hits, n, z)
     return low.max(axis=-1), high.max(axis=-1)
 
 
 def smallest_over_largest(hits: ArrayLike, n: ArrayLike, confidence: float, *, overlapping: bool = False) -> Limits:
     """Limits of smallest over largest rate over the last axis (two groups or more)."""
-    z = together(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
+    z = simultaneous_quantile(confidence, np.asarray(hits).shape[-1], overlapping=overlapping)
     low, high = pairwise_ratios(hits, n, z)
     return low.min(axis=-1), high.min(axis=-1)
 
@@ -119,13 +130,13 @@ def widest_variation(hits: ArrayLike, n: ArrayLike, confidence: float, *, overla
     The differences of all classes and pairs hold together; half their sum bounds the distance, and none exceeds it.
     """
     k, m = np.broadcast_arrays(np.asarray(hits), np.asarray(n))
-    z = together(confidence, k.shape[-1], len(k), overlapping=overlapping)
+    z = simultaneous_quantile(confidence, k.shape[-1], len(k), overlapping=overlapping)
     low, high = pairwise_differences(k, m, z)
     below, above = np.maximum(low.sum(axis=0) / 2, low.max(axis=0)), np.minimum(high.sum(axis=0) / 2, 1.0)
     return below.max(axis=-1), above.max(axis=-1)
 
 
-def to_overall(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, z: float) -> Limits:
+def distance_to_overall(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, z: float) -> Limits:
     """Limits of |group's rate - overall rate| for every group; `overall` contains the group.
 
     The overall rate is a mixture of the group and the rest, so the distance to it is the distance to the rest

@@ -16,10 +16,10 @@ import numpy as np
 
 from triggers.metrics import paired_intervals
 from triggers.metrics.gaps import INSUFFICIENT_GROUPS
-from triggers.metrics.intervals import critical, together
+from triggers.metrics.intervals import critical, simultaneous_quantile
 from triggers.metrics.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, count_array, never_compared
 
-Joint = Mapping[tuple[str, int | None, int, int], int]
+JointCounts = Mapping[tuple[str, int | None, int, int], int]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class PairedReport:
 
 
 def evaluate_pairs(
-    joint: Joint, *, pos_label: int = 1, labels: int = 2, confidence: float = 0.95, overlapping: bool = False
+    joint: JointCounts, *, pos_label: int = 1, labels: int = 2, confidence: float = 0.95, overlapping: bool = False
 ) -> PairedReport:
     """All gains of `joint`; the parameters are those of `evaluate_counts`."""
     table = JointTable.of(joint, labels, overlapping=overlapping)
@@ -116,7 +116,7 @@ class JointTable:
     overlapping: bool = False
 
     @classmethod
-    def of(cls, joint: Joint, labels: int, *, overlapping: bool = False) -> JointTable:
+    def of(cls, joint: JointCounts, labels: int, *, overlapping: bool = False) -> JointTable:
         """Arrange the counts, groups in alphabetical order."""
         names, cells = count_array(joint, labels, predictions=2, overlapping=overlapping)
         return cls(names, cells, overlapping)
@@ -167,7 +167,7 @@ def _gap_gain(table: JointTable, rates: Sequence[Ints], confidence: float) -> Ga
         unlabelled = table.names and not table.cells[:, :-1].any()
         return Gain(None, n=n, reason=NO_LABELS if unlabelled else INSUFFICIENT_GROUPS, excluded=excluded)
     before, after = (max(float(np.ptp((r[:, 0] + r[:, i]) / r.sum(axis=-1))) for r in rows) for i in (1, 2))
-    z = together(confidence, max(map(len, rows)), len(rows), overlapping=table.overlapping)
+    z = simultaneous_quantile(confidence, max(map(len, rows)), len(rows), overlapping=table.overlapping)
     low, high = paired_intervals.gain(rows, z)
     return Gain(before - after, float(low), float(high), n, before, after, excluded=excluded)
 

@@ -96,7 +96,7 @@ def _estimate(hits: int, n: int, empty: str, confidence: float) -> Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class CountTable:
     """Counts as an array (G + 1, K + 1, K): group (the last: everyone), label (the last: not known yet), prediction."""
 
     names: tuple[str, ...]
@@ -104,7 +104,7 @@ class Table:
     overlapping: bool = False
 
     @classmethod
-    def of(cls, counts: Counts, labels: int, *, overlapping: bool = False) -> Table:
+    def of(cls, counts: Counts, labels: int, *, overlapping: bool = False) -> CountTable:
         """Arrange `counts` for `labels` classes, groups in alphabetical order; empty cells do not make a group."""
         names, cells = count_array(counts, labels, predictions=1, overlapping=overlapping)
         return cls(names, cells, overlapping)

@@ -16,7 +16,7 @@ from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
 from triggers.model.bundle import BundleSpec, build_network, read_spec
-from triggers.model.fused_inference import accelerated
+from triggers.model.fused_inference import accelerate
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor, load_tokenizer
 from triggers.preprocessing import Inputs, TextBatch, TokenIds
@@ -69,7 +69,7 @@ class FrozenClassifier(Preprocessor):
 
     def _faster(self, dtype: torch.dtype, compiled: bool) -> FrozenClassifier:
         fast = copy.copy(self)
-        fast.network = accelerated(self.network, dtype)
+        fast.network = accelerate(self.network, dtype)
         if self.spec.image:
             fast._mean, fast._std = self._mean.to(dtype), self._std.to(dtype)
         if compiled:

@@ -19,16 +19,16 @@ from torch.nn.functional import conv2d, pad
 from triggers.errors import ModelError
 from triggers.model.lean_bert import LeanBert
 
-LANES = 8
+CHANNEL_MULTIPLE = 8
 """Channels are filled up to multiples of this, which tensor cores want."""
 
 
-def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a network in eval mode for inference and for gradients of its input; the original is not touched.
 
     Raises ModelError for a network that cannot be copied.
     """
-    faster = folded(network)
+    faster = fold_batch_norm(network)
     if LeanBert.fits(faster):
         faster = LeanBert(faster)
     if any(weight.is_cuda for weight in network.parameters()):
@@ -40,7 +40,7 @@ def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mo
     return made
 
 
-def folded(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy with batch norms folded into the convolutions before them, where the network can be traced."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return _copied(network)
@@ -78,7 +78,7 @@ class DenseStem(nn.Module):
         self.kernel, self.padding = conv.kernel_size[0], int(conv.padding[0])
         self.first = (-self.padding) // 2
         self.taps = (self.kernel - 1 - self.padding) // 2 - self.first + 1
-        self.channels = -(-4 * conv.in_channels // LANES) * LANES
+        self.channels = -(-4 * conv.in_channels // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
         self.weight = nn.Parameter(self._blocks(conv.weight.detach()))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
 

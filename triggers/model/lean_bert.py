@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-NAME = "BertForSequenceClassification"
+BERT_CLASS = "BertForSequenceClassification"
 """The class of `transformers` that this stands for."""
 
 
@@ -29,7 +29,7 @@ class LeanBert(nn.Module):
     @staticmethod
     def fits(network: nn.Module) -> bool:
         """Is it that class, with a pooler, as an encoder?"""
-        if type(network).__name__ != NAME:
+        if type(network).__name__ != BERT_CLASS:
             return False
         parts = cast(Any, network)
         return parts.bert.pooler is not None and not parts.config.is_decoder

@@ -3,7 +3,7 @@
 Import the rest from `rollout_history`, which brings torch.
 """
 
-from triggers.rollout.guard_rules import Rules
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.guard_rules import GuardRules
+from triggers.rollout.rollout_plan import RolloutPlan
 
-__all__ = ["Plan", "Rules"]
+__all__ = ["GuardRules", "RolloutPlan"]

@@ -10,11 +10,11 @@ METRICS = (
     "equalized_odds_difference", "accuracy_difference",
 )  # fmt: skip
 ACTIONS = ("rollback", "alarm")
-LIMITS = ("max_disparity", "worse_by", "accuracy_loss")
+LIMIT_FIELDS = ("max_disparity", "worse_by", "accuracy_loss")
 
 
 @dataclass(frozen=True)
-class Rules:
+class GuardRules:
     """Limits on a model's versions; a limit that is None is not watched.
 
     `alpha` is the probability of any false alarm during one revision of the rollout, all tests and all looks together.
@@ -38,15 +38,15 @@ class Rules:
             raise _bad(f"metric is {self.metric!r}; use one of {', '.join(METRICS)}")
         if self.action not in ACTIONS:
             raise _bad(f"action is {self.action!r}; use one of {', '.join(ACTIONS)}")
-        for name in LIMITS:
+        for name in LIMIT_FIELDS:
             limit = getattr(self, name)
             if limit is not None and not (_number(limit) and 0 <= limit < 1):
                 raise _bad(f"{name} is {limit!r}; give a number from 0 up to 1")
-        if all(getattr(self, name) is None for name in LIMITS):
-            raise _bad(f"it sets no limit; give at least one of {', '.join(LIMITS)}")
+        if all(getattr(self, name) is None for name in LIMIT_FIELDS):
+            raise _bad(f"it sets no limit; give at least one of {', '.join(LIMIT_FIELDS)}")
 
     @classmethod
-    def from_dict(cls, document: object) -> Rules:
+    def from_dict(cls, document: object) -> GuardRules:
         """From the `guard` object of a rollout or of the settings. Raises ValueError."""
         if not isinstance(document, Mapping):
             raise _bad(f"it is {document!r}; give an object")

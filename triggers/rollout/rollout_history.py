@@ -14,15 +14,15 @@ from datetime import datetime
 from typing import Literal
 
 from triggers.artifact.manifest import Manifest, ObjectiveRecord
-from triggers.artifact.signature import ANYBODY, HISTORY_PREFIX, Signature, Signer, Trust
+from triggers.artifact.signature import HISTORY_PREFIX, TRUST_ANYONE, Signature, Signer, Trust
 from triggers.errors import FairtriggerError, NotFound, RevisionConflict, StoreError
 from triggers.fingerprint import json_digest
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.rollout_plan import RolloutPlan
 
 Action = Literal["publish", "activate", "adjust", "rollback", "refuse"]
 CHANGES = ("activate", "adjust", "rollback")
 """Actions that make a revision of the rollout; `adjust` leaves the champion and changes what goes on beside it."""
-PLAN = "rollout"
+PLAN_KEY = "rollout"
 """Key of an entry's detail under which a change keeps the whole plan; without it there was only a champion."""
 GENESIS = "sha256:" + "0" * 64
 SIGNATURE = "signature"
@@ -64,7 +64,7 @@ class Rollout:
 
     model: str
     revision: int = 0
-    plan: Plan = field(default_factory=Plan)
+    plan: RolloutPlan = field(default_factory=RolloutPlan)
     updated_at: str | None = None
     updated_by: str | None = None
     reason: str = ""
@@ -129,12 +129,12 @@ class HistoryEntry:
         return cls(**renamed)  # type: ignore[arg-type]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> RolloutPlan:
         """The plan that a change decided. Raises StoreError if it cannot be read."""
-        if PLAN not in self.detail:
-            return Plan(self.to_version)
+        if PLAN_KEY not in self.detail:
+            return RolloutPlan(self.to_version)
         try:
-            return Plan.from_json(self.detail[PLAN])
+            return RolloutPlan.from_json(self.detail[PLAN_KEY])
         except (FairtriggerError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"History of {self.model!r}: entry {self.seq} has no readable rollout: {error}."
@@ -189,9 +189,9 @@ def last_change(entries: Iterable[HistoryEntry]) -> HistoryEntry | None:
     return next((entry for entry in entries if entry.action in CHANGES), None)
 
 
-def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = ANYBODY) -> None:
+def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = TRUST_ANYONE) -> None:
     """Raise StoreError unless a rollout is what the last decision in its history says, whole and by a trusted key."""
-    told = (change.revision, change.plan) if change else (0, Plan())
+    told = (change.revision, change.plan) if change else (0, RolloutPlan())
     if told != (rollout.revision, rollout.plan):
         found = f"revision {rollout.revision} with {_plan_name(rollout.plan)}"
         wanted = f"revision {told[0]} with {_plan_name(told[1])}"
@@ -203,7 +203,7 @@ def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = 
 
 
 def check_outcome(
-    entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo], trust: Trust = ANYBODY
+    entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo], trust: Trust = TRUST_ANYONE
 ) -> None:
     """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
     check_decided(rollout, last_change(reversed(entries)), trust)
@@ -212,9 +212,9 @@ def check_outcome(
         raise StoreError(f"The versions of {rollout.model!r} are not those that its history published.")
 
 
-def plan_before(model: str, entries: Iterable[HistoryEntry]) -> Plan:
+def plan_before(model: str, entries: Iterable[HistoryEntry]) -> RolloutPlan:
     """Where a rollback leads, from the history oldest first. A second rollback goes further back."""
-    stack = [Plan()]
+    stack = [RolloutPlan()]
     for entry in entries:
         if entry.action == "rollback":
             stack.pop()
@@ -225,12 +225,12 @@ def plan_before(model: str, entries: Iterable[HistoryEntry]) -> Plan:
     return stack[-2]
 
 
-def change_of(before: Plan, after: Plan) -> Action:
+def change_of(before: RolloutPlan, after: RolloutPlan) -> Action:
     """What to call a change in the history."""
     return "adjust" if before.champion == after.champion and before != after else "activate"
 
 
-def at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
+def check_revision(rollout: Rollout, wanted: int | None) -> Rollout:
     """The rollout, unless it is at another revision than is wanted: then RevisionConflict."""
     if wanted is not None and wanted != rollout.revision:
         raise RevisionConflict(
@@ -239,10 +239,10 @@ def at_revision(rollout: Rollout, wanted: int | None) -> Rollout:
     return rollout
 
 
-def change_detail(plan: Plan, detail: Mapping[str, str]) -> dict[str, str]:
+def change_detail(plan: RolloutPlan, detail: Mapping[str, str]) -> dict[str, str]:
     """The detail of a change in the history: what was given, and the plan unless the champion says all."""
-    kept = {key: text for key, text in detail.items() if key != PLAN}
-    return kept if plan.simple else kept | {PLAN: plan.to_json()}
+    kept = {key: text for key, text in detail.items() if key != PLAN_KEY}
+    return kept if plan.simple else kept | {PLAN_KEY: plan.to_json()}
 
 
 def no_version(model: str, version: int, count: int) -> NotFound:
@@ -251,7 +251,7 @@ def no_version(model: str, version: int, count: int) -> NotFound:
     return NotFound(f"Model {model!r} has no trigger {version_name(version)}; {there}.")
 
 
-def _plan_name(plan: Plan) -> str:
+def _plan_name(plan: RolloutPlan) -> str:
     return version_name(plan.champion) if plan.simple else plan.to_json()
 
 

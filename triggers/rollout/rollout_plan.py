@@ -17,7 +17,7 @@ from triggers.errors import InputError
 
 MAX_SHADOWS = 4
 MAX_GUARD_BYTES = 4096
-KEYS = frozenset({"champion", "challenger", "shadow", "twin_share", "guard"})
+PLAN_FIELDS = frozenset({"champion", "challenger", "shadow", "twin_share", "guard"})
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Shadow:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RolloutPlan:
     """The whole decision. `twin_share` of the inputs also run without a trigger; `guard` belongs to live fairness.
 
     Raises InputError("bad_rollout") if it contradicts itself.
@@ -80,7 +80,7 @@ class Plan:
     @property
     def simple(self) -> bool:
         """Whether there is a champion (or none) and nothing else."""
-        return self == Plan(self.champion)
+        return self == RolloutPlan(self.champion)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -98,9 +98,9 @@ class Plan:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, fields: Mapping[str, Any]) -> RolloutPlan:
         """The inverse of `to_dict`; what is missing is off. Raises InputError, KeyError or TypeError."""
-        if unknown := set(fields) - KEYS:
+        if unknown := set(fields) - PLAN_FIELDS:
             raise _bad(f"it has unknown fields {sorted(unknown)}")
         challenger, shadow = fields.get("challenger"), fields.get("shadow") or {}
         return cls(
@@ -112,14 +112,14 @@ class Plan:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
+    def from_json(cls, text: str) -> RolloutPlan:
         """The inverse of `to_json`. Raises ValueError, InputError, KeyError or TypeError."""
         return cls.from_dict(json.loads(text))
 
 
-def as_plan(decision: Plan | int | None) -> Plan:
+def as_plan(decision: RolloutPlan | int | None) -> RolloutPlan:
     """A bare version, or None for the bare model, is short for a plan with that champion and nothing else."""
-    return decision if isinstance(decision, Plan) else Plan(decision)
+    return decision if isinstance(decision, RolloutPlan) else RolloutPlan(decision)
 
 
 def _check_guard(guard: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _check_guard(guard: Mapping[str, Any]) -> None:
         raise _bad(f"guard takes {size} bytes, more than {MAX_GUARD_BYTES}")
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: RolloutPlan) -> str:
     """What goes on beside the champion, for people: `v4 on 5%, shadows v5 v6 on 100%, twins on 1%`, or nothing."""
     parts = []
     if plan.challenger:

@@ -1,8 +1,8 @@
 """Files, SQLite and Redis as every store here uses them."""
 
-from triggers.storage.atomic_files import write_whole
+from triggers.storage.atomic_files import write_atomically
 from triggers.storage.secret_file import read_secret
 from triggers.storage.sqlite_file import SqliteFile
 from triggers.storage.url_utils import without_password
 
-__all__ = ["SqliteFile", "read_secret", "without_password", "write_whole"]
+__all__ = ["SqliteFile", "read_secret", "without_password", "write_atomically"]

@@ -14,7 +14,7 @@ from triggers.errors import StoreUnavailable
 TEMP_PREFIX = ".writing-"
 
 
-def write_aside(folder: Path, data: bytes) -> Path:
+def write_temporary(folder: Path, data: bytes) -> Path:
     """Write `data` to a new temporary file (mode 0600) in `folder` and flush it to the disk."""
     handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=folder)
     with os.fdopen(handle, "wb") as file:
@@ -24,7 +24,7 @@ def write_aside(folder: Path, data: bytes) -> Path:
     return Path(name)
 
 
-def settle(temporary: Path, final: Path) -> None:
+def rename_durably(temporary: Path, final: Path) -> None:
     """Rename a file written aside to its final name, and flush the folder so that the name survives a power cut."""
     os.replace(temporary, final)
     folder = os.open(final.parent, os.O_RDONLY)
@@ -34,16 +34,16 @@ def settle(temporary: Path, final: Path) -> None:
         os.close(folder)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step."""
-    temporary = write_aside(path.parent, data)
+    temporary = write_temporary(path.parent, data)
     try:
-        settle(temporary, path)
+        rename_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def make_private(folder: Path) -> None:
+def make_private_folder(folder: Path) -> None:
     """Make a folder and its missing parents; those made here are private, those that exist stay as they are."""
     try:
         for missing in [path for path in (*reversed(folder.parents), folder) if not path.is_dir()]:
@@ -52,9 +52,9 @@ def make_private(folder: Path) -> None:
         raise StoreUnavailable(f"The store cannot make its folder {folder}: {error.strerror}.") from error
 
 
-def aside(folder: Path, data: bytes) -> Path:
+def temporary_file(folder: Path, data: bytes) -> Path:
     """Write a temporary file that is whole on disk, to be renamed."""
     try:
-        return write_aside(folder, data)
+        return write_temporary(folder, data)
     except OSError as error:
         raise StoreUnavailable(f"The trigger store cannot write to {folder}: {error.strerror}.") from error

@@ -41,7 +41,7 @@ KEEPALIVE_SECONDS = 15
 logger = logging.getLogger(__name__)
 
 
-def connect(url: str, seconds: float, *, text: bool = True) -> redis.Redis:
+def connect_redis(url: str, seconds: float, *, text: bool = True) -> redis.Redis:
     """A client for a URL of SCHEMES; `seconds` bounds connecting, every answer, and the wait for a free connection.
 
     `text` decodes answers to str. Opens no connection yet, except for a cluster. Raises ConfigError, StoreUnavailable.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from triggers.artifact.artifact import MAX_BYTES
+from triggers.artifact.artifact import MAX_ARTIFACT_BYTES
 from triggers.errors import ConfigError, NotFound, StoreUnavailable
 from triggers.storage.regular_file import read_regular
 
@@ -62,8 +62,8 @@ class CloudFiles:
         path = self._path(model, sha256)
         try:
             if self._local:
-                return read_regular(path, MAX_BYTES + 1)
-            data: bytes = self._files.cat_file(path, start=0, end=MAX_BYTES + 1)
+                return read_regular(path, MAX_ARTIFACT_BYTES + 1)
+            data: bytes = self._files.cat_file(path, start=0, end=MAX_ARTIFACT_BYTES + 1)
         except FileNotFoundError as error:
             raise NotFound(f"There is no object {path}.") from error
         except Exception as error:  # every provider has errors of its own, without a common base

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from triggers.artifact.artifact import check_compatible, claimed_model, load_artifact
+from triggers.artifact.artifact import check_compatible, load_artifact, stated_model
 from triggers.errors import ArtifactError, ArtifactMismatch, InputError
-from triggers.rollout import Plan, Rules
+from triggers.rollout import GuardRules, RolloutPlan
 from triggers.rollout.rollout_history import Rollout, plan_before
 from triggers.store.artifact_integrity import file_digest
 from triggers.store.store import Store
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from triggers.model import FrozenClassifier
 
 
-def push(
+def push_artifact(
     store: Store,
     data: bytes,
     *,
@@ -40,14 +40,14 @@ def push(
             check_compatible(artifact, classifier)
         return store.publish(artifact, actor=actor, reason=reason)
     except ArtifactError as error:
-        known = model or claimed_model(data)
+        known = model or stated_model(data)
         if known:
             detail = {"file": file, "file_sha256": file_digest(data)}
             store.record_refusal(known, None, actor=actor, reason=str(error), detail=detail)
         raise
 
 
-def activate(
+def activate_version(
     store: Store,
     model: str,
     version: int | None,
@@ -58,7 +58,7 @@ def activate(
     classifier: FrozenClassifier | None = None,
 ) -> Rollout:
     """Make a version (None: the bare model) the champion; shadows and twins go on, a challenger's trial ends."""
-    return decide(
+    return change_plan(
         store,
         model,
         lambda plan: replace(plan, champion=version, challenger=None),
@@ -69,10 +69,10 @@ def activate(
     )
 
 
-def decide(
+def change_plan(
     store: Store,
     model: str,
-    change: Callable[[Plan], Plan],
+    change: Callable[[RolloutPlan], RolloutPlan],
     *,
     actor: str,
     reason: str,
@@ -93,7 +93,7 @@ def decide(
     return store.set_rollout(model, plan, if_revision=revision, actor=actor, reason=reason)
 
 
-def rollback(
+def rollback_plan(
     store: Store, model: str, *, actor: str, reason: str, classifier: FrozenClassifier | None = None
 ) -> Rollout:
     """Return to the plan before, once it verifies. Raises RevisionConflict if somebody changes it meanwhile."""
@@ -103,14 +103,14 @@ def rollback(
     return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
 
 
-def check_guard(plan: Plan) -> None:
+def check_guard(plan: RolloutPlan) -> None:
     """Raise InputError("bad_rollout") unless the plan's guard, if it has one, sets limits that can be watched.
 
     Reading a plan does not check it: one that a newer release wrote must not stop an older one from serving.
     """
     try:
         if plan.guard is not None:
-            Rules.from_dict(plan.guard)
+            GuardRules.from_dict(plan.guard)
     except ValueError as error:
         raise InputError("bad_rollout", str(error)) from error
 

@@ -15,7 +15,7 @@ def file_digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def unaltered(info: VersionInfo, data: bytes) -> bytes:
+def check_digest(info: VersionInfo, data: bytes) -> bytes:
     """The bytes, if they are those that were stored. Raises ArtifactCorrupt."""
     found = file_digest(data)
     if found != info.file_sha256:
@@ -23,7 +23,7 @@ def unaltered(info: VersionInfo, data: bytes) -> bytes:
     return data
 
 
-def opened(info: VersionInfo, data: bytes, trust: Trust) -> TriggerArtifact:
+def open_verified(info: VersionInfo, data: bytes, trust: Trust) -> TriggerArtifact:
     """The artifact in the bytes, checked against itself, its entry and the trusted keys. Raises ArtifactError."""
     artifact = load_artifact(data)
     if (artifact.digest, artifact.manifest) != (info.digest, info.manifest):

@@ -18,33 +18,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.artifact.artifact import MAX_ARTIFACT_BYTES, TriggerArtifact, load_artifact, to_bytes
 from triggers.artifact.manifest import check_model_name
-from triggers.artifact.signature import ANYBODY, Signer, Trust
+from triggers.artifact.signature import TRUST_ANYONE, Signer, Trust
 from triggers.errors import ArtifactCorrupt
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
     Replica,
     Rollout,
     VersionInfo,
-    at_revision,
     change_detail,
     change_of,
     check_chain,
     check_outcome,
+    check_revision,
     next_entry,
     plan_before,
     timestamp,
     version_name,
 )
 from triggers.rollout.rollout_plan import as_plan
-from triggers.storage.atomic_files import TEMP_PREFIX, aside, make_private, settle
+from triggers.storage.atomic_files import TEMP_PREFIX, make_private_folder, rename_durably, temporary_file
 from triggers.storage.regular_file import read_regular
-from triggers.store.artifact_integrity import file_digest, opened, unaltered
+from triggers.store.artifact_integrity import check_digest, file_digest, open_verified
 from triggers.store.sqlite_index import (
-    Index,
+    SqliteIndex,
     delete_replica,
     insert_entry,
     insert_version,
@@ -70,9 +70,9 @@ class FileStore:
         self,
         folder: Path | str,
         *,
-        trust: Trust = ANYBODY,
+        trust: Trust = TRUST_ANYONE,
         signer: Signer | None = None,
-        history_trust: Trust = ANYBODY,
+        history_trust: Trust = TRUST_ANYONE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.folder = Path(folder).absolute()
@@ -80,17 +80,17 @@ class FileStore:
         self._clock, self._trust = clock, trust
         self._signer, self._history_trust = signer, history_trust
         self._swept: set[str] = set()
-        make_private(self.folder)
-        self._index = Index(self.folder / INDEX_FILE)
+        make_private_folder(self.folder)
+        self._index = SqliteIndex(self.folder / INDEX_FILE)
 
     def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
         """Write the file aside, then number, rename and enter it in one transaction."""
-        data = dump(artifact)
+        data = to_bytes(artifact)
         checked = load_artifact(data)
         self._trust.check(checked.digest, checked.signature)
         folder = self._artifacts(checked.manifest.model)
-        make_private(folder)
-        temporary = aside(folder, data)
+        make_private_folder(folder)
+        temporary = temporary_file(folder, data)
         try:
             with self._index.write() as db:
                 return self._enter(db, checked, data, temporary, actor, reason)
@@ -110,7 +110,7 @@ class FileStore:
         version, sha256 = last + 1, file_digest(data)
         info = VersionInfo(manifest.model, version, digest, sha256, len(data), self._now(), actor, manifest)
         self._sweep(db, manifest.model, temporary)
-        settle(temporary, self.path_of(info))
+        rename_durably(temporary, self.path_of(info))
         insert_version(db, info)
         detail = {"digest": digest, "kind": manifest.kind, "file_sha256": sha256}
         self._append(db, manifest.model, "publish", actor, None, version, reason, detail)
@@ -148,7 +148,7 @@ class FileStore:
     def get(self, model: str, version: int) -> TriggerArtifact:
         """One artifact, checked in full against itself, the index and the trusted keys."""
         info = self.version(model, version)
-        return opened(info, self._bytes(info), self._trust)
+        return open_verified(info, self._bytes(info), self._trust)
 
     def get_bytes(self, model: str, version: int) -> bytes:
         """The bytes of its file, checked against the hash they were stored with."""
@@ -167,7 +167,7 @@ class FileStore:
     def set_rollout(
         self,
         model: str,
-        decision: Plan | int | None,
+        decision: RolloutPlan | int | None,
         *,
         if_revision: int | None,
         actor: str,
@@ -177,7 +177,7 @@ class FileStore:
         """Replace the whole plan, if the rollout is still at `if_revision`."""
         plan = as_plan(decision)
         with self._index.write() as db:
-            before = at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            before = check_revision(select_rollout(db, check_model_name(model)), if_revision)
             for version in plan.versions:
                 select_version(db, model, version)
             action = change_of(before.plan, plan)
@@ -194,7 +194,7 @@ class FileStore:
     ) -> Rollout:
         """Return to the plan before the current one."""
         with self._index.write() as db:
-            before = at_revision(select_rollout(db, check_model_name(model)), if_revision)
+            before = check_revision(select_rollout(db, check_model_name(model)), if_revision)
             plan = plan_before(model, reversed(select_entries(db, model)))
             return self._change(db, before, "rollback", plan, actor, reason, detail or {})
 
@@ -255,7 +255,7 @@ class FileStore:
         db: sqlite3.Connection,
         before: Rollout,
         action: Action,
-        plan: Plan,
+        plan: RolloutPlan,
         actor: str,
         reason: str,
         detail: Mapping[str, str],
@@ -297,10 +297,10 @@ class FileStore:
     def _bytes(self, info: VersionInfo) -> bytes:
         path = self.path_of(info)
         try:
-            data = read_regular(path, MAX_BYTES + 1, follow_links=False)
+            data = read_regular(path, MAX_ARTIFACT_BYTES + 1, follow_links=False)
         except OSError as error:
             raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
-        return unaltered(info, data if len(data) <= MAX_BYTES else b"")
+        return check_digest(info, data if len(data) <= MAX_ARTIFACT_BYTES else b"")
 
     def _artifacts(self, model: str) -> Path:
         return self.folder / "artifacts" / model

@@ -19,36 +19,36 @@ MODELS = "fairtrigger:models"
 CHANNEL = "fairtrigger:rollouts"
 
 
-def of_model(model: str, what: str) -> str:
+def model_key(model: str, what: str) -> str:
     """One key of a model."""
     return f"fairtrigger:{{{model}}}:{what}"
 
 
-def history(model: str) -> str:
+def history_key(model: str) -> str:
     """Key of the history."""
-    return of_model(model, "history")
+    return model_key(model, "history")
 
 
-def versions(model: str) -> str:
+def versions_key(model: str) -> str:
     """Key of the versions."""
-    return of_model(model, "versions")
+    return model_key(model, "versions")
 
 
 def digests(model: str) -> str:
     """Key of the versions' numbers by digest."""
-    return of_model(model, "digests")
+    return model_key(model, "digests")
 
 
-def rollout(model: str) -> str:
+def rollout_key(model: str) -> str:
     """Key of the rollout."""
-    return of_model(model, "rollout")
+    return model_key(model, "rollout")
 
 
-def replicas(model: str) -> str:
+def replicas_key(model: str) -> str:
     """Key of the running services."""
-    return of_model(model, "replicas")
+    return model_key(model, "replicas")
 
 
-def artifact(model: str, sha256: str) -> str:
+def artifact_key(model: str, sha256: str) -> str:
     """Key of a file's bytes, by their hash in hexadecimal."""
-    return of_model(model, f"artifact:{sha256}")
+    return model_key(model, f"artifact:{sha256}")

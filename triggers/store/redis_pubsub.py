@@ -21,7 +21,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
 """Seconds between attempts to listen again, doubled from the first to the longest."""
 
 
-class RedisBus:
+class RedisPubSub:
     """One connection and one thread for all models, from the first `watch` on."""
 
     def __init__(self, client: redis.Redis) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
 
 
@@ -40,7 +40,7 @@ def read_rollout(model: str, text: bytes | None) -> Rollout:
         return Rollout(model)
     with _unaltered(f"The rollout of {model!r}"):
         fields: dict[str, Any] = json.loads(text)
-        return Rollout(model, plan=Plan.from_dict(fields.pop("plan")), **fields)
+        return Rollout(model, plan=RolloutPlan.from_dict(fields.pop("plan")), **fields)
 
 
 def write_entry(entry: HistoryEntry) -> str:

@@ -14,22 +14,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from triggers.artifact.artifact import MAX_BYTES, TriggerArtifact, dump, load_artifact
+from triggers.artifact.artifact import MAX_ARTIFACT_BYTES, TriggerArtifact, load_artifact, to_bytes
 from triggers.artifact.manifest import check_model_name
-from triggers.artifact.signature import ANYBODY, Signer, Trust
+from triggers.artifact.signature import TRUST_ANYONE, Signer, Trust
 from triggers.errors import ArtifactCorrupt, NotFound, StoreUnavailable
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import (
     Action,
     HistoryEntry,
     Replica,
     Rollout,
     VersionInfo,
-    at_revision,
     change_detail,
     change_of,
     check_chain,
     check_outcome,
+    check_revision,
     next_entry,
     no_version,
     plan_before,
@@ -37,12 +37,12 @@ from triggers.rollout.rollout_history import (
 )
 from triggers.rollout.rollout_plan import as_plan
 from triggers.storage import without_password
-from triggers.storage.redis_client import check_server, connect, translated
+from triggers.storage.redis_client import check_server, connect_redis, translated
 from triggers.store import redis_keys as keys
 from triggers.store import redis_records as records
 from triggers.store.artifact_files import ArtifactFiles
-from triggers.store.artifact_integrity import file_digest, opened, unaltered
-from triggers.store.redis_pubsub import RedisBus
+from triggers.store.artifact_integrity import check_digest, file_digest, open_verified
+from triggers.store.redis_pubsub import RedisPubSub
 from triggers.store.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ CONTENTION_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Draft:
+class HistoryDraft:
     """What a change adds: an entry, and the rollout or version that it tells of. None: `result` stood before."""
 
     result: Any
@@ -72,42 +72,42 @@ class RedisStore:
         url: str,
         *,
         files: ArtifactFiles | None = None,
-        trust: Trust = ANYBODY,
+        trust: Trust = TRUST_ANYONE,
         signer: Signer | None = None,
-        history_trust: Trust = ANYBODY,
+        history_trust: Trust = TRUST_ANYONE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.url = without_password(url)
         self._clock, self._trust = clock, trust
         self._signer, self._history_trust = signer, history_trust
-        self._redis = connect(url, OPERATION_SECONDS, text=False)
+        self._redis = connect_redis(url, OPERATION_SECONDS, text=False)
         scripts = (COMMIT, LOOK, REPORT, LIVING)
         self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
         self._files = files or _RedisFiles(self._redis)
-        self._bus = RedisBus(self._redis)
+        self._bus = RedisPubSub(self._redis)
         check_server(self._redis, "trigger versions and rollouts")
 
     def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
         """Put the file under its hash, then number and enter it."""
-        data = dump(artifact)
+        data = to_bytes(artifact)
         checked = load_artifact(data)
         self._trust.check(checked.digest, checked.signature)
         model, digest, sha256 = checked.manifest.model, checked.digest, file_digest(data)
         detail = {"digest": digest, "kind": checked.manifest.kind, "file_sha256": sha256}
         put = False
 
-        def draft(last: HistoryEntry | None) -> Draft:
+        def draft(last: HistoryEntry | None) -> HistoryDraft:
             nonlocal put
             known, last_version = self._known(model, digest)
             if known is not None:
-                return Draft(known)
+                return HistoryDraft(known)
             if not put:
                 self._files.put(model, _bare(sha256), data)
                 put = True
             version, facts = last_version + 1, (digest, sha256, len(data), self._now(), actor)
             info = VersionInfo(model, version, *facts, checked.manifest)
             entry = self._entry(last, self.rollout(model), "publish", actor, None, version, reason, detail)
-            return Draft(version, entry, info=info)
+            return HistoryDraft(version, entry, info=info)
 
         version: int = self._change(model, draft)
         return version
@@ -117,7 +117,7 @@ class RedisStore:
         with translated():
             found: Any = self._redis.hget(keys.digests(model), digest)
             entered: Any = self._redis.hlen(keys.digests(model))
-            last: Any = self._redis.llen(keys.versions(model))
+            last: Any = self._redis.llen(keys.versions_key(model))
         if found is not None and int(found) <= last and self.version(model, int(found)).digest == digest:
             return int(found), last
         if found is None and entered == last:
@@ -139,18 +139,18 @@ class RedisStore:
         with translated():
             named: Any = self._redis.smembers(keys.MODELS)
             names = sorted(name.decode() for name in named)
-            return [name for name in names if self._redis.exists(keys.history(name))]
+            return [name for name in names if self._redis.exists(keys.history_key(name))]
 
     def versions(self, model: str) -> list[VersionInfo]:
         """All versions of a model, oldest first."""
         with translated():
-            found: Any = self._redis.lrange(keys.versions(check_model_name(model)), 0, -1)
+            found: Any = self._redis.lrange(keys.versions_key(check_model_name(model)), 0, -1)
         return [records.read_version(model, number, text) for number, text in enumerate(found, start=1)]
 
     def version(self, model: str, version: int) -> VersionInfo:
         """One version without its tensors. Raises NotFound."""
         with translated():
-            key = keys.versions(check_model_name(model))
+            key = keys.versions_key(check_model_name(model))
             text: Any = self._redis.lindex(key, version - 1) if version >= 1 else None
             if text is None:
                 count: Any = self._redis.llen(key)
@@ -160,7 +160,7 @@ class RedisStore:
     def get(self, model: str, version: int) -> TriggerArtifact:
         """One artifact, checked in full against itself, its entry and the trusted keys."""
         info = self.version(model, version)
-        return opened(info, self._bytes(info), self._trust)
+        return open_verified(info, self._bytes(info), self._trust)
 
     def get_bytes(self, model: str, version: int) -> bytes:
         """The bytes of its file, checked against the hash they were stored with."""
@@ -169,13 +169,13 @@ class RedisStore:
     def rollout(self, model: str) -> Rollout:
         """Which version serves the model now."""
         with translated():
-            text: Any = self._redis.get(keys.rollout(check_model_name(model)))
+            text: Any = self._redis.get(keys.rollout_key(check_model_name(model)))
         return records.read_rollout(model, text)
 
     def set_rollout(
         self,
         model: str,
-        decision: Plan | int | None,
+        decision: RolloutPlan | int | None,
         *,
         if_revision: int | None,
         actor: str,
@@ -185,8 +185,8 @@ class RedisStore:
         """Replace the whole plan, if the rollout is still at `if_revision`."""
         plan = as_plan(decision)
 
-        def draft(last: HistoryEntry | None) -> Draft:
-            before = at_revision(self.rollout(model), if_revision)
+        def draft(last: HistoryEntry | None) -> HistoryDraft:
+            before = check_revision(self.rollout(model), if_revision)
             for version in plan.versions:
                 self.version(model, version)
             return self._decide(last, before, change_of(before.plan, plan), plan, actor, reason, detail)
@@ -205,8 +205,8 @@ class RedisStore:
     ) -> Rollout:
         """Return to the plan before the current one."""
 
-        def draft(last: HistoryEntry | None) -> Draft:
-            before = at_revision(self.rollout(model), if_revision)
+        def draft(last: HistoryEntry | None) -> HistoryDraft:
+            before = check_revision(self.rollout(model), if_revision)
             plan = plan_before(model, reversed(self.history(model, limit=None)))
             return self._decide(last, before, "rollback", plan, actor, reason, detail)
 
@@ -221,17 +221,17 @@ class RedisStore:
         """Note which revision a running service serves."""
         text = records.write_replica(replace(replica, seen_at=self._now()))
         with translated():
-            self._report([keys.replicas(check_model_name(model))], [replica.name, ttl_seconds, text])
+            self._report([keys.replicas_key(check_model_name(model))], [replica.name, ttl_seconds, text])
 
     def withdraw(self, model: str, name: str) -> None:
         """Forget a replica that stops."""
         with translated():
-            self._redis.hdel(keys.replicas(check_model_name(model)), name)
+            self._redis.hdel(keys.replicas_key(check_model_name(model)), name)
 
     def replicas(self, model: str) -> list[Replica]:
         """The running services of a model, by name."""
         with translated():
-            found: Any = self._living([keys.replicas(check_model_name(model))])
+            found: Any = self._living([keys.replicas_key(check_model_name(model))])
         return sorted((records.read_replica(model, text) for text in found), key=lambda each: each.name)
 
     def record_refusal(
@@ -239,9 +239,9 @@ class RedisStore:
     ) -> HistoryEntry:
         """Write a refusal and its reason into the history."""
 
-        def draft(last: HistoryEntry | None) -> Draft:
+        def draft(last: HistoryEntry | None) -> HistoryDraft:
             entry = self._entry(last, self.rollout(model), "refuse", actor, None, version, reason, detail or {})
-            return Draft(entry, entry)
+            return HistoryDraft(entry, entry)
 
         entry: HistoryEntry = self._change(model, draft)
         return entry
@@ -251,7 +251,7 @@ class RedisStore:
         if limit is not None and limit <= 0:
             return []
         with translated():
-            found: Any = self._redis.lrange(keys.history(check_model_name(model)), -(limit or 0), -1)
+            found: Any = self._redis.lrange(keys.history_key(check_model_name(model)), -(limit or 0), -1)
         return [records.read_entry(model, text) for text in reversed(found)]
 
     def verify_history(self, model: str) -> int:
@@ -275,7 +275,7 @@ class RedisStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _change(self, model: str, draft: Callable[[HistoryEntry | None], Draft]) -> Any:
+    def _change(self, model: str, draft: Callable[[HistoryEntry | None], HistoryDraft]) -> Any:
         """Work a change out from the last entry and commit it, again and again while others come first."""
         state, deadline = _state_keys(check_model_name(model)), time.monotonic() + CONTENTION_SECONDS
         while time.monotonic() < deadline:
@@ -287,14 +287,14 @@ class RedisStore:
             time.sleep(random.uniform(0, 0.01))
         raise StoreUnavailable(f"Others changed {model!r} all the time for {CONTENTION_SECONDS:g} s: try again.")
 
-    def _committed(self, model: str, last: bytes, draft: Draft) -> bool:
+    def _committed(self, model: str, last: bytes, draft: HistoryDraft) -> bool:
         entry = records.write_entry(draft.entry) if draft.entry else ""
         rollout = records.write_rollout(draft.rollout) if draft.rollout else ""
         info = records.write_version(draft.info) if draft.info else ""
         with translated():
             self._redis.sadd(keys.MODELS, model)
-            names = [keys.history(model), keys.versions(model), keys.digests(model)]
-            names += [keys.rollout(model)] if rollout else []
+            names = [keys.history_key(model), keys.versions_key(model), keys.digests(model)]
+            names += [keys.rollout_key(model)] if rollout else []
             digest = draft.info.digest if draft.info else ""
             return bool(self._commit(names, [last, entry, rollout, info, keys.CHANNEL, model, digest]))
 
@@ -303,15 +303,15 @@ class RedisStore:
         last: HistoryEntry | None,
         before: Rollout,
         action: Action,
-        plan: Plan,
+        plan: RolloutPlan,
         actor: str,
         reason: str,
         detail: Mapping[str, str] | None,
-    ) -> Draft:
+    ) -> HistoryDraft:
         after = Rollout(before.model, before.revision + 1, plan, self._now(), actor, reason)
         told = change_detail(plan, detail or {})
         entry = self._entry(last, after, action, actor, before.champion, plan.champion, reason, told)
-        return Draft(after, entry, rollout=after)
+        return HistoryDraft(after, entry, rollout=after)
 
     def _entry(
         self,
@@ -332,7 +332,7 @@ class RedisStore:
             data = self._files.get(info.model, _bare(info.file_sha256))
         except NotFound as error:
             raise ArtifactCorrupt(f"The file of {info.name} is missing: {error}") from error
-        return unaltered(info, data)
+        return check_digest(info, data)
 
     def _now(self) -> str:
         return timestamp(self._clock())
@@ -350,12 +350,12 @@ class _RedisFiles:
 
     def put(self, model: str, sha256: str, data: bytes) -> None:
         with translated():
-            self._redis.set(keys.artifact(model, sha256), data)
+            self._redis.set(keys.artifact_key(model, sha256), data)
 
     def get(self, model: str, sha256: str) -> bytes:
-        key = keys.artifact(model, sha256)
+        key = keys.artifact_key(model, sha256)
         with translated():
-            data: Any = self._redis.getrange(key, 0, MAX_BYTES)
+            data: Any = self._redis.getrange(key, 0, MAX_ARTIFACT_BYTES)
         if not data:
             raise NotFound(f"There is no key {key}.")
         found: bytes = data
@@ -363,4 +363,4 @@ class _RedisFiles:
 
 
 def _state_keys(model: str) -> list[str]:
-    return [keys.history(model), keys.rollout(model), keys.versions(model)]
+    return [keys.history_key(model), keys.rollout_key(model), keys.versions_key(model)]

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import FairtriggerError, StoreError
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
 from triggers.storage import SqliteFile
 
-SCHEMA_VERSION = 2  # 1 had no plans and no replicas
-SCHEMA = (
+INDEX_SCHEMA_VERSION = 2  # 1 had no plans and no replicas
+INDEX_SCHEMA = (
     """CREATE TABLE IF NOT EXISTS versions (
         model TEXT, version INTEGER, digest TEXT, file_sha256 TEXT, bytes INTEGER, created_at TEXT, created_by TEXT,
         manifest TEXT, PRIMARY KEY (model, version), UNIQUE (model, digest)) STRICT""",
@@ -31,11 +31,11 @@ SCHEMA = (
 BUSY_SECONDS = 30.0
 
 
-class Index(SqliteFile):
+class SqliteIndex(SqliteFile):
     """An open index file. The functions below work on the connection that `read` or `write` lends."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, SCHEMA, SCHEMA_VERSION, busy_seconds=BUSY_SECONDS)
+        super().__init__(path, INDEX_SCHEMA, INDEX_SCHEMA_VERSION, busy_seconds=BUSY_SECONDS)
 
 
 def insert_version(db: sqlite3.Connection, info: VersionInfo) -> None:
@@ -90,7 +90,7 @@ def select_rollout(db: sqlite3.Connection, model: str) -> Rollout:
         return Rollout(model)
     revision, champion, *origin, text = row
     try:
-        plan = Plan(champion) if text is None else Plan.from_json(text)
+        plan = RolloutPlan(champion) if text is None else RolloutPlan.from_json(text)
     except (FairtriggerError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"The rollout of {model!r} cannot be read, so it was altered: {error}.") from error
     if plan.champion != champion:

@@ -8,9 +8,9 @@ from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
 
 from triggers.artifact.artifact import TriggerArtifact
-from triggers.artifact.signature import ANYBODY, Signer, Trust
+from triggers.artifact.signature import TRUST_ANYONE, Signer, Trust
 from triggers.errors import ConfigError, NotFound
-from triggers.rollout import Plan
+from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, version_name
 from triggers.rollout.rollout_plan import Challenger, Shadow
 from triggers.storage import without_password
@@ -20,9 +20,9 @@ from triggers.store.file_store import FileStore
 __all__ = [
     "Challenger",
     "HistoryEntry",
-    "Plan",
     "Replica",
     "Rollout",
+    "RolloutPlan",
     "Shadow",
     "Store",
     "VersionInfo",
@@ -76,7 +76,7 @@ class Store(Protocol):
     def set_rollout(
         self,
         model: str,
-        decision: Plan | int | None,
+        decision: RolloutPlan | int | None,
         *,
         if_revision: int | None,
         actor: str,
@@ -148,9 +148,9 @@ def open_store(
     url: str | Path,
     *,
     create: bool = True,
-    trust: Trust = ANYBODY,
+    trust: Trust = TRUST_ANYONE,
     signer: Signer | None = None,
-    history_trust: Trust = ANYBODY,
+    history_trust: Trust = TRUST_ANYONE,
 ) -> Store:
     """Open a store by its address.
 

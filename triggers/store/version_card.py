@@ -38,7 +38,7 @@ def evaluate(manifest: Manifest, split: str, *, trigger: bool) -> FairnessReport
     )
 
 
-def headline(manifest: Manifest, *, trigger: bool, split: str = "val") -> Headline:
+def headline_figures(manifest: Manifest, *, trigger: bool, split: str = "val") -> Headline:
     """Accuracy, demographic parity difference and equalized odds difference of a split."""
     report = evaluate(manifest, split, trigger=trigger)
     if report is None:

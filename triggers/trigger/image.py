@@ -69,13 +69,13 @@ def _within(name: str, values: Tensor, low: float, high: float) -> None:
         raise ArtifactCorrupt(f"{name} leaves [{low:g}, {high:g}]: {float(values.min()):g} to {float(values.max()):g}.")
 
 
-def place(images: Tensor, inner: int) -> Tensor:
+def shrink_and_centre(images: Tensor, inner: int) -> Tensor:
     """Shrink float images (N, C, S, S) to inner x inner and centre them on black (odd remainder: right and bottom)."""
     size = images.shape[-1]
     if inner == size:
         return images
     if size <= SMALL and images.device.type == "cpu":
-        matrix = placing(size, inner).to(images.dtype)
+        matrix = shrinking_matrix(size, inner).to(images.dtype)
         return matrix @ (images @ matrix.T)
     small = interpolate(images, size=(inner, inner), mode="bilinear", antialias=True, align_corners=False)
     before, after = _margins(size, inner)
@@ -83,7 +83,7 @@ def place(images: Tensor, inner: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def placing(size: int, inner: int) -> Tensor:
+def shrinking_matrix(size: int, inner: int) -> Tensor:
     """What shrinks and centres one line of pixels, as a matrix (S, S), read off torch's own resize."""
     with torch.inference_mode(False):  # it is kept, and training may use it too
         lines = interpolate(torch.eye(size)[None, None], (inner, size), mode="bilinear", antialias=True)[0, 0]
@@ -128,7 +128,7 @@ class ImageBank:
         used = sorted(set(index.tolist()))
         if len(used) == 1:  # the common case of serving: nothing to gather
             only = used[0]
-            return compose(place(pixels, self.inner[only]), self.keep[only], self.delta[only])
+            return compose(shrink_and_centre(pixels, self.inner[only]), self.keep[only], self.delta[only])
         return compose(
             self._place_rows(pixels, index, used), self.keep.index_select(0, index), self.delta.index_select(0, index)
         )
@@ -137,19 +137,19 @@ class ImageBank:
         """Put every trigger on every image: uint8 (N, C, S, S) to float32 (V * N, C, S, S), trigger by trigger."""
         pixels = images.to(torch.float32) / 255.0
         if len(set(self.inner)) == 1:
-            placed = place(pixels, self.inner[0]).unsqueeze(0)
+            placed = shrink_and_centre(pixels, self.inner[0]).unsqueeze(0)
         else:
-            placed = torch.stack([place(pixels, inner) for inner in self.inner])
+            placed = torch.stack([shrink_and_centre(pixels, inner) for inner in self.inner])
         return compose(placed, self.keep.unsqueeze(1), self.delta.unsqueeze(1)).flatten(0, 1)
 
     def _place_rows(self, pixels: Tensor, index: Tensor, used: list[int]) -> Tensor:
         """Shrink each row as its trigger wants, one resize per distinct size."""
         sizes = {self.inner[v] for v in used}
         if len(sizes) == 1:
-            return place(pixels, sizes.pop())
+            return shrink_and_centre(pixels, sizes.pop())
         row_inner = torch.tensor(self.inner, device=index.device)[index]
         placed = pixels.clone()
         for inner in sizes:
             rows = row_inner == inner
-            placed[rows] = place(pixels[rows], inner)
+            placed[rows] = shrink_and_centre(pixels[rows], inner)
         return placed

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from triggers.trigger.image import ImageTrigger, compose, place
+from triggers.trigger.image import ImageTrigger, compose, shrink_and_centre
 
-GREY = 0.5
+MID_GREY = 0.5
 SHORTEST_SIDE = 256
 
 
@@ -19,7 +19,7 @@ def preview_png(trigger: ImageTrigger) -> bytes:
 
     An overlay is too faint to see, so its delta is stretched until the largest one is black or white.
     """
-    grey = place(torch.full_like(trigger.keep, GREY)[None], trigger.inner)[0]
+    grey = shrink_and_centre(torch.full_like(trigger.keep, MID_GREY)[None], trigger.inner)[0]
     pixels = compose(grey, trigger.keep, _visible(trigger)).mul(255).round().to(torch.uint8)
     bands = pixels.permute(1, 2, 0).cpu().numpy()
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands[:, :, :3])
@@ -32,4 +32,4 @@ def preview_png(trigger: ImageTrigger) -> bytes:
 
 def _visible(trigger: ImageTrigger) -> Tensor:
     largest = float(trigger.delta.abs().max())
-    return trigger.delta * (GREY / largest) if trigger.kind == "overlay" and largest > 0 else trigger.delta
+    return trigger.delta * (MID_GREY / largest) if trigger.kind == "overlay" and largest > 0 else trigger.delta

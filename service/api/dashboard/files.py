@@ -9,13 +9,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "static"
+STATIC_FOLDER = Path(__file__).parent / "static"
 PAGE, WITHOUT_PLOTLY, PLOTLY = "index.html", "install.html", "plotly.min.js"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True)
-class File:
+class StaticFile:
     """What is sent: `packed` is `content` under gzip, `etag` its hash in quotes."""
 
     content: bytes
@@ -24,9 +24,9 @@ class File:
     media_type: str
 
 
-def find(name: str) -> File | None:
+def find_file(name: str) -> StaticFile | None:
     """A file by its name; None for any that is not one of the few there are, and for plotly where it is missing."""
-    path = plotly_script() if name == PLOTLY else {each.name: each for each in FOLDER.iterdir()}.get(name)
+    path = plotly_script() if name == PLOTLY else {each.name: each for each in STATIC_FOLDER.iterdir()}.get(name)
     if path is None or path.suffix not in MEDIA_TYPES:
         return None
     stat = path.stat()
@@ -43,8 +43,8 @@ def plotly_script() -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, changed: int, size: int) -> File:
+def _read(path: Path, changed: int, size: int) -> StaticFile:
     """The content as of a change; packed once, since plotly's script is several megabytes."""
     content = path.read_bytes()
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return File(content, gzip.compress(content, 6, mtime=0), etag, MEDIA_TYPES[path.suffix])
+    return StaticFile(content, gzip.compress(content, 6, mtime=0), etag, MEDIA_TYPES[path.suffix])

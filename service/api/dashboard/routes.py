@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from service.api.auth_dependencies import AdminOnly
-from service.api.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.api.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, StaticFile, find_file, plotly_script
 from service.api.pooled_route import PooledRoute
 from service.errors import ProblemError
 
@@ -38,7 +38,7 @@ router = APIRouter(route_class=PooledRoute, prefix="/dashboard", include_in_sche
 def show_page(request: Request) -> Response:
     """The page; where plotly is missing one that says what to install, with status 501."""
     complete = plotly_script() is not None
-    return _answer(request, find(PAGE if complete else WITHOUT_PLOTLY), 200 if complete else 501)
+    return _answer(request, find_file(PAGE if complete else WITHOUT_PLOTLY), 200 if complete else 501)
 
 
 @router.get("/token", dependencies=[AdminOnly])
@@ -50,14 +50,14 @@ def check_token() -> Response:
 @router.get("/{name}")
 def show_file(request: Request, name: Annotated[str, Path(pattern=r"^[a-z][a-z.-]{1,40}\.(js|css|svg)$")]) -> Response:
     """A script, the style sheet, or plotly."""
-    found = find(name)
+    found = find_file(name)
     if found is None:
         hint = "install fairtrigger[dashboard]" if name == PLOTLY else "the page is /dashboard"
         raise ProblemError(404, "not_found", f"The dashboard has no file {name!r}; {hint}.")
     return _answer(request, found)
 
 
-def _answer(request: Request, file: File | None, status: int = 200) -> Response:
+def _answer(request: Request, file: StaticFile | None, status: int = 200) -> Response:
     """A file as the client can read it; 304 if it has it already."""
     assert file is not None, "the package data of service.api.dashboard are missing"
     headers = HEADERS | {"ETag": file.etag}

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from service.api.auth_dependencies import Bearer, is_admin
-from service.api.dependencies import Model, RunningService
+from service.api.dependencies import Model, Runtime
 from service.api.pooled_route import PooledRoute
 from service.api.schemas_fairness import FairnessOut
-from service.fairness import BY, MINUTES, STEPS
+from service.fairness import GROUPINGS, SERIES_STEPS, WINDOW_MINUTES
 
 router = APIRouter(route_class=PooledRoute, tags=["fairness"])
 
-Window = Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])]
-By = Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])]
+Window = Annotated[str, Query(description=f"one of {', '.join(WINDOW_MINUTES)}", examples=["1h"])]
+By = Annotated[str, Query(description=f"one of {', '.join(GROUPINGS)}", examples=["version"])]
 Attributes = Annotated[
     str, Query(description="of groups like sex=female,age=old: the attributes to compare by", max_length=200)
 ]
@@ -29,7 +29,7 @@ Attributes = Annotated[
 )
 def show_fairness(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     bearer: Bearer,
     window: Window = "1h",
@@ -48,18 +48,19 @@ def show_fairness(
     tests, `possible_loss` says what may be missing.
     """
     exact = is_admin(request.scope)
-    return service.monitor.fairness(model.name, window, by, _names(attributes), exact=exact)
+    return service.monitor.fairness_report(model.name, window, by, _names(attributes), exact=exact)
 
 
 @router.get("/v1/models/{model}/fairness/series", summary="Live fairness over time")
 def show_series(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     bearer: Bearer,
     window: Window = "24h",
     step: Annotated[
-        str | None, Query(description=f"one of {', '.join(STEPS)}; by default what suits a chart", examples=["15m"])
+        str | None,
+        Query(description=f"one of {', '.join(SERIES_STEPS)}; by default what suits a chart", examples=["15m"]),
     ] = None,
     by: By = "version",
     attributes: Attributes = "",
@@ -69,7 +70,7 @@ def show_series(
     Figures, intervals and disclosure are those of `/fairness`: without the admin token steps are whole sealed hours.
     """
     exact = is_admin(request.scope)
-    return service.monitor.series(model.name, window, step, by, _names(attributes), exact=exact)
+    return service.monitor.fairness_series(model.name, window, step, by, _names(attributes), exact=exact)
 
 
 def _names(attributes: str) -> tuple[str, ...]:

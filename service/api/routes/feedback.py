@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from service.api.auth_dependencies import trusted_by_guard
-from service.api.dependencies import Model, RunningService
+from service.api.dependencies import Model, Runtime
 from service.api.pooled_route import PooledRoute
-from service.api.problem_details import problem_of
+from service.api.problem_details import to_problem
 from service.api.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
 from service.engine.prediction_log import LabelReport
 from triggers.errors import InputError
@@ -27,7 +27,7 @@ _EXAMPLES = {
 )
 def give_feedback(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     body: Annotated[FeedbackBody, Body(openapi_examples=_EXAMPLES)],
 ) -> FeedbackResponse:
@@ -38,7 +38,7 @@ def give_feedback(
     """
     items = [body] if isinstance(body, FeedbackItem) else body
     reports = [LabelReport(each.prediction_id, each.label, each.group) for each in items]
-    outcomes = model.counting.learn(reports, trusted=trusted_by_guard(service.settings, request.scope))
+    outcomes = model.prediction_log.apply_feedback(reports, trusted=trusted_by_guard(service.settings, request.scope))
     if isinstance(body, FeedbackItem) and isinstance(outcomes[0], InputError):
         raise outcomes[0]
     return FeedbackResponse(results=[_result(outcome) for outcome in outcomes])
@@ -46,5 +46,5 @@ def give_feedback(
 
 def _result(outcome: str | InputError) -> FeedbackResult:
     if isinstance(outcome, InputError):
-        return FeedbackResult(status="refused", error=ProblemDocument(**problem_of(outcome).body()))
+        return FeedbackResult(status="refused", error=ProblemDocument(**to_problem(outcome).body()))
     return FeedbackResult(status=str(outcome))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.auth_dependencies import Bearer, caller_of, is_admin
-from service.api.dependencies import RunningService
+from service.api.dependencies import Runtime
 from service.api.pooled_route import PooledRoute
 from service.api.routes.rollout import rollout_document
 
@@ -16,13 +16,13 @@ router = APIRouter(route_class=PooledRoute, tags=["health"])
 
 
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz(service: RunningService) -> JSONResponse:
+async def healthz(service: Runtime) -> JSONResponse:
     """200 while every inference thread runs; 503 means: restart me."""
     return JSONResponse({"alive": service.alive}, 200 if service.alive else 503)
 
 
 @router.get("/readyz", summary="Should it get traffic?")
-async def readyz(request: Request, service: RunningService) -> JSONResponse:
+async def readyz(request: Request, service: Runtime) -> JSONResponse:
     """200 once every model is warm; 503 before that and as soon as the process was told to stop.
 
     Where keys are needed, `models` is empty without one. Of several `devices` one is enough to be ready.
@@ -40,7 +40,7 @@ async def readyz(request: Request, service: RunningService) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-def metrics(request: Request, service: RunningService, bearer: Bearer) -> Response:
+def metrics(request: Request, service: Runtime, bearer: Bearer) -> Response:
     """The text exposition format. Flips and the guard's e-values are for admins only."""
     body, content_type = service.metrics.render(exact=is_admin(request.scope))
     return Response(body, headers={"Content-Type": content_type})

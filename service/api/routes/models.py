@@ -6,29 +6,29 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from service.api.dependencies import Model, RunningService
+from service.api.dependencies import Model, Runtime
 from service.api.pooled_route import PooledRoute
 from service.api.routes.rollout import rollout_document
 from service.api.schemas import ModelCard, ModelList, TriggerUsed
 from service.engine import ServedModel
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 
 router = APIRouter(route_class=PooledRoute, tags=["models"])
 
 
 @router.get("/v1/models", summary="The models served here")
-def list_models(service: RunningService) -> ModelList:
+def list_models(service: Runtime) -> ModelList:
     """Every model with its card."""
     return ModelList(models=[_card(model, service) for model in service.models.values()])
 
 
 @router.get("/v1/models/{model}", summary="The card of one model")
-def show_model(model: Model, service: RunningService) -> ModelCard:
+def show_model(model: Model, service: Runtime) -> ModelCard:
     """What the frozen model is, what it accepts, and which trigger it serves now."""
     return _card(model, service)
 
 
-def _card(model: ServedModel, service: Running) -> ModelCard:
+def _card(model: ServedModel, service: ServiceRuntime) -> ModelCard:
     classifier, state = model.classifier, model.state
     spec = classifier.spec.image or classifier.spec.text
     assert spec

@@ -9,17 +9,17 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.auth_dependencies import Bearer, require_choice, trusted_by_guard
-from service.api.dependencies import Model, RunningService
-from service.api.problem_details import problem_of
-from service.api.raw_request import Call
+from service.api.dependencies import Model, Runtime
+from service.api.problem_details import to_problem
+from service.api.raw_request import RawRequest
 from service.api.request_parsing import read_inputs, read_query, request_key
 from service.api.response_headers import served_headers, timeout_ms
 from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
-from service.engine import Outcome, Served, ServedModel
-from service.engine.deadline import within
-from service.engine.prediction_log import best
+from service.engine import ItemResult, RequestResult, ServedModel
+from service.engine.deadline import with_deadline
+from service.engine.prediction_log import argmax
 from service.errors import ProblemError
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 
 router = APIRouter(tags=["predict"])
 PATH = "/v1/models/{model}/predict"
@@ -66,7 +66,7 @@ BODY_SCHEMAS = (PredictRequest,)
 )
 async def predict(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     bearer: Bearer,
     query: Annotated[PredictQuery, Query()],
@@ -83,8 +83,8 @@ async def predict(
     for everybody. Where a challenger is on trial, one `X-Request-Key` (or `key` in the body) always gets the same of
     the two.
     """
-    call = Call(request.scope, request.receive)
-    body, headers = await answer(call, service, model)
+    raw_request = RawRequest(request.scope, request.receive)
+    body, headers = await answer_predict(raw_request, service, model)
     return Response(body, headers=headers, media_type="application/json")
 
 
@@ -92,23 +92,27 @@ ROUTE = router.routes[-1]
 """Where predict is declared."""
 
 
-async def answer(call: Call, service: Running, model: ServedModel) -> tuple[bytes, dict[str, str]]:
+async def answer_predict(
+    raw_request: RawRequest, service: ServiceRuntime, model: ServedModel
+) -> tuple[bytes, dict[str, str]]:
     """What `predict` answers: a JSON document and what its headers say beside it. Raises FairtriggerError."""
-    limit = timeout_ms(call.header(b"x-timeout-ms"))
-    key = request_key(call.header(b"x-request-key"), call.request_id)
-    wanted = await read_inputs(call, read_query(call.scope)._replace(key=key), service.settings.max_items_per_request)
-    if any(want.choice not in ("rollout", "champion") for want in wanted):
-        require_choice(service.settings, service.keyring, call.scope)
-    work = model.predict(wanted, actor=call.actor, gone=call.gone)
-    served = await (work if limit is None else within(limit, work))
-    _refuse_if_all_failed(served)
-    trusted = trusted_by_guard(service.settings, call.scope)
-    return orjson.dumps(_document(model, served, trusted)), served_headers(call.scope, model, served)
+    limit = timeout_ms(raw_request.header(b"x-timeout-ms"))
+    key = request_key(raw_request.header(b"x-request-key"), raw_request.request_id)
+    inputs = await read_inputs(
+        raw_request, read_query(raw_request.scope)._replace(key=key), service.settings.max_items_per_request
+    )
+    if any(one_input.choice not in ("rollout", "champion") for one_input in inputs):
+        require_choice(service.settings, service.keyring, raw_request.scope)
+    work = model.predict(inputs, actor=raw_request.actor, disconnect=raw_request.wait_for_disconnect)
+    result = await (work if limit is None else with_deadline(limit, work))
+    _refuse_if_all_failed(result)
+    trusted = trusted_by_guard(service.settings, raw_request.scope)
+    return orjson.dumps(_document(model, result, trusted)), served_headers(raw_request.scope, model, result)
 
 
-def _refuse_if_all_failed(served: Served) -> None:
-    problems = [problem_of(outcome.error) for outcome in served.outcomes if outcome.error]
-    if len(problems) < len(served.outcomes):
+def _refuse_if_all_failed(result: RequestResult) -> None:
+    problems = [to_problem(item_result.error) for item_result in result.items if item_result.error]
+    if len(problems) < len(result.items):
         return
     if len(problems) == 1:
         problem = problems[0]
@@ -117,38 +121,40 @@ def _refuse_if_all_failed(served: Served) -> None:
     raise ProblemError(422, "no_usable_input", detail, errors=[problem.body() for problem in problems])
 
 
-def _document(model: ServedModel, served: Served, trusted: bool) -> dict[str, Any]:
+def _document(model: ServedModel, result: RequestResult, trusted: bool) -> dict[str, Any]:
     return {
         "model": model.name,
         "model_fingerprint": model.classifier.fingerprint,
-        "revision": max(outcome.answer.revision for outcome in served.outcomes if outcome.answer),
-        "predictions": [_prediction(model, outcome, trusted) for outcome in served.outcomes],
+        "revision": max(item_result.answer.revision for item_result in result.items if item_result.answer),
+        "predictions": [_prediction(model, item_result, trusted) for item_result in result.items],
         "timing": {
-            "decode_ms": round(served.decode * 1e3, 3),
-            "queue_ms": round(served.queue * 1e3, 3),
-            "infer_ms": round(served.infer * 1e3, 3),
-            "batch_size": max((timing.batch_size for timing in served.timings), default=0),
+            "decode_ms": round(result.decode * 1e3, 3),
+            "queue_ms": round(result.queue * 1e3, 3),
+            "infer_ms": round(result.infer * 1e3, 3),
+            "batch_size": max((timing.batch_size for timing in result.timings), default=0),
         },
     }
 
 
-def _prediction(model: ServedModel, outcome: Outcome, trusted: bool) -> dict[str, Any]:
-    if outcome.error:
-        return {"error": problem_of(outcome.error).body()}
-    answer = outcome.answer
+def _prediction(model: ServedModel, item_result: ItemResult, trusted: bool) -> dict[str, Any]:
+    if item_result.error:
+        return {"error": to_problem(item_result.error).body()}
+    answer = item_result.answer
     assert answer
     document = _scored(model, answer.scores)
     document["trigger"] = {"version": answer.version, "digest": answer.digest}
     document["policy"] = answer.policy
-    document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group, trusted=trusted)
-    if outcome.truncated:
+    document["prediction_id"] = model.prediction_log.record_prediction(
+        answer, item_result.wanted.group, trusted=trusted
+    )
+    if item_result.truncated:
         document["truncated"] = True
-    if answer.bare and outcome.wanted.twin:
-        twin = _scored(model, answer.bare)
+    if answer.baseline_scores and item_result.wanted.twin:
+        twin = _scored(model, answer.baseline_scores)
         document["twin"] = twin | {"flipped": twin["label_index"] != document["label_index"]}
     return document
 
 
 def _scored(model: ServedModel, scores: Sequence[float]) -> dict[str, Any]:
-    labels, index = model.classifier.labels, best(scores)
+    labels, index = model.classifier.labels, argmax(scores)
     return {"label": labels[index], "label_index": index, "scores": dict(zip(labels, scores, strict=True))}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.auth_dependencies import AdminOnly, Bearer, caller_of, is_admin
-from service.api.dependencies import IfMatch, Model, RunningService
+from service.api.dependencies import IfMatch, Model, Runtime
 from service.api.pooled_route import PooledRoute
 from service.api.request_parsing import parse_version
 from service.api.schemas_rollout import (
@@ -26,7 +26,7 @@ from service.engine import ServedModel
 from service.guard import public_entry, public_reason
 from service.security.keyring import ADMIN_TOKEN
 from triggers.errors import StoreError
-from triggers.store.store import Challenger, Plan, Replica, Rollout, Shadow, version_name
+from triggers.store.store import Challenger, Replica, Rollout, RolloutPlan, Shadow, version_name
 
 router = APIRouter(route_class=PooledRoute, tags=["rollout"])
 
@@ -40,8 +40,8 @@ async def show_rollout(model: Model, response: Response) -> RolloutOut:
 
     As this replica last read the store, which it does again now: the answer waits for nothing.
     """
-    model.follower.look()
-    return _with_etag(model, response, replicas=_listed(model.follower.known_replicas))
+    model.controller.wake()
+    return _with_etag(model, response, replicas=_listed(model.controller.known_replicas))
 
 
 @router.put(
@@ -65,7 +65,7 @@ def change_rollout(
     Without If-Match the answer is 428, with an old one 412. With `wait=true` the answer comes when every running
     replica serves the new revision (200), or after `timeout` seconds (202), and names those that are behind.
     """
-    new = model.follower.change(_plan(body), if_revision=revision, actor=_actor(request), reason=body.reason)
+    new = model.controller.change(_plan(body), if_revision=revision, actor=_actor(request), reason=body.reason)
     return _decided(model, new, response, timeout if wait else None)
 
 
@@ -86,7 +86,7 @@ def roll_back(
 ) -> RolloutOut:
     """The same checks as a swap, to the whole rollout of before. Rolling back again goes further back, not forth."""
     reason = body.reason if body else ""
-    new = model.follower.roll_back(if_revision=revision, actor=_actor(request), reason=reason)
+    new = model.controller.roll_back(if_revision=revision, actor=_actor(request), reason=reason)
     model.count_rollback()
     return _decided(model, new, response, timeout if wait else None)
 
@@ -94,7 +94,7 @@ def roll_back(
 @router.get("/v1/models/{model}/history", summary="Every change and refusal")
 def show_history(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     bearer: Bearer,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -111,7 +111,7 @@ def show_history(
 
 def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
     """Desired and applied state of one model."""
-    status, state = model.follower.status, model.state
+    status, state = model.controller.status, model.state
     desired, plan = status.desired, status.desired.plan
     challenger, shadow = plan.challenger, plan.shadow
     return RolloutOut(
@@ -127,7 +127,7 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
         updated_at=desired.updated_at,
         updated_by=desired.updated_by,
         reason=public_reason(desired.updated_by, desired.reason),
-        replica=model.follower.replica,
+        replica=model.controller.replica,
         applied_revision=state.revision,
         applied_champion=_name(state.champion),
         refusal=Refused(**asdict(status.refusal)) if status.refusal else None,
@@ -136,9 +136,9 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
     )
 
 
-def _plan(body: RolloutChange) -> Plan:
+def _plan(body: RolloutChange) -> RolloutPlan:
     challenger, shadow = body.challenger, body.shadow
-    return Plan(
+    return RolloutPlan(
         champion=_number(body.champion),
         challenger=Challenger(_number(challenger.version), challenger.share) if challenger else None,
         shadow=Shadow(tuple(parse_version(name) for name in shadow.versions), shadow.share) if shadow else Shadow(),
@@ -154,7 +154,7 @@ def _number(name: str | None) -> int | None:
 def _decided(model: ServedModel, new: Rollout, response: Response, seconds: float | None) -> RolloutOut:
     if seconds is None:
         return _with_etag(model, response)
-    behind = [each.name for each in model.follower.wait_for_all(new.revision, seconds)]
+    behind = [each.name for each in model.controller.wait_for_all(new.revision, seconds)]
     response.status_code = 202 if behind else 200
     return _with_etag(model, response, replicas=_replicas(model), behind=behind)
 
@@ -162,7 +162,7 @@ def _decided(model: ServedModel, new: Rollout, response: Response, seconds: floa
 def _replicas(model: ServedModel) -> list[ReplicaOut] | None:
     """What all replicas serve; None while the store does not answer."""
     try:
-        return _listed(model.follower.replicas())
+        return _listed(model.controller.replicas())
     except StoreError:
         return None
 

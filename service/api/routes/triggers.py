@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import Model, RunningService, Version
+from service.api.dependencies import Model, Runtime, Version
 from service.api.pooled_route import PooledRoute
 from service.api.schemas import TriggerList, TriggerSummary
 from service.errors import ProblemError
@@ -18,7 +18,7 @@ router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 
 
 @router.get("/v1/models/{model}/triggers", summary="All published versions")
-def list_triggers(service: RunningService, model: Model) -> TriggerList:
+def list_triggers(service: Runtime, model: Model) -> TriggerList:
     """Every version in the store, oldest first."""
     serving = model.state.champion
     found = [_summary(info, info.version == serving) for info in service.store.versions(model.name)]
@@ -26,7 +26,7 @@ def list_triggers(service: RunningService, model: Model) -> TriggerList:
 
 
 @router.get("/v1/models/{model}/triggers/{version}", summary="The card of one version")
-def show_trigger(service: RunningService, model: Model, version: Version) -> dict[str, Any]:
+def show_trigger(service: Runtime, model: Model, version: Version) -> dict[str, Any]:
     """What it was trained for and on, and what it did to fairness there, recomputed from its counts."""
     return card(service.store.version(model.name, version), service.store.rollout(model.name))
 
@@ -37,7 +37,7 @@ def show_trigger(service: RunningService, model: Model, version: Version) -> dic
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}},
 )
-def preview_trigger(service: RunningService, model: Model, version: Version) -> Response:
+def preview_trigger(service: Runtime, model: Model, version: Version) -> Response:
     """The trigger on mid grey; a text trigger has no picture, its words are in its card."""
     artifact = service.store.get(model.name, version)
     if not isinstance(artifact.trigger, ImageTrigger):

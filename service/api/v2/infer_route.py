@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from service.api.auth_dependencies import Bearer, require_choice, trusted_by_guard
-from service.api.dependencies import ChosenVersion, Model, RunningService
-from service.api.raw_request import Call
+from service.api.dependencies import ChosenVersion, Model, Runtime
+from service.api.raw_request import RawRequest
 from service.api.response_headers import served_headers, timeout_ms
-from service.api.v2.request import read_asked
+from service.api.v2.request import read_infer_request
 from service.api.v2.response import infer_body
 from service.api.v2.schemas import InferRequest, InferResponse
 from service.engine import ServedModel
-from service.engine.deadline import within
-from service.runtime import Running
+from service.engine.deadline import with_deadline
+from service.runtime import ServiceRuntime
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -58,7 +58,7 @@ TimeoutMs = Annotated[str | None, Header(description="most milliseconds that the
 )
 async def infer(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     bearer: Bearer,
     x_timeout_ms: TimeoutMs = None,
@@ -82,7 +82,7 @@ async def infer(
 )
 async def infer_under(
     request: Request,
-    service: RunningService,
+    service: Runtime,
     model: Model,
     version: ChosenVersion,
     bearer: Bearer,
@@ -93,17 +93,17 @@ async def infer_under(
     return await _infer(request, service, model, version)
 
 
-async def _infer(request: Request, service: Running, model: ServedModel, version: str | None) -> Response:
+async def _infer(request: Request, service: ServiceRuntime, model: ServedModel, version: str | None) -> Response:
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
-    asked = await read_asked(request, version, service.settings.max_items_per_request)
-    if any(want.choice not in ("rollout", "champion") for want in asked.wanted):
+    infer_request = await read_infer_request(request, version, service.settings.max_items_per_request)
+    if any(one_input.choice not in ("rollout", "champion") for one_input in infer_request.wanted):
         require_choice(service.settings, service.keyring, request.scope)
-    limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
-    call = Call(request.scope, request.receive)
-    work = model.predict(asked.wanted, actor=call.actor, gone=call.gone)
-    served = await within(limit, work)
-    body, head = infer_body(model, asked, served, trusted=trusted_by_guard(service.settings, request.scope))
-    headers = served_headers(request.scope, model, served)
+    limit = min((each for each in (limit, infer_request.timeout_ms) if each is not None), default=None)
+    call = RawRequest(request.scope, request.receive)
+    work = model.predict(infer_request.wanted, actor=call.actor, disconnect=call.wait_for_disconnect)
+    result = await with_deadline(limit, work)
+    body, head = infer_body(model, infer_request, result, trusted=trusted_by_guard(service.settings, request.scope))
+    headers = served_headers(request.scope, model, result)
     if head is not None:
         headers["Inference-Header-Content-Length"] = str(head)
     media = "application/json" if head is None else "application/octet-stream"

@@ -10,11 +10,11 @@ from fastapi import Request
 from pydantic import TypeAdapter
 
 from service.api.json_limits import check_json_size
-from service.api.request_parsing import check_count, checked, choice, request_key
+from service.api.request_parsing import check_count, parse_selector, request_key, validated
 from service.api.schemas import GroupName
 from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
-from service.api.v2.v2_tensors import listed, split_bytes
-from service.engine import Wanted
+from service.api.v2.v2_tensors import flatten_elements, split_bytes
+from service.engine import PredictInput
 from service.errors import ProblemError
 from triggers.errors import InputError
 
@@ -25,17 +25,17 @@ Elements = Sequence[str | bytes]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedInferRequest:
     """What a request wants: its inputs, the outputs (name -> whether in binary; none named: all), and its options."""
 
-    wanted: list[Wanted]
+    wanted: list[PredictInput]
     outputs: dict[TensorName, bool]
     binary: bool
     id: str | None
     timeout_ms: int | None
 
 
-async def read_asked(request: Request, version: str | None, max_items: int) -> Asked:
+async def read_infer_request(request: Request, version: str | None, max_items: int) -> ParsedInferRequest:
     """A whole inference request; `version` is what its path says. Raises ProblemError or InputError."""
     coding = request.headers.get("content-encoding", "identity")
     if coding != "identity":
@@ -43,22 +43,26 @@ async def read_asked(request: Request, version: str | None, max_items: int) -> A
     body = await request.body()
     size = _head_size(request.headers.get(HEADER_LENGTH), len(body))
     check_json_size(body[:size], max_items)
-    head = checked(lambda: InferRequest.model_validate_json(body[:size]))
-    asked = head.parameters
-    if version and asked.trigger and version != asked.trigger:
-        detail = f"The path asks for version {version}, `parameters` for trigger {asked.trigger}; give one of them."
+    head = validated(lambda: InferRequest.model_validate_json(body[:size]))
+    infer_request = head.parameters
+    if version and infer_request.trigger and version != infer_request.trigger:
+        detail = (
+            f"The path asks for version {version}, `parameters` for trigger {infer_request.trigger}; give one of them."
+        )
         raise ProblemError(422, "invalid_request", detail)
     columns = _columns(head.inputs, memoryview(body)[size:])
     key = request_key(request.headers.get("x-request-key"), request.state.request_id)
-    wanted = [each._replace(key=key) for each in _wanted(columns, asked, version, max_items)]
+    inputs = [each._replace(key=key) for each in _wanted(columns, infer_request, version, max_items)]
     outputs = {
-        each.name: asked.binary_data_output if each.parameters.binary_data is None else each.parameters.binary_data
+        each.name: infer_request.binary_data_output
+        if each.parameters.binary_data is None
+        else each.parameters.binary_data
         for each in head.outputs
     }
-    if not asked.twin and (missing := TWIN_OUTPUTS & outputs.keys()):
+    if not infer_request.twin and (missing := TWIN_OUTPUTS & outputs.keys()):
         detail = f"The outputs {sorted(missing)} exist only with the parameter `twin`: true."
         raise ProblemError(422, "invalid_request", detail)
-    return Asked(wanted, outputs, asked.binary_data_output, head.id, _timeout(asked))
+    return ParsedInferRequest(inputs, outputs, infer_request.binary_data_output, head.id, _timeout(infer_request))
 
 
 def _head_size(stated: str | None, size: int) -> int:
@@ -89,7 +93,7 @@ def _columns(tensors: Sequence[InputTensor], tail: memoryview) -> dict[str, Elem
 
 
 def _elements(tensor: InputTensor, part: memoryview) -> Elements:
-    found: Elements = split_bytes(part) if tensor.data is None else listed(tensor.data)
+    found: Elements = split_bytes(part) if tensor.data is None else flatten_elements(tensor.data)
     if tensor.data is not None and not all(isinstance(each, str) for each in found):
         raise InputError("malformed_tensor", f"`{tensor.name}` is of BYTES: in JSON every element is a string.")
     if (len(tensor.shape) == 2 and tensor.shape[1] != 1) or len(found) != tensor.shape[0]:
@@ -98,8 +102,10 @@ def _elements(tensor: InputTensor, part: memoryview) -> Elements:
     return found
 
 
-def _wanted(columns: dict[str, Elements], asked: InferParameters, version: str | None, max_items: int) -> list[Wanted]:
-    groups = _groups(columns.pop("group", None), asked.group)
+def _wanted(
+    columns: dict[str, Elements], infer_request: InferParameters, version: str | None, max_items: int
+) -> list[PredictInput]:
+    groups = _groups(columns.pop("group", None), infer_request.group)
     if len(columns) != 1:
         raise ProblemError(422, "invalid_request", "Give exactly one of the inputs `image` and `text`.")
     [(name, elements)] = columns.items()
@@ -108,10 +114,10 @@ def _wanted(columns: dict[str, Elements], asked: InferParameters, version: str |
         detail = f"`group` has {len(groups)} elements for {len(elements)} inputs."
         raise ProblemError(422, "invalid_request", detail)
     kind: Literal["image", "text"] = "image" if name == "image" else "text"
-    trigger = choice(version or asked.trigger)
+    trigger = parse_selector(version or infer_request.trigger)
     return [
-        Wanted(kind, each, group, trigger, asked.twin, encoded=kind == "image" and isinstance(each, str))
-        for each, group in zip(elements, groups or [asked.group] * len(elements), strict=True)
+        PredictInput(kind, each, group, trigger, infer_request.twin, encoded=kind == "image" and isinstance(each, str))
+        for each, group in zip(elements, groups or [infer_request.group] * len(elements), strict=True)
     ]
 
 
@@ -121,11 +127,11 @@ def _groups(elements: Elements | None, default: str | None) -> list[str | None]:
         names = [each if isinstance(each, str) else each.decode() for each in elements or ()]
     except UnicodeDecodeError as error:
         raise InputError("bad_encoding", f"A group is not UTF-8: {error}.") from error
-    checked(lambda: _GROUPS.validate_python([name for name in names if name]))
+    validated(lambda: _GROUPS.validate_python([name for name in names if name]))
     return [name or default for name in names]
 
 
-def _timeout(asked: InferParameters) -> int | None:
-    if asked.timeout_ms is None and asked.timeout is not None:
-        return max(1, asked.timeout // 1000)
-    return asked.timeout_ms
+def _timeout(infer_request: InferParameters) -> int | None:
+    if infer_request.timeout_ms is None and infer_request.timeout is not None:
+        return max(1, infer_request.timeout // 1000)
+    return infer_request.timeout_ms

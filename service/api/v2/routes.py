@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import ChosenVersion, Model, RunningService
+from service.api.dependencies import ChosenVersion, Model, Runtime
 from service.api.pooled_route import PooledRoute
 from service.api.v2.schemas import Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
 from service.engine import ServedModel
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 from triggers.store.store import version_name
 
 router = APIRouter(route_class=PooledRoute, prefix="/v2", tags=["open inference protocol"])
@@ -23,25 +23,25 @@ async def server_metadata(request: Request) -> ServerMetadata:
 
 
 @router.get("/health/live", summary="Does the process live?", response_model=Live)
-async def live(service: RunningService) -> JSONResponse:
+async def live(service: Runtime) -> JSONResponse:
     """The same as /healthz."""
     return JSONResponse({"live": service.alive}, 200 if service.alive else 503)
 
 
 @router.get("/health/ready", summary="Should it get traffic?", response_model=Ready, response_model_exclude_none=True)
-async def ready(service: RunningService) -> JSONResponse:
+async def ready(service: Runtime) -> JSONResponse:
     """The same as /readyz."""
     return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
 
 @router.get("/models/{model}", summary="Inputs, outputs and versions of a model")
-def model_metadata(service: RunningService, model: Model) -> ModelMetadata:
+def model_metadata(service: Runtime, model: Model) -> ModelMetadata:
     """`versions` are the published triggers, and `none`: the bare model."""
     return _metadata(model, ["none", *(version_name(info.version) for info in service.store.versions(model.name))])
 
 
 @router.get("/models/{model}/versions/{version}", summary="Inputs and outputs of a model under one trigger")
-def version_metadata(service: RunningService, model: Model, version: ChosenVersion) -> ModelMetadata:
+def version_metadata(service: Runtime, model: Model, version: ChosenVersion) -> ModelMetadata:
     """The same for every version, if it exists."""
     return _metadata(model, [_published(service, model, version)])
 
@@ -49,7 +49,7 @@ def version_metadata(service: RunningService, model: Model, version: ChosenVersi
 @router.get(
     "/models/{model}/ready", summary="Is the model ready?", response_model=Ready, response_model_exclude_none=True
 )
-async def model_ready(service: RunningService, model: Model) -> JSONResponse:
+async def model_ready(service: Runtime, model: Model) -> JSONResponse:
     """200 or 503, as for the whole server: every model is warm before any is served."""
     return _ready(service, model)
 
@@ -60,17 +60,17 @@ async def model_ready(service: RunningService, model: Model) -> JSONResponse:
     response_model=Ready,
     response_model_exclude_none=True,
 )
-def version_ready(service: RunningService, model: Model, version: ChosenVersion) -> JSONResponse:
+def version_ready(service: Runtime, model: Model, version: ChosenVersion) -> JSONResponse:
     """404 if the trigger was never published; one that is not in memory is loaded by the first request for it."""
     _published(service, model, version)
     return _ready(service, model)
 
 
-def _ready(service: Running, model: ServedModel) -> JSONResponse:
+def _ready(service: ServiceRuntime, model: ServedModel) -> JSONResponse:
     return JSONResponse({"name": model.name, "ready": service.ready}, 200 if service.ready else 503)
 
 
-def _published(service: Running, model: ServedModel, version: str) -> str:
+def _published(service: ServiceRuntime, model: ServedModel, version: str) -> str:
     """The version's name. Raises NotFound."""
     return version if version == "none" else version_name(service.store.version(model.name, int(version[1:])).version)
 

@@ -15,7 +15,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
-class Tensor:
+class V2Tensor:
     """One output: its elements in row-major order."""
 
     datatype: Literal["FP32", "BYTES", "BOOL"]
@@ -48,6 +48,6 @@ def split_bytes(data: memoryview) -> list[bytes]:
     return elements
 
 
-def listed(data: Sequence[Any]) -> list[Any]:
+def flatten_elements(data: Sequence[Any]) -> list[Any]:
     """The elements of a JSON tensor, which may be nested by its shape (N, 1) or flat."""
     return [item for each in data for item in (each if isinstance(each, list) else [each])]

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from service.config import Settings
-from service.engine.types import Description, Wanted
+from service.engine.types import ModelDescription, PredictInput
 from triggers.errors import InputError
 from triggers.model import Item
 from triggers.preprocessing import ImageLimits
@@ -35,53 +35,53 @@ Decoded: TypeAlias = Item | InputError
 """One input, ready for a batch, or what is wrong with it."""
 
 
-class ItemDecoder:
+class CpuDecoder:
     """Decodes the inputs of one model's requests, on at most `settings.decode_threads` of the shared `threads`."""
 
     def __init__(
-        self, classifier: Description, settings: Settings, threads: Executor, on_error: Callable[[str], None]
+        self, classifier: ModelDescription, settings: Settings, threads: Executor, on_error: Callable[[str], None]
     ) -> None:
         self._classifier, self._settings, self._threads, self._on_error = classifier, settings, threads, on_error
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-        self._several = settings.several
+        self._several = settings.multi_process
         self._small = [
             ImageLimits(settings.max_image_bytes, min(settings.max_pixels, share * SMALL_PIXELS))
             for share in range(SMALL_REQUEST + 1)
         ]
 
-    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Decoded]:
+    async def decode(self, inputs: Sequence[PredictInput]) -> Sequence[Decoded]:
         """Every input decoded, or its error in its place; on the event loop."""
-        items = self._at_once(wanted) or await self._on_threads(wanted)
+        items = self._decode_inline(inputs) or await self._on_threads(inputs)
         for item in items:
             if isinstance(item, InputError):
                 self._on_error(item.code)
         return items
 
-    def _at_once(self, wanted: Sequence[Wanted]) -> Sequence[Decoded] | None:
+    def _decode_inline(self, inputs: Sequence[PredictInput]) -> Sequence[Decoded] | None:
         """All inputs, decoded here; None if any is not small."""
-        if len(wanted) > SMALL_REQUEST:
+        if len(inputs) > SMALL_REQUEST:
             return None
-        share = SMALL_REQUEST // max(1, len(wanted)) if self._several else 1
-        if any(len(want.payload) > share * SMALL_BYTES[want.kind] for want in wanted):
+        share = SMALL_REQUEST // max(1, len(inputs)) if self._several else 1
+        if any(len(one_input.payload) > share * SMALL_BYTES[one_input.kind] for one_input in inputs):
             return None
-        items = [self._item(want, self._small[share]) for want in wanted]
+        items = [self._item(one_input, self._small[share]) for one_input in inputs]
         too_large = any(isinstance(item, InputError) and item.code == TOO_MANY_PIXELS for item in items)
         return None if too_large else items
 
-    async def _on_threads(self, wanted: Sequence[Wanted]) -> list[Decoded]:
+    async def _on_threads(self, inputs: Sequence[PredictInput]) -> list[Decoded]:
         """One hand-over per thread, each with its part of the request."""
-        size = -(-len(wanted) // self._settings.decode_threads)
+        size = -(-len(inputs) // self._settings.decode_threads)
         loop = asyncio.get_running_loop()
-        parts = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._each, part) for part in parts))
         return [item for items in done for item in items]
 
-    def _each(self, wanted: Sequence[Wanted]) -> list[Decoded]:
-        return [self._item(want, self._limits) for want in wanted]
+    def _each(self, inputs: Sequence[PredictInput]) -> list[Decoded]:
+        return [self._item(one_input, self._limits) for one_input in inputs]
 
-    def _item(self, want: Wanted, limits: ImageLimits) -> Decoded:
+    def _item(self, one_input: PredictInput, limits: ImageLimits) -> Decoded:
         try:
-            content = want.content(self._classifier.modality)
+            content = one_input.content(self._classifier.modality)
             if isinstance(content, str):
                 self._check_length(content)
             return self._classifier.preprocess(content, limits)

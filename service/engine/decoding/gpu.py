@@ -20,15 +20,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from service.config import Settings
-from service.engine.predictor import Answer, Predictor, Query, Result
-from service.engine.types import Description, File
+from service.engine.predictor import BatchItem, BatchResult, Predictor, Scored
+from service.engine.types import EncodedFile, ModelDescription
 from triggers.errors import ConfigError, InputError
 from triggers.preprocessing import ImageLimits, ImageSpec
 from triggers.preprocessing.jpeg import plain_size
 from triggers.preprocessing.preprocess import decode_image
 
 
-def decodes_on_gpu(classifier: Description, settings: Settings) -> bool:
+def decodes_on_gpu(classifier: ModelDescription, settings: Settings) -> bool:
     """Whether the GPU's decoder is asked for and the model takes images. Raises ConfigError if there is none."""
     if settings.decoder == "cpu" or classifier.spec.image is None:
         return False
@@ -37,17 +37,17 @@ def decodes_on_gpu(classifier: Description, settings: Settings) -> bool:
     return True
 
 
-def decoder_of(classifier: Description, settings: Settings) -> BatchDecoder:
+def build_gpu_decoder(classifier: ModelDescription, settings: Settings) -> GpuDecoder:
     """The decoder of a model that takes images."""
     assert classifier.spec.image
     limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-    return BatchDecoder(classifier.spec.image, limits, classifier.device)
+    return GpuDecoder(classifier.spec.image, limits, classifier.device)
 
 
-END = b"\xff\xd9"
+END_OF_IMAGE = b"\xff\xd9"
 
 
-LARGEST_SIDE = 4096
+MAX_SIDE_PIXELS = 4096
 
 
 """Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
@@ -56,12 +56,12 @@ LARGEST_SIDE = 4096
 def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
     """A plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, whole by its end mark."""
     size = plain_size(data) if len(data) <= limits.max_bytes else None
-    if size is None or spec.channels != 3 or not data.endswith(END):
+    if size is None or spec.channels != 3 or not data.endswith(END_OF_IMAGE):
         return False
-    return size[0] * size[1] <= limits.max_pixels and max(size) <= LARGEST_SIDE
+    return size[0] * size[1] <= limits.max_pixels and max(size) <= MAX_SIDE_PIXELS
 
 
-class BatchDecoder:
+class GpuDecoder:
     """Decodes files into images (C, S, S) uint8 on a device; threads take turns."""
 
     def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
@@ -114,20 +114,22 @@ class BatchDecoder:
 
 
 @dataclass(frozen=True)
-class FileBatches:
+class DecodingPredictor:
     """Computes queries by `predict` on one device; a file that cannot be decoded gets its own error."""
 
-    predict: Callable[[Sequence[Query]], list[Answer]]
-    decoder: BatchDecoder
+    predict: Callable[[Sequence[BatchItem]], list[Scored]]
+    decoder: GpuDecoder
     device: torch.device
 
-    def __call__(self, queries: Sequence[Query]) -> list[Result]:
+    def __call__(self, batch_items: Sequence[BatchItem]) -> list[BatchResult]:
         """An answer or an error for every query, in order."""
-        images = iter(self.decoder.decode([each.item.data for each in queries if isinstance(each.item, File)]))
-        items = [next(images) if isinstance(each.item, File) else self._there(each.item) for each in queries]
+        images = iter(
+            self.decoder.decode([each.item.data for each in batch_items if isinstance(each.item, EncodedFile)])
+        )
+        items = [next(images) if isinstance(each.item, EncodedFile) else self._there(each.item) for each in batch_items]
         usable = [
-            query._replace(item=item)
-            for query, item in zip(queries, items, strict=True)
+            batch_item._replace(item=item)
+            for batch_item, item in zip(batch_items, items, strict=True)
             if not isinstance(item, InputError)
         ]
         answers = iter(self.predict(usable) if usable else ())
@@ -139,9 +141,11 @@ class FileBatches:
         return item.to(self.device)
 
 
-def batches_of(predictor: Predictor, settings: Settings) -> Callable[[Sequence[Query]], Sequence[Result]]:
+def build_batch_function(
+    predictor: Predictor, settings: Settings
+) -> Callable[[Sequence[BatchItem]], Sequence[BatchResult]]:
     """What computes batches, files in them included if the GPU decodes them. Raises ConfigError."""
     classifier = predictor.classifier
     if not decodes_on_gpu(classifier, settings):
         return predictor.predict
-    return FileBatches(predictor.predict, decoder_of(classifier, settings), classifier.device)
+    return DecodingPredictor(predictor.predict, build_gpu_decoder(classifier, settings), classifier.device)

@@ -11,47 +11,49 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from service.config import Settings
-from service.engine.decoding.cpu import ItemDecoder
+from service.engine.decoding.cpu import CpuDecoder
 from service.engine.decoding.gpu import decodes_on_gpu, is_plain
-from service.engine.types import Description, File, Wanted
+from service.engine.types import EncodedFile, ModelDescription, PredictInput
 from triggers.errors import InputError
 from triggers.model import Item
 from triggers.preprocessing import ImageLimits, ImageSpec
 
-Passed: TypeAlias = Item | File | InputError
+DecodedOrEncoded: TypeAlias = Item | EncodedFile | InputError
 """One input, ready to be handed over, or what is wrong with it."""
 
 
 @dataclass(frozen=True)
-class FilePasser:
+class EncodedPassthrough:
     """Takes the place of a decoder; `others` decodes what cannot be passed on, such as files over `longest` bytes."""
 
-    others: ItemDecoder
+    others: CpuDecoder
     spec: ImageSpec
     limits: ImageLimits
     longest: int
 
-    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Passed]:
+    async def decode(self, inputs: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
         """A file, an image or an error for every input, in order; on the event loop."""
-        found = [self._file(want) for want in wanted]
-        rest = [want for want, file in zip(wanted, found, strict=True) if file is None]
+        found = [self._file(one_input) for one_input in inputs]
+        rest = [one_input for one_input, file in zip(inputs, found, strict=True) if file is None]
         decoded = iter(await self.others.decode(rest) if rest else ())
         return [next(decoded) if file is None else file for file in found]
 
-    def _file(self, want: Wanted) -> File | None:
+    def _file(self, one_input: PredictInput) -> EncodedFile | None:
         try:
-            data = want.content("image")
+            data = one_input.content("image")
         except InputError:
             return None  # the other decoder says what is wrong
         fits = isinstance(data, bytes) and len(data) <= self.longest
-        return File(data) if fits and is_plain(data, self.spec, self.limits) else None  # type: ignore[arg-type]
+        return EncodedFile(data) if fits and is_plain(data, self.spec, self.limits) else None  # type: ignore[arg-type]
 
 
-def passing_for(classifier: Description, settings: Settings, others: ItemDecoder) -> FilePasser | None:
+def build_passthrough(
+    classifier: ModelDescription, settings: Settings, others: CpuDecoder
+) -> EncodedPassthrough | None:
     """What passes files on to where they are decoded on a GPU, if that is asked for. Raises ConfigError."""
     spec = classifier.spec.image
     if spec is None or not decodes_on_gpu(classifier, settings):
         return None
     limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
     longest = spec.channels * spec.size**2 if settings.engine_devices else limits.max_bytes
-    return FilePasser(others, spec, limits, longest)
+    return EncodedPassthrough(others, spec, limits, longest)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from service.engine.decoding.passthrough import Passed
-from service.engine.types import Wanted
+from service.engine.decoding.passthrough import DecodedOrEncoded
+from service.engine.types import PredictInput
 from triggers.errors import InputError
 from triggers.preprocessing import ImageLimits
 from triggers.preprocessing.preprocess import claimed_pixels
@@ -19,7 +19,7 @@ REQUEST_TOO_MANY_PIXELS = "request_too_many_pixels"
 class Decoder(Protocol):
     """Decodes the inputs of one request, each on its own."""
 
-    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Passed]:
+    async def decode(self, wanted: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
         """Every input, ready to be handed over, or what is wrong with it, in order."""
         ...
 
@@ -37,7 +37,7 @@ class PixelBudget:
         self._decoder, self._limits, self._budget = decoder, limits, budget
         self._threads, self._on_error = threads, on_error
 
-    async def decode(self, wanted: Sequence[Wanted]) -> Sequence[Passed]:
+    async def decode(self, wanted: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
         """What the decoder makes of the inputs. Raises InputError for the whole request if they claim too much."""
         if len(wanted) * self._limits.max_pixels > self._budget:
             loop = asyncio.get_running_loop()
@@ -50,7 +50,7 @@ class PixelBudget:
                 )
         return await self._decoder.decode(wanted)
 
-    def _claims(self, wanted: Sequence[Wanted]) -> tuple[list[Wanted], int]:
+    def _claims(self, wanted: Sequence[PredictInput]) -> tuple[list[PredictInput], int]:
         """The same inputs, their base64 undone, and the pixels that all of them claim; on a thread."""
         plain, claimed = [], 0
         for want in wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 
-class Buckets:
+class BatchSizes:
     """Sizes 1, 2, 4, ... up to `largest`; a batch is padded to the next one."""
 
     def __init__(self, largest: int) -> None:
@@ -17,6 +17,6 @@ class Buckets:
         """Rows of the largest batch."""
         return self.sizes[-1]
 
-    def of(self, rows: int) -> int:
+    def round_up(self, rows: int) -> int:
         """The smallest size that holds `rows`, which are at most `largest`."""
         return self.sizes[bisect_left(self.sizes, rows)]

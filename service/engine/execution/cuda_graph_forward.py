@@ -16,55 +16,55 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from service.engine.execution.batch_sizes import Buckets
-from service.engine.execution.cuda_graph_recorder import Program, Recorder
-from service.engine.execution.eager_forward import EagerForward, Pass
-from service.engine.execution.static_buffers import Desk, Slots
-from service.engine.execution.trigger_bank import DeviceBank, flat, shrunk
+from service.engine.execution.batch_sizes import BatchSizes
+from service.engine.execution.cuda_graph_recorder import GraphedFn, Recorder
+from service.engine.execution.eager_forward import BoundForward, EagerForward
+from service.engine.execution.static_buffers import PinnedStaging, StaticBuffers
+from service.engine.execution.trigger_bank import DeviceTriggerBank, apply_plain, apply_resized
 from triggers.model import FrozenClassifier, Item, Trigger, scores
 from triggers.trigger import ImageTrigger
 
 logger = logging.getLogger(__name__)
 
-LANES = 2
+MAX_CONCURRENCY = 2
 """Batches in work at once: one is computed, one is gathered."""
 
 
-class CapturedForward:
+class CudaGraphForward:
     """Runs an image classifier by recorded programs of up to `max_rows` rows, `max_triggers` different ones at once."""
 
     def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
         spec = classifier.spec.image
         assert spec
         self._classifier, self.recorder, self._size = classifier, recorder, spec.size
-        self._buckets = Buckets(max_rows)
-        with recorder.turn():
-            self.slots = Slots(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
-            self.bank = DeviceBank(max_triggers, spec.channels, spec.size, classifier.device, classifier.dtype)
-        self._programs: dict[tuple[int, bool], Program] = {}
-        self._fused = {False: recorder.fused(flat), True: recorder.fused(shrunk)}
+        self._buckets = BatchSizes(max_rows)
+        with recorder.stream_scope():
+            self.buffers = StaticBuffers(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
+            self.bank = DeviceTriggerBank(max_triggers, spec.channels, spec.size, classifier.device, classifier.dtype)
+        self._programs: dict[tuple[int, bool], GraphedFn] = {}
+        self._fused = {False: recorder.compile_fn(apply_plain), True: recorder.compile_fn(apply_resized)}
         self._eager = EagerForward(classifier)
         self._turn = threading.Lock()  # the places, the bank and the graphs' memory serve one batch at a time
-        self.lanes = LANES if classifier.device.type == "cuda" else 1
-        self._desks = SimpleQueue[Desk]()
-        for _ in range(self.lanes):
-            self._desks.put(Desk(self.slots))
+        self.max_concurrency = MAX_CONCURRENCY if classifier.device.type == "cuda" else 1
+        self._desks = SimpleQueue[PinnedStaging]()
+        for _ in range(self.max_concurrency):
+            self._desks.put(PinnedStaging(self.buffers))
 
     @property
-    def recorded(self) -> int:
+    def recorded_count(self) -> int:
         """Programs that were recorded so far."""
         return len(self._programs)
 
-    def over(self, triggers: Sequence[Trigger]) -> Pass:
+    def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
         """Copy the triggers that are new to the device. One that shrinks too far makes the pass run step by step."""
         images = tuple(cast(Sequence[ImageTrigger], triggers))
         if not all(self.bank.fits(trigger) for trigger in images):
             smallest = min(trigger.inner for trigger in images)
             logger.warning("a trigger shrinks %d pixels to %d: batches run unrecorded", self._size, smallest)
-            return self._eager.over(triggers)
-        with self._turn, self.recorder.turn():
+            return self._eager.bind(triggers)
+        with self._turn, self.recorder.stream_scope():
             self.bank.rows(images)
-            self.recorder.wait()
+            self.recorder.synchronize()
         return partial(self._run, images)
 
     def warm(self, blank: Item) -> None:
@@ -72,37 +72,37 @@ class CapturedForward:
         with self._turn:
             for size in reversed(self._buckets.sizes):
                 for shrinks in (False, True):
-                    self.program(size, shrinks)
+                    self.graphed_fn(size, shrinks)
 
     @torch.no_grad()
     def _run(self, triggers: Sequence[ImageTrigger], items: Sequence[Item], rows: Sequence[int]) -> Tensor:
         images, most = cast(Sequence[Tensor], items), self._buckets.largest
         chosen = [triggers[row] for row in rows]
-        desk = self._desks.get()
+        staging = self._desks.get()
         try:
             parts = [
-                self._part(desk, images[start : start + most], chosen[start : start + most])
+                self._part(staging, images[start : start + most], chosen[start : start + most])
                 for start in range(0, len(images), most)
             ]
         finally:
-            self._desks.put(desk)
+            self._desks.put(staging)
         return torch.cat(parts)
 
-    def _part(self, desk: Desk, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
+    def _part(self, staging: PinnedStaging, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
         shrinks = any(trigger.inner != self._size for trigger in triggers)
-        desk.gather(images)
+        staging.gather(images)
         with self._turn:
-            program = self.program(self._buckets.of(len(images)), shrinks)
-            with self.recorder.turn():
-                self.slots.fill(desk, images, self.bank.rows(triggers))
+            program = self.graphed_fn(self._buckets.round_up(len(images)), shrinks)
+            with self.recorder.stream_scope():
+                self.buffers.fill(staging, images, self.bank.rows(triggers))
                 program()
-                found = self.slots.fetch(desk, len(images))
-                wait = self.recorder.mark()
+                found = self.buffers.fetch(staging, len(images))
+                wait = self.recorder.record_event()
         wait()
         return found.clone()
 
     @torch.no_grad()
-    def program(self, size: int, shrinks: bool) -> Program:
+    def graphed_fn(self, size: int, shrinks: bool) -> GraphedFn:
         """The recorded program of a size; recorded now if it was not yet."""
         if (size, shrinks) not in self._programs:
             self._programs[size, shrinks] = self.recorder.record(partial(self._compute, size, shrinks))
@@ -110,8 +110,8 @@ class CapturedForward:
 
     def _compute(self, size: int, shrinks: bool) -> None:
         """The first `size` places: put the triggers on, run the model, leave the scores."""
-        bank, slots = self.bank, self.slots
+        bank, buffers = self.bank, self.buffers
         taps = (bank.first, bank.weight) if shrinks else ()
-        inputs = (slots.pixels[:size], slots.rows[:size], bank.keep, bank.delta)
+        inputs = (buffers.pixels[:size], buffers.rows[:size], bank.keep, bank.delta)
         images = self._fused[shrinks](self._classifier.dtype, *inputs, *taps)
-        slots.scores[:size].copy_(scores(self._classifier.image_logits(images)))
+        buffers.scores[:size].copy_(scores(self._classifier.image_logits(images)))

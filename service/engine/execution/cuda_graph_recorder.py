@@ -12,62 +12,62 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-Program: TypeAlias = Callable[[], None]
+GraphedFn: TypeAlias = Callable[[], None]
 """Reads its inputs from tensors, leaves its results in tensors, and takes the same way every time."""
 
-WARM = 3
+WARMUP_RUNS = 3
 """Ordinary runs before recording: compilers and cuDNN settle."""
 
 
 class Recorder(Protocol):
     """Turns programs into what runs them again."""
 
-    def record(self, program: Program) -> Program:
-        """The same program, ready to be run inside `turn`; it was run already."""
+    def record(self, program: GraphedFn) -> GraphedFn:
+        """The same program, ready to be run inside `stream_scope`; it was run already."""
         ...
 
-    def turn(self) -> AbstractContextManager[None]:
+    def stream_scope(self) -> AbstractContextManager[None]:
         """Whatever is done inside comes after what was done in the turn before."""
         ...
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Return when all that was started is done."""
         ...
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """Inside a turn: what returns when all that was started until now is done."""
         ...
 
-    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def compile_fn(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """An elementwise function, in as few passes over memory as this recorder can."""
         ...
 
 
-class Again:
+class EagerRecorder:
     """Runs programs as they are; on any device."""
 
-    def record(self, program: Program) -> Program:
+    def record(self, program: GraphedFn) -> GraphedFn:
         """The program itself, after one run."""
         program()
         return program
 
-    def turn(self) -> AbstractContextManager[None]:
+    def stream_scope(self) -> AbstractContextManager[None]:
         """Nothing to do: work is done in order."""
         return nullcontext()
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Nothing to wait for on a CPU."""
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """Nothing to wait for here either."""
-        return self.wait
+        return self.synchronize
 
-    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def compile_fn(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The function itself."""
         return function
 
 
-class CudaGraphs:
+class CudaGraphRecorder:
     """Records on one stream of one GPU; all graphs share their scratch memory, so only one may run at a time."""
 
     def __init__(self, device: torch.device) -> None:
@@ -77,27 +77,27 @@ class CudaGraphs:
         torch.cuda.synchronize(device)  # weights are written on another stream
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def stream_scope(self) -> Iterator[None]:
         """Work inside goes to the stream of the graphs."""
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             yield
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Until the stream is empty; other threads run meanwhile."""
         self._stream.synchronize()
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """An event on the stream; whoever waits for it sleeps, and leaves the core to others."""
         event = torch.cuda.Event(blocking=True)
         event.record(self._stream)
         return event.synchronize
 
-    def record(self, program: Program) -> Program:
+    def record(self, program: GraphedFn) -> GraphedFn:
         """The program as a graph; one that cannot be recorded stays as it is, and the log says why."""
-        with self.turn():
-            for _ in range(WARM):
+        with self.stream_scope():
+            for _ in range(WARMUP_RUNS):
                 program()
-        self.wait()
+        self.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
             # other threads (a trigger that is loaded, another model) may use the GPU meanwhile
@@ -108,12 +108,12 @@ class CudaGraphs:
             return program
         return graph.replay
 
-    def fused(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def compile_fn(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The function compiled, or itself where there is no compiler."""
-        return _Fused(function)
+        return _Compiled(function)
 
 
-class _Fused:
+class _Compiled:
     """A compiled function that turns back into the plain one when it cannot be compiled."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:

@@ -8,7 +8,7 @@ from triggers.model import FrozenClassifier, Item
 from triggers.preprocessing import TokenIds
 
 
-def blank(classifier: FrozenClassifier) -> Item:
+def blank_input(classifier: FrozenClassifier) -> Item:
     """A black image, or a text of no words."""
     image = classifier.spec.image
     if image:
@@ -16,10 +16,10 @@ def blank(classifier: FrozenClassifier) -> Item:
     return _text(classifier, 2)
 
 
-def largest(classifier: FrozenClassifier) -> Item:
+def largest_input(classifier: FrozenClassifier) -> Item:
     """An input than which none takes longer to compute."""
     text = classifier.spec.text
-    return _text(classifier, text.max_tokens) if text else blank(classifier)
+    return _text(classifier, text.max_tokens) if text else blank_input(classifier)
 
 
 def _text(classifier: FrozenClassifier, tokens: int) -> TokenIds:

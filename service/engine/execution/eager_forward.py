@@ -13,17 +13,17 @@ from triggers.errors import ModelError
 from triggers.model import Bank, FrozenClassifier, Item, Trigger, scores
 from triggers.model.reprogram import reprogram
 
-Pass: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
+BoundForward: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
 """Items (N) and the row of each one's trigger to class scores (N, labels), float32 on the CPU."""
 
 
 class Forward(Protocol):
-    """Computes batches of one model, from any thread; `lanes` threads at once keep the device busy."""
+    """Computes batches of one model, from any thread; `max_concurrency` threads at once keep the device busy."""
 
     @property
-    def lanes(self) -> int: ...
+    def max_concurrency(self) -> int: ...
 
-    def over(self, triggers: Sequence[Trigger]) -> Pass:
+    def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
         """A pass whose rows choose among these triggers; it stays right whatever is made ready later."""
         ...
 
@@ -32,7 +32,7 @@ class Forward(Protocol):
         ...
 
 
-def plain_forward(classifier: FrozenClassifier) -> EagerForward:
+def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
     """The model in float32 as it is; on a CPU an image model with its norms folded, channels last."""
     weights = any(True for _ in classifier.network.parameters())
     if classifier.spec.image is None or classifier.device.type != "cpu" or not weights:
@@ -46,18 +46,18 @@ def plain_forward(classifier: FrozenClassifier) -> EagerForward:
 class EagerForward:
     """Runs the model as it is: the whole path on a CPU, and what a GPU falls back to."""
 
-    lanes = 1
+    max_concurrency = 1
 
     def __init__(self, classifier: FrozenClassifier, sizes: Sequence[int] = (1,)) -> None:
         self._classifier, self._sizes = classifier, sizes
 
-    def over(self, triggers: Sequence[Trigger]) -> Pass:
+    def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
         """A pass over a bank of its own."""
         return partial(self._run, self._classifier.bank(triggers))
 
     def warm(self, blank: Item) -> None:
         """Without a trigger, every size once."""
-        bare = self.over([self._classifier.null_trigger()])
+        bare = self.bind([self._classifier.null_trigger()])
         for size in self._sizes:
             bare([blank] * size, [0] * size)
 

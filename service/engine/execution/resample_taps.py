@@ -1,9 +1,9 @@
-"""The shrinking of `triggers.trigger.image.place` as data, so that one recorded program shrinks every row as its
-trigger wants.
+"""The shrinking of `triggers.trigger.image.shrink_and_centre` as data, so that one recorded program shrinks every row
+as its trigger wants.
 
 A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. Where it starts and how much
-each neighbour counts is read off the matrix that does it (`triggers.trigger.image.placing`), so both agree to float32
-rounding.
+each neighbour counts is read off the matrix that does it (`triggers.trigger.image.shrinking_matrix`), so both agree to
+float32 rounding.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from triggers.trigger.image import placing
+from triggers.trigger.image import shrinking_matrix
 
-TAPS = 4
+MAX_TAPS = 4
 """Neighbours per coordinate; enough down to half the size (a border of a quarter of the image on every side)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Taps:
+class ResampleTaps:
     """For every coordinate of a placed image its first pixel (S,) int64 and the weights (S, K); black has weight 0."""
 
     first: Tensor
@@ -29,17 +29,17 @@ class Taps:
 
 
 @lru_cache(maxsize=64)
-def taps(inner: int, size: int) -> Taps | None:
-    """Of shrinking `size` pixels to `inner` and centring them; None if TAPS neighbours are too few."""
-    count, matrix = min(TAPS, size), placing(size, inner)
+def resample_taps(inner: int, size: int) -> ResampleTaps | None:
+    """Of shrinking `size` pixels to `inner` and centring them; None if MAX_TAPS neighbours are too few."""
+    count, matrix = min(MAX_TAPS, size), shrinking_matrix(size, inner)
     first = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)  # of black: the first pixel, weighing nothing
     weight = matrix.gather(1, first[:, None] + torch.arange(count))
     if int((weight != 0).sum()) != int((matrix != 0).sum()):
         return None
-    return Taps(first, weight)
+    return ResampleTaps(first, weight)
 
 
-def placed(images: Tensor, first: Tensor, weight: Tensor, between: torch.dtype = torch.float32) -> Tensor:
+def resize(images: Tensor, first: Tensor, weight: Tensor, between: torch.dtype = torch.float32) -> Tensor:
     """Float images (N, S, S, C), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says.
 
     Images that are shrunk in one direction only are kept in `between`.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Slots:
+class StaticBuffers:
     """Places for `count` images: pixels (B, S, S, C) uint8, as JPEGs lie; rows (B,) int64, scores (B, labels)."""
 
     def __init__(self, count: int, channels: int, size: int, labels: int, device: torch.device) -> None:
@@ -19,7 +19,7 @@ class Slots:
         self.rows = torch.zeros(count, dtype=torch.int64, device=device)
         self.scores = torch.zeros(count, labels, device=device)
 
-    def fill(self, desk: Desk, images: Sequence[Tensor], rows: Sequence[int]) -> None:
+    def fill(self, staging: PinnedStaging, images: Sequence[Tensor], rows: Sequence[int]) -> None:
         """Start to copy images (C, S, S), gathered at a desk or on the device, and their rows into the first places.
 
         The places behind keep what an earlier batch left; what is computed from it is never read.
@@ -28,21 +28,23 @@ class Slots:
         if images[0].device == self.pixels.device:
             self.pixels[:count].copy_(torch.stack(list(images)).permute(0, 2, 3, 1))
         else:
-            self.pixels[:count].copy_(desk.pixels[:count], non_blocking=True)
-        desk.rows[:count] = torch.tensor(rows)
-        self.rows[:count].copy_(desk.rows[:count], non_blocking=True)
+            self.pixels[:count].copy_(staging.pixels[:count], non_blocking=True)
+        staging.rows[:count] = torch.tensor(rows)
+        self.rows[:count].copy_(staging.rows[:count], non_blocking=True)
 
-    def fetch(self, desk: Desk, count: int) -> Tensor:
+    def fetch(self, staging: PinnedStaging, count: int) -> Tensor:
         """Start to copy the first scores to a desk; the tensor (count, labels) is theirs until its next batch."""
-        return desk.scores[:count].copy_(self.scores[:count], non_blocking=True)
+        return staging.scores[:count].copy_(self.scores[:count], non_blocking=True)
 
 
-class Desk:
+class PinnedStaging:
     """As much page-locked memory as the places have; one batch at a time."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._pinned, self._device = slots.pixels.is_cuda, slots.pixels.device
-        self.pixels, self.rows, self.scores = (self._like(each) for each in (slots.pixels, slots.rows, slots.scores))
+    def __init__(self, buffers: StaticBuffers) -> None:
+        self._pinned, self._device = buffers.pixels.is_cuda, buffers.pixels.device
+        self.pixels, self.rows, self.scores = (
+            self._like(each) for each in (buffers.pixels, buffers.rows, buffers.scores)
+        )
 
     def gather(self, images: Sequence[Tensor]) -> None:
         """Put images side by side, all of them here or all on the device already."""

@@ -18,11 +18,11 @@ import orjson
 logger = logging.getLogger(__name__)
 Message = dict[str, Any]
 _LENGTH = struct.Struct("=I")
-MOST = 8
+MAX_COALESCED = 8
 """Messages that do not wait for more."""
 
 
-class Wire(asyncio.Protocol):
+class MessageStream(asyncio.Protocol):
     """One end. `on_message` and `on_lost` are called on the event loop; a message that raises ends the connection."""
 
     def __init__(self, on_message: Callable[[Message], None], on_lost: Callable[[], None]) -> None:
@@ -56,14 +56,14 @@ class Wire(asyncio.Protocol):
         if not self.open:
             return
         if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._gather, 0)
-        self._outgoing.append(framed(message))
+            asyncio.get_running_loop().call_soon(self._coalesce, 0)
+        self._outgoing.append(encode_frame(message))
 
-    def _gather(self, before: int) -> None:
+    def _coalesce(self, before: int) -> None:
         """Wait as long as every turn of the event loop brings more to send."""
         waiting = len(self._outgoing)
-        if before < waiting < MOST:
-            asyncio.get_running_loop().call_soon(self._gather, waiting)
+        if before < waiting < MAX_COALESCED:
+            asyncio.get_running_loop().call_soon(self._coalesce, waiting)
         else:
             self._flush()
 
@@ -102,7 +102,7 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
 
 
-def framed(message: Message) -> bytes:
+def encode_frame(message: Message) -> bytes:
     """A message as it goes over the socket."""
     body = orjson.dumps(message)
     return _LENGTH.pack(len(body)) + body
@@ -111,10 +111,10 @@ def framed(message: Message) -> bytes:
 def send_hello(connection: socket.socket, message: Message, descriptor: int) -> bytes:
     """The first message on a fresh socket, with an open file; returns what does not fit into the socket's buffer.
 
-    Does not wait. The rest is for `Wire.connect`.
+    Does not wait. The rest is for `MessageStream.connect`.
     """
     connection.setblocking(False)
-    data = framed(message)
+    data = encode_frame(message)
     return data[socket.send_fds(connection, [data], [descriptor]) :]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.engine import Answer, Query
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Result
-from service.errors import Abandoned, BatchFailed, NotHeld, Overloaded
+from service.engine import BatchItem, Scored
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchResult
+from service.errors import BatchFailed, ClientDisconnected, Overloaded, VersionNotLoaded
 from service.workers.ipc.message_stream import Message
-from service.workers.ipc.shared_memory_inputs import Slots
+from service.workers.ipc.shared_memory_inputs import SharedSlots
 from triggers import errors
 
 _ERRORS: dict[str, type[errors.FairtriggerError]] = {
@@ -18,35 +18,38 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     for kind in (
         errors.NotFound, errors.RevisionConflict, errors.StoreUnavailable, errors.StoreError, errors.ArtifactCorrupt,
         errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ArtifactUntrusted, errors.ModelError, BatchFailed,
-        Abandoned, NotHeld,
+        ClientDisconnected, VersionNotLoaded,
     )
 }  # fmt: skip
 
 
-def pack_queries(queries: Sequence[Query], slots: Slots, taken: Sequence[int]) -> list[list[Any]]:
+def pack_queries(batch_items: Sequence[BatchItem], slots: SharedSlots, taken: Sequence[int]) -> list[list[Any]]:
     """Put the inputs into slots; [slot, length, every other field of the query] each."""
-    return [[slot, slots.write(slot, query.item), *query[1:]] for slot, query in zip(taken, queries, strict=True)]
+    return [
+        [slot, slots.write(slot, batch_item.item), *batch_item[1:]]
+        for slot, batch_item in zip(taken, batch_items, strict=True)
+    ]
 
 
-def unpack_queries(packed: Sequence[Sequence[Any]], slots: Slots) -> list[Query]:
+def unpack_queries(packed: Sequence[Sequence[Any]], slots: SharedSlots) -> list[BatchItem]:
     """The queries whose inputs lie in slots."""
     return [
-        Query(slots.read(slot, length), choice, twin, key, tuple(shadows))
+        BatchItem(slots.read(slot, length), choice, twin, key, tuple(shadows))
         for slot, length, choice, twin, key, shadows in packed
     ]
 
 
-def pack_results(answers: Sequence[Result], timings: Sequence[Timing]) -> Message:
+def pack_results(answers: Sequence[BatchResult], timings: Sequence[BatchTiming]) -> Message:
     """A request's outcome."""
     return {"answers": [_packed(each) for each in answers], "timings": [list(each) for each in timings]}
 
 
-def unpack_results(message: Message) -> tuple[list[Result], list[Timing]]:
+def unpack_results(message: Message) -> tuple[list[BatchResult], list[BatchTiming]]:
     """A request's outcome. Raises the error that it is."""
     if "error" in message:
         raise unpack_error(message["error"])
     answers = [_result(values) for values in message["answers"]]
-    return answers, [Timing(*values) for values in message["timings"]]
+    return answers, [BatchTiming(*values) for values in message["timings"]]
 
 
 def pack_error(error: errors.FairtriggerError) -> Message:
@@ -64,18 +67,18 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
     return _ERRORS[message["kind"]](message["text"])
 
 
-def _packed(result: Result) -> list[Any]:
+def _packed(result: BatchResult) -> list[Any]:
     if isinstance(result, errors.InputError):
         return [result.code, str(result)]
     *values, shadows = result
     return [*values, list(shadows.items())]
 
 
-def _result(values: Sequence[Any]) -> Result:
+def _result(values: Sequence[Any]) -> BatchResult:
     return errors.InputError(*values) if len(values) == 2 else _answer(values)
 
 
-def _answer(values: Sequence[Any]) -> Answer:
+def _answer(values: Sequence[Any]) -> Scored:
     scores, version, digest, revision, bare, policy, shadows = values
     beside = {other: tuple(found) for other, found in shadows}
-    return Answer(tuple(scores), version, digest, revision, bare and tuple(bare), policy, beside)
+    return Scored(tuple(scores), version, digest, revision, bare and tuple(bare), policy, beside)

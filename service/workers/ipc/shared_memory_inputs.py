@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.engine.types import File
+from service.engine.types import EncodedFile
 from triggers.errors import ModelError
 from triggers.model import BundleSpec, Item
 from triggers.preprocessing import TokenIds
 
 
 @dataclass(frozen=True)
-class Region:
+class SlotLayout:
     """Where one model's slots lie: `count` slots of `size` bytes from `start`; `shape` of an image."""
 
     start: int
@@ -32,7 +32,7 @@ class Region:
     shape: tuple[int, int, int] | None
 
     @classmethod
-    def of(cls, spec: BundleSpec, count: int, start: int) -> Region:
+    def of(cls, spec: BundleSpec, count: int, start: int) -> SlotLayout:
         """Slots for the inputs of a model."""
         if spec.image:
             shape = (spec.image.channels, spec.image.size, spec.image.size)
@@ -56,14 +56,14 @@ def shared_memory(size: int) -> int:
     return descriptor
 
 
-class Slots:
+class SharedSlots:
     """The slots of one model, as either process sees them."""
 
-    def __init__(self, memory: mmap.mmap, region: Region) -> None:
-        self._bytes = np.frombuffer(memory, dtype=np.uint8)[region.start : region.start + region.size * region.count]
-        self._region = region
-        self._images = _images(self._bytes, region)
-        self._free = list(range(region.count - 1, -1, -1))
+    def __init__(self, memory: mmap.mmap, layout: SlotLayout) -> None:
+        self._bytes = np.frombuffer(memory, dtype=np.uint8)[layout.start : layout.start + layout.size * layout.count]
+        self._layout = layout
+        self._images = _images(self._bytes, layout)
+        self._free = list(range(layout.count - 1, -1, -1))
 
     def take(self, count: int) -> list[int] | None:
         """Numbers of free slots, or None if there are not so many."""
@@ -71,42 +71,42 @@ class Slots:
             return None
         return [self._free.pop() for _ in range(count)]
 
-    def give_back(self, taken: list[int]) -> None:
+    def release(self, taken: list[int]) -> None:
         """These slots are free again."""
         self._free.extend(taken)
 
-    def write(self, slot: int, item: Item | File) -> int:
+    def write(self, slot: int, item: Item | EncodedFile) -> int:
         """Put an input into a slot; returns its length in bytes, which of a file is negative."""
-        if isinstance(item, File):
+        if isinstance(item, EncodedFile):
             self._part(slot, len(item.data))[:] = np.frombuffer(item.data, dtype=np.uint8)
             return -len(item.data)
         if isinstance(item, Tensor):
             if item.shape != self._images[slot].shape:  # copy_ would repeat a smaller one
-                raise ModelError(f"An input of shape {tuple(item.shape)} is none of {self._region.shape}.")
+                raise ModelError(f"An input of shape {tuple(item.shape)} is none of {self._layout.shape}.")
             self._images[slot].copy_(item)
             return item.nbytes
         ids = np.array(item.ids, dtype=np.int32)
         self._part(slot, ids.nbytes).view(np.int32)[:] = ids
         return ids.nbytes
 
-    def read(self, slot: int, length: int) -> Item | File:
+    def read(self, slot: int, length: int) -> Item | EncodedFile:
         """The input in a slot; an image stays where it is and is not copied."""
         if length < 0:
-            return File(self._part(slot, -length).tobytes())
+            return EncodedFile(self._part(slot, -length).tobytes())
         if self._images:
             return self._images[slot]
         return TokenIds(tuple(self._part(slot, length).view(np.int32).tolist()), truncated=False)
 
     def _part(self, slot: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        if not (0 <= slot < self._region.count and 0 <= length <= self._region.size):
-            raise ModelError(f"An input of {length} bytes does not fit into slot {slot}, of {self._region.size} bytes.")
-        start = slot * self._region.size
+        if not (0 <= slot < self._layout.count and 0 <= length <= self._layout.size):
+            raise ModelError(f"An input of {length} bytes does not fit into slot {slot}, of {self._layout.size} bytes.")
+        start = slot * self._layout.size
         return self._bytes[start : start + length]
 
 
-def _images(pixels: np.ndarray[tuple[int], np.dtype[np.uint8]], region: Region) -> Sequence[Tensor]:
+def _images(pixels: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: SlotLayout) -> Sequence[Tensor]:
     """Every slot as an image (C, S, S) whose colours lie side by side, as a JPEG's do: they are copied as they are."""
-    if region.shape is None:
+    if layout.shape is None:
         return ()
-    channels, height, width = region.shape
-    return torch.from_numpy(pixels).view(region.count, height, width, channels).permute(0, 3, 1, 2).unbind()
+    channels, height, width = layout.shape
+    return torch.from_numpy(pixels).view(layout.count, height, width, channels).permute(0, 3, 1, 2).unbind()

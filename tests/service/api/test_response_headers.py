@@ -14,8 +14,8 @@ import httpx
 import pytest
 from torch import Tensor, nn
 
-from service.engine.inline_policy import BRIEF
-from service.server.request_id import continued, correlate
+from service.engine.inline_policy import INLINE_BATCH_SECONDS
+from service.server.request_id import continue_trace, trace_context
 from tests.bundles import tiny_network
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings, swap
 from triggers.model.classifier import FrozenClassifier
@@ -56,12 +56,12 @@ def test_a_trace_is_continued_under_a_step_of_its_own(strict: httpx.Client) -> N
     ],
 )
 def test_a_broken_traceparent_begins_a_new_trace(broken: str) -> None:
-    made = correlate({b"traceparent": broken.encode("latin-1")}).traceparent
+    made = trace_context({b"traceparent": broken.encode("latin-1")}).traceparent
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", made) and TRACE not in made
 
 
 def test_a_later_version_of_trace_context_is_read_as_far_as_it_is_known() -> None:
-    assert continued(f"cc-{TRACE}-{SPAN}-01-what-the-future-brings").startswith(f"00-{TRACE}-")
+    assert continue_trace(f"cc-{TRACE}-{SPAN}-01-what-the-future-brings").startswith(f"00-{TRACE}-")
 
 
 def test_answers_name_their_times_and_triggers(service: httpx.Client) -> None:
@@ -102,7 +102,7 @@ class Gated(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 2)."""
         self.gate()
-        time.sleep(2 * BRIEF)
+        time.sleep(2 * INLINE_BATCH_SECONDS)
         logits: Tensor = self.inner(images)
         return logits
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.client_disconnect import PATIENCE
+from service.engine.client_disconnect import WATCH_DELAY_SECONDS
 from service.engine.inline_batcher import InlineBatcher
-from service.errors import Abandoned, BatchFailed, Overloaded
+from service.errors import BatchFailed, ClientDisconnected, Overloaded
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,13 @@ def test_rows_count_towards_the_batch_not_items() -> None:
 def test_without_a_place_a_request_is_refused_at_once_and_told_when_to_retry() -> None:
     async def scenario(gate: Gate) -> None:
         async with batching(gate, capacity=3) as batcher:
-            with batcher.place(2):
-                with pytest.raises(Overloaded, match="2 rows are in work already") as refused, batcher.place(2):
+            with batcher.reserve(2):
+                with pytest.raises(Overloaded, match="2 rows are in work already") as refused, batcher.reserve(2):
                     pass
                 assert 1 <= refused.value.retry_after <= 60
-                with batcher.place(1):
+                with batcher.reserve(1):
                     assert await squares(batcher, 4, 5) == [16, 25]
-            with batcher.place(3):
+            with batcher.reserve(3):
                 pass
 
     asyncio.run(scenario(Gate()))
@@ -145,9 +145,9 @@ def test_items_of_a_client_that_went_away_are_not_computed() -> None:
 
             lost = asyncio.create_task(batcher.submit(numbers(5, 6), gone))
             kept = asyncio.create_task(squares(batcher, 7))
-            await asyncio.sleep(2 * PATIENCE)
+            await asyncio.sleep(2 * WATCH_DELAY_SECONDS)
             leave.set()
-            with pytest.raises(Abandoned):
+            with pytest.raises(ClientDisconnected):
                 await lost
             gate.opened.set()
             assert [await first, await kept] == [[1], [49]]

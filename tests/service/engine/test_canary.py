@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.live import ADMIN, as_item, decided, picture, predict, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
-from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.rollout.rollout_plan import Challenger, RolloutPlan, Shadow
 from triggers.store.file_store import FileStore
 
 PREDICT, ROLLOUT = "/v1/models/faces/predict", "/v1/models/faces/rollout"
@@ -59,7 +59,7 @@ def test_without_a_key_the_request_id_decides_and_else_chance(service: httpx.Cli
 
 
 def test_every_replica_decides_alike(tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier) -> None:
-    filled_store.set_rollout("faces", Plan(1, Challenger(2, 0.5)), if_revision=0, actor="test", reason="")
+    filled_store.set_rollout("faces", RolloutPlan(1, Challenger(2, 0.5)), if_revision=0, actor="test", reason="")
     found = []
     for name in ("a", "b"):
         with running(settings(tmp_path / name), filled_store, [image_model]) as client:
@@ -188,9 +188,11 @@ def test_a_bad_document_is_refused_and_changes_nothing(service: httpx.Client) ->
     assert {**after, "replicas": 0} == {**before, "replicas": 0}
 
 
-@pytest.mark.parametrize("plan", [Plan(1, Challenger(2, 0.1)), Plan(1, shadow=Shadow((2,)))], ids=["trial", "shadow"])
+@pytest.mark.parametrize(
+    "plan", [RolloutPlan(1, Challenger(2, 0.1)), RolloutPlan(1, shadow=Shadow((2,)))], ids=["trial", "shadow"]
+)
 def test_a_bad_challenger_or_shadow_is_refused_like_a_bad_champion(
-    service: httpx.Client, filled_store: FileStore, plan: Plan
+    service: httpx.Client, filled_store: FileStore, plan: RolloutPlan
 ) -> None:
     decided(service, "faces", champion="v3")
     path = filled_store.path_of(filled_store.version("faces", 2))
@@ -214,6 +216,6 @@ def test_a_rollout_of_more_versions_than_fit_twice_is_refused(
         decided(client, "faces", champion="v1")
         refused = decided(client, "faces", **TRIAL)
         assert (refused.status_code, refused.json()["code"]) == (422, "too_many_versions")
-        filled_store.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=1, actor="cli", reason="")
+        filled_store.set_rollout("faces", RolloutPlan(1, Challenger(2, 0.1)), if_revision=1, actor="cli", reason="")
         wait_until(lambda: client.get(ROLLOUT).json()["refusal"])
         assert "max_versions" in client.get(ROLLOUT).json()["refusal"]["reason"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from service.engine.execution.dummy_inputs import blank, largest
-from service.engine.inline_policy import BRIEF, brief
+from service.engine.execution.dummy_inputs import blank_input, largest_input
+from service.engine.inline_policy import INLINE_BATCH_SECONDS, runs_inline
 from service.engine.predictor import Predictor
 from tests.bundles import text_bundle, tiny_network
 from triggers.artifact.artifact import TriggerArtifact
@@ -41,24 +41,24 @@ def predictor(classifier: FrozenClassifier) -> Predictor:
 
 def test_a_tiny_network_is_brief(image_model: FrozenClassifier, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        assert brief(predictor(image_model), 8)
+        assert runs_inline(predictor(image_model), 8)
     assert "where requests arrive" in caplog.text
 
 
 def test_one_that_takes_longer_is_not(image_model: FrozenClassifier) -> None:
-    slow = FrozenClassifier(image_model.spec, Paced(*[2 * BRIEF] * 1000))
-    assert not brief(predictor(slow), 8)
+    slow = FrozenClassifier(image_model.spec, Paced(*[2 * INLINE_BATCH_SECONDS] * 1000))
+    assert not runs_inline(predictor(slow), 8)
 
 
 def test_interruptions_of_a_busy_machine_do_not_count(image_model: FrozenClassifier) -> None:
-    interrupted = FrozenClassifier(image_model.spec, Paced(*[5 * BRIEF] * 5))
-    assert brief(predictor(interrupted), 8)
+    interrupted = FrozenClassifier(image_model.spec, Paced(*[5 * INLINE_BATCH_SECONDS] * 5))
+    assert runs_inline(predictor(interrupted), 8)
 
 
 def test_of_texts_the_longest_is_tried(tmp_path: Path, image_model: FrozenClassifier) -> None:
     texts = load_bundle(text_bundle(tmp_path / "posts"))
     assert texts.spec.text
-    short, long = blank(texts), largest(texts)
+    short, long = blank_input(texts), largest_input(texts)
     assert isinstance(short, TokenIds) and isinstance(long, TokenIds)
     assert (len(short.ids), len(long.ids)) == (2, texts.spec.text.max_tokens)
-    assert largest(image_model).shape == blank(image_model).shape  # type: ignore[union-attr]
+    assert largest_input(image_model).shape == blank_input(image_model).shape  # type: ignore[union-attr]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.engine.execution.execution_backend import use_threads
+from service.engine.execution.execution_backend import set_torch_threads
 from service.engine.inline_batcher import InlineBatcher
 from service.engine.local_backend import LocalBackend
-from service.engine.predictor import Answer, Query
+from service.engine.predictor import BatchItem, Scored
 from service.telemetry.metrics import Metrics
 from tests.artifacts import artifact_for
 from tests.service.linked import holds
@@ -56,7 +56,7 @@ def test_processes_that_compute_share_the_queue_and_the_cores(
             (6, {}),
         ):
             torch.set_num_threads(6)
-            use_threads(settings(tmp_path, **options), "cpu")
+            set_torch_threads(settings(tmp_path, **options), "cpu")
             assert torch.get_num_threads() == threads, options
     finally:
         torch.set_num_threads(before)
@@ -75,13 +75,13 @@ def test_a_lease_holds_room_and_versions_until_it_ends(
         with backend.admit(2) as lease:
             assert not lease.hold(1)
             await lease.load(1)
-            assert lease.hold(1) and backend.placed == 2
+            assert lease.hold(1) and backend.in_flight == 2
             with pytest.raises(NotFound):
                 await lease.load(9)
-            answers, _ = await lease.submit([Query(image_model.preprocess(picture(0)), choice=1)])
-            assert isinstance(answers[0], Answer) and answers[0].version == 1
+            answers, _ = await lease.submit([BatchItem(image_model.preprocess(picture(0)), choice=1)])
+            assert isinstance(answers[0], Scored) and answers[0].version == 1
             assert backend.predictor._leases == {1: 2}
-        assert backend.placed == 0 and not backend.predictor._leases and 1 in backend.state.digests
+        assert backend.in_flight == 0 and not backend.predictor._leases and 1 in backend.state.digests
         await backend.close()
 
     asyncio.run(scenario())
@@ -102,7 +102,7 @@ def test_what_is_loaded_for_a_client_that_left_is_let_go(
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
-        assert backend.placed == 0
+        assert backend.in_flight == 0
         store.gate.set()
         await holds(lambda: 1 in backend.state.digests and not backend.predictor._leases)
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.engine.execution.eager_forward import Pass, plain_forward
-from service.engine.predictor import Answer, Predictor, Query
+from service.engine.execution.eager_forward import BoundForward, build_eager_forward
+from service.engine.predictor import BatchItem, Predictor, Scored
 from service.errors import Overloaded
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_artifact, text_trigger
 from tests.bundles import image_bundle
 from tests.service.live import picture
-from triggers.artifact.artifact import TriggerArtifact, seal
+from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
 from triggers.model.classifier import FrozenClassifier, Item, Trigger, load_bundle
-from triggers.rollout.rollout_plan import Plan, Shadow
+from triggers.rollout.rollout_plan import RolloutPlan, Shadow
 
 TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")
 
@@ -52,7 +52,7 @@ def close(a: Sequence[float], b: Sequence[float]) -> bool:
     return torch.allclose(torch.tensor(a), torch.tensor(b), atol=1e-5, rtol=0)
 
 
-def one_by_one(predictor: Predictor, queries: Sequence[Query]) -> list[Answer]:
+def one_by_one(predictor: Predictor, queries: Sequence[BatchItem]) -> list[Scored]:
     return [predictor.predict([query])[0] for query in queries]
 
 
@@ -61,27 +61,27 @@ def test_mixed_image_triggers_in_one_batch_answer_as_one_by_one(image_model: Fro
     items = image_items(image_model, 10)
     with ExitStack() as held:
         for version in (1, 2, 3, 4):
-            held.enter_context(predictor.lease(version))
-        queries = [Query(item, (None, 1, 2, 3, 4)[n % 5], twin=n % 3 == 0) for n, item in enumerate(items)]
+            held.enter_context(predictor.hold(version))
+        queries = [BatchItem(item, (None, 1, 2, 3, 4)[n % 5], twin=n % 3 == 0) for n, item in enumerate(items)]
         together = predictor.predict(queries)
         assert [answer.version for answer in together] == [None, 1, 2, 3, 4] * 2
         for alone, mixed in zip(one_by_one(predictor, queries), together, strict=True):
             assert close(alone.scores, mixed.scores)
-            assert (alone.bare is None) == (mixed.bare is None)
-            assert alone.bare is None or close(alone.bare, mixed.bare or ())
-        bare = predictor.predict([Query(item, None) for item in items])
+            assert (alone.baseline_scores is None) == (mixed.baseline_scores is None)
+            assert alone.baseline_scores is None or close(alone.baseline_scores, mixed.baseline_scores or ())
+        bare = predictor.predict([BatchItem(item, None) for item in items])
         assert any(not close(a.scores, b.scores) for a, b in zip(together, bare, strict=True))
-        assert all(close(m.bare, b.scores) for m, b in zip(together, bare, strict=True) if m.bare)
+        assert all(close(m.baseline_scores, b.scores) for m, b in zip(together, bare, strict=True) if m.baseline_scores)
 
 
 def test_a_trigger_says_whether_its_groups_overlap(image_model: FrozenClassifier) -> None:
     shelf = Shelf(artifact_for(image_model, "border"), artifact_for(image_model, "overlay", groups_overlap=True))
     predictor = Predictor(image_model, shelf, max_versions=4)
-    predictor.promote(1, revision=1)
+    predictor.activate_plan(1, revision=1)
     assert not predictor.state.groups_overlap
-    predictor.promote(2, revision=2)
+    predictor.activate_plan(2, revision=2)
     assert predictor.state.groups_overlap
-    predictor.promote(None, revision=3)
+    predictor.activate_plan(None, revision=3)
     assert predictor.state.groups_overlap  # the comparison with no trigger stays one of the same groups
 
 
@@ -90,55 +90,55 @@ def test_mixed_text_triggers_of_0_3_and_5_words_answer_as_one_by_one(text_model:
     sealed = [artifact_for(text_model, kind, seed) for seed, kind in enumerate(TEXT_KINDS)]
     five = text_trigger("soft", 9, tokens=5, matrix=matrix)
     change = {"geometry": geometry_of(five), "value_range": value_range_of(five)}
-    five_words = seal(five, sealed[1].manifest.model_copy(update=change))
+    five_words = make_artifact(five, sealed[1].manifest.model_copy(update=change))
     predictor = Predictor(text_model, Shelf(*sealed, five_words), max_versions=8)
     with ExitStack() as held:
         for version in (1, 2, 3, 4):
-            held.enter_context(predictor.lease(version))
+            held.enter_context(predictor.hold(version))
         queries = [
-            Query(text_model.preprocess(text), choice, twin=True) for text in TEXTS for choice in (None, 1, 2, 3, 4)
+            BatchItem(text_model.preprocess(text), choice, twin=True) for text in TEXTS for choice in (None, 1, 2, 3, 4)
         ]
         together = predictor.predict(queries)
         for alone, mixed in zip(one_by_one(predictor, queries), together, strict=True):
             assert close(alone.scores, mixed.scores)
-            assert close(alone.bare or (), mixed.bare or ())
+            assert close(alone.baseline_scores or (), mixed.baseline_scores or ())
         assert not close(together[0].scores, together[4].scores)
 
 
 def test_the_champion_is_resolved_when_the_batch_is_formed(image_model: FrozenClassifier) -> None:
     predictor, _ = filled(image_model, "border", "patch")
-    query = Query(image_items(image_model, 1)[0])
+    query = BatchItem(image_items(image_model, 1)[0])
     assert (predictor.predict([query])[0].version, predictor.predict([query])[0].revision) == (None, 0)
-    predictor.promote(2, revision=7)
+    predictor.activate_plan(2, revision=7)
     answer = predictor.predict([query])[0]
     assert (answer.version, answer.revision) == (2, 7)
     assert answer.digest == predictor.state.digest(predictor.state.champion)
-    predictor.promote(None, revision=8)
+    predictor.activate_plan(None, revision=8)
     assert predictor.predict([query])[0].version is None
 
 
 def test_the_least_recently_used_version_leaves_but_never_champion_or_held(image_model: FrozenClassifier) -> None:
     predictor, shelf = filled(image_model, "border", "patch", "overlay", "pixels", max_versions=3)
-    predictor.promote(1, revision=1)
-    with predictor.lease(2):
+    predictor.activate_plan(1, revision=1)
+    with predictor.hold(2):
         for version in (3, 4, 3):
-            with predictor.lease(version):
+            with predictor.hold(version):
                 assert set(predictor.snapshot.rows) == {None, 1, 2, version}
     assert shelf.fetched == [1, 2, 3, 4, 3]
 
 
 def test_more_versions_at_once_than_fit_are_refused_not_loaded(image_model: FrozenClassifier) -> None:
     predictor, _ = filled(image_model, "border", "patch", "overlay", max_versions=2)
-    with predictor.lease(1), predictor.lease(2), pytest.raises(Overloaded, match="max_versions"), predictor.lease(3):
+    with predictor.hold(1), predictor.hold(2), pytest.raises(Overloaded, match="max_versions"), predictor.hold(3):
         pass
-    with predictor.lease(3):
+    with predictor.hold(3):
         assert 3 in predictor.snapshot.rows
 
 
 def test_an_artifact_for_another_model_never_becomes_visible(image_model: FrozenClassifier) -> None:
     predictor = Predictor(image_model, Shelf(image_artifact("border")), max_versions=4)
     with pytest.raises(ArtifactMismatch, match="model fingerprint"):
-        predictor.promote(1, revision=1)
+        predictor.activate_plan(1, revision=1)
     assert set(predictor.snapshot.rows) == {None}
     assert (predictor.state.champion, predictor.state.revision) == (None, 0)
 
@@ -147,7 +147,7 @@ def test_a_network_that_answers_nan_is_an_error_not_an_answer(image_model: Froze
     predictor, _ = filled(image_model, "border")
     broken = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), _Nan()))
     with pytest.raises(ModelError, match="NaN"):
-        Predictor(broken, predictor._fetch, max_versions=2).predict([Query(image_items(broken, 1)[0])])
+        Predictor(broken, predictor._fetch, max_versions=2).predict([BatchItem(image_items(broken, 1)[0])])
 
 
 def test_a_shadow_that_fails_costs_nobody_an_answer(
@@ -157,8 +157,8 @@ def test_a_shadow_that_fails_costs_nobody_an_answer(
     shadowed = FrozenClassifier(image_model.spec, torch.nn.Sequential(torch.nn.Flatten(), network))
     shelf = Shelf(artifact_for(shadowed, "border"), artifact_for(shadowed, "patch"))
     predictor = Predictor(shadowed, shelf, max_versions=4)
-    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
-    query = Query(image_items(shadowed, 1)[0], shadows=(2,))
+    predictor.activate_plan(RolloutPlan(1, shadow=Shadow((2,))), revision=1)
+    query = BatchItem(image_items(shadowed, 1)[0], shadows=(2,))
     (answer,) = predictor.predict([query])
     assert (answer.version, set(answer.shadows)) == (1, {2})
     monkeypatch.setattr(_NanAfterTheFirstRow, "armed", True)  # the predictor runs a copy of the network
@@ -170,11 +170,11 @@ def test_a_shadow_that_fails_costs_nobody_an_answer(
 
 def test_shadows_that_left_memory_are_not_computed(image_model: FrozenClassifier) -> None:
     predictor, _ = filled(image_model, "border", "patch", "overlay")
-    predictor.promote(Plan(1, shadow=Shadow((2,))), revision=1)
-    (answer,) = predictor.predict([Query(image_items(image_model, 1)[0], shadows=(2, 3), twin=True)])
+    predictor.activate_plan(RolloutPlan(1, shadow=Shadow((2,))), revision=1)
+    (answer,) = predictor.predict([BatchItem(image_items(image_model, 1)[0], shadows=(2, 3), twin=True)])
     assert (answer.version, set(answer.shadows)) == (1, {2})
-    alone = predictor.predict([Query(image_items(image_model, 1)[0], 2)])[0]
-    assert close(answer.shadows[2], alone.scores) and not close(answer.shadows[2], answer.bare or ())
+    alone = predictor.predict([BatchItem(image_items(image_model, 1)[0], 2)])[0]
+    assert close(answer.shadows[2], alone.scores) and not close(answer.shadows[2], answer.baseline_scores or ())
 
 
 class _NanAfterTheFirstRow(torch.nn.Module):
@@ -195,23 +195,23 @@ class _Nan(torch.nn.Module):
 def test_swaps_while_batches_run_never_mix_trigger_and_name(image_model: FrozenClassifier) -> None:
     predictor, _ = filled(image_model, "border", "patch")
     items = image_items(image_model, 4)
-    expected: dict[int | None, list[Answer]] = {}
+    expected: dict[int | None, list[Scored]] = {}
     for version in (None, 1, 2):
-        predictor.promote(version, revision=0)
-        expected[version] = predictor.predict([Query(item) for item in items])
+        predictor.activate_plan(version, revision=0)
+        expected[version] = predictor.predict([BatchItem(item) for item in items])
     stop = threading.Event()
 
     def keep_swapping() -> None:
         revision = 0
         while not stop.is_set():
             revision += 1
-            predictor.promote((None, 1, 2)[revision % 3], revision)
+            predictor.activate_plan((None, 1, 2)[revision % 3], revision)
 
     swapping = threading.Thread(target=keep_swapping)
     swapping.start()
     seen = set()
     for _ in range(300):
-        answers = predictor.predict([Query(item) for item in items])
+        answers = predictor.predict([BatchItem(item) for item in items])
         (version,) = {answer.version for answer in answers}
         seen.add(version)
         assert all(close(a.scores, b.scores) for a, b in zip(answers, expected[version], strict=True))
@@ -222,35 +222,35 @@ def test_swaps_while_batches_run_never_mix_trigger_and_name(image_model: FrozenC
 
 def test_a_pinned_version_stays_and_one_not_in_memory_cannot_be_pinned(image_model: FrozenClassifier) -> None:
     predictor, shelf = filled(image_model, "border", "patch", "overlay", max_versions=2)
-    assert not predictor.pin(1) and shelf.fetched == []
-    with predictor.lease(1):
-        assert predictor.pin(1)
+    assert not predictor.try_hold(1) and shelf.fetched == []
+    with predictor.hold(1):
+        assert predictor.try_hold(1)
     for version in (2, 3):
-        with predictor.lease(version):
+        with predictor.hold(version):
             assert 1 in predictor.snapshot.rows
-    predictor.unpin(1)
-    with predictor.lease(2), predictor.lease(3):
+    predictor.release(1)
+    with predictor.hold(2), predictor.hold(3):
         assert 1 not in predictor.snapshot.rows
 
 
 class Banks:
     """A model's own Forward, whose banks of several triggers can be made to fail, or to wait."""
 
-    lanes = 1
+    max_concurrency = 1
 
     def __init__(self, classifier: FrozenClassifier) -> None:
-        self._real, self.fails = plain_forward(classifier), False
+        self._real, self.fails = build_eager_forward(classifier), False
         self.begun, self.free = threading.Event(), threading.Event()
         self.free.set()
 
-    def over(self, triggers: Sequence[Trigger]) -> Pass:
+    def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
         """The real pass; one trigger alone is a trial before anything is built."""
         if len(triggers) > 1:
             if self.fails:
                 raise torch.OutOfMemoryError("no memory for a bank")
             self.begun.set()
             assert self.free.wait(30)
-        return self._real.over(triggers)
+        return self._real.bind(triggers)
 
     def warm(self, blank: Item) -> None:
         """As the real one."""
@@ -264,23 +264,23 @@ def test_a_bank_that_cannot_be_built_changes_nothing_and_the_next_try_works(
     banks = Banks(image_model)
     shelf = Shelf(*(artifact_for(image_model, "border", seed) for seed in (1, 2)))
     predictor = Predictor(image_model, shelf, max_versions=kept, forward=banks)
-    query = Query(image_items(image_model, 1)[0])
-    with predictor.lease(1):
+    query = BatchItem(image_items(image_model, 1)[0])
+    with predictor.hold(1):
         before = predictor.predict([query._replace(choice=1)])
     banks.fails = True
     for _ in range(2):
-        with pytest.raises(torch.OutOfMemoryError), predictor.lease(2):
+        with pytest.raises(torch.OutOfMemoryError), predictor.hold(2):
             pass
     with pytest.raises(torch.OutOfMemoryError):
-        predictor.promote(1, revision=7)
-    assert not predictor.pin(2), "it is not in memory, since no batch could use it"
-    assert predictor.pin(1) and predictor.predict([query._replace(choice=1)]) == before
+        predictor.activate_plan(1, revision=7)
+    assert not predictor.try_hold(2), "it is not in memory, since no batch could use it"
+    assert predictor.try_hold(1) and predictor.predict([query._replace(choice=1)]) == before
     assert (predictor.state.revision, predictor.state.champion) == (0, None)
-    predictor.unpin(1)
+    predictor.release(1)
     banks.fails = False
-    with predictor.lease(2):
+    with predictor.hold(2):
         assert predictor.predict([query._replace(choice=2)])[0].version == 2
-    predictor.promote(1, revision=7)
+    predictor.activate_plan(1, revision=7)
     assert predictor.predict([query])[0][1:4:2] == (1, 7)
 
 
@@ -291,11 +291,11 @@ def test_nobody_waits_for_a_bank_to_pin_a_version_and_what_was_pinned_meanwhile_
     shelf = Shelf(*(artifact_for(image_model, "border", seed) for seed in (1, 2, 3)))
     predictor = Predictor(image_model, shelf, max_versions=2, forward=banks)
     for version in (1, 2):
-        with predictor.lease(version):
+        with predictor.hold(version):
             pass
 
     def load() -> None:
-        with predictor.lease(3):
+        with predictor.hold(3):
             pass
 
     pinned: list[bool] = []
@@ -305,7 +305,7 @@ def test_nobody_waits_for_a_bank_to_pin_a_version_and_what_was_pinned_meanwhile_
     loading.start()
     try:
         assert banks.begun.wait(30)
-        pinning = threading.Thread(target=lambda: pinned.append(predictor.pin(1)))  # the one that was to leave
+        pinning = threading.Thread(target=lambda: pinned.append(predictor.try_hold(1)))  # the one that was to leave
         pinning.start()
         pinning.join(5)
         waited = pinning.is_alive()
@@ -319,7 +319,7 @@ def test_nobody_waits_for_a_bank_to_pin_a_version_and_what_was_pinned_meanwhile_
 
 def test_a_network_that_cannot_be_copied_runs_as_it_is(tmp_path: Path) -> None:
     model = load_bundle(image_bundle(tmp_path))
-    query = Query(image_items(model, 1)[0])
+    query = BatchItem(image_items(model, 1)[0])
     expected = Predictor(model, Shelf(), max_versions=2).predict([query])
     other = load_bundle(image_bundle(tmp_path))
     other.network.held = torch.ones(1, requires_grad=True) * 2

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.fairness.disclosure import Combination, Disclosure, Rule, coarsened, finest_safe, with_noise
-from service.fairness.privacy_noise import geometric, largest_sum
-from service.fairness.time_windows import Windows
+from service.fairness.disclosure import Disclosure, DisclosureRule, OutcomeKey, finest_safe, marginalise, with_noise
+from service.fairness.privacy_noise import geometric_noise, largest_sum
+from service.fairness.time_windows import TimeWindows
 from service.ledger.backend import Release
-from service.ledger.events import Cell, Event, Feedback
+from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from tests.service.stores import Where
@@ -33,7 +33,7 @@ class World:
     """A ledger at a moment that the test sets, and what somebody without the token reads from it."""
 
     path: Path
-    rule: Rule = field(default_factory=lambda: Rule(wait_hours=0))
+    rule: DisclosureRule = field(default_factory=lambda: DisclosureRule(wait_hours=0))
     minute: int = DAY
 
     def __post_init__(self) -> None:
@@ -41,14 +41,16 @@ class World:
         self.ledger = Ledger(self.path, flush_interval=NEVER, clock=clock)
         self.open(self.rule)
 
-    def open(self, rule: Rule) -> None:
+    def open(self, rule: DisclosureRule) -> None:
         """Read as from a service that was started with this rule."""
         clock = lambda: self.minute * 60.0 + 20  # noqa: E731
-        self.windows = Windows(self.ledger, Disclosure(self.ledger, rule, lambda model: 2), clock)
+        self.windows = TimeWindows(self.ledger, Disclosure(self.ledger, rule, lambda model: 2), clock)
 
-    def count(self, n: int, group: str, h: int = 1, bare: int | None = None, version: int | None = 1) -> list[Event]:
-        name = self.ledger.admit("m", group)
-        events = [Event("m", self.minute, version, h, name, bare) for _ in range(n)]
+    def count(
+        self, n: int, group: str, h: int = 1, bare: int | None = None, version: int | None = 1
+    ) -> list[PredictionEvent]:
+        name = self.ledger.canonical_group("m", group)
+        events = [PredictionEvent("m", self.minute, version, h, name, bare) for _ in range(n)]
         for event in events:
             self.ledger.record(event)
         return events
@@ -123,7 +125,7 @@ def test_short_windows_are_for_operators(world: World) -> None:
 
 def test_late_labels_are_seen_that_came_in_time_and_no_others(tmp_path: Path) -> None:
     """Looking every few minutes and subtracting shows nothing arrive."""
-    world = World(tmp_path / "ledger.sqlite", Rule(wait_hours=2))
+    world = World(tmp_path / "ledger.sqlite", DisclosureRule(wait_hours=2))
     events = world.count(60, "a", 1)
     looks = []
     for n, event in enumerate(events):
@@ -173,10 +175,10 @@ def test_another_length_of_periods_tells_nothing_twice(world: World, before: int
     for n in (30, 5, 40):
         world.count(n, "a")
         world.minute += 60
-    world.open(Rule(wait_hours=0, hours=before))
+    world.open(DisclosureRule(wait_hours=0, hours=before))
     world.minute = DAY + 1445
     told = world.groups("7d")
-    world.open(Rule(wait_hours=0, hours=after))
+    world.open(DisclosureRule(wait_hours=0, hours=after))
     assert told and world.groups("7d") == {}
     world.minute += 60
     world.count(50, "a")
@@ -190,11 +192,13 @@ def test_what_an_earlier_version_told_stays_as_it_was(where: Where) -> None:
     old = '[[1,"a",[[[null,1,null,20]],[[null,1,null,8],[1,1,null,12]]]]]'
     with where.open(clock=lambda: now) as ledger:
         for _ in range(33):
-            ledger.record(Event("m", DAY, 1, 1, ledger.admit("m", "a")))
+            ledger.record(PredictionEvent("m", DAY, 1, 1, ledger.canonical_group("m", "a")))
         ledger.flush()
         ledger.release("m", 60, DAY, Release(3, old))
         now += 4000
-        reader = Windows(ledger, Disclosure(ledger, Rule(epsilon=1.0, wait_hours=0), lambda model: 2), lambda: now)
+        reader = TimeWindows(
+            ledger, Disclosure(ledger, DisclosureRule(epsilon=1.0, wait_hours=0), lambda model: 2), lambda: now
+        )
         cells = reader.read("m", "1h", exact=False).cells
         assert {cell[4:]: n for cell, n in cells.items()} == {(None, 1, None): 8, (1, 1, None): 12}
         assert ledger.releases("m", 60, DAY, DAY + 60) == {DAY: Release(3, old)}
@@ -227,24 +231,24 @@ counts = st.dictionaries(
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(counts)
-def test_a_table_is_safe_in_every_margin(exact: dict[Combination, int]) -> None:
+def test_a_table_is_safe_in_every_margin(exact: dict[OutcomeKey, int]) -> None:
     told = finest_safe(exact, K)
     for axes in ((), (0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)):
-        assert all(n == 0 or n >= K for n in coarsened(told, axes).values())
+        assert all(n == 0 or n >= K for n in marginalise(told, axes).values())
     assert not told or sum(told.values()) == sum(exact.values())
 
 
 # ---- with noise ------------------------------------------------------------------------------------------------
 
 
-def table(n: int) -> dict[Combination, int]:
+def table(n: int) -> dict[OutcomeKey, int]:
     """So many unlabelled predictions of 1."""
     return {(None, 1, None): n}
 
 
 @pytest.fixture
 def noisy(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path / "noisy.sqlite", Rule(epsilon=0.5, wait_hours=2, key=b"k" * 32))
+    made = World(tmp_path / "noisy.sqlite", DisclosureRule(epsilon=0.5, wait_hours=2, key=b"k" * 32))
     yield made
     made.ledger.close()
 
@@ -266,7 +270,7 @@ def test_noise_is_drawn_once(noisy: World) -> None:
 def test_repeating_it_all_does_not_average_the_noise_out(tmp_path: Path) -> None:
     looks = []
     for name in "xy":
-        world = World(tmp_path / f"{name}.sqlite", Rule(epsilon=0.5, wait_hours=0, key=b"k" * 32))
+        world = World(tmp_path / f"{name}.sqlite", DisclosureRule(epsilon=0.5, wait_hours=0, key=b"k" * 32))
         world.count(200, "a")
         world.minute = DAY + 70
         looks.append(world.see())
@@ -276,7 +280,7 @@ def test_repeating_it_all_does_not_average_the_noise_out(tmp_path: Path) -> None
 
 def test_noise_has_the_variance_that_epsilon_asks_for() -> None:
     for epsilon in (0.3, 1.0):
-        drawn = geometric(b"key", "place", epsilon, 20_000)
+        drawn = geometric_noise(b"key", "place", epsilon, 20_000)
         a = exp(-epsilon)
         variance = sum(n * n for n in drawn) / len(drawn)
         assert abs(sum(drawn) / len(drawn)) < 0.1
@@ -286,7 +290,7 @@ def test_noise_has_the_variance_that_epsilon_asks_for() -> None:
 
 
 def test_equal_counts_have_equal_noise_and_others_another() -> None:
-    rule, place = Rule(epsilon=0.5, key=b"k" * 32), ["m", 60, DAY, 1, "a"]
+    rule, place = DisclosureRule(epsilon=0.5, key=b"k" * 32), ["m", 60, DAY, 1, "a"]
     hundred, more = table(100), table(101)
     one, again, other = (with_noise(each, 2, rule, place) for each in (hundred, hundred, more))
     assert one == again
@@ -312,7 +316,7 @@ def test_somebody_who_made_all_the_others_learns_no_more_than_epsilon_says() -> 
     seen = {}
     for victim in (0, 1):
         exact = table(own + victim)
-        rules = (Rule(epsilon=epsilon, key=key.to_bytes(4)) for key in range(6000))
+        rules = (DisclosureRule(epsilon=epsilon, key=key.to_bytes(4)) for key in range(6000))
         seen[victim] = Counter(
             sum(n for key, n in with_noise(exact, 2, rule, ["m"]).items() if key[1] == 1) for rule in rules
         )
@@ -346,8 +350,8 @@ def test_labels_that_nobody_sent_are_not_told(noisy: World) -> None:
 
 
 def test_many_labels_are_told_as_predictions() -> None:
-    exact: dict[Combination, int] = {(1, 7, None): 900, (None, 8, None): 900}
-    told = with_noise(exact, 1000, Rule(epsilon=1.0, key=b"k"), ["m"])
+    exact: dict[OutcomeKey, int] = {(1, 7, None): 900, (None, 8, None): 900}
+    told = with_noise(exact, 1000, DisclosureRule(epsilon=1.0, key=b"k"), ["m"])
     assert {label for label, _, _ in told} == {None} and abs(told[None, 7, None] - 900) < 20
 
 
@@ -366,11 +370,11 @@ def test_noise_over_many_hours_does_not_add_up_to_people(noisy: World) -> None:
 def test_two_replicas_tell_the_same(where: Where) -> None:
     now = DAY * 60.0
     with where.open(clock=lambda: now) as one, where.open(clock=lambda: now) as two:
-        rule = Rule(wait_hours=0)
-        readers = [Windows(each, Disclosure(each, rule, lambda model: 2), lambda: now) for each in (one, two)]
+        rule = DisclosureRule(wait_hours=0)
+        readers = [TimeWindows(each, Disclosure(each, rule, lambda model: 2), lambda: now) for each in (one, two)]
         for each, n in ((one, 9), (two, 8)):
             for _ in range(n):
-                each.record(Event("m", DAY, 1, 1, each.admit("m", "a")))
+                each.record(PredictionEvent("m", DAY, 1, 1, each.canonical_group("m", "a")))
             each.flush()
         now += 4000
         assert [sum(reader.read("m", "1h", exact=False).cells.values()) for reader in readers] == [17, 17]

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.fairness.disclosure import Disclosure, Rule
-from service.fairness.monitor import Monitor
-from service.fairness.time_windows import Windows
-from service.ledger.events import Event
+from service.fairness.disclosure import Disclosure, DisclosureRule
+from service.fairness.monitor import FairnessMonitor
+from service.fairness.time_windows import TimeWindows
+from service.ledger.events import PredictionEvent
 from service.ledger.ledger import Ledger
 from tests.service.counted import NEVER
 from tests.service.live import ADMIN
@@ -37,13 +37,15 @@ class World:
     def __post_init__(self) -> None:
         clock = lambda: self.minute * 60.0 + 20  # noqa: E731
         self.ledger = Ledger(self.path, flush_interval=NEVER, clock=clock)
-        windows = Windows(self.ledger, Disclosure(self.ledger, Rule(wait_hours=0), lambda model: 2), clock)
-        self.monitor = Monitor(self.ledger, {"m": Labelled()}, windows=windows)
+        windows = TimeWindows(
+            self.ledger, Disclosure(self.ledger, DisclosureRule(wait_hours=0), lambda model: 2), clock
+        )
+        self.monitor = FairnessMonitor(self.ledger, {"m": Labelled()}, windows=windows)
 
     def count(self, n: int, group: str, h: int = 1, version: int | None = 1) -> None:
-        name = self.ledger.admit("m", group)
+        name = self.ledger.canonical_group("m", group)
         for _ in range(n):
-            self.ledger.record(Event("m", self.minute, version, h, name))
+            self.ledger.record(PredictionEvent("m", self.minute, version, h, name))
 
 
 @pytest.fixture
@@ -67,8 +69,8 @@ def two_hours(world: World) -> World:
 
 @pytest.mark.parametrize("step", ["5m", "15m", "1h", "6h", "1d"])
 def test_the_steps_add_up_to_the_window(two_hours: World, step: str) -> None:
-    found = two_hours.monitor.series("m", "24h", step)
-    whole = two_hours.monitor.fairness("m", "24h")
+    found = two_hours.monitor.fairness_series("m", "24h", step)
+    whole = two_hours.monitor.fairness_report("m", "24h")
     for version in ("bare", "v2"):
         points = [point["versions"][version] for point in found["points"] if version in point["versions"]]
         assert sum(point["n"] for point in points) == whole["versions"][version]["n"] == 120
@@ -79,14 +81,14 @@ def test_the_steps_add_up_to_the_window(two_hours: World, step: str) -> None:
 
 
 def test_steps_are_aligned_and_empty_ones_are_missing(two_hours: World) -> None:
-    points = two_hours.monitor.series("m", "24h", "15m")["points"]
+    points = two_hours.monitor.fairness_series("m", "24h", "15m")["points"]
     assert [point["since"][11:16] for point in points] == ["00:00", "01:00"]
     assert [point["until"][11:16] for point in points] == ["00:15", "01:15"]
     assert [list(point["versions"]) for point in points] == [["bare"], ["v2"]]
 
 
 def test_everything_is_told_by_day_and_the_present_day_is_in_it(two_hours: World) -> None:
-    found = two_hours.monitor.series("m", "all")
+    found = two_hours.monitor.fairness_series("m", "all")
     assert (found["step"], len(found["points"])) == ("1d", 1)
     assert found["points"][0]["versions"]["v2"]["n"] == 120
 
@@ -95,16 +97,16 @@ def test_others_see_whole_sealed_hours_and_no_few_people(two_hours: World) -> No
     two_hours.minute = DAY + 30
     two_hours.count(10, "c")
     two_hours.minute = DAY + 75
-    found = two_hours.monitor.series("m", "24h", exact=False)
+    found = two_hours.monitor.fairness_series("m", "24h", exact=False)
     assert found["step"] == "1h" and found["disclosure"]["k_min"] == 11
     (point,) = found["points"]
     assert list(point["versions"]) == ["bare"] and list(point["versions"]["bare"]["groups"]) == ["a", "b"]
-    whole = two_hours.monitor.fairness("m", "24h", exact=False)
+    whole = two_hours.monitor.fairness_report("m", "24h", exact=False)
     assert point["versions"]["bare"]["n"] == whole["versions"]["bare"]["n"] == 120
     with pytest.raises(InputError, match="for the admin token only"):
-        two_hours.monitor.series("m", "24h", "15m", exact=False)
+        two_hours.monitor.fairness_series("m", "24h", "15m", exact=False)
     with pytest.raises(InputError, match="for the admin token only"):
-        two_hours.monitor.series("m", "5m", exact=False)
+        two_hours.monitor.fairness_series("m", "5m", exact=False)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +115,12 @@ def test_others_see_whole_sealed_hours_and_no_few_people(two_hours: World) -> No
 )
 def test_a_window_or_step_that_cannot_be_is_refused(world: World, window: str, step: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        world.monitor.series("m", window, step)
+        world.monitor.fairness_series("m", window, step)
 
 
 def test_every_window_has_a_usual_step(world: World) -> None:
     windows = ("5m", "15m", "1h", "6h", "24h", "7d", "30d", "90d", "all")
-    found = [world.monitor.series("m", window)["step"] for window in windows]
+    found = [world.monitor.fairness_series("m", window)["step"] for window in windows]
     assert found == ["1m", "1m", "1m", "5m", "15m", "6h", "6h", "1d", "1d"]
 
 

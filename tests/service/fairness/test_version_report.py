@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from service.fairness.pareto_front import front
-from service.fairness.version_report import Terms, compared_by, version_report
+from service.fairness.pareto_front import pareto_front
+from service.fairness.version_report import ReportParams, regroup, version_report
 from service.ledger.events import Cell
 
-TERMS = Terms(labels=2, pos_label=1)
+TERMS = ReportParams(labels=2, pos_label=1)
 
 
 def cell(group: str, label: int | None, prediction: int, bare: int | None = None) -> Cell:
@@ -22,13 +22,13 @@ def test_every_attribute_has_its_own_figures() -> None:
         cell("sex=f,age=old", 1, 1): 30, cell("sex=f,age=young", 0, 0): 30, cell("age=old,sex=m", 1, 0): 40,
         cell("sex=m,age=young", 0, 1): 20, cell("unknown", 1, 1): 5,
     }  # fmt: skip
-    report = version_report(compared_by(cells, ()), TERMS)
+    report = version_report(regroup(cells, ()), TERMS)
     assert set(report["groups"]) == {"age=old,sex=f", "age=old,sex=m", "age=young,sex=f", "age=young,sex=m", "unknown"}
     assert set(report["attributes"]) == {"age", "sex"}
     sex = report["attributes"]["sex"]
     assert {name: each["n"] for name, each in sex["groups"].items()} == {"sex=f": 60, "sex=m": 60, "unknown": 5}
     assert sex["gaps"]["demographic_parity_difference"]["value"] == pytest.approx(30 / 60 - 20 / 60)
-    alone = version_report(compared_by(cells, ("sex",)), TERMS)
+    alone = version_report(regroup(cells, ("sex",)), TERMS)
     assert alone["groups"] == sex["groups"] and alone["attributes"] == {}
 
 
@@ -50,7 +50,9 @@ def test_a_version_is_beaten_by_what_is_as_accurate_and_fairer() -> None:
         # who has no group makes up for what the gap does to accuracy
         return rows | {cell("unknown", 0, 0): right - gap, cell("unknown", 0, 1): 1000 - right + gap}
 
-    points = front({"bare": version(900, 20), "v1": version(900, 10), "v2": version(950, 30), "v3": {}}, {}, TERMS)
+    points = pareto_front(
+        {"bare": version(900, 20), "v1": version(900, 10), "v2": version(950, 30), "v3": {}}, {}, TERMS
+    )
     beaten = {point["version"]: point["demographic_parity_difference"]["beaten_by"] for point in points}
     assert beaten == {"bare": ["v1"], "v1": [], "v2": [], "v3": None}
     json.dumps(points, allow_nan=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.guard.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
-from service.guard.e_values import Floats
+from service.guard.e_processes import AccuracyLoss, EProcess, GapAboveLimit, GapIncrease
+from service.guard.e_values import FloatArray
 
 MOVED = np.array([0, 2, 3])
 """Where three groups are once a fourth has joined them as the second."""
 
 
-def blocks(count: int, layout: tuple[int, int], groups: int, seed: int) -> Floats:
+def blocks(count: int, layout: tuple[int, int], groups: int, seed: int) -> FloatArray:
     """(B, V, 2, G, Y) of some fifty rows per cell; the first group of the new version is hit more often."""
     versions, outcomes = layout
     random = np.random.default_rng(seed)
@@ -21,7 +21,7 @@ def blocks(count: int, layout: tuple[int, int], groups: int, seed: int) -> Float
     return rows
 
 
-@pytest.mark.parametrize(("process", "layout"), [(AboveLimit, (1, 2)), (Worse, (2, 2)), (Worse, (1, 4))])
+@pytest.mark.parametrize(("process", "layout"), [(GapAboveLimit, (1, 2)), (GapIncrease, (2, 2)), (GapIncrease, (1, 4))])
 def test_stakes_stay_where_their_groups_are(process: type[EProcess], layout: tuple[int, int]) -> None:
     """As if the group that joins had been there without rows."""
     early, late = blocks(12, layout, 3, seed=1), blocks(12, layout, 4, seed=2)
@@ -36,7 +36,7 @@ def test_stakes_stay_where_their_groups_are(process: type[EProcess], layout: tup
     assert one.add(late) == pytest.approx(other.add(late))
 
 
-@pytest.mark.parametrize(("process", "layout"), [(AboveLimit, (1, 2)), (Worse, (2, 2)), (Worse, (1, 4))])
+@pytest.mark.parametrize(("process", "layout"), [(GapAboveLimit, (1, 2)), (GapIncrease, (2, 2)), (GapIncrease, (1, 4))])
 def test_one_go_or_several(process: type[EProcess], layout: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     given = blocks(30, layout, 4, seed=3)
     whole = process(given.shape[1:], 0.02).add(given)
@@ -54,6 +54,6 @@ def test_accuracy_that_is_lost(layout: tuple[int, int]) -> None:
     shape = (layout[0], 1, 1, layout[1])
     rows = np.array([[30, 70], [5, 95]] if layout == (2, 2) else [[70, 25, 0, 5]], dtype=float)
     lost = np.tile(rows.reshape(1, *shape), (6, 1, 1, 1, 1))
-    assert AccuracyLost(shape, 0.02).add(lost)[-1] > 5
+    assert AccuracyLoss(shape, 0.02).add(lost)[-1] > 5
     won = lost[:, ::-1] if layout == (2, 2) else lost[..., [0, 2, 1, 3]]
-    assert AccuracyLost(shape, 0.02).add(won).tolist() == [0] * 6
+    assert AccuracyLoss(shape, 0.02).add(won).tolist() == [0] * 6

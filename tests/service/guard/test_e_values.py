@@ -39,22 +39,22 @@ def first_alarm(factors: NDArray[np.float64]) -> NDArray[np.float64]:
     ],
 )
 def test_false_alarms_stay_below_alpha(rates: list[float], limit: float, drift: float) -> None:
-    alarms = np.isfinite(first_alarm(e_values.spread(*blocks(rates, 15, 200, drift), limit)))
+    alarms = np.isfinite(first_alarm(e_values.log_e_max_gap(*blocks(rates, 15, 200, drift), limit)))
     assert alarms.mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
 
 
 @pytest.mark.parametrize(("other", "most"), [(0.4, 33), (0.5, 9)])
 def test_a_disparity_is_found_as_early_as_published(other: float, most: int) -> None:
     hits, n = blocks([0.3, other], 15, 200)
-    assert np.median(first_alarm(e_values.spread(hits, n, 0.0))) <= most
+    assert np.median(first_alarm(e_values.log_e_max_gap(hits, n, 0.0))) <= most
     both = np.stack([n - hits, hits], axis=-1)  # the same data as two strata with outcomes 0 and 1
-    assert np.median(first_alarm(e_values.excess(both, [[0, -1], [0, 1]], 0.0))) <= most
+    assert np.median(first_alarm(e_values.log_e_mean_sum(both, [[0, -1], [0, 1]], 0.0))) <= most
 
 
 def test_a_limit_is_not_parity() -> None:
     hits, n = blocks([0.3, 0.4], 15, 50)
-    assert np.isfinite(first_alarm(e_values.spread(hits, n, 0.02))).mean() > 0.9
-    assert not np.isfinite(first_alarm(e_values.spread(hits, n, 0.15))).any()
+    assert np.isfinite(first_alarm(e_values.log_e_max_gap(hits, n, 0.02))).mean() > 0.9
+    assert not np.isfinite(first_alarm(e_values.log_e_max_gap(hits, n, 0.15))).any()
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,11 +75,11 @@ def test_no_bet_gains_on_average_under_the_null(
     outcomes = np.stack(np.meshgrid(*[np.arange(m + 1) for m in n], indexing="ij"), axis=-1).reshape(-1, len(n))
     hits = np.stack([np.broadcast_to(before, outcomes.shape), outcomes], axis=1)  # (outcomes, 2 blocks, G)
     rows = np.broadcast_to(np.stack([before_n, n]), hits.shape)
-    factor = np.exp(e_values.spread(hits, rows, limit)[:, 1])
+    factor = np.exp(e_values.log_e_max_gap(hits, rows, limit)[:, 1])
     assert float((factor * _probability(outcomes, n, truth)).sum()) <= 1 + 1e-6
     if len(past) == 2:
         counts = np.stack([rows - hits, hits], axis=-1)
-        factor = np.exp(e_values.excess(counts, [[0, -1], [0, 1]], limit)[:, 1])
+        factor = np.exp(e_values.log_e_mean_sum(counts, [[0, -1], [0, 1]], limit)[:, 1])
         assert float((factor * _probability(outcomes, n, truth)).sum()) <= 1 + 1e-9
 
 
@@ -98,16 +98,16 @@ def test_pairs_find_a_change_far_sooner_than_an_ab_split() -> None:
     shares = [[0.24, 0.04, 0.04, 0.68], [0.35, 0.015, 0.065, 0.57]]  # the second group's rate rises by .05
     pairs = np.stack([random.multinomial(15, p, size=(60, LOOKS)) for p in shares], axis=2)
     values = [[0, 1, -1, 0], [0, -1, 1, 0]]
-    paired = first_alarm(e_values.excess(pairs, values, 0.02))
+    paired = first_alarm(e_values.log_e_mean_sum(pairs, values, 0.02))
     new, old = (pairs[..., 0] + pairs[..., i] for i in (2, 1))
     apart = np.concatenate([np.stack([15 - k, k], axis=-1) for k in (new, old)], axis=2)
-    split = first_alarm(e_values.excess(apart, [[0, -1], [0, 1], [0, 1], [0, -1]], 0.02))
+    split = first_alarm(e_values.log_e_mean_sum(apart, [[0, -1], [0, 1], [0, 1], [0, -1]], 0.02))
     assert np.median(paired) * 3 < np.median(split)
 
 
 def test_a_group_without_rows_says_nothing() -> None:
     hits, n = np.array([[9, 3, 0], [0, 0, 0], [9, 3, 0]]), np.array([[10, 10, 0], [0, 0, 0], [10, 10, 0]])
-    factors = e_values.spread(hits, n, 0.0)
+    factors = e_values.log_e_max_gap(hits, n, 0.0)
     assert factors[:2].tolist() == pytest.approx([0, 0], abs=1e-6) and factors[2] > 0
     one = np.array([[[3, 7], [0, 0]], [[3, 7], [0, 0]]])
-    assert e_values.excess(one, [[0, 1], [0, -1]], 0.0).tolist() == [0, 0]
+    assert e_values.log_e_mean_sum(one, [[0, 1], [0, -1]], 0.0).tolist() == [0, 0]

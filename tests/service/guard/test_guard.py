@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 
 from service.guard.guard import Guard
-from service.guard.observations import MINUTES_AT_ONCE, Read
-from service.ledger.events import Cell, Event, Feedback
+from service.guard.observations import MINUTES_AT_ONCE, ReadCounts
+from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.time_buckets import Level
-from service.runtime import Running
+from service.runtime import ServiceRuntime
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap, wait_until
 from triggers.model.classifier import FrozenClassifier
@@ -34,7 +34,7 @@ class Ahead:
     """A service with a guard whose clock can be moved, and what the guard told."""
 
     client: httpx.Client
-    service: Running
+    service: ServiceRuntime
     guard: Guard
     now: float
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -47,13 +47,13 @@ class Ahead:
             for group, rate in rates.items():
                 for _ in range(rows):
                     h = int(random.random() < rate)
-                    self.service.ledger.record(Event("faces", minute, version, h, group, 0))
+                    self.service.ledger.record(PredictionEvent("faces", minute, version, h, group, 0))
         self.now = 60.0 * (first + minutes) + SEAL_SECONDS
 
 
 @pytest.fixture
 def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ahead]:
-    kept: list[Running] = []
+    kept: list[ServiceRuntime] = []
     config = uvicorn.Config
 
     def remember(app: Any, **options: Any) -> uvicorn.Config:
@@ -73,7 +73,7 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             found.guard = Guard(watched, service.ledger.series, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
             for version in ("v1", "v2"):
                 assert decided(client, "faces", champion=version, twin_share=0.5).status_code == 200
-            found.now = watched["faces"].stand().since
+            found.now = watched["faces"].serving_state().since
             yield found
 
 
@@ -100,7 +100,7 @@ def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahea
     challenger = {"version": "v1", "share": 0.5}
     guard = {"worse_by": 0.05, "attributes": ["sex"]}
     assert decided(ahead.client, "faces", champion="v2", challenger=challenger, guard=guard).status_code == 200
-    ahead.now = ahead.guard._models["faces"].stand().since
+    ahead.now = ahead.guard._models["faces"].serving_state().since
     ahead.pass_minutes(6, {"sex=f,age=old": 0.4, "sex=m": 0.4}, version=2)
     ahead.now -= 6 * 60
     ahead.pass_minutes(6, {"sex=f,age=old": 0.3, "sex=m": 0.7}, version=1)
@@ -119,7 +119,7 @@ def test_what_was_taken_out_of_service_is_not_returned_to(ahead: Ahead) -> None:
         ahead.pass_minutes(5, BIASED, version=version)
         ahead.guard.check("faces")
         assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == expected
-        ahead.now = ahead.guard._models["faces"].stand().since
+        ahead.now = ahead.guard._models["faces"].serving_state().since
 
 
 def test_a_guard_that_cannot_be_is_refused(ahead: Ahead) -> None:
@@ -168,7 +168,7 @@ def test_a_fair_champion_stays(ahead: Ahead) -> None:
 
 
 def test_only_sealed_minutes_since_the_swap_count(ahead: Ahead) -> None:
-    ahead.service.ledger.record(Event("faces", int(ahead.now // 60), 2, 1, "f"))
+    ahead.service.ledger.record(PredictionEvent("faces", int(ahead.now // 60), 2, 1, "f"))
     ahead.pass_minutes(3, FAIR, version=2)
     ahead.now -= 1
     assert [each.blocks for each in ahead.guard.check("faces")] == [2, 2]  # the third minute may still be counted
@@ -179,11 +179,11 @@ def test_only_sealed_minutes_since_the_swap_count(ahead: Ahead) -> None:
 def test_a_label_counts_once_and_however_late_it_comes(ahead: Ahead) -> None:
     ahead.service.ledger._clock = lambda: ahead.now
     rules = {"metric": "equal_opportunity_difference", "max_disparity": 0.1, "action": "alarm"}
-    before = [Event("faces", int(ahead.now // 60), 2, 1, "f") for _ in range(50)]
+    before = [PredictionEvent("faces", int(ahead.now // 60), 2, 1, "f") for _ in range(50)]
     assert decided(ahead.client, "faces", champion="v2", guard=rules).status_code == 200
-    ahead.now = ahead.guard._models["faces"].stand().since
+    ahead.now = ahead.guard._models["faces"].serving_state().since
     first, hits = int(ahead.now // 60) + 1, {"f": 0, "m": 1}
-    made = [Event("faces", first + i % 5, 2, hits[g], g) for i in range(300) for g in hits]
+    made = [PredictionEvent("faces", first + i % 5, 2, hits[g], g) for i in range(300) for g in hits]
     for event in before + made:
         ahead.service.ledger.record(event)
     ahead.now = (first + 5) * 60 + SEAL_SECONDS
@@ -205,7 +205,7 @@ def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> 
     for age in (0, 1439, 1440, 1449, 1450, 1459, 1460):
         for group in ("f", "m"):
             for _ in range(20):
-                ahead.service.ledger.record(Event("faces", first + age, 2, 1, group, 0))
+                ahead.service.ledger.record(PredictionEvent("faces", first + age, 2, 1, group, 0))
     for age, blocks in ((1441, 2), (1459, 3), (1461, 4), (1471, 5)):
         ahead.now = (first + age) * 60 + SEAL_SECONDS
         found = ahead.guard.check("faces")[0]
@@ -217,7 +217,7 @@ def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> 
 class Reader:
     """What a guard reads with, and notes of which threads asked, and for how many minutes at once."""
 
-    read: Read
+    read: ReadCounts
     threads: set[str] = field(default_factory=set)
     spans: list[int] = field(default_factory=list)
 
@@ -236,10 +236,10 @@ def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it
         on_alarm=ahead.told.append,
     )  # fmt: skip
     ahead.pass_minutes(5, BIASED, version=2)
-    assert beside.report("faces") == [] and list(beside.evidence("faces")) == []  # who asks does not weigh
+    assert beside.evidence_report("faces") == [] and list(beside.evidence("faces")) == []  # who asks does not weigh
     beside.start()
     try:
-        wait_until(lambda: [each["fired"] for each in beside.report("faces")] == [True, True])
+        wait_until(lambda: [each["fired"] for each in beside.evidence_report("faces")] == [True, True])
         assert [each.fired for each in beside.evidence("faces")] == [True, True]
     finally:
         beside.stop()
@@ -265,13 +265,13 @@ def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:
     assert swap(ahead.client, "faces", "v1").status_code == 200
     assert ahead.guard.check("faces")[0].question.version == 1
     ahead.guard.check("faces")
-    assert [each["done"] for each in ahead.guard.report("faces")] == [None]  # no twins, one question
+    assert [each["done"] for each in ahead.guard.evidence_report("faces")] == [None]  # no twins, one question
 
 
 def test_a_rollout_that_changed_meanwhile_is_left_alone(ahead: Ahead) -> None:
     ahead.pass_minutes(5, BIASED, version=2)
     watched = ahead.guard._models["faces"]
-    stand = watched.stand()
+    stand = watched.serving_state()
     assert swap(ahead.client, "faces", "v2").status_code == 200  # another revision
     ahead.guard._models = {"faces": Stale(watched, stand)}
     ahead.guard.check("faces")
@@ -285,7 +285,7 @@ class Stale:
     def __init__(self, watched: Any, stand: Any) -> None:
         self._watched, self._stand, self.pos_label = watched, stand, watched.pos_label
 
-    def stand(self) -> Any:
+    def serving_state(self) -> Any:
         return self._stand
 
     def withdraw(self, stand: Any, evidence: Any) -> str:
@@ -293,7 +293,7 @@ class Stale:
 
 
 def test_an_alarm_is_raised_once_and_changes_nothing_where_it_shall_not(ahead: Ahead) -> None:
-    ahead.guard._models["faces"]._rules = type(ahead.guard._models["faces"].stand().rules)(  # type: ignore
+    ahead.guard._models["faces"]._rules = type(ahead.guard._models["faces"].serving_state().rules)(  # type: ignore
         max_disparity=0.1, action="alarm"
     )
     ahead.pass_minutes(5, BIASED, version=2)

@@ -16,8 +16,16 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from service.guard.blocks import Apart, Blocks, CellIndex, Layout, Paired, hits_of, rates_of
-from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
+from service.guard.blocks import (
+    BlockLayout,
+    Blocks,
+    CellIndex,
+    PairedLayout,
+    UnpairedLayout,
+    hit_counts,
+    rate_definitions,
+)
+from service.guard.sequential_tests import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Hypothesis, SequentialTests
 from service.ledger.events import Cell
 from tests.service import batch_evidence
 
@@ -44,13 +52,13 @@ def minutes(rates: Rates, length: int = 30, n: int = 40, bare: float | None = No
     return found
 
 
-def weighed(asked: Sequence[Question], given: Minutes, attributes: Sequence[str] = ()) -> list[Evidence]:
+def weighed(asked: Sequence[Hypothesis], given: Minutes, attributes: Sequence[str] = ()) -> list[Evidence]:
     """Evidence where every label came at once."""
     return weigh(asked, given, given, attributes)
 
 
 def weigh(
-    asked: Sequence[Question], made: Minutes, labelled: Minutes, attributes: Sequence[str] = ()
+    asked: Sequence[Hypothesis], made: Minutes, labelled: Minutes, attributes: Sequence[str] = ()
 ) -> list[Evidence]:
     """Evidence from all minutes at once."""
     tests = SequentialTests(asked, alpha=0.05, pos_label=1, attributes=attributes)
@@ -59,14 +67,14 @@ def weigh(
 
 
 def blocks(
-    given: Minutes, layout: Layout, metric: str, attributes: Sequence[str] | None = ()
+    given: Minutes, layout: BlockLayout, metric: str, attributes: Sequence[str] | None = ()
 ) -> tuple[Blocks, list[Any]]:
     """The blocks of some minutes, and what made them."""
     index = CellIndex()
-    made, found = Blocks(index, layout, rates_of(metric, 1), attributes), []
+    made, found = Blocks(index, layout, rate_definitions(metric, 1), attributes), []
     for minute, cells in given.items():
         counts = index.numbered(cells)
-        made.meet()
+        made.meet_cells()
         if (block := made.add(minute, counts)) is not None:
             found.append(block)
     return made, found
@@ -76,9 +84,9 @@ FAIR = {(1, "f"): (0.3, 0.9), (1, "m"): (0.3, 0.9), (2, "f"): (0.3, 0.9), (2, "m
 BIASED = FAIR | {(2, "m"): (0.6, 0.9)}
 INACCURATE = FAIR | {(2, "f"): (0.3, 0.6), (2, "m"): (0.3, 0.6)}
 ASKED = [
-    Question(ABOVE_LIMIT, DP, 2, 0.05),
-    Question(WORSE, DP, 2, 0.05, against=1),
-    Question(ACCURACY_LOST, "accuracy", 2, 0.05, against=1),
+    Hypothesis(ABOVE_LIMIT, DP, 2, 0.05),
+    Hypothesis(WORSE, DP, 2, 0.05, against=1),
+    Hypothesis(ACCURACY_LOST, "accuracy", 2, 0.05, against=1),
 ]
 
 
@@ -97,7 +105,7 @@ def test_each_test_fires_for_what_it_is_about(rates: Rates, fired: list[bool]) -
 def test_metrics_that_need_labels(metric: str) -> None:
     unequal = FAIR | {(2, "m"): (0.3, 0.4)}
     for rates, expected in ((FAIR, False), (unequal, True)):
-        asked = [Question(ABOVE_LIMIT, metric, 2, 0.1), Question(WORSE, metric, 2, 0.1, against=1)]
+        asked = [Hypothesis(ABOVE_LIMIT, metric, 2, 0.1), Hypothesis(WORSE, metric, 2, 0.1, against=1)]
         found = weighed(asked, minutes(rates, 60))
         assert [each.fired for each in found] == [expected, expected], metric
 
@@ -106,16 +114,16 @@ def test_only_what_needs_labels_waits_for_them() -> None:
     made = minutes(BIASED)
     found = weigh(ASKED, made, {})
     assert [(each.fired, each.n > 0) for each in found] == [(True, True), (True, True), (False, False)]
-    asked = [Question(ABOVE_LIMIT, "equalized_odds_difference", 2, 0.05)]
+    asked = [Hypothesis(ABOVE_LIMIT, "equalized_odds_difference", 2, 0.05)]
     assert weigh(asked, {}, made)[0].n == 30 * 40 * 2
 
 
 def test_twins_are_compared_with_themselves() -> None:
     biased = minutes({(2, "f"): (0.3, 0.9), (2, "m"): (0.6, 0.9)}, bare=0.3)
-    (found,) = weighed([Question(WORSE, DP, 2, 0.05, twins=True)], biased)
+    (found,) = weighed([Hypothesis(WORSE, DP, 2, 0.05, twins=True)], biased)
     assert found.fired and set(found.counts) == {"v2", "none"}
     fair = minutes({(2, "f"): (0.3, 0.9), (2, "m"): (0.3, 0.9)}, bare=0.3)
-    (found,) = weighed([Question(WORSE, DP, 2, 0.05, twins=True)], fair)
+    (found,) = weighed([Hypothesis(WORSE, DP, 2, 0.05, twins=True)], fair)
     assert not found.fired
 
 
@@ -128,22 +136,22 @@ def test_rows_are_counted_where_they_belong() -> None:
             Cell("m", 7, 2, "unknown", 1, 1, 1): 5,
         }
     }
-    made, (one,) = blocks(given, Apart((2,)), DP)
+    made, (one,) = blocks(given, UnpairedLayout((2,)), DP)
     assert (made.groups, one.sum(axis=-1).tolist(), one[..., 1].tolist()) == (["f", "m"], [[[30, 20]]], [[[30, 0]]])
     assert (made.since, made.until) == (7, 8)
-    _, (both,) = blocks(given, Paired(2), DP)
+    _, (both,) = blocks(given, PairedLayout(2), DP)
     assert both.tolist() == [[[[0, 0, 30, 0], [0, 0, 0, 20]]]]
-    assert hits_of(both).tolist() == [[[30, 0]], [[0, 0]]]
-    _, (everyone,) = blocks(given, Apart((2,)), "accuracy", None)
+    assert hit_counts(both).tolist() == [[[30, 0]], [[0, 0]]]
+    _, (everyone,) = blocks(given, UnpairedLayout((2,)), "accuracy", None)
     assert everyone.sum(axis=-1).tolist() == [[[25]]]  # unknown groups too
 
 
 def test_minutes_are_joined_until_there_are_rows_enough() -> None:
     few = minutes({(1, "f"): (0.5, 0.9), (1, "m"): (0.5, 0.9)}, length=9, n=3)  # 6 rows a minute, 20 needed
-    made, found = blocks(few, Apart((1,)), DP)
+    made, found = blocks(few, UnpairedLayout((1,)), DP)
     assert [block.sum() for block in found] == [24, 24]
     assert (made.since, made.until) == (100, 108)
-    assert blocks({}, Apart((1,)), DP)[1] == []
+    assert blocks({}, UnpairedLayout((1,)), DP)[1] == []
 
 
 def test_attributes_choose_what_is_compared() -> None:
@@ -165,16 +173,16 @@ def test_evidence_is_plain_json() -> None:
 
 
 EVERY_QUESTION = [
-    Question(ABOVE_LIMIT, DP, 2, 0.02),
-    Question(WORSE, DP, 2, 0.02, against=1),
-    Question(WORSE, DP, 2, 0.0, twins=True),
+    Hypothesis(ABOVE_LIMIT, DP, 2, 0.02),
+    Hypothesis(WORSE, DP, 2, 0.02, against=1),
+    Hypothesis(WORSE, DP, 2, 0.0, twins=True),
     *(
-        Question(test, "equalized_odds_difference", 2, 0.01, against)
+        Hypothesis(test, "equalized_odds_difference", 2, 0.01, against)
         for test, against in ((ABOVE_LIMIT, None), (WORSE, 1))
     ),
-    Question(WORSE, "equalized_odds_difference", 2, 0.0, twins=True),
-    Question(ACCURACY_LOST, "accuracy", 2, 0.01, against=1),
-    Question(ACCURACY_LOST, "accuracy", 2, 0.0, twins=True),
+    Hypothesis(WORSE, "equalized_odds_difference", 2, 0.0, twins=True),
+    Hypothesis(ACCURACY_LOST, "accuracy", 2, 0.01, against=1),
+    Hypothesis(ACCURACY_LOST, "accuracy", 2, 0.0, twins=True),
 ]
 
 
@@ -241,7 +249,7 @@ def test_a_group_that_comes_later_joins_from_then_on() -> None:
 def test_e_values_are_one_before_any_bet_and_two_rates_are_averaged() -> None:
     given = minutes(FAIR | {(2, "f"): (0.3, 0.75)}, length=3, n=120)
     asked = [
-        Question(ABOVE_LIMIT, metric, 2, 0.05)
+        Hypothesis(ABOVE_LIMIT, metric, 2, 0.05)
         for metric in ("equalized_odds_difference", "equal_opportunity_difference", "false_positive_rate_difference")
     ]
     for none in (weighed(asked, {}), weighed(asked, {100: given[100]})):  # the first block only sets the odds

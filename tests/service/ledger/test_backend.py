@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from service.ledger.backend import Batch, Outcome, Release
-from service.ledger.events import Event, Feedback
+from service.ledger.backend import CountBatch, FeedbackOutcome, Release
+from service.ledger.events import Feedback, PredictionEvent
 from service.ledger.ledger import Ledger
 from service.ledger.process_liveness import Loss
 from service.ledger.time_buckets import Level
@@ -26,7 +26,7 @@ def test_a_label_moves_the_count(ledger: Ledger) -> None:
     event = prediction()
     ledger.record(event)
     ledger.record(prediction())
-    assert ledger.feedback([Feedback(event, label=0)]) == [Outcome.COUNTED]
+    assert ledger.feedback([Feedback(event, label=0)]) == [FeedbackOutcome.COUNTED]
     assert everything(ledger) == {(1, "a", None, 1, None): 1, (1, "a", 0, 1, None): 1}
 
 
@@ -34,7 +34,7 @@ def test_repeating_feedback_changes_nothing(ledger: Ledger) -> None:
     event = prediction(group="unknown")
     ledger.record(event)
     outcomes = ledger.feedback([Feedback(event, 1, "b")] * 3)
-    assert outcomes == [Outcome.COUNTED, Outcome.UNCHANGED, Outcome.UNCHANGED]
+    assert outcomes == [FeedbackOutcome.COUNTED, FeedbackOutcome.UNCHANGED, FeedbackOutcome.UNCHANGED]
     assert everything(ledger) == {(1, "b", 1, 1, None): 1}
 
 
@@ -42,7 +42,12 @@ def test_a_correction_moves_the_count_again(ledger: Ledger) -> None:
     event = prediction(group="unknown")
     ledger.record(event)
     said = [Feedback(event, 0), Feedback(event, group="b"), Feedback(event, 1), Feedback(event, group="c")]
-    assert ledger.feedback(said) == [Outcome.COUNTED, Outcome.COUNTED, Outcome.CORRECTED, Outcome.CORRECTED]
+    assert ledger.feedback(said) == [
+        FeedbackOutcome.COUNTED,
+        FeedbackOutcome.COUNTED,
+        FeedbackOutcome.CORRECTED,
+        FeedbackOutcome.CORRECTED,
+    ]
     assert everything(ledger) == {(1, "c", 1, 1, None): 1}
 
 
@@ -52,7 +57,7 @@ def test_feedback_is_known_after_a_restart(where: Where) -> None:
         first.record(event)
         first.feedback([Feedback(event, 1)])
     with where.open() as second:
-        assert second.feedback([Feedback(event, 1)]) == [Outcome.UNCHANGED]
+        assert second.feedback([Feedback(event, 1)]) == [FeedbackOutcome.UNCHANGED]
         assert everything(second) == {(1, "a", 1, 1, None): 1}
 
 
@@ -96,10 +101,10 @@ def test_a_flush_whose_answer_was_lost_is_repeated_safely(ledger: Ledger) -> Non
 
 
 def test_a_batch_counts_once_however_often_it_is_delivered(ledger: Ledger) -> None:
-    batch = Batch(1, 0.0, {prediction().cell(): 5}, frozenset({("m", "a")}), Loss(1.0, 2.0, 3, "dropped"))
+    batch = CountBatch(1, 0.0, {prediction().cell(): 5}, frozenset({("m", "a")}), Loss(1.0, 2.0, 3, "dropped"))
     for _ in range(3):
         ledger._store.apply(ledger._run, batch)
-    ledger._store.apply(ledger._run, Batch(2, 0.0, batch.cells, frozenset(), None))
+    ledger._store.apply(ledger._run, CountBatch(2, 0.0, batch.cells, frozenset(), None))
     assert list(ledger.counts("m", 0, 2**31).values()) == [10]
     assert ledger._store.losses(0, 10) == [Loss(1.0, 2.0, 3, "dropped")]
     assert ledger._store.groups() == {("m", "a")}
@@ -117,7 +122,7 @@ def test_models_versions_and_groups_with_odd_names_are_kept_apart(ledger: Ledger
     odd = ("a|b", "1|2|3|4|5", "ü{x}:", "a")
     for group in odd:
         ledger.record(prediction(group=group, version=None))
-    ledger.record(Event("m|2", MINUTE, 1, 1, "a"))
+    ledger.record(PredictionEvent("m|2", MINUTE, 1, 1, "a"))
     assert everything(ledger) == {(None, group, None, 1, None): 1 for group in odd}
     assert sum(ledger.counts("m|2", 0, 2**31).values()) == 1
 
@@ -194,10 +199,10 @@ def test_only_one_process_changes_what_is_disclosed(where: Where) -> None:
 def test_two_replicas_share_group_names(where: Where) -> None:
     with where.open(max_groups=2) as one, where.open(max_groups=2) as two:
         for name in "ab":
-            one.record(prediction(group=one.admit("m", name)))
+            one.record(prediction(group=one.canonical_group("m", name)))
         one.flush()
-        two._look_around()
-        assert [two.admit("m", name) for name in "abc"] == ["a", "b", "other"]
+        two._refresh()
+        assert [two.canonical_group("m", name) for name in "abc"] == ["a", "b", "other"]
 
 
 def test_a_killed_replica_is_found_by_its_neighbour_and_told_once(where: Where) -> None:
@@ -208,8 +213,8 @@ def test_a_killed_replica_is_found_by_its_neighbour_and_told_once(where: Where) 
         victim._stop.set()
         victim._presence.close(in_order=False)  # what the kernel does to a killed process
         now = 1030.0
-        neighbour._look_around()
-        neighbour._look_around()
+        neighbour._refresh()
+        neighbour._refresh()
         told = neighbour.possible_loss(0, 2000)
         assert [(loss.reason, loss.since) for loss in told] == [("killed", 1000.0)]
         with suppress(OSError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.ledger.declared_groups import Declarations, DeclaredGroups
-from service.ledger.ledger import OTHER, Ledger
+from service.ledger.ledger import OTHER_GROUP, Ledger
 from tests.artifacts import artifact_for, image_trigger, manifest_for
 from tests.service.counted import NEVER
 from triggers.artifact.manifest import DataCount
@@ -65,24 +65,24 @@ def test_identities_count_in_one_order_and_in_every_combination(name: str, spell
 def test_only_combinations_that_nobody_declared_take_places(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", flush_interval=NEVER, max_groups=2) as ledger:
         for n in range(3):
-            ledger.admit("m", f"junk {n}")
-        assert ledger.crowded("m")
+            ledger.canonical_group("m", f"junk {n}")
+        assert ledger.group_limit_reached("m")
         ledger.declare("m", OVERLAPPING)
-        assert not ledger.crowded("m"), "places that were taken before are free again"
-        assert [ledger.admit("m", f"junk {n}") for n in range(200)] == [UNDECLARED] * 200
-        assert [ledger.admit("m", name) for name in ("muslim + black", "female", None, " ", "other")] == [
+        assert not ledger.group_limit_reached("m"), "places that were taken before are free again"
+        assert [ledger.canonical_group("m", f"junk {n}") for n in range(200)] == [UNDECLARED] * 200
+        assert [ledger.canonical_group("m", name) for name in ("muslim + black", "female", None, " ", "other")] == [
             "black + muslim", "female", "unknown", "unknown", UNDECLARED,
         ]  # fmt: skip
         taken = ["black + female", "female + muslim", "black + female + muslim"]
-        assert [ledger.admit("m", name) for name in taken] == [*taken[:2], OTHER]
-        assert ledger.crowded("m") and ledger.admit("m", "female + black") == taken[0]
+        assert [ledger.canonical_group("m", name) for name in taken] == [*taken[:2], OTHER_GROUP]
+        assert ledger.group_limit_reached("m") and ledger.canonical_group("m", "female + black") == taken[0]
         assert ledger.groups("m") == OVERLAPPING.names | set(taken[:2])
-        assert ledger.admit("another", "anything") == "anything"
+        assert ledger.canonical_group("another", "anything") == "anything"
     with Ledger(tmp_path / "ledger.sqlite", flush_interval=NEVER, max_groups=2) as ledger:
         ledger.declare("m", OVERLAPPING)
-        assert ledger.admit("m", taken[2]) == OTHER, "who has a place keeps it over a restart"
+        assert ledger.canonical_group("m", taken[2]) == OTHER_GROUP, "who has a place keeps it over a restart"
         ledger.declare("m", None)
-        assert ledger.admit("m", "junk 0") == "junk 0"
+        assert ledger.canonical_group("m", "junk 0") == "junk 0"
 
 
 def test_every_version_declares_also_those_published_later(tmp_path: Path, image_model: FrozenClassifier) -> None:

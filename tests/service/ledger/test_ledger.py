@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger.events import Event, Feedback
-from service.ledger.ledger import OTHER, Ledger
+from service.ledger.events import Feedback, PredictionEvent
+from service.ledger.ledger import OTHER_GROUP, Ledger
 from tests.service.counted import MINUTE, NEVER, everything, locked, prediction
 from triggers.errors import StoreError, StoreUnavailable
 
@@ -48,7 +48,7 @@ def test_predictions_are_counted_by_cell(ledger: Ledger) -> None:
 def test_models_and_minutes_are_kept_apart(ledger: Ledger) -> None:
     for minute in range(MINUTE, MINUTE + 10):
         ledger.record(prediction(minute=minute))
-    ledger.record(Event("other model", MINUTE, 1, 1, "a"))
+    ledger.record(PredictionEvent("other model", MINUTE, 1, 1, "a"))
     assert sum(ledger.counts("m", MINUTE + 2, MINUTE + 5).values()) == 3
     assert sum(ledger.counts("other model", 0, 2**31).values()) == 1
     assert ledger.counts("no model", 0, 2**31) == {}
@@ -76,7 +76,7 @@ def test_threads_lose_nothing(path: Path) -> None:
     draw = random.Random(0)
     streams = [[prediction(draw.randrange(2), draw.choice("ab")) for _ in range(3000)] for _ in range(4)]
 
-    def work(busy: Ledger, stream: list[Event]) -> None:
+    def work(busy: Ledger, stream: list[PredictionEvent]) -> None:
         for event in stream:
             busy.record(event)
 
@@ -93,23 +93,28 @@ def test_threads_lose_nothing(path: Path) -> None:
 
 
 def test_a_group_may_be_missing_or_blank(ledger: Ledger) -> None:
-    assert [ledger.admit("m", name) for name in (None, "", "  ", " a ")] == ["unknown", "unknown", "unknown", "a"]
+    assert [ledger.canonical_group("m", name) for name in (None, "", "  ", " a ")] == [
+        "unknown",
+        "unknown",
+        "unknown",
+        "a",
+    ]
 
 
 def test_too_many_groups_become_other(path: Path) -> None:
     with Ledger(path, flush_interval=NEVER, max_groups=3) as ledger:
-        names = [ledger.admit("m", f"g{i}") for i in range(5)]
-        assert names == ["g0", "g1", "g2", OTHER, OTHER]
-        assert ledger.admit("m", "g1") == "g1"
-        assert ledger.admit("m", None) == "unknown"
-        assert ledger.admit("another model", "g9") == "g9"
-        assert (ledger.crowded("m"), ledger.crowded("another model")) == (True, False)
+        names = [ledger.canonical_group("m", f"g{i}") for i in range(5)]
+        assert names == ["g0", "g1", "g2", OTHER_GROUP, OTHER_GROUP]
+        assert ledger.canonical_group("m", "g1") == "g1"
+        assert ledger.canonical_group("m", None) == "unknown"
+        assert ledger.canonical_group("another model", "g9") == "g9"
+        assert (ledger.group_limit_reached("m"), ledger.group_limit_reached("another model")) == (True, False)
         event = prediction(group="g0")
         ledger.record(event)
         ledger.feedback([Feedback(event, 1, "g7")])
-        assert everything(ledger) == {(1, OTHER, 1, 1, None): 1}
+        assert everything(ledger) == {(1, OTHER_GROUP, 1, 1, None): 1}
     with Ledger(path, flush_interval=NEVER, max_groups=3) as reopened:
-        assert [reopened.admit("m", name) for name in ("g2", "g3")] == ["g2", OTHER]
+        assert [reopened.canonical_group("m", name) for name in ("g2", "g3")] == ["g2", OTHER_GROUP]
 
 
 # ---- when the file cannot be written ---------------------------------------------------------------------------

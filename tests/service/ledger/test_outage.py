@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.ledger.events import Event
-from service.ledger.prediction_id import Receipts, new_key, parse_key
+from service.ledger.events import PredictionEvent
+from service.ledger.prediction_id import PredictionIdCodec, new_sealing_key, parse_sealing_key
 from tests.redis_server import RedisServer
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
@@ -76,7 +76,7 @@ def client(tmp_path: Path, own_redis: RedisServer, image_model: FrozenClassifier
         ledger_seconds=0.3,
         ledger_cells=16,
         flush_seconds=0.05,
-        receipt_keys=(new_key(),),
+        receipt_keys=(new_sealing_key(),),
     )
     with FileStore(tmp_path / "store") as store, running(chosen, store, [image_model]) as found:
         yield found
@@ -145,11 +145,11 @@ def test_a_store_that_lost_everything_is_noticed(client: httpx.Client, own_redis
 
 
 def test_a_label_after_years_is_refused(tmp_path: Path, image_model: FrozenClassifier) -> None:
-    key = new_key()
-    old = Event("faces", int(time.time() // 60) - 401 * 1440, 1, 1)
+    key = new_sealing_key()
+    old = PredictionEvent("faces", int(time.time() // 60) - 401 * 1440, 1, 1)
     with FileStore(tmp_path / "store") as store:
         with running(settings(tmp_path, receipt_keys=(key,)), store, [image_model]) as client:
-            body = {"prediction_id": Receipts([parse_key(key, "here")]).seal(old), "label": 1}
+            body = {"prediction_id": PredictionIdCodec([parse_sealing_key(key, "here")]).seal(old), "label": 1}
             response = client.post(FEEDBACK, json=body)
             assert (response.status_code, response.json()["code"]) == (422, "label_too_late")
 

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 VICTIM = """
 import sys, time
-from service.ledger.events import Event
+from service.ledger.events import PredictionEvent
 from service.ledger.ledger import Ledger
 ledger = Ledger(sys.argv[1], flush_interval=float(sys.argv[2]))
 print("ready", flush=True)
@@ -31,7 +31,7 @@ for number in range(10**9):
     if number == int(sys.argv[3]):
         print("paused", flush=True)
         time.sleep(60)
-    ledger.record(Event("m", 29000000, 1, 1, "a"))
+    ledger.record(PredictionEvent("m", 29000000, 1, 1, "a"))
     print(time.time(), flush=True)
     time.sleep(0.001)
 """

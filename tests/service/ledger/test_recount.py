@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.ledger.events import Cell, Event, Feedback
+from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.ledger import Ledger
 from service.ledger.time_buckets import Level
 from tests.service.counted import MINUTE, everything, prediction
@@ -28,10 +28,10 @@ REPLICAS, REPEATED = 4, 0.3
 class Log:
     """Everything that happened, and where each prediction belongs in the end."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[PredictionEvent] = field(default_factory=list)
     belongs: dict[bytes, Cell] = field(default_factory=dict)
 
-    def predicted(self, event: Event) -> None:
+    def predicted(self, event: PredictionEvent) -> None:
         self.events.append(event)
         self.belongs[event.nonce] = event.cell()
 

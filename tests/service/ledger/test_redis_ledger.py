@@ -51,7 +51,7 @@ def test_a_machine_whose_clock_is_off_is_not_taken_for_dead(redis_server: RedisS
         ledger.record(prediction())
         ledger.flush()
     for ledger in ledgers.values():
-        ledger._look_around()
+        ledger._refresh()
         assert ledger.possible_loss(0, 2**40) == []
     for ledger in ledgers.values():
         ledger.close()
@@ -63,13 +63,13 @@ def test_a_machine_that_fell_silent_is_told(redis_server: RedisServer, tmp_path:
     silent.record(prediction())
     silent.flush()
     silence(redis_server, silent, LEASE_SECONDS + NEVER - 60)
-    alive._look_around()
+    alive._refresh()
     assert alive.possible_loss(0, 2**40) == []
     silence(redis_server, silent, 60)
-    alive._look_around()
+    alive._refresh()
     (told,) = alive.possible_loss(0, 2**40)
     assert (told.reason, told.since) == ("killed", 10_000.0)
-    silent._look_around()  # it was only cut off, and counts on
+    silent._refresh()  # it was only cut off, and counts on
     assert alive.possible_loss(0, 2**40) == []
     silent.record(prediction())
     silent.flush()
@@ -88,7 +88,7 @@ def test_a_batch_of_a_replica_that_was_taken_for_dead_still_counts_once(
     assert batch
     silent._store.apply(silent._run, batch)  # its answer is lost
     silence(redis_server, silent, 10 * LEASE_SECONDS + NEVER)
-    alive._look_around()
+    alive._refresh()
     silent.flush()
     assert everything(alive) == {(1, "a", None, 1, None): 1}
     silent.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.ledger.redis_ledger import LedgerRedis
+from service.ledger.redis_ledger import RedisLedger
 from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
 from tests.redis_server import RedisServer
@@ -113,7 +113,7 @@ class Counts:
     """What the ledger holds now, by version."""
 
     def __init__(self, server: RedisServer, folder: Path) -> None:
-        self._store = LedgerRedis(server.url, 5.0, folder)
+        self._store = RedisLedger(server.url, 5.0, folder)
 
     def __call__(self) -> Counter[int | None]:
         found: Counter[int | None] = Counter()

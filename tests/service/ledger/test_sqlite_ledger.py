@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger.backend import Outcome, Release
+from service.ledger.backend import FeedbackOutcome, Release
 from service.ledger.events import Feedback
 from service.ledger.ledger import Ledger
-from service.ledger.sqlite_ledger import LedgerFile
+from service.ledger.sqlite_ledger import SqliteLedger
 from service.ledger.time_buckets import Level
 from tests.service.counted import MINUTE, NEVER, everything, prediction
 
@@ -46,14 +46,14 @@ def test_a_file_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
 
 def test_what_is_too_old_is_deleted_level_by_level(tmp_path: Path) -> None:
     path, now = tmp_path / "ledger.sqlite", MINUTE * 60.0
-    file = LedgerFile(path, 1.0)
+    file = SqliteLedger(path, 1.0)
     with file._file.write() as db:
         for level in (Level.MINUTE, Level.HOUR, Level.DAY):
             for model in ("m", "other"):
                 for days in (0, 1, 2, 8, 20, 120):
                     period = (MINUTE - days * 1440) // level.minutes
                     db.execute("INSERT INTO cells VALUES (?, ?, ?, 1, 'a', -1, 1, -1, 1)", (model, level, period))
-    file.bury(now)
+    file.reap_dead_runs(now)
     for model in ("m", "other"):
         kept = [sum(file.series(model, level, 0, 2**31).values()) for level in (Level.MINUTE, Level.HOUR, Level.DAY)]
         assert kept == [4, 5, 6]
@@ -63,12 +63,12 @@ def test_what_is_too_old_is_deleted_level_by_level(tmp_path: Path) -> None:
 def test_what_was_disclosed_is_deleted_after_400_days(tmp_path: Path) -> None:
     now = MINUTE * 60.0
     counted_on(tmp_path / "ledger.sqlite", now - 2 * DAY, now - DAY, now)
-    file = LedgerFile(tmp_path / "ledger.sqlite", 1.0)
+    file = SqliteLedger(tmp_path / "ledger.sqlite", 1.0)
     minutes = [(MINUTE // 1440 - days) * 1440 for days in (1, 399, 402, 1100)]
     for size in (60, 1440):
         for minute in minutes:
             file.release("m", size, minute, Release(1, "[]"))
-    file.bury(now)
+    file.reap_dead_runs(now)
     for size in (60, 1440):
         assert sorted(file.releases("m", size, 0, 2**31), reverse=True) == minutes[:2]
     file.close()
@@ -91,11 +91,11 @@ def test_a_clock_that_jumps_ahead_forgets_no_label(tmp_path: Path, starts: int) 
     event = prediction()
     with Ledger(path, flush_interval=NEVER, clock=lambda: now) as ledger:
         ledger.record(event)
-        assert ledger.feedback([Feedback(event, 1)]) == [Outcome.COUNTED]
+        assert ledger.feedback([Feedback(event, 1)]) == [FeedbackOutcome.COUNTED]
     counted_on(path, *(now + 402 * DAY + start for start in range(starts)))
     with Ledger(path, flush_interval=NEVER, clock=lambda: now + 60) as ledger:
-        ledger._look_around()
-        assert ledger.feedback([Feedback(event, 1)]) == [Outcome.UNCHANGED]
+        ledger._refresh()
+        assert ledger.feedback([Feedback(event, 1)]) == [FeedbackOutcome.UNCHANGED]
         minutes = ledger.series("m", Level.MINUTE, MINUTE, MINUTE + 1)
         assert [(cell.label, n) for cell, n in minutes.items()] == [(1, 1)]
 
@@ -122,7 +122,7 @@ def test_a_service_that_stood_still_for_long_deletes_after_some_days(tmp_path: P
         ledger.record(prediction(minute=MINUTE + 2 * 1440 - 1))
         ledger.record(prediction(minute=MINUTE + 2 * 1440))
         ledger.flush()
-        ledger._look_around()
+        ledger._refresh()
         assert sum(ledger.series("m", Level.MINUTE, *kept).values()) == 3
 
 
@@ -131,13 +131,13 @@ def test_runs_and_losses_are_forgotten_in_the_end(tmp_path: Path) -> None:
     counted_on(path, now - 2 * DAY, now - DAY, now)
     with Ledger(path, flush_interval=NEVER, clock=lambda: now) as ledger:
         file = ledger._store
-        assert isinstance(file, LedgerFile)
+        assert isinstance(file, SqliteLedger)
         with file._file.write() as db:
             for days in (31, 402):
                 db.execute("INSERT INTO runs VALUES (?, 0, 0, ?, 1)", (f"old {days}", now - days * DAY))
                 loss = (f"old {days}", now - days * DAY - 1, now - days * DAY, "killed")
                 db.execute("INSERT INTO losses VALUES (?, ?, ?, 0, ?)", loss)
-        ledger._look_around()
+        ledger._refresh()
         with file._file.read() as db:
             assert db.execute("SELECT count(*) FROM runs WHERE run LIKE 'old%'").fetchone() == (0,)
             assert db.execute("SELECT run FROM losses").fetchall() == [("old 31",)]

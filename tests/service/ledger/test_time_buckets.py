@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ledger.time_buckets import Level, cover
+from service.ledger.time_buckets import Level, cover_minutes
 
 DAY = 29_800_000 // 1440
 
 
 @given(st.integers(DAY * 1440, (DAY + 4) * 1440), st.integers(0, 6 * 1440))
 def test_a_cover_is_every_minute_once(since: int, length: int) -> None:
-    spans = cover(since, since + length)
+    spans = cover_minutes(since, since + length)
     minutes = [
         minute for span in spans for minute in range(span.first * span.level.minutes, span.end * span.level.minutes)
     ]
@@ -21,7 +21,7 @@ def test_a_cover_is_every_minute_once(since: int, length: int) -> None:
 
 
 def test_a_quarter_is_few_periods() -> None:
-    spans = cover(DAY * 1440, (DAY + 90) * 1440 + 607)
+    spans = cover_minutes(DAY * 1440, (DAY + 90) * 1440 + 607)
     assert [(span.level, span.end - span.first) for span in spans] == [
         (Level.DAY, 90), (Level.HOUR, 10), (Level.MINUTE, 7),
     ]  # fmt: skip

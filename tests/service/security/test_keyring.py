@@ -9,7 +9,7 @@ import pytest
 
 from service.config.settings import Settings
 from service.security.keyring import ADMIN_TOKEN, Caller, Keyring
-from triggers.api_keys import ROLES, KeyEntry, Role, add_key, new_key
+from triggers.api_keys import ROLES, KeyEntry, Role, add_key, new_api_key
 from triggers.errors import ConfigError
 
 ENTRY = KeyEntry(hash="blake2b:" + "0" * 64, roles=frozenset({"predict"}))
@@ -19,14 +19,14 @@ FUTURE = 10**6
 
 def made(path: Path, *roles: Role, name: str = "shop", expires: datetime | None = None) -> tuple[str, str]:
     """Id and text of a new key in the file."""
-    key = new_key(name, frozenset(roles), expires=expires)
+    key = new_api_key(name, frozenset(roles), expires=expires)
     add_key(path, key)
     return key.id, key.text
 
 
 def burst_of(caller: Caller, now: float) -> int:
     """Requests that pass at one moment."""
-    return next(n for n in range(1000) if caller.wait(now))
+    return next(n for n in range(1000) if caller.take_token(now))
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,22 @@ def burst_of(caller: Caller, now: float) -> int:
 def test_a_burst_is_exact_and_comes_back_with_the_rate(rate: float, burst: int | None, at_once: int) -> None:
     caller = Caller("a", b"", ENTRY, rate, burst)
     assert burst_of(caller, 100.0) == at_once
-    assert caller.wait(100.0) == pytest.approx(1 / rate)
-    assert caller.wait(100.0 + 0.99 / rate) == pytest.approx(0.01 / rate)
-    assert caller.wait(100.0 + 1 / rate) == 0 and caller.wait(100.0 + 1 / rate) > 0
+    assert caller.take_token(100.0) == pytest.approx(1 / rate)
+    assert caller.take_token(100.0 + 0.99 / rate) == pytest.approx(0.01 / rate)
+    assert caller.take_token(100.0 + 1 / rate) == 0 and caller.take_token(100.0 + 1 / rate) > 0
     assert burst_of(caller, 200.0) == at_once, "never more than a burst, however long it was quiet"
 
 
 def test_without_a_rate_nobody_waits() -> None:
     caller = Caller("a", b"", ENTRY, None, 1)
-    assert not any(caller.wait(5.0) for _ in range(1000))
+    assert not any(caller.take_token(5.0) for _ in range(1000))
 
 
 def test_admin_is_every_role_and_the_others_are_only_themselves() -> None:
     admin = Caller("a", b"", ENTRY.model_copy(update={"roles": frozenset({"admin"})}), None, None)
-    assert all(admin.may(role) for role in (*ROLES, None))
+    assert all(admin.has_role(role) for role in (*ROLES, None))
     shop = Caller("b", b"", ENTRY, None, None)
-    assert [role for role in ROLES if shop.may(role)] == ["predict"] and shop.may(None)
+    assert [role for role in ROLES if shop.has_role(role)] == ["predict"] and shop.has_role(None)
 
 
 def test_keys_are_found_by_the_whole_key_until_they_expire(tmp_path: Path) -> None:
@@ -82,13 +82,13 @@ def test_a_changed_file_is_read_a_broken_one_changes_nothing_and_a_used_up_rate_
     first = made(path, "predict")[1]
     keyring = Keyring(Settings(api_keys=path, rate_limit=0.001, rate_burst=1))
     caller = keyring.find(first)
-    assert caller is not None and caller.wait(100.0) == 0 < caller.wait(100.0)
+    assert caller is not None and caller.take_token(100.0) == 0 < caller.take_token(100.0)
     second = made(path, "feedback", name="desk")[1]
     assert keyring.find(second) is None, "it looks once a second"
     keyring._look_at -= FUTURE
     assert keyring.find(second) is not None
     again = keyring.find(first)
-    assert again is not None and again is not caller and again.wait(100.0) > 0
+    assert again is not None and again is not caller and again.take_token(100.0) > 0
     path.write_text("no keys [")
     keyring._look_at -= FUTURE
     assert keyring.find(first) is again

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from service.security.permissions import Needed, listed, needed
+from service.security.permissions import RequiredRole, required_role, table_role
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/models", "/v1/models/faces/rollout/now", "/v1/models/a/b"])
 def test_what_the_table_does_not_name_is_closed_to_all_but_admins(method: str, path: str) -> None:
-    assert listed(method, path) is None and needed(method, path) == "admin"
+    assert table_role(method, path) is None and required_role(method, path) == "admin"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_what_the_table_does_not_name_is_looked_at_with_any_key_and_never_without(method: str) -> None:
-    assert listed(method, "/nowhere") is None and needed(method, "/nowhere") == "any"
+    assert table_role(method, "/nowhere") is None and required_role(method, "/nowhere") == "any"
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_what_the_table_does_not_name_is_looked_at_with_any_key_and_never_withou
         ("GET", "/healthz\n", "any"),
     ],
 )
-def test_an_address_is_matched_whole_and_by_its_method(method: str, path: str, expected: Needed) -> None:
-    assert needed(method, path) == expected
+def test_an_address_is_matched_whole_and_by_its_method(method: str, path: str, expected: RequiredRole) -> None:
+    assert required_role(method, path) == expected

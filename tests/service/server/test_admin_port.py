@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.config.settings import Settings
-from service.server.http_server import exposures
+from service.server.http_server import exposure_warnings
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, picture, predict, process
 
@@ -38,7 +38,7 @@ def test_the_ports_differ() -> None:
 
 
 def test_an_open_service_that_others_can_reach_says_so(tmp_path: Path) -> None:
-    assert exposures(Settings(admin_token="short-one")) == []
-    keyless, guessable = exposures(Settings(host="0.0.0.0", admin_token="short-one"))
+    assert exposure_warnings(Settings(admin_token="short-one")) == []
+    keyless, guessable = exposure_warnings(Settings(host="0.0.0.0", admin_token="short-one"))
     assert "set api_keys" in keyless and "may be guessed" in guessable
-    assert exposures(Settings(host="0.0.0.0", api_keys=tmp_path, admin_token="a" * 32)) == []
+    assert exposure_warnings(Settings(host="0.0.0.0", api_keys=tmp_path, admin_token="a" * 32)) == []

@@ -18,9 +18,9 @@ from starlette.routing import Route
 from service.app import create_app
 from service.config.settings import Settings
 from service.security.keyring import Caller, Keyring
-from service.security.permissions import TABLE, listed
+from service.security.permissions import ROLE_TABLE, table_role
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
-from triggers.api_keys import ROLES, Role, add_key, new_key
+from triggers.api_keys import ROLES, Role, add_key, new_api_key
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
 
@@ -31,7 +31,7 @@ Keys = dict[str, str]
 
 def made(path: Path, *roles: Role, **more: Any) -> str:
     """A new key in the file."""
-    key = new_key("test", frozenset(roles), **more)
+    key = new_api_key("test", frozenset(roles), **more)
     add_key(path, key)
     return key.text
 
@@ -83,8 +83,8 @@ def filled(path: str) -> str:
 
 def test_every_route_is_in_the_table_and_the_table_has_nothing_else(routes: list[tuple[str, str]]) -> None:
     assert len(routes) > 20 and ("PUT", "/v1/models/{model}/rollout") in routes
-    assert not [each for each in routes if listed(each[0], filled(each[1])) is None]
-    for verb, address, _ in TABLE:
+    assert not [each for each in routes if table_role(each[0], filled(each[1])) is None]
+    for verb, address, _ in ROLE_TABLE:
         for part in address.split("|/"):
             pattern = re.compile(address)
             assert any(pattern.fullmatch(filled(path)) for method, path in routes if method == verb), part
@@ -133,7 +133,7 @@ def test_a_key_opens_what_its_role_says_and_nothing_else(
 ) -> None:
     for method, path in routes:
         response = closed.request(method, filled(path), headers=bearer(keys[1][role]))
-        need = listed(method, filled(path))
+        need = table_role(method, filled(path))
         if need in ("nothing", "any", role) or role == "admin":
             assert response.status_code not in (401, 403), (role, method, path, response.text)
         else:
@@ -203,9 +203,9 @@ def test_a_key_keeps_to_its_rate(tmp_path: Path, image_model: FrozenClassifier, 
 
 def test_the_bucket_fills_at_its_rate() -> None:
     caller = Caller("x", bytes(32), None, rate=10, burst=5)
-    taken = [caller.wait(100 + 0.01 * n) == 0 for n in range(200)]  # 100 requests a second for 2 s
+    taken = [caller.take_token(100 + 0.01 * n) == 0 for n in range(200)]  # 100 requests a second for 2 s
     assert sum(taken) == 5 + 19
-    assert caller.wait(1000.0) == 0 and caller.may("admin")
+    assert caller.take_token(1000.0) == 0 and caller.has_role("admin")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.server.http_timeouts import BYTES_PER_SECOND, HOOK, UVICORN, PatientProtocol, check_hook
+from service.server.http_timeouts import BYTES_PER_SECOND, HOOK, UVICORN, TimeoutProtocol, check_hook
 from triggers.errors import ConfigError
 
 PATIENCE = 20.0
@@ -28,13 +28,13 @@ async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[PatientProtocol, asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected() -> AsyncIterator[tuple[TimeoutProtocol, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to the protocol, seen from both ends."""
-    config, made = uvicorn.Config(swallow, lifespan="off", log_config=None), list[PatientProtocol]()
+    config, made = uvicorn.Config(swallow, lifespan="off", log_config=None), list[TimeoutProtocol]()
     config.load()
 
-    def protocol() -> PatientProtocol:
-        made.append(PatientProtocol(config, ServerState(), {}))
+    def protocol() -> TimeoutProtocol:
+        made.append(TimeoutProtocol(config, ServerState(), {}))
         return made[-1]
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
@@ -63,9 +63,9 @@ def test_a_body_earns_a_second_for_64_kib(received: int) -> None:
             await until(lambda: not protocol.flow.read_paused)
             assert protocol.waiting_since is not None
             due = protocol.waiting_since + PATIENCE + received / (64 * 1024)
-            protocol.lose_patience(due - MOMENT, PATIENCE)
+            protocol.close_if_slow(due - MOMENT, PATIENCE)
             assert not protocol.transport.is_closing()
-            protocol.lose_patience(due + MOMENT, PATIENCE)
+            protocol.close_if_slow(due + MOMENT, PATIENCE)
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
 
     asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.raw_request import Call
-from service.engine.admission_control import Places
-from service.engine.prediction_log import Counting
+from service.api.raw_request import RawRequest
+from service.engine.admission_control import AdmissionControl
+from service.engine.prediction_log import PredictionLog
 from service.errors import Overloaded
 from tests.service.live import as_item, picture, problem, running, settings
 from triggers.model.classifier import FrozenClassifier
@@ -22,13 +22,13 @@ PREDICT = "/v1/models/faces/predict"
 def test_a_fault_of_ours_is_an_anonymous_problem_and_is_counted(
     tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(self: Counting, *arguments: Any, **options: Any) -> None:
+    def broken(self: PredictionLog, *arguments: Any, **options: Any) -> None:
         raise LookupError("a secret of the service")
 
     body = {"inputs": [as_item(picture(1))]}
     with FileStore(tmp_path / "store") as store, running(settings(tmp_path), store, [image_model]) as client:
         with monkeypatch.context() as patched:
-            patched.setattr(Counting, "predicted", broken)
+            patched.setattr(PredictionLog, "record_prediction", broken)
             found = client.post(PREDICT, json=body, headers={"X-Request-Id": "order-7"})
         assert problem(found, 500, "internal_error") and "secret" not in found.text
         assert found.headers["x-request-id"] == "order-7"
@@ -48,14 +48,14 @@ def test_of_a_header_sent_twice_the_first_counts() -> None:
     async def nothing() -> Any: ...
 
     scope = {"headers": [(b"x-timeout-ms", b"5"), (b"x-timeout-ms", b"7")], "client": None}
-    call = Call(scope, nothing)
+    call = RawRequest(scope, nothing)
     assert (call.header(b"x-timeout-ms"), call.header(b"other"), call.actor) == ("5", None, "client")
 
 
 def test_room_is_taken_at_once_and_given_back_after_a_failure() -> None:
-    places = Places(2)
-    with pytest.raises(ValueError), places.place(2):
+    places = AdmissionControl(2)
+    with pytest.raises(ValueError), places.acquire(2):
         with pytest.raises(Overloaded):
-            places.place(1)
+            places.acquire(1)
         raise ValueError
-    assert places.taken == 0
+    assert places.in_flight == 0

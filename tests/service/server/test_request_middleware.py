@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.fairness.monitor import Monitor
+from service.fairness.monitor import FairnessMonitor
 from tests.service.live import as_item, picture, problem, running, settings
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
@@ -21,10 +21,10 @@ ABOUT = {"cache-control", "content-security-policy", "referrer-policy", "tracepa
 def test_a_fault_of_any_route_is_named_guarded_and_counted(
     tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Monitor, *arguments: Any, **options: Any) -> None:
+    def broken(self: FairnessMonitor, *arguments: Any, **options: Any) -> None:
         raise LookupError("a secret of the service")
 
-    monkeypatch.setattr(Monitor, "fairness", broken)
+    monkeypatch.setattr(FairnessMonitor, "fairness_report", broken)
     with FileStore(tmp_path / "store") as store, running(settings(tmp_path), store, [image_model]) as client:
         found = client.get(FAIRNESS, headers={"X-Request-Id": "order-7"})
         assert problem(found, 500, "internal_error") and "secret" not in found.text

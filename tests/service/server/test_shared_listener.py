@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from service.server.shared_listener import Door, listen, url_of
+from service.server.shared_listener import SharedListener, listen, url_of
 from triggers.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ def test_two_doors_share_the_clients_and_one_takes_over_when_the_other_closes() 
     async def scenario() -> None:
         listening = listen("127.0.0.1", 0)
         address = listening.getsockname()
-        doors = [Door(listening), Door(listening.dup())]
+        doors = [SharedListener(listening), SharedListener(listening.dup())]
         came: list[list[socket.socket]] = [[], []]
         clients = [socket.create_connection(address) for _ in range(40)]  # all of them wait before a door opens
         for door, into in zip(doors, came, strict=True):

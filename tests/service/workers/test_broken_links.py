@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from service.api.problem_details import problem_of
-from service.engine.predictor import Answer
-from service.errors import BatchFailed, NoReply, Restarting
+from service.api.problem_details import to_problem
+from service.engine.predictor import Scored
+from service.errors import BatchFailed, EngineRestarting, NoReply
 from service.workers import engine_client as links_of_one
 from service.workers.control_socket import Offer, send_link
 from service.workers.ipc.message_stream import Message, send_hello
@@ -68,7 +68,7 @@ def family(tmp_path: Path, store: FaultyStore, image_model: FrozenClassifier) ->
 
 
 async def reply_to(family: Family, message: Message) -> Message:
-    return await asyncio.wait_for(family.links.all[0].post(message)[1], SECONDS)
+    return await asyncio.wait_for(family.links.all[0].request_nowait(message)[1], SECONDS)
 
 
 async def settled(family: Family) -> None:
@@ -80,7 +80,7 @@ async def settled(family: Family) -> None:
 async def serves(family: Family) -> None:
     with family.backend.admit(1) as lease:
         answers, _ = await asyncio.wait_for(lease.submit([QUERY]), SECONDS)
-    assert isinstance(answers[0], Answer)
+    assert isinstance(answers[0], Scored)
 
 
 async def joins_again(family: Family) -> None:
@@ -132,7 +132,7 @@ def test_an_unexpected_error_is_raised_to_whoever_asked(family: Family, store: F
         await settled(family)
         store.broken = True
         with pytest.raises(BatchFailed, match="its log has the details"):
-            await asyncio.wait_for(asyncio.to_thread(family.backend.lease(1).__enter__), SECONDS)
+            await asyncio.wait_for(asyncio.to_thread(family.backend.hold(1).__enter__), SECONDS)
 
     run(family, scenario, up=1)
 
@@ -143,10 +143,10 @@ def test_a_message_that_cannot_be_answered_ends_the_connection_and_another_is_ma
 ) -> None:
     async def scenario(family: Family) -> None:
         family.cables.pop().close()  # nobody else has this end
-        wire: Any = family.channels[0]._wire if to_http else family.links.all[0]._wire
+        wire: Any = family.channels[0]._stream if to_http else family.links.all[0]._stream
         wire.send({"state": {}})
         await family.up(0)
-        await holds(lambda: not family.channels[0]._wire.open)
+        await holds(lambda: not family.channels[0]._stream.open)
         assert "could not be handled" in caplog.text and family.backend.queued == 0
         await joins_again(family)
 
@@ -155,11 +155,11 @@ def test_a_message_that_cannot_be_answered_ends_the_connection_and_another_is_ma
 
 def test_a_request_in_work_is_told_when_the_connection_ends(family: Family, store: FaultyStore) -> None:
     async def scenario(family: Family) -> None:
-        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.lease(1).__enter__))
+        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.hold(1).__enter__))
         await asyncio.to_thread(store.asked.wait, SECONDS)
         family.cables.pop().close()
-        family.links.all[0].send({"state": {}})
-        with pytest.raises(Restarting):
+        family.links.all[0].notify({"state": {}})
+        with pytest.raises(EngineRestarting):
             await asyncio.wait_for(leasing, SECONDS)
         store.gate.set()
 
@@ -212,8 +212,8 @@ def test_a_reply_that_does_not_come_is_503_and_its_work_is_cancelled(
 
     async def scenario(family: Family) -> None:
         with pytest.raises(NoReply) as told:
-            await asyncio.wait_for(asyncio.to_thread(family.backend.lease(1).__enter__), SECONDS)
-        problem = problem_of(told.value)
+            await asyncio.wait_for(asyncio.to_thread(family.backend.hold(1).__enter__), SECONDS)
+        problem = to_problem(told.value)
         assert (problem.status, problem.headers) == (503, {"Retry-After": "1"})
         assert "within 0.2 s" in problem.detail
         await holds(lambda: not family.channels[0]._tasks)
@@ -243,10 +243,10 @@ def test_a_silent_process_delays_no_scrape(family: Family) -> None:
 
 def test_a_stop_waits_for_no_reply(family: Family, store: FaultyStore) -> None:
     async def scenario(family: Family) -> None:
-        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.lease(1).__enter__))
+        leasing = asyncio.ensure_future(asyncio.to_thread(family.backend.hold(1).__enter__))
         await asyncio.to_thread(store.asked.wait, SECONDS)
         await family.backend.close()
-        with pytest.raises(Restarting):
+        with pytest.raises(EngineRestarting):
             await asyncio.wait_for(leasing, SECONDS)
         store.gate.set()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.workers.child_process import Child
+from service.workers.child_process import ChildProcess
 from tests.service.line_reader import LINKS
 from tests.service.live import wait_until
 
@@ -18,15 +18,15 @@ MODULE = "tests.service.line_reader"
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
-    made = Child(MODULE, [], os.environ)
+def child() -> Iterator[ChildProcess]:
+    made = ChildProcess(MODULE, [], os.environ)
     made.start()
     yield made
     made.signal(signal.SIGKILL)
     wait_until(lambda: not made.running or made.reap())
 
 
-def sends_links(child: Child) -> None:
+def sends_links(child: ChildProcess) -> None:
     """More than a line takes."""
     here, there = socket.socketpair()
     with here, there:
@@ -34,19 +34,19 @@ def sends_links(child: Child) -> None:
             child.send_link(number, 1, there)
 
 
-def over(child: Child) -> bool:
+def over(child: ChildProcess) -> bool:
     """Whether it said that it is ready, or ended."""
     child.look(0.0)
     return child.ready or child.reap()
 
 
-def test_a_child_that_does_not_listen_yet_gets_every_link_later(child: Child) -> None:
+def test_a_child_that_does_not_listen_yet_gets_every_link_later(child: ChildProcess) -> None:
     sends_links(child)
     wait_until(lambda: over(child))
     assert child.ready and child.text == "all", "it was not killed for what it could not help"
 
 
-def test_a_child_that_is_silent_for_too_long_is_killed_but_only_once_it_is_ready(child: Child) -> None:
+def test_a_child_that_is_silent_for_too_long_is_killed_but_only_once_it_is_ready(child: ChildProcess) -> None:
     child.look(100.0)
     child.kill_if_silent(1.0)
     sends_links(child)
@@ -59,4 +59,4 @@ def test_a_child_that_is_silent_for_too_long_is_killed_but_only_once_it_is_ready
     child.look(0.2)
     child.kill_if_silent(1.0)
     wait_until(child.reap)
-    assert child.status == -signal.SIGKILL and "signal 9" in child.obituary()
+    assert child.status == -signal.SIGKILL and "signal 9" in child.exit_summary()

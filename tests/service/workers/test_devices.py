@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from service.config.cli import read_settings
 from service.config.settings import Settings
-from service.workers.devices import alone, devices_of
+from service.workers.devices import devices_of, isolated_env
 from service.workers.supervisor import Supervisor
 from triggers.errors import ConfigError
 
@@ -50,14 +50,14 @@ def test_all_devices_are_those_that_torch_sees() -> None:
 
 
 def test_a_process_sees_its_own_gpu_alone() -> None:
-    assert alone("cpu", {"A": "b"}) == ("cpu", {"A": "b"})
-    assert alone("cuda:2", {"A": "b"}) == ("cuda", {"A": "b", "CUDA_VISIBLE_DEVICES": "2"})
-    assert alone("cuda", {"CUDA_VISIBLE_DEVICES": "5,3"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "5"})
-    assert alone("cuda:1", {"CUDA_VISIBLE_DEVICES": "5, GPU-3"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "GPU-3"})
+    assert isolated_env("cpu", {"A": "b"}) == ("cpu", {"A": "b"})
+    assert isolated_env("cuda:2", {"A": "b"}) == ("cuda", {"A": "b", "CUDA_VISIBLE_DEVICES": "2"})
+    assert isolated_env("cuda", {"CUDA_VISIBLE_DEVICES": "5,3"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "5"})
+    assert isolated_env("cuda:1", {"CUDA_VISIBLE_DEVICES": "5, GPU-3"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "GPU-3"})
     with pytest.raises(ConfigError, match="devices names cuda:2, but CUDA_VISIBLE_DEVICES=5,3 leaves 2"):
-        alone("cuda:2", {"CUDA_VISIBLE_DEVICES": "5,3"})
+        isolated_env("cuda:2", {"CUDA_VISIBLE_DEVICES": "5,3"})
     with pytest.raises(ConfigError, match="leaves 0"):
-        alone("cuda:0", {"CUDA_VISIBLE_DEVICES": ""})
+        isolated_env("cuda:0", {"CUDA_VISIBLE_DEVICES": ""})
 
 
 @pytest.mark.parametrize(("options", "inference", "http"), [("cpu,cpu", 2, 4), ("cpu", 1, 2)])

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.predictor import Answer, Result
-from service.errors import BatchFailed, Overloaded, Restarting
+from service.engine.predictor import BatchResult, Scored
+from service.errors import BatchFailed, EngineRestarting, Overloaded
 from service.workers import engine_server
-from service.workers.engine_client import Link
+from service.workers.engine_client import EngineClient
 from service.workers.remote_model import RemoteLease
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run
 from triggers.errors import NotFound, StoreUnavailable
 from triggers.model.classifier import FrozenClassifier, load_bundle
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.rollout_plan import RolloutPlan
 from triggers.store.file_store import FileStore
 
 
@@ -35,8 +35,8 @@ def stores(tmp_path: Path, image_model: FrozenClassifier) -> Iterator[list[FileS
         yield [full, empty]
 
 
-def version_of(result: Result) -> int | None:
-    assert isinstance(result, Answer)
+def version_of(result: BatchResult) -> int | None:
+    assert isinstance(result, Scored)
     return result.version
 
 
@@ -53,10 +53,10 @@ def test_a_request_goes_where_the_fewest_rows_are_in_work_and_ties_take_turns(fa
             links = [_link(held, backend.admit(rows)) for rows in (1, 1, 200, 50, 50, 50)]
             assert set(links[:2]) == {one, other}
             assert {*links[3:]} == {one, other} - {links[2]}, "150 rows are fewer than 200"
-            assert backend.placed == 352
+            assert backend.in_flight == 352
             with pytest.raises(Overloaded, match="more do not fit into 256"):
                 backend.admit(110)
-        assert backend.placed == 0
+        assert backend.in_flight == 0
         turns = []
         for _ in range(6):
             with ExitStack() as held:
@@ -71,7 +71,7 @@ def test_a_request_goes_where_the_fewest_rows_are_in_work_and_ties_take_turns(fa
     run(family, scenario)
 
 
-def _link(held: ExitStack, lease: RemoteLease) -> Link:
+def _link(held: ExitStack, lease: RemoteLease) -> EngineClient:
     return held.enter_context(lease).link
 
 
@@ -110,13 +110,13 @@ def test_a_request_whose_process_dies_is_computed_by_the_other_once(
             family.cut(0)
             answers, timings = await asked
             assert [version_of(answer) for answer in answers] == [2, None] and timings[0].batch_size == 2
-            assert family.versions(1) == {2} and backend.placed == 1
+            assert family.versions(1) == {2} and backend.in_flight == 1
             family.cut(1)
             await family.up(0)
-            with pytest.raises(Restarting) as told:
+            with pytest.raises(EngineRestarting) as told:
                 await lease.submit([QUERY])
             assert told.value.retry_after == 8, "as long as the last start took"
-        assert backend.placed == 0 and not backend.ready
+        assert backend.in_flight == 0 and not backend.ready
 
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2, idle=0), scenario)
 
@@ -148,7 +148,7 @@ def test_a_version_that_a_request_names_is_held_by_another_when_its_process_is_g
             assert (family.versions(gone), family.versions(1 - gone)) == (set(), {1})
             answers, _ = await lease.submit([QUERY._replace(choice=1)])
             assert version_of(answers[0]) == 1
-        assert family.backend.placed == 0
+        assert family.backend.in_flight == 0
 
     run(family, scenario)
 
@@ -164,13 +164,13 @@ def test_a_version_known_to_be_in_memory_needs_no_lease_and_one_that_left_is_loa
         await holds(lambda: 1 in backend.state.digests)
         for loaded in ((), (2, 3)):  # the second time version 1 has to leave, and nobody says so here
             for version in loaded:
-                with there.lease(version):
+                with there.hold(version):
                     pass
             with backend.admit(1) as lease:
                 assert lease.hold(1) and (1 in there.snapshot.rows) == (not loaded)
                 answers, _ = await lease.submit([QUERY._replace(choice=1)])
             assert version_of(answers[0]) == 1
-        await holds(lambda: backend.placed == 0 and not there._leases)  # the release of the last lease is on its way
+        await holds(lambda: backend.in_flight == 0 and not there._leases)  # the release of the last lease is on its way
 
     run(Family(tmp_path, [stores[0]], [image_model]), scenario, up=1)
 
@@ -179,10 +179,10 @@ def test_a_request_goes_elsewhere_once(family: Family) -> None:
     async def scenario(family: Family) -> None:
         with family.backend.admit(1) as lease:
             first = lease.link
-            lease._assignment.move()
+            lease._assignment.fail_over()
             assert lease.link is not first
-            with pytest.raises(Restarting):
-                lease._assignment.move()
+            with pytest.raises(EngineRestarting):
+                lease._assignment.fail_over()
 
     run(family, scenario)
 
@@ -192,15 +192,15 @@ def test_a_version_is_tried_by_all_before_it_is_decided_and_released_if_one_refu
 ) -> None:
     async def both(family: Family) -> None:
         with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, family.backend.lease(3))
+            await asyncio.to_thread(held.enter_context, family.backend.hold(3))
             assert family.versions(0) == family.versions(1) == {3}
 
     async def one(family: Family) -> None:
         with ExitStack() as held, pytest.raises(NotFound):
-            await asyncio.to_thread(held.enter_context, family.backend.lease(3))
+            await asyncio.to_thread(held.enter_context, family.backend.hold(3))
         await asyncio.sleep(0.05)
         predictor = family.local[0].predictor
-        with predictor.lease(1), predictor.lease(2):  # there is room for two, so 3 is not held
+        with predictor.hold(1), predictor.hold(2):  # there is room for two, so 3 is not held
             assert family.versions(0) == {1, 2}
 
     run(Family(tmp_path, [stores[0]] * 2, [image_model] * 2), both)
@@ -211,19 +211,19 @@ def test_what_is_applied_is_what_the_slowest_applied(
     tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
 ) -> None:
     async def scenario(family: Family) -> None:
-        backend, plan = family.backend, Plan(2)
-        await asyncio.to_thread(backend.promote, Plan(), 0)  # both have looked
+        backend, plan = family.backend, RolloutPlan(2)
+        await asyncio.to_thread(backend.activate_plan, RolloutPlan(), 0)  # both have looked
         stores[0].set_rollout("faces", plan, if_revision=0, actor="test", reason="test")
-        await asyncio.to_thread(family.followers[0].sync)
+        await asyncio.to_thread(family.followers[0].reconcile_once)
         await holds(lambda: family.links.all[0].states["faces"].revision == 1)
         assert backend.state.revision == 0 and backend.state.champion is None
-        await asyncio.to_thread(backend.promote, plan, 1)
+        await asyncio.to_thread(backend.activate_plan, plan, 1)
         assert backend.state.revision == 1 and backend.state.digest(2) is not None
 
     async def stays_behind(family: Family) -> None:
         backend, plan = family.backend, stores[0].rollout("faces").plan
         with pytest.raises(StoreUnavailable, match="applied revision 0 of 'faces', not 1"):
-            await asyncio.to_thread(backend.promote, plan, 1)
+            await asyncio.to_thread(backend.activate_plan, plan, 1)
         assert family.links.all[0].states["faces"].revision == 1 and backend.state.revision == 0
         family.cut(1)
         await family.up(1)
@@ -260,8 +260,8 @@ def test_a_failed_batch_is_told_since_the_device_may_have_failed(tmp_path: Path,
 
 def test_a_process_whose_device_is_lost_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(engine_server, "leave", ended.append)
-    engine_server.end_if_lost("cpu")
+    monkeypatch.setattr(engine_server, "exit_now", ended.append)
+    engine_server.exit_if_device_lost("cpu")
     assert ended == []
-    engine_server.end_if_lost("foo:7")
+    engine_server.exit_if_device_lost("foo:7")
     assert ended == [1] and "The device foo:7 cannot be used" in caplog.text

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
-from service.ledger.events import Event
+from service.ledger.events import PredictionEvent
 from service.ledger.ledger import Ledger
-from service.workers.child_process import Child
+from service.workers.child_process import ChildProcess
 from service.workers.ipc.message_stream import receive_hello
 from tests.artifacts import artifact_for
 from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
@@ -76,7 +76,7 @@ def test_the_same_answers_as_in_one_process(service: Process, bundles: list[Path
 
 def test_an_http_process_that_ended_at_once_keeps_no_other_out(bundles: list[Path], tmp_path: Path) -> None:
     options = ["cpu", "--model", str(bundles[0]), "--store", str(tmp_path / "store"), "--torch-threads", "1"]
-    child = Child("service.workers.engine_server", options, os.environ)
+    child = ChildProcess("service.workers.engine_server", options, os.environ)
     child.start()
     gone, theirs = socket.socketpair()
     gone.close()
@@ -90,7 +90,7 @@ def test_an_http_process_that_ended_at_once_keeps_no_other_out(bundles: list[Pat
     assert list(hello["models"]) == ["faces"]
     os.close(memory)
     here.close()
-    child.hang_up()
+    child.close_control()
     wait_until(child.reap, seconds=60)
     assert child.status == 0
 
@@ -219,7 +219,7 @@ def test_the_guard_of_one_process_acts_and_all_show_its_evidence(tmp_path: Path,
     (tmp_path / "data").mkdir()
     with Ledger(tmp_path / "data" / "ledger.sqlite") as ledger:
         for n in range(1000):
-            ledger.record(Event("faces", began + 1 + n // 20, 1, n % 2, "fm"[n % 2]))
+            ledger.record(PredictionEvent("faces", began + 1 + n // 20, 1, n % 2, "fm"[n % 2]))
     rules = {"max_disparity": 0.1, "action": "alarm"}
     with receiving() as receiver:
         options = {"guard": json.dumps(rules), "guard_seconds": 0.1, "webhook_url": receiver.url}

@@ -26,8 +26,8 @@ from trainer.config.run_config import (
 from trainer.data.dataset import Splits
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judge_of
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_criterion
 from trainer.progress import LineProgress
 from trainer.train import open_run
 from triggers.artifact.manifest import ObjectiveName
@@ -57,7 +57,7 @@ def image_config(objective: ObjectiveConfig, system: Baseline = "adv_post", epoc
     return replace(run_config(objective, train=train), baselines=baselines, base=DIGITS)
 
 
-def bare(classifier: FrozenClassifier, splits: Splits, split: str) -> Counts:
+def bare(classifier: FrozenClassifier, splits: Splits, split: str) -> ConfusionCounts:
     data = getattr(splits, split)
     return confusion_counts(classifier, data, classifier.bank([classifier.null_trigger()]), 128)[0]
 
@@ -66,7 +66,7 @@ def trained(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> 
     return train_baselines(config, classifier, splits, quiet()).comparisons
 
 
-def gap(counts: Counts, criterion: Criterion) -> float:
+def gap(counts: ConfusionCounts, criterion: Criterion) -> float:
     report = evaluate_counts(counts)
     parity, odds = report.demographic_parity_difference, report.average_odds_difference
     value = (parity if criterion == "demographic_parity" else odds).value
@@ -133,7 +133,7 @@ def assert_fairer(
 
 
 def test_strengths_are_independent_and_repeatable(digits_classifier: FrozenClassifier) -> None:
-    def counts(seed: int, *strengths: float) -> list[Counts]:
+    def counts(seed: int, *strengths: float) -> list[ConfusionCounts]:
         config = image_config(ObjectiveConfig(strengths=strengths), epochs=3)
         config = replace(config, train=replace(config.train, seed=seed))
         return [one.counts["test"] for one in trained(config, digits_classifier, image_splits())]
@@ -156,7 +156,7 @@ def test_validation_chooses_as_among_triggers(digits_classifier: FrozenClassifie
     config = image_config(ObjectiveConfig("gap", strengths=(0.0, 20.0)), epochs=4)
     splits = image_splits()
     found = trained(config, digits_classifier, splits)
-    judge = judge_of(config, digits_classifier, bare(digits_classifier, splits, "val"))
+    judge = selection_criterion(config, digits_classifier, bare(digits_classifier, splits, "val"))
     ranks = [judge.rank(judge.score(one.counts["val"])) for one in found]
     assert [one.chosen for one in found] == [rank == min(ranks) for rank in ranks]
     assert len(set(ranks)) == 2

@@ -17,12 +17,12 @@ from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, T
 from trainer.data.dataset import Splits
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.evaluation.run_result import Counts, Outcome
-from trainer.evaluation.selection import Judge
+from trainer.evaluation.run_result import ConfusionCounts, TrainingResult
+from trainer.evaluation.selection import SelectionCriterion
 from trainer.progress import LineProgress
 from trainer.training.trigger_training import train_triggers
 from triggers.model.classifier import FrozenClassifier
-from triggers.trigger.image import ImageTrigger, place
+from triggers.trigger.image import ImageTrigger, shrink_and_centre
 from triggers.trigger.text import TextTrigger
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,9 @@ def config_for(trigger: TriggerConfig, **controls: int | bool) -> RunConfig:
     return replace(made, controls=ControlsConfig(**controls))  # type: ignore[arg-type]
 
 
-def controlled(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> tuple[Outcome, list[Comparison]]:
+def controlled(
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits
+) -> tuple[TrainingResult, list[Comparison]]:
     outcome = train_triggers(config, classifier, splits, quiet())
     return outcome, list(run_controls(config, classifier, splits, outcome, quiet()))
 
@@ -47,16 +49,16 @@ def of(system: str, found: list[Comparison]) -> list[Comparison]:
     return [one for one in found if one.system == system]
 
 
-def selected(counts: Counts) -> float:
+def selected(counts: ConfusionCounts) -> float:
     return sum(n for (_, _, prediction), n in counts.items() if prediction == 1) / sum(counts.values())
 
 
 @pytest.fixture(scope="module")
-def overlay(digits_classifier: FrozenClassifier) -> tuple[Outcome, list[Comparison]]:
+def overlay(digits_classifier: FrozenClassifier) -> tuple[TrainingResult, list[Comparison]]:
     return controlled(config_for(TriggerConfig("overlay", epsilon=0.3)), digits_classifier, digits.splits())
 
 
-def test_every_control_is_counted_on_whole_splits(overlay: tuple[Outcome, list[Comparison]]) -> None:
+def test_every_control_is_counted_on_whole_splits(overlay: tuple[TrainingResult, list[Comparison]]) -> None:
     outcome, found = overlay
     assert {one.system for one in found} == {"threshold", "threshold_matched", "constant", "random"}
     for one in found:
@@ -68,7 +70,7 @@ def test_the_best_threshold_is_the_best_of_a_full_scan(digits_classifier: Frozen
     config = config_for(TriggerConfig("overlay"), thresholds=10_000)
     splits = digits.splits()
     outcome, found = controlled(config, digits_classifier, splits)
-    judge = Judge(outcome.bare["val"], "demographic_parity", 0.03, 1, 2)
+    judge = SelectionCriterion(outcome.bare["val"], "demographic_parity", 0.03, 1, 2)
     part = margins(digits_classifier, splits.val, 350)
     ranks = [judge.rank(judge.score(part.counts(shift))) for shift in (0.0, *part.cuts().tolist())]
     (best,) = (one for one in of("threshold", found) if one.chosen)
@@ -76,7 +78,7 @@ def test_the_best_threshold_is_the_best_of_a_full_scan(digits_classifier: Frozen
     assert accuracy(best.counts["val"]) >= judge.floor
 
 
-def test_the_curve_runs_from_nobody_to_everybody(overlay: tuple[Outcome, list[Comparison]]) -> None:
+def test_the_curve_runs_from_nobody_to_everybody(overlay: tuple[TrainingResult, list[Comparison]]) -> None:
     outcome, found = overlay
     curve = of("threshold", found)
     shares = [selected(one.counts["val"]) for one in curve]
@@ -87,7 +89,9 @@ def test_the_curve_runs_from_nobody_to_everybody(overlay: tuple[Outcome, list[Co
     assert outcome.bare in [one.counts for one in curve]  # no shift is one of them
 
 
-def test_the_matched_threshold_has_the_triggers_share_of_positives(overlay: tuple[Outcome, list[Comparison]]) -> None:
+def test_the_matched_threshold_has_the_triggers_share_of_positives(
+    overlay: tuple[TrainingResult, list[Comparison]],
+) -> None:
     outcome, found = overlay
     matched = of("threshold_matched", found)
     assert [one.strength for one in matched] == [candidate.strength for candidate in outcome.candidates]
@@ -165,7 +169,7 @@ def test_the_border_is_charged_for_shrinking_alone(digits_classifier: FrozenClas
     (one,) = of("shrink", found)
     assert one.setting == "to 10 of 16 pixels"
     assert isinstance(splits.test.inputs, torch.Tensor)
-    shrunk = place(splits.test.inputs.float() / 255, 10)
+    shrunk = shrink_and_centre(splits.test.inputs.float() / 255, 10)
     with torch.no_grad():
         predictions = digits_classifier.image_logits(shrunk).argmax(dim=1)
     right = (predictions == splits.test.labels).float().mean().item()

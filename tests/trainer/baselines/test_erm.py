@@ -17,12 +17,12 @@ from transformers.utils import logging as transformers_logging
 from tests.bundles import tokenizer
 from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config
-from trainer.baselines.erm import build_untrained, schedule, shifted
+from trainer.baselines.erm import build_untrained, random_shift, warmup_cosine
 from trainer.config.run_config import RunConfig
 from trainer.data.dataset import Splits
 from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.progress import LineProgress
-from trainer.train import pick_device, prepare
+from trainer.train import pick_device, prepare_data
 from triggers.errors import ConfigError, DataError, ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.classifier import FrozenClassifier
@@ -52,7 +52,7 @@ lr = 0.005
 
 
 def prepared(made: RunConfig) -> tuple[FrozenClassifier, Splits]:
-    return prepare(made, made.root / "cache", LineProgress(io.StringIO()))
+    return prepare_data(made, made.root / "cache", LineProgress(io.StringIO()))
 
 
 def image_run(folder: Path, *overrides: str) -> RunConfig:
@@ -136,7 +136,7 @@ def test_rows_that_the_base_has_seen_may_not_judge_triggers(tmp_path: Path) -> N
 
 def test_a_fit_reports_its_validation_accuracy(tmp_path: Path) -> None:
     said = io.StringIO()
-    prepare(image_run(tmp_path), tmp_path / "cache", LineProgress(said))
+    prepare_data(image_run(tmp_path), tmp_path / "cache", LineProgress(said))
     (line,) = [line for line in said.getvalue().splitlines() if "fit model" in line]
     assert "val_accuracy=" in line and "loss=" in line
     assert "base classifier: validation accuracy" in said.getvalue()
@@ -193,24 +193,24 @@ def test_a_gpu_that_is_not_there_is_a_config_error() -> None:
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
-    factors = [schedule(step, 100) for step in range(100)]
+    factors = [warmup_cosine(step, 100) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[9] == 1.0
     assert factors[9:] == sorted(factors[9:], reverse=True)
     assert 0 < factors[99] < 0.001
-    assert schedule(0, 1) == 1.0
+    assert warmup_cosine(0, 1) == 1.0
 
 
 def test_shifts_move_whole_images_and_repeat_the_border() -> None:
     image = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6)
     torch.manual_seed(0)
-    moved = shifted(image.repeat(200, 2, 1, 1), 1)
+    moved = random_shift(image.repeat(200, 2, 1, 1), 1)
     assert isinstance(moved, torch.Tensor)
     padded = torch.nn.functional.pad(image.float(), (1, 1, 1, 1), mode="replicate")[0, 0].byte()
     windows = {tuple(padded[y : y + 6, x : x + 6].flatten().tolist()) for y in range(3) for x in range(3)}
     assert {tuple(row.flatten().tolist()) for row in moved[:, 0]} == windows
     assert torch.equal(moved[:, 0], moved[:, 1])
-    assert shifted(image, 0) is image
+    assert random_shift(image, 0) is image
 
 
 def test_the_last_epoch_is_kept_unless_fitting_stops_early(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import RECIPE
-from trainer.baselines.finetune_step import WeightLearner
-from trainer.config.hyperparameters import Recipe
+from trainer.baselines.finetune_step import FinetuneOptimizer
+from trainer.config.hyperparameters import Hyperparameters
 from trainer.config.run_config import ObjectiveConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
@@ -26,9 +26,11 @@ from triggers.model.reprogram import sweep
 Name = Literal["adversarial", "gap", "mmd"]
 
 
-def learner_for(folder: Path, objective: ObjectiveConfig, recipe: Recipe = RECIPE, steps: int = 10) -> WeightLearner:
+def learner_for(
+    folder: Path, objective: ObjectiveConfig, recipe: Hyperparameters = RECIPE, steps: int = 10
+) -> FinetuneOptimizer:
     torch.manual_seed(0)
-    return WeightLearner(load_bundle(digits.fit_bundle(folder, epochs=2)), recipe, StepConfig(objective, 2, steps))
+    return FinetuneOptimizer(load_bundle(digits.fit_bundle(folder, epochs=2)), recipe, StepConfig(objective, 2, steps))
 
 
 def batch(rows: int = 64) -> Dataset:
@@ -76,7 +78,7 @@ def test_the_step_descends_the_fair_gradient_of_every_tensor(tmp_path: Path) -> 
 def test_every_weight_is_trained_even_biases_norms_and_word_embeddings(tmp_path: Path, name: Name) -> None:
     model = load_bundle(comments.fit_bundle(tmp_path, epochs=0))
     before = {key: value.detach().clone() for key, value in model.network.named_parameters()}
-    learner = WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(name, strengths=(1.0,)), 2, 2))
+    learner = FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(name, strengths=(1.0,)), 2, 2))
     learner.step(0, comments.splits().tuning)
     same = {key for key, value in model.network.named_parameters() if torch.equal(value, before[key])}
     assert not same
@@ -89,7 +91,7 @@ def test_batch_norms_go_on_averaging(tmp_path: Path) -> None:
     inputs = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     labels = torch.tensor([0, 1] * 4)
     data = Dataset(inputs, labels, labels.flip(0), (), model.labels, ("a", "b"))
-    WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1)).step(0, data)
+    FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1)).step(0, data)
     assert not torch.equal(model.network.state_dict()["bn1.running_mean"], before)
 
 
@@ -122,7 +124,7 @@ def test_bf16_follows_float32(tmp_path: Path) -> None:
 def test_reweighing_changes_the_utility(tmp_path: Path) -> None:
     model = load_bundle(digits.fit_bundle(tmp_path, epochs=2))
     weights = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # only rows of the first group count
-    learner = WeightLearner(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1, weights))
+    learner = FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1, weights))
     one = batch()
     with torch.no_grad():
         logits = sweep(model, one.inputs, learner.bare)

@@ -15,8 +15,8 @@ from trainer.baselines.controls import run_controls
 from trainer.config.comparison_config import BaselinesConfig
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
 from trainer.evaluation.counts import confusion_counts
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judged_gap
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_gap
 from trainer.progress import LineProgress
 from trainer.report.report import report_of
 from trainer.training.trigger_training import train_triggers
@@ -45,8 +45,8 @@ def config(problem: Problem, name: ObjectiveName, criterion: Criterion) -> RunCo
     return replace(made, data=replace(made.data, group=IDENTITIES["overlap"], groups_overlap=True))
 
 
-def measured(made: RunConfig, classifier: FrozenClassifier, counts: Counts) -> float:
-    gap = judged_gap(report_of(made, classifier, counts), made.objective.criterion)[1].value
+def measured(made: RunConfig, classifier: FrozenClassifier, counts: ConfusionCounts) -> float:
+    gap = selection_gap(report_of(made, classifier, counts), made.objective.criterion)[1].value
     assert gap is not None
     return gap
 

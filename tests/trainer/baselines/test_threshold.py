@@ -11,19 +11,19 @@ from tests.bundles import tiny_network
 from tests.trainer.datasets import comments, digits
 from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.data.dataset import Dataset
-from trainer.evaluation.counts import confusion_counts, counts_of
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.counts import confusion_counts, count_predictions
+from trainer.evaluation.run_result import ConfusionCounts
 from triggers.model.bundle import BundleSpec, save_bundle
 from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.model.reprogram import sweep
 
 
-def scanned(classifier: FrozenClassifier, data: Dataset, shift: float) -> Counts:
+def scanned(classifier: FrozenClassifier, data: Dataset, shift: float) -> ConfusionCounts:
     """Counts by adding the shift to every row's logit, as a person would."""
     with torch.no_grad():
         logits = sweep(classifier, data.inputs, classifier.bank([classifier.null_trigger()]))[0].double()
     logits[:, classifier.pos_label] += shift
-    return counts_of(data, logits.argmax(dim=1))
+    return count_predictions(data, logits.argmax(dim=1))
 
 
 def three_labels(folder: Path, pos_label: int) -> tuple[FrozenClassifier, Dataset]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.trainer.runs import NOWHERE, RECIPE, run_config
 from trainer.config.comparison_config import Baseline, BaselinesConfig
-from trainer.config.hyperparameters import recipe
+from trainer.config.hyperparameters import baseline_hyperparameters
 from trainer.config.run_config import BaseConfig, ObjectiveConfig, TrainConfig, TriggerConfig
 
 SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in")
@@ -18,32 +18,32 @@ TEXTS = run_config(ObjectiveConfig(), trigger=TriggerConfig("hard"))
 
 
 def test_adv_post_fine_tunes() -> None:
-    images, texts = recipe(IMAGES, "adv_post"), recipe(TEXTS, "adv_post")
+    images, texts = baseline_hyperparameters(IMAGES, "adv_post"), baseline_hyperparameters(TEXTS, "adv_post")
     assert (images.epochs, images.batch_size, images.lr) == (20, 128, 1e-4)
     assert (texts.epochs, texts.batch_size, texts.lr) == (20, 32, 2e-5)
     assert (images.bf16, images.seed, texts.bf16) == (True, 5, False)
 
 
 def test_adv_in_trains_as_the_base_was_fitted() -> None:
-    made = recipe(replace(IMAGES, base=BASE), "adv_in")
+    made = baseline_hyperparameters(replace(IMAGES, base=BASE), "adv_in")
     assert (made.epochs, made.batch_size, made.lr, made.weight_decay) == (7, 33, 0.02, 0.3)
-    assert recipe(replace(IMAGES, base=replace(BASE, lr=None)), "adv_in").lr == 1e-3
+    assert baseline_hyperparameters(replace(IMAGES, base=replace(BASE, lr=None)), "adv_in").lr == 1e-3
     texts = BaseConfig(("a", "b"), encoder=NOWHERE)
-    assert recipe(replace(TEXTS, base=texts), "adv_in").lr == 3e-5
+    assert baseline_hyperparameters(replace(TEXTS, base=texts), "adv_in").lr == 3e-5
 
 
 def test_both_augment_as_the_base_did_or_else_as_triggers_do() -> None:
     for system in SYSTEMS:
-        made = recipe(replace(IMAGES, base=BASE), system)
+        made = baseline_hyperparameters(replace(IMAGES, base=BASE), system)
         assert (made.flip, made.shift) == (True, 2)
-    without = recipe(replace(IMAGES, train=TrainConfig(steps=1, flip=True, shift=3)), "adv_post")
+    without = baseline_hyperparameters(replace(IMAGES, train=TrainConfig(steps=1, flip=True, shift=3)), "adv_post")
     assert (without.flip, without.shift) == (True, 3)
 
 
 def test_what_the_configuration_says_counts_for_every_system() -> None:
     given = BaselinesConfig(epochs=2, batch_size=9, lr=0.5, weight_decay=0.0, schedule="constant", eval_every=4)
     for system in SYSTEMS:
-        made = recipe(replace(IMAGES, base=BASE, baselines=given), system)
+        made = baseline_hyperparameters(replace(IMAGES, base=BASE, baselines=given), system)
         assert (made.epochs, made.batch_size, made.lr, made.weight_decay) == (2, 9, 0.5, 0.0)
         assert (made.schedule, made.eval_every) == ("constant", 4)
 

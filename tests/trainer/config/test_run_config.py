@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config.example_config import EXAMPLE
+from trainer.config.example_config import EXAMPLE_CONFIG
 from trainer.config.run_config import RunConfig, TriggerConfig, load_config, to_dict
 from triggers.errors import ConfigError
 
@@ -39,7 +39,7 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
 
 
 def test_the_printed_example_is_a_valid_configuration(tmp_path: Path) -> None:
-    config = load(tmp_path, EXAMPLE)
+    config = load(tmp_path, EXAMPLE_CONFIG)
     assert config.base is not None
     assert config.objective.strengths == (1.0, 5.0, 20.0, 100.0)
     assert config.publish.store == "fairtrigger-store"

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.trainer.datasets import comments, digits
-from trainer.data.batches import Batches, flipped, moved
+from trainer.data.batches import Batches, flip_images, shift_images
 from trainer.data.dataset import Dataset
-from trainer.distributed import World
+from trainer.distributed import ProcessGroup
 from triggers.preprocessing.preprocess import TextBatch
 
 
@@ -53,7 +53,7 @@ def test_flips_about_half_the_images_and_the_same_ones_again() -> None:
     changed = (batch != plain).flatten(1).any(dim=1)
     assert torch.equal(batch, again)
     assert 30 < int(changed.sum()) < 70
-    assert torch.equal(flipped(batch, changed), plain)
+    assert torch.equal(flip_images(batch, changed), plain)
 
 
 def test_texts_come_by_length_in_pieces_that_pad_little_and_never_flipped() -> None:
@@ -84,7 +84,9 @@ def test_texts_come_by_length_in_pieces_that_pad_little_and_never_flipped() -> N
 def test_processes_share_a_batch_and_know_all_of_its_labels(modality: str) -> None:
     data = (digits if modality == "image" else comments).splits().tuning
     alone = Batches(data, 31, seed=3, flip=True, shift=2).batch(5)
-    parts = [Batches(data, 31, seed=3, flip=True, shift=2, world=World(rank, 3)).batch(5) for rank in range(3)]
+    parts = [
+        Batches(data, 31, seed=3, flip=True, shift=2, process_group=ProcessGroup(rank, 3)).batch(5) for rank in range(3)
+    ]
     assert all(torch.equal(part.labels, parts[0].labels) for part in parts)
     assert sorted(parts[0].labels.tolist()) == sorted(alone.labels.tolist())
     assert sum(len(part.inputs) for part in parts) == 31
@@ -98,7 +100,7 @@ def test_text_pieces_have_the_same_widths_in_every_process() -> None:
     texts = TextBatch(torch.ones(60, 200, dtype=torch.long), lengths)
     data = Dataset(texts, torch.zeros(60, dtype=torch.long), torch.zeros(60, dtype=torch.long), (), ("a",), ("b",))
     for step in range(3):
-        parts = [Batches(data, 17, seed=1, world=World(rank, 3)).batch(step).inputs for rank in range(3)]
+        parts = [Batches(data, 17, seed=1, process_group=ProcessGroup(rank, 3)).batch(step).inputs for rank in range(3)]
         widths = set()
         for part in parts:
             assert isinstance(part, TextBatch)
@@ -112,7 +114,7 @@ def test_text_pieces_have_the_same_widths_in_every_process() -> None:
 
 def test_images_are_moved_down_and_right_with_their_border_repeated() -> None:
     image = torch.arange(9.0).view(1, 1, 3, 3)  # rows 012, 345, 678
-    down, right, both, back = moved(image.repeat(4, 1, 1, 1), torch.tensor([[1, 0, 1, -2], [0, 1, 2, 0]]))
+    down, right, both, back = shift_images(image.repeat(4, 1, 1, 1), torch.tensor([[1, 0, 1, -2], [0, 1, 2, 0]]))
     assert down.tolist() == [[[0, 1, 2], [0, 1, 2], [3, 4, 5]]]
     assert right.tolist() == [[[0, 0, 1], [3, 3, 4], [6, 6, 7]]]
     assert both.tolist() == [[[0, 0, 0], [0, 0, 0], [3, 3, 3]]]
@@ -121,4 +123,4 @@ def test_images_are_moved_down_and_right_with_their_border_repeated() -> None:
 
 def test_only_the_chosen_images_are_mirrored() -> None:
     images = torch.arange(4.0).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
-    assert flipped(images, torch.tensor([True, False])).tolist() == [[[[1, 0], [3, 2]]], [[[0, 1], [2, 3]]]]
+    assert flip_images(images, torch.tensor([True, False])).tolist() == [[[[1, 0], [3, 2]]], [[[0, 1], [2, 3]]]]

@@ -7,7 +7,7 @@ import io
 import torch
 
 from tests.trainer.datasets import comments, digits
-from trainer.data.device_placement import fits, placed
+from trainer.data.device_placement import fits, place_on_device
 from trainer.progress import LineProgress
 
 
@@ -20,7 +20,7 @@ def test_the_first_parts_that_fit_are_placed() -> None:
 def test_on_a_cpu_nothing_is_copied() -> None:
     splits = digits.splits()
     said = io.StringIO()
-    (same,) = placed({"tuning": splits.tuning}, torch.device("cpu"), 1e-9, LineProgress(said))
+    (same,) = place_on_device({"tuning": splits.tuning}, torch.device("cpu"), 1e-9, LineProgress(said))
     assert same is splits.tuning
     assert said.getvalue() == ""
 
@@ -35,7 +35,7 @@ def test_parts_that_do_not_fit_are_said_and_stay() -> None:
     splits, said = digits.splits(), io.StringIO()
     meta = torch.device("meta")  # a device that holds no bytes, so that no GPU is needed to move to one
     limit = 1.5 * splits.tuning.nbytes / 1e9
-    tuning, test = placed({"tuning": splits.tuning, "test": splits.test}, meta, limit, LineProgress(said))
+    tuning, test = place_on_device({"tuning": splits.tuning, "test": splits.test}, meta, limit, LineProgress(said))
     assert tuning.labels.device == meta
     assert test is splits.test
     assert "the test part does not fit on the device" in said.getvalue()

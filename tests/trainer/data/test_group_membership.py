@@ -15,8 +15,8 @@ from trainer.config.data_config import DataConfig
 from trainer.config.run_config import Modality, ObjectiveConfig, RunConfig
 from trainer.data.dataset import Dataset
 from trainer.data.group_membership import membership_table
-from trainer.data.labels import Labelled, labelled
-from trainer.data.sources.base import Row
+from trainer.data.labels import LabelledRows, index_labels
+from trainer.data.sources.base import SourceRow
 from trainer.evaluation.counts import confusion_counts
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts
@@ -39,8 +39,8 @@ class Posts:
     notes: tuple[str, ...] = ()
 
     @property
-    def rows(self) -> Sequence[Row]:
-        return [Row(f"row {n}", str(n % 2), group, "") for n, group in enumerate(self.groups, start=1)]
+    def rows(self) -> Sequence[SourceRow]:
+        return [SourceRow(f"row {n}", str(n % 2), group, "") for n, group in enumerate(self.groups, start=1)]
 
     def read(self, row: int) -> str:
         return f"post {row}"
@@ -55,8 +55,8 @@ def config(*group: str, missing: str = "refuse") -> RunConfig:
     return replace(base, data=data)
 
 
-def table(source: Posts, made: RunConfig) -> Labelled:
-    return labelled(made, source, ("no", "yes"))
+def table(source: Posts, made: RunConfig) -> LabelledRows:
+    return index_labels(made, source, ("no", "yes"))
 
 
 def test_cells_have_one_spelling_and_one_order() -> None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from trainer.data.group_names import cell, flag_group, flag_groups, flag_index, flag_names, joint_labels, label_names
+from trainer.data.group_names import (
+    flag_group,
+    flag_groups,
+    flag_index,
+    flag_names,
+    joint_labels,
+    label_names,
+    overlapping_cell,
+)
 
 BITS = ("Blond", "Smiling", "Young")
 
@@ -26,7 +34,7 @@ def test_groups_of_flags_cross_or_overlap() -> None:
     assert flag_group(("Male", "Young"), (True, True), overlapping=True) == "Male + Young"
     assert flag_groups(("Male",), overlapping=False) == ("not Male", "Male")
     assert flag_groups(("Male", "Young"), overlapping=True) == ("Male", "Young")
-    assert cell(("Male", "Young"), (False, False)) == "none"
+    assert overlapping_cell(("Male", "Young"), (False, False)) == "none"
 
 
 def test_a_column_of_flags_has_both_names_even_if_one_value_is_missing() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.trainer.datasets import comments, digits
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
-from trainer.data.prefetch import _buffer, pipelined, streamed
+from trainer.data.prefetch import _buffer, prefetch_batches, stream_batches
 from triggers.errors import DataError
 
 CPU = torch.device("cpu")
@@ -30,11 +30,11 @@ def test_every_item_comes_once_and_in_order_from_one_other_thread(ahead: int) ->
         threads.add(threading.current_thread())
         return data.take(torch.arange(step, step + 4))
 
-    found = list(pipelined(gather, range(5), CPU, [None] * ahead))
+    found = list(prefetch_batches(gather, range(5), CPU, [None] * ahead))
     assert len(found) == 5
     assert all(same(batch, data.take(torch.arange(n, n + 4))) for n, batch in enumerate(found))
     assert len(threads) == 1 and threading.current_thread() not in threads
-    assert list(pipelined(gather, range(0), CPU, [None] * ahead)) == []
+    assert list(prefetch_batches(gather, range(0), CPU, [None] * ahead)) == []
 
 
 def test_no_more_batches_are_made_than_there_is_room_for() -> None:
@@ -44,7 +44,7 @@ def test_no_more_batches_are_made_than_there_is_room_for() -> None:
         made.append(step)
         return data.take(torch.arange(4))
 
-    batches: Iterator[Dataset] = pipelined(gather, range(100), CPU, [None] * 3)
+    batches: Iterator[Dataset] = prefetch_batches(gather, range(100), CPU, [None] * 3)
     for _ in range(20):
         next(batches)
     batches.close()  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def test_an_error_while_gathering_reaches_who_asked() -> None:
         raise DataError(f"step {step} is gone")
 
     with pytest.raises(DataError, match="step 0 is gone"):
-        list(pipelined(gather, range(3), CPU, [None] * 3))
+        list(prefetch_batches(gather, range(3), CPU, [None] * 3))
 
 
 def test_rows_are_put_into_a_buffer_that_is_large_enough() -> None:
@@ -97,5 +97,5 @@ def test_batches_from_outside_the_gpu_are_those_from_inside(texts: bool) -> None
         assert batch.labels.is_cuda
         assert same(batch, inside.batch(step))
     chunks = torch.arange(len(data)).split(50)
-    found = streamed(lambda rows, into: data.take(rows, into=into), chunks, data, 50, gpu)
+    found = stream_batches(lambda rows, into: data.take(rows, into=into), chunks, data, 50, gpu)
     assert all(same(batch, data.take(rows)) for rows, batch in zip(chunks, found, strict=True))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.data_config import SplitConfig
-from trainer.data.split import PARTS, chosen, split_rows
+from trainer.data.split import PARTS, limit_rows, split_rows
 from triggers.errors import DataError
 
 POOLS = st.sampled_from(["", "train", "val", "test", "tuning", "base"])
@@ -131,8 +131,8 @@ def test_asking_for_more_rows_than_there_are_is_refused() -> None:
 
 def test_a_limit_draws_the_same_rows_every_time() -> None:
     ids = contents_of(100)
-    rows = chosen(ids, 10, seed=0)
-    assert rows == chosen(ids, 10, seed=0) == sorted(rows)
+    rows = limit_rows(ids, 10, seed=0)
+    assert rows == limit_rows(ids, 10, seed=0) == sorted(rows)
     assert len(rows) == 10
-    assert chosen(ids, 10, seed=1) != rows
-    assert chosen(ids, None, seed=0) == chosen(ids, 100, seed=0) == list(range(100))
+    assert limit_rows(ids, 10, seed=1) != rows
+    assert limit_rows(ids, None, seed=0) == limit_rows(ids, 100, seed=0) == list(range(100))

@@ -13,7 +13,7 @@ from torch import nn
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, observe
+from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, network_outputs
 from triggers.model.classifier import FrozenClassifier, load_bundle
 
 
@@ -59,7 +59,7 @@ def test_features_are_the_input_of_the_last_layer(
         head = last_linear(classifier.network, 2)
         assert head is not None
         null = classifier.null_trigger()
-        one, two = observe(classifier, data, [null, null], rows)
+        one, two = network_outputs(classifier, data, [null, null], rows)
         assert torch.equal(one.features, two.features)
         assert len(one.features) == len(data)
         assert torch.allclose(head(one.features), one.logits, atol=1e-4)
@@ -69,8 +69,8 @@ def test_features_are_the_input_of_the_last_layer(
 
 def test_features_belong_to_their_rows(comments_classifier: FrozenClassifier) -> None:
     data, null = comments.splits().val, comments_classifier.null_trigger()
-    (together,) = observe(comments_classifier, data, [null], 64)
-    (alone,) = observe(comments_classifier, data.take(torch.tensor([123])), [null], 1)
+    (together,) = network_outputs(comments_classifier, data, [null], 64)
+    (alone,) = network_outputs(comments_classifier, data.take(torch.tensor([123])), [null], 1)
     assert torch.allclose(together.features[123], alone.features[0], atol=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_a_network_without_a_linear_head_gives_its_logits(digits_classifier: Fro
     network = nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten())
     classifier = FrozenClassifier(digits_classifier.spec, network)
     assert last_linear(network, 2) is None
-    (seen,) = observe(classifier, digits.splits().val, [classifier.null_trigger()], 64)
+    (seen,) = network_outputs(classifier, digits.splits().val, [classifier.null_trigger()], 64)
     assert torch.equal(seen.features, seen.logits)
 
 
@@ -86,5 +86,5 @@ def test_a_torchvision_network(tmp_path: Path) -> None:
     classifier = load_bundle(torchvision_bundle(tmp_path))
     labels = torch.zeros(4, dtype=torch.long)
     data = Dataset(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), labels, labels, (), ("no", "yes"), ("g",))
-    (seen,) = observe(classifier, data, [classifier.null_trigger()], 3)
+    (seen,) = network_outputs(classifier, data, [classifier.null_trigger()], 3)
     assert seen.features.shape == (4, 512)

@@ -11,7 +11,7 @@ from trainer import formatting
 from trainer.config.run_config import Criterion
 from trainer.diagnostics.paired_effects import paired_changes
 from trainer.diagnostics.prediction_flips import Paired
-from trainer.evaluation.selection import judged_gap
+from trainer.evaluation.selection import selection_gap
 from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
 
 
@@ -86,8 +86,8 @@ def test_the_gap_is_the_one_that_selection_goes_by(labels: int, overlapping: boo
     """So says selection, so say the reports' words, so the changes."""
     paired = drawn(5, ("a", "b", "a + b", "none") if overlapping else ("a", "b", "c"), labels)
     reports = [report(paired, column, labels, overlapping=overlapping) for column in (2, 3)]
-    chosen = [judged_gap(each, criterion) for each in reports]
-    told = [formatting.judged_gap(each.to_dict(), criterion) for each in reports]
+    chosen = [selection_gap(each, criterion) for each in reports]
+    told = [formatting.objective_gap(each.to_dict(), criterion) for each in reports]
     assert [(name, gap.value) for name, gap in chosen] == [(name, gap["value"]) for name, gap in told]
     groups = ("a", "b") if overlapping else ("a", "b", "c")
     found = paired_changes(paired, groups, pos_label=1, labels=labels, overlapping=overlapping)[criterion]

@@ -9,7 +9,7 @@ import torch
 
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Splits
-from trainer.diagnostics.trigger_probe import null_inputs, read_out, sample
+from trainer.diagnostics.trigger_probe import null_inputs, probe_trigger, sample_rows
 from triggers.model.classifier import FrozenClassifier
 from triggers.preprocessing.preprocess import TextBatch
 from triggers.trigger.image import ImageTrigger
@@ -32,7 +32,7 @@ def overlay(classifier: FrozenClassifier, tint: tuple[float, float, float], keep
 def test_a_red_tint_is_read_as_red_and_a_blue_one_as_blue(digits_classifier: FrozenClassifier, splits: Splits) -> None:
     shown = {}
     for name, tint in (("red", (0.4, 0.0, 0.0)), ("blue", (0.0, 0.0, 0.4))):
-        found = read_out(digits_classifier, splits, overlay(digits_classifier, tint), **FULL)
+        found = probe_trigger(digits_classifier, splits, overlay(digits_classifier, tint), **FULL)
         shown[name] = {one["group"]: one["trigger"]["red"] - one["bare"]["red"] for one in found["shift"]}
         assert found["held_out"]["value"] > 0.95  # tints are easy
         assert [one["input"] for one in found["null"]] == ["black image", "grey image"]
@@ -42,7 +42,7 @@ def test_a_red_tint_is_read_as_red_and_a_blue_one_as_blue(digits_classifier: Fro
 
 
 def test_a_blank_image_leaves_nothing_to_read(digits_classifier: FrozenClassifier, splits: Splits) -> None:
-    found = read_out(digits_classifier, splits, overlay(digits_classifier, (0.0, 0.0, 0.0), keep=0.0), **FULL)
+    found = probe_trigger(digits_classifier, splits, overlay(digits_classifier, (0.0, 0.0, 0.0), keep=0.0), **FULL)
     leak = {one["from"]: one for one in found["leak"]}
     assert leak["features"]["bare"]["value"] > 0.95
     assert leak["features"]["trigger"]["value"] == 0.5
@@ -56,7 +56,7 @@ def test_a_blank_image_leaves_nothing_to_read(digits_classifier: FrozenClassifie
 
 
 def test_texts_have_an_empty_text(comments_classifier: FrozenClassifier) -> None:
-    found = read_out(
+    found = probe_trigger(
         comments_classifier, comments.splits(), comments_classifier.null_trigger(), rows=200, batch=64, seed=0
     )
     ((name, inputs),) = null_inputs(comments_classifier).items()
@@ -70,13 +70,13 @@ def test_texts_have_an_empty_text(comments_classifier: FrozenClassifier) -> None
 
 
 def test_a_sample_is_bounded_and_keeps_the_order(splits: Splits) -> None:
-    small = sample(splits.val, 50, seed=1)
+    small = sample_rows(splits.val, 50, seed=1)
     assert len(small) == 50
-    assert sample(splits.val, 50, seed=1).labels.equal(small.labels)
+    assert sample_rows(splits.val, 50, seed=1).labels.equal(small.labels)
     assert isinstance(small.inputs, torch.Tensor)
-    other = sample(splits.val, 50, seed=2).inputs
+    other = sample_rows(splits.val, 50, seed=2).inputs
     assert isinstance(other, torch.Tensor) and not other.equal(small.inputs)
-    assert sample(splits.val, 10_000, seed=1).labels.equal(splits.val.labels)
+    assert sample_rows(splits.val, 10_000, seed=1).labels.equal(splits.val.labels)
     numbered = replace(splits.val, labels=torch.arange(len(splits.val)))
-    taken = sample(numbered, 50, seed=1).labels
+    taken = sample_rows(numbered, 50, seed=1).labels
     assert taken.equal(taken.sort().values)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.trainer.outcomes import counts
-from trainer.evaluation.comparison_record import Comparison, cells, in_short
+from trainer.evaluation.comparison_record import Comparison, counts_as_json, short_rows
 
 BOTH = {"val": counts(3), "test": counts(4)}
 
 
 def test_counts_become_sorted_cells() -> None:
     table = {("women", 1, 0): 2, ("men", None, 1): 3, ("men", 0, 1): 4}
-    assert cells(table) == [["men", None, 1, 3], ["men", 0, 1, 4], ["women", 1, 0, 2]]
+    assert counts_as_json(table) == [["men", None, 1, 3], ["men", 0, 1, 4], ["women", 1, 0, 2]]
 
 
 def test_a_short_table_has_every_baseline_the_chosen_controls_and_the_mean_of_repetitions() -> None:
@@ -23,7 +23,7 @@ def test_a_short_table_has_every_baseline_the_chosen_controls_and_the_mean_of_re
         Comparison("adv_post", "strength 1", BOTH, 2.0, 1.0, 10),
         Comparison("adv_post", "strength 5", BOTH, 2.0, 5.0, 10, chosen=True),
     ]
-    rows = in_short(found)
+    rows = short_rows(found)
     assert [(name, chosen) for name, _, chosen in rows] == [
         ("threshold, shift +0.5", False),
         ("constant, always no", False),

@@ -5,24 +5,26 @@ from __future__ import annotations
 import pytest
 
 from trainer.config.run_config import Criterion
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Judge, Snapshot, choose, judged_gap
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import SelectionCriterion, ValidationSnapshot, choose, selection_gap
 from triggers.metrics.fairness_report import evaluate_counts
 
 STRENGTHS = (1.0, 5.0, 20.0)
 
 
-def counts(a: int, b: int, wrong: int = 0) -> Counts:
+def counts(a: int, b: int, wrong: int = 0) -> ConfusionCounts:
     """100 rows per group, all labelled as predicted but `wrong` of group a; a and b of them are positive."""
     return {("a", 1, 1): a, ("a", 0, 0): 100 - a - wrong, ("a", 1, 0): wrong, ("b", 1, 1): b, ("b", 0, 0): 100 - b}
 
 
-def judge(bare: Counts | None = None, drop: float = 0.03, criterion: Criterion = "demographic_parity") -> Judge:
-    return Judge(bare or counts(80, 20), criterion, drop, pos_label=1, labels=2)
+def judge(
+    bare: ConfusionCounts | None = None, drop: float = 0.03, criterion: Criterion = "demographic_parity"
+) -> SelectionCriterion:
+    return SelectionCriterion(bare or counts(80, 20), criterion, drop, pos_label=1, labels=2)
 
 
-def snapshots(by: Judge, *rows: Counts) -> list[Snapshot]:
-    return [Snapshot(10, row, by.score(row)) for row in rows]
+def snapshots(by: SelectionCriterion, *rows: ConfusionCounts) -> list[ValidationSnapshot]:
+    return [ValidationSnapshot(10, row, by.score(row)) for row in rows]
 
 
 def test_scores_by_hand() -> None:
@@ -33,31 +35,38 @@ def test_scores_by_hand() -> None:
 
 
 def test_odds_are_judged_by_the_mean_of_both_gaps() -> None:
-    positives: Counts = {("a", 1, 1): 9, ("a", 1, 0): 1, ("b", 1, 1): 5, ("b", 1, 0): 5}  # TPR .9 against .5
-    negatives: Counts = {("a", 0, 1): 2, ("a", 0, 0): 8, ("b", 0, 1): 0, ("b", 0, 0): 10}  # FPR .2 against 0
+    positives: ConfusionCounts = {("a", 1, 1): 9, ("a", 1, 0): 1, ("b", 1, 1): 5, ("b", 1, 0): 5}  # TPR .9 against .5
+    negatives: ConfusionCounts = {("a", 0, 1): 2, ("a", 0, 0): 8, ("b", 0, 1): 0, ("b", 0, 0): 10}  # FPR .2 against 0
     row = {**positives, **negatives}
     assert judge(criterion="equalized_odds").score(row).gap == pytest.approx(0.3)
 
 
 def test_more_than_two_labels_are_judged_by_the_mean_over_all_of_them() -> None:
     # selection of labels 0, 1, 2: a .5 .3 .2, b .5 .1 .4; differences 0, .2, .2, of which pos_label 0 alone shows none
-    row: Counts = {("a", 0, 0): 5, ("a", 1, 1): 3, ("a", 2, 2): 2, ("b", 0, 0): 5, ("b", 1, 1): 1, ("b", 1, 2): 4}
-    by = Judge(row, "demographic_parity", 0.03, pos_label=0, labels=3)
+    row: ConfusionCounts = {
+        ("a", 0, 0): 5,
+        ("a", 1, 1): 3,
+        ("a", 2, 2): 2,
+        ("b", 0, 0): 5,
+        ("b", 1, 1): 1,
+        ("b", 1, 2): 4,
+    }
+    by = SelectionCriterion(row, "demographic_parity", 0.03, pos_label=0, labels=3)
     assert by.bare.gap == pytest.approx(0.4 / 3)
-    assert judged_gap(evaluate_counts(row, labels=3), "demographic_parity")[0].endswith("mean over labels")
+    assert selection_gap(evaluate_counts(row, labels=3), "demographic_parity")[0].endswith("mean over labels")
     # b has no row of label 2, so its odds cannot be measured; the label is not left out
-    assert Judge(row, "equalized_odds", 0.03, pos_label=0, labels=3).bare.gap is None
+    assert SelectionCriterion(row, "equalized_odds", 0.03, pos_label=0, labels=3).bare.gap is None
 
 
 def test_overlapping_groups_are_judged_by_their_distance_to_everyone() -> None:
     # selected: a 6 of 10, b 4 of 8, everyone 8 of 20
-    row: Counts = {
+    row: ConfusionCounts = {
         ("a", 1, 1): 4, ("a", 0, 0): 4, ("b", 1, 1): 2, ("b", 0, 0): 4, ("a + b", 1, 1): 2, ("none", 0, 0): 4,
     }  # fmt: skip
-    by = Judge(row, "demographic_parity", 0.03, pos_label=1, labels=2, overlapping=True)
+    by = SelectionCriterion(row, "demographic_parity", 0.03, pos_label=1, labels=2, overlapping=True)
     assert by.bare.gap == pytest.approx((0.2 + 0.1) / 2)
-    assert Judge(row, "equalized_odds", 0.03, pos_label=1, labels=2, overlapping=True).bare.gap == 0.0
-    assert Judge(row, "demographic_parity", 0.03, pos_label=1, labels=2).bare.gap == pytest.approx(1.0)
+    assert SelectionCriterion(row, "equalized_odds", 0.03, pos_label=1, labels=2, overlapping=True).bare.gap == 0.0
+    assert SelectionCriterion(row, "demographic_parity", 0.03, pos_label=1, labels=2).bare.gap == pytest.approx(1.0)
 
 
 def test_the_smallest_gap_above_the_floor_wins() -> None:
@@ -102,7 +111,7 @@ def test_no_trigger_is_better_than_a_trigger_that_does_not_help() -> None:
 
 
 def test_an_unmeasurable_gap_is_never_chosen() -> None:
-    one_group: Counts = {("a", 1, 1): 50, ("a", 0, 0): 50}
+    one_group: ConfusionCounts = {("a", 1, 1): 50, ("a", 0, 0): 50}
     by = judge(bare=one_group)
     found = choose(by, snapshots(by, one_group), STRENGTHS[:1])
     assert found.best is None

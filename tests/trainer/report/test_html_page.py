@@ -14,9 +14,9 @@ from matplotlib import rc_context
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.report.test_run_summary import compared
 from tests.trainer.reports import Page, material, summarised, written
-from trainer.report.figures.figure_style import INK
+from trainer.report.figures.figure_style import MATPLOTLIB_STYLE
 from trainer.report.figures.pareto import draw_front, front_figure
-from trainer.report.html_page import Extras, Token, render_page
+from trainer.report.html_page import PageExtras, Token, render_page
 from triggers.model.classifier import FrozenClassifier
 
 
@@ -112,7 +112,7 @@ def test_nothing_of_the_front_is_cut_off_or_lies_on_something_else(
 ) -> None:
     summary = summarised(material(image_config(tmp_path), image_model, image_outcome()))
     summary["comparisons"] = [compared(summary, f"system_{n}", "as it is", chosen=True) for n in range(comparisons)]
-    with rc_context(INK):
+    with rc_context(MATPLOTLIB_STYLE):
         figure = front_figure(summary)
         figure.canvas.draw()
         page, legend = figure.bbox, figure.legends[0].get_window_extent()
@@ -128,4 +128,4 @@ def _rendered(folder: Path, summary: dict[str, Any], tokens: Any = ()) -> str:
     cost = {"phases": [], "total_seconds": 1.0, "steps": 3, "strengths": 1, "batch_size": 2, "inputs_per_second": None}
     cost |= {"passes_per_second": None, "device": "cpu", "peak_memory_bytes": 1, "peak_memory_of": "x", "cost": None}
     pictures = {name: draw_front(folder / f"{name}.png", summary) for name in ("front", "groups")}
-    return render_page(summary | {"cost": cost}, Extras(pictures, tokens))
+    return render_page(summary | {"cost": cost}, PageExtras(pictures, tokens))

@@ -22,10 +22,10 @@ from trainer.config.report_config import ReportConfig
 from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.data.dataset import Dataset, Splits
 from trainer.evaluation.comparison_record import Comparison
-from trainer.evaluation.run_result import Counts
-from trainer.formatting import interval
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.formatting import format_interval
 from trainer.publish import Published
-from trainer.report.report import Material
+from trainer.report.report import ReportInputs
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model.classifier import FrozenClassifier
 
@@ -35,7 +35,7 @@ PICTURES = ["front.png", "groups.png", "triggers.png", "trigger.png"]
 
 
 @pytest.fixture(scope="module")
-def digits_run(digits_classifier: FrozenClassifier) -> Material:
+def digits_run(digits_classifier: FrozenClassifier) -> ReportInputs:
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 20.0)), train=SHORT)
     config = replace(config, report=ReportConfig(saliency_steps=8, price_per_hour=1.0))
     return short_run(config, digits_classifier, digits.splits())
@@ -60,7 +60,7 @@ def test_metrics_hold_the_figures_of_every_candidate(tmp_path: Path, image_model
 
 
 def test_metrics_hold_what_triggers_are_compared_with(tmp_path: Path, image_model: FrozenClassifier) -> None:
-    constant: dict[str, Counts] = {
+    constant: dict[str, ConfusionCounts] = {
         "val": {("women", 1, 1): 50, ("men", 0, 1): 50},
         "test": {("women", 0, 1): 5, ("men", 1, 1): 15},
     }
@@ -112,7 +112,7 @@ def test_texts_get_their_words_and_no_picture_of_a_trigger(tmp_path: Path, text_
 
 
 def test_undefined_figures_do_not_break_the_report(tmp_path: Path, image_model: FrozenClassifier) -> None:
-    only_women: dict[str, Counts] = {"val": {("women", 1, 1): 5}, "test": {("women", 1, 1): 5}}
+    only_women: dict[str, ConfusionCounts] = {"val": {("women", 1, 1): 5}, "test": {("women", 1, 1): 5}}
     outcome = image_outcome()
     narrow = tuple(replace(one, counts=only_women) for one in outcome.candidates)
     given = material(image_config(tmp_path), image_model, replace(outcome, bare=only_women, candidates=narrow))
@@ -123,9 +123,9 @@ def test_undefined_figures_do_not_break_the_report(tmp_path: Path, image_model: 
     assert "parity difference went from – to –" in Page(paths[2].read_text()).text  # noqa: RUF001
 
 
-def test_card_page_metrics_and_manifest_say_the_same(tmp_path: Path, digits_run: Material) -> None:
+def test_card_page_metrics_and_manifest_say_the_same(tmp_path: Path, digits_run: ReportInputs) -> None:
     paths = {path.name: path for path in written(tmp_path, digits_run)}
-    best = digits_run.outcome.best
+    best = digits_run.result.best
     assert best is not None
     manifest = digits_run.artifacts[best].manifest
     card, page = paths["model-card.md"].read_text(), Page(paths["report.html"].read_text()).text
@@ -138,17 +138,17 @@ def test_card_page_metrics_and_manifest_say_the_same(tmp_path: Path, digits_run:
         rates = [rate for group in report["groups"].values() for rate in group.values() if isinstance(rate, dict)]
         gaps = [report["gaps"][name] for name in ("demographic_parity_difference", "average_odds_difference")]
         for figure in (report["overall"]["accuracy"], *gaps, *rates):
-            assert interval(figure) in card
-            assert interval(figure) in page
+            assert format_interval(figure) in card
+            assert format_interval(figure) in page
     for text in (card, page):
         assert digits_run.artifacts[best].digest in text
-        assert interval(metrics["change"]["demographic_parity"], change=True) in text
+        assert format_interval(metrics["change"]["demographic_parity"], change=True) in text
 
 
-def test_the_change_on_the_page_is_that_of_the_pairs(tmp_path: Path, digits_run: Material) -> None:
+def test_the_change_on_the_page_is_that_of_the_pairs(tmp_path: Path, digits_run: ReportInputs) -> None:
     written(tmp_path, digits_run)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    best = metrics["candidates"][digits_run.outcome.best or 0]["splits"]["test"]["gaps"]
+    best = metrics["candidates"][digits_run.result.best or 0]["splits"]["test"]["gaps"]
     bare = metrics["bare"]["test"]["gaps"]
     for criterion, name in (
         ("demographic_parity", "demographic_parity_difference"),
@@ -159,7 +159,7 @@ def test_the_change_on_the_page_is_that_of_the_pairs(tmp_path: Path, digits_run:
     assert metrics["flips"]["everyone"]["n"] == metrics["bare"]["test"]["n"]
 
 
-def test_a_real_run_shows_examples_and_what_it_cost(tmp_path: Path, digits_run: Material) -> None:
+def test_a_real_run_shows_examples_and_what_it_cost(tmp_path: Path, digits_run: ReportInputs) -> None:
     paths = written(tmp_path, digits_run)
     assert [path.name for path in paths] == ["metrics.json", "model-card.md", "report.html", *PICTURES, "examples.png"]
     metrics = json.loads(paths[0].read_text())
@@ -204,7 +204,7 @@ def test_several_labels_and_groups(tmp_path: Path, image_model: FrozenClassifier
         assert words in page.text
 
 
-def test_no_example_is_shown_where_none_is_wanted(tmp_path: Path, digits_run: Material) -> None:
+def test_no_example_is_shown_where_none_is_wanted(tmp_path: Path, digits_run: ReportInputs) -> None:
     given = replace(digits_run, config=replace(digits_run.config, report=ReportConfig(examples=0)))
     paths = written(tmp_path, given)
     assert not (tmp_path / "examples.png").exists()
@@ -212,7 +212,7 @@ def test_no_example_is_shown_where_none_is_wanted(tmp_path: Path, digits_run: Ma
     assert "Where the model looks" not in paths[2].read_text()
 
 
-def test_switched_off_there_are_figures_and_card_alone(tmp_path: Path, digits_run: Material) -> None:
+def test_switched_off_there_are_figures_and_card_alone(tmp_path: Path, digits_run: ReportInputs) -> None:
     given, said = replace(digits_run, config=replace(digits_run.config, report=ReportConfig(enabled=False))), StringIO()
     paths = written(tmp_path, given, said)
     assert [path.name for path in tmp_path.iterdir()] == [path.name for path in paths]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import material, summarised
-from trainer.report.run_summary import cautions, headline, verdict
+from trainer.report.run_summary import cautions, headline_sentence, verdict
 from triggers.model.classifier import FrozenClassifier
 
 
@@ -39,7 +39,7 @@ def summary(tmp_path: Path, image_model: FrozenClassifier) -> dict[str, Any]:
 
 
 def test_the_headline_has_numbers_and_intervals(summary: dict[str, Any]) -> None:
-    said = headline(summary)
+    said = headline_sentence(summary)
     assert said.startswith(
         "Validation chose strength 1; on 200 test images the demographic parity difference fell from"
     )
@@ -70,7 +70,7 @@ def test_not_recommended_with_the_reason_of_selection(tmp_path: Path, image_mode
     found = summarised(material(image_config(tmp_path), image_model, image_outcome(best=None)))
     assert found["verdict"] == {"status": "not recommended", "reason": "a note"}
     assert found["shown"] == 1.0  # the front's fairest
-    assert headline(found).startswith(
+    assert headline_sentence(found).startswith(
         "Validation recommends none of 3 triggers; with the one looked at here, strength 1,"
     )
     nothing = summarised(material(image_config(tmp_path), image_model, image_outcome(best=None, front=())))

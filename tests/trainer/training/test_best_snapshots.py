@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import Judge
-from trainer.training.best_snapshots import Shortlist, Trail
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import SelectionCriterion
+from trainer.training.best_snapshots import AllSnapshots, BestSnapshots
 
 
 class Levels(nn.Module):
@@ -23,13 +23,13 @@ class Levels(nn.Module):
         self.level.data = torch.tensor(levels, dtype=torch.float32)
 
 
-def counts(a: int, b: int) -> Counts:
+def counts(a: int, b: int) -> ConfusionCounts:
     """100 rows per group, all labelled as predicted; a and b of them are positive."""
     return {("a", 1, 1): a, ("a", 0, 0): 100 - a, ("b", 1, 1): b, ("b", 0, 0): 100 - b}
 
 
-def judge() -> Judge:
-    return Judge(counts(80, 20), "demographic_parity", 0.03, pos_label=1, labels=2)
+def judge() -> SelectionCriterion:
+    return SelectionCriterion(counts(80, 20), "demographic_parity", 0.03, pos_label=1, labels=2)
 
 
 FAR, NEAR, EQUAL = counts(80, 20), counts(60, 40), counts(50, 50)
@@ -37,20 +37,20 @@ FAR, NEAR, EQUAL = counts(80, 20), counts(60, 40), counts(50, 50)
 
 def test_a_shortlist_keeps_every_strengths_own_best() -> None:
     module = Levels()
-    kept = Shortlist(judge(), module)
+    kept = BestSnapshots(judge(), module)
     for step, levels, found in ((10, (1, 2), (FAR, EQUAL)), (20, (3, 4), (NEAR, NEAR)), (30, (5, 6), (NEAR, FAR))):
         module.put(*levels)
         kept.offer(step, partial(list, found))
-    assert [snapshot.step for snapshot in kept.recall()] == [20, 10]  # a tie keeps the earlier one
+    assert [snapshot.step for snapshot in kept.restore_best()] == [20, 10]  # a tie keeps the earlier one
     assert module.level.tolist() == [3, 2]
 
 
 def test_a_shortlist_is_read_back() -> None:
     module = Levels()
-    kept = Shortlist(judge(), module)
+    kept = BestSnapshots(judge(), module)
     module.put(1, 2)
     kept.offer(10, lambda: (FAR, EQUAL))
-    again = Shortlist(judge(), Levels())
+    again = BestSnapshots(judge(), Levels())
     again.restore(kept.tensors(), kept.kept())
     module.put(3, 4)
     again.module = module
@@ -60,14 +60,14 @@ def test_a_shortlist_is_read_back() -> None:
 
 
 def test_nothing_was_kept_before_the_first_validation() -> None:
-    kept = Shortlist(judge(), Levels())
+    kept = BestSnapshots(judge(), Levels())
     kept.restore(kept.tensors(), kept.kept())
-    assert (kept.kept(), kept.recall()) == ([None, None], [])
+    assert (kept.kept(), kept.restore_best()) == ([None, None], [])
 
 
 def test_a_trail_keeps_everything_and_is_read_back() -> None:
     module = Levels()
-    trail, again = Trail(module), Trail(Levels())
+    trail, again = AllSnapshots(module), AllSnapshots(Levels())
     for step, found in ((10, [FAR, NEAR]), (20, [NEAR, EQUAL])):
         module.put(step, -step)
         trail.offer(step, partial(list, found))
@@ -79,6 +79,6 @@ def test_a_trail_keeps_everything_and_is_read_back() -> None:
 
 
 def test_an_empty_trail_is_read_back() -> None:
-    trail = Trail(Levels())
+    trail = AllSnapshots(Levels())
     trail.restore({}, [])
     assert (trail.steps, trail.counts, trail.parameters) == ([], [], [])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from trainer.evaluation.run_result import Counts
+from trainer.evaluation.run_result import ConfusionCounts
 from trainer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -25,7 +25,7 @@ IDENTITY = {"train": {"lr": 0.05, "seed": 0}, "objective": {"strengths": (1.0, 5
 
 
 def saved(path: Path) -> Checkpoint:
-    counts: Counts = {("red", 0, 1): 3, ("blue", 1, 1): 4}
+    counts: ConfusionCounts = {("red", 0, 1): 3, ("blue", 1, 1): 4}
     made = Checkpoint(7, 1.5, {"module.weight": torch.randn(2, 3)}, [None, (5, counts)])
     save_checkpoint(path, made, IDENTITY)
     return made

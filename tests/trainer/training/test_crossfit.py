@@ -13,7 +13,7 @@ from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
 from trainer.config.run_config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
 from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.training.crossfit import assign, fold_path, joined, train_folds
+from trainer.training.crossfit import assign_folds, concatenate, fold_path, train_folds
 from trainer.training.trigger_training import train_triggers
 from triggers.model.classifier import FrozenClassifier
 
@@ -23,15 +23,15 @@ FOLDS = SelectConfig(folds=3)
 
 def test_folds_are_alike_and_keep_copies_together() -> None:
     data = digits.splits()
-    pool = joined(data.tuning, joined(data.val, data.tuning))  # every tuning row twice
-    fold_of = assign(pool, 5, seed=0)
+    pool = concatenate(data.tuning, concatenate(data.val, data.tuning))  # every tuning row twice
+    fold_of = assign_folds(pool, 5, seed=0)
     n = len(data.tuning)
     assert torch.equal(fold_of[:n], fold_of[-n:])
     for label in (0, 1):
         for group in (0, 1):
             cell = fold_of[:n][(data.tuning.labels == label) & (data.tuning.groups == group)]
             assert (torch.bincount(cell, minlength=5) > 0.1 * len(cell)).all()
-    assert not torch.equal(fold_of, assign(pool, 5, seed=1))
+    assert not torch.equal(fold_of, assign_folds(pool, 5, seed=1))
 
 
 def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier: FrozenClassifier) -> None:
@@ -43,19 +43,19 @@ def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier:
     everything = {*data.tuning.ids, *data.val.ids}
     assert all(not mine & other for mine, other in zip(seen, held, strict=True))
     assert set.union(*held) == everything and sum(map(len, held)) == len(everything)
-    outcome = folds.outcome()
+    outcome = folds.result()
     assert sum(outcome.candidates[0].counts["val"].values()) == len(everything) == sum(outcome.bare["val"].values())
 
 
 def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenClassifier) -> None:
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
     folds = train_folds(replace(config, select=FOLDS), digits_classifier, digits.splits(), quiet())
-    module = folds.recall([0, 2])
+    module = folds.restore_best([0, 2])
     (weight,) = module.parameters()
     for k, place in enumerate((0, 2)):
         mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.trails]).mean(dim=0)
         assert torch.allclose(weight[k], mean, atol=1e-7)
-    outcome = folds.outcome()
+    outcome = folds.result()
     counted = confusion_counts(
         digits_classifier, digits.splits().test, digits_classifier.bank([outcome.candidates[0].trigger]), 64
     )
@@ -66,7 +66,7 @@ def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) ->
     train = TrainConfig(steps=4, batch_size=64, lr=0.1)
     config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
     folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
-    found = folds.recall([0]).state_dict()["weight"][0]
+    found = folds.restore_best([0]).state_dict()["weight"][0]
     assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.trails)
 
 

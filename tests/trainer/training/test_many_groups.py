@@ -15,20 +15,20 @@ from tests.trainer.datasets import many_groups
 from tests.trainer.datasets.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
-from trainer.evaluation.run_result import Counts
-from trainer.evaluation.selection import judged_gap
+from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.selection import selection_gap
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
 from trainer.report.cost import Stopwatch
-from trainer.report.report import Material, report_of, write_report
+from trainer.report.report import ReportInputs, report_of, write_report
 from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
-from trainer.training.objective import distance_loss, membership, strata
+from trainer.training.objective import cell_membership, distance_loss, stratum_membership
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.training_loop import TrainingRun
 from trainer.training.trigger_training import train_triggers
-from triggers.artifact.artifact import dump, load_artifact
+from triggers.artifact.artifact import load_artifact, to_bytes
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import sweep
 from triggers.store.version_card import evaluate
@@ -54,9 +54,9 @@ def config(problem: Problem, name: Name, criterion: Criterion, steps: int = STEP
     return replace(made, data=replace(made.data, group=IDENTITIES["overlap"], groups_overlap=True))
 
 
-def measured(made: RunConfig, classifier: FrozenClassifier, counts: Counts) -> float:
+def measured(made: RunConfig, classifier: FrozenClassifier, counts: ConfusionCounts) -> float:
     """The judged gap of one table of counts."""
-    gap = judged_gap(report_of(made, classifier, counts), made.objective.criterion)[1].value
+    gap = selection_gap(report_of(made, classifier, counts), made.objective.criterion)[1].value
     assert gap is not None
     return gap
 
@@ -85,17 +85,17 @@ def test_an_overlapping_run_is_published_and_reported_as_such(
     outcome = train_triggers(made, classifier, splits, LineProgress(StringIO()))
     artifacts = make_artifacts(made, classifier, splits.tuning.identities, outcome)
     (artifact,) = artifacts
-    manifest = load_artifact(dump(artifact)).manifest
+    manifest = load_artifact(to_bytes(artifact)).manifest
     assert (manifest.groups, manifest.groups_overlap) == (("tinted", "framed"), True)
     assert {row.group for row in manifest.evaluation} == {"none", "tinted", "framed", "tinted + framed"}
     report = evaluate(manifest, "test", trigger=True)
     assert report is not None and report.n == len(splits.test)
     assert report.groups["tinted"].n == int(splits.test.members[:, 0].sum())
-    material = Material(made, classifier, outcome, artifacts, [], splits)
+    material = ReportInputs(made, classifier, outcome, artifacts, [], splits)
     write_report(tmp_path, material, Stopwatch(), LineProgress(StringIO()))
     written = json.loads((tmp_path / "metrics.json").read_text())
     bare, trained = (
-        judged_gap(report_of(made, classifier, counts), "demographic_parity")[1].value
+        selection_gap(report_of(made, classifier, counts), "demographic_parity")[1].value
         for counts in (outcome.bare["test"], outcome.candidates[0].counts["test"])
     )
     assert bare is not None and trained is not None
@@ -124,7 +124,7 @@ def test_the_fairness_loss_is_that_of_overlapping_groups(
     classifiers: dict[Problem, FrozenClassifier], criterion: Criterion
 ) -> None:
     classifier, batch = classifiers["overlap"], many_groups.splits("overlap").tuning
-    cells = membership(batch.labels, batch.members, criterion, 2)
+    cells = cell_membership(batch.labels, batch.members, criterion, 2)
     for name in STRENGTHS:
         made = config("overlap", name, criterion)
         learner = TriggerOptimizer(
@@ -132,7 +132,7 @@ def test_the_fairness_loss_is_that_of_overlapping_groups(
         )
         logits = sweep(classifier, batch.inputs, learner.module.render())
         if name == "gap":
-            expected = distance_loss(logits, cells, strata(batch.labels, criterion, 2), 1.0)
+            expected = distance_loss(logits, cells, stratum_membership(batch.labels, criterion, 2), 1.0)
         else:
             guesses = learner.adversaries(logits, batch.labels)
             expected = adversary_loss(guesses, batch.members, overlapping=True)

@@ -12,15 +12,15 @@ from torch.nn.functional import cross_entropy, one_hot
 from trainer.config.run_config import Criterion, ObjectiveConfig
 from trainer.training.objective import (
     BANDWIDTHS,
+    cell_membership,
     cell_weights,
     distance_loss,
     gap_loss,
-    membership,
+    kamiran_calders_weights,
     mmd_loss,
-    plain_gradient,
-    reweighing,
-    strata,
-    surgery,
+    project_out_and_subtract,
+    stratum_membership,
+    subtract_unprojected,
     utility_loss,
 )
 
@@ -33,7 +33,7 @@ def logits_of(*high: float) -> Tensor:
 
 def gap(logits: Tensor, labels: list[int], groups: list[int], criterion: Criterion, count: int = 2) -> list[float]:
     in_group = one_hot(torch.tensor(groups), count).float()
-    members = membership(torch.tensor(labels), in_group, criterion, logits.shape[-1])
+    members = cell_membership(torch.tensor(labels), in_group, criterion, logits.shape[-1])
     return [round(value, 6) for value in gap_loss(logits, members, temperature=1.0).tolist()]
 
 
@@ -41,24 +41,24 @@ def test_surgery_by_hand() -> None:
     # Trigger 0: a points along y with length 2, so y leaves u and 0.5 * 2 is subtracted there. Trigger 1: strength 3.
     u = torch.tensor([[3.0, 4.0], [1.0, 1.0]])
     a = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
-    assert surgery(u, a, torch.tensor([0.5, 3.0])).tolist() == [[3.0, -1.0], [-3.0, 1.0]]
+    assert project_out_and_subtract(u, a, torch.tensor([0.5, 3.0])).tolist() == [[3.0, -1.0], [-3.0, 1.0]]
 
 
 def test_surgery_keeps_shapes_and_projects_each_trigger_as_one_vector() -> None:
     u, a = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
-    fair = surgery(u, a, torch.zeros(3))
+    fair = project_out_and_subtract(u, a, torch.zeros(3))
     assert fair.shape == u.shape
     assert torch.allclose((fair * a).flatten(1).sum(dim=1), torch.zeros(3), atol=1e-4)
 
 
 def test_a_zero_adversary_gradient_changes_nothing() -> None:
     u = torch.randn(2, 5)
-    assert torch.equal(surgery(u, torch.zeros(2, 5), torch.tensor([1.0, 100.0])), u)
+    assert torch.equal(project_out_and_subtract(u, torch.zeros(2, 5), torch.tensor([1.0, 100.0])), u)
 
 
 def test_plain_gradient_by_hand() -> None:
     u, a = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 2.0]]])
-    assert plain_gradient(u, a, torch.tensor([0.5])).tolist() == [[[3.0, 3.0]]]
+    assert subtract_unprojected(u, a, torch.tensor([0.5])).tolist() == [[[3.0, 3.0]]]
 
 
 def test_utility_is_each_triggers_own_cross_entropy() -> None:
@@ -94,7 +94,7 @@ def test_more_labels_compare_whole_distributions() -> None:
 
 def test_one_group_alone_has_no_gap_and_no_nan() -> None:
     logits = logits_of(0.8, 0.6).requires_grad_()
-    members = membership(torch.tensor([0, 1]), torch.tensor([[0.0, 1.0], [0.0, 1.0]]), "equalized_odds", 2)
+    members = cell_membership(torch.tensor([0, 1]), torch.tensor([[0.0, 1.0], [0.0, 1.0]]), "equalized_odds", 2)
     loss = gap_loss(logits, members, temperature=1.0)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.tolist() == [0.0]
@@ -103,7 +103,7 @@ def test_one_group_alone_has_no_gap_and_no_nan() -> None:
 
 @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.36), (1e-3, 1.0)])
 def test_a_low_temperature_compares_decisions(temperature: float, expected: float) -> None:
-    members = membership(torch.tensor([0, 0]), torch.eye(2), "demographic_parity", 2)
+    members = cell_membership(torch.tensor([0, 0]), torch.eye(2), "demographic_parity", 2)
     assert gap_loss(logits_of(0.8, 0.2), members, temperature).item() == pytest.approx(expected)
 
 
@@ -120,7 +120,7 @@ BOTH_A_B_NONE = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 
 def distance(logits: Tensor, labels: list[int], members: Tensor, criterion: Criterion) -> list[float]:
     found, count = torch.tensor(labels), logits.shape[-1]
-    cells, everyone = membership(found, members, criterion, count), strata(found, criterion, count)
+    cells, everyone = cell_membership(found, members, criterion, count), stratum_membership(found, criterion, count)
     return [round(value, 6) for value in distance_loss(logits, cells, everyone, temperature=1.0).tolist()]
 
 
@@ -145,21 +145,21 @@ def test_of_two_equal_halves_the_distance_is_a_quarter_of_the_gap() -> None:
 def test_rows_of_no_group_alone_have_no_distance_and_no_nan() -> None:
     logits = logits_of(0.8, 0.6).requires_grad_()
     labels, nobody = torch.tensor([0, 1]), torch.zeros(2, 3)
-    cells = membership(labels, nobody, "equalized_odds", 2)
-    loss = distance_loss(logits, cells, strata(labels, "equalized_odds", 2), temperature=1.0)
+    cells = cell_membership(labels, nobody, "equalized_odds", 2)
+    loss = distance_loss(logits, cells, stratum_membership(labels, "equalized_odds", 2), temperature=1.0)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.tolist() == [0.0]
     assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
 def test_a_row_counts_in_all_its_groups_and_only_there() -> None:
-    cells = membership(torch.tensor([0, 1, 0, 1]), BOTH_A_B_NONE, "equalized_odds", 2)
+    cells = cell_membership(torch.tensor([0, 1, 0, 1]), BOTH_A_B_NONE, "equalized_odds", 2)
     assert cells.sum(dim=0).tolist() == [[1, 2], [1, 0]]  # by label, then group
 
 
 def test_reweighing_by_hand() -> None:
     labels, groups = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1]), torch.tensor([0, 0, 1, 0, 1, 1, 1, 1])
-    weights = reweighing(labels, groups, (2, 2))
+    weights = kamiran_calders_weights(labels, groups, (2, 2))
     # n = 8: labels 3 and 5, groups 3 and 5; cells (0,0) 2, (0,1) 1, (1,0) 1, (1,1) 4
     expected = torch.tensor([[3 * 3 / 8 / 2, 3 * 5 / 8 / 1], [5 * 3 / 8 / 1, 5 * 5 / 8 / 4]])
     assert torch.allclose(weights, expected)
@@ -171,7 +171,7 @@ def test_reweighing_by_hand() -> None:
 def test_rows_have_weights_only_where_the_objective_reweighs() -> None:
     labels, groups = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
     found = cell_weights(labels, groups, (2, 2), ObjectiveConfig(reweigh=True))
-    assert found is not None and torch.equal(found, reweighing(labels, groups, (2, 2)))
+    assert found is not None and torch.equal(found, kamiran_calders_weights(labels, groups, (2, 2)))
     assert cell_weights(labels, groups, (2, 2), ObjectiveConfig(reweigh=False)) is None
 
 
@@ -193,7 +193,7 @@ def test_mmd_by_hand() -> None:
 def test_mmd_sees_what_means_hide() -> None:
     """Equal mean scores, unequal spread: the gap is zero, the discrepancy is not; alike groups have neither."""
     spread, narrow = [0.1, 0.9, 0.1, 0.9], [0.5, 0.5, 0.5, 0.5]
-    members = membership(
+    members = cell_membership(
         torch.zeros(8, dtype=torch.long), torch.eye(2).repeat_interleave(4, 0), "demographic_parity", 2
     )
     for second, alike in ((narrow, False), (spread, True)):

@@ -16,7 +16,7 @@ from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
 from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
-from trainer.training.objective import gap_loss, membership, surgery, utility_loss
+from trainer.training.objective import cell_membership, gap_loss, project_out_and_subtract, utility_loss
 from trainer.training.objective_step import StepConfig, learning_rate_factor
 from trainer.training.step import TriggerOptimizer
 from triggers.model.classifier import FrozenClassifier
@@ -43,7 +43,7 @@ def trained(config: RunConfig, classifier: FrozenClassifier, tuning: Dataset) ->
 def soft_gaps(learner: TriggerOptimizer, data: Dataset, criterion: Criterion) -> list[float]:
     """Squared gaps of mean scores, per strength, then of the bare model."""
     classifier = learner.classifier
-    members = membership(data.labels, data.members, criterion, 2)
+    members = cell_membership(data.labels, data.members, criterion, 2)
     triggers = [*learner.module.export(), classifier.null_trigger()]
     gaps: list[float] = gap_loss(sweep(classifier, data.inputs, classifier.bank(triggers)), members, 1.0).tolist()
     return gaps
@@ -130,7 +130,7 @@ def test_the_adversarial_gradient_is_the_published_one(
         retain_graph=True,
     )
     (u,) = torch.autograd.grad(utility_loss(logits, batch.labels).sum(), learner.parameters)
-    expected = surgery(u, a, torch.tensor([strength]))
+    expected = project_out_and_subtract(u, a, torch.tensor([strength]))
     learner.step(0, batch)
     assert learner.parameters[0].grad is not None
     assert torch.allclose(learner.parameters[0].grad, expected, atol=1e-7)

@@ -22,11 +22,11 @@ from trainer.config.run_config import (
     TriggerConfig,
 )
 from trainer.data.dataset import Splits
-from trainer.distributed import World
+from trainer.distributed import ProcessGroup
 from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.evaluation.run_result import Counts, Outcome
+from trainer.evaluation.run_result import ConfusionCounts, TrainingResult
 from trainer.progress import LineProgress, Task
-from trainer.training.best_snapshots import Counting, Shortlist
+from trainer.training.best_snapshots import BestSnapshots, CountValidation
 from trainer.training.checkpoint import load_checkpoint, run_identity
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps
@@ -72,13 +72,13 @@ class Countdown:
             raise Interrupted
 
 
-def parity(counts: Counts) -> float:
+def parity(counts: ConfusionCounts) -> float:
     gap = evaluate_counts(counts).demographic_parity_difference.value
     assert gap is not None
     return gap
 
 
-def same(first: Outcome, second: Outcome) -> bool:
+def same(first: TrainingResult, second: TrainingResult) -> bool:
     """Equal to the last bit, but for the time it took."""
     for one, other in zip(first.candidates, second.candidates, strict=True):
         if (one.strength, one.step, one.counts) != (other.strength, other.step, other.counts):
@@ -189,15 +189,15 @@ def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifi
     run = TrainingRun.prepare(config, digits_classifier, splits, quiet())
     seen: list[tuple[float, ...]] = []
 
-    class Watched(Shortlist):
-        def offer(self, step: int, count: Counting) -> None:
+    class Watched(BestSnapshots):
+        def offer(self, step: int, count: CountValidation) -> None:
             counts = count()
             seen.append(run.criterion.rank(run.criterion.score(counts[0])))
             super().offer(step, lambda: counts)
 
     shortlist = Watched(run.criterion, run.optimizer.average)
     run.train(shortlist)
-    kept = final_result(run, run.criterion, shortlist.recall()).candidates[0]
+    kept = final_result(run, run.criterion, shortlist.restore_best()).candidates[0]
     assert len(seen) == 20
     assert run.criterion.rank(run.criterion.score(kept.counts["val"])) == min(seen)
     assert kept.step == 3 * (seen.index(min(seen)) + 1) < 60
@@ -208,7 +208,7 @@ def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassif
     seen: list[int] = []
     hook = digits_classifier.network.register_forward_hook(lambda *_: seen.append(1))
     try:
-        TrainingRun(config, digits_classifier, splits, quiet(), World(), {("a", 0, 0): 1}, temperature=1.0)
+        TrainingRun(config, digits_classifier, splits, quiet(), ProcessGroup(), {("a", 0, 0): 1}, temperature=1.0)
         assert not seen
         TrainingRun.prepare(config, digits_classifier, splits, quiet())
         assert seen

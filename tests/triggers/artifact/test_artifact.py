@@ -24,16 +24,16 @@ from tests.artifacts import (
     text_artifact,
 )
 from triggers.artifact.artifact import (
-    MAX_BYTES,
+    MAX_ARTIFACT_BYTES,
     METADATA_KEY,
     TriggerArtifact,
-    claimed_model,
-    dump,
     load_artifact,
     read_limited,
     save_artifact,
+    stated_model,
+    to_bytes,
 )
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.artifact.manifest import ObjectiveRecord
 from triggers.errors import ArtifactCorrupt, ArtifactUnsupported, NotFound
 from triggers.trigger.image import ImageTrigger
@@ -52,7 +52,7 @@ def test_what_is_saved_is_loaded_again(artifact: TriggerArtifact, tmp_path: Path
     save_artifact(artifact, path)
     again = load_artifact(path)
     assert (again.manifest, again.digest) == (artifact.manifest, artifact.digest)
-    assert dump(again) == path.read_bytes()
+    assert to_bytes(again) == path.read_bytes()
     for field in dataclasses.fields(artifact.trigger):
         ours, theirs = getattr(artifact.trigger, field.name), getattr(again.trigger, field.name)
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
@@ -62,16 +62,16 @@ def test_the_null_triggers_are_artifacts_too() -> None:
     for trigger in (ImageTrigger.none(3, 8), TextTrigger.none(16)):
         image = isinstance(trigger, ImageTrigger)
         manifest = manifest_for(trigger, modality="image" if image else "text", model="none")
-        sealed = TriggerArtifact(trigger, manifest, digest_of(trigger, manifest))
-        assert load_artifact(dump(sealed)).digest == sealed.digest
+        sealed = TriggerArtifact(trigger, manifest, artifact_digest(trigger, manifest))
+        assert load_artifact(to_bytes(sealed)).digest == sealed.digest
 
 
 def test_the_digest_leaves_out_the_provenance_and_nothing_else() -> None:
     trigger = image_trigger("border")
     manifest = manifest_for(trigger)
-    digest = digest_of(trigger, manifest)
+    digest = artifact_digest(trigger, manifest)
     other_day = PROVENANCE.model_copy(update={"created_at": "2030", "device": "cuda", "config": {"a": 1}})
-    assert digest_of(trigger, manifest.model_copy(update={"provenance": other_day})) == digest
+    assert artifact_digest(trigger, manifest.model_copy(update={"provenance": other_day})) == digest
     changes: dict[str, Any] = {
         "model": "other",
         "geometry": manifest.geometry | {"note": "x"},
@@ -87,9 +87,9 @@ def test_the_digest_leaves_out_the_provenance_and_nothing_else() -> None:
         "evaluation": manifest.evaluation[1:],
         "parent": 3,
     }
-    digests = {digest_of(trigger, manifest_for(trigger, **{name: value})) for name, value in changes.items()}
+    digests = {artifact_digest(trigger, manifest_for(trigger, **{name: value})) for name, value in changes.items()}
     assert len(digests | {digest}) == len(changes) + 1
-    assert digest_of(image_trigger("border", seed=1), manifest) not in digests | {digest}
+    assert artifact_digest(image_trigger("border", seed=1), manifest) not in digests | {digest}
 
 
 def test_nan_is_refused_although_its_digest_is_right() -> None:
@@ -99,12 +99,12 @@ def test_nan_is_refused_although_its_digest_is_right() -> None:
     trigger.delta[0, 0, 0] = torch.nan
     manifest = manifest_for(trigger)
     with pytest.raises(ArtifactCorrupt, match="delta holds NaN"):
-        load_artifact(dump(TriggerArtifact(trigger, manifest, digest_of(trigger, manifest))))
+        load_artifact(to_bytes(TriggerArtifact(trigger, manifest, artifact_digest(trigger, manifest))))
 
 
 def rewritten(artifact: TriggerArtifact, edit: Callable[[Papers], Any]) -> bytes:
     """The artifact's file with its papers edited as JSON; the digest stays."""
-    data = dump(artifact)
+    data = to_bytes(artifact)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     papers = json.loads(header["__metadata__"][METADATA_KEY])
     edit(papers)
@@ -148,7 +148,7 @@ def test_an_unknown_format_is_unsupported_not_corrupt() -> None:
 
 
 def with_tensors(artifact: TriggerArtifact, **change: torch.Tensor | None) -> bytes:
-    data = dump(artifact)
+    data = to_bytes(artifact)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     tensors = {name: tensor for name, tensor in (load(data) | change).items() if tensor is not None}
     return save(tensors, header["__metadata__"])
@@ -231,18 +231,18 @@ def test_a_file_is_cut_short_from_the_first_byte_that_lacks() -> None:
 def test_files_too_big_or_missing(tmp_path: Path) -> None:
     path = tmp_path / "big"
     with path.open("wb") as file:
-        file.truncate(MAX_BYTES)
-        assert len(read_limited(path)) == MAX_BYTES
-        file.truncate(MAX_BYTES + 1)
-    with pytest.raises(ArtifactCorrupt, match=f"at most {MAX_BYTES}"):
+        file.truncate(MAX_ARTIFACT_BYTES)
+        assert len(read_limited(path)) == MAX_ARTIFACT_BYTES
+        file.truncate(MAX_ARTIFACT_BYTES + 1)
+    with pytest.raises(ArtifactCorrupt, match=f"at most {MAX_ARTIFACT_BYTES}"):
         load_artifact(path)
-    with pytest.raises(ArtifactCorrupt, match=f"at most {MAX_BYTES}"):
+    with pytest.raises(ArtifactCorrupt, match=f"at most {MAX_ARTIFACT_BYTES}"):
         load_artifact(path.read_bytes())
     with pytest.raises(NotFound, match="nowhere"):
         load_artifact(tmp_path / "nowhere")
 
 
-SOUND = dump(text_artifact("hard"))
+SOUND = to_bytes(text_artifact("hard"))
 
 
 @settings(deadline=None)
@@ -274,9 +274,9 @@ def test_random_bytes_are_corrupt(data: bytes) -> None:
 
 
 def test_the_claimed_model_of_a_broken_file() -> None:
-    data = dump(image_artifact(model="faces"))
-    assert claimed_model(data[:-1]) == "faces"
-    assert claimed_model(data[:100]) is None
-    assert claimed_model(rewritten(image_artifact(model="faces"), lambda p: p.update(digest="no"))) == "faces"
-    assert claimed_model(rewritten(image_artifact(), lambda p: p["manifest"].update(model="../evil"))) is None
-    assert claimed_model(b"junk") is None
+    data = to_bytes(image_artifact(model="faces"))
+    assert stated_model(data[:-1]) == "faces"
+    assert stated_model(data[:100]) is None
+    assert stated_model(rewritten(image_artifact(model="faces"), lambda p: p.update(digest="no"))) == "faces"
+    assert stated_model(rewritten(image_artifact(), lambda p: p["manifest"].update(model="../evil"))) is None
+    assert stated_model(b"junk") is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.artifacts import FINGERPRINT, image_artifact, image_trigger, manifest_for
-from triggers.artifact.artifact import dump, load_artifact
+from triggers.artifact.artifact import load_artifact, to_bytes
 from triggers.artifact.manifest import DataCount, Manifest, check_model_name
 from triggers.errors import ConfigError
 from triggers.fingerprint import json_digest
@@ -57,7 +57,7 @@ def test_groups_that_do_not_overlap_go_unsaid() -> None:
 def test_overlapping_groups_are_said_and_change_the_digest() -> None:
     artifact = image_artifact(groups_overlap=True)
     assert artifact.manifest.content()["groups_overlap"] is True
-    assert load_artifact(dump(artifact)).manifest.groups_overlap
+    assert load_artifact(to_bytes(artifact)).manifest.groups_overlap
     assert artifact.digest != image_artifact().digest
 
 

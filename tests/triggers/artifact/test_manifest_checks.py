@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.artifacts import image_trigger, manifest_for, text_trigger
-from triggers.artifact.artifact import seal
+from triggers.artifact.artifact import make_artifact
 from triggers.artifact.manifest_checks import check_bounds, geometry_of, value_range_of
 from triggers.errors import ArtifactCorrupt
 from triggers.trigger.image import ImageTrigger
@@ -76,13 +76,13 @@ def test_only_a_border_may_shrink_the_image() -> None:
     assert isinstance(patch, ImageTrigger)
     shrunk = dataclasses.replace(patch, inner=10)
     with pytest.raises(ArtifactCorrupt, match="inner = 10"):
-        seal(shrunk, manifest_for(shrunk))
+        make_artifact(shrunk, manifest_for(shrunk))
 
 
 def test_an_empty_image_trigger_is_corrupt() -> None:
     empty = ImageTrigger("overlay", 4, torch.zeros(0, 4, 4), torch.zeros(0, 4, 4))
     with pytest.raises(ArtifactCorrupt, match="empty"):
-        seal(empty, manifest_for(empty))
+        make_artifact(empty, manifest_for(empty))
 
 
 def test_pixels_must_be_showable() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import image_artifact
-from triggers.artifact.artifact import TriggerArtifact, dump, load_artifact
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, load_artifact, to_bytes
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.artifact.signature import Signature, Signer, Trust, make_keys, read_signer, read_trust
 from triggers.cli.main import main
 from triggers.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError
@@ -40,11 +40,11 @@ PLAIN, OTHER = image_artifact(), image_artifact(seed=1)
 
 def test_a_signature_travels_in_the_file_and_leaves_the_digest(tmp_path: Path) -> None:
     ann = key(tmp_path, "ann")
-    artifact = load_artifact(dump(signed(PLAIN, ann)))
-    assert artifact.digest == PLAIN.digest == load_artifact(dump(PLAIN)).digest
+    artifact = load_artifact(to_bytes(signed(PLAIN, ann)))
+    assert artifact.digest == PLAIN.digest == load_artifact(to_bytes(PLAIN)).digest
     assert artifact.signature == ann.sign(PLAIN.digest)
     assert read_trust([tmp_path]).check(artifact.digest, artifact.signature) == "ann"
-    assert load_artifact(dump(PLAIN)).signature is None
+    assert load_artifact(to_bytes(PLAIN)).signature is None
 
 
 def refusals(ann: Signer, eve: Signer) -> dict[str, tuple[TriggerArtifact, str]]:
@@ -75,15 +75,15 @@ def test_what_is_not_vouched_for_is_refused_and_the_history_says_why(
     trust = read_trust([tmp_path / "trusted"], required=True)
     with open_store(url) as careless, open_store(url, trust=trust) as careful:
         with pytest.raises(ArtifactUntrusted, match=reason):
-            artifact_gate.push(careful, dump(artifact), actor="a", file="x.safetensors")
+            artifact_gate.push_artifact(careful, to_bytes(artifact), actor="a", file="x.safetensors")
         assert (careful.history("faces")[0].action, careful.versions("faces")) == ("refuse", [])
         assert reason in careful.history("faces")[0].reason
         assert careless.publish(artifact, actor="a") == 1  # it got in by another way
         with pytest.raises(ArtifactUntrusted, match=reason):
-            artifact_gate.activate(careful, "faces", 1, actor="a", reason="")
+            artifact_gate.activate_version(careful, "faces", 1, actor="a", reason="")
         assert reason in careful.history("faces")[0].reason and careful.rollout("faces").revision == 0
         assert careful.publish(signed(OTHER, ann), actor="a") == 2
-        assert artifact_gate.activate(careful, "faces", 2, actor="a", reason="").champion == 2
+        assert artifact_gate.activate_version(careful, "faces", 2, actor="a", reason="").champion == 2
         careful.verify_history("faces")
 
 
@@ -94,12 +94,12 @@ def test_a_signed_artifact_that_was_changed_is_refused(tmp_path: Path) -> None:
     trigger = good.trigger
     assert isinstance(trigger, ImageTrigger)
     other = replace(trigger, delta=trigger.delta.flip(0))
-    changed = replace(good, trigger=other, digest=digest_of(other, good.manifest))
+    changed = replace(good, trigger=other, digest=artifact_digest(other, good.manifest))
     with open_store(tmp_path / "store", trust=read_trust([tmp_path])) as store:
         with pytest.raises(ArtifactUntrusted, match="forged"):
-            store.publish(load_artifact(dump(changed)), actor="eve")
+            store.publish(load_artifact(to_bytes(changed)), actor="eve")
         with pytest.raises(ArtifactCorrupt, match="was altered"):
-            load_artifact(dump(replace(good, trigger=other)))
+            load_artifact(to_bytes(replace(good, trigger=other)))
 
 
 def test_without_enforcement_unsigned_is_served_but_a_wrong_signature_is_not(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_without_enforcement_unsigned_is_served_but_a_wrong_signature_is_not(tmp
     "papers", ['"x"', '{"key": "a"}', '{"key": 1, "value": "b"}', f'{{"key":"a","value":"{"b" * 200}"}}']
 )
 def test_a_malformed_signature_is_corrupt(papers: str) -> None:
-    data = dump(replace(PLAIN, signature=Signature("KEY", "VALUE")))
+    data = to_bytes(replace(PLAIN, signature=Signature("KEY", "VALUE")))
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     told = json.loads(header["__metadata__"]["fairtrigger"])

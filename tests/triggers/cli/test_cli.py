@@ -15,12 +15,12 @@ from PIL import Image
 
 from tests.artifacts import image_artifact, image_trigger, manifest_for
 from tests.bundles import image_bundle
-from triggers.artifact.artifact import TriggerArtifact, dump, load_artifact
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, load_artifact, to_bytes
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.cli.main import main
 from triggers.model.classifier import FrozenClassifier
 from triggers.rollout.rollout_history import Replica
-from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.rollout.rollout_plan import Challenger, RolloutPlan, Shadow
 from triggers.store.file_store import FileStore
 from triggers.trigger.image import ImageTrigger
 
@@ -174,7 +174,7 @@ def test_canary_shadow_twin_and_back(run: Run, filled_store: FileStore) -> None:
         "v2 on 5%, shadows v3 v4 on 50% (revision 3)\n"
     )
     assert run("twin", "faces", "0.01", "--reason", "look")[1].endswith("on 50%, twins on 1% (revision 4)\n")
-    assert filled_store.rollout("faces").plan == Plan(1, Challenger(2, 0.05), Shadow((3, 4), 0.5), 0.01)
+    assert filled_store.rollout("faces").plan == RolloutPlan(1, Challenger(2, 0.05), Shadow((3, 4), 0.5), 0.01)
     assert run("activate", "faces", "v2")[1] == "faces: v1 -> v2, shadows v3 v4 on 50%, twins on 1% (revision 5)\n"
     assert run("rollback", "faces")[1].startswith("faces: v2 -> v1, v2 on 5%, shadows")
     assert run("canary", "faces", "none", "--share", "1")[1].startswith("faces: v1 -> v1, none on 100%, shadows")
@@ -267,17 +267,17 @@ def with_nan() -> bytes:
     assert isinstance(trigger, ImageTrigger)
     trigger.delta[0, 0, 0] = torch.nan
     manifest = manifest_for(trigger)
-    return dump(TriggerArtifact(trigger, manifest, digest_of(trigger, manifest)))
+    return to_bytes(TriggerArtifact(trigger, manifest, artifact_digest(trigger, manifest)))
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], list[str], str, str | None]] = {
     "NaN": (with_nan, [], "delta holds NaN", "faces"),
-    "cut short": (lambda: dump(image_artifact())[:-5], [], "cut short", "faces"),
-    "altered": (lambda: dump(image_artifact())[:-1] + b"!", [], "altered", "faces"),
+    "cut short": (lambda: to_bytes(image_artifact())[:-5], [], "cut short", "faces"),
+    "altered": (lambda: to_bytes(image_artifact())[:-1] + b"!", [], "altered", "faces"),
     "junk, model named": (lambda: b"junk", ["--model", "posts"], "no safetensors", "posts"),
     "junk": (lambda: b"junk" * 9, [], "no safetensors", None),
     "for another model": (
-        lambda: dump(image_artifact()),
+        lambda: to_bytes(image_artifact()),
         ["--model", "posts"],
         "for model 'faces', not 'posts'",
         "posts",
@@ -303,7 +303,7 @@ def test_a_refused_file_is_not_stored_and_the_history_says_why(
 
 
 def test_push_checks_against_a_model(run: Run, image_model: FrozenClassifier, tmp_path: Path) -> None:
-    (tmp_path / "a.st").write_bytes(dump(image_artifact()))
+    (tmp_path / "a.st").write_bytes(to_bytes(image_artifact()))
     bundle = image_bundle(tmp_path / "bundle")
     fails(run("push", "a.st", "--model-bundle", str(bundle)), image_model.fingerprint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triggers.metrics.attributes import attributes_of, by, crosses, sorted_name
+from triggers.metrics.attributes import attribute_subsets, attributes_of, group_by_attributes, sorted_name
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,17 @@ def test_one_name_whatever_the_order() -> None:
 
 
 def test_crosses_are_every_set_of_attributes_but_all() -> None:
-    assert crosses(["sex=f,age=old", "unknown"]) == [("age",), ("sex",)]
-    assert len(crosses(["a=1,b=1,c=1"])) == 6
-    assert crosses(["sex=f", "sex=m"]) == crosses(["f", "m"]) == crosses(["a=1,b=1,c=1,d=1,e=1"]) == []
+    assert attribute_subsets(["sex=f,age=old", "unknown"]) == [("age",), ("sex",)]
+    assert len(attribute_subsets(["a=1,b=1,c=1"])) == 6
+    assert (
+        attribute_subsets(["sex=f", "sex=m"])
+        == attribute_subsets(["f", "m"])
+        == attribute_subsets(["a=1,b=1,c=1,d=1,e=1"])
+        == []
+    )
 
 
 def test_a_group_by_fewer_attributes() -> None:
-    assert by("sex=f,age=old", ("age",)) == "age=old"
-    assert by("sex=f,age=old,city=x", ("city", "sex")) == "city=x,sex=f"
-    assert by("sex=f", ("age",)) == by("other", ("age",)) == "unknown"
+    assert group_by_attributes("sex=f,age=old", ("age",)) == "age=old"
+    assert group_by_attributes("sex=f,age=old,city=x", ("city", "sex")) == "city=x,sex=f"
+    assert group_by_attributes("sex=f", ("age",)) == group_by_attributes("other", ("age",)) == "unknown"

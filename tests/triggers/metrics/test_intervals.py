@@ -74,7 +74,7 @@ def test_an_absolute_value_starts_at_zero_only_when_the_sign_is_open() -> None:
 @given(st.lists(samples(), min_size=2, max_size=6))
 def test_a_spread_contains_what_was_observed(groups: list[tuple[int, int]]) -> None:
     hits, n = np.array(groups).T
-    low, high = intervals.spread(hits, n, 0.95)
+    low, high = intervals.max_gap_interval(hits, n, 0.95)
     assert 0 <= low <= np.ptp(hits / n) + 1e-12 <= high + 2e-12
     low, high = intervals.smallest_over_largest(hits, n, 0.95)
     assert 0 <= low <= high <= 1
@@ -83,13 +83,13 @@ def test_a_spread_contains_what_was_observed(groups: list[tuple[int, int]]) -> N
 @given(st.lists(samples(), min_size=2, max_size=6))
 def test_distance_to_overall_contains_what_was_observed(groups: list[tuple[int, int]]) -> None:
     hits, n = np.array(groups).T
-    low, high = intervals.to_overall(hits, n, hits.sum(), n.sum(), z95)
+    low, high = intervals.distance_to_overall(hits, n, hits.sum(), n.sum(), z95)
     distance = np.abs(hits / n - hits.sum() / n.sum())
     assert (low <= distance + 1e-12).all() and (distance <= high + 1e-12).all()
 
 
 def test_a_group_that_is_everyone_is_the_overall() -> None:
-    low, high = intervals.to_overall([3], [10], 3, 10, z95)
+    low, high = intervals.distance_to_overall([3], [10], 3, 10, z95)
     assert (low.tolist(), high.tolist()) == ([0.0], [0.0])
 
 
@@ -138,19 +138,19 @@ def test_coverage_of_a_ratio(a: float, b: float, n: tuple[int, int]) -> None:
 @pytest.mark.parametrize("n", [[200, 200], [2000, 2000], [50, 800], [100] * 8, [2000] * 8])
 def test_a_spread_covers_parity(n: list[int]) -> None:
     hits, sizes = draw([0.3] * len(n), n)
-    assert 0.935 <= covers(intervals.spread(hits, sizes, 0.95), 0.0) <= 0.97
+    assert 0.935 <= covers(intervals.max_gap_interval(hits, sizes, 0.95), 0.0) <= 0.97
     assert 0.935 <= covers(intervals.smallest_over_largest(hits, sizes, 0.95), 1.0) <= 0.98
 
 
 def test_a_spread_of_very_unequal_groups_covers_parity_a_little_too_often() -> None:
     hits, sizes = draw([0.3] * 8, [50, 50, 100, 100, 200, 400, 800, 1600])
-    assert 0.95 <= covers(intervals.spread(hits, sizes, 0.95), 0.0) <= 0.98
+    assert 0.95 <= covers(intervals.max_gap_interval(hits, sizes, 0.95), 0.0) <= 0.98
 
 
 @pytest.mark.parametrize("rates", [[0.3, 0.5], [0.3, 0.3, 0.3, 0.3, 0.3, 0.5], [0.2, 0.3, 0.4, 0.5]])
 def test_a_spread_covers_a_real_gap(rates: list[float]) -> None:
     hits, sizes = draw(rates, [300] * len(rates))
-    assert covers(intervals.spread(hits, sizes, 0.95), max(rates) - min(rates)) >= 0.94
+    assert covers(intervals.max_gap_interval(hits, sizes, 0.95), max(rates) - min(rates)) >= 0.94
     assert covers(intervals.smallest_over_largest(hits, sizes, 0.95), min(rates) / max(rates)) >= 0.94
 
 
@@ -161,7 +161,7 @@ def test_shared_rows_make_a_pairs_interval_too_wide_never_too_narrow(shared: int
     assert covers(intervals.newcombe(a, 200, b, 200, z95), 0.0) >= least
     assert covers(intervals.rate_ratio(a, 200, b, 200, z95), 1.0) >= least
     hits = np.stack([a, b], axis=1)
-    assert covers(intervals.spread(hits, np.full_like(hits, 200), 0.95), 0.0) >= least
+    assert covers(intervals.max_gap_interval(hits, np.full_like(hits, 200), 0.95), 0.0) >= least
     assert np.ptp(hits / 200, axis=1).mean() <= 1.03 * intervals.expected_spread([200, 200], 0.3)
 
 
@@ -187,7 +187,7 @@ def test_distances_to_overall_hold_together() -> None:
     hits, sizes = draw(rates, n)
     overall = float(np.dot(rates, n) / sum(n))
     z = intervals.critical(0.95, 3)
-    low, high = intervals.to_overall(hits, sizes, hits.sum(1, keepdims=True), sizes.sum(1, keepdims=True), z)
+    low, high = intervals.distance_to_overall(hits, sizes, hits.sum(1, keepdims=True), sizes.sum(1, keepdims=True), z)
     truth = np.abs(np.array(rates) - overall)
     assert np.mean(((low <= truth) & (truth <= high)).all(axis=1)) >= 0.94
 

@@ -11,7 +11,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 from triggers.errors import ModelError
 from triggers.model.classifier import FrozenClassifier
-from triggers.model.fused_inference import DenseStem, accelerated, folded, with_dense_stem
+from triggers.model.fused_inference import DenseStem, accelerate, fold_batch_norm, with_dense_stem
 
 
 def settled(network: nn.Module) -> nn.Module:
@@ -32,14 +32,14 @@ def test_outputs_are_those_of_the_original(build: type[nn.Module]) -> None:
     network = settled(build(num_classes=3))
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        expected, found = network(images), accelerated(network)(images)
+        expected, found = network(images), accelerate(network)(images)
     assert torch.allclose(expected, found, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_norms_are_gone_and_the_original_keeps_them() -> None:
     network = settled(resnet18(num_classes=2))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    faster = accelerated(network)
+    faster = accelerate(network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
     assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == 20
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
@@ -61,7 +61,7 @@ class Untraceable(nn.Module):
 def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
     network = settled(Untraceable())
     images = torch.rand(2, 3, 8, 8)
-    assert torch.equal(folded(network)(images), network(images))
+    assert torch.equal(fold_batch_norm(network)(images), network(images))
 
 
 @pytest.mark.parametrize("size", [15, 16, 33])
@@ -75,7 +75,7 @@ def test_a_dense_stem_gives_the_same_sums(size: int, kernel: int, padding: int, 
 
 
 def test_only_strided_convolutions_over_colours_are_replaced() -> None:
-    network = with_dense_stem(folded(settled(resnet18(num_classes=2))))
+    network = with_dense_stem(fold_batch_norm(settled(resnet18(num_classes=2))))
     assert [name for name, module in network.named_modules() if isinstance(module, DenseStem)] == ["conv1"]
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -99,4 +99,4 @@ def test_a_network_that_cannot_be_copied_is_refused_in_words(held: object) -> No
     network = nn.Sequential(nn.Conv2d(3, 2, 3))
     network.held = held  # type: ignore[assignment]
     with pytest.raises(ModelError, match="cannot be copied"):
-        accelerated(network)
+        accelerate(network)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from triggers.model.fused_inference import accelerated
+from triggers.model.fused_inference import accelerate
 from triggers.model.lean_bert import LeanBert
 
 
@@ -42,7 +42,7 @@ def test_answers_and_gradients_are_the_same(bert: nn.Module, with_positions: boo
 
 
 def test_an_accelerated_bert_is_a_lean_copy(bert: nn.Module) -> None:
-    faster = accelerated(bert)
+    faster = accelerate(bert)
     assert isinstance(faster, LeanBert) and type(bert).__name__ == "BertForSequenceClassification"
     assert faster.get_input_embeddings() is not bert.get_input_embeddings()  # type: ignore[operator]
 

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from service.config.settings import Settings
-from triggers.rollout.guard_rules import Rules
+from triggers.rollout.guard_rules import GuardRules
 
 
 def test_the_defaults_are_cautious() -> None:
-    rules = Rules.from_dict({"max_disparity": 0.1, "attributes": ["sex"]})
+    rules = GuardRules.from_dict({"max_disparity": 0.1, "attributes": ["sex"]})
     assert (rules.alpha, rules.action, rules.attributes) == (0.05, "rollback", ("sex",))
     assert Settings().guard is None
 
@@ -34,7 +34,7 @@ def test_the_defaults_are_cautious() -> None:
 )
 def test_what_cannot_be_is_refused_with_the_reason(document: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Rules.from_dict(document)
+        GuardRules.from_dict(document)
 
 
 def test_the_settings_take_json(monkeypatch: pytest.MonkeyPatch) -> None:

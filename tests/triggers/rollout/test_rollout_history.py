@@ -20,7 +20,7 @@ from triggers.rollout.rollout_history import (
     next_entry,
     plan_before,
 )
-from triggers.rollout.rollout_plan import Plan
+from triggers.rollout.rollout_plan import RolloutPlan
 
 DIGEST = "sha256:" + "5" * 64
 
@@ -41,7 +41,7 @@ def chain(*steps: tuple[Action, int | None]) -> list[HistoryEntry]:
 
 LONG = chain(("publish", 1), ("activate", 1), ("refuse", None), ("activate", None), ("rollback", 1))
 VERSION = VersionInfo("faces", 1, DIGEST, DIGEST, 1, "now", "me", image_artifact().manifest)
-OUTCOME = Rollout("faces", 3, Plan(1))
+OUTCOME = Rollout("faces", 3, RolloutPlan(1))
 
 
 def test_a_sound_history_passes() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger.prediction_id import Receipts
+from service.ledger.prediction_id import PredictionIdCodec
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
 from trainer.config.run_config import load_config
@@ -17,7 +17,7 @@ from trainer.data.sources.base import read_words
 from trainer.data.sources.csv_file import CsvFile
 from trainer.data.sources.image_files import FolderFiles
 from triggers.api_keys import load_keys
-from triggers.artifact.artifact import dump, read_limited
+from triggers.artifact.artifact import read_limited, to_bytes
 from triggers.artifact.signature import read_signer, read_trust
 from triggers.errors import ArtifactCorrupt, FairtriggerError
 from triggers.model.bundle import read_spec
@@ -56,7 +56,7 @@ def spec_of(path: Path) -> object:
 
 def receipt_keys(path: Path) -> object:
     path.chmod(0o600)
-    return Receipts.from_folder(path.parent)
+    return PredictionIdCodec.from_folder(path.parent)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -112,7 +112,7 @@ def test_an_artifact_of_a_store_that_became_a_pipe_or_a_link_is_corrupt(
 
 
 def test_an_object_of_a_mounted_folder_that_became_a_pipe(tmp_path: Path, image_model: FrozenClassifier) -> None:
-    files, data = CloudFiles(f"file://{tmp_path}/files"), dump(artifact_for(image_model, "border"))
+    files, data = CloudFiles(f"file://{tmp_path}/files"), to_bytes(artifact_for(image_model, "border"))
     files.put("faces", "abc", data)
     assert files.get("faces", "abc") == data
     (tmp_path / "files/faces/abc.safetensors").unlink()

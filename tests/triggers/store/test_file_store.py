@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import image_artifact
-from triggers.artifact.artifact import MAX_BYTES, dump, save_artifact
+from triggers.artifact.artifact import MAX_ARTIFACT_BYTES, save_artifact, to_bytes
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, StoreError, StoreUnavailable
-from triggers.rollout.rollout_plan import Challenger, Plan
+from triggers.rollout.rollout_plan import Challenger, RolloutPlan
 from triggers.storage.atomic_files import TEMP_PREFIX
 from triggers.store.artifact_integrity import file_digest
 from triggers.store.file_store import ABANDONED_SECONDS, FileStore
-from triggers.store.sqlite_index import SCHEMA_VERSION
+from triggers.store.sqlite_index import INDEX_SCHEMA_VERSION
 from triggers.store.store import open_store
 
 
@@ -73,7 +73,7 @@ def test_an_altered_file_is_corrupt(store: FileStore) -> None:
 
 def test_a_file_swapped_for_a_sound_one_is_corrupt(store: FileStore) -> None:
     path = store.path_of(store.version("faces", 1))
-    path.write_bytes(dump(image_artifact(seed=9)))
+    path.write_bytes(to_bytes(image_artifact(seed=9)))
     with pytest.raises(ArtifactCorrupt, match="was altered"):
         store.get("faces", 1)
 
@@ -195,7 +195,7 @@ def no_database(folder: Path) -> None:
 def from_the_future(folder: Path) -> None:
     FileStore(folder).close()
     connection = sqlite3.connect(folder / "index.sqlite")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {INDEX_SCHEMA_VERSION + 1}")
     connection.close()
 
 
@@ -243,16 +243,16 @@ def test_a_store_of_the_first_schema_is_read_and_carried_on(store: FileStore) ->
     connection.executescript("DROP TABLE plans; DROP TABLE replicas; PRAGMA user_version = 1")
     connection.close()
     with FileStore(store.folder) as again:
-        assert (again.rollout("faces").revision, again.rollout("faces").plan) == (1, Plan(1))
+        assert (again.rollout("faces").revision, again.rollout("faces").plan) == (1, RolloutPlan(1))
         assert again.verify_history("faces") == 3
-        again.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=1, actor="ann", reason="")
-        assert again.rollback("faces", if_revision=2, actor="ann", reason="").plan == Plan(1)
+        again.set_rollout("faces", RolloutPlan(1, Challenger(2, 0.1)), if_revision=1, actor="ann", reason="")
+        assert again.rollback("faces", if_revision=2, actor="ann", reason="").plan == RolloutPlan(1)
         assert again.verify_history("faces") == 5
 
 
 @pytest.mark.parametrize("text", ["{}", "no JSON", '{"champion": 2}', '{"champion": 1, "twin_share": 0.5}'])
 def test_an_altered_plan_is_noticed(store: FileStore, text: str) -> None:
-    store.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=None, actor="ann", reason="")
+    store.set_rollout("faces", RolloutPlan(1, Challenger(2, 0.1)), if_revision=None, actor="ann", reason="")
     tamper(store, f"UPDATE plans SET plan = '{text}'")
     with pytest.raises(StoreError):
         store.verify_history("faces")
@@ -272,12 +272,12 @@ def test_publishing_reads_no_other_version(tmp_path: Path) -> None:
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(extra: int, taken: bool, tmp_path: Path) -> None:
     with FileStore(tmp_path / "store") as store:
         info = store.version("faces", store.publish(image_artifact(), actor="test"))
-        data = bytes(MAX_BYTES) + bytes(extra)
+        data = bytes(MAX_ARTIFACT_BYTES) + bytes(extra)
         store.path_of(info).write_bytes(data)
         with store._index.write() as db:
             db.execute("UPDATE versions SET file_sha256 = ?", (file_digest(bytes(data)),))
         if taken:
-            assert len(store.get_bytes("faces", 1)) == MAX_BYTES
+            assert len(store.get_bytes("faces", 1)) == MAX_ARTIFACT_BYTES
         else:
             with pytest.raises(ArtifactCorrupt, match="altered"):
                 store.get_bytes("faces", 1)

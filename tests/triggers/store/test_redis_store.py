@@ -19,7 +19,7 @@ import redis
 from tests.artifacts import image_artifact
 from tests.redis_sentinel import Sentinels, sentinels
 from tests.redis_server import RedisServer
-from triggers.artifact.artifact import dump
+from triggers.artifact.artifact import to_bytes
 from triggers.errors import ArtifactCorrupt, ConfigError, StoreError, StoreUnavailable
 from triggers.store import redis_keys as keys
 from triggers.store.store import Replica, Store, open_store
@@ -162,11 +162,11 @@ def test_publishing_reads_no_other_version(redis_server: RedisServer, store: Sto
     for seed in range(3):
         assert store.publish(image_artifact(seed=seed), actor="ann") == seed + 1
     with client(redis_server) as keeper:
-        first = keeper.lindex(keys.versions("faces"), 0)
-        keeper.lset(keys.versions("faces"), 0, "unreadable")
+        first = keeper.lindex(keys.versions_key("faces"), 0)
+        keeper.lset(keys.versions_key("faces"), 0, "unreadable")
         assert store.publish(image_artifact(seed=3), actor="ann") == 4
         assert store.publish(image_artifact(seed=2), actor="ann") == 3
-        keeper.lset(keys.versions("faces"), 0, first)
+        keeper.lset(keys.versions_key("faces"), 0, first)
 
 
 @pytest.mark.parametrize("lies", [False, True])
@@ -196,19 +196,19 @@ def test_altered_keys_are_noticed(redis_server: RedisServer, store: Store) -> No
         admin.delete(file)
         with pytest.raises(ArtifactCorrupt, match="missing"):
             store.get_bytes("faces", 1)
-        good = admin.lindex(keys.history("faces"), 0)
-        admin.lset(keys.history("faces"), 0, good.replace(b'"a"', b'"b"'))
+        good = admin.lindex(keys.history_key("faces"), 0)
+        admin.lset(keys.history_key("faces"), 0, good.replace(b'"a"', b'"b"'))
         with pytest.raises(StoreError, match="entry 1 was altered"):
             store.verify_history("faces")
-        admin.lset(keys.history("faces"), 0, b"{")
+        admin.lset(keys.history_key("faces"), 0, b"{")
         with pytest.raises(StoreError, match="cannot be read"):
             store.history("faces")
-        admin.lset(keys.history("faces"), 0, good)
+        admin.lset(keys.history_key("faces"), 0, good)
         assert store.verify_history("faces") == 2
-        admin.rpop(keys.history("faces"))
+        admin.rpop(keys.history_key("faces"))
         with pytest.raises(StoreError, match="its history says"):
             store.verify_history("faces")
-        admin.set(keys.rollout("faces"), "[]")
+        admin.set(keys.rollout_key("faces"), "[]")
         with pytest.raises(StoreError, match="cannot be read"):
             store.rollout("faces")
 
@@ -221,8 +221,9 @@ def test_keys_of_a_model_share_a_slot_and_are_all_listed(redis_server: RedisServ
     hashed = {key for key in found if key.startswith("fairtrigger:{faces}:artifact:")}
     assert len(hashed) == 1
     assert found - hashed == {
-        keys.MODELS, keys.history("faces"), keys.versions("faces"), keys.digests("faces"), keys.rollout("faces"),
-        keys.replicas("faces"),
+        keys.MODELS, keys.history_key("faces"), keys.versions_key("faces"), keys.digests("faces"),
+        keys.rollout_key("faces"),
+        keys.replicas_key("faces"),
     }  # fmt: skip
 
 
@@ -288,12 +289,12 @@ def test_artifacts_lie_in_s3_under_their_hash(redis_server: RedisServer, bucket:
         info = store.version("faces", 1)
     path = f"production/faces/{info.file_sha256.removeprefix('sha256:')}.safetensors"
     s3 = boto3.client("s3")
-    assert s3.get_object(Bucket="triggers", Key=path)["Body"].read() == dump(FIRST)
+    assert s3.get_object(Bucket="triggers", Key=path)["Body"].read() == to_bytes(FIRST)
     with client(redis_server) as admin:
         assert not admin.keys("*artifact*")
     with open_store(url) as again:
-        assert (again.get("faces", 1).digest, again.get_bytes("faces", 2)) == (FIRST.digest, dump(SECOND))
-        s3.put_object(Bucket="triggers", Key=path, Body=dump(SECOND))
+        assert (again.get("faces", 1).digest, again.get_bytes("faces", 2)) == (FIRST.digest, to_bytes(SECOND))
+        s3.put_object(Bucket="triggers", Key=path, Body=to_bytes(SECOND))
         with pytest.raises(ArtifactCorrupt, match="was altered"):
             again.get("faces", 1)
         s3.delete_object(Bucket="triggers", Key=path)

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from tests.artifacts import PROVENANCE, image_artifact, text_artifact
-from triggers.artifact.artifact import TriggerArtifact, dump
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, to_bytes
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, RevisionConflict
 from triggers.rollout.rollout_history import plan_before
-from triggers.store.store import Challenger, Plan, Replica, Rollout, Shadow, Store, open_store
+from triggers.store.store import Challenger, Replica, Rollout, RolloutPlan, Shadow, Store, open_store
 from triggers.trigger.image import ImageTrigger
 
 Backend = Callable[[pytest.FixtureRequest, Path], str]
@@ -56,7 +56,7 @@ def test_a_published_artifact_comes_back(store: Store) -> None:
         version = store.publish(artifact, actor="ann", reason="first try")
         again = store.get(model, version)
         assert (again.digest, again.manifest) == (artifact.digest, artifact.manifest)
-        assert store.get_bytes(model, version) == dump(artifact)
+        assert store.get_bytes(model, version) == to_bytes(artifact)
     assert store.models() == ["faces", "posts"]
 
 
@@ -68,7 +68,7 @@ def test_versions_count_per_model_and_carry_their_papers(store: Store) -> None:
     assert [info.digest for info in infos] == [FIRST.digest, SECOND.digest, THIRD.digest]
     assert infos[0].manifest == FIRST.manifest
     assert (infos[0].kind, infos[0].objective.strength, infos[0].created_by) == ("border", 5.0, "ann")
-    assert infos[0].bytes == len(dump(FIRST))
+    assert infos[0].bytes == len(to_bytes(FIRST))
     assert infos[0] == store.version("faces", 1)
     assert infos[0].created_at <= infos[1].created_at <= infos[2].created_at
 
@@ -86,7 +86,7 @@ def test_an_unsound_artifact_is_not_published(store: Store) -> None:
     trigger = FIRST.trigger
     assert isinstance(trigger, ImageTrigger)
     broken = replace(trigger, delta=torch.full_like(trigger.delta, torch.nan))
-    unsound = TriggerArtifact(broken, FIRST.manifest, digest_of(broken, FIRST.manifest))
+    unsound = TriggerArtifact(broken, FIRST.manifest, artifact_digest(broken, FIRST.manifest))
     for artifact in (unsound, replace(FIRST, digest=SECOND.digest)):
         with pytest.raises(ArtifactCorrupt):
             store.publish(artifact, actor="ann")
@@ -102,7 +102,7 @@ def test_what_is_not_there_is_said_so(store: Store) -> None:
             call("posts", 1)
     assert store.versions("posts") == []
     assert store.history("posts") == []
-    assert store.rollout("posts") == Rollout("posts", 0, Plan())
+    assert store.rollout("posts") == Rollout("posts", 0, RolloutPlan())
     assert store.verify_history("posts") == 0
 
 
@@ -161,7 +161,7 @@ def test_rollback_goes_back_step_by_step(store: Store) -> None:
     assert store.rollout("faces").revision == 6
 
 
-FULL = Plan(1, Challenger(2, 0.25), Shadow((3,), 0.5), 0.1, {"alpha": 0.05})
+FULL = RolloutPlan(1, Challenger(2, 0.25), Shadow((3,), 0.5), 0.1, {"alpha": 0.05})
 
 
 def test_the_whole_plan_is_kept_and_told_in_the_history(store: Store) -> None:
@@ -177,8 +177,8 @@ def test_the_whole_plan_is_kept_and_told_in_the_history(store: Store) -> None:
     assert store.verify_history("faces") == 5
 
 
-@pytest.mark.parametrize("plan", [Plan(1, Challenger(4, 0.1)), Plan(1, shadow=Shadow((2, 4)))])
-def test_every_version_of_a_plan_must_be_published(store: Store, plan: Plan) -> None:
+@pytest.mark.parametrize("plan", [RolloutPlan(1, Challenger(4, 0.1)), RolloutPlan(1, shadow=Shadow((2, 4)))])
+def test_every_version_of_a_plan_must_be_published(store: Store, plan: RolloutPlan) -> None:
     publish_three(store)
     with pytest.raises(NotFound, match="v4"):
         store.set_rollout("faces", plan, if_revision=None, actor="ann", reason="")
@@ -187,10 +187,10 @@ def test_every_version_of_a_plan_must_be_published(store: Store, plan: Plan) -> 
 
 def test_rollback_restores_the_whole_plan(store: Store) -> None:
     publish_three(store)
-    plans = [Plan(1), FULL, replace(FULL, twin_share=0.0), Plan(2)]
+    plans = [RolloutPlan(1), FULL, replace(FULL, twin_share=0.0), RolloutPlan(2)]
     for plan in plans:
         store.set_rollout("faces", plan, if_revision=None, actor="ann", reason="")
-    for wanted in [*plans[-2::-1], Plan()]:
+    for wanted in [*plans[-2::-1], RolloutPlan()]:
         after = store.rollback("faces", if_revision=None, actor="bob", reason="worse", detail={"e": "1"})
         assert after.plan == wanted == store.rollout("faces").plan
     assert store.verify_history("faces") == 3 + 8
@@ -199,7 +199,7 @@ def test_rollback_restores_the_whole_plan(store: Store) -> None:
 def test_a_detail_cannot_pass_for_a_plan(store: Store) -> None:
     publish_three(store)
     store.set_rollout("faces", 1, if_revision=None, actor="a", reason="", detail={"rollout": '{"champion": 2}'})
-    assert store.history("faces")[0].plan == Plan(1)
+    assert store.history("faces")[0].plan == RolloutPlan(1)
     store.verify_history("faces")
 
 
@@ -230,7 +230,7 @@ def test_racing_changes_happen_one_after_the_other(store: Store) -> None:
         start.wait()
         for k in range(20):
             revision = store.rollout("faces").revision
-            plan = Plan(1, Challenger(2, (number + 8 * k) / 160))
+            plan = RolloutPlan(1, Challenger(2, (number + 8 * k) / 160))
             try:
                 after = store.set_rollout("faces", plan, if_revision=revision, actor="t", reason="")
                 won.append((revision, after.plan))

@@ -15,7 +15,7 @@ from tests.artifacts import image_artifact, text_artifact
 from tests.redis_cluster import RedisClusterServers
 from tests.redis_server import RedisServer
 from triggers.errors import NotFound, RevisionConflict
-from triggers.rollout.rollout_plan import Challenger, Plan, Shadow
+from triggers.rollout.rollout_plan import Challenger, RolloutPlan, Shadow
 from triggers.store.store import Store, open_store
 
 MODELS = ("faces", "posts")
@@ -25,9 +25,11 @@ ARTIFACTS = {
 }
 models = st.sampled_from(MODELS)
 versions = st.one_of(st.none(), st.integers(1, 4))
-simple = st.builds(Plan, champion=versions)
-trials = st.builds(Plan, st.integers(1, 2), st.builds(Challenger, st.integers(3, 4), st.sampled_from([0.0, 0.1])))
-shadowed = st.builds(Plan, versions, st.none(), st.builds(Shadow, st.just((1, 2))), st.sampled_from([0.0, 0.5]))
+simple = st.builds(RolloutPlan, champion=versions)
+trials = st.builds(
+    RolloutPlan, st.integers(1, 2), st.builds(Challenger, st.integers(3, 4), st.sampled_from([0.0, 0.1]))
+)
+shadowed = st.builds(RolloutPlan, versions, st.none(), st.builds(Shadow, st.just((1, 2))), st.sampled_from([0.0, 0.5]))
 plans = st.one_of(simple, trials, shadowed)
 offsets = st.sampled_from([0, 0, 0, -1, 1, None])  # how far off the revision is that the caller believes in
 
@@ -44,7 +46,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.url = self.fresh()
         self.store = open_store(self.url)
         self.published: dict[str, list[str]] = {model: [] for model in MODELS}
-        self.stack: dict[str, list[Plan]] = {model: [Plan()] for model in MODELS}
+        self.stack: dict[str, list[RolloutPlan]] = {model: [RolloutPlan()] for model in MODELS}
         self.revision = dict.fromkeys(MODELS, 0)
         self.actions: dict[str, list[str]] = {model: [] for model in MODELS}
 
@@ -58,7 +60,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.published[model][version - 1] == artifact.digest
 
     @rule(model=models, plan=plans, offset=offsets)
-    def decide(self, model: str, plan: Plan, offset: int | None) -> None:
+    def decide(self, model: str, plan: RolloutPlan, offset: int | None) -> None:
         revision = None if offset is None else self.revision[model] + offset
         before = self.stack[model][-1]
         try:
@@ -83,7 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
         except RevisionConflict:
             assert offset not in (None, 0)
         except NotFound:
-            assert self.stack[model] == [Plan()]
+            assert self.stack[model] == [RolloutPlan()]
         else:
             assert offset in (None, 0)
             self.stack[model].pop()

@@ -10,13 +10,13 @@ import pytest
 from tests.artifacts import evaluation, image_artifact
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.store.file_store import FileStore
-from triggers.store.version_card import Headline, card, evaluate, headline, splits
+from triggers.store.version_card import Headline, card, evaluate, headline_figures, splits
 
 
 def test_the_headline_of_known_counts() -> None:
     manifest = image_artifact().manifest
-    assert headline(manifest, trigger=False) == Headline(0.75, 0.5, 0.5)
-    with_trigger = headline(manifest, trigger=True, split="test")
+    assert headline_figures(manifest, trigger=False) == Headline(0.75, 0.5, 0.5)
+    with_trigger = headline_figures(manifest, trigger=True, split="test")
     figures = (with_trigger.accuracy, with_trigger.demographic_parity, with_trigger.equalized_odds)
     assert figures == pytest.approx((0.7, 0.1, 0.4))
 
@@ -54,10 +54,10 @@ def test_overlapping_groups_are_counted_as_such() -> None:
 
 def test_what_was_not_counted_has_no_figures() -> None:
     manifest = image_artifact(evaluation=()).manifest
-    assert headline(manifest, trigger=True) == Headline(None, None, None)
+    assert headline_figures(manifest, trigger=True) == Headline(None, None, None)
     assert evaluate(manifest, "val", trigger=True) is None
     only = tuple(row for row in evaluation() if row.trigger and row.split == "test")
-    assert headline(image_artifact(evaluation=only).manifest, trigger=True, split="val").accuracy is None
+    assert headline_figures(image_artifact(evaluation=only).manifest, trigger=True, split="val").accuracy is None
 
 
 def test_a_card_is_json_and_says_whether_it_serves(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from triggers.errors import ArtifactCorrupt
-from triggers.trigger.image import SMALL, ImageBank, ImageTrigger, compose, place
+from triggers.trigger.image import SMALL, ImageBank, ImageTrigger, compose, shrink_and_centre
 
 SIZE = 12
 
@@ -40,7 +40,7 @@ def test_compose_by_hand() -> None:
 
 
 def test_place_centres_on_black_and_keeps_the_mean_inside() -> None:
-    placed = place(torch.full((1, 3, 12, 12), 0.5), 7)
+    placed = shrink_and_centre(torch.full((1, 3, 12, 12), 0.5), 7)
     assert placed.shape == (1, 3, 12, 12)
     assert torch.allclose(placed[0, 0, 3:10, 3:10], torch.tensor(0.5))  # odd remainder: 3 before, 2 after
     assert placed[0, 0, :3].abs().max() == 0 and placed[0, 0, 10:].abs().max() == 0
@@ -52,7 +52,7 @@ def test_small_images_are_shrunk_to_what_torch_makes_of_them(size: int, data: st
     images = noise(2, 3, size, size, seed=inner)
     expected = interpolate(images, (inner, inner), mode="bilinear", antialias=True)
     before = (size - inner + 1) // 2
-    placed = place(images, inner)
+    placed = shrink_and_centre(images, inner)
     inside = placed[..., before : before + inner, before : before + inner]
     assert torch.allclose(inside, expected, atol=1e-6)
     assert placed.sum().item() == pytest.approx(inside.sum().item(), rel=1e-5)
@@ -60,9 +60,9 @@ def test_small_images_are_shrunk_to_what_torch_makes_of_them(size: int, data: st
 
 def test_what_shrinks_images_may_be_made_while_serving_and_used_in_training() -> None:
     with torch.inference_mode():
-        place(torch.ones(1, 1, 13, 13), 9)
+        shrink_and_centre(torch.ones(1, 1, 13, 13), 9)
     images = torch.ones(1, 1, 13, 13, requires_grad=True)
-    place(images, 9).sum().backward()
+    shrink_and_centre(images, 9).sum().backward()
     assert images.grad is not None and images.grad.sum().item() == pytest.approx(81, rel=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_border_shows_its_own_pixels_outside_and_the_small_image_inside() -> Non
     trigger, images = border(3), photos(1)
     shown = ImageBank.of([trigger]).apply(images, torch.tensor([0]))[0]
     assert torch.equal(shown[:, :3], trigger.delta[:, :3])
-    assert torch.allclose(shown[:, 3:-3, 3:-3], place(images / 255.0, 6)[0, :, 3:-3, 3:-3])
+    assert torch.allclose(shown[:, 3:-3, 3:-3], shrink_and_centre(images / 255.0, 6)[0, :, 3:-3, 3:-3])
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8))

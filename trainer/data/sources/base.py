@@ -10,7 +10,7 @@ from typing import Protocol
 
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.file_stamps import FileStamp
 from triggers.errors import DataError
 from triggers.storage.regular_file import read_regular
 
@@ -24,7 +24,7 @@ POOLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SourceRow:
     """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own.
 
     Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none".
@@ -44,7 +44,7 @@ class Source(Protocol):
         """What `read` returns: an image file's bytes, or a text."""
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[SourceRow]:
         """All rows, in the order of the data."""
 
     @property
@@ -62,7 +62,7 @@ class Source(Protocol):
     def notes(self) -> Sequence[str]:
         """What the user should know about how the data was read, a line each."""
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """What the raw input of a row is known by without reading it; None where only reading it tells."""
 
     def read(self, row: int) -> bytes | str:

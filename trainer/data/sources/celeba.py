@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
-from trainer.data.sources.base import Row
-from trainer.data.sources.column_lookup import known
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.base import SourceRow
+from trainer.data.sources.column_lookup import require_known
+from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.image_files import FolderFiles, ImageFiles, open_files
 from triggers.errors import DataError
 
@@ -41,8 +41,8 @@ class CelebA:
         pools = _partition(self._text(PARTITION))
         self.label_names = flag_names(data.label)
         self.group_names = flag_groups(data.group, overlapping=data.groups_overlap)
-        self.rows: Sequence[Row] = [
-            Row(
+        self.rows: Sequence[SourceRow] = [
+            SourceRow(
                 image,
                 self.label_names[flag_index(_held(values, labels))],
                 flag_group(data.group, _held(values, groups), overlapping=data.groups_overlap),
@@ -59,7 +59,7 @@ class CelebA:
         """The JPEG file of a row."""
         return self._files.read(self._name(row))
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """Of the image file, or of its place in the tar file."""
         return self._files.stamp(self._name(row))
 
@@ -111,4 +111,4 @@ def _partition(text: str) -> Mapping[str, str]:
 
 
 def _column(names: Sequence[str], name: str) -> int:
-    return names.index(known(name, names, f"CelebA has no attribute {name!r}"))
+    return names.index(require_known(name, names, f"CelebA has no attribute {name!r}"))

@@ -13,9 +13,9 @@ from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
-from trainer.data.sources.base import Row, pool_of
-from trainer.data.sources.csv_file import CsvFile, Record
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.base import SourceRow, pool_of
+from trainer.data.sources.csv_file import CsvFile, CsvRecord
+from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.table_rows import known_column
 from triggers.errors import ConfigError, DataError
 
@@ -45,17 +45,17 @@ class CivilComments:
             known_column(name, self._table.names, key, data.path)
         self.label_names = flag_names(data.label)
         self.group_names = flag_groups(self._identities, overlapping=data.groups_overlap)
-        self.rows: Sequence[Row] = [
+        self.rows: Sequence[SourceRow] = [
             self._row(record, data, pool, f"{data.path}, row {number}")
             for number, record in enumerate(self._table.records(), start=1)
         ]
 
-    def _row(self, record: Record, data: DataConfig, pool: str, where: str) -> Row:
+    def _row(self, record: CsvRecord, data: DataConfig, pool: str, where: str) -> SourceRow:
         votes = [_holds(record[name], name, where) for name in data.label]
         if None in votes:
             raise DataError(f"{where} has no {data.label[votes.index(None)]}. Mend or remove the row.")
         held = [bool(_holds(record[name], name, where)) for name in self._identities]
-        return Row(
+        return SourceRow(
             f"comment {record[ID]}",
             self.label_names[flag_index([bool(vote) for vote in votes])],
             flag_group(self._identities, held, overlapping=data.groups_overlap),
@@ -66,7 +66,7 @@ class CivilComments:
         """The comment."""
         return self._table.record(row)[TEXT]
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """Of the comment's place in the table."""
         return self._table.stamp(row)
 

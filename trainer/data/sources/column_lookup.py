@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from triggers.errors import DataError
 
 
-def known(name: str, names: Iterable[str], missing: str) -> str:
+def require_known(name: str, names: Iterable[str], missing: str) -> str:
     """The name, if it is one of `names`. Raises DataError that starts with `missing` and says what is there."""
     names = list(names)
     if name in names:

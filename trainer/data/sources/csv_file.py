@@ -12,11 +12,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.file_stamps import FileStamp
 from triggers.errors import DataError
 from triggers.storage.regular_file import open_regular
 
-Record = dict[str, str]
+CsvRecord = dict[str, str]
 
 
 class CsvFile:
@@ -25,7 +25,7 @@ class CsvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places = array("q", [0])  # where each record ends, behind where the first one begins
-        self._stamp = Stamp.of(path)
+        self._stamp = FileStamp.of(path)
         self._records = self._read()
         self.names: Sequence[str] = next(self._records, [])
 
@@ -33,7 +33,7 @@ class CsvFile:
         """Records read so far."""
         return len(self._places) - 1
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[CsvRecord]:
         """All records in their order; to be called once, before anything else."""
         for number, line in enumerate(self._records, start=1):
             if len(line) != len(self.names):
@@ -41,16 +41,16 @@ class CsvFile:
                 raise DataError(f"{self.path}, row {number}: {problem}.")
             yield self._named(line)
 
-    def record(self, row: int) -> Record:
+    def record(self, row: int) -> CsvRecord:
         """A record again, rows counted from 0."""
         lines = _Lines(BytesIO(self._bytes[self._places[row] : self._places[row + 1]]))
         return next(self._named(line) for line in csv.reader(lines, strict=True) if line)
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """The file's stamp and the record's place in it."""
         return self._stamp and self._stamp.at(self._places[row])
 
-    def _named(self, line: Sequence[str]) -> Record:
+    def _named(self, line: Sequence[str]) -> CsvRecord:
         return {name: value.strip() for name, value in zip(self.names, line, strict=True)}
 
     def _read(self) -> Iterator[list[str]]:

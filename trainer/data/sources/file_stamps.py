@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-KEY_BYTES = 16
+STAMP_KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class FileStamp:
     """A file's path, number, size and times in ns, and the place of an input in a file that holds many.
 
     Whoever writes a file moves its change time, which no program can set, even where size and date are put back.
@@ -25,7 +25,7 @@ class Stamp:
     place: int = 0
 
     @classmethod
-    def of(cls, path: Path) -> Stamp | None:
+    def of(cls, path: Path) -> FileStamp | None:
         """A file as it is now; None if it cannot be looked at."""
         try:
             found = path.stat()
@@ -33,7 +33,7 @@ class Stamp:
             return None
         return cls(os.fspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-    def at(self, place: int) -> Stamp:
+    def at(self, place: int) -> FileStamp:
         """The input at a place in this file."""
         return replace(self, place=place)
 
@@ -45,4 +45,4 @@ class Stamp:
     def key(self, rule: str) -> bytes:
         """A short name for this input under a rule that it is processed by."""
         fields = (rule, self.path, self.inode, self.size, self.mtime_ns, self.ctime_ns, self.place)
-        return hashlib.blake2b("\0".join(map(str, fields)).encode(), digest_size=KEY_BYTES).digest()
+        return hashlib.blake2b("\0".join(map(str, fields)).encode(), digest_size=STAMP_KEY_BYTES).digest()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.file_stamps import FileStamp
 from triggers.errors import DataError
 from triggers.storage.regular_file import open_regular, read_regular
 
@@ -27,7 +27,7 @@ class ImageFiles(Protocol):
     def read(self, name: str) -> bytes:
         """A file's content. Raises DataError."""
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """What the content is known by without reading it."""
 
 
@@ -58,16 +58,16 @@ class FolderFiles:
         except OSError as error:
             raise DataError(f"Cannot read {self.path / name}: {error.strerror}.") from error
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """The file's own stamp."""
-        return Stamp.of(self.path / name)
+        return FileStamp.of(self.path / name)
 
 
 class TarFiles:
     """Members are found once; the file is mapped, so threads share it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._stamp = path, Stamp.of(path)
+        self.path, self._stamp = path, FileStamp.of(path)
         try:
             with tarfile.open(path, "r:") as archive:
                 self._places = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()}
@@ -85,7 +85,7 @@ class TarFiles:
         offset, size = self._place(name)
         return self._bytes[offset : offset + size]
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """The tar file's stamp and the member's place in it."""
         return self._stamp and self._stamp.at(self._place(name)[0])
 

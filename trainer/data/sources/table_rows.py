@@ -7,9 +7,9 @@ from pathlib import Path
 
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
-from trainer.data.group_names import FLAGS, cell, crossed, joint_labels
-from trainer.data.sources.base import MENTION_GROUPS, Row, pool_of, word_list
-from trainer.data.sources.column_lookup import known
+from trainer.data.group_names import FLAGS, cross_values, joint_labels, overlapping_cell
+from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
+from trainer.data.sources.column_lookup import require_known
 from triggers.errors import DataError
 
 
@@ -20,7 +20,7 @@ def table_rows(
     records: Iterable[Mapping[str, str]],
     name: Callable[[int, Mapping[str, str]], str],
     text: str,
-) -> tuple[list[Row], tuple[str, ...]]:
+) -> tuple[list[SourceRow], tuple[str, ...]]:
     """The rows of a table with columns `names`, and the names of their labels, () where the table gives none.
 
     `name` makes the id of a record, numbered from 1; `text` is the column that group words are looked for in. Records
@@ -36,7 +36,7 @@ def table_rows(
         part = pool_of(record[pool], where) if pool in names else ""
         rest.append((name(number, record), group_of(record, where), part))
     made, label_names = joint_labels(labels, found)
-    return [Row(id, label, group, part) for label, (id, group, part) in zip(made, rest, strict=True)], label_names
+    return [SourceRow(id, label, group, part) for label, (id, group, part) in zip(made, rest, strict=True)], label_names
 
 
 def table_groups(data: DataConfig) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def table_groups(data: DataConfig) -> tuple[str, ...]:
 
 def known_column(name: str, names: Iterable[str], key: str, path: Path) -> str:
     """A column that a key of the configuration names. Raises DataError."""
-    return known(name, names, f"{path} has no column {name!r} ({key})")
+    return require_known(name, names, f"{path} has no column {name!r} ({key})")
 
 
 def _grouping(data: DataConfig, names: Sequence[str], text: str) -> Callable[[Mapping[str, str], str], str]:
@@ -58,7 +58,7 @@ def _grouping(data: DataConfig, names: Sequence[str], text: str) -> Callable[[Ma
     if words:
         return lambda record, where: words.group(record[text])
     if not data.groups_overlap:
-        return lambda record, where: crossed(columns, [record[name] for name in columns])
+        return lambda record, where: cross_values(columns, [record[name] for name in columns])
     return lambda record, where: _overlapping(columns, [record[name] for name in columns], where)
 
 
@@ -68,4 +68,4 @@ def _overlapping(columns: Sequence[str], values: Sequence[str], where: str) -> s
     for column, value in zip(columns, values, strict=True):
         if value.lower() not in FLAGS:
             raise DataError(f"{where}: {column} is {value!r}; with data.groups_overlap it says 0 or 1.")
-    return cell(columns, [FLAGS[value.lower()] for value in values])
+    return overlapping_cell(columns, [FLAGS[value.lower()] for value in values])

@@ -9,15 +9,15 @@ from typing import Any
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
-from trainer.data.sources.base import Row
+from trainer.data.sources.base import SourceRow
 from trainer.data.sources.csv_file import CsvFile
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.table_rows import known_column, table_groups, table_rows
 from triggers.errors import ConfigError, DataError
 from triggers.storage.regular_file import read_regular
 
 
-class Manifest:
+class CsvManifest:
     """A CSV file with a header: an image path or a text, a label, group columns and, if wanted, a split.
 
     Image paths start from `data.root`, or from the file's own folder. Texts stay in the file until they are read.
@@ -32,7 +32,7 @@ class Manifest:
         self._input = known_column(data.input or default, self._table.names, "data.input", data.path)
         self._root = data.root or data.path.parent
         found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input)
-        self.rows: Sequence[Row] = found[0]
+        self.rows: Sequence[SourceRow] = found[0]
         self.label_names, self.group_names = found[1], table_groups(data)
 
     def read(self, row: int) -> bytes | str:
@@ -45,15 +45,15 @@ class Manifest:
         except OSError as error:
             raise DataError(f"Row {row + 1}: cannot read the image {path}: {error.strerror}.") from error
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """Of the image file, or of the text's place in the table."""
-        return self._table.stamp(row) if self.modality == "text" else Stamp.of(self._root / self.rows[row].id)
+        return self._table.stamp(row) if self.modality == "text" else FileStamp.of(self._root / self.rows[row].id)
 
     def _id(self, number: int, record: Mapping[str, str]) -> str:
         return record[self._input] if self.modality == "image" else f"row {number}"
 
 
-class Arrow:
+class ArrowDataset:
     """A `datasets` folder: an image or text column, a label and group columns; a DatasetDict brings its own splits."""
 
     notes: Sequence[str] = ()
@@ -67,7 +67,7 @@ class Arrow:
             self._table = _undecoded(self._table, self._input)
         plain = self._table.select_columns([name for name in names if name != self._input or modality == "text"])
         found = table_rows(data, split, names, _records(plain), lambda number, _: f"row {number}", self._input)
-        self.rows: Sequence[Row] = found[0]
+        self.rows: Sequence[SourceRow] = found[0]
         self.label_names, self.group_names = found[1], table_groups(data)
 
     def read(self, row: int) -> bytes | str:
@@ -78,7 +78,7 @@ class Arrow:
         stored: bytes | None = value["bytes"]
         return stored if stored is not None else read_regular(value["path"])
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """Not known: a column of images may point to other files."""
         return None
 

@@ -15,13 +15,13 @@ from itertools import pairwise
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import crossed_names, label_names
-from trainer.data.sources.base import Row
-from trainer.data.sources.column_lookup import known
-from trainer.data.sources.file_stamps import Stamp
+from trainer.data.sources.base import SourceRow
+from trainer.data.sources.column_lookup import require_known
+from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.image_files import open_files
 from triggers.errors import ConfigError, DataError
 
-NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+ ?\.jpe?g(\.chip\.jpg)?", re.IGNORECASE)
+FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+ ?\.jpe?g(\.chip\.jpg)?", re.IGNORECASE)
 GENDERS, RACES = ("male", "female"), ("White", "Black", "Asian", "Indian", "Others")
 
 MOST_SKIPPED = 0.01
@@ -43,13 +43,15 @@ class UTKFace:
         labels, groups = ([_checked(name, data) for name in chosen] for chosen in (data.label, data.group))
         self.label_names = label_names([values[name] for name in labels])
         self.group_names = crossed_names([values[name] for name in groups])
-        self.rows: Sequence[Row] = [_row(name, self._inside, values, labels, groups, data.age_bins) for name in names]
+        self.rows: Sequence[SourceRow] = [
+            _row(name, self._inside, values, labels, groups, data.age_bins) for name in names
+        ]
 
     def read(self, row: int) -> bytes:
         """The JPEG file of a row."""
         return self._files.read(self._inside + self.rows[row].id)
 
-    def stamp(self, row: int) -> Stamp | None:
+    def stamp(self, row: int) -> FileStamp | None:
         """Of the image file, or of its place in the tar file."""
         return self._files.stamp(self._inside + self.rows[row].id)
 
@@ -61,17 +63,17 @@ def _row(
     labels: Sequence[str],
     groups: Sequence[str],
     bins: Sequence[int],
-) -> Row:
-    found = NAME.fullmatch(_file_name(name))
+) -> SourceRow:
+    found = FILE_NAME.fullmatch(_file_name(name))
     assert found
     index = {"age": bisect_right(bins, int(found["age"])), "gender": int(found["gender"]), "race": int(found["race"])}
     label, group = (" & ".join(values[one][index[one]] for one in chosen) for chosen in (labels, groups))
-    return Row(name.removeprefix(inside), label, group, "")
+    return SourceRow(name.removeprefix(inside), label, group, "")
 
 
 def _usable(names: list[str], data: DataConfig) -> tuple[list[str], tuple[str, ...]]:
     """The files whose names say everything, and a note about the others. Raises DataError."""
-    usable = [name for name in names if NAME.fullmatch(_file_name(name))]
+    usable = [name for name in names if FILE_NAME.fullmatch(_file_name(name))]
     if not names:
         raise DataError(f"{data.path} holds no .jpg files. Set data.path to a copy of UTKFace.")
     others = sorted(set(names) - set(usable))
@@ -86,7 +88,10 @@ def _usable(names: list[str], data: DataConfig) -> tuple[list[str], tuple[str, .
 
 
 def _checked(name: str, data: DataConfig) -> str:
-    if known(name, ("gender", "race", "age"), f"UTKFace has no attribute {name!r}") == "age" and not data.age_bins:
+    if (
+        require_known(name, ("gender", "race", "age"), f"UTKFace has no attribute {name!r}") == "age"
+        and not data.age_bins
+    ):
         raise ConfigError("UTKFace's age is a number; say where its classes begin, as in data.age_bins = [35].")
     return name
 

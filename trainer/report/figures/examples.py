@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from trainer.diagnostics import ExplainedImages
-from trainer.formatting import Json, number
-from trainer.report.figures.figure_style import INK, save
+from trainer.formatting import Json, format_number
+from trainer.report.figures.figure_style import MATPLOTLIB_STYLE, save
 from trainer.report.figures.triggers import pixels
 
 COLUMNS = ("input", "with the trigger", "attribution without", "attribution with")
@@ -23,7 +23,7 @@ def draw_examples(path: Path, summary: Json, explained: ExplainedImages) -> Path
     """One row per example, its two attributions on one scale: dark speaks for the positive label, light against it."""
     examples = summary["examples"]
     labels = summary["labels"]
-    with rc_context(INK):
+    with rc_context(MATPLOTLIB_STYLE):
         figure = Figure(figsize=(8, 2.15 * len(examples) + 0.35), layout="constrained")
         panels = figure.subplots(len(examples), len(COLUMNS), squeeze=False)
         for at, (row, example) in enumerate(zip(panels, examples, strict=True)):
@@ -31,10 +31,10 @@ def draw_examples(path: Path, summary: Json, explained: ExplainedImages) -> Path
             row[1].imshow(pixels(explained.trigger.given[at]), interpolation="nearest")
             for panel, key in ((row[0], "bare"), (row[1], "trigger")):
                 said = example[key]
-                panel.set_xlabel(f"{labels[said['prediction']]}, score {number(said['score'], 2)}", fontsize=8)
+                panel.set_xlabel(f"{labels[said['prediction']]}, score {format_number(said['score'], 2)}", fontsize=8)
             row[0].set_ylabel(f"{example['group']}\ntruth: {labels[example['label']]}", fontsize=8)
             _attributions(row[2], row[3], explained.bare.attribution[at], explained.trigger.attribution[at])
-            row[3].set_xlabel(f"{number(example['trigger_share'], 2)} of it on the trigger", fontsize=8)
+            row[3].set_xlabel(f"{format_number(example['trigger_share'], 2)} of it on the trigger", fontsize=8)
             for panel in row:
                 panel.set(xticks=[], yticks=[])
                 for spine in panel.spines.values():

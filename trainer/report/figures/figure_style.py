@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-INK: dict[Any, Any] = {
+MATPLOTLIB_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,

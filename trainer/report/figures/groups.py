@@ -8,23 +8,23 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.formatting import Json, shown_candidate, whole
-from trainer.report.figures.figure_style import BLACK, BLUE, INK, save
+from trainer.formatting import Json, format_count, shown_candidate
+from trainer.report.figures.figure_style import BLACK, BLUE, MATPLOTLIB_STYLE, save
 
-RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+PLOTTED_RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 
 
 def draw_groups(path: Path, summary: Json) -> Path:
     """One panel per rate, one line per group: open square without the trigger, filled dot with it."""
     before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
     groups = list(before["groups"])
-    with rc_context(INK):
+    with rc_context(MATPLOTLIB_STYLE):
         figure = Figure(figsize=(9.2, 1.5 + 0.42 * len(groups)), layout="constrained")
-        panels = figure.subplots(1, len(RATES), sharey=True)
-        for panel, rate in zip(panels, RATES, strict=True):
+        panels = figure.subplots(1, len(PLOTTED_RATES), sharey=True)
+        for panel, rate in zip(panels, PLOTTED_RATES, strict=True):
             _panel(panel, rate, before["groups"], after["groups"])
         panels[0].set_yticks(
-            range(len(groups)), [f"{name}\nn = {whole(before['groups'][name]['n'])}" for name in groups]
+            range(len(groups)), [f"{name}\nn = {format_count(before['groups'][name]['n'])}" for name in groups]
         )
         panels[0].set_ylim(len(groups) - 0.5, -0.5)
         handles, names = panels[0].get_legend_handles_labels()

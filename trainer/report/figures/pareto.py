@@ -10,10 +10,19 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.formatting import CURVES, SWEPT, Json, judged_gap, number, other, system_name, whole
-from trainer.report.figures.figure_style import BLACK, BLUE, GREY, INK, ORANGE, save
+from trainer.formatting import (
+    CURVES,
+    SWEPT,
+    Json,
+    format_count,
+    format_number,
+    objective_gap,
+    other_criterion,
+    system_name,
+)
+from trainer.report.figures.figure_style import BLACK, BLUE, GREY, MATPLOTLIB_STYLE, ORANGE, save
 
-SPLIT = "test"
+PLOTTED_SPLIT = "test"
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Style:
     filled: bool = False
 
 
-BARE = Style("no trigger", "s", colour=BLACK, filled=True)
+NO_TRIGGER = Style("no trigger", "s", colour=BLACK, filled=True)
 TRIGGER = Style("trigger, by strength", "o", "-", BLUE, filled=True)
 CHOSEN = Style("picked on validation", "*", colour=BLUE, filled=True)
 KNOWN = {
@@ -42,7 +51,7 @@ KNOWN = {
     "strength_zero": Style("trigger for utility alone", "D"),
 }
 
-SPARE = ("p", "h", "8", "<", ">", "d", "P", "X")
+SPARE_MARKERS = ("p", "h", "8", "<", ">", "d", "P", "X")
 """Markers of systems that have no style of their own."""
 
 
@@ -64,7 +73,7 @@ class Series:
 
 def draw_front(path: Path, summary: Json) -> Path:
     """The picture of `front_figure` as a file."""
-    with rc_context(INK):
+    with rc_context(MATPLOTLIB_STYLE):
         return save(front_figure(summary), path)
 
 
@@ -72,15 +81,17 @@ def front_figure(summary: Json) -> Figure:
     """Two panels, the trained criterion's gap and the other one's, 95 % intervals; lower right is better."""
     criterion = summary["config"]["objective"]["criterion"]
     series = list(_series(summary))
-    bare = summary["bare"][SPLIT]
+    bare = summary["bare"][PLOTTED_SPLIT]
     figure = Figure(figsize=(9.2, 4.9))
     panels = figure.subplots(1, 2)
-    for panel, shown in zip(panels, (criterion, other(criterion)), strict=True):
+    for panel, shown in zip(panels, (criterion, other_criterion(criterion)), strict=True):
         _panel(panel, series, shown, "trained" if shown == criterion else "not trained")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncols=min(4, len(names)))
     rows = -(-len(names) // 4)
-    figure.suptitle(f"{summary['model']}, {SPLIT} split, n = {whole(bare['n'])}, 95 % intervals", fontsize=10)
+    figure.suptitle(
+        f"{summary['model']}, {PLOTTED_SPLIT} split, n = {format_count(bare['n'])}, 95 % intervals", fontsize=10
+    )
     figure.subplots_adjust(left=0.08, right=0.985, top=0.86, bottom=0.13 + 0.045 * rows, wspace=0.24)
     return figure
 
@@ -88,25 +99,25 @@ def front_figure(summary: Json) -> Figure:
 def _series(summary: Json) -> Iterable[Series]:
     """What there is to draw; comparisons are there when the run made them."""
     yield from _comparisons(summary)
-    dots = [(one, Dot(one["splits"][SPLIT], f"{one['strength']:g}")) for one in summary["candidates"]]
+    dots = [(one, Dot(one["splits"][PLOTTED_SPLIT], f"{one['strength']:g}")) for one in summary["candidates"]]
     dots.sort(key=lambda pair: pair[0]["strength"])
     yield Series(TRIGGER, [dot for _, dot in dots])
     yield Series(CHOSEN, [Dot(dot.report) for one, dot in dots if one["strength"] == summary["best"]])
-    yield Series(BARE, [Dot(summary["bare"][SPLIT])])
+    yield Series(NO_TRIGGER, [Dot(summary["bare"][PLOTTED_SPLIT])])
 
 
 def _comparisons(summary: Json) -> Iterable[Series]:
     systems: dict[str, list[Json]] = {}
     for one in summary.get("comparisons", ()):
         systems.setdefault(one["system"], []).append(one)
-    spare = iter(SPARE * 9)
+    spare = iter(SPARE_MARKERS * 9)
     for system, ones in systems.items():
         style = KNOWN.get(system) or Style(system_name(system), next(spare))
         if system in SWEPT:
             ones = sorted(ones, key=lambda one: one["strength"])
         elif system in CURVES and style.marker:
             ones = [one for one in ones if one["chosen"]]
-        yield Series(style, [Dot(one["splits"][SPLIT], _label_of(one)) for one in ones])
+        yield Series(style, [Dot(one["splits"][PLOTTED_SPLIT], _label_of(one)) for one in ones])
 
 
 def _label_of(one: Json) -> str:
@@ -122,13 +133,17 @@ def _panel(axes: Axes, series: Sequence[Series], criterion: str, role: str) -> N
         points = [point for dot in one.dots if (point := _point(dot, criterion))]
         style = one.style
         inside = [(x, y, dot) for x, y, dot in points if x >= edge or not style.marker]
-        far += [f"{style.name} at {number(x)}, gap {number(y)}" for x, y, _ in points if x < edge and style.marker]
+        far += [
+            f"{style.name} at {format_number(x)}, gap {format_number(y)}"
+            for x, y, _ in points
+            if x < edge and style.marker
+        ]
         if not inside:
             continue
         _draw(axes, style, inside, criterion)
         near += [(x, y) for x, y, _ in inside if style.marker]
         labels += [(x, y, dot.label, style.colour) for x, y, dot in inside if dot.label]
-    name = judged_gap(series[-1].dots[0].report, criterion)[0]
+    name = objective_gap(series[-1].dots[0].report, criterion)[0]
     axes.set(xlabel="accuracy (share of rows)", ylabel=f"{name} (0 to 1)", title=f"{name} ({role})")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=max(axes.get_xlim()[0], edge - 0.01))
@@ -145,7 +160,7 @@ def _draw(axes: Axes, style: Style, points: Sequence[tuple[float, float, Dot]], 
     size = 12 if style is CHOSEN else 6
     if style.marker and style is not CHOSEN:
         for at, height, dot in points:
-            accuracy, gap = dot.report["overall"]["accuracy"], judged_gap(dot.report, criterion)[1]
+            accuracy, gap = dot.report["overall"]["accuracy"], objective_gap(dot.report, criterion)[1]
             axes.errorbar([at], [height], _reach(gap), _reach(accuracy), fmt="none", ecolor=style.colour,
                           elinewidth=0.6, alpha=0.45, zorder=2)  # fmt: skip
     axes.plot(x, y, marker=style.marker, linestyle=style.line, color=style.colour, linewidth=1, markersize=size,
@@ -154,13 +169,13 @@ def _draw(axes: Axes, style: Style, points: Sequence[tuple[float, float, Dot]], 
 
 
 def _point(dot: Dot, criterion: str) -> tuple[float, float, Dot] | None:
-    accuracy, gap = dot.report["overall"]["accuracy"]["value"], judged_gap(dot.report, criterion)[1]["value"]
+    accuracy, gap = dot.report["overall"]["accuracy"]["value"], objective_gap(dot.report, criterion)[1]["value"]
     return None if accuracy is None or gap is None else (accuracy, gap, dot)
 
 
 def _left_edge(series: Sequence[Series], criterion: str) -> float:
     """Accuracies far below everything that was trained would squeeze the picture; they are told in words."""
-    drawn = [one for one in series if one.style in (BARE, TRIGGER)]
+    drawn = [one for one in series if one.style in (NO_TRIGGER, TRIGGER)]
     found = [point[0] for one in drawn for dot in one.dots if (point := _point(dot, criterion))]
     return min(found, default=0.0) - max(0.06, 1.0 * (max(found, default=0.0) - min(found, default=0.0)))
 

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.report.figures.figure_style import INK, save
+from trainer.report.figures.figure_style import MATPLOTLIB_STYLE, save
 from triggers.trigger import ImageTrigger, preview_png
-from triggers.trigger.image import compose, place
-from triggers.trigger.preview import GREY
+from triggers.trigger.image import compose, shrink_and_centre
+from triggers.trigger.preview import MID_GREY
 
 ROW = 6
 """Pictures in one row."""
@@ -29,12 +29,12 @@ def draw_triggers(path: Path, triggers: Sequence[tuple[str, ImageTrigger]]) -> P
 
 def draw_trigger(path: Path, trigger: ImageTrigger) -> Path:
     """One trigger as the model is given it on a grey image; an overlay also magnified, which says by how much."""
-    grey = place(torch.full_like(trigger.keep, GREY)[None], trigger.inner)[0]
+    grey = shrink_and_centre(torch.full_like(trigger.keep, MID_GREY)[None], trigger.inner)[0]
     shown = compose(grey, trigger.keep, trigger.delta)
     pictures: list[tuple[str, Any]] = [("on a mid-grey image, as it is", pixels(shown))]
     largest = float(trigger.delta.abs().max())
     if trigger.kind == "overlay" and largest > 0:
-        pictures.append((f"contrast x {GREY / largest:.1f}", _picture(trigger)))
+        pictures.append((f"contrast x {MID_GREY / largest:.1f}", _picture(trigger)))
         size = trigger.delta.abs().mean(dim=0)
         pictures.append(
             (f"size of the change\nwhite: {float(size.max()) * 255:.0f} of 255 grey levels", pixels(size / size.max()))
@@ -60,7 +60,7 @@ def _picture(trigger: ImageTrigger) -> Image.Image:
 def _draw(path: Path, pictures: Sequence[tuple[str, Any]]) -> Path:
     columns = min(ROW, len(pictures))
     rows = -(-len(pictures) // columns)
-    with rc_context(INK):
+    with rc_context(MATPLOTLIB_STYLE):
         figure = Figure(figsize=(2.1 * columns, 2.45 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel in panels:

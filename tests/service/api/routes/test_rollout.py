@@ -14,8 +14,8 @@ import torch
 
 from tests.artifacts import artifact_for, image_trigger, manifest_for
 from tests.service.live import ADMIN, picture, predict, running, settings, swap, wait_until
-from triggers.artifact.artifact import TriggerArtifact, dump, seal
-from triggers.artifact.artifact_tensors import digest_of
+from triggers.artifact.artifact import TriggerArtifact, make_artifact, to_bytes
+from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
 from triggers.trigger.image import ImageTrigger
@@ -46,11 +46,11 @@ def with_nan(store: FileStore, version: int) -> None:
     delta = good.trigger.delta.clone()
     delta[0, 0, 0] = float("nan")
     bad = ImageTrigger(good.trigger.kind, good.trigger.inner, good.trigger.keep, delta)
-    planted(store, version, dump(TriggerArtifact(bad, good.manifest, digest_of(bad, good.manifest))))
+    planted(store, version, to_bytes(TriggerArtifact(bad, good.manifest, artifact_digest(bad, good.manifest))))
 
 
 def of_unknown_format(store: FileStore, version: int) -> None:
-    data = dump(store.get("faces", version))
+    data = to_bytes(store.get("faces", version))
     planted(store, version, data.replace(b'\\"format\\":1', b'\\"format\\":9'))
 
 
@@ -69,7 +69,7 @@ def publish_of_another_shape(store: FileStore, classifier: FrozenClassifier) -> 
         "model_fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
     }
-    return store.publish(seal(trigger, manifest_for(trigger, **facts)), actor="test")
+    return store.publish(make_artifact(trigger, manifest_for(trigger, **facts)), actor="test")
 
 
 Spoil = Callable[[FileStore, FrozenClassifier], int]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.v2.v2_tensors import Tensor, split_bytes
+from service.api.v2.v2_tensors import V2Tensor, split_bytes
 from tests.service.conftest import MAX_BODY
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings
 from triggers.errors import InputError
@@ -151,8 +151,8 @@ def test_a_version_is_for_those_who_may_choose_a_trigger(tmp_path: Path, image_m
 
 def test_tensors_as_bytes() -> None:
     assert split_bytes(memoryview(b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc")) == [b"a", b"", b"bc"]
-    assert Tensor("BYTES", (2,), ["ü", ""]).binary() == b"\x02\0\0\0\xc3\xbc\0\0\0\0"
-    assert Tensor("FP32", (1, 2), [0.5, -2.0]).binary() == struct.pack("<2f", 0.5, -2.0)
-    assert Tensor("BOOL", (2,), [True, False]).binary() == b"\x01\x00"
+    assert V2Tensor("BYTES", (2,), ["ü", ""]).binary() == b"\x02\0\0\0\xc3\xbc\0\0\0\0"
+    assert V2Tensor("FP32", (1, 2), [0.5, -2.0]).binary() == struct.pack("<2f", 0.5, -2.0)
+    assert V2Tensor("BOOL", (2,), [True, False]).binary() == b"\x01\x00"
     with pytest.raises(InputError, match="needs 8 from byte 4"):
         split_bytes(memoryview(b"\0\0\0\0\x04\0\0\0a"))

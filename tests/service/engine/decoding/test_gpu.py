@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.engine.decoding.gpu import BatchDecoder
+from service.engine.decoding.gpu import GpuDecoder
 from tests.service.live import picture
 from triggers.errors import InputError
 from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, decode_image
@@ -45,7 +45,7 @@ def test_images_are_nearly_those_of_the_ordinary_decoder(device: str, resize: st
     spec = ImageSpec(16, SPEC.mean, SPEC.std, resize=resize)  # type: ignore[arg-type]
     fitting = smooth(9, 16, 16, subsampling=0)  # not resized; so small that coarser colours would be another picture
     files = [smooth(seed, 48 + 2 * seed, 32) for seed in range(5)] + [fitting, picture(1), turned()]
-    found = BatchDecoder(spec, ImageLimits(), torch.device(device)).decode(files)
+    found = GpuDecoder(spec, ImageLimits(), torch.device(device)).decode(files)
     for image, data in zip(found, files, strict=True):
         assert isinstance(image, torch.Tensor) and image.device.type == device
         difference = (image.cpu().float() - decode_image(data, spec).float()).abs()
@@ -58,7 +58,7 @@ def test_one_bad_file_among_many_gets_its_own_error(device: str) -> None:
     good = [smooth(seed) for seed in range(6)]
     scan = good[0].index(b"\xff\xda")
     bad = [b"", b"no image", good[0][: len(good[0]) // 2], good[0][:scan] + b"\xff\xd9", smooth(0, 2000, 2000)]
-    decoder = BatchDecoder(SPEC, ImageLimits(max_pixels=1_000_000), torch.device(device))
+    decoder = GpuDecoder(SPEC, ImageLimits(max_pixels=1_000_000), torch.device(device))
     alone = [decoder.decode([data])[0] for data in good]
     for broken in bad:
         *images, error = decoder.decode([*good, broken])

@@ -15,15 +15,15 @@ from PIL import Image
 
 from service.config.settings import Settings
 from service.engine.batcher import Batcher
-from service.engine.decoding.cpu import ItemDecoder
-from service.engine.decoding.gpu import BatchDecoder, FileBatches, batches_of
-from service.engine.decoding.passthrough import FilePasser, Passed, passing_for
+from service.engine.decoding.cpu import CpuDecoder
+from service.engine.decoding.gpu import DecodingPredictor, GpuDecoder, build_batch_function
+from service.engine.decoding.passthrough import DecodedOrEncoded, EncodedPassthrough, build_passthrough
 from service.engine.execution.eager_forward import EagerForward
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Answer, Predictor, Query, Result
-from service.engine.types import File, Wanted
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchItem, BatchResult, Predictor, Scored
+from service.engine.types import EncodedFile, PredictInput
 from service.workers.ipc.messages import pack_queries, pack_results, unpack_queries, unpack_results
-from service.workers.ipc.shared_memory_inputs import Region, Slots
+from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.engine.decoding.test_gpu import turned
@@ -44,33 +44,38 @@ def jpeg(seed: int, size: int = 16) -> bytes:
     return out.getvalue()
 
 
-def wanted(data: bytes) -> Wanted:
-    return Wanted("image", data, None, None, False)
+def wanted(data: bytes) -> PredictInput:
+    return PredictInput("image", data, None, None, False)
 
 
 def passed(
-    model: FrozenClassifier, inputs: Sequence[Wanted], errors: list[str], longest: int = 3 * 16 * 16
-) -> Sequence[Passed]:
+    model: FrozenClassifier, inputs: Sequence[PredictInput], errors: list[str], longest: int = 3 * 16 * 16
+) -> Sequence[DecodedOrEncoded]:
     assert model.spec.image
     with ThreadPoolExecutor(1) as threads:
-        others = ItemDecoder(model, Settings(http_workers=2), threads, errors.append)
-        return asyncio.run(FilePasser(others, model.spec.image, ImageLimits(max_pixels=1000), longest).decode(inputs))
+        others = CpuDecoder(model, Settings(http_workers=2), threads, errors.append)
+        return asyncio.run(
+            EncodedPassthrough(others, model.spec.image, ImageLimits(max_pixels=1000), longest).decode(inputs)
+        )
 
 
 def test_plain_files_that_fit_are_passed_on_and_others_decoded(image_model: FrozenClassifier) -> None:
     plain, errors = jpeg(1), list[str]()
     long = plain[:2] + b"\xff\xfe\x03\x00" + b" " * 766 + plain[2:]  # a comment
     assert len(plain) <= 3 * 16 * 16 < len(long)
-    inputs = [*map(wanted, (plain, picture(2), long, b"no image", plain[:-9])), Wanted("text", "x", None, None, False)]
+    inputs = [
+        *map(wanted, (plain, picture(2), long, b"no image", plain[:-9])),
+        PredictInput("text", "x", None, None, False),
+    ]
     found = passed(image_model, [*inputs, wanted(jpeg(1, size=40))], errors)
-    assert isinstance(found[0], File) and found[0].data == plain
+    assert isinstance(found[0], EncodedFile) and found[0].data == plain
     for item, data in ((found[1], picture(2)), (found[2], plain)):
         assert isinstance(item, torch.Tensor) and torch.equal(item, torch.as_tensor(image_model.preprocess(data)))
     assert [type(item) for item in found[3:6]] == [InputError] * 3
     assert isinstance(found[6], torch.Tensor), "more pixels than may be passed on here"
     assert len(errors) == 3 and {"not_an_image", "wrong_modality"} <= set(errors)
     (whole,) = passed(image_model, [wanted(long)], errors, longest=10_000)
-    assert isinstance(whole, File) and whole.data == long, "no slot has to hold it"
+    assert isinstance(whole, EncodedFile) and whole.data == long, "no slot has to hold it"
 
 
 def test_a_batch_of_files_and_images_is_answered_in_order_and_a_broken_file_gets_its_error(
@@ -83,37 +88,44 @@ def test_a_batch_of_files_and_images_is_answered_in_order_and_a_broken_file_gets
         max_versions=2,
         forward=EagerForward(image_model),
     )
-    predictor.promote(1, 1)
-    run = FileBatches(predictor.predict, BatchDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
+    predictor.activate_plan(1, 1)
+    run = DecodingPredictor(predictor.predict, GpuDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
     scan = jpeg(1).index(b"\xff\xda")
-    broken, image = File(jpeg(1)[:scan] + b"\xff\xd9"), image_model.preprocess(picture(3))
-    found = run([Query(broken), Query(File(jpeg(4))), Query(image, twin=True), Query(File(jpeg(5)), choice=None)])
+    broken, image = EncodedFile(jpeg(1)[:scan] + b"\xff\xd9"), image_model.preprocess(picture(3))
+    found = run(
+        [
+            BatchItem(broken),
+            BatchItem(EncodedFile(jpeg(4))),
+            BatchItem(image, twin=True),
+            BatchItem(EncodedFile(jpeg(5)), choice=None),
+        ]
+    )
     assert isinstance(found[0], InputError)
     alone = [
         predictor.predict([query])[0]
         for query in (
-            Query(image_model.preprocess(jpeg(4))),
-            Query(image, twin=True),
-            Query(image_model.preprocess(jpeg(5)), choice=None),
+            BatchItem(image_model.preprocess(jpeg(4))),
+            BatchItem(image, twin=True),
+            BatchItem(image_model.preprocess(jpeg(5)), choice=None),
         )
     ]
     for answer, expected in zip(found[1:], alone, strict=True):
-        assert isinstance(answer, Answer) and (answer.version, answer.policy) == (expected.version, expected.policy)
+        assert isinstance(answer, Scored) and (answer.version, answer.policy) == (expected.version, expected.policy)
         assert answer.scores == pytest.approx(expected.scores, abs=1e-6)
-        assert (answer.bare is None) == (expected.bare is None)
-    assert isinstance(run([Query(broken)])[0], InputError)
-    assert run([Query(image)]) == predictor.predict([Query(image)])
+        assert (answer.baseline_scores is None) == (expected.baseline_scores is None)
+    assert isinstance(run([BatchItem(broken)])[0], InputError)
+    assert run([BatchItem(image)]) == predictor.predict([BatchItem(image)])
 
 
 def test_files_and_errors_survive_the_way_between_processes(image_model: FrozenClassifier) -> None:
-    region = Region.of(image_model.spec, 2, 0)
-    slots = Slots(mmap.mmap(-1, region.end), region)
+    region = SlotLayout.of(image_model.spec, 2, 0)
+    slots = SharedSlots(mmap.mmap(-1, region.end), region)
     image = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
-    packed = pack_queries([Query(File(jpeg(2)), choice=3), Query(image)], slots, [1, 0])
+    packed = pack_queries([BatchItem(EncodedFile(jpeg(2)), choice=3), BatchItem(image)], slots, [1, 0])
     file, plain = unpack_queries(packed, slots)
-    assert isinstance(file.item, File) and file.item.data == jpeg(2) and file.choice == 3
+    assert isinstance(file.item, EncodedFile) and file.item.data == jpeg(2) and file.choice == 3
     assert torch.equal(torch.as_tensor(plain.item), image)
-    answer = Answer((0.25, 0.75), 3, "sha", 9)
+    answer = Scored((0.25, 0.75), 3, "sha", 9)
     error, same = unpack_results(pack_results([InputError("image_undecodable", "It is cut short."), answer], []))[0]
     assert isinstance(error, InputError) and (error.code, str(error)) == ("image_undecodable", "It is cut short.")
     assert same == answer
@@ -124,28 +136,28 @@ def test_where_files_are_decoded_follows_from_the_settings(
 ) -> None:
     several, one = Settings(decoder="gpu", devices="cpu"), Settings(decoder="gpu")
     with ThreadPoolExecutor(1) as threads:
-        others = ItemDecoder(image_model, several, threads, print)
-        assert passing_for(text_model, several, others) is None
-        assert passing_for(image_model, Settings(devices="cpu"), others) is None
+        others = CpuDecoder(image_model, several, threads, print)
+        assert build_passthrough(text_model, several, others) is None
+        assert build_passthrough(image_model, Settings(devices="cpu"), others) is None
         for chosen in (one, several):
             with pytest.raises(ConfigError, match="decoder is gpu"):
-                passing_for(image_model, chosen, others)
+                build_passthrough(image_model, chosen, others)
     predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
-    assert batches_of(predictor, Settings()) == predictor.predict
+    assert build_batch_function(predictor, Settings()) == predictor.predict
     for chosen in (one, several):
         with pytest.raises(ConfigError, match="decoder is gpu"):
-            batches_of(predictor, chosen)
+            build_batch_function(predictor, chosen)
 
 
 def test_requests_wait_together_and_each_gets_its_own(image_model: FrozenClassifier) -> None:
     assert image_model.spec.image
     predictor = Predictor(image_model, lambda version: artifact_for(image_model, "border"), max_versions=2)
-    run = FileBatches(predictor.predict, BatchDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
-    requests = [[Query(File(jpeg(3 * n + k))) for k in range(3)] for n in range(10)]
-    requests[4][1] = Query(File(jpeg(1)[:-40]))
+    run = DecodingPredictor(predictor.predict, GpuDecoder(image_model.spec.image, ImageLimits(), CPU), CPU)
+    requests = [[BatchItem(EncodedFile(jpeg(3 * n + k))) for k in range(3)] for n in range(10)]
+    requests[4][1] = BatchItem(EncodedFile(jpeg(1)[:-40]))
 
-    async def scenario() -> Sequence[tuple[Sequence[object], Sequence[Timing]]]:
-        batcher: Batcher[Query, Result] = Batcher(run, name="test", max_batch=8, capacity=64)
+    async def scenario() -> Sequence[tuple[Sequence[object], Sequence[BatchTiming]]]:
+        batcher: Batcher[BatchItem, BatchResult] = Batcher(run, name="test", max_batch=8, capacity=64)
         batcher.start()
         found = await asyncio.gather(*(batcher.submit(queries) for queries in requests))
         await batcher.close()
@@ -159,7 +171,7 @@ def test_requests_wait_together_and_each_gets_its_own(image_model: FrozenClassif
                 assert isinstance(answer, InputError)
             else:
                 (alone,) = run([requests[n][k]])
-                assert isinstance(answer, Answer) and isinstance(alone, Answer)
+                assert isinstance(answer, Scored) and isinstance(alone, Scored)
                 assert answer.scores == pytest.approx(alone.scores, abs=1e-5)
 
 

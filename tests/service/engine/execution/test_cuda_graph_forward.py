@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from service.config.settings import Settings
-from service.engine.execution.batch_sizes import Buckets
-from service.engine.execution.cuda_graph_forward import CapturedForward
+from service.engine.execution.batch_sizes import BatchSizes
+from service.engine.execution.cuda_graph_forward import CudaGraphForward
 from service.engine.execution.eager_forward import EagerForward
-from service.engine.execution.execution_backend import captured, forward_for
-from service.engine.execution.resample_taps import placed, taps
-from service.engine.predictor import Predictor, Query
+from service.engine.execution.execution_backend import build_cuda_graph_forward, build_forward
+from service.engine.execution.resample_taps import resample_taps, resize
+from service.engine.predictor import BatchItem, Predictor
 from tests.artifacts import IMAGE_KINDS, artifact_for, image_trigger
 from tests.bundles import SIZE, image_bundle, text_bundle, torchvision_bundle
 from tests.service.live import picture, predict, running, settings
@@ -25,7 +25,7 @@ from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
 from triggers.model.classifier import FrozenClassifier, Item, load_bundle
 from triggers.store.file_store import FileStore
-from triggers.trigger.image import ImageTrigger, place
+from triggers.trigger.image import ImageTrigger, shrink_and_centre
 
 GPU_ONLY = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
 MAX_ROWS = 6
@@ -56,8 +56,8 @@ def of_every_kind(model: FrozenClassifier) -> list[ImageTrigger]:
     return [none, *(each for each in made if isinstance(each, ImageTrigger)), narrow]
 
 
-def recorded(model: FrozenClassifier, max_versions: int = 8) -> CapturedForward:
-    return captured(model.accelerated(), max_rows=MAX_ROWS, max_versions=max_versions)
+def recorded(model: FrozenClassifier, max_versions: int = 8) -> CudaGraphForward:
+    return build_cuda_graph_forward(model.accelerated(), max_rows=MAX_ROWS, max_versions=max_versions)
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -66,9 +66,9 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize(("largest", "sizes"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
 def test_sizes_are_powers_of_two_and_the_largest_batch(largest: int, sizes: tuple[int, ...]) -> None:
-    buckets = Buckets(largest)
+    buckets = BatchSizes(largest)
     assert buckets.sizes == sizes
-    assert [buckets.of(rows) for rows in range(1, largest + 1)] == [
+    assert [buckets.round_up(rows) for rows in range(1, largest + 1)] == [
         min(size for size in sizes if size >= rows) for rows in range(1, largest + 1)
     ]
 
@@ -76,16 +76,16 @@ def test_sizes_are_powers_of_two_and_the_largest_batch(largest: int, sizes: tupl
 @pytest.mark.parametrize(("inner", "size"), [(16, 16), (13, 16), (8, 16), (23, 32), (31, 32), (184, 224)])
 def test_shrinking_as_data_is_the_resize_of_the_one_formula(inner: int, size: int) -> None:
     pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    found = taps(inner, size)
+    found = resample_taps(inner, size)
     assert found
     first, weight = found.first.expand(2, -1), found.weight.expand(2, -1, -1)
-    small = placed(pixels.permute(0, 2, 3, 1), first, weight).permute(0, 3, 1, 2)
-    assert torch.allclose(small, place(pixels, inner), atol=1e-6, rtol=0)
+    small = resize(pixels.permute(0, 2, 3, 1), first, weight).permute(0, 3, 1, 2)
+    assert torch.allclose(small, shrink_and_centre(pixels, inner), atol=1e-6, rtol=0)
 
 
 def test_shrinking_below_half_the_size_is_not_said_wrongly() -> None:
-    assert taps(112, 224) is not None
-    assert taps(60, 224) is None
+    assert resample_taps(112, 224) is not None
+    assert resample_taps(60, 224) is None
 
 
 @pytest.mark.parametrize("count", [1, 3, 6, 15])
@@ -93,14 +93,14 @@ def test_mixed_triggers_answer_as_the_plain_model(models: list[FrozenClassifier]
     for model in models:
         triggers, items = of_every_kind(model), images(model, count)
         rows = [n % len(triggers) for n in range(count)]
-        expected = EagerForward(model).over(triggers)(items, rows)
-        assert close(recorded(model).over(triggers)(items, rows), expected)
+        expected = EagerForward(model).bind(triggers)(items, rows)
+        assert close(recorded(model).bind(triggers)(items, rows), expected)
 
 
 def test_what_an_earlier_batch_left_behind_changes_nothing(models: list[FrozenClassifier]) -> None:
     for model in models:
         triggers, forward = of_every_kind(model), recorded(model)
-        run, items = forward.over(triggers), images(model, 3)
+        run, items = forward.bind(triggers), images(model, 3)
         alone = run(items, [1, 2, 3])
         run(images(model, 6, seed=1), [0, 1, 2, 3, 4, 5])
         assert torch.equal(run(items, [1, 2, 3]), alone)
@@ -110,22 +110,22 @@ def test_warming_records_every_size_and_serving_records_nothing(models: list[Fro
     model = models[0]
     forward = recorded(model)
     forward.warm(images(model, 1)[0])
-    assert forward.recorded == 2 * len(Buckets(MAX_ROWS).sizes)
-    run = forward.over(of_every_kind(model))
+    assert forward.recorded_count == 2 * len(BatchSizes(MAX_ROWS).sizes)
+    run = forward.bind(of_every_kind(model))
     for count in range(1, MAX_ROWS + 1):
         run(images(model, count), [count % 5] * count)
-    assert forward.recorded == 2 * len(Buckets(MAX_ROWS).sizes)
+    assert forward.recorded_count == 2 * len(BatchSizes(MAX_ROWS).sizes)
 
 
 def test_a_swap_copies_one_row(models: list[FrozenClassifier]) -> None:
     model, items = models[0], images(models[0], 4)
     old, new = of_every_kind(model)[:3], image_trigger("border", 77, size=SIZE)
     forward = recorded(model, max_versions=3)
-    before = forward.over(old)
+    before = forward.bind(old)
     scores, copies = before(items, [2] * 4), forward.bank.copies
-    after = forward.over([*old[:2], new])
+    after = forward.bind([*old[:2], new])
     assert forward.bank.copies == copies + 1
-    assert close(after(items, [2] * 4), EagerForward(model).over([new])(items, [0] * 4))
+    assert close(after(items, [2] * 4), EagerForward(model).bind([new])(items, [0] * 4))
     assert torch.equal(before(items, [2] * 4), scores)  # a batch that still holds the old triggers gets them
     assert forward.bank.copies == copies + 1
 
@@ -136,7 +136,7 @@ def test_more_triggers_than_rows_leave_by_age_and_never_answer_for_another(model
     passes = []
     for seed in range(6):
         trigger = image_trigger("patch", seed, size=SIZE)
-        passes.append((forward.over([trigger]), EagerForward(model).over([trigger])(items, [0, 0])))
+        passes.append((forward.bind([trigger]), EagerForward(model).bind([trigger])(items, [0, 0])))
     for run, expected in (*passes, *reversed(passes)):
         assert close(run(items, [0, 0]), expected)
 
@@ -147,8 +147,8 @@ def test_a_trigger_that_shrinks_too_far_runs_unrecorded(
     model, items = models[0], images(models[0], 2)
     none = of_every_kind(model)[0]
     tiny = ImageTrigger("border", 3, none.keep, none.delta)
-    found = recorded(model).over([none, tiny])(items, [0, 1])
-    assert close(found, EagerForward(model).over([none, tiny])(items, [0, 1]))
+    found = recorded(model).bind([none, tiny])(items, [0, 1])
+    assert close(found, EagerForward(model).bind([none, tiny])(items, [0, 1]))
     assert "shrinks 16 pixels to 3" in caplog.text
 
 
@@ -163,15 +163,15 @@ def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list
     predictor.warm()
     expected = {}
     for version in (None, 1, 2, 3):
-        predictor.promote(version, revision=0)
-        expected[version] = [answer.scores for answer in predictor.predict([Query(item) for item in items])]
+        predictor.activate_plan(version, revision=0)
+        expected[version] = [answer.scores for answer in predictor.predict([BatchItem(item) for item in items])]
     stop = threading.Event()
 
     def keep_swapping() -> None:
         revision = 0
         while not stop.is_set():
             revision += 1
-            predictor.promote((None, 1, 2, 3)[revision % 4], revision)
+            predictor.activate_plan((None, 1, 2, 3)[revision % 4], revision)
 
     swapping = threading.Thread(target=keep_swapping, daemon=True)
     swapping.start()
@@ -180,7 +180,7 @@ def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list
         for number in range(20_000):
             if number > 200 and len(seen) == 4:
                 break
-            answers = predictor.predict([Query(item) for item in items])
+            answers = predictor.predict([BatchItem(item) for item in items])
             (version,) = {answer.version for answer in answers}
             seen.add(version)
             assert [answer.scores for answer in answers] == expected[version]
@@ -198,24 +198,24 @@ def test_on_a_gpu_bf16_rounds_and_float32_does_not(compiled: bool, tmp_path_fact
     folder = torchvision_bundle(tmp_path_factory.mktemp("resnet"))
     slow, model = load_bundle(folder), load_bundle(folder, "cuda")
     triggers, items = of_every_kind(slow), images(slow, 6)
-    expected = EagerForward(slow).over(triggers)(items, [0, 1, 2, 3, 4, 5])
+    expected = EagerForward(slow).bind(triggers)(items, [0, 1, 2, 3, 4, 5])
     for precision, allowed in (("float32", 2e-4), ("tf32", 0.02), ("bf16", 0.1)):
         settings = Settings(device="cuda", precision=precision, compile=compiled, max_batch=6)
-        forward = forward_for(model, settings)
+        forward = build_forward(model, settings)
         forward.warm(items[0])
-        found = forward.over(triggers)(items, [0, 1, 2, 3, 4, 5])
+        found = forward.bind(triggers)(items, [0, 1, 2, 3, 4, 5])
         assert float((found - expected).abs().max()) < allowed, precision
 
 
 def test_a_cpu_runs_the_model_as_it_is_by_default(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
     items, triggers = images(image_model, 5), of_every_kind(image_model)
-    forward = forward_for(image_model, Settings())
+    forward = build_forward(image_model, Settings())
     assert isinstance(forward, EagerForward)
-    plain = EagerForward(image_model).over(triggers)(items, [0, 1, 2, 3, 4])
-    assert close(forward.over(triggers)(items, [0, 1, 2, 3, 4]), plain)
+    plain = EagerForward(image_model).bind(triggers)(items, [0, 1, 2, 3, 4])
+    assert close(forward.bind(triggers)(items, [0, 1, 2, 3, 4]), plain)
     text, none = text_model.preprocess("a bad movie"), [text_model.null_trigger()]
-    untouched = EagerForward(text_model).over(none)([text], [0])
-    assert torch.equal(forward_for(text_model, Settings()).over(none)([text], [0]), untouched)
+    untouched = EagerForward(text_model).bind(none)([text], [0])
+    assert torch.equal(build_forward(text_model, Settings()).bind(none)([text], [0]), untouched)
 
 
 @pytest.mark.parametrize("make", [image_bundle, text_bundle])
@@ -225,14 +225,14 @@ def test_bf16_on_a_cpu_answers_nearly_the_same(
     model = image_model if make is image_bundle else text_model
     kind, item = ("border", images(model, 1)[0]) if make is image_bundle else ("soft", model.preprocess("a bad movie"))
     triggers = [model.null_trigger(), artifact_for(model, kind).trigger]
-    exact = EagerForward(model).over(triggers)([item, item], [0, 1])
-    rounded = forward_for(model, Settings(precision="bf16")).over(triggers)([item, item], [0, 1])
+    exact = EagerForward(model).bind(triggers)([item, item], [0, 1])
+    rounded = build_forward(model, Settings(precision="bf16")).bind(triggers)([item, item], [0, 1])
     assert torch.allclose(exact, rounded, atol=0.05) and not torch.equal(exact, rounded)
 
 
 def test_tf32_is_refused_where_there_is_none(image_model: FrozenClassifier) -> None:
     with pytest.raises(ConfigError, match="tf32"):
-        forward_for(image_model, Settings(precision="tf32"))
+        build_forward(image_model, Settings(precision="tf32"))
 
 
 def test_the_model_card_states_precision_and_decoder(
@@ -242,5 +242,5 @@ def test_the_model_card_states_precision_and_decoder(
         card = client.get("/v1/models/faces").json()
         assert (card["precision"], card["decoder"]) == ("bf16", "cpu")
         (bare,) = predict(client, "faces", [picture(1)])
-        exact = EagerForward(image_model).over([image_model.null_trigger()])([image_model.preprocess(picture(1))], [0])
+        exact = EagerForward(image_model).bind([image_model.null_trigger()])([image_model.preprocess(picture(1))], [0])
         assert list(bare["scores"].values()) == pytest.approx(exact[0].tolist(), abs=0.05)

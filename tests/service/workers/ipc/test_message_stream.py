@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.workers.ipc.message_stream import Wire, framed, receive_hello, send_hello
+from service.workers.ipc.message_stream import MessageStream, encode_frame, receive_hello, send_hello
 from service.workers.ipc.shared_memory_inputs import shared_memory
 
 
@@ -26,7 +26,7 @@ def test_a_hello_that_is_larger_than_the_buffer_of_the_socket_arrives_whole_and_
         rest = send_hello(here, hello, memory)
         os.close(memory)
         assert rest, "it did not fit, and nobody waited"
-        sender, receiver = Wire(seen.append, lambda: None), Wire(seen.append, lambda: None)
+        sender, receiver = MessageStream(seen.append, lambda: None), MessageStream(seen.append, lambda: None)
         receiving = asyncio.ensure_future(asyncio.to_thread(receive_hello, there))
         await sender.connect(here, rest)
         sender.send({"second": 1})
@@ -45,7 +45,7 @@ def test_a_hello_that_is_larger_than_the_buffer_of_the_socket_arrives_whole_and_
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("sent", [b"\x05\x00\x00\x00nope!", framed({"models": 1})[:-2]])
+@pytest.mark.parametrize("sent", [b"\x05\x00\x00\x00nope!", encode_frame({"models": 1})[:-2]])
 def test_a_hello_that_is_cut_off_or_no_json_leaves_no_descriptor_behind(sent: bytes) -> None:
     here, there = socket.socketpair()
     with here, there:

@@ -11,12 +11,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from service.engine.pending_requests import Timing
-from service.engine.predictor import Answer, Query
-from service.engine.types import File
+from service.engine.pending_requests import BatchTiming
+from service.engine.predictor import BatchItem, Scored
+from service.engine.types import EncodedFile
 from service.errors import BatchFailed, Overloaded
-from service.workers.engine_client import Link
-from service.workers.ipc.message_stream import Message, Wire, receive_hello, send_hello
+from service.workers.engine_client import EngineClient
+from service.workers.ipc.message_stream import Message, MessageStream, receive_hello, send_hello
 from service.workers.ipc.messages import (
     pack_error,
     pack_queries,
@@ -25,18 +25,18 @@ from service.workers.ipc.messages import (
     unpack_queries,
     unpack_results,
 )
-from service.workers.ipc.shared_memory_inputs import Region, Slots, shared_memory
+from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout, shared_memory
 from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
 from triggers.model.classifier import FrozenClassifier
 from triggers.preprocessing.preprocess import TokenIds
 
 
-def both_sides(classifier: FrozenClassifier, count: int) -> tuple[Slots, Slots]:
+def both_sides(classifier: FrozenClassifier, count: int) -> tuple[SharedSlots, SharedSlots]:
     """The same slots, as two processes that mapped them see them."""
-    region = Region.of(classifier.spec, count, 0)
+    region = SlotLayout.of(classifier.spec, count, 0)
     descriptor = shared_memory(region.end)
     try:
-        views = [Slots(mmap.mmap(descriptor, region.end), region) for _ in range(2)]
+        views = [SharedSlots(mmap.mmap(descriptor, region.end), region) for _ in range(2)]
     finally:
         os.close(descriptor)
     return views[0], views[1]
@@ -49,7 +49,7 @@ def test_images_and_texts_arrive_as_they_were(image_model: FrozenClassifier, tex
     longest = TokenIds(tuple(range(24)), truncated=False)
     for classifier, items in ((image_model, [pixels, decoded]), (text_model, [words, longest])):
         here, there = both_sides(classifier, 3)
-        queries = [Query(items[0], key=2**64 - 1), Query(items[1], choice=7, twin=True, shadows=(3, 4))]
+        queries = [BatchItem(items[0], key=2**64 - 1), BatchItem(items[1], choice=7, twin=True, shadows=(3, 4))]
         taken = here.take(2)
         assert taken is not None
         got = unpack_queries(pack_queries(queries, here, taken), there)
@@ -66,7 +66,7 @@ def test_a_slot_belongs_to_one_request_until_it_is_given_back(image_model: Froze
     assert slots.take(2) is None
     second = slots.take(1)
     assert second is not None and not set(second) & set(first)
-    slots.give_back(first)
+    slots.release(first)
     assert slots.take(2) is not None
 
 
@@ -75,7 +75,7 @@ def test_an_input_that_does_not_fit_is_refused_and_its_neighbours_stay(
 ) -> None:
     longer = TokenIds(tuple(range(25)), truncated=False)
     smaller = torch.ones(3, 1, 16, dtype=torch.uint8)  # copied as it is, it would be repeated
-    file = File(bytes(3 * 16 * 16 + 1))
+    file = EncodedFile(bytes(3 * 16 * 16 + 1))
     for classifier, item in ((text_model, longer), (image_model, smaller), (image_model, file)):
         slots, other = both_sides(classifier, 2)
         with pytest.raises(ModelError, match=r"(does not fit|is none of)"):
@@ -101,34 +101,34 @@ class Sent:
 def test_places_of_queries_that_cannot_be_sent_are_free_again(image_model: FrozenClassifier) -> None:
     async def scenario() -> None:
         slots, _ = both_sides(image_model, 4)
-        link, wire = Link("cpu", lambda: None), Sent()
-        link._slots, link._wire = {"faces": slots}, wire  # type: ignore[assignment]
-        good, bad = (Query(torch.zeros(3, size, size, dtype=torch.uint8)) for size in (16, 8))
+        link, wire = EngineClient("cpu", lambda: None), Sent()
+        link._slots, link._stream = {"faces": slots}, wire  # type: ignore[assignment]
+        good, bad = (BatchItem(torch.zeros(3, size, size, dtype=torch.uint8)) for size in (16, 8))
         for _ in range(3):
             with pytest.raises((ModelError, RuntimeError)):
-                link.post_queries("faces", [good, bad])
+                link.predict_nowait("faces", [good, bad])
         assert wire.messages == []
-        link.post_queries("faces", [good] * 4)
+        link.predict_nowait("faces", [good] * 4)
         with pytest.raises(Overloaded):
-            link.post_queries("faces", [good])
+            link.predict_nowait("faces", [good])
 
     asyncio.run(scenario())
 
 
 def test_regions_of_several_models_do_not_overlap(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
-    first = Region.of(image_model.spec, 5, 0)
-    second = Region.of(text_model.spec, 5, first.end)
+    first = SlotLayout.of(image_model.spec, 5, 0)
+    second = SlotLayout.of(text_model.spec, 5, first.end)
     assert first.start + first.size * first.count <= second.start
     assert second.start % mmap.PAGESIZE == 0
-    assert Region(**asdict(second)) == second
+    assert SlotLayout(**asdict(second)) == second
 
 
 def test_answers_and_errors_survive_the_way() -> None:
     answers = [
-        Answer((0.1, 0.9), 3, "sha256:ab", 4, (0.25, 0.75), "pinned", {5: (0.5, 0.5)}),
-        Answer((1.0, 0.0), None, None, 4),
+        Scored((0.1, 0.9), 3, "sha256:ab", 4, (0.25, 0.75), "pinned", {5: (0.5, 0.5)}),
+        Scored((1.0, 0.0), None, None, 4),
     ]
-    timings = [Timing(0.001, 0.002, 32)]
+    timings = [BatchTiming(0.001, 0.002, 32)]
     assert unpack_results(pack_results(answers, timings)) == (answers, timings)
     full = unpack_error(pack_error(Overloaded("full", 7)))
     assert isinstance(full, Overloaded) and (str(full), full.retry_after) == ("full", 7)
@@ -147,7 +147,7 @@ def test_messages_are_cut_where_they_were_joined() -> None:
     async def scenario() -> None:
         one, other = socket.socketpair()
         lost = asyncio.Event()
-        sender, receiver = Wire(got.append, lambda: None), Wire(got.append, lost.set)
+        sender, receiver = MessageStream(got.append, lambda: None), MessageStream(got.append, lost.set)
         await sender.connect(one)
         await receiver.connect(other)
         for message in messages:
