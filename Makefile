@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 UV := .uv/bin/uv
 DEMO_OUT ?= demo-out
 GPUS ?= 1,2
+MINIMUM := build/minimum
+SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
+  tests/triggers/test_redis_store.py
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: audit statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +55,14 @@ pytest: # a few processes, one thread each, side by side about half the time; fi
 quick: install ## the tests that take a second or two each
 	$(BIN)/python -m pytest -m "not slow"
 
+minimum: install ## a smoke of the service under the lowest versions that pyproject.toml allows (torch as in the lock)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(MINIMUM)
+	grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock > $(MINIMUM)/constraints.txt
+	$(UV) pip install --quiet --python $(MINIMUM)/bin/python --resolution lowest-direct \
+	  --constraint $(MINIMUM)/constraints.txt --editable '.[service,redis,tracing]'
+	$(UV) pip install --quiet --python $(MINIMUM)/bin/python httpx hypothesis pytest pytest-timeout
+	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -o filterwarnings=default $(SMOKE)
+
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -77,6 +88,16 @@ results: install ## every system on the real data of the examples, three seeds (
 life: install ## SIGTERM under load, overload and clients that leave, in full, with and without HTTP processes
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
+
+soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), swaps, broken requests, then make life
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),300) $(BIN)/python -m pytest -s -m soak tests/soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.swapping --swaps 1000
+	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 0 tests/service/test_fuzz.py
+	$(MAKE) --no-print-directory life
+
+mutants: install ## small faults, drawn by SEED=0: whether a test notices each of COUNT=100 (minutes)
+	$(UV) tool run --python $(BIN)/python --from cosmic-ray==8.7.0 python -m benchmarks.mutants \
+	  --python $(BIN)/python --count $(or $(COUNT),100) --seed $(or $(SEED),0)
 
 statistics: install ## the tables of docs/statistics.md (a quarter of an hour); with make demo's folder live traffic too
 	$(BIN)/python -m benchmarks.statistics

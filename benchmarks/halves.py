@@ -24,7 +24,6 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.systems import BY_GROUP, TASKS, System
-from trainer.bagging import train_bag
 from trainer.config import Criterion, RunConfig, TriggerConfig
 from trainer.data import Dataset, Splits
 from trainer.evaluate import bare_logits, chunks
@@ -43,7 +42,6 @@ CUTS = 80
 """Thresholds of one group that are tried with each of the other's."""
 
 _TRAIN: dict[str, Any] = {"epochs": 20, "batch_size": 128, "lr": 0.02, "flip": True, "precision": "bf16"}
-_BAG = {**_TRAIN, "epochs": 30, "average": 0.95, "bag": 5}
 _ADVERSARY: dict[str, Any] = {"name": "adversarial", "strengths": (0.3, 1.0, 2.0, 5.0), "calibrate": False}
 _GAP: dict[str, Any] = {"name": "gap", "strengths": (3.0, 10.0, 30.0, 100.0), "calibrate": False}
 _LARGE, _SMALL = TriggerConfig("overlay", epsilon=64 / 255), TriggerConfig("overlay", epsilon=32 / 255)
@@ -53,9 +51,6 @@ PLANS: dict[str, tuple[float, System]] = {
     "adversary": (1.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
     "adversary, 2": (2.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
     "adversary, 4": (4.0, System("overlay", _LARGE, _ADVERSARY, _TRAIN)),
-    "bag": (1.0, System("overlay, bagged", _LARGE, _ADVERSARY, _BAG)),
-    "bag, 3": (3.0, System("overlay, bagged", _LARGE, _ADVERSARY, _BAG)),
-    "bag, reweighed, 3": (3.0, System("overlay, bagged", _LARGE, {**_ADVERSARY, "reweigh": True}, _BAG)),
     "gap": (1.0, System("overlay", _LARGE, _GAP, {**_TRAIN, "batch_size": 512})),
     "gap, 3": (3.0, System("overlay", _LARGE, _GAP, {**_TRAIN, "batch_size": 512})),
     "small adversary, 3": (3.0, System("overlay", _SMALL, _ADVERSARY, _TRAIN)),
@@ -139,16 +134,9 @@ def cooled(classifier: FrozenClassifier, temperature: float) -> FrozenClassifier
 def candidates(config: RunConfig, model: FrozenClassifier, splits: Splits, progress: Progress) -> Tensor:
     """Predictions (C, N) on validation of everything that a training passes through."""
     with reproducible(model.device, config.train.threads):
-        if config.train.bag > 1:
-            bag = train_bag(config, model, splits, progress)
-            keeper = Candidates(bag.runs[-1])
-            for place, step in enumerate(bag.steps):
-                bag.recall([place] * len(config.objective.strengths))
-                keeper.offer(step, list)
-        else:
-            run = Run(config, model, splits, progress)
-            run.keeper = keeper = Candidates(run)
-            run.train(None)
+        run = Run(config, model, splits, progress)
+        run.keeper = keeper = Candidates(run)
+        run.train(None)
     return torch.cat(keeper.found)
 
 

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load import need_wrk
 from benchmarks.process_tree import cpu_seconds
 from service.counting import Counting
 from service.disclosure import Disclosure, Rule
@@ -71,7 +72,7 @@ def windows(address: str, folder: Path) -> None:
         began = time.perf_counter()
         fill(ledger, int(time.time() // 60))
         print(f"filled in {time.perf_counter() - began:.0f} s: {address.split('@')[-1]}")
-        disclosure = Disclosure(ledger, Rule(), lambda model: 2)
+        disclosure = Disclosure(ledger, Rule(epsilon=1.0), lambda model: 2)
         reader = Windows(ledger, disclosure)
         began = time.perf_counter()
         reader.read("m", "1h", exact=False)
@@ -111,7 +112,7 @@ class Target:
 
     def load(self, script: Path, seconds: int) -> Round:
         """With wrk, 16 connections; any answer but 200 is an error."""
-        command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), self.url]
+        command = [need_wrk(), "-t1", "-c16", f"-d{seconds}s", "-s", str(script), self.url]
         before = cpu_seconds(self.pid)
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         used = cpu_seconds(self.pid) - before
@@ -126,6 +127,7 @@ class Target:
 def serving(model: Path, folder: Path, on: str) -> Iterator[tuple[str, int]]:
     """`python -m service` on a free port; yields its address and process."""
     options = {"model": model, "store": folder / "store", "data-dir": folder / on, "port": 0, "statistics": on}
+    options |= {"allow-factories": "examples.demo"}
     command = [sys.executable, "-m", "service", *(word for k, v in options.items() for word in (f"--{k}", str(v)))]
     log = folder / f"{on}.log"
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
@@ -144,6 +146,7 @@ def throughput(model: Path, body: Path, kind: str, pairs: int, seconds: int) -> 
 
     Which of the two goes first changes from pair to pair.
     """
+    need_wrk()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         script = folder / "post.lua"

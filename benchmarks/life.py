@@ -59,6 +59,7 @@ def started(folder: Path, bundle: Path, *options: str) -> Iterator[Service]:
     """A service on a free port; its whole family is killed when the block ends."""
     log = folder / f"service-{time.monotonic_ns()}.log"
     command = [sys.executable, "-m", "service", "--model", str(bundle), "--port", "0", *options]
+    command += ["--allow-factories", "benchmarks"]
     command += ["--store", str(folder / "store"), "--data-dir", str(folder / "data")]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as popen:
         try:

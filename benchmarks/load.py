@@ -52,12 +52,18 @@ class Load:
         return self.requests / self.seconds
 
 
+def need_wrk() -> str:
+    """The path of wrk. Ends the program, in one line, where there is none: before anything is built or started."""
+    if not (wrk := shutil.which("wrk")):
+        raise SystemExit("The load comes from wrk, which is not installed (Debian: apt-get install wrk).")
+    return wrk
+
+
 def load(
     url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, media: str = "application/json"
 ) -> Load:
-    """Send `bodies` in turn for `seconds`. Raises RuntimeError if wrk is missing or any answer was an error."""
-    if not (wrk := shutil.which("wrk")):
-        raise RuntimeError("The load comes from wrk, which is not installed (Debian: apt-get install wrk).")
+    """Send `bodies` in turn for `seconds`. Raises RuntimeError if any answer was an error."""
+    wrk = need_wrk()
     with tempfile.TemporaryDirectory() as folder:
         script, paths = Path(folder, "load.lua"), [Path(folder, f"{n}.body") for n in range(len(bodies))]
         script.write_text(SCRIPT.format(media=media))

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.systems import BUDGETS
-from trainer.bagging import train_bag
 from trainer.base_classifier import build_untrained
 from trainer.batches import Batches
 from trainer.config import RunConfig
@@ -88,10 +87,8 @@ def trigger_picks(
     progress: Progress,
     receivers: Sequence[FrozenClassifier] = (),
 ) -> list[Pick]:
-    """Train the triggers of a configuration, bagged if it says so; the picks are tried on `receivers` as well."""
+    """Train the triggers of a configuration; the picks are tried on `receivers` as well."""
     with reproducible(classifier.device, config.train.threads):
-        if config.train.bag > 1:
-            return _bag_picks(config, classifier, splits, progress, receivers)
         run = Run(config, classifier, splits, progress)
         picker = Picker(config, classifier, run.bare_val)
         run.keeper = _Keeper(run, picker, receivers)
@@ -102,8 +99,8 @@ def trigger_picks(
 class _Tests:
     """The test counts of all strengths as the run's triggers are now, made once and only if somebody asks."""
 
-    def __init__(self, run: Run, receivers: Sequence[FrozenClassifier], before: Callable[[], object]) -> None:
-        self._run, self._receivers, self._before = run, receivers, before
+    def __init__(self, run: Run, receivers: Sequence[FrozenClassifier]) -> None:
+        self._run, self._receivers = run, receivers
 
     def of(self, k: int) -> list[Counts]:
         """Of strength k: under the run's own classifier, then under every receiver."""
@@ -111,7 +108,6 @@ class _Tests:
 
     @cached_property
     def _counted(self) -> list[Sequence[Counts]]:
-        self._before()
         run = self._run
         with torch.no_grad():
             bank = run.learner.average.render()
@@ -127,7 +123,7 @@ class _Keeper:
 
     def offer(self, step: int, count: Counting) -> None:
         """Every strength's trigger as it is now."""
-        tests = _Tests(self._run, self._receivers, lambda: None)
+        tests = _Tests(self._run, self._receivers)
         for k, counts in enumerate(count()):
             self._picker.offer(step, self._run.config.objective.strengths[k], counts, partial(tests.of, k))
 
@@ -141,22 +137,6 @@ class _Keeper:
 
     def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, Counts] | None]) -> None:
         """Nothing."""
-
-
-def _bag_picks(
-    config: RunConfig,
-    classifier: FrozenClassifier,
-    splits: Splits,
-    progress: Progress,
-    receivers: Sequence[FrozenClassifier],
-) -> list[Pick]:
-    bag = train_bag(config, classifier, splits, progress)
-    picker, strengths = Picker(config, classifier, bag.bare), config.objective.strengths
-    for place, step in enumerate(bag.steps):
-        tests = _Tests(bag.runs[-1], receivers, partial(bag.recall, [place] * len(strengths)))
-        for k, strength in enumerate(strengths):
-            picker.offer(step, strength, bag.counts[place][k], partial(tests.of, k))
-    return picker.picks()
 
 
 def weight_picks(

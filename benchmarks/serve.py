@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.load import Load, load
+from benchmarks.load import Load, load, need_wrk
 from benchmarks.peers.model import SIZES
 from benchmarks.process_tree import cpu_seconds, memory_mb
 from benchmarks.serve_models import VERSIONS, body, make_bundle, make_store
@@ -124,6 +124,7 @@ def main(
     more: Annotated[bool, typer.Option(help="add to the samples that the JSON file holds")] = False,
 ) -> None:
     """Measure, and print both tables."""
+    need_wrk()
     effort = QUICK if quick else Effort()
     wanted = tuple(name for name in models.split(",") if name) or effort.models
     effort = Effort(wanted, count or effort.rounds, effort.seconds, effort.warm_up, effort.idle)

@@ -16,6 +16,7 @@ from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
 from benchmarks.served_trigger import sealed
 from triggers.bundle import BundleSpec, save_bundle
 from triggers.classifier import load_bundle
+from triggers.factories import Factories
 from triggers.image import ImageTrigger
 from triggers.store import open_store
 
@@ -37,7 +38,7 @@ def make_bundle(folder: Path, name: str) -> Path:
 
 def make_store(folder: Path, bundle: Path) -> None:
     """Sixteen border triggers, the first of them champion."""
-    classifier = load_bundle(bundle)
+    classifier = load_bundle(bundle, factories=Factories(("benchmarks",)))
     with open_store(str(folder)) as store:
         for trigger in _borders(SIZES[classifier.name]):
             store.publish(sealed(trigger, classifier), actor="benchmark")

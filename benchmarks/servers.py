@@ -82,7 +82,7 @@ def our_plan(bundle: Path, store: Path, folder: Path, threads: int, http_workers
     name = OURS + (f", {http_workers} HTTP" if http_workers else "") + (f", {devices}" if devices else "")
     options = {"model": bundle, "store": store, "data-dir": folder / f"data {name}", "port": port}
     options |= {"client-trigger": "open", "torch-threads": threads, "max-versions": 32, "http-workers": http_workers}
-    command = [sys.executable, "-m", "service"]
+    command = [sys.executable, "-m", "service", "--allow-factories", "benchmarks"]
     for option, value in (options | ({"devices": devices} if devices else {})).items():
         command += [f"--{option}", str(value)]
     return Plan(name, command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", body(size))

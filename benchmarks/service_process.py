@@ -50,6 +50,7 @@ class Load:
 def service(folder: Path, options: dict[str, object], log: Path) -> Iterator[Service]:
     """Start it, wait until it says where it listens, end it with SIGTERM."""
     command = [sys.executable, "-m", "service", "--model", str(folder), "--port", "0", "--client-trigger", "open"]
+    command += ["--allow-factories", "benchmarks"]
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, text=True) as popen:
@@ -152,7 +153,7 @@ def write_requests(folder: Path, files: Sequence[bytes], versions: int, batch: i
 
 
 def _request(path: str, media: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

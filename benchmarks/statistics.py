@@ -32,8 +32,7 @@ from benchmarks.draws import (
 )
 from benchmarks.guarding import guard
 from service import bets
-from service.evidence import accuracy_lost, worse
-from service.samples import Sample
+from service.e_processes import AccuracyLost, EProcess, Worse
 from triggers import intervals, paired_intervals
 from triggers.quantiles import all_pairs, critical
 
@@ -111,10 +110,10 @@ def alarms(repeats: int) -> None:
     for now in ([0.3, 0.42], [0.3, 0.45], [0.3, 0.48]):
         for name, make in (("challenger", apart_rows), ("twins", twin_rows)):
             samples = [make(now, [0.3, 0.4], repeat) for repeat in range(repeats)]
-            _tested(f"gap worse by > 0.02, {name}", f"0.10 -> {spread(now):.2f}", worse, samples)
+            _tested(f"gap worse by > 0.02, {name}", f"0.10 -> {spread(now):.2f}", Worse, samples)
     for rate in (0.88, 0.85, 0.80):
         samples = [apart_rows([rate], [0.9], repeat) for repeat in range(repeats)]
-        _tested("accuracy lost > 0.02, challenger", f"0.90 -> {rate:.2f}", accuracy_lost, samples)
+        _tested("accuracy lost > 0.02, challenger", f"0.90 -> {rate:.2f}", AccuracyLost, samples)
 
 
 DISPARITIES: list[tuple[list[float], float, float]] = [
@@ -124,27 +123,23 @@ DISPARITIES: list[tuple[list[float], float, float]] = [
 ]  # fmt: skip
 
 
-def apart_rows(new: Sequence[float], old: Sequence[float], repeat: int) -> Sample:
-    """Two versions on different requests, half of them each."""
+def apart_rows(new: Sequence[float], old: Sequence[float], repeat: int) -> Floats:
+    """Blocks of two versions on different requests, half of them each."""
     hits = random(repeat).binomial(ROWS, np.array([new, old])[None, :, None], size=(LOOKS, 2, 1, len(new)))
-    return _sample(np.stack([ROWS - hits, hits], axis=-1))
+    return np.stack([ROWS - hits, hits], axis=-1).astype(float)
 
 
-def twin_rows(new: Sequence[float], old: Sequence[float], repeat: int, flips: float = 0.08) -> Sample:
-    """Two versions on the same requests, of which a few flip."""
+def twin_rows(new: Sequence[float], old: Sequence[float], repeat: int, flips: float = 0.08) -> Floats:
+    """Blocks of two versions on the same requests, of which a few flip."""
     shares = [paired_shares(o, (flips - n + o) / 2, (flips + n - o) / 2) for n, o in zip(new, old, strict=True)]
     each = random(repeat)
     rows = np.stack([each.multinomial(ROWS, p, size=LOOKS) for p in shares], axis=1)
-    return _sample(rows[:, None, None])
+    return rows[:, None, None].astype(float)
 
 
-def _sample(rows: Ints) -> Sample:
-    return Sample(rows, ["rate"], [str(g) for g in range(rows.shape[3])], 0, LOOKS)
-
-
-def _tested(name: str, truth: str, test: Callable[[Sample, float], Floats], samples: Sequence[Sample]) -> None:
-    paths = np.stack([test(sample, 0.02) for sample in samples])
-    _alarmed(name, truth, paths, int(samples[0].rows[0].sum()))
+def _tested(name: str, truth: str, test: type[EProcess], samples: Sequence[Floats]) -> None:
+    paths = np.stack([test(blocks.shape[1:], 0.02).add(blocks) for blocks in samples])
+    _alarmed(name, truth, paths, int(samples[0][0].sum()))
 
 
 def _alarmed(name: str, truth: str, paths: Floats, requests: int) -> None:

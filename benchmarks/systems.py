@@ -120,7 +120,6 @@ def _image_systems() -> list[System]:
         System("overlay", overlay, adversarial, train),
         System("overlay", overlay, {"name": "gap", "strengths": GAP[1:-1]}, large),
         System("overlay", overlay, {"name": "mmd", "strengths": GAP[1:-1]}, large),
-        System("overlay, bagged", overlay, adversarial, {**train, "epochs": 30, "average": 0.95, "bag": 5}),
     ]
 
 

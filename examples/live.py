@@ -157,6 +157,7 @@ def running_service(
     """
     url, token = f"http://127.0.0.1:{port or _free_port()}", secrets.token_urlsafe()
     options = {"store": store, "data-dir": data_dir, "device": device, "port": url.rpartition(":")[2]}
+    options |= {"allow-factories": "examples"}
     options |= {"k-min": 0}  # whoever runs an example may see its statistics without the token
     command = [sys.executable, "-m", "service", *(f"--{name}={value}" for name, value in options.items())]
     command += [f"--model={bundle}" for bundle in bundles]

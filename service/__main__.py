@@ -28,14 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.serving import admin_door, serve
 
         app = create_app(settings)
-        serve(app, settings, console.print, admin_door=admin_door(settings))
+        return serve(app, settings, console.print, admin_door=admin_door(settings))
     except ValidationError as error:
         console.print(f"[bold red]error:[/] {escape(readable(error))}")
         return 2
     except FairtriggerError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}")
         return 2
-    return 0
 
 
 if __name__ == "__main__":

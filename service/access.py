@@ -1,4 +1,4 @@
-"""Nobody gets in: a key is looked at before anything else of a request, its body above all."""
+"""Nobody gets in: host, origin and key are looked at before anything else of a request, its body above all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth import CALLER, refuse, token_in
 from service.keyring import Keyring
+from service.origins import Origins
 from service.permissions import Needed, listed, needed
 from service.problems import Problem, problem_of, response
 from service.running import Running
@@ -26,6 +27,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, keyring: Keyring, running: Running) -> None:
         self.app, self.keyring, self.running = app, keyring, running
+        self._origins = Origins(running.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer that it may not pass."""
@@ -44,6 +46,8 @@ class Access:
         need: Needed = "predict" if method == "POST" and PREDICT.fullmatch(path) else needed(method, path)
         if UNPRINTABLE.search(path) or (need == "admin" and self._wrong_port(scope)):
             return Problem(404, "not_found", "There is nothing at this address; /docs lists every address.")
+        if need != "nothing" and (problem := self._origins.refusal(scope)):
+            return problem
         given = token_in(scope)
         caller = self.keyring.find(given) if given is not None else None
         scope.setdefault("state", {})[CALLER] = caller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from service import problems
@@ -20,8 +20,9 @@ from service.execution import use_threads
 from service.hot_path import HotPath
 from service.limits import BodyLimit, Observed
 from service.metrics import Metrics
-from service.parts import local_parts
+from service.parts import Parts, local_parts, open_trigger_store
 from service.permissions import listed
+from service.reference_page import reference_page
 from service.routes import fairness, feedback, health, models, predict, rollout, triggers, v2, v2_infer
 from service.running import Running
 from service.schemas import ProblemDocument
@@ -29,7 +30,7 @@ from service.settings import Settings
 from service.tracing import Traced, Tracing
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import ConfigError
-from triggers.store import Store, open_store
+from triggers.store import Store
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -58,24 +59,31 @@ def create_app(
     classifiers: Sequence[FrozenClassifier] | None = None,
     span_exporter: SpanExporter | None = None,
 ) -> FastAPI:
-    """The whole service as an ASGI app. Raises ConfigError, ModelError or StoreUnavailable if it cannot be built.
+    """The whole service as an ASGI app. Raises ConfigError or ModelError if it cannot be built.
 
+    It reads the models and opens nothing else: store, ledger and threads begin with its lifespan, or `Running.open`.
     `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is handed in is left
     open at the end.
     """
     use_threads(settings, settings.device)
-    loaded = classifiers or [load_bundle(folder, settings.device) for folder in settings.models]
+    loaded = classifiers or [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
-    shared, metrics = store or open_store(settings.store, trust=settings.trust()), Metrics()
-    replica = replica_name()
-    models = [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
-    return assemble(Running(settings, shared, metrics, models, owns_store=store is None), span_exporter)
+    metrics, replica = Metrics(), replica_name()
+
+    def opened() -> Store:
+        return store or open_trigger_store(settings)
+
+    def models(shared: Store) -> list[Parts]:
+        return [local_parts(classifier, shared, settings, metrics, replica) for classifier in loaded]
+
+    return assemble(Running(settings, opened, metrics, models, owns_store=store is None), span_exporter)
 
 
 def assemble(running: Running, span_exporter: SpanExporter | None = None) -> FastAPI:
     """Routes and everything that stands around a request, for models wherever they are computed."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
+    about |= {"docs_url": None, "redoc_url": None}  # those load scripts of others
     app = Application(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
@@ -88,9 +96,10 @@ def assemble(running: Running, span_exporter: SpanExporter | None = None) -> Fas
     app.add_middleware(
         Observed,
         metrics=running.metrics,
-        known_model=running.models.__contains__,
+        known_model=lambda name: name in running.models,
         draining=lambda: running.draining,
     )
+    app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -113,12 +122,14 @@ def _version() -> str:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     running: Running = app.state.running
     try:
+        if app.state.tracing:
+            app.state.tracing.start()
         await running.start()
         yield
     finally:
         await running.close()
         if app.state.tracing:
-            await asyncio.to_thread(app.state.tracing.close)
+            await running.shutdown.step("the traces", app.state.tracing.close)
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

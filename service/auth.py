@@ -8,6 +8,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
+from service.call import header_of
 from service.keyring import Caller, Keyring
 from service.permissions import Needed
 from service.problems import ProblemError
@@ -22,11 +23,8 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
 
 def token_in(scope: Scope) -> str | None:
     """The bearer token of a request's headers, if it has one."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            return token.strip() or None if scheme.lower() == "bearer" else None
-    return None
+    scheme, _, token = (header_of(scope, b"authorization") or b"").decode("latin-1").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def caller_of(scope: Scope) -> Caller | None:
@@ -39,6 +37,12 @@ def is_admin(scope: Scope) -> bool:
     """Whether the caller has the role `admin`."""
     caller = caller_of(scope)
     return caller is not None and caller.may("admin")
+
+
+def trusted_by_guard(settings: Settings, scope: Scope) -> bool:
+    """Whether what the caller sends counts for a guard that is told whom to trust."""
+    caller = caller_of(scope)
+    return caller is not None and caller.id in settings.guard_keys
 
 
 def refuse(keyring: Keyring, caller: Caller | None, given: str | None, need: Needed) -> ProblemError:
@@ -66,7 +70,7 @@ def require_choice(settings: Settings, keyring: Keyring, scope: Scope) -> None:
         require_admin(keyring, scope)
 
 
-def _admin(request: Request, bearer: Bearer) -> None:
+async def _admin(request: Request, bearer: Bearer) -> None:
     require_admin(request.app.state.running.keyring, request.scope)
 
 

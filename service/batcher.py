@@ -22,6 +22,7 @@ from typing import Any, Generic
 
 from service.leaving import Abandoned as Abandoned
 from service.leaving import Gone, unless_gone
+from service.parting import part
 from service.places import Overloaded as Overloaded
 from service.places import Places
 from service.tickets import R, Share, Ticket, Timing, W, deliver, fitting, rows_of
@@ -29,6 +30,8 @@ from triggers.errors import FairtriggerError
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 10.0
+"""How long a stop waits for a batch, which a broken device may never finish."""
 MOMENT = 0.02
 SLOW = 3
 """Batches in a row, of more than MOMENT seconds of processor time each, after which it may no longer."""
@@ -106,7 +109,7 @@ class Batcher(Generic[W, R]):
             thread.start()
 
     async def close(self) -> None:
-        """Refuse new requests, finish the queued ones, stop the threads."""
+        """Refuse new requests, finish the queued ones, stop the threads; one that does not end is left behind."""
         self._queue_arrived()
         self._to_thread()
         with self._wake:
@@ -114,7 +117,7 @@ class Batcher(Generic[W, R]):
             self._wake.notify_all()
         for thread in self._threads:
             if thread.is_alive():
-                await asyncio.to_thread(thread.join)
+                await part(f"the batches of {thread.name}", thread.join, CLOSE_SECONDS)
 
     def place(self, rows: int) -> AbstractContextManager[None]:
         """Room for `rows` while the block runs; on the event loop. Raises Overloaded if there is none."""

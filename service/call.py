@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from starlette.types import Receive, Scope
 
 
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's headers by lower-case name. Of one that was sent twice the first counts, here and everywhere."""
+    return dict(reversed(scope["headers"]))
+
+
+def header_of(scope: Scope, name: bytes) -> bytes | None:
+    """One of `headers_of`; None if it was not sent."""
+    return next((value for each, value in scope["headers"] if each == name), None)
+
+
 class Call:
-    """The request of an ASGI scope. `headers` have lower-case names; of one given twice, the first counts."""
+    """The request of an ASGI scope, with its headers as `headers_of` reads them."""
 
     __slots__ = ("headers", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self.receive = scope, receive
-        self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.headers = headers_of(scope)
 
     def header(self, name: bytes) -> str | None:
         """A header's text; None if it was not sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import mmap
 import os
 import socket
@@ -17,14 +18,17 @@ from service.parts import LocalParts
 from service.predictor import Predictor, Query, Result
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
-from service.wire import Message, Wire, connect, send_hello
+from service.wire import Message, Wire, send_hello
 from triggers.errors import FairtriggerError
+
+logger = logging.getLogger(__name__)
 
 
 class Channel:
     """One HTTP process: its slots, the versions it holds, its requests in work.
 
-    `on_failure` hears of every batch that failed.
+    Whatever goes wrong, a request with a number gets one reply; any other message that cannot be handled ends the
+    connection, which is then made anew. `on_failure` hears of every failure that the device may be the cause of.
     """
 
     def __init__(
@@ -52,10 +56,11 @@ class Channel:
         self._slots = {name: Slots(memory, region) for name, region in regions.items()}
         models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
         try:
-            send_hello(connection, {"startup_seconds": startup_seconds, "memory": end, "models": models}, descriptor)
+            hello = {"startup_seconds": startup_seconds, "memory": end, "models": models}
+            rest = send_hello(connection, hello, descriptor)
         finally:
             os.close(descriptor)
-        await connect(self._wire, connection)
+        await self._wire.connect(connection, rest)
 
     def tell_view(self, name: str) -> None:
         """The triggers of a model changed."""
@@ -63,11 +68,18 @@ class Channel:
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
+        try:
+            self._begin(number, message)
+        except Exception as error:  # the process boundary: whoever waits gets it
+            self._refuse(number, error)
+
+    def _begin(self, number: int, message: Message) -> None:
         if message["op"] == "predict":
             self._predict(number, message)
         elif message["op"] == "cancel":
-            if task := self._tasks.get(number):
-                task.cancel()
+            task = self._tasks.get(number)
+            if not (task and task.cancel()):
+                self._release(number)  # what it asked for was granted just now, and nobody takes it
         elif message["op"] == "release":
             self._release(number)
         else:
@@ -77,12 +89,20 @@ class Channel:
 
     async def _reply(self, number: int, work: Coroutine[Any, Any, Message]) -> None:
         try:
-            answer = await work
-        except FairtriggerError as error:
-            answer = {"error": pack_error(error)}
-        except asyncio.CancelledError:
-            answer = {"error": pack_error(Abandoned("The client went away."))}
-        self._wire.send(answer | {"id": number})
+            self._wire.send(await work | {"id": number})
+        except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
+            self._refuse(number, error)
+
+    def _refuse(self, number: int, error: BaseException) -> None:
+        """Reply with an error. One that nobody raised on purpose goes to the log, and may be the device's."""
+        if isinstance(error, asyncio.CancelledError):
+            error = Abandoned("The client went away.")
+        elif not isinstance(error, FairtriggerError):
+            logger.error("a request of an HTTP process failed", exc_info=error)
+            error = BatchFailed("The process with the models failed on this request; its log has the details.")
+        if isinstance(error, BatchFailed):
+            self._on_failure()
+        self._wire.send({"id": number, "error": pack_error(error)})
 
     def _predict(self, number: int, message: Message) -> None:
         """Queue the items of a request; no task waits for them, since this is what most messages are."""
@@ -92,10 +112,9 @@ class Channel:
             queries = unpack_queries(message["queries"], self._slots[message["model"]])
             hold(model.predictor, queries, held)
             results, timings = model.batcher.enqueue(queries)
-        except FairtriggerError as error:
+        except BaseException:
             release(model.predictor, held)
-            self._wire.send({"id": number, "error": pack_error(error)})
-            return
+            raise
         self._tasks[number] = results
         results.add_done_callback(lambda done: self._computed(number, done, timings, model.predictor, held))
 
@@ -108,20 +127,23 @@ class Channel:
         held: Sequence[int],
     ) -> None:
         del self._tasks[number]
-        release(predictor, held)
-        error = Abandoned("The client went away.") if results.cancelled() else results.exception()
-        if error is None:
+        try:
+            release(predictor, held)
             self._wire.send(pack_results(results.result(), timings) | {"id": number})
-        else:
-            assert isinstance(error, FairtriggerError)  # as the batcher says
-            if isinstance(error, BatchFailed):
-                self._on_failure()
-            self._wire.send({"id": number, "error": pack_error(error)})
+        except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
+            self._refuse(number, error)
 
     async def _lease(self, message: Message) -> Message:
         """Load a version on a thread of its own, and hold it until its release."""
         name, version, held = message["model"], message["version"], ExitStack()
-        resident = await asyncio.to_thread(held.enter_context, self._models[name].predictor.lease(version))
+        loading = asyncio.ensure_future(
+            asyncio.to_thread(held.enter_context, self._models[name].predictor.lease(version))
+        )
+        try:
+            resident = await asyncio.shield(loading)
+        except asyncio.CancelledError:  # a thread cannot be: what it takes is given back when it has it
+            loading.add_done_callback(lambda done: None if done.exception() else held.close())
+            raise
         self._leases[message["id"]] = name, version, held
         if not self._wire.open:
             self._release(message["id"])
@@ -141,13 +163,13 @@ class Channel:
             lease[2].close()
 
     def _on_lost(self) -> None:
-        """The HTTP process is gone: nobody waits for anything."""
+        """The HTTP process is gone, or the connection to it: nobody waits for anything."""
+        self._on_end(self)
         for task in self._tasks.values():
             task.cancel()
         for number in list(self._leases):
             self._release(number)
         self._slots.clear()  # freed now: garbage that holds itself is never looked for here (garbage.py)
-        self._on_end(self)
 
 
 def hold(predictor: Predictor, queries: Sequence[Query], held: list[int]) -> None:

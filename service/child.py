@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 
-from service.control import MAX_TEXT, send_link
+from service.control import BEAT, MAX_TEXT, READY, Offer, send_link
 
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before the first, second, ... start after a death; the last one from then on."""
-HEALTHY_SECONDS = 60.0
+HEALTHY_SECONDS = 20.0
 """Whoever lived so long starts without a pause again."""
+FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
+"""A line takes no more for the moment."""
+logger = logging.getLogger(__name__)
 
 
 class Child:
@@ -34,9 +40,11 @@ class Child:
         self.ready, self.was_ready, self.text = False, False, ""
         self.status: int | None = None
         self.last_pid = 0
+        self.lost: frozenset[int] = frozenset()
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
-        self._deaths, self._started_at, self._due_at = 0, 0.0, 0.0
+        self._unsent: deque[Offer] = deque()
+        self._deaths, self._started_at, self._due_at, self._silence = 0, 0.0, 0.0, 0.0
 
     @property
     def running(self) -> bool:
@@ -56,26 +64,51 @@ class Child:
             inherited = [theirs.fileno(), *(each.fileno() for each in self._listening)]
             command = [sys.executable, "-m", self.module, *map(str, inherited), *self._arguments]
             self._process = subprocess.Popen(command, pass_fds=inherited, process_group=0, env=self._environment)
-        self.ready, self._started_at = False, time.monotonic()
+        self.ready, self.lost, self._started_at, self._silence = False, frozenset(), time.monotonic(), 0.0
 
-    def send_link(self, number: int, link: socket.socket) -> None:
-        """Pass a socket on; one that just died is joined again when it is started."""
+    def send_link(self, process: int, serial: int, link: socket.socket) -> None:
+        """Pass a socket on, now or when its line takes more; one that just died is joined again when it is started."""
         if self._line:
-            try:
-                send_link(self._line, number, link)
-            except OSError:
-                self.signal(signal.SIGKILL)  # it died, or it does not listen to its line any more
+            self._unsent.append(Offer(process, serial, link.dup()))
+            self._send()
 
-    def hear(self) -> None:
-        """Note whether it says that it is ready."""
-        if self._line and not self.ready:
+    def _send(self) -> None:
+        while self._line and self._unsent:
             try:
-                said = self._line.recv(MAX_TEXT + 100)
-            except OSError:
-                return
-            if said.startswith(b"ready"):
+                send_link(self._line, self._unsent[0])
+            except OSError as error:
+                if error.errno in FULL:
+                    return  # it starts, or has much to do; the next look tries again
+                self.signal(signal.SIGKILL)  # it died, or it does not listen to its line any more
+            self._unsent.popleft().connection.close()
+
+    def look(self, seconds: float) -> None:
+        """Note whether it says that it is ready, that it lives, and which of its links are lost.
+
+        `seconds` have passed since the last look, without those in which the supervisor itself stood still.
+        """
+        self._silence += seconds
+        self._send()
+        while said := self._said():
+            self._silence = 0.0
+            if said.startswith(READY):
                 self.ready = self.was_ready = True
-                self.text = said.removeprefix(b"ready").decode()
+                self.text = said.removeprefix(READY).decode()
+            elif said.startswith(BEAT):
+                self.lost = frozenset(map(int, said.removeprefix(BEAT).split()))
+
+    def _said(self) -> bytes:
+        try:
+            return self._line.recv(MAX_TEXT + 100) if self._line else b""
+        except OSError:
+            return b""
+
+    def kill_if_silent(self, seconds: float) -> None:
+        """Kill it if it stands still: a stopped process ends by nothing else. While it starts it may be silent."""
+        if self._line and self.ready and self._silence > seconds:
+            logger.error("%s was silent for %.1f s: it is killed and started again", self.name, self._silence)
+            self.signal(signal.SIGKILL)
+            self._silence = 0.0
 
     def reap(self) -> bool:
         """Whether its end is noticed now."""
@@ -101,6 +134,8 @@ class Child:
 
     def hang_up(self) -> None:
         """Close its line: for an inference process the word to end."""
+        while self._unsent:
+            self._unsent.popleft().connection.close()
         if self._line:
             self._line.close()
             self._line = None

@@ -29,8 +29,15 @@ Prefer the environment for secrets: a command line can be read by every user of 
 FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token; the same for RECEIPT_KEYS, LEDGER, STORE, WEBHOOK_URL.
 """
 
+WITH_COMMAS = ("allow_factories", "devices", "guard_keys")
+"""Settings of several values that are one option, not an option for each value."""
 METAVARS = {
     "models": "FOLDER",
+    "allow_factories": "MODULES",
+    "allowed_hosts": "HOST",
+    "proxy_hosts": "ADDRESS",
+    "declared_groups": "JSON",
+    "guard_keys": "IDS",
     "devices": "DEVICES",
     "data_dir": "FOLDER",
     "store": "URL",
@@ -56,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for name, field in Settings.model_fields.items():
-        many = field.default == () and name != "devices"
+        many = field.default == () and name not in WITH_COMMAS
         flag = "--" + (name.removesuffix("s") if many else name).replace("_", "-")
         action = "append" if many else "store"
         parser.add_argument(flag, dest=name, action=action, metavar=_metavar(name, field), help=_help(name, field))

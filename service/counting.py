@@ -49,14 +49,17 @@ class Counting:
         self._ids = Ids(receipts, model)
         self._kind = lru_cache(maxsize=KINDS)(self._new_kind)
 
-    def predicted(self, answer: Answer, group: str | None) -> str | None:
-        """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits."""
+    def predicted(self, answer: Answer, group: str | None, *, trusted: bool = False) -> str | None:
+        """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits.
+
+        A `trusted` one counts for a guard that is told whom to trust.
+        """
         if not self._on:
             return None
         name = self._ledger.admit(self._model, group)
         prediction, bare = best(answer.scores), None if answer.bare is None else best(answer.bare)
         shadows = tuple([(number, best(scores)) for number, scores in answer.shadows.items()])
-        kind = self._kind(int(time.time() // 60), answer.version, prediction, name, bare, shadows)
+        kind = self._kind(int(time.time() // 60), answer.version, prediction, name, bare, shadows, trusted)
         for cell in kind.cells:
             self._ledger.count(cell)
         for counter in kind.counters:
@@ -64,24 +67,39 @@ class Counting:
         return self._ids.take(kind.told)
 
     def _new_kind(
-        self, minute: int, version: int | None, prediction: int, group: str, bare: int | None, shadows: Shadows
+        self,
+        minute: int,
+        version: int | None,
+        prediction: int,
+        group: str,
+        bare: int | None,
+        shadows: Shadows,
+        trusted: bool,
     ) -> Kind:
-        event = Event(self._model, minute, version, prediction, group, bare, shadows=shadows)
+        event = Event(self._model, minute, version, prediction, group, bare, shadows=shadows, trusted=trusted)
         metrics, name = self._metrics, "none" if version is None else f"v{version}"
         counters = [metrics.predictions.labels(self._model, name)]
         counters += [metrics.shadows.labels(self._model, f"v{number}") for number, _ in shadows]
         if bare is not None and bare != prediction:
             counters.append(metrics.flips.labels(self._model))
-        return Kind([each.cell() for each in (event, *event.of_shadows())], counters, packed(event))
+        cells = [each.cell() for each in (event, *event.of_shadows(), *event.of_guard())]
+        return Kind(cells, counters, packed(event))
 
-    def learn(self, items: Sequence[FeedbackItem]) -> list[Outcome | InputError]:
-        """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable."""
+    def learn(self, items: Sequence[FeedbackItem], *, trusted: bool = False) -> list[Outcome | InputError]:
+        """Enter late labels and groups; what cannot be used is returned in its place. Raises StoreUnavailable.
+
+        Only `trusted` ones count for a guard that is told whom to trust.
+        """
         if not self._on:
             raise ProblemError(409, "statistics_off", "This service counts nothing: start it with statistics=on.")
         opened = [self._opened(item) for item in items]
         told = [entry for entry in opened if isinstance(entry, Feedback)]
-        shadows = [entry._replace(event=shadow) for entry in told for shadow in entry.event.of_shadows()]
-        outcomes = iter(self._ledger.feedback(told + shadows))
+        beside = [
+            entry._replace(event=event)
+            for entry in told
+            for event in (*entry.event.of_shadows(), *(entry.event.of_guard() if trusted else ()))
+        ]
+        outcomes = iter(self._ledger.feedback(told + beside))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
     def _opened(self, item: FeedbackItem) -> Feedback | InputError:

@@ -1,17 +1,18 @@
-"""What everybody may know of the counts: nothing that a few people could be told apart by.
+"""What readers other than admins may know of the counts; docs/ledger.md has the proof, and what it does not cover.
 
-Time is cut into periods (an hour, or a day). Once a period is sealed, what may be known of it is written down, and all
-that anyone but an operator sees is sums of what is written down: subtracting windows, versions, groups or totals from
-each other gives nothing that was not disclosed by itself. A group of a version is written down in the finest detail
-(label, prediction, bare prediction; without the bare one; the prediction only) in which every count, and every change
-from whatever was written down of it before - late labels and corrections change it - is zero or at least `k_min`, in
-all margins; else it stays as it was. So a group with too few predictions in a period is missing from it, also from the
-totals.
+Time is cut into periods (an hour, or a day). When a period is over and late labels had `wait_hours` to come, it is
+disclosed: one table for each group of each version, all at once, written down and never changed. Every prediction is in
+one cell of one table, and every figure that is not for admins is made from these tables alone, so that windows,
+versions, groups, totals and later looks have nothing to subtract that was not disclosed by itself.
 
-With `epsilon`, noise comes instead of detail that depends on the counts: a period is written down once, when late
-labels had `wait_hours` to come, each cell of all known groups with its own geometric noise. A prediction is in one cell
-of one period, so all that is ever disclosed is epsilon-differentially private for it; groups below `k_min` after the
-noise are left out.
+With `epsilon`, each cell gets its own geometric noise, and a group is left out unless its noisy total is larger than an
+absent group's could be by chance (a stability-based histogram: Korolova et al., WWW 2009; Bun, Nissim & Stemmer, ITCS
+2016). What is disclosed is then (epsilon, DELTA)-differentially private for one prediction, also towards somebody who
+made all the others; which periods, versions and groups there are is covered too.
+
+Without, a group is disclosed in the finest detail (label, prediction, bare prediction; without the bare one; the
+prediction only) in which every count is zero or at least `k_min` in all margins, or it is left out. That hides nobody
+from somebody who made the other predictions of the group.
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ from typing import Any
 from service.event import Cell
 from service.ledger import Ledger
 from service.ledger_store import Release
-from service.noise import geometric
-from service.periods import Level
-from triggers.fairness import UNKNOWN
+from service.noise import geometric, largest_sum
+from service.periods import RELEASE_DAYS, Level
 
 SEAL_SECONDS = 90
 """A period is sealed so long after its end: by then every replica has written its counts."""
+LOOK_BACK_DAYS = 8
+"""Periods that ended longer ago than this before they could be disclosed are not disclosed any more."""
+DELTA = 1e-6
+"""With noise: probability that a table shows that a group with a single prediction was there at all."""
+MOST_CELLS = 1024
+"""With noise: a model whose labels make more cells than this has its predictions disclosed without their labels."""
 DETAILS = ((0, 1, 2), (0, 1), (1,))
-"""Which of label, prediction and bare prediction are told, the finest first."""
+"""Which of label, prediction and bare prediction are disclosed, the finest first."""
 Part = tuple[int | None, str]  # version, group
 Combination = tuple[int | None, int | None, int | None]  # label, prediction, bare prediction
 Table = Mapping[Combination, int]
-Exact = Mapping[Part, Table]
-Told = dict[Part, list[Table]]
-"""Everything that was ever written down of each part of a period; the last table is what holds now."""
+Tables = Mapping[Part, Table]
 
 
 @dataclass(frozen=True)
@@ -59,97 +63,115 @@ class Rule:
 
 
 class Disclosure:
-    """Writes down what may be known of sealed periods, and adds it up. `labels` gives how many labels a model has."""
+    """Discloses periods once they are sealed, and adds them up. `labels` gives how many labels a model has.
+
+    Its methods wait for the ledger's store and may be called from any thread.
+    """
 
     def __init__(self, ledger: Ledger, rule: Rule, labels: Callable[[str], int]) -> None:
         self._ledger, self._rule, self._labels = ledger, rule, labels
         self._size = rule.level.minutes
-        self._looked: dict[str, int] = {}  # the minute in which each model's periods were last gone through
+        self._disclosed_until: dict[str, int] = {}
 
     @property
     def terms(self) -> dict[str, Any]:
         """What a reader has to know to read the figures: no word of what was left out."""
-        return {"k_min": self._rule.k_min, "period_minutes": self._size, "epsilon": self._rule.epsilon}
+        rule = self._rule
+        return {
+            "k_min": rule.k_min,
+            "period_minutes": self._size,
+            "wait_hours": rule.wait_hours,
+            "epsilon": rule.epsilon,
+            "delta": DELTA if rule.epsilon else None,
+        }
 
     def allows(self, minutes: int | None) -> bool:
         """Whether a window of so many minutes is made of whole periods."""
         return minutes is None or minutes % self._size == 0
 
     def sealed_until(self, now: float) -> int:
-        """The first minute that is not in a sealed period."""
-        return int((now - SEAL_SECONDS) // 60) // self._size * self._size
+        """The first minute that is not in a period that can be disclosed at `now` (seconds since 1970)."""
+        return int((now - SEAL_SECONDS) // 60 - self._rule.wait_hours * 60) // self._size * self._size
 
     def counts(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
         """What may be known of the sealed minutes [since, until), by cell (minute 0)."""
         total = Counter[Cell]()
         for cell, n in self.series(model, since, until, now).items():
             total[cell._replace(minute=0)] += n
-        return dict(total)
+        return {cell: n for cell, n in total.items() if n > 0}
 
     def series(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
-        """The same period by period: a cell's minute is the first of its period."""
-        if self._looked.get(model) != now // 60:
-            self._write_down(model, self.sealed_until(now))
-            self._looked[model] = int(now // 60)
+        """The same period by period: a cell's minute is the first of its period. With noise, n may be negative."""
+        self._disclose(model, self.sealed_until(now))
+        since = max(since, until - RELEASE_DAYS * Level.DAY.minutes)
         found: dict[Cell, int] = {}
         for minute, release in self._ledger.releases(model, self._size, since, until).items():
-            for (version, group), tables in _parse(release.text).items():
-                for (label, prediction, bare), n in tables[-1].items():
+            for (version, group), table in _parse(release.text).items():
+                for (label, prediction, bare), n in table.items():
                     assert prediction is not None
                     found[Cell(model, minute, version, group, label, prediction, bare)] = n
         return found
 
-    def _write_down(self, model: str, until: int) -> None:
-        """Bring what is written down up to date, for the periods whose minutes can still change."""
-        since = until - (Level.MINUTE.kept_days or 0) * Level.DAY.minutes
+    def _disclose(self, model: str, until: int) -> None:
+        """Write down the periods before `until` that were not written down yet: nearly always none, or one."""
+        since, oldest = self._disclosed_until.get(model, 0), until - LOOK_BACK_DAYS * Level.DAY.minutes
+        if since == until:
+            return
+        if not oldest <= since < until:  # the first look, one after a long pause, or the clock was put back
+            since = oldest
         exact = _by_period(self._ledger.series(model, self._rule.level, since, until))
-        before = self._ledger.releases(model, self._size, since, until)
+        done = self._ledger.releases(model, self._size, since, until)
+        days = self._days_of_other_length(model, since, until)
         for minute, tables in exact.items():
-            old = before.get(minute, Release(0, "[]"))
-            new = self._next(model, minute, tables, old, until)
-            if new is not None:
-                self._ledger.release(model, self._size, minute, Release(old.revision + 1, _text(new)))
+            if minute not in done and minute // Level.DAY.minutes not in days:
+                self._ledger.release(model, self._size, minute, Release(1, _text(self._tables(model, minute, tables))))
+        self._disclosed_until[model] = until
 
-    def _next(self, model: str, minute: int, exact: Exact, old: Release, until: int) -> Told | None:
-        """What to write down for a period now; None to leave it."""
-        if self._rule.epsilon is None:
-            told = _parse(old.text)
-            new = {part: advance(told.get(part, []), table, self._rule.k_min) for part, table in exact.items()}
-            new = told | {part: tables for part, tables in new.items() if tables}
-            return new if new != told else None
-        waited = minute + self._size <= until - self._rule.wait_hours * 60
-        return self._noisy(model, minute, exact) if waited and old.revision == 0 else None
+    def _days_of_other_length(self, model: str, since: int, until: int) -> set[int]:
+        """Days of which something was disclosed in hours where it would be days now, or the other way round.
 
-    def _noisy(self, model: str, minute: int, exact: Exact) -> Told:
-        """Counts by label and prediction, of every version seen and every group known, each with its noise."""
-        epsilon, labels = self._rule.epsilon or 1.0, range(self._labels(model))
-        groups = sorted({UNKNOWN} | self._ledger.groups(model) | {group for _, group in exact})
-        found: Told = {}
-        for version, group in ((version, group) for version in {version for version, _ in exact} for group in groups):
-            counts = coarsened(exact.get((version, group), {}), (0, 1))
-            table: dict[Combination, int] = {}
-            for label, prediction in ((y, h) for y in (None, *labels) for h in labels):
-                place = json.dumps([model, self._size, minute, version, group, label, prediction])
-                key = (label, prediction, None)
-                table[key] = max(counts.get(key, 0) + geometric(self._rule.key, place, epsilon), 0)
-            if sum(table.values()) >= self._rule.k_min:
-                found[version, group] = [{key: n for key, n in table.items() if n}]
-        return found
+        Subtracting one from the other would show who was left out.
+        """
+        other, day = (Level.DAY if self._rule.level is Level.HOUR else Level.HOUR).minutes, Level.DAY.minutes
+        found = self._ledger.releases(model, other, since // day * day, until)
+        return {minute // day for minute, release in found.items() if _parse(release.text)}
+
+    def _tables(self, model: str, minute: int, exact: Tables) -> Tables:
+        """What is disclosed of each part of a period; parts of which nothing is are missing."""
+        rule, found = self._rule, {}
+        for part, table in exact.items():
+            if rule.epsilon is None:
+                found[part] = finest_safe(table, rule.k_min)
+            else:
+                place = [model, self._size, minute, *part]
+                found[part] = with_noise(table, self._labels(model), rule, place)
+        return {part: table for part, table in found.items() if table}
 
 
-def advance(told: list[Table], exact: Table, k_min: int) -> list[Table]:
-    """What was told of a group and then `exact`, in the finest detail that gives no few people away; or just `told`.
+def with_noise(exact: Table, labels: int, rule: Rule, place: list[Any]) -> Table:
+    """The counts of one group by label and prediction, each with its noise; {} where there are too few.
 
-    Whoever looks often has all tables and can subtract any two, so a new one must be safe beside each. Detail that was
-    told is not taken back.
+    Labels are left out where their noisy total is no larger than it could be by chance if there were none.
     """
-    for axes in DETAILS:
-        new = coarsened(exact, axes)
-        if told and (new == told[-1] or coarsened(told[-1], axes) != told[-1]):
-            return told
-        if is_safe({}, new, k_min) and all(is_safe(old, new, k_min) for old in told):
-            return [*told, new]
-    return told
+    epsilon = rule.epsilon or 1.0
+    told = (None, *range(labels)) if (labels + 1) * labels <= MOST_CELLS else (None,)
+    keys: list[Combination] = [(label, prediction, None) for label in told for prediction in range(labels)]
+    counts = coarsened(exact, (0, 1) if len(told) > 1 else (1,))
+    true = [counts.get(key, 0) for key in keys]
+    drawn = geometric(rule.key, json.dumps([*place, true]), epsilon, len(keys))
+    noisy = {key: n + noise for key, n, noise in zip(keys, true, drawn, strict=True)}
+    if sum(noisy.values()) < max(rule.k_min, 1 + largest_sum(len(keys), epsilon, DELTA)):
+        return {}
+    labelled = [n for (label, _, _), n in noisy.items() if label is not None]
+    if labelled and sum(labelled) < largest_sum(len(labelled), epsilon, DELTA):
+        noisy = coarsened(noisy, (1,))
+    return {key: n for key, n in noisy.items() if n}
+
+
+def finest_safe(exact: Table, k_min: int) -> Table:
+    """The counts of one group in the finest detail that is safe; {} where none is."""
+    tables = (coarsened(exact, axes) for axes in DETAILS)
+    return next((table for table in tables if is_safe(table, k_min)), {})
 
 
 def coarsened(table: Table, axes: Iterable[int]) -> dict[Combination, int]:
@@ -164,19 +186,17 @@ def coarsened(table: Table, axes: Iterable[int]) -> dict[Combination, int]:
     return dict(total)
 
 
-def is_safe(told: Table, new: Table, k_min: int) -> bool:
-    """Whether every count of `new`, and every change from `told`, is zero or at least `k_min`, in every margin."""
-    change = {key: new.get(key, 0) - told.get(key, 0) for key in {*new, *told}}
+def is_safe(table: Table, k_min: int) -> bool:
+    """Whether every count is zero or at least `k_min`, in every margin."""
     return all(
-        n == 0 or abs(n) >= k_min
-        for table in (new, change)
+        n == 0 or n >= k_min
         for size in range(4)
         for axes in combinations(range(3), size)
         for n in coarsened(table, axes).values()
     )
 
 
-def _by_period(series: Mapping[Cell, int]) -> dict[int, Exact]:
+def _by_period(series: Mapping[Cell, int]) -> dict[int, Tables]:
     periods: dict[int, dict[Part, dict[Combination, int]]] = {}
     for cell, n in series.items():
         parts = periods.setdefault(cell.minute, {})
@@ -184,13 +204,14 @@ def _by_period(series: Mapping[Cell, int]) -> dict[int, Exact]:
     return {minute: dict(parts) for minute, parts in periods.items()}
 
 
-def _text(told: Told) -> str:
-    rows = [[*part, [[[*key, n] for key, n in table.items()] for table in tables]] for part, tables in told.items()]
+def _text(tables: Tables) -> str:
+    rows = [[*part, [[[*key, n] for key, n in table.items()]]] for part, table in tables.items()]
     return json.dumps(rows, separators=(",", ":"))
 
 
-def _parse(text: str) -> Told:
+def _parse(text: str) -> Tables:
+    """The tables of a release. Each part has a list, whose last counts: earlier versions disclosed a period often."""
     return {
-        (version, group): [{(y, h, bare): n for y, h, bare, n in table} for table in tables]
+        (version, group): {(y, h, bare): n for y, h, bare, n in tables[-1]}
         for version, group, tables in json.loads(text)
     }

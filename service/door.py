@@ -36,6 +36,8 @@ class Door:
     def open(self, admit: Callable[[socket.socket], None]) -> None:
         """Let connections in from now on; on the event loop."""
         loop = asyncio.get_running_loop()
+        # Every process wakes for a connection, and all but one find it taken. EPOLLEXCLUSIVE would spare that, but no
+        # event loop lets a reader ask for it; with SO_REUSEPORT what waits at a process that dies would be lost.
         loop.add_reader(self.listening.fileno(), self._take_one, loop, admit)
 
     def _take_one(self, loop: asyncio.AbstractEventLoop, admit: Callable[[socket.socket], None]) -> None:

@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple
 from triggers.fairness import UNKNOWN
 
 NONCE_BYTES = 12
-Role = Literal["serve", "shadow"]
+NO_VERSION = 0
+"""Versions begin with 1."""
+Role = Literal["serve", "shadow", "guard"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Event:
 
     `minute` counts from 1970. `group` must be what `Ledger.admit` returned, so that the receipt and the count agree.
     `shadows` are (version, prediction) of what other versions said and nobody was told; each is an event of its own,
-    with the role "shadow", and counts in a series of its own, where no served prediction is.
+    with the role "shadow", and counts in a series of its own, where no served prediction is. A `trusted` prediction is
+    counted a second time, with the role "guard", in the series that a guard reads if it is told whom to trust.
     """
 
     model: str
@@ -31,6 +34,7 @@ class Event:
     nonce: bytes = field(default_factory=lambda: os.urandom(NONCE_BYTES))
     shadows: tuple[tuple[int, int], ...] = ()
     role: Role = "serve"
+    trusted: bool = False
 
     def cell(self, label: int | None = None, group: str | None = None) -> Cell:
         """Where this prediction is counted, as first counted or with a later label and group."""
@@ -41,14 +45,21 @@ class Event:
         """The shadows as events; each has a nonce that follows from this one's."""
         return [
             replace(self, version=version, prediction=prediction, nonce=_derived(self.nonce, version), shadows=(),
-                    role="shadow")
+                    role="shadow", trusted=False)
             for version, prediction in self.shadows
         ]  # fmt: skip
+
+    def of_guard(self) -> list[Event]:
+        """The same prediction as a guard counts it, if it is trusted; its nonce follows from this one's."""
+        if not self.trusted:
+            return []
+        nonce = _derived(self.nonce, NO_VERSION)
+        return [replace(self, nonce=nonce, shadows=(), role="guard", trusted=False)]
 
 
 def series_of(model: str, role: Role) -> str:
     """The name under which the ledger counts a model; a model's own name has no slash."""
-    return model if role == "serve" else f"{model}/shadow"
+    return model if role == "serve" else f"{model}/{role}"
 
 
 def _derived(nonce: bytes, version: int) -> bytes:

@@ -9,19 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from service import bets
 from service.bets import Floats
-from service.samples import Minutes, Sample, apart, paired, rates_of
+from service.e_processes import AboveLimit, AccuracyLost, EProcess, Worse
+from service.samples import (
+    Apart,
+    Blocks,
+    CellIndex,
+    Layout,
+    Minutes,
+    Numbered,
+    Paired,
+    hits_of,
+    rates_of,
+    rows_of,
+)
 from triggers.records import version_name
 
 ABOVE_LIMIT, WORSE, ACCURACY_LOST = "disparity_above_limit", "worse_than_before", "accuracy_lost"
-NEW_HITS, OLD_HITS = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
-"""Paired outcomes, see Sample, in which the new and the old version hit."""
 LARGEST = 1e12
 """E-values beyond are shown as this."""
 
@@ -71,119 +80,97 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; versions by name."""
-        document = asdict(self)
-        question = document.pop("question")
-        question["version"] = version_name(self.question.version)
         compares = self.question.test != ABOVE_LIMIT
-        question["against"] = version_name(self.question.against) if compares else None
-        return {**question, **document, "fired": self.fired}
-
-
-def weigh(
-    questions: Sequence[Question],
-    made: Minutes,
-    labelled: Minutes,
-    *,
-    alpha: float,
-    pos_label: int,
-    attributes: Sequence[str] = (),
-) -> list[Evidence]:
-    """The evidence on every question; they share alpha. `made` are predictions, `labelled` those by their labels."""
-    threshold = len(questions) / alpha if questions else math.inf
-    minutes = {True: labelled, False: made}
-    return [_weigh(each, minutes[each.labels], alpha, threshold, pos_label, attributes) for each in questions]
-
-
-def _weigh(
-    question: Question, minutes: Minutes, alpha: float, threshold: float, pos_label: int, attributes: Sequence[str]
-) -> Evidence:
-    sample = _sample(question, minutes, pos_label, attributes)
-    path = PATHS[question.test](sample, question.limit) if len(sample.rows) else np.zeros(1)
-    last, peak = (min(math.exp(min(float(value), 700)), LARGEST) for value in (path[-1], max(path.max(), 0.0)))
-    n = int(sample.rows.sum())
-    counts = _counts(question, sample)
-    return Evidence(question, alpha, threshold, last, peak, len(sample.rows), n, sample.since, sample.until, counts)
-
-
-def _sample(question: Question, minutes: Minutes, pos_label: int, attributes: Sequence[str]) -> Sample:
-    pooled = question.test == ACCURACY_LOST
-    rates, over = rates_of("accuracy" if pooled else question.metric, pos_label), None if pooled else attributes
-    if question.twins:
-        return paired(minutes, question.version, rates, over)
-    versions = [question.version] if question.test == ABOVE_LIMIT else [question.version, question.against]
-    return apart(minutes, versions, rates, over)
-
-
-# ---- log e-values after each block, (B,) ------------------------------------------------------------------------
-
-
-def above_limit(sample: Sample, limit: float) -> Floats:
-    """Against "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
-    hits, n = sample.hits[:, 0], sample.n[:, 0]  # (B, R, G)
-    paths = [np.cumsum(bets.spread(hits[:, r], n[:, r], limit)) for r in range(hits.shape[1])]
-    return np.asarray(np.logaddexp.reduce(paths) - math.log(len(paths)))
-
-
-def worse(sample: Sample, limit: float) -> Floats:
-    """Against "the new version's largest gap exceeds the old one's by at most limit".
-
-    The old gap is that of some two groups; the bet must win whichever they are, so the least of all counts. It is
-    assumed that they stay the same while the test runs. On which groups of the new version to bet, the past says.
-    """
-    rates, groups = sample.rows.shape[2:4]
-    bet = _widest(sample.hits[:, 0], sample.n[:, 0])  # (B, R, G), one group 1 and one -1
-    least: Floats | None = None
-    for r, high, low in ((r, i, j) for r in range(rates) for i in range(groups) for j in range(groups) if i != j):
-        old = np.zeros((rates, groups))
-        old[r, high], old[r, low] = 1, -1
-        path = np.cumsum(bets.excess(_strata(sample.rows), _strata(_values(sample, bet, old)), limit))
-        least = path if least is None else np.minimum(least, path)
-    return np.zeros(len(sample.rows)) if least is None else least
-
-
-def accuracy_lost(sample: Sample, limit: float) -> Floats:
-    """Against "the new version's accuracy is lower than the old one's by at most limit"."""
-    one = np.ones((1, 1))
-    values = _values(sample, -one[None], -one)
-    return np.asarray(np.cumsum(bets.excess(_strata(sample.rows), _strata(values), limit)))
-
-
-PATHS = {ABOVE_LIMIT: above_limit, WORSE: worse, ACCURACY_LOST: accuracy_lost}
-
-
-def _values(sample: Sample, new: Floats, old: Floats) -> Floats:
-    """What each outcome counts, (B, V, R, G, Y): weights (B, R, G) of new hits, minus weights (R, G) of old ones."""
-    new, old = np.broadcast_arrays(new, old)
-    if sample.rows.shape[-1] == 4:
-        return np.asarray(new[..., None] * NEW_HITS - old[..., None] * OLD_HITS)[:, None]
-    hits = np.stack([new, -old], axis=1)
-    return np.stack([np.zeros_like(hits), hits], axis=-1)
-
-
-def _strata(values: Any) -> Any:
-    """(B, V, R, G, Y) to (B, V R G, Y)."""
-    return values.reshape(len(values), -1, values.shape[-1])
-
-
-def _widest(hits: Any, n: Any) -> Floats:
-    """Per block, the two groups that were furthest apart in the blocks before: +1 and -1 among zeros, (B, R, G)."""
-    seen = [(bets.past(hits[:, r] * 1.0), bets.past(n[:, r] * 1.0)) for r in range(n.shape[1])]
-    rates = np.stack([bets.beliefs(k, m) for k, m in seen], axis=1)
-    blocks, chosen = np.arange(len(rates)), np.ptp(rates, axis=-1).argmax(axis=-1)
-    found = np.zeros_like(rates)
-    there = rates[blocks, chosen]
-    found[blocks, chosen, there.argmax(axis=-1)] += 1
-    found[blocks, chosen, there.argmin(axis=-1)] -= 1
-    return found
-
-
-def _counts(question: Question, sample: Sample) -> dict[str, dict[str, dict[str, list[int]]]]:
-    versions = [question.version, question.against][: sample.hits.shape[1]]
-    hits, n = sample.hits.sum(axis=0), sample.n.sum(axis=0)  # (V, R, G)
-    return {
-        version_name(version): {
-            rate: {group: [int(hits[v, r, g]), int(n[v, r, g])] for g, group in enumerate(sample.groups)}
-            for r, rate in enumerate(sample.rates)
+        named = {
+            "version": version_name(self.question.version),
+            "against": version_name(self.question.against) if compares else None,
         }
-        for v, version in enumerate(versions)
-    }
+        answer = {name: value for name, value in vars(self).items() if name != "question"}
+        return vars(self.question) | named | answer | {"fired": self.fired}
+
+
+class SequentialTests:
+    """Tests of all questions over minutes that come one after another; they share alpha. For one thread at a time.
+
+    What a minute costs does not grow with the minutes before, nor does what is kept.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
+    ) -> None:
+        self._alpha, self._threshold = alpha, len(questions) / alpha if questions else math.inf
+        self._index = {needs_label: CellIndex() for needs_label in (False, True)}
+        self._tests = [SequentialTest(each, self._index[each.labels], pos_label, attributes) for each in questions]
+
+    def add(self, made: Minutes, labelled: Minutes) -> None:
+        """Weigh minutes after all those before: `made` are predictions, `labelled` those by their labels."""
+        for needs_label, minutes in ((False, made), (True, labelled)):
+            tests = [each for each in self._tests if each.question.labels == needs_label]
+            for minute in sorted(minutes) if tests else ():
+                counts = self._index[needs_label].numbered(minutes[minute])
+                for test in tests:
+                    test.add(minute, counts)
+            for test in tests:
+                test.settle()
+
+    def evidence(self) -> list[Evidence]:
+        """The evidence on every question so far."""
+        return [each.evidence(self._alpha, self._threshold) for each in self._tests]
+
+
+class SequentialTest:
+    """The test of one question: joins minutes to blocks and bets on these."""
+
+    def __init__(self, question: Question, index: CellIndex, pos_label: int, attributes: Sequence[str]) -> None:
+        pooled = question.test == ACCURACY_LOST
+        self.question = question
+        self._rates = rates_of("accuracy" if pooled else question.metric, pos_label)
+        self._blocks = Blocks(index, _layout(question), self._rates, None if pooled else attributes)
+        self._process = PROCESSES[question.test](self._blocks.shape, question.limit)
+        self._ended: list[Floats] = []  # blocks that were not bet on yet
+        self._count, self._log_e, self._peak = 0, 0.0, 0.0
+
+    def add(self, minute: int, counts: Numbered) -> None:
+        """Count a minute after all those before."""
+        if (moved := self._blocks.meet()) is not None:
+            self.settle()
+            self._process.regroup(moved, len(self._blocks.groups))
+        if (block := self._blocks.add(minute, counts)) is not None:
+            self._ended.append(block)
+
+    def settle(self) -> None:
+        """Bet on the blocks that have ended."""
+        if not self._ended:
+            return
+        path = self._process.add(np.stack(self._ended))
+        self._count += len(self._ended)
+        self._log_e, self._peak = float(path[-1]), max(self._peak, float(path.max()))
+        self._ended = []
+
+    def evidence(self, alpha: float, threshold: float) -> Evidence:
+        """What the settled blocks say."""
+        e_value, peak = (min(math.exp(min(value, 700)), LARGEST) for value in (self._log_e, self._peak))
+        n, blocks = int(self._process.sums.sum()), self._blocks
+        return Evidence(
+            self.question, alpha, threshold, e_value, peak, self._count, n, blocks.since, blocks.until, self._counts()
+        )
+
+    def _counts(self) -> dict[str, dict[str, dict[str, list[int]]]]:
+        hits, n = (each(self._process.sums).astype(int).tolist() for each in (hits_of, rows_of))  # (V, R, G)
+        versions = [self.question.version, self.question.against][: len(hits)]
+        return {
+            version_name(version): {
+                rate.name: {group: [hits[v][r][g], n[v][r][g]] for g, group in enumerate(self._blocks.groups)}
+                for r, rate in enumerate(self._rates)
+            }
+            for v, version in enumerate(versions)
+        }
+
+
+PROCESSES: Mapping[str, type[EProcess]] = {ABOVE_LIMIT: AboveLimit, WORSE: Worse, ACCURACY_LOST: AccuracyLost}
+
+
+def _layout(question: Question) -> Layout:
+    if question.twins:
+        return Paired(question.version)
+    return Apart((question.version,) if question.test == ABOVE_LIMIT else (question.version, question.against))

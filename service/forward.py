@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from triggers.classifier import Bank, FrozenClassifier, Item, Trigger
+from triggers.errors import ModelError
 from triggers.reprogram import reprogram, scores
 
 Pass: TypeAlias = Callable[[Sequence[Item], Sequence[int]], Tensor]
@@ -38,7 +39,7 @@ def plain_forward(classifier: FrozenClassifier) -> EagerForward:
         return EagerForward(classifier)
     try:
         return EagerForward(classifier.accelerated())
-    except TypeError:  # its network holds what cannot be copied
+    except ModelError:  # its network cannot be copied
         return EagerForward(classifier)
 
 

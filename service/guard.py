@@ -3,7 +3,7 @@
 Once a minute is sealed it is added to the evidence on every question that the rules ask; see `evidence`. Evidence
 starts with the first whole minute of a rollout revision, and afresh with every revision; `watch` says what counts.
 Every replica weighs the same counts; the rollout is changed only at the revision that was judged, so that one of them
-acts and the others see it done.
+acts and the others see it done. Whoever asks gets the evidence as of the last check and waits for nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, weigh
+from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
 from service.watch import Read, Stand, Watch
-from triggers.errors import FairtriggerError, RevisionConflict, StoreError
+from triggers.errors import FairtriggerError, RevisionConflict
 from triggers.rules import Rules
 
 LOOK_BACK_MINUTES = 7 * 1440
@@ -50,7 +50,7 @@ class Watched(Protocol):
 class Guard:
     """A thread that checks every model every `every_seconds`; minutes are sealed `seal_seconds` after they end.
 
-    One that does not act, beside one that does, has no thread: it weighs when it is asked.
+    One that does not act, beside one that does, weighs the same minutes and leaves acting and telling to it.
     """
 
     def __init__(
@@ -74,8 +74,7 @@ class Guard:
 
     def start(self) -> None:
         """Begin to watch."""
-        if self._acts:
-            self._thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
@@ -86,15 +85,18 @@ class Guard:
     def report(self, model: str, exact: bool = True) -> list[dict[str, Any]]:
         """The evidence on every question about a model, as of the last check; [] where nothing is watched.
 
-        Not `exact` leaves out all that depends on single predictions: whether it fired remains.
+        Not `exact` leaves out all that depends on single predictions: whether it fired remains. From any thread.
         """
-        if not self._acts:
-            self._look(model)
         watch = self._watches.get(model)
         if watch is None:
             return []
         found = [each.to_dict() | {"done": watch.raised.get(each.question)} for each in watch.evidence]
         return found if exact else [{key: each[key] for key in each if key not in EXACT} for each in found]
+
+    def evidence(self, model: str) -> Sequence[Evidence]:
+        """The same, not for people. From any thread."""
+        watch = self._watches.get(model)
+        return watch.evidence if watch else ()
 
     def check(self, model: str) -> list[Evidence]:
         """Read what was sealed since, weigh it, and act on what fires for the first time."""
@@ -103,19 +105,15 @@ class Guard:
             if watch is None:
                 return []
             sealed = int((self._clock() - self._seal_seconds) // 60)
-            if watch.catch_up(model, self._read, sealed) or not watch.evidence:
-                watch.evidence = self._weighed(model, watch)
+            while watch.catch_up(model, self._read, sealed):
+                if self._stopping.is_set():
+                    return watch.evidence
+            watch.evidence = watch.tests.evidence()
             fired = [each for each in watch.evidence if each.fired and each.question not in watch.raised]
             for each in sorted(fired, key=lambda each: -each.peak) if self._acts else ():
                 if self._models[model].stand() == watch.stand:  # else an action has settled the others too
                     self._raise(model, watch, each)
             return watch.evidence
-
-    def _look(self, model: str) -> None:
-        try:
-            self.check(model)
-        except StoreError as error:
-            logger.warning("model %s: its evidence is older than it should be: %s", model, error)
 
     def _watch(self, model: str) -> Watch | None:
         stand, watch = self._models[model].stand(), self._watches.get(model)
@@ -124,20 +122,12 @@ class Guard:
             return None
         if watch is None or watch.stand != stand:
             start = max(int(stand.since // 60) + 1, self._oldest)
-            watch = self._watches[model] = Watch(stand, start, start)
+            rules, pos_label = stand.rules, self._models[model].pos_label
+            tests = SequentialTests(
+                questions(stand, rules), alpha=rules.alpha, pos_label=pos_label, attributes=rules.attributes
+            )
+            watch = self._watches[model] = Watch(stand, start, start, tests)
         return watch
-
-    def _weighed(self, model: str, watch: Watch) -> list[Evidence]:
-        rules = watch.stand.rules
-        assert rules is not None
-        return weigh(
-            questions(watch.stand, rules),
-            watch.made,
-            watch.labelled,
-            alpha=rules.alpha,
-            pos_label=self._models[model].pos_label,
-            attributes=rules.attributes,
-        )
 
     def _raise(self, model: str, watch: Watch, evidence: Evidence) -> None:
         """Act and tell; an action that fails is tried again at the next check."""

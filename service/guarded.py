@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,15 @@ from service.guard import moment
 from service.served import ServedModel
 from service.watch import Stand
 from triggers.plan import Plan
-from triggers.records import CHANGES
+from triggers.records import CHANGES, PLAN
 from triggers.rules import Rules
 from triggers.store import Store, version_name
 
 ACTOR = "guard"
+PUBLIC_DETAIL = (PLAN, "threshold", "alpha")
+"""What those may see of an action's detail who may not see exact counts; the rest depends on single predictions."""
+
+_E_VALUE = re.compile(r", e-value [^,]*")
 
 
 class GuardedModel:
@@ -83,8 +88,21 @@ def _with_champion(plan: Plan, champion: int | None) -> Plan:
     return replace(plan, champion=champion, challenger=kept)
 
 
+def public_reason(actor: str | None, reason: str) -> str:
+    """Why a rollout was changed, without the e-value that earlier versions wrote into the guard's reasons."""
+    return _E_VALUE.sub("", reason) if actor == ACTOR else reason
+
+
+def public_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the history as those may see it who may not see exact counts."""
+    if entry["actor"] != ACTOR:
+        return dict(entry)
+    detail = {key: text for key, text in entry["detail"].items() if key in PUBLIC_DETAIL}
+    return dict(entry) | {"detail": detail, "reason": public_reason(ACTOR, entry["reason"])}
+
+
 def _reason(done: str, evidence: Evidence) -> str:
-    return f"{done}: {evidence.question.test}, e-value {evidence.peak:.3g}, threshold {evidence.threshold:.3g}"
+    return f"{done}: {evidence.question.test}, threshold {evidence.threshold:.3g}"
 
 
 def _detail(evidence: Evidence) -> Mapping[str, str]:

@@ -17,10 +17,11 @@ from service.door import Door
 from service.links import Links
 from service.metrics import Metrics
 from service.near import parts_of
+from service.parts import Parts, open_trigger_store
 from service.running import Running
 from service.serving import serve
 from triggers.errors import FairtriggerError
-from triggers.store import open_store
+from triggers.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +35,22 @@ def main(arguments: Sequence[str]) -> int:
     set_up_logging(settings.log_level)
     try:
         torch.set_num_threads(1)  # others use the other cores; what it computes itself is small
-        store, metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        devices = settings.devices or (settings.device,)
+        metrics, devices = Metrics(), settings.devices or (settings.device,)
         links = Links(control, devices, settings.drain_seconds + settings.grace_seconds)
-        models = parts_of(links, store, settings, metrics, replica_name())
         processes = links if settings.devices else None
+
+        def models(store: Store) -> list[Parts]:
+            return parts_of(links, store, settings, metrics, replica_name())
+
+        def opened() -> Store:
+            return open_trigger_store(settings)
+
         guards = role == "guards"
-        app = assemble(Running(settings, store, metrics, models, owns_store=True, guards=guards, processes=processes))
+        app = assemble(Running(settings, opened, metrics, models, owns_store=True, guards=guards, processes=processes))
+        return serve(app, settings, control.ready, door, admin)
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
-    serve(app, settings, control.ready, door, admin)
-    return 0
 
 
 if __name__ == "__main__":

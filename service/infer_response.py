@@ -17,7 +17,7 @@ from service.tensors import Tensor
 from triggers.store import version_name
 
 
-def infer_body(model: ServedModel, asked: Asked, served: Served) -> tuple[bytes, int | None]:
+def infer_body(model: ServedModel, asked: Asked, served: Served, *, trusted: bool) -> tuple[bytes, int | None]:
     """The response body, and the length of its JSON where bytes follow. Raises ProblemError if an input is unusable.
 
     This protocol has no place for the error of one input, so one that cannot be used fails its own request - never
@@ -25,7 +25,7 @@ def infer_body(model: ServedModel, asked: Asked, served: Served) -> tuple[bytes,
     """
     _refuse_failed(served.outcomes)
     answers = [(outcome, outcome.answer) for outcome in served.outcomes if outcome.answer]
-    tensors = _tensors(model, answers, twins=all(outcome.wanted.twin for outcome, _ in answers))
+    tensors = _tensors(model, answers, twins=all(outcome.wanted.twin for outcome, _ in answers), trusted=trusted)
     chosen = {name: tensors[name] for name in asked.outputs or tensors}
     binary = {name: tensor.binary() for name, tensor in chosen.items() if asked.outputs.get(name, asked.binary)}
     head = orjson.dumps(_document(model, asked, served, chosen, binary))
@@ -46,10 +46,12 @@ def _place(number: int, problem: Problem) -> dict[str, Any]:
     return problem.body() | {"loc": ["inputs", str(number)]}
 
 
-def _tensors(model: ServedModel, answers: Sequence[tuple[Outcome, Answer]], *, twins: bool) -> dict[TensorName, Tensor]:
+def _tensors(
+    model: ServedModel, answers: Sequence[tuple[Outcome, Answer]], *, twins: bool, trusted: bool
+) -> dict[TensorName, Tensor]:
     """Every output there is. Counts the predictions."""
     labels, rows = model.classifier.labels, len(answers)
-    ids = [model.counting.predicted(answer, outcome.wanted.group) for outcome, answer in answers]
+    ids = [model.counting.predicted(answer, outcome.wanted.group, trusted=trusted) for outcome, answer in answers]
     scores = [answer.scores for _, answer in answers]
     tensors: dict[TensorName, Tensor] = {
         "scores": _matrix(scores),

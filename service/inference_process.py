@@ -18,16 +18,15 @@ import uvloop
 from service.beacon import replica_name
 from service.channel import Channel
 from service.command_line import read_settings, set_up_logging
-from service.control import Control, age, leave
+from service.control import Control, Offer, age, leave
 from service.execution import use_threads
 from service.garbage import settle
 from service.metrics import FOLDER_VARIABLE, Metrics
-from service.parting import part
-from service.parts import local_parts
+from service.parting import Shutdown
+from service.parts import local_parts, open_trigger_store
 from service.settings import Settings
 from triggers.classifier import load_bundle
 from triggers.errors import ConfigError, FairtriggerError
-from triggers.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ class InferenceProcess:
     def __init__(self, settings: Settings, device: str, control: Control) -> None:
         check(device)
         self._settings, self._device, self._control = settings, device, control
-        self._store, self._metrics = open_store(settings.store, trust=settings.trust()), Metrics()
-        classifiers = [load_bundle(folder, device) for folder in settings.models]
+        self._store, self._metrics = open_trigger_store(settings), Metrics()
+        classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
         replica = replica_name()
         self._models = {
             each.name: local_parts(each, self._store, settings, self._metrics, replica, self._on_swap)
@@ -47,15 +46,16 @@ class InferenceProcess:
         }
         self._channels: set[Channel] = set()
         self._loop = uvloop.new_event_loop()
-        self._stopping = asyncio.Event()
+        self._stopping, self._shutdown = asyncio.Event(), Shutdown()
         self._looking: asyncio.Future[None] | None = None
 
-    def run(self) -> None:
-        """Load and warm the triggers, say so, and compute until the supervisor closes its line."""
+    def run(self) -> int:
+        """Load and warm the triggers, say so, and compute until the supervisor closes its line; the exit status."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
         if FOLDER_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
             shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+        return 1 if self._shutdown.failed else 0
 
     async def _run(self) -> None:
         for model in self._models.values():
@@ -67,20 +67,27 @@ class InferenceProcess:
         self._control.ready()
         await self._stopping.wait()
         await self._let_channels_end()
-        for model in self._models.values():
-            await model.batcher.close()
-            await part("the rollout", model.follower.stop)
-        await part("the store", self._store.close)
-        self._metrics.close()
+        for name, model in self._models.items():
+            await self._shutdown.wait(f"the queue of {name}", model.batcher.close())
+            await self._shutdown.step(f"the rollout of {name}", model.follower.stop)
+        await self._shutdown.step("the store", self._store.close)
+        await self._shutdown.step("the metrics", self._metrics.close)
 
     def _watch(self, startup_seconds: float) -> None:
-        def adopt(_: int, link: socket.socket) -> None:
-            asyncio.run_coroutine_threadsafe(self._adopt(link, startup_seconds), self._loop).result()
+        def adopt(offer: Offer) -> None:
+            asyncio.run_coroutine_threadsafe(self._adopt(offer.connection, startup_seconds), self._loop)
 
         def end() -> None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
-        self._control.watch(adopt, end, 2 * self._last_seconds)
+        self._control.watch(adopt, end, 2 * self._last_seconds, self._lost_links)
+
+    def _lost_links(self) -> tuple[int, ...]:
+        """None: the HTTP processes tell. But at every heartbeat: a process that cannot compute any more ends."""
+        if not self._stopping.is_set() and not all(model.batcher.alive for model in self._models.values()):
+            logger.error("a thread that computes has ended, so this process ends")
+            leave(1)
+        return ()
 
     @property
     def _last_seconds(self) -> float:
@@ -93,7 +100,9 @@ class InferenceProcess:
         self._channels.add(channel)
         try:
             await channel.open(link, startup_seconds)
-        except ConnectionError:  # it ended at once; others are still to come
+        except Exception as error:  # others are still to come, and the supervisor makes another connection
+            if not isinstance(error, ConnectionError):  # that is one that ended at once
+                logger.exception("an HTTP process could not be served")
             self._channels.discard(channel)
             link.close()
         else:
@@ -152,8 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     except FairtriggerError as error:
         logger.error("%s", error)
         return 2
-    process.run()
-    return 0
+    return process.run()
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def from_json(body: bytes, defaults: Defaults) -> list[Wanted]:
     """The inputs of a JSON body."""
     parsed = checked(lambda: PredictRequest.model_validate_json(body))
     groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
-    trigger, twin, key = parsed.trigger or defaults.trigger, parsed.twin or defaults.twin, parsed.key or defaults.key
+    trigger, key = parsed.trigger or defaults.trigger, parsed.key or defaults.key
+    twin = defaults.twin if parsed.twin is None else parsed.twin
     return [
         _from_item(item, Defaults(group or defaults.group, trigger, twin, key))
         for item, group in zip(parsed.inputs, groups, strict=True)

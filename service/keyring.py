@@ -6,7 +6,7 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often the keys file is looked at."""
+ROUNDING = 1e-6
+"""Seconds by which sums of gaps between requests may be off: without it the last place of a burst was lost."""
 ADMIN_TOKEN = "admin-token"
 """Id of the single key that `admin_token` is."""
 _NOBODY = bytes(32)
@@ -44,7 +46,7 @@ class Caller:
     def wait(self, now: float) -> float:
         """Take a place and return 0, or return the seconds until there is one. `now` is in monotonic seconds."""
         due = max(self.free_at, now)
-        if due - now > self._slack:
+        if due - now > self._slack + ROUNDING:
             return due - now - self._slack
         self.free_at = due + self._gap
         return 0.0
@@ -53,7 +55,8 @@ class Caller:
 class Keyring:
     """Every key of the settings. Without a keys file everything but admin routes is open to everybody.
 
-    Raises ConfigError if the keys file cannot be used. Later a file that cannot be used changes nothing, and is logged.
+    Raises ConfigError if the keys file cannot be used, or a key of `guard_keys` is missing. Later a file that cannot be
+    used changes nothing, and is logged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,6 +64,7 @@ class Keyring:
         self._token = settings.admin_token
         self._stamp = _stamp(self._path)
         self._callers = self._read()
+        self._expect(settings.guard_keys)
         self._look_at = time.monotonic() + LOOK_SECONDS
 
     @property
@@ -102,6 +106,10 @@ class Keyring:
             if digest in before:  # a new limit begins full, but not so for who emptied the old one
                 caller.free_at = before[digest].free_at
         logger.info("read %d keys from %s", len(self._callers), self._path)
+
+    def _expect(self, ids: Collection[str]) -> None:
+        if missing := sorted(set(ids) - {caller.id for caller in self._callers.values()}):
+            raise ConfigError(f"guard_keys names {missing[0]!r}, but there is no such key: `fairtrigger keys list`.")
 
     def _read(self) -> Mapping[bytes, Caller]:
         found = load_keys(self._path) if self._path else {}

@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from service.declared_groups import DeclaredGroups
 from service.event import Cell, Event, Feedback
 from service.ledger_store import Batch, LedgerStore, Outcome, Release
 from service.periods import Level
 from service.runs import Loss
 from triggers.errors import ConfigError, StoreError, StoreUnavailable
-from triggers.fairness import UNKNOWN
+from triggers.identities import UNDECLARED, UNKNOWN
 
 OTHER = "other"
 logger = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ class Ledger:
     """The counts of all models of one service, in a store that its replicas share.
 
     `where` is a file, for the processes of one machine, or an address such as redis://host:6379/0; `runs` is a folder
-    of this machine in which processes show that they live. At most `max_groups` group names per model are counted under
-    their own name; later ones are counted as "other". `busy_seconds` is how long to wait for the store.
+    of this machine in which processes show that they live. At most `max_groups` names per model that were not declared
+    (see `declare`) are counted under their own name; later ones as "other". `busy_seconds` is how long to wait for the
+    store.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Ledger:
         self._memory, self._writing = threading.Lock(), threading.Lock()
         self._cells: Counter[Cell] = Counter()
         self._new_groups: set[tuple[str, str]] = set()
+        self._declared: dict[str, DeclaredGroups] = {}
         self._batch: Batch | None = None  # being written, or waiting to be tried again
         self._batches = 0
         self._dropped: Loss | None = None
@@ -69,19 +72,52 @@ class Ledger:
 
     # ---- on the request path: memory only, safe from any thread ------------------------------------------------
 
+    def declare(self, model: str, groups: DeclaredGroups | None) -> None:
+        """From now on count a model's declared groups, and other names as "undeclared"; None: any name that comes.
+
+        Declared names take no place. Combinations of them take one of `max_groups`, like names do without declarations.
+        """
+        if groups is None:
+            self._declared.pop(model, None)
+        else:
+            self._declared[model] = groups
+
     def admit(self, model: str, group: str | None) -> str:
-        """The name under which `group` is counted: "unknown" for none, "other" when there are too many."""
-        if group is not None and (model, group) in self._groups:  # nearly always, and needs no lock
+        """The name under which `group` is counted: "unknown" for none, "undeclared", "other" beyond `max_groups`."""
+        declared = self._declared.get(model)
+        if declared is None and group is not None and (model, group) in self._groups:  # often, and needs no lock
             return group
         name = (group or "").strip() or UNKNOWN
+        if name == UNKNOWN:
+            return name
+        if declared is None:
+            return name if name in (OTHER, UNDECLARED) else self._in_place(model, name)
+        spelled = declared.spelled(name)
+        if spelled is None:
+            return UNDECLARED
+        return spelled if spelled in declared.names else self._in_place(model, spelled)
+
+    def declared(self, model: str) -> bool:
+        """Whether any group of the model is declared."""
+        return bool(self._declared.get(model))
+
+    def _in_place(self, model: str, name: str) -> str:
+        """The name if it has a place, or takes a free one; else "other"."""
         with self._memory:
-            if name in (UNKNOWN, OTHER) or (model, name) in self._groups:
+            if (model, name) in self._groups:
                 return name
-            if sum(1 for each, _ in self._groups if each == model) >= self._max_groups:
+            if len(self._placed(model)) >= self._max_groups:
                 return OTHER
             self._groups.add((model, name))
             self._new_groups.add((model, name))
             return name
+
+    def _placed(self, model: str) -> set[str]:
+        """Names that have a place; what took one before groups were declared has given it back."""
+        names, declared = {name for each, name in self._groups if each == model}, self._declared.get(model)
+        if declared is None:
+            return names
+        return {name for name in names - declared.names if declared.spelled(name) == name}
 
     def record(self, event: Event) -> None:
         """Count a prediction. Never waits for the file and never raises."""
@@ -155,13 +191,14 @@ class Ledger:
 
     def groups(self, model: str) -> set[str]:
         """The group names of a model that are counted on their own."""
+        declared = self._declared.get(model, DeclaredGroups())
         with self._memory:
-            return {name for each, name in self._groups if each == model}
+            return self._placed(model) | declared.names
 
     def crowded(self, model: str) -> bool:
         """Whether the model has as many group names as are counted on their own."""
         with self._memory:
-            return sum(1 for each, _ in self._groups if each == model) >= self._max_groups
+            return len(self._placed(model)) >= self._max_groups
 
     # ---- flushing ----------------------------------------------------------------------------------------------
 

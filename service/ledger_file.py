@@ -20,9 +20,10 @@ from pathlib import Path
 
 from service.event import Cell, Feedback
 from service.ledger_store import NONE, Batch, Outcome, Release
-from service.periods import LABEL_DAYS, SLACK_DAYS, Level, cover
+from service.periods import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, WITNESS_DAYS, Level, believed, cover
 from service.runs import Loss, Presence, find_dead
 from triggers.fairness import UNKNOWN
+from triggers.private_folder import make_private
 from triggers.sqlite_file import SqliteFile
 
 _KEY = "version, grp, label, prediction, bare"
@@ -64,6 +65,8 @@ SCHEMA = (
     "DROP TABLE known",
 )
 SCHEMA_VERSION = 3
+RUN_DAYS = 30
+"""How long it is known of a process that ended in good order, or was buried, that it was there."""
 
 
 class LedgerFile:
@@ -72,7 +75,7 @@ class LedgerFile:
     def __init__(self, path: Path, busy_seconds: float, runs: Path | None = None) -> None:
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, busy_seconds=busy_seconds, synchronous="NORMAL")
         self._runs = runs or path.with_name(f"{path.name}.runs")
-        self._runs.mkdir(mode=0o700, exist_ok=True)
+        make_private(self._runs)
 
     def start(self, run: str, interval: float, now: float) -> Presence:
         """Enter a run. Under the write lock, so that nobody takes its file for that of a dead process."""
@@ -94,7 +97,7 @@ class LedgerFile:
             entered = {run: loss for run, loss in lost.items() if _close(db, run, now) and loss}
             for run, loss in entered.items():
                 _insert_loss(db, run, loss)
-            _prune(db, now)
+            _prune(db, _believed(db, now))
         for each in found:
             each.path.unlink(missing_ok=True)
         return list(entered.values())
@@ -121,7 +124,8 @@ class LedgerFile:
     def feedback(self, items: Sequence[Feedback], now: float) -> list[Outcome]:
         """Move each prediction from the cell it is counted in to the one where it belongs now."""
         with self._file.write() as db:
-            return [_learn(db, item, now) for item in items]
+            held = _believed(db, now)
+            return [_learn(db, item, now, held) for item in items]
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until)."""
@@ -219,7 +223,8 @@ def _optional(value: int) -> int | None:
     return None if value == NONE else value
 
 
-def _learn(db: sqlite3.Connection, item: Feedback, now: float) -> Outcome:
+def _learn(db: sqlite3.Connection, item: Feedback, now: float, held: float) -> Outcome:
+    """Enter a label that came at `now`, in every level that is still kept at `held`."""
     event = item.event
     row = db.execute("SELECT label, grp FROM labelled WHERE nonce = ?", (event.nonce,)).fetchone()
     label, group = (_optional(row[0]), row[1]) if row else (None, event.group)
@@ -228,7 +233,7 @@ def _learn(db: sqlite3.Connection, item: Feedback, now: float) -> Outcome:
     if (new_label, new_group) == (label, group):
         return Outcome.UNCHANGED
     here = event.cell(new_label, new_group)
-    _add(db, [(event.cell(label, group), -1), (here, 1)], now)
+    _add(db, [(event.cell(label, group), -1), (here, 1)], held)
     stored = NONE if new_label is None else new_label
     day = event.minute // Level.DAY.minutes
     db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", (event.nonce, day, stored, new_group))
@@ -247,7 +252,22 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
     oldest = int(now // 60) - ((Level.ARRIVAL.kept_days or 0) + SLACK_DAYS) * Level.DAY.minutes
     for model in _models(db):
         db.execute("DELETE FROM arrivals WHERE model = ? AND came < ?", (model, oldest))
-    db.execute("DELETE FROM labelled WHERE day < ?", (int(now // 86400) - LABEL_DAYS - SLACK_DAYS,))
+    disclosed = int(now // 60) - (RELEASE_DAYS + SLACK_DAYS) * Level.DAY.minutes
+    for model in _models(db):
+        for level in (Level.HOUR, Level.DAY):
+            where = (model, level.minutes, disclosed)
+            db.execute("DELETE FROM released WHERE model = ? AND size = ? AND minute < ?", where)
+    oldest_day = int(now // 86400) - LABEL_DAYS - SLACK_DAYS
+    db.execute("DELETE FROM labelled WHERE day < ?", (oldest_day,))
+    db.execute("DELETE FROM losses WHERE until < ?", (oldest_day * 86400,))
+    db.execute("DELETE FROM runs WHERE closed_at < ?", (now - RUN_DAYS * 86400,))
+
+
+def _believed(db: sqlite3.Connection, now: float) -> float:
+    """The time by which to delete, whatever the clock says."""
+    query = "SELECT DISTINCT period FROM cells WHERE model = ? AND level = ? ORDER BY period DESC LIMIT ?"
+    rows = (db.execute(query, (model, Level.DAY, WITNESS_DAYS)).fetchall() for model in _models(db))
+    return believed(now, sorted({day for found in rows for (day,) in found}, reverse=True))
 
 
 def _models(db: sqlite3.Connection) -> list[str]:

@@ -20,11 +20,12 @@ from service.event import Cell, Event, Feedback
 from service.ledger_store import NONE, Batch, Outcome, Release
 from service.periods import Level, cover
 from service.runs import Loss, Presence, alone, find_dead
+from triggers.private_folder import make_private
 from triggers.redis_client import check_server, connect, translated
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
 LEASE_SECONDS = 180.0
-"""A replica that was silent for so long is taken for dead; each one shows itself every minute."""
+"""A replica that was silent for so long by the server's clock is taken for dead; each one shows itself every minute."""
 _LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
 _OUTCOMES = (Outcome.UNCHANGED, Outcome.COUNTED, Outcome.CORRECTED)
 
@@ -35,13 +36,20 @@ class LedgerRedis:
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
         self._redis = connect(url, seconds)
         scripts = ledger_scripts
-        self._apply, self._feedback, self._total, self._release = (
+        self._apply, self._feedback, self._total, self._release, self._take_over, self._now = (
             self._redis.register_script(text)
-            for text in (scripts.APPLY, scripts.FEEDBACK, scripts.TOTAL, scripts.RELEASE)
+            for text in (
+                scripts.APPLY,
+                scripts.FEEDBACK,
+                scripts.TOTAL,
+                scripts.RELEASE,
+                scripts.TAKE_OVER,
+                scripts.NOW,
+            )
         )
         self._folder = runs
         self._own: dict[str, Presence] = {}  # this process's runs
-        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(runs)
         check_server(self._redis, "counts")
 
     def start(self, run: str, interval: float, now: float) -> Presence:
@@ -49,7 +57,7 @@ class LedgerRedis:
         with _translated(), alone(self._folder):
             presence = Presence(self._folder / run, interval, now)
             self._own[run] = presence
-            self._redis.hset(RUNS, run, _state(presence, now))
+            self._redis.hset(RUNS, run, _state(presence, self._time()))
         return presence
 
     def finish(self, run: str, now: float) -> None:
@@ -66,14 +74,14 @@ class LedgerRedis:
             for run in self._own:
                 self._show(run, now)
             found = find_dead(self._folder, now)
-            lost = self._silent(now) | {each.run: each.loss for each in found}
+            lost = self._silent(self._time()) | {each.run: each.loss for each in found}
             entered = [loss for run, loss in lost.items() if self._redis.hdel(RUNS, run) and self._enter(run, loss)]
             for each in found:
                 each.path.unlink(missing_ok=True)
         return [loss for loss in entered if loss]
 
     def _silent(self, now: float) -> dict[str, Loss]:
-        """Runs not heard of for a while: all since their last sign of life may be lost, a flush interval's worth."""
+        """Runs not heard of for a while by the server's clock: all since their last sign of life may be lost."""
         entered: Any = self._redis.hgetall(RUNS)
         states = {str(run): json.loads(text) for run, text in entered.items()}
         return {
@@ -87,7 +95,12 @@ class LedgerRedis:
         presence = self._own[run]
         if not self._redis.hexists(RUNS, run) and not self._redis.hdel(LOSSES, run):
             self._enter(f"{run}:reset", Loss(presence.started_at, now, 0, "store_reset"))
-        self._redis.hset(RUNS, run, _state(presence, now))
+        self._redis.hset(RUNS, run, _state(presence, self._time()))
+
+    def _time(self) -> float:
+        """The server's clock: those of the machines may differ by minutes."""
+        now: Any = self._now([RUNS])
+        return float(now)
 
     def apply(self, run: str, batch: Batch) -> None:
         """Count a batch, unless it was counted before: one script per model, then what is not counts."""
@@ -180,10 +193,17 @@ class LedgerRedis:
         return sorted((loss for loss in found if loss.until >= since and loss.since <= until), key=lambda at: at.since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed, by first minute of the period."""
+        """What was disclosed, by first minute of the period: read day by day."""
+        prefix, day = _prefix(model), Level.DAY.minutes
         with _translated():
-            entered: Any = self._redis.hgetall(f"{_prefix(model)}:released:{size}")
-        found = {int(minute): text.split("|", 1) for minute, text in entered.items()}
+            if self._redis.exists(f"{prefix}:released:{size}"):
+                self._take_over([prefix], [size])
+            days: Any = self._redis.zrangebyscore(f"{prefix}:days", since_minute // day, until_minute // day)
+            pipeline = self._redis.pipeline(transaction=False)
+            for each in days:
+                pipeline.hgetall(f"{prefix}:told:{size}:{each}")
+            entered: Any = pipeline.execute()
+        found = {int(minute): text.split("|", 1) for hashed in entered for minute, text in hashed.items()}
         return {
             minute: Release(int(revision), text)
             for minute, (revision, text) in found.items()

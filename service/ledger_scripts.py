@@ -5,12 +5,13 @@ All keys of a model share the hash tag {model}, so each script stays in one clus
     :m:<minute>  :h:<hour>  :d:<day>    hash  version|label|prediction|bare|group -> n
     :a:<minute of arrival>   hash  minute|version|label|prediction|bare|group -> n
     :days        sorted set of the days there are              :batches     hash  run -> last batch number
-    :known:<day> hash  nonce -> label|group                    :released:<size>  hash  minute -> revision|text
+    :known:<day> hash  nonce -> label|group                    :told:<size>:<day>  hash  minute -> revision|text
+    :released:<size>  what :told: is now, of all days in one hash, as earlier versions wrote it
 """
 
 from __future__ import annotations
 
-from service.periods import LABEL_DAYS, SLACK_DAYS, Level
+from service.periods import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, Level
 
 _DAY = 86400
 
@@ -115,12 +116,40 @@ return out
 """
 """Sum the cells of some spans where they are above zero. Returns field, n, field, n, ..."""
 
-RELEASE = """
+NOW = """
+local at = redis.call('TIME')
+return string.format('%d.%06d', at[1], at[2])
+"""
+"""KEYS: any. The server's clock in seconds since 1970."""
+
+_TOLD = f"""
+local prefix, size = KEYS[1], ARGV[1]
+local function told(minute) return prefix .. ':told:' .. size .. ':' .. math.floor(tonumber(minute) / 1440) end
+local function keep(minute)
+  local day = math.floor(tonumber(minute) / 1440)
+  redis.call('ZADD', prefix .. ':days', day, day)
+  redis.call('EXPIRE', told(minute), {_seconds(RELEASE_DAYS)})
+end
+"""
+
+RELEASE = f"""{_TOLD}
 -- ARGV: size, minute, revision, text
-local key = KEYS[1] .. ':released:' .. ARGV[1]
-local old = redis.call('HGET', key, ARGV[2])
+local old = redis.call('HGET', told(ARGV[2]), ARGV[2])
 if old and tonumber(string.match(old, '^%d+')) >= tonumber(ARGV[3]) then return 0 end
-redis.call('HSET', key, ARGV[2], ARGV[3] .. '|' .. ARGV[4])
+redis.call('HSET', told(ARGV[2]), ARGV[2], ARGV[3] .. '|' .. ARGV[4])
+keep(ARGV[2])
 return 1
 """
 """Replace what was disclosed of a period. Returns 0 if its revision was taken meanwhile."""
+
+TAKE_OVER = f"""{_TOLD}
+-- ARGV: size
+local key = prefix .. ':released:' .. size
+local all = redis.call('HGETALL', key)
+for i = 1, #all, 2 do
+  redis.call('HSETNX', told(all[i]), all[i], all[i + 1])
+  keep(all[i])
+end
+redis.call('DEL', key)
+"""
+"""Move what earlier versions disclosed to where it is kept now."""

@@ -84,7 +84,7 @@ class LedgerStore(Protocol):
         """What may be missing from the counts of a stretch of time, oldest first."""
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed of the periods of `size` minutes, by first minute."""
+        """What was disclosed of the periods of `size` minutes, by first minute; kept for RELEASE_DAYS."""
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
         """Replace what was disclosed of a period, unless another process did so first (then its revision is taken)."""

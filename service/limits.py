@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.call import header_of, headers_of
 from service.correlation import correlate
 from service.metrics import Metrics
 from service.problems import Problem, response
@@ -68,7 +69,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self.limit if scope["path"].endswith(_INPUTS) else min(self.limit, SMALL_BODY)
-        stated = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+        stated = header_of(scope, b"content-length")
         if problem := refused(stated, limit):
             await response(problem, scope["path"])(scope, receive, send)
             return
@@ -101,7 +102,7 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        named = identify(scope, dict(scope["headers"]))
+        named = identify(scope, headers_of(scope))
         started, status = time.perf_counter(), 500
 
         async def watched(message: Message) -> None:

@@ -1,7 +1,8 @@
 """An HTTP process's connection to one inference process.
 
 Every request gets exactly one reply, and until then its slots are its own. When the inference process dies, whoever
-waits is told so (Restarting); the supervisor starts another and a fresh connection to it.
+waits is told so (Restarting); the supervisor starts another and a fresh connection to it. A reply that does not come in
+the time of its operation is waited for no longer (NoReply). How long a prediction may take is for its client to say.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import itertools
 import math
 import mmap
-import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -18,11 +18,21 @@ from service.batcher import Overloaded
 from service.messages import View, pack_queries, unpack_error
 from service.predictor import Query
 from service.shared_slots import Region, Slots
-from service.wire import Message, Wire, connect
+from service.wire import Message, Wire
+
+REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
+"""How long a reply is waited for, by operation: for a lease a trigger may have to be fetched from far away."""
 
 
 class Restarting(Overloaded):
     """The inference process died, with what it had in work, or is not there yet; another may be."""
+
+
+class NoReply(Overloaded):
+    """The inference process is there and has not replied in time; it was told that nobody waits any more."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The process with the models did not reply within {seconds:g} s; retry later.", 1)
 
 
 class Link:
@@ -47,21 +57,40 @@ class Link:
         return self._wire is not None and self._wire.open
 
     def greet(self, hello: Message, descriptor: int) -> None:
-        """Take what a process said of itself, and its memory."""
+        """Take what a process said of itself, and its memory; `descriptor` stays open."""
+        self._drop()
         self.hello, self.views, self._slots = hello, _views(hello), _mapped(hello, descriptor)
 
-    async def attach(self, connection: socket.socket) -> None:
-        """Go over to the process that was greeted."""
-        wire = Wire(self._on_message, lambda: self._on_lost(wire))
-        await connect(wire, connection)
+    async def attach(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
+        """Go over to the process that was greeted; `on_lost` is called when this connection ends."""
+
+        def lost() -> None:
+            on_lost()
+            self._on_lost(wire)
+
+        wire = Wire(self._on_message, lost)
+        await wire.connect(connection)
         self._wire = wire
         for model in self.views:  # what was decided here meanwhile is news to that process, and through it to others
             self.send({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
         self._on_change()
 
     async def ask(self, message: Message) -> Message:
-        """Send a message and wait for its reply. Raises Restarting while nobody is there, or the error that it is."""
-        reply = await self.post(message)[1]
+        """Send a message and wait for its reply, as long as its operation may take.
+
+        Raises Restarting while nobody is there, NoReply, or the error that the reply is.
+        """
+        number, waiting = self.post(message)
+        seconds = REPLY_SECONDS[message["op"]]
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await waiting
+        except TimeoutError:
+            self.cancel(number)
+            raise NoReply(seconds) from None
+        except asyncio.CancelledError:
+            self.cancel(number)
+            raise
         if "error" in reply:
             raise unpack_error(reply["error"])
         return reply
@@ -83,14 +112,23 @@ class Link:
         taken = slots.take(len(queries))
         if taken is None:
             raise Overloaded("Every place for an input is taken. Retry later, or raise queue_size.", 1)
-        packed = pack_queries(queries, slots, taken)
-        number, future = self.post({"op": "predict", "model": model, "queries": packed})
+        try:
+            packed = pack_queries(queries, slots, taken)
+            number, future = self.post({"op": "predict", "model": model, "queries": packed})
+        except BaseException:
+            slots.give_back(taken)  # nothing was sent, so no reply will
+            raise
         self._taken[number] = slots, taken
         return number, future
 
     def cancel(self, number: int) -> None:
         """Nobody waits for this reply any more; it will come all the same."""
         self.send({"op": "cancel", "id": number})
+
+    def close(self) -> None:
+        """Hang up: whoever still waits is told (Restarting)."""
+        self._drop()
+        self._on_change()
 
     def send(self, message: Message) -> None:
         """Send a message that has no reply."""
@@ -115,15 +153,20 @@ class Link:
             future.set_result(message)
 
     def _on_lost(self, wire: Wire) -> None:
-        if wire is not self._wire:
-            return
-        self._wire = None
+        if wire is self._wire:
+            self._drop()
+            self._on_change()
+
+    def _drop(self) -> None:
+        """Forget the connection and what was in work there."""
+        wire, self._wire = self._wire, None
+        if wire:
+            wire.close()
         self._taken.clear()  # the next process has other slots
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
                 future.set_exception(self.restarting())
-        self._on_change()
 
 
 def _views(hello: Message) -> dict[str, View]:
@@ -132,5 +175,4 @@ def _views(hello: Message) -> dict[str, View]:
 
 def _mapped(hello: Message, descriptor: int) -> dict[str, Slots]:
     memory = mmap.mmap(descriptor, hello["memory"])
-    os.close(descriptor)
     return {name: Slots(memory, Region(**model["region"])) for name, model in hello["models"].items()}

@@ -1,4 +1,7 @@
-"""What routes ask for: the running service, the model that a path names, the revision that a client saw."""
+"""What routes ask for: the running service, the model that a path names, the revision that a client saw.
+
+All are coroutines: FastAPI runs a plain function in a thread, and a health check must not wait for a free one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from service.running import Running
 from service.served import ServedModel
 
 
-def running(request: Request) -> Running:
+async def running(request: Request) -> Running:
     """Everything that the app holds."""
     return cast(Running, request.app.state.running)
 
@@ -28,21 +31,23 @@ def find_model(service: Running, name: str) -> ServedModel:
     return found
 
 
-def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
+async def _model(service: RunningService, model: Annotated[str, Path(description="name of the model")]) -> ServedModel:
     return find_model(service, model)
 
 
 Model = Annotated[ServedModel, Depends(_model)]
 
 
-def _version(version: Annotated[str, Path(pattern=r"^v?[1-9][0-9]{0,8}$", description="version, such as v3")]) -> int:
+async def _version(
+    version: Annotated[str, Path(pattern=r"^v?[1-9][0-9]{0,8}$", description="version, such as v3")],
+) -> int:
     return int(version.removeprefix("v"))
 
 
 Version = Annotated[int, Depends(_version)]
 
 
-def _chosen_version(
+async def _chosen_version(
     version: Annotated[str, Path(pattern=r"^(none|v?[1-9][0-9]{0,8})$", description="version such as v3, or none")],
 ) -> str:
     return version if version == "none" else f"v{version.removeprefix('v')}"
@@ -63,7 +68,7 @@ async def client_gone(request: Request) -> None:
         pass
 
 
-def _if_match(
+async def _if_match(
     if_match: Annotated[str | None, Header(description='the ETag of GET rollout, such as "4"')] = None,
 ) -> int:
     if if_match is None:

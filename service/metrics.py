@@ -7,17 +7,21 @@ the others counted in the last half second may be missing.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.reserved_memory import reserve_file
 from service.tally import BulkHistogram, Tally
 from service.tickets import Timing
 
@@ -26,16 +30,28 @@ PREFIX = "fairtrigger"
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WHY = "as their client had gone or their deadline had passed"
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+EXACT = (f"{PREFIX}_trigger_flips", f"{PREFIX}_guard_e_value")
+"""Metrics that depend on single predictions and their labels: for those only who may see exact counts."""
 LATE = 0.5
 """Seconds after which other processes can see what was counted in this one."""
 
+FILES, FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 128 * 1024
+"""What prometheus_client maps in each process, by the name it gives them, and the room that they get: it makes them
+without reserving any, and only doubles them beyond that."""
+
+logger = logging.getLogger(__name__)
 M = TypeVar("M", Counter, BulkHistogram)
 
 
 class Metrics:
-    """All counters and histograms that the service keeps itself; collectors add what others know."""
+    """All counters and histograms that the service keeps itself; collectors add what others know.
+
+    Raises ConfigError if there is no room for the files that several processes share.
+    """
 
     def __init__(self) -> None:
+        if FOLDER_VARIABLE in os.environ:
+            _reserve(Path(os.environ[FOLDER_VARIABLE]))
         self.registry, self.tally = CollectorRegistry(), Tally()
         self._added: list[Collector] = []
         self.requests = self._counter("requests", "Answered requests", "route", "model", "code")
@@ -100,11 +116,11 @@ class Metrics:
         self._added.append(collector)
         self.registry.register(collector)
 
-    def render(self) -> tuple[bytes, str]:
-        """The text exposition and its content type."""
+    def render(self, *, exact: bool) -> tuple[bytes, str]:
+        """The text exposition and its content type; not `exact` is without EXACT."""
         self._enter()
         registry = self._of_all_processes() if FOLDER_VARIABLE in os.environ else self.registry
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        return generate_latest(registry if exact else _Public(registry)), CONTENT_TYPE_LATEST
 
     def _enter(self) -> None:
         self.tally.enter()
@@ -112,7 +128,10 @@ class Metrics:
 
     def _tell_the_others(self) -> None:
         while not self._closed.wait(LATE):
-            self._enter()
+            try:
+                self._enter()
+            except Exception:  # the thread boundary: what waits is entered the next time
+                logger.exception("counts for /metrics could not be told to the other processes")
 
     def _of_all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()
@@ -128,5 +147,24 @@ class Metrics:
         return BulkHistogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
 
 
+class _Public(Collector):
+    """What a registry has for everybody."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the exposition."""
+        return (metric for metric in self._registry.collect() if metric.name.removesuffix("_total") not in EXACT)
+
+
 def _child(metric: M, *labels: str | int) -> M:
     return metric.labels(*labels)
+
+
+def _reserve(folder: Path) -> None:
+    """The files of this process, before they are mapped."""
+    for kind in FILES:
+        what = f"The processes share their counts in {folder.parent}"
+        remedy = "raise it (docker run --shm-size, shm_size in compose, a larger emptyDir), or lower http_workers"
+        reserve_file(folder / f"{kind}_{os.getpid()}.db", FILE_BYTES, what, remedy)

@@ -20,6 +20,7 @@ from service.timeline import STEPS, by_step, check_step, point, steps_of, usual_
 from service.version_report import Document, Terms, compared_by, version_report
 from service.windows import MINUTES, Reading, Windows
 from triggers.errors import InputError, NotFound
+from triggers.identities import UNDECLARED
 
 BY = ("version", "total")
 BARE = "bare"
@@ -157,10 +158,13 @@ class Monitor:
         return self._models[model]
 
     def _crowd(self, model: str, cells: Mapping[Cell, int]) -> list[Document]:
-        n = sum(count for cell, count in cells.items() if cell.group == OTHER)
-        if not (n and self._ledger.crowded(model)):
-            return []
-        return [{"code": "too_many_groups", "group": OTHER, "n": n}]
+        """What was not counted under its own group."""
+        found: list[Document] = []
+        for code, group in (("too_many_groups", OTHER), ("undeclared_groups", UNDECLARED)):
+            n = sum(count for cell, count in cells.items() if cell.group == group)
+            if n and (group == UNDECLARED or self._ledger.crowded(model)):
+                found.append({"code": code, "group": group, "n": n})
+        return found
 
 
 def iso(moment: float) -> str:

@@ -44,7 +44,9 @@ def parts_of(links: Links, store: Store, settings: Settings, metrics: Metrics, r
     for folder in settings.models:
         told = links.hello["models"].get(read_spec(folder).name, {})
         if told.get("at_once") and not settings.devices:
-            models.append(_near_parts(load_bundle(folder), links, store, settings, metrics, replica))
+            models.append(
+                _near_parts(load_bundle(folder, factories=settings.factories), links, store, settings, metrics, replica)
+            )
         else:
             there = RemoteModel(load_preprocessor(folder), links)
             models.append(remote_parts(there, links, store, settings, replica))
@@ -67,7 +69,7 @@ def _spread(elsewhere: RemoteTriggers) -> None:
     """A rollout was followed or refused here: let the others look too. Whatever they say, it holds here."""
     try:
         errors = elsewhere.follow()
-    except (FairtriggerError, OSError, TimeoutError) as error:
+    except (FairtriggerError, OSError) as error:
         errors = [error]
     for each in errors:
         logger.warning("model %s: other processes will hear of the rollout later: %s", elsewhere.name, each)

@@ -1,8 +1,8 @@
-"""Geometric noise that hides one prediction in a count, and is the same however often it is asked for.
+"""Geometric noise that hides one prediction in a table of counts, and how large a sum of it may be by chance.
 
 Two-sided geometric noise (Ghosh, Roughgarden & Sundararajan, STOC 2009) with P(x) proportional to exp(-epsilon |x|)
-makes a count epsilon-differentially private to adding or removing one prediction. It is drawn from a keyed hash of the
-place where it is used, so asking again never averages it out.
+makes counts epsilon-differentially private to adding or removing one prediction. It is drawn from a keyed hash of what
+it is added to, so that the same counts always get the same noise, and other counts another.
 """
 
 from __future__ import annotations
@@ -10,12 +10,28 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+from functools import lru_cache
+
+_DRAW_BYTES = 16  # for one value
 
 
-def geometric(key: bytes, place: str, epsilon: float) -> int:
-    """The noise of one place: an integer around 0 with variance 2 a / (1 - a)**2 for a = exp(-epsilon)."""
-    digest = hmac.digest(key, place.encode(), hashlib.sha256)
-    return _one_sided(digest[:8], epsilon) - _one_sided(digest[8:16], epsilon)
+def geometric(key: bytes, place: str, epsilon: float, n: int) -> list[int]:
+    """`n` independent integers around 0, each with variance 2 a / (1 - a)**2 for a = exp(-epsilon)."""
+    seed = hmac.digest(key, place.encode(), hashlib.sha256)
+    drawn = hashlib.shake_256(seed).digest(n * _DRAW_BYTES)
+    half = _DRAW_BYTES // 2
+    sides = [_one_sided(drawn[at : at + half], epsilon) for at in range(0, len(drawn), half)]
+    return [above - below for above, below in zip(sides[::2], sides[1::2], strict=True)]
+
+
+@lru_cache(maxsize=256)
+def largest_sum(n: int, epsilon: float, delta: float) -> int:
+    """What `n` such integers together reach with probability of at most `delta` (Chernoff's bound, the best of 99)."""
+    bounds = []
+    for t in (epsilon * each / 100 for each in range(1, 100)):
+        log_moment = 2 * math.log1p(-math.exp(-epsilon)) - sum(math.log1p(-math.exp(s - epsilon)) for s in (t, -t))
+        bounds.append((n * log_moment - math.log(delta)) / t)
+    return math.ceil(min(bounds))
 
 
 def _one_sided(draw: bytes, epsilon: float) -> int:

@@ -24,7 +24,7 @@ from service.rollout import Follower
 from service.settings import Settings
 from service.tickets import Timing
 from triggers.classifier import FrozenClassifier
-from triggers.store import Store
+from triggers.store import Store, open_store
 
 
 class Processes(Protocol):
@@ -119,6 +119,12 @@ class LocalParts(Parts):
             self.batcher.run_at_once()
 
 
+def open_trigger_store(settings: Settings) -> Store:
+    """The store, with the keys that the settings name. Raises ConfigError or StoreUnavailable."""
+    signer, trusted = settings.history_signer(), settings.history_trust()
+    return open_store(settings.store, trust=settings.trust(), signer=signer, history_trust=trusted)
+
+
 def local_parts(
     classifier: FrozenClassifier,
     store: Store,
@@ -162,6 +168,7 @@ def local_parts(
         poll_seconds=settings.poll_seconds,
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
+        trust=settings.history_trust(),
         on_swap=swapped,
     )
     return LocalParts(classifier, predictor, batcher, follower, settings.inline)

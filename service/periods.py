@@ -7,12 +7,15 @@ label that comes later than that changes only the levels that are left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
 MINUTES_PER_DAY = 1440
 LABEL_DAYS = 400
 """Feedback is accepted so long: what is known of labelled predictions is kept a little longer."""
+RELEASE_DAYS = 400
+"""What was disclosed is kept so long."""
 
 
 class Level(IntEnum):
@@ -40,6 +43,18 @@ class Level(IntEnum):
 
 SLACK_DAYS = 1
 """Periods are deleted this much later than they are last used, so that clocks may differ."""
+WITNESS_DAYS = 3
+"""A clock is believed, where something is deleted by it, once predictions were counted on so many days near it."""
+
+
+def believed(now: float, counted_days: Sequence[int]) -> float:
+    """`now`, but at most a moment shortly after the days on which predictions were counted, given newest first.
+
+    Deleting lags behind by some days after a service stood still; a clock that jumps deletes nothing.
+    """
+    if len(counted_days) < WITNESS_DAYS:
+        return 0.0
+    return min(now, (counted_days[WITNESS_DAYS - 1] + WITNESS_DAYS) * MINUTES_PER_DAY * 60.0)
 
 
 class Span(NamedTuple):

@@ -123,9 +123,10 @@ class Predictor:
         self._bare = Resident(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, Resident] = OrderedDict()
         self._leases: Counter[int] = Counter()
-        self._change = threading.Lock()  # guards the three above and the snapshot
         self._loading = threading.Lock()  # one version is loaded at a time
-        self._snapshot = self._build(Plan(), revision=0)
+        self._building = threading.Lock()  # one snapshot is built at a time
+        self._change = threading.Lock()  # guards leases, versions and snapshot; held for moments only, never to build
+        self._snapshot = self._build((), Plan(), revision=0)
 
     @property
     def name(self) -> str:
@@ -201,7 +202,7 @@ class Predictor:
             self.unpin(version)
 
     def pin(self, version: int) -> bool:
-        """Hold a version until `unpin`, if it is in memory; never waits for anything."""
+        """Hold a version until `unpin`, if it is in memory; on the event loop too, for it waits for no build."""
         with self._change:
             if version not in self._loaded:
                 return False
@@ -222,8 +223,8 @@ class Predictor:
         with ExitStack() as held:
             for version in plan.versions:
                 held.enter_context(self.lease(version))
-            with self._change:
-                self._snapshot = self._build(plan, revision)
+            with self._building:
+                self._replace(self._kept(), plan, revision)
 
     def _resident(self, version: int) -> Resident:
         if found := self._touch(version):
@@ -235,10 +236,7 @@ class Predictor:
             check_compatible(artifact, self.classifier)
             resident = Resident(version, artifact.digest, artifact.trigger, artifact.manifest.groups_overlap)
             self._try_out(resident)
-            with self._change:
-                self._make_room()
-                self._loaded[version] = resident
-                self._snapshot = self._build(self._snapshot.plan, self._snapshot.revision)
+            self._install(resident)
             return resident
 
     def _touch(self, version: int) -> Resident | None:
@@ -247,19 +245,44 @@ class Predictor:
                 self._loaded.move_to_end(version)
             return self._loaded.get(version)
 
-    def _make_room(self) -> None:
-        pinned = {*self._snapshot.plan.versions, *self._leases}
-        while len(self._loaded) >= self.max_versions:
-            victim = next((version for version in self._loaded if version not in pinned), None)
-            if victim is None:
+    def _install(self, resident: Resident) -> None:
+        """Add a trigger to those in memory; if one that should leave was taken into use meanwhile, another does."""
+        assert resident.version is not None
+        with self._building:
+            installed = False
+            while not installed:
+                new = self._kept(room_for=1) | {resident.version: resident}
+                installed = self._replace(new, self._snapshot.plan, self._snapshot.revision)
+
+    def _kept(self, room_for: int = 0) -> dict[int, Resident]:
+        """The triggers in memory without as many, those used longest ago, as have to leave. Raises Overloaded."""
+        with self._change:
+            pinned = {*self._snapshot.plan.versions, *self._leases}
+            idle = [version for version in self._loaded if version not in pinned]
+            surplus = max(0, len(self._loaded) + room_for - self.max_versions)
+            if surplus > len(idle):
                 message = (
                     f"All {self.max_versions} trigger versions in memory are in use; retry, or raise max_versions."
                 )
                 raise Overloaded(message, retry_after=1)
-            del self._loaded[victim]
+            return {version: each for version, each in self._loaded.items() if version not in idle[:surplus]}
 
-    def _build(self, plan: Plan, revision: int) -> Snapshot:
-        residents = (self._bare, *self._loaded.values())
+    def _replace(self, loaded: Mapping[int, Resident], plan: Plan, revision: int) -> bool:
+        """Build a snapshot of these triggers, then install triggers and snapshot together; under `_building`.
+
+        False if one that would leave is in use by now. Then, as after a failed build, nothing is changed.
+        """
+        snapshot = self._build(tuple(loaded.values()), plan, revision)
+        with self._change:
+            if any(version in self._leases for version in self._loaded if version not in loaded):
+                return False
+            by_use = [*(version for version in self._loaded if version in loaded), *loaded]
+            self._loaded = OrderedDict((version, loaded[version]) for version in by_use)
+            self._snapshot = snapshot
+            return True
+
+    def _build(self, loaded: Sequence[Resident], plan: Plan, revision: int) -> Snapshot:
+        residents = (self._bare, *loaded)
         bank = self._device.over([resident.trigger for resident in residents])
         rows = {resident.version: row for row, resident in enumerate(residents)}
         return Snapshot(residents, bank, rows, plan, revision)

@@ -90,7 +90,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (errors.FairtriggerError, 500, "internal_error"),
 )
-_TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "text_too_large"})
+_TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "request_too_many_pixels", "text_too_large"})
 
 
 def problem_of(error: Exception) -> Problem:

@@ -1,7 +1,7 @@
 """Prediction ids that carry their own record: sealed with AES-GCM, so late labels need no table of predictions.
 
     id = base64url( format 1 | key id 4 | nonce 12 | ciphertext | tag 16 )
-    ciphertext of (minute, version, prediction, bare, group, shadows)
+    ciphertext of (minute, version, prediction, bare, trusted, group, shadows)
 
 The model's name is authenticated but not stored: an id opens only for the model that it was made for. The group is
 padded, so that its length cannot be read off. An id cannot be forged or changed and survives a restart, as long as its
@@ -26,12 +26,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from service.event import NONCE_BYTES, Event
 from triggers.durable import write_aside
 from triggers.errors import ConfigError, InputError
+from triggers.regular_file import read_regular
 
 FORMAT = b"\x01"
 KEY_BYTES = 32
 KEY_ID_BYTES = 4
 KEY_FILE = "receipt.keys"
-_FIELDS = struct.Struct(">IIHHH")  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group
+_FIELDS = struct.Struct(
+    ">IIHHH"
+)  # minute, version (0: none), prediction, bare + 1 (0: none), bytes of the group | flag
+_TRUSTED = 1 << 15  # a group is far shorter
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
 AHEAD, KINDS = 16, 4096
@@ -173,7 +177,7 @@ def _key_file(path: Path) -> str:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigError(f"{path} has mode {mode:o}: others may read the key and forge ids; run `chmod 600 {path}`.")
-    return path.read_text(encoding="ascii", errors="replace")
+    return read_regular(path).decode("ascii", errors="replace")
 
 
 def _bound(head: bytes, model: str) -> bytes:
@@ -185,16 +189,20 @@ def packed(event: Event) -> bytes:
     """What is sealed of a prediction."""
     group = event.group.encode()
     bare = 0 if event.bare is None else event.bare + 1
-    fields = _FIELDS.pack(event.minute, event.version or 0, event.prediction, bare, len(group))
+    fields = _FIELDS.pack(
+        event.minute, event.version or 0, event.prediction, bare, len(group) | _TRUSTED * event.trusted
+    )
     shadows = b"".join(_SHADOW.pack(*shadow) for shadow in event.shadows)
     return fields + group + b"\0" * (-len(group) % _PAD) + shadows
 
 
 def _unpack(data: bytes, model: str, nonce: bytes) -> Event:
-    minute, version, prediction, bare, length = _FIELDS.unpack_from(data)
+    minute, version, prediction, bare, flagged = _FIELDS.unpack_from(data)
+    length, trusted = flagged & ~_TRUSTED, bool(flagged & _TRUSTED)
     group = data[_FIELDS.size : _FIELDS.size + length].decode()
     shadows = tuple(_SHADOW.iter_unpack(data[_FIELDS.size + length + -length % _PAD :]))
-    return Event(model, minute, version or None, prediction, group, bare - 1 if bare else None, nonce, shadows)
+    before = bare - 1 if bare else None
+    return Event(model, minute, version or None, prediction, group, before, nonce, shadows, trusted=trusted)
 
 
 def _decode(prediction_id: str) -> bytes:

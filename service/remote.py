@@ -11,7 +11,7 @@ import torch
 
 from service import assignment
 from service.assignment import Assignment
-from service.link import Link, Restarting
+from service.link import REPLY_SECONDS, Link, Restarting
 from service.links import Links
 from service.messages import View
 from service.parts import Parts
@@ -86,7 +86,7 @@ class RemoteTriggers:
         """Have a version held in memory: for a request where it is computed, else by every process; for threads."""
         assigned = assignment.current()
         work = self._held_for(assigned, version) if assigned else self._held(self._links.up, version)
-        held = self._links.call(work)
+        held = self._links.call(work, REPLY_SECONDS["lease"])
         try:
             yield Resident(version, held[0][1]["digest"])
         finally:
@@ -138,7 +138,8 @@ class RemoteTriggers:
 
     def follow(self) -> list[BaseException]:
         """Let every inference process ask the store now, and tell all processes; what went wrong. For threads."""
-        return self._links.call(self._everywhere(self._links.up, {"op": "follow", "model": self.name}))[1]
+        work = self._everywhere(self._links.up, {"op": "follow", "model": self.name})
+        return self._links.call(work, REPLY_SECONDS["follow"])[1]
 
     def warm(self) -> None:
         """Done there before it said hello."""
@@ -154,5 +155,6 @@ def remote_parts(model: RemoteModel, links: Links, store: Store, settings: Setti
         poll_seconds=settings.poll_seconds,
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
+        trust=settings.history_trust(),
     )
     return Parts(model, triggers, queue, follower)

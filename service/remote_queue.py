@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from service import assignment
 from service.assignment import Assignments
 from service.leaving import Abandoned, Gone, unless_gone
-from service.link import Link, Restarting
+from service.link import REPLY_SECONDS, Link, NoReply, Restarting
 from service.links import Links
 from service.messages import NotHeld, unpack_results
 from service.predictor import Query, Result
@@ -23,16 +23,23 @@ class RemoteQueue:
 
     def __init__(self, name: str, links: Links, capacity: int) -> None:
         self._name, self._links, self._assignments = name, links, Assignments(links, capacity)
+        self._depths: dict[Link, int] = {}
 
     @property
     def queued(self) -> int:
-        """Asked of the inference processes, whose queues they are; for threads."""
-        return self._links.call(self._depth())
+        """Asked of the inference processes, whose queues they are; one that is silent counts with what it last said.
 
-    async def _depth(self) -> int:
-        message = {"op": "depth", "model": self._name}
-        outcomes = await asyncio.gather(*(link.ask(message) for link in self._links.up), return_exceptions=True)
-        return sum([int(each["depth"]) for each in outcomes if isinstance(each, dict)])
+        For threads.
+        """
+        with suppress(NoReply):
+            self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
+        return sum(self._depths.get(link, 0) for link in self._links.up)
+
+    async def _ask_depths(self) -> None:
+        links, message = self._links.up, {"op": "depth", "model": self._name}
+        outcomes = await asyncio.gather(*(link.ask(message) for link in links), return_exceptions=True)
+        replies = zip(links, outcomes, strict=True)
+        self._depths |= {link: int(each["depth"]) for link, each in replies if isinstance(each, dict)}
 
     @property
     def placed(self) -> int:
@@ -54,7 +61,8 @@ class RemoteQueue:
         self._links.start()
 
     async def close(self) -> None:
-        """Nothing is left: every request was answered before."""
+        """Hang up: what was to be answered was answered before, and what still waits is no longer waited for."""
+        self._links.close()
 
     def place(self, rows: int) -> AbstractContextManager[None]:
         """Room for `rows` while the block runs, inside which they are submitted. Raises Overloaded."""

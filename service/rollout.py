@@ -21,13 +21,18 @@ from service.beacon import Beacon
 from service.residents import Serving, Triggers
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.plan import Plan
-from triggers.records import CHANGES, plan_before
+from triggers.records import CHANGES, HistoryEntry, check_decided, last_change, plan_before
+from triggers.signature import ANYBODY, Trust
 from triggers.store import Replica, Rollout, Store, version_name
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "service"
 WAIT_POLL_SECONDS = 0.02
+SAME_MOMENT_READS = 5
+"""How often rollout and history are read again because another decision came between."""
+NEW_VERSIONS_SECONDS = 10.0
+"""How often `on_versions` is called without any other reason."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Status:
     desired: Rollout
     refusal: Refusal | None = None
     store_error: str | None = None
+    head: HistoryEntry | None = None
+    """The last entry of the history when the rollout was followed."""
 
 
 class _Unservable(Exception):
@@ -57,7 +64,10 @@ class _Unservable(Exception):
 
 
 class Follower:
-    """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`."""
+    """Keeps a predictor at the store's rollout. `on_swap` hears `applied` or `refused`.
+
+    `on_versions` is called when there may be versions that were not there before; on any thread.
+    """
 
     def __init__(
         self,
@@ -68,15 +78,20 @@ class Follower:
         replica: str,
         heartbeat_seconds: float = 5.0,
         on_swap: Callable[[str], None] = lambda result: None,
+        trust: Trust = ANYBODY,
     ) -> None:
         self.model = predictor.name
         self._store, self._predictor, self._poll_seconds, self._on_swap = store, predictor, poll_seconds, on_swap
+        self._trust = trust
+        self._witnessed: HistoryEntry | None = None
         self._status = Status(Rollout(self.model))
         self._settled = -1  # the last revision that was applied or refused
         self._beacon = Beacon(store, self.model, replica, heartbeat_seconds)
+        self._others: list[Replica] | None = None  # all replicas, as the thread last read them
         self._syncing = threading.Lock()
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._unwatch: Callable[[], None] = lambda: None
+        self.on_versions: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._follow, name=f"rollout-{self.model}", daemon=True)
 
     @property
@@ -98,11 +113,12 @@ class Follower:
             except StoreError as error:
                 self._trouble(error)
         self._tell()
+        self._read_replicas()
         self._unwatch = self._store.watch(self.model, self.look)
         self._thread.start()
 
     def look(self) -> None:
-        """Let the thread ask the store now; on any thread."""
+        """Let the thread ask the store now; on any thread, the event loop's too."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -151,6 +167,15 @@ class Follower:
         """All running replicas of the model, this one among them. Raises StoreUnavailable."""
         return self._beacon.all(self._here())
 
+    @property
+    def known_replicas(self) -> list[Replica] | None:
+        """All running replicas as they were last read, this one as it is; waits for nothing. None: the store failed."""
+        found = self._others
+        if found is None:
+            return None
+        here = self._here()
+        return [replace(here, seen_at=each.seen_at) if each.name == here.name else each for each in found]
+
     def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
         """Wait until every running replica serves `revision` or a later one; return those that do not by then.
 
@@ -183,6 +208,7 @@ class Follower:
     @contextmanager
     def admit(self, version: int, *, actor: str) -> Iterator[Serving]:
         """Hold a version in memory while it is needed. A version that is refused goes into the history."""
+        self.on_versions()
         with ExitStack() as stack:
             try:
                 resident = stack.enter_context(self._predictor.lease(version))
@@ -201,17 +227,54 @@ class Follower:
                 return
             if desired.revision == self._settled:
                 self._status = replace(self._status, store_error=None)
-            else:
-                self._settle(desired)
-                self._wake.set()
+                return
+            try:
+                desired, head, change = self._told()
+                self._witness(head)
+            except StoreError as error:
+                self._trouble(error)
+                return
+            self._settle(desired, change)
+            self._status = replace(self._status, head=head)
+            self._wake.set()
+
+    def _told(self) -> tuple[Rollout, HistoryEntry | None, HistoryEntry | None]:
+        """The rollout, the history's last entry, and its last decision, all as of one moment. Raises StoreError."""
+        for _ in range(SAME_MOMENT_READS):
+            desired, entries = self._store.rollout(self.model), self._store.history(self.model)
+            change = last_change(entries)
+            if change is None and entries:
+                change = last_change(self._store.history(self.model, limit=None))
+            if change is None or change.revision <= desired.revision:
+                break  # else it was decided between the two
+        return desired, entries[0] if entries else None, change
+
+    def _witness(self, head: HistoryEntry | None) -> None:
+        """Log and count it if the history does not go on from what this process saw of it."""
+        seen, self._witnessed = self._witnessed, head
+        if seen is None:
+            return
+        entries = self._store.history(self.model, limit=max(1, head.seq - seen.seq + 1)) if head else []
+        if not any((entry.seq, entry.hash) == (seen.seq, seen.hash) for entry in entries):
+            logger.error(
+                "model %s: its history was rewritten or replaced: entry %d was %s when it was seen here, and is gone",
+                self.model, seen.seq, seen.hash,
+            )  # fmt: skip
+            self._on_swap("history_rewritten")
 
     def _follow(self) -> None:
+        look_at = time.monotonic() + NEW_VERSIONS_SECONDS
         while not self._stopping.is_set():
-            self._wake.wait(self._poll_seconds)
+            asked = self._wake.wait(self._poll_seconds)
             self._wake.clear()
             try:
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + NEW_VERSIONS_SECONDS
+                    self.on_versions()
                 self.sync()
                 self._tell()
+                if asked:
+                    self._read_replicas()
             except Exception as error:  # the thread boundary: the next poll tries again
                 logger.exception("model %s: following the rollout failed", self.model)
                 self._status = replace(self._status, store_error=f"Unexpected: {error!r}; see the log.")
@@ -219,14 +282,22 @@ class Follower:
     def _tell(self) -> None:
         self._beacon.tell(self._here())
 
+    def _read_replicas(self) -> None:
+        try:
+            self._others = self.replicas()
+        except StoreError:
+            self._others = None
+
     def _here(self) -> Replica:
         """What this replica serves."""
         refusal, snapshot = self._status.refusal, self._predictor.snapshot
         reason, refused = (refusal.reason, refusal.revision) if refusal else (None, None)
         return Replica(self.replica, snapshot.revision, snapshot.champion, reason, refused)
 
-    def _settle(self, desired: Rollout) -> None:
+    def _settle(self, desired: Rollout, change: HistoryEntry | None) -> None:
+        self.on_versions()
         try:
+            self._check(desired, change)
             self._promote(desired.plan, desired.revision)
         except (StoreUnavailable, Overloaded) as error:  # passing: the next poll tries again
             self._trouble(error)
@@ -237,10 +308,18 @@ class Follower:
             self._on_swap("refused")
         else:
             champion = version_name(desired.champion)
-            logger.info("model %s: serves %s, revision %d", self.model, champion, desired.revision)
+            told = f"history entry {change.seq} {change.hash}" if change else "nothing decided yet"
+            logger.info("model %s: serves %s, revision %d, %s", self.model, champion, desired.revision, told)
             self._status = Status(desired)
             self._on_swap("applied")
         self._settled = desired.revision
+
+    def _check(self, desired: Rollout, change: HistoryEntry | None) -> None:
+        """Raises _Unservable for a rollout that the history did not decide."""
+        try:
+            check_decided(desired, change, self._trust)
+        except StoreError as error:
+            raise _Unservable(None, f"{error} It is not followed: somebody wrote to the store directly.") from error
 
     def _promote(self, plan: Plan, revision: int) -> None:
         """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
@@ -256,12 +335,13 @@ class Follower:
 
     def _serve_the_last_good(self) -> None:
         """At start there is no plan of before in memory, so look for it in the history."""
-        refused = self._status.desired.revision
+        refused = self._status.desired
         changes = [each for each in self._store.history(self.model, limit=None) if each.action in CHANGES]
         for entry in changes:
-            if entry.revision == refused:
+            if (entry.revision, entry.plan) == (refused.revision, refused.plan):
                 continue
             try:
+                self._check(Rollout(self.model, entry.revision, entry.plan), entry)
                 self._promote(entry.plan, entry.revision)
             except _Unservable:
                 continue

@@ -108,7 +108,7 @@ def find_dead(folder: Path, now: float) -> list[Dead]:
 
 def _examine(path: Path, now: float) -> Dead | None:
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None  # it closed just now
     try:

@@ -14,14 +14,7 @@ ALWAYS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""Of answers that are no pages. A page that needs more, such as a dashboard, sends a policy of its own."""
-DOCS_POLICY = (
-    b"content-security-policy",
-    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; connect-src 'self'; "
-    b"img-src 'self' data: https://fastapi.tiangolo.com; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net",
-)
-"""Of /docs, whose page loads Swagger UI from there."""
+"""Of all that runs nothing. A page that needs more, such as a dashboard, sends a policy of its own."""
 
 
 def guarded_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -31,7 +24,6 @@ def guarded_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     if b"cache-control" not in names:
         given.append(NO_STORE)
     if b"content-security-policy" not in names:
-        page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in given)
-        given.append(DOCS_POLICY if page else DATA_POLICY)
+        given.append(DATA_POLICY)
     given.extend(ALWAYS)
     return given

@@ -1,23 +1,25 @@
-"""From counted minutes to the blocks that a test bets on: arrays of rows per block, version, rate, group and outcome.
+"""From counted minutes to the blocks that a test bets on: arrays of rows per version, rate, group and outcome.
 
-A block is a stretch of minutes with enough rows. What ends it looks at how many rows there were and never at what was
-predicted, so that a bet on it stays fair.
+A block is a stretch of minutes with enough rows. What ends it looks at how many rows there were and at the groups seen
+so far, never at what was predicted or at what came later, so that a bet on it stays fair. Minutes are read once, one
+after another; of those that are in a block nothing is kept.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.event import Cell
 from triggers.attributes import by, sorted_name
-from triggers.identities import NO_GROUP, UNKNOWN
+from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN
 from triggers.rates import Ints
 
+Floats = NDArray[np.float64]
 Minutes = Mapping[int, Mapping[Cell, int]]
 """Counts of sealed minutes, by the minute at which they begin."""
 ROWS_PER_CELL = 10
@@ -49,57 +51,165 @@ def rates_of(metric: str, pos_label: int) -> tuple[Rate, ...]:
     return known[metric]
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Rows (B, V, R, G, Y) per block, version, rate, group and outcome, and the minutes [since, until) they are from.
+class Layout(Protocol):
+    """Where a row counts: in which version and outcome of arrays (V, R, G, Y)."""
 
-    Versions apart: V of them, outcomes missed and hit. Paired: one "version", outcomes hit by both, only by the old
-    one, only by the new one, by neither.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """V versions, Y outcomes."""
+        ...
+
+    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+        """Version and outcome of the rows of a cell; None if they say nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Rows of one version, or of the new and the old one; outcomes missed and hit."""
+
+    versions: tuple[int | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """V versions, two outcomes."""
+        return len(self.versions), 2
+
+    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+        """By what the cell's version predicted."""
+        if cell.version not in self.versions:
+            return None
+        return self.versions.index(cell.version), int(rate.hit(cell.prediction, cell.label))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Rows that ran with `version` (the new one) and bare (the old one).
+
+    Outcomes: hit by both, only by the old one, only by the new one, by neither.
     """
 
-    rows: Ints
-    rates: Sequence[str]
-    groups: Sequence[str]
-    since: int | None
-    until: int | None
+    version: int | None
+    shape = (1, 4)
 
-    @property
-    def hits(self) -> Ints:
-        """Hits (B, V, R, G) of the new and, V = 2, the old version; paired ones as if they were apart."""
-        if self.rows.shape[-1] == 2:
-            return np.asarray(self.rows[..., 1])
-        both, old, new, _ = np.moveaxis(self.rows, -1, 0)
-        return np.concatenate([both + new, both + old], axis=1)
-
-    @property
-    def n(self) -> Ints:
-        """Rows (B, V, R, G), likewise."""
-        total = np.asarray(self.rows.sum(axis=-1))
-        return total if self.rows.shape[-1] == 2 else np.concatenate([total, total], axis=1)
-
-
-def apart(
-    minutes: Minutes, versions: Sequence[int | None], rates: Sequence[Rate], attributes: Sequence[str] | None
-) -> Sample:
-    """Rows of one version, or of the new and the old one. Without `attributes` (None) groups are not told apart."""
-    order = {version: v for v, version in enumerate(versions)}
-
-    def place(cell: Cell, rate: Rate) -> tuple[int, int] | None:
-        return None if cell.version not in order else (order[cell.version], int(rate.hit(cell.prediction, cell.label)))
-
-    return _sample(minutes, rates, attributes, (len(order), 2), place)
-
-
-def paired(minutes: Minutes, version: int | None, rates: Sequence[Rate], attributes: Sequence[str] | None) -> Sample:
-    """Rows that ran with `version` (the new one) and bare (the old one)."""
-
-    def place(cell: Cell, rate: Rate) -> tuple[int, int] | None:
-        if cell.version != version or cell.bare is None:
+    def place(self, cell: Cell, rate: Rate) -> tuple[int, int] | None:
+        """By what both predicted."""
+        if cell.version != self.version or cell.bare is None:
             return None
         new, old = rate.hit(cell.prediction, cell.label), rate.hit(cell.bare, cell.label)
         return 0, {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}[new, old]
 
-    return _sample(minutes, rates, attributes, (1, 4), place)
+
+class Numbered(NamedTuple):
+    """A minute's counts: numbers (K,) of cells in a `CellIndex`, and rows (K,) of each."""
+
+    numbers: Ints
+    rows: Ints
+
+
+class CellIndex:
+    """Numbers cells, whatever their minute, in the order in which they are met: there are few, and many minutes."""
+
+    def __init__(self) -> None:
+        self.cells: list[Cell] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+
+    def numbered(self, counts: Mapping[Cell, int]) -> Numbered:
+        """One minute's counts by number."""
+        numbers = []
+        for cell in counts:
+            kind = cell[2:]
+            number = self._numbers.get(kind)
+            if number is None:
+                number = self._numbers[kind] = len(self.cells)
+                self.cells.append(cell)
+            numbers.append(number)
+        return Numbered(np.array(numbers, dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
+
+
+class Blocks:
+    """Joins the minutes of one test to blocks, arrays (V, R, G, Y), as they come.
+
+    Without `attributes` (None) groups are not told apart. `groups` are those seen so far, by name; the minutes
+    [since, until) are those in blocks.
+    """
+
+    def __init__(
+        self, index: CellIndex, layout: Layout, rates: Sequence[Rate], attributes: Sequence[str] | None
+    ) -> None:
+        self._index, self._layout, self._rates, self._attributes = index, layout, rates, attributes
+        self.groups: list[str] = []
+        self.since: int | None = None
+        self.until: int | None = None
+        self._first: int | None = None
+        self._met: list[str | None] = []  # the compared name of each cell
+        self._places = np.zeros((0, len(rates)), dtype=np.int64)  # in a flat block, one more than where; 0: nowhere
+        self._waiting = np.zeros(self.shape)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """That of a block: V, R, G, Y."""
+        versions, outcomes = self._layout.shape
+        return versions, len(self._rates), len(self.groups), outcomes
+
+    def meet(self) -> Ints | None:
+        """Take in cells that are new in the index; where the groups before now are, if others joined them."""
+        new = self._index.cells[len(self._met) :]
+        if not new:
+            return None
+        self._met += [_compared(cell.group, self._attributes) for cell in new]
+        before, self.groups = self.groups, sorted({name for name in self._met if name is not None})
+        if self.groups == before:
+            self._places = np.concatenate([self._places, self._find(len(self._places))])
+            return None
+        moved = np.array([self.groups.index(name) for name in before], dtype=np.int64)
+        self._places, self._waiting = self._find(0), spaced(self._waiting, moved, len(self.groups))
+        return moved
+
+    def _find(self, start: int) -> Ints:
+        """Places of the cells from number `start` on, (K, R)."""
+        found = np.zeros((len(self._met) - start, len(self._rates)), dtype=np.int64)
+        order = {name: g for g, name in enumerate(self.groups)}
+        for k, (name, cell) in enumerate(zip(self._met[start:], self._index.cells[start:], strict=True)):
+            for r, rate in enumerate(self._rates):
+                at = self._layout.place(cell, rate) if name is not None and rate.over(cell.label) else None
+                if at and name is not None:
+                    found[k, r] = 1 + np.ravel_multi_index((at[0], r, order[name], at[1]), self.shape)
+        return found
+
+    def add(self, minute: int, counts: Numbered) -> Floats | None:
+        """Count a minute after all those before, whose cells were met; the block (V, R, G, Y) that it ends, if any."""
+        self._first = minute if self._first is None else self._first
+        rows, size = np.repeat(counts.rows, len(self._rates)), self._waiting.size
+        summed = np.bincount(self._places[counts.numbers].ravel(), rows, size + 1)[1:]  # exact below 2 ** 53
+        self._waiting += summed.reshape(self.shape)
+        needed = ROWS_PER_CELL * len(self._rates) * len(self.groups)
+        if not needed or self._waiting.sum(axis=(1, 2, 3)).min() < needed:
+            return None
+        self.since, self.until = self._first, minute + 1
+        block, self._waiting = self._waiting, np.zeros(self.shape)
+        return block
+
+
+def spaced(values: Floats, moved: Ints, groups: int) -> Floats:
+    """(V, R, G, Y) with zeros for the groups that joined: group g is now at moved[g]."""
+    found = np.zeros((*values.shape[:2], groups, values.shape[3]))
+    found[:, :, moved] = values
+    return found
+
+
+def hits_of(rows: Floats) -> Floats:
+    """Hits (..., V, R, G) of the new and, V = 2, the old version in rows (..., V, R, G, Y); paired ones as if apart."""
+    if rows.shape[-1] == 2:
+        return np.asarray(rows[..., 1])
+    both, old, new, _ = np.moveaxis(rows, -1, 0)
+    return np.concatenate([both + new, both + old], axis=-3)
+
+
+def rows_of(rows: Floats) -> Floats:
+    """Rows (..., V, R, G), likewise."""
+    total = np.asarray(rows.sum(axis=-1))
+    return total if rows.shape[-1] == 2 else np.concatenate([total, total], axis=-3)
 
 
 def group_of(name: str, attributes: Sequence[str]) -> str:
@@ -107,52 +217,8 @@ def group_of(name: str, attributes: Sequence[str]) -> str:
     return by(name, attributes) if attributes else sorted_name(name)
 
 
-def _sample(
-    minutes: Minutes,
-    rates: Sequence[Rate],
-    attributes: Sequence[str] | None,
-    shape: tuple[int, int],
-    place: Callable[[Cell, Rate], tuple[int, int] | None],
-) -> Sample:
-    kinds = set[Cell]().union(*minutes.values())
-    named = {cell.group: name for cell in kinds if (name := _compared(cell.group, attributes)) is not None}
-    groups, times = sorted(set(named.values())), sorted(minutes)
-    block = (shape[0], len(rates), len(groups), shape[1])
-
-    def places(cell: Cell) -> list[int]:
-        """Where it counts within a minute."""
-        if cell.group not in named:
-            return []
-        met = [(r, place(cell, rate)) for r, rate in enumerate(rates) if rate.over(cell.label)]
-        g = groups.index(named[cell.group])
-        return [int(np.ravel_multi_index((at[0], r, g, at[1]), block)) for r, at in met if at]
-
-    known = {cell: places(cell) for cell in kinds}  # asked once per kind: there are few
-    rows = np.zeros((len(times), math.prod(block)), dtype=np.int64)
-    found = [(b, at, n) for b, each in enumerate(times) for cell, n in minutes[each].items() for at in known[cell]]
-    if found:
-        minute, at, n = np.array(found, dtype=np.int64).T
-        np.add.at(rows, (minute, at), n)
-    joined, until = _join(rows.reshape(len(times), *block))
-    span = (times[0], times[until - 1] + 1) if until else (None, None)
-    return Sample(joined, [rate.name for rate in rates], groups, *span)
-
-
 def _compared(group: str, attributes: Sequence[str] | None) -> str | None:
     if attributes is None:
         return EVERYONE
     name = group_of(group, attributes)
-    return None if name in (UNKNOWN, NO_GROUP) else name
-
-
-def _join(rows: Ints) -> tuple[Ints, int]:
-    """Sum minutes (M, V, R, G, Y) to blocks with rows enough for every version; and how many minutes they took."""
-    needed = ROWS_PER_CELL * rows.shape[2] * rows.shape[3]
-    starts, have = [0], [0] * rows.shape[1]
-    for end, n in enumerate(rows.sum(axis=(2, 3, 4)).tolist(), start=1):
-        have = [before + more for before, more in zip(have, n, strict=True)]
-        if needed and min(have) >= needed:
-            starts.append(end)
-            have = [0] * rows.shape[1]
-    until = starts.pop()
-    return (np.add.reduceat(rows[:until], starts, axis=0) if until else rows[:0]), until
+    return None if name in (UNKNOWN, UNDECLARED, NO_GROUP) else name

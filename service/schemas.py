@@ -61,7 +61,7 @@ class PredictRequest(_In):
     inputs: list[PredictItem] = Field(min_length=1)
     group: GroupName | list[GroupName | None] | None = None
     trigger: TriggerChoice | None = None
-    twin: bool = False
+    twin: bool | None = None
     key: RequestKey | None = None
 
     @model_validator(mode="after")

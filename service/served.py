@@ -20,15 +20,16 @@ from service.intake import Wanted
 from service.item_decoder import ItemDecoder
 from service.leaving import Gone
 from service.metrics import Metrics
-from service.parting import part
+from service.parting import Shutdown
 from service.parts import Parts
+from service.pixel_budget import Decoder, PixelBudget
 from service.policy import NO_EXTRAS, Extras, key_of, sample
 from service.predictor import Answer, Query, Result
 from service.problems import Problem, problem_of
 from service.settings import Settings
 from service.tickets import Timing
 from triggers.errors import InputError
-from triggers.preprocess import TokenIds
+from triggers.preprocess import ImageLimits, TokenIds
 
 
 class Outcome(NamedTuple):
@@ -71,7 +72,10 @@ class ServedModel:
         self._decoding = decoding_for(parts.classifier, settings, self._count_error)
         items = ItemDecoder(parts.classifier, settings, decoders, self._count_error)
         self._passing = passing_for(parts.classifier, settings, items)
-        self._decoder = self._decoding or self._passing or items
+        self._decoder: Decoder = self._decoding or self._passing or items
+        if parts.classifier.spec.image:
+            limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
+            self._decoder = PixelBudget(self._decoder, limits, settings.request_pixels, decoders, self._count_error)
 
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
@@ -84,12 +88,12 @@ class ServedModel:
             self._decoding.start()
         self._parts.start()
 
-    async def close(self) -> None:
+    async def close(self, shutdown: Shutdown) -> None:
         """Finish what is queued and end the threads."""
         if self._decoding:
-            await self._decoding.close()
-        await self.batcher.close()
-        await part("the rollout", self.follower.stop)
+            await shutdown.wait(f"the decoder of {self.name}", self._decoding.close())
+        await shutdown.wait(f"the queue of {self.name}", self.batcher.close())
+        await shutdown.step(f"the rollout of {self.name}", self.follower.stop)
 
     async def predict(self, wanted: Sequence[Wanted], *, actor: str, gone: Gone | None = None) -> Served:
         """Answer every input that can be used; `gone()` ends when the client goes away.
@@ -197,7 +201,8 @@ class ServedModel:
         settings = self._settings
         common = {"items_per_request": settings.max_items_per_request, "body_bytes": settings.max_body_bytes}
         if self.classifier.spec.image:
-            return common | {"image_bytes": settings.max_image_bytes, "pixels": settings.max_pixels}
+            pixels = {"pixels": settings.max_pixels, "request_pixels": settings.request_pixels}
+            return common | {"image_bytes": settings.max_image_bytes} | pixels
         assert self.classifier.spec.text
         return common | {"text_chars": settings.max_text_chars, "tokens": self.classifier.spec.text.max_tokens}
 

@@ -8,12 +8,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.door import Door, listen
-from service.patience import PatientProtocol
+from service.patience import PatientProtocol, check_hook
 from service.running import Running
 from service.server import Server
 from service.settings import HOW_TO_OPEN, Settings
 
-LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 LONG_TOKEN = 20
 
 
@@ -23,26 +22,30 @@ def serve(
     announce: Callable[[str], None],
     door: Door | None = None,
     admin_door: Door | None = None,
-) -> None:
+) -> int:
     """Serve until a signal ends it, on the port of the settings, or at a `door` that other processes share.
 
-    Admin routes are behind `admin_door` alone, if there is one.
-
-    `announce` gets what is served where, as rich markup, once that is so.
+    Admin routes are behind `admin_door` alone, if there is one. `announce` gets what is served where, as rich markup,
+    once that is so. Returns the exit status: 1 if a step of the stop failed. Raises what `Running.open` raises.
     """
+    check_hook()
+    running: Running = app.state.running
+    running.open()
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         http=PatientProtocol,
+        proxy_headers=bool(settings.proxy_hosts),
+        forwarded_allow_ips=list(settings.proxy_hosts),
         log_config=None,
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         server_header=False,
         ws="none",
     )
-    running: Running = app.state.running
     Server(config, running, lambda url: announce(_announcement(running, url)), door, admin_door).run()
+    return 1 if running.shutdown.failed else 0
 
 
 def admin_door(settings: Settings) -> Door | None:
@@ -52,7 +55,7 @@ def admin_door(settings: Settings) -> Door | None:
 
 def exposures(settings: Settings) -> list[str]:
     """What an operator should know who lets others than this machine connect."""
-    if settings.host in LOCAL:
+    if settings.local:
         return []
     found = []
     if settings.api_keys is None:
@@ -60,6 +63,10 @@ def exposures(settings: Settings) -> list[str]:
     token = settings.admin_token.get_secret_value() if settings.admin_token else None
     if token is not None and len(token) < LONG_TOKEN:
         found.append(f"The admin token has {len(token)} characters and may be guessed: openssl rand -hex 32 makes one.")
+    if settings.guard and not settings.guard_keys:
+        found.append(
+            "The guard weighs whatever callers send, true or invented: name the keys it may trust, guard_keys."
+        )
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -13,15 +14,19 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.secret_files import SecretFiles
+from triggers.factories import Factories
+from triggers.manifest import ModelName
 from triggers.rules import Rules
-from triggers.signature import Trust, read_trust
+from triggers.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 
 MIB = 1024 * 1024
 ENV_PREFIX = "FAIRTRIGGER_"
 SECRETS = ("admin_token", "receipt_keys", "ledger", "store", "webhook_url")
 """Settings that may stand in a file, which FAIRTRIGGER_<NAME>_FILE names."""
 ALL_DEVICES = ("all",)
+LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 _DEVICE = re.compile(r"(?!all$)[a-z]+(:[0-9]+)?$")
+_HOST = re.compile(r"\*|[A-Za-z0-9_.-]+")
 HOW_TO_OPEN = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
 """What to do about closed admin routes."""
 
@@ -35,6 +40,11 @@ class Settings(BaseSettings):
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
     )
+    allow_factories: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "
+        "network, as that runs their code; all: any module",
+    )
     store: str = Field(
         default="fairtrigger-store",
         description="trigger store: a folder, redis://host:6379/0, redis+sentinel://..., redis+cluster://...; "
@@ -45,6 +55,14 @@ class Settings(BaseSettings):
         description="public key of a trainer, or a folder of *.pub: triggers signed by another key are refused",
     )
     require_signatures: bool = Field(default=False, description="also refuse triggers that nobody signed")
+    history_key: Path | None = Field(
+        default=None,
+        description="private key (fairtrigger keygen) that signs what this service writes into histories; then no "
+        "rollout is followed unless this or a trusted history key signed its decision",
+    )
+    trusted_history_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="public key of somebody else who may decide rollouts, or a folder of *.pub"
+    )
     data_dir: Path = Field(default=Path("fairtrigger-data"), description="folder of the statistics and the receipt key")
     ledger: SecretStr | None = Field(
         default=None,
@@ -68,14 +86,35 @@ class Settings(BaseSettings):
     disclosure_hours: Literal[1, 24] = Field(
         default=1, description="length of the periods that are disclosed as one: 24 where traffic is sparse"
     )
-    disclosure_epsilon: float | None = Field(
-        default=None, gt=0, le=20, description="differentially private noise for what is shown without the admin token"
+    disclosure_epsilon: float = Field(
+        default=1.0,
+        ge=0,
+        le=20,
+        description="differentially private noise for what is shown without the admin token; less is more noise, and "
+        "0 is none: then k_min hides nobody from readers who also predict",
     )
     disclosure_wait_hours: int = Field(
-        default=24, ge=0, le=168, description="with noise: how long a period waits for late labels until it is shown"
+        default=24, ge=0, le=168, description="how long a period waits for late labels until it is shown, once"
+    )
+    groups: Literal["declared", "open"] = Field(
+        default="declared",
+        description="which group names are counted: those declared by the manifests of a model's triggers, by `groups` "
+        "in its bundle or by declared_groups, or any that a request names",
+    )
+    declared_groups: Annotated[Mapping[ModelName, tuple[str, ...]] | None, NoDecode] = Field(
+        default=None, description='more group names by model, as JSON such as {"faces": ["female", "male"]}'
     )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="name by which requests may call the service (their Host header), * for any; without keys only IP "
+        "addresses, localhost and `host` are known",
+    )
+    proxy_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="address or network of a proxy whose X-Forwarded-For says who asks; without any, nobody's does",
+    )
     admin_token: SecretStr | None = Field(
         default=None, min_length=8, description="bearer token of the admin routes; without it they are closed"
     )
@@ -140,6 +179,11 @@ class Settings(BaseSettings):
         default=100_000, ge=1, description="longest text in characters; its tokens are cut to the model's limit"
     )
     max_pixels: int = Field(default=50_000_000, ge=1, description="most pixels that an image may claim")
+    max_request_pixels: int | None = Field(
+        default=None,
+        ge=1,
+        description="most pixels that all images of a request may claim together; by default four times max_pixels",
+    )
     max_versions: int = Field(
         default=16, ge=2, description="trigger versions kept in memory per model; a rollout may name half of them"
     )
@@ -155,12 +199,19 @@ class Settings(BaseSettings):
         description='limits for live fairness as JSON, such as {"max_disparity": 0.1, "action": "alarm"}; '
         "off by default; a rollout's own guard wins",
     )
+    guard_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="ids of the API keys, with commas, whose predictions the guard weighs; by default everybody's",
+    )
     guard_seal_seconds: float = Field(
         default=15.0, ge=0, le=3600, description="how long after its end a minute is taken as counted in full"
     )
     guard_seconds: float = Field(default=5.0, gt=0, le=3600, description="how often the guard looks for sealed minutes")
     webhook_url: SecretStr | None = Field(
         default=None, description="http(s) URL that every alarm of the guard is posted to, as JSON"
+    )
+    liveness_seconds: float = Field(
+        default=3.0, ge=1, le=3600, description="a process of several that is silent for so long is killed and replaced"
     )
     drain_seconds: float = Field(default=1.0, ge=0, description="after SIGTERM, keep serving so long while not ready")
     grace_seconds: float = Field(default=30.0, gt=0, description="after that, let requests finish for at most so long")
@@ -181,6 +232,19 @@ class Settings(BaseSettings):
     def trust(self) -> Trust:
         """Whose signatures count. Raises ConfigError for a key that cannot be read."""
         return read_trust(self.trusted_keys, required=self.require_signatures)
+
+    def history_signer(self) -> Signer | None:
+        """What signs entries of histories. Raises ConfigError for a key that cannot be read."""
+        return read_signer(self.history_key) if self.history_key else None
+
+    def history_trust(self) -> Trust:
+        """Whose decisions count. Raises ConfigError for a key that cannot be read."""
+        return read_history_trust(self.history_signer(), self.trusted_history_keys)
+
+    @property
+    def factories(self) -> Factories:
+        """Modules that bundles may have imported."""
+        return Factories(self.allow_factories)
 
     @classmethod
     def settings_customise_sources(
@@ -204,7 +268,33 @@ class Settings(BaseSettings):
         """Rows that one HTTP process may have in work on a device: its share, and room for the largest request."""
         return max(-(-self.queue_size // max(1, self.http_workers)), 2 * self.max_items_per_request)
 
-    @field_validator("models", "receipt_keys", "trusted_keys", "devices", mode="before")
+    @property
+    def keyless(self) -> bool:
+        """Whether everybody who reaches the service may predict, give feedback and read."""
+        return self.api_keys is None
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches the service."""
+        return self.host in LOCAL
+
+    @property
+    def request_pixels(self) -> int:
+        """Most pixels that all images of a request may claim together."""
+        return self.max_request_pixels or 4 * self.max_pixels
+
+    @field_validator(
+        "models",
+        "allow_factories",
+        "receipt_keys",
+        "trusted_keys",
+        "trusted_history_keys",
+        "devices",
+        "allowed_hosts",
+        "proxy_hosts",
+        "guard_keys",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -216,6 +306,28 @@ class Settings(BaseSettings):
         if document is not None:
             Rules.from_dict(document)
         return document
+
+    @field_validator("declared_groups", mode="before")
+    @classmethod
+    def _document(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [each for each in value if not _HOST.fullmatch(each)]:
+            raise ValueError(f"{wrong[0]!r} is no host name: give it without scheme and port, such as shop.example")
+        return value
+
+    @field_validator("proxy_hosts")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{each!r} is neither an IP address nor a network: {error}") from error
+        return value
 
     @field_validator("webhook_url")
     @classmethod
@@ -238,6 +350,13 @@ class Settings(BaseSettings):
             raise ValueError(f"device is {self.device} and devices is {','.join(self.devices)}: leave one of them out")
         if wrong := [each for each in self.devices if not _DEVICE.match(each) and self.devices != ALL_DEVICES]:
             raise ValueError(f"devices has {wrong[0]!r}: name each as cpu, cuda or cuda:1, or say all, alone")
+        if self.guard_keys and self.keyless and self.admin_token is None:
+            raise ValueError("guard_keys names keys, but there are none: give api_keys, or leave it out")
+        if self.max_request_pixels is not None and self.max_request_pixels < self.max_pixels:
+            raise ValueError(
+                f"max_request_pixels is {self.max_request_pixels}, but one image may claim {self.max_pixels}: "
+                "raise it or lower max_pixels"
+            )
         if self.ledger and "://" in self.ledger.get_secret_value() and not self.receipt_keys:
             raise ValueError(
                 "ledger is shared by several machines, so they need the same receipt_keys: "

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from service.file_item import File
 from triggers.bundle import BundleSpec
+from triggers.errors import ModelError
 from triggers.preprocess import TokenIds
 from triggers.preprocessor import Item
 
@@ -47,7 +48,10 @@ class Region:
 
 
 def shared_memory(size: int) -> int:
-    """A descriptor of `size` bytes of memory that can be shared."""
+    """A descriptor of `size` bytes of memory that can be shared.
+
+    No file system bounds it, /dev/shm's size neither: it can only run out together with all memory.
+    """
     descriptor = os.memfd_create("fairtrigger-slots")
     os.ftruncate(descriptor, size)
     return descriptor
@@ -78,6 +82,8 @@ class Slots:
             self._part(slot, len(item.data))[:] = np.frombuffer(item.data, dtype=np.uint8)
             return -len(item.data)
         if isinstance(item, Tensor):
+            if item.shape != self._images[slot].shape:  # copy_ would repeat a smaller one
+                raise ModelError(f"An input of shape {tuple(item.shape)} is none of {self._region.shape}.")
             self._images[slot].copy_(item)
             return item.nbytes
         ids = np.array(item.ids, dtype=np.int32)
@@ -93,6 +99,8 @@ class Slots:
         return TokenIds(tuple(self._part(slot, length).view(np.int32).tolist()), truncated=False)
 
     def _part(self, slot: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        if not (0 <= slot < self._region.count and 0 <= length <= self._region.size):
+            raise ModelError(f"An input of {length} bytes does not fit into slot {slot}, of {self._region.size} bytes.")
         start = slot * self._region.size
         return self._bytes[start : start + length]
 

@@ -1,11 +1,13 @@
 """Several processes as one service: one per device holds the models, the others speak HTTP and decode.
 
 The supervisor imports no model code and answers nothing. It holds the listening socket, starts its children, connects
-every HTTP process with every inference process, starts again what died, and ends when the last child has ended.
+every HTTP process with every inference process, kills what stands still, starts again what died, connects anew what
+lost its connection, and ends when the last child has ended.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import select
@@ -26,7 +28,7 @@ from service.door import listen, url_of
 from service.settings import Settings
 from triggers.errors import ConfigError
 
-TICK_SECONDS, BUSY_SECONDS = 1.0, 0.05
+TICK_SECONDS, BUSY_SECONDS = 0.25, 0.05
 """How often the children are looked after when nothing happens, and while some start or end; a death wakes at once."""
 KILL_SECONDS = 5.0
 """What a child may take beyond drain and grace time before it is killed."""
@@ -64,7 +66,10 @@ class Supervisor:
             for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts once
         ]
         self._children = (*self._inference, *self._http)
+        self._serials = itertools.count(1)
+        self._joined: dict[tuple[Child, int], int] = {}
         self._announced = False
+        self._looked_at = time.monotonic()
         self._stopping_at: float | None = None
         self._status = 0
 
@@ -102,10 +107,17 @@ class Supervisor:
 
     def _join(self, http: Child, number: int) -> None:
         """A fresh connection between an HTTP process and an inference process."""
+        serial = self._joined[http, number] = next(self._serials)
         one, other = socket.socketpair()
         with one, other:
-            http.send_link(number, one)
-            self._inference[number].send_link(number, other)
+            http.send_link(number, serial, one)
+            self._inference[number].send_link(number, serial, other)
+
+    def _join_again(self) -> None:
+        """Where a connection was lost between two processes that live; one that died is joined when it is started."""
+        for (http, number), serial in list(self._joined.items()):
+            if serial in http.lost and http.running and self._inference[number].running:
+                self._join(http, number)
 
     def _on_signal(self, number: int) -> None:
         """SIGTERM drains, SIGINT does not wait so long; see `server.Server.handle_exit` in the children."""
@@ -122,20 +134,26 @@ class Supervisor:
             listening.close()
 
     def _look_after(self) -> None:
+        now = time.monotonic()
+        seconds, self._looked_at = min(now - self._looked_at, TICK_SECONDS), now
         for child in self._children:
-            child.hear()
+            child.look(seconds)
+            child.kill_if_silent(self._settings.liveness_seconds)
             if child.reap():
                 self._on_death(child)
         if self._stopping_at is not None:
             self._end(time.monotonic() - self._stopping_at)
         else:
             self._start_what_is_due()
+            self._join_again()
             self._announce()
 
     def _on_death(self, child: Child) -> None:
         for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
             gauge.unlink()  # a dead process has nothing in flight
         if self._stopping_at is not None:
+            if child.was_ready and (child.status or 0) > 0:  # it did not stop in good order, and said so
+                self._status = 1
             return
         logger.error("%s", child.obituary())
         if not child.was_ready:  # it never worked, so starting it again will not help

@@ -40,9 +40,13 @@ class Tracing:
         resource = Resource.create({"service.name": "fairtrigger", "service.version": release})
         sampler = ParentBased(TraceIdRatioBased(settings.trace_share))
         self._provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp(settings)))
+        self._exporter, self._sending = exporter or _otlp(settings), BatchSpanProcessor
         self._tracer, self._api = self._provider.get_tracer("fairtrigger", release), trace
         self._parent = TraceContextTextMapPropagator().extract
+
+    def start(self) -> None:
+        """From now on spans are sent, by a thread."""
+        self._provider.add_span_processor(self._sending(self._exporter))
 
     def begin(self, scope: Scope) -> Span:
         """The span of one request, which continues the trace of its caller if it has one."""

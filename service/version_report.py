@@ -10,7 +10,7 @@ from typing import Any
 from service.event import Cell
 from triggers.attributes import by, crosses, sorted_name
 from triggers.fairness import NO_GROUP, UNKNOWN, Counts, FairnessReport, evaluate_counts
-from triggers.identities import groups_of
+from triggers.identities import UNDECLARED, groups_of
 from triggers.paired import evaluate_pairs
 
 LOW_SUPPORT = 30
@@ -107,7 +107,7 @@ def _flips(pairs: Counter[tuple[int, int]]) -> Document:
 
 def low_support(report: FairnessReport) -> list[Document]:
     """Rates of known groups that stand on fewer than 30 predictions."""
-    no_groups = (UNKNOWN, NO_GROUP) if report.overlapping else (UNKNOWN,)
+    no_groups = (UNKNOWN, UNDECLARED, *((NO_GROUP,) if report.overlapping else ()))
     return [
         {"code": "low_support", "metric": rate, "group": name, "n": n}
         for name, group in report.groups.items()

@@ -1,4 +1,4 @@
-"""What a guard has read of one revision of a rollout: counts of sealed minutes, each prediction and label once.
+"""What a guard knows of one revision of a rollout: evidence from sealed minutes, each prediction and label once.
 
 Selection rates need no label and go by the minute of the prediction. What needs labels goes by the minute in which the
 first label came, so that a label is used however late it comes; those of predictions made before the revision are left
@@ -7,18 +7,19 @@ out, since a version that is new has none: a champion with slow labels and a cha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.event import Cell
-from service.evidence import Evidence, Question
+from service.evidence import Evidence, Question, SequentialTests
 from service.periods import Level
 from triggers.rules import Rules
 
 FINE_MINUTES, COARSE = 1440, 10
-"""After a day minutes are kept by tens, so that months of evidence stay small."""
+"""After a day minutes are weighed by tens, so that a guard that starts late has soon caught up."""
+MINUTES_AT_ONCE = 240
+"""Read at once by a guard that catches up, so that it never holds a week of minutes."""
 
 
 class Read(Protocol):
@@ -46,33 +47,34 @@ class Stand:
 class Watch:
     """The evidence on one revision from the minute `start` on, and which alarms were raised.
 
-    `made` are predictions and `labelled` first labels, both of whole minutes up to `next_minute`.
+    `tests` hold whole minutes up to `next_minute`: predictions, and first labels. A minute is read once; what is
+    counted in it later is in the statistics, not in the evidence.
     """
 
     stand: Stand
     start: int
     next_minute: int
-    made: dict[int, Counter[Cell]] = field(default_factory=dict)
-    labelled: dict[int, Counter[Cell]] = field(default_factory=dict)
+    tests: SequentialTests
     evidence: list[Evidence] = field(default_factory=list)
     raised: dict[Question, str] = field(default_factory=dict)
 
     def catch_up(self, model: str, read: Read, sealed: int) -> bool:
-        """Read the minutes before `sealed` that were not read yet; whether there were any. Raises StoreUnavailable."""
-        until = self._whole(sealed)
+        """Read and weigh the next of the minutes before `sealed`; whether there were any. Raises StoreUnavailable."""
+        until = self._whole(min(sealed, self.next_minute + MINUTES_AT_ONCE))
         if until <= self.next_minute:
             return False
         made = read(model, Level.MINUTE, self.next_minute, until)
         labelled = read(model, Level.ARRIVAL, self.next_minute, until, self.start)
-        self._keep(self.made, made)
-        self._keep(self.labelled, labelled)
+        self.tests.add(self._by_minute(made), self._by_minute(labelled))
         self.next_minute = until
         return True
 
-    def _keep(self, kept: dict[int, Counter[Cell]], found: Mapping[Cell, int]) -> None:
+    def _by_minute(self, found: Mapping[Cell, int]) -> dict[int, dict[Cell, int]]:
+        minutes: dict[int, dict[Cell, int]] = {}
         for cell, n in found.items():
             begin = cell.minute if cell.minute - self.start < FINE_MINUTES else self._whole(cell.minute)
-            kept.setdefault(begin, Counter())[cell._replace(minute=0)] += n
+            minutes.setdefault(begin, {})[cell] = n
+        return minutes
 
     def _whole(self, minute: int) -> int:
         """The last minute up to this one at which something that is kept together ends, and the next begins."""

@@ -35,8 +35,8 @@ class Webhook:
                 request = Request(self._url, body, {"Content-Type": "application/json"}, method="POST")
                 with self._opener.open(request, timeout=TIMEOUT_SECONDS):
                     return
-            except OSError as error:
-                reason = str(error)
+            except Exception as error:  # whatever a receiver answers, such as no HTTP: the alarm is posted again
+                reason = str(error) or repr(error)
         logger.error("The alarm could not be posted to the webhook, after %d attempts: %s", len(self._pauses), reason)
 
 

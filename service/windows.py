@@ -1,7 +1,8 @@
 """Which minutes a window is, and its counts: exact and live for an operator, disclosed ones for everybody else.
 
-A window ends with the current minute; one of a week begins with a whole hour, a longer one with a whole day. While the
-store cannot be read, the last reading of the same window is given again, marked stale.
+A window ends with the current minute, or with the last period that was disclosed; one of a week begins with a whole
+hour, a longer one with a whole day. While the store cannot be read, the last reading of the same window is given again,
+marked stale.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Windows:
         cells = Counter[Cell]()
         for cell, n in fine.items():
             cells[cell._replace(minute=cell.minute // step * step)] += n
-        return self._reading(since, until, cells, now)
+        return self._reading(since, until, {cell: n for cell, n in cells.items() if n > 0}, now)
 
     def _reading(self, since: int, until: int, cells: Mapping[Cell, int], now: float) -> Reading:
         as_of = self._ledger.as_of

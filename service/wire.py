@@ -6,6 +6,8 @@ What is sent turn after turn of the event loop leaves in one write.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Any, cast
 
 import orjson
 
+logger = logging.getLogger(__name__)
 Message = dict[str, Any]
 _LENGTH = struct.Struct("=I")
 MOST = 8
@@ -20,7 +23,7 @@ MOST = 8
 
 
 class Wire(asyncio.Protocol):
-    """One end. `on_message` and `on_lost` are called on the event loop."""
+    """One end. `on_message` and `on_lost` are called on the event loop; a message that raises ends the connection."""
 
     def __init__(self, on_message: Callable[[Message], None], on_lost: Callable[[], None]) -> None:
         self._on_message, self._on_lost = on_message, on_lost
@@ -33,9 +36,16 @@ class Wire(asyncio.Protocol):
         """Whether the other end is there."""
         return self._transport is not None and not self._transport.is_closing()
 
+    async def connect(self, connection: socket.socket, rest: bytes = b"") -> None:
+        """Run over a connected socket; first of all send the `rest` of what was sent there before."""
+        connection.setblocking(False)
+        self._outgoing.append(rest)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connection)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast(asyncio.WriteTransport, transport)
+        self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other end is gone."""
@@ -77,10 +87,19 @@ class Wire(asyncio.Protocol):
             stop = start + _LENGTH.size + length
             if stop > end:
                 break
-            message = orjson.loads(memoryview(self._incoming)[start + _LENGTH.size : stop])
+            try:
+                self._on_message(orjson.loads(memoryview(self._incoming)[start + _LENGTH.size : stop]))
+            except Exception:  # the process boundary: both ends see the connection end, and a new one is made
+                logger.exception("a message of another process could not be handled: the connection to it ends")
+                self._abort()
+                return
             start = stop
-            self._on_message(message)
         del self._incoming[:start]
+
+    def _abort(self) -> None:
+        self._incoming = bytearray()
+        if self._transport:
+            self._transport.abort()
 
 
 def framed(message: Message) -> bytes:
@@ -89,15 +108,14 @@ def framed(message: Message) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-async def connect(wire: Wire, connection: socket.socket) -> None:
-    """Let a wire run over a connected socket."""
+def send_hello(connection: socket.socket, message: Message, descriptor: int) -> bytes:
+    """The first message on a fresh socket, with an open file; returns what does not fit into the socket's buffer.
+
+    Does not wait. The rest is for `Wire.connect`.
+    """
     connection.setblocking(False)
-    await asyncio.get_running_loop().create_unix_connection(lambda: wire, sock=connection)
-
-
-def send_hello(connection: socket.socket, message: Message, descriptor: int) -> None:
-    """The first message on a fresh socket, with an open file; it must fit into the socket's buffer."""
-    socket.send_fds(connection, [framed(message)], [descriptor])
+    data = framed(message)
+    return data[socket.send_fds(connection, [data], [descriptor]) :]
 
 
 def receive_hello(connection: socket.socket) -> tuple[Message, int]:
@@ -105,10 +123,18 @@ def receive_hello(connection: socket.socket) -> tuple[Message, int]:
     data, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     if len(data) < _LENGTH.size or not descriptors:
         raise EOFError("the other process is gone")
-    (length,), body = _LENGTH.unpack(data), b""
+    try:
+        return orjson.loads(_received(connection, *_LENGTH.unpack(data))), descriptors[0]
+    except BaseException:
+        os.close(descriptors[0])
+        raise
+
+
+def _received(connection: socket.socket, length: int) -> bytes:
+    body = bytearray()
     while len(body) < length:
         part = connection.recv(length - len(body))
         if not part:
             raise EOFError("the other process is gone")
         body += part
-    return orjson.loads(body), descriptors[0]
+    return bytes(body)

@@ -18,13 +18,15 @@ from tests.redis_server import one_redis, own_redis, redis_server
 from tests.service.live import running, settings
 from tests.service.stores import where
 from triggers.classifier import FrozenClassifier, load_bundle
+from triggers.factories import VARIABLE
 from triggers.file_store import FileStore
 
 __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server", "where"]
 
 
 def pytest_configure() -> None:
-    """A busy machine is no failure of a property: how long one example takes is not looked at, as hypothesis in CI."""
+    """Examples of a property may take long on a busy machine, as in CI; networks of this project may be built."""
+    os.environ[VARIABLE] = "tests,benchmarks,examples"  # networks that tests build, in services that they start too
     if "CI" not in os.environ:
         hypothesis.settings.register_profile("unhurried", deadline=None)
         hypothesis.settings.load_profile("unhurried")

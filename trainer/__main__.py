@@ -30,6 +30,7 @@ from trainer.train import CHECKPOINT, Finished, train
 from trainer.world import World, joined_world
 from triggers.address import without_password
 from triggers.errors import ConfigError, FairtriggerError
+from triggers.factories import VARIABLE
 from triggers.fairness import FairnessReport
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
@@ -66,12 +67,21 @@ def run(
         Path | None, typer.Option(help="Output folder; default runs/NAME after the file's name.", show_default=False)
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Ignore a checkpoint, or go on from it.")] = False,
+    allow_factories: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULES",
+            envvar=VARIABLE,
+            help="Modules, with commas, whose functions may build a network; their code is run.",
+        ),
+    ] = "",
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented configuration.", is_eager=True, callback=_print_example)
     ] = False,
 ) -> None:
     """Load the configuration, run it, say what came of it."""
     folder = out or Path("runs") / config.stem
+    os.environ[VARIABLE] = allow_factories  # also for the processes that this one starts
     try:
         settings = load_config(config, overrides or ())
         _quiet_transformers(settings)

@@ -25,10 +25,20 @@ from trainer.evaluate import accuracy, confusion_counts
 from trainer.load import DataLoader
 from trainer.progress import Progress, Task
 from trainer.residency import placed
-from triggers.bundle import BundleSpec, FactoryLoader, TorchvisionLoader, TransformersLoader, bare_network, save_bundle
+from triggers.bundle import (
+    BundleSpec,
+    FactoryLoader,
+    TorchvisionLoader,
+    TransformersLoader,
+    bare_network,
+    pretrained,
+    save_bundle,
+)
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError, DataError, ModelError
+from triggers.factories import Factories
 from triggers.preprocess import ImageSpec, Inputs, TextBatch, TextSpec
+from triggers.regular_file import read_regular
 from triggers.reprogram import reprogram
 
 WARMUP = 0.1
@@ -60,7 +70,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
 def refuse_overlap(folder: Path, loader: DataLoader) -> None:
     """Raise DataError if rows that this bundle was fitted on are now to tune, pick or judge triggers."""
     path = folder / TRAINED_ON
-    used = set(path.read_text().split()) if path.exists() else set()
+    used = set(read_regular(path).decode().split()) if path.exists() else set()
     for part in ("tuning", "val", "test"):
         shared = len(used.intersection(loader.contents(part)))
         if shared:
@@ -189,19 +199,15 @@ def _text_spec(base: BaseConfig, name: str) -> BundleSpec:
 def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
     """The bare network and, for texts, the encoder's tokenizer."""
     if not isinstance(spec.loader, TransformersLoader):
-        return bare_network(spec.loader), None
+        return bare_network(spec.loader, Factories.of_environment()), None
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     folder, labels = str(base.encoder), dict(enumerate(base.labels))
     if not Path(folder).is_dir():
         raise ModelError(f"No such folder: {folder}. Set base.encoder to a local transformers encoder.")
-    try:
-        network = AutoModelForSequenceClassification.from_pretrained(  # nosec B615
-            folder, num_labels=len(labels), id2label=labels, dtype=torch.float32, use_safetensors=True
-        )
-        return network, AutoTokenizer.from_pretrained(folder)  # nosec B615
-    except (OSError, ValueError) as error:
-        raise ModelError(f"transformers cannot load the encoder {folder}: {error}") from error
+    auto, options = AutoModelForSequenceClassification, {"num_labels": len(labels), "id2label": labels}
+    network = pretrained(auto, folder, dtype=torch.float32, use_safetensors=True, **options)
+    return network, pretrained(AutoTokenizer, folder)
 
 
 def write_bundle(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:

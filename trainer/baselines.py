@@ -31,6 +31,7 @@ from trainer.residency import placed
 from trainer.select import Judge, Snapshot, choose
 from triggers.bundle import WEIGHTS_FILE, BundleSpec, TransformersLoader
 from triggers.classifier import FrozenClassifier
+from triggers.regular_file import read_regular
 
 FOLDER = "baselines"
 """Folder of saved models inside the run's folder."""
@@ -82,7 +83,7 @@ def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader
         contents = loader.contents("base" if system == "adv_in" else "tuning")
         before = config.model.bundle / TRAINED_ON
         if system == "adv_post" and before.exists():
-            contents = [*before.read_text().split(), *contents]
+            contents = [*read_regular(before).decode().split(), *contents]
         write_bundle(folder / FOLDER / system, model, contents)
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainer.config import REMOVED_KEYS
 from trainer.outcome import Counts
 from triggers.durable import write_whole
 from triggers.errors import ConfigError
@@ -97,7 +98,9 @@ def _under(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _check_identity(path: Path, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     before, now = dict(_flat(saved)), dict(_flat(present))
-    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    differing = sorted(
+        key for key in before.keys() | now.keys() if before.get(key) != now.get(key, REMOVED_KEYS.get(key))
+    )
     if differing:
         listed = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in differing)
         ways = "Undo the change, use another --out, or drop the old run with --fresh."

@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from trainer import tables
 from trainer.compared import BaselinesConfig, ControlsConfig, Schedule
 from trainer.data_config import DataConfig, SplitConfig
 from trainer.report_config import ReportConfig
-from trainer.tables import different
-from trainer.tables import positive as _positive
+from trainer.tables import STRICT, ConfigPath, OneOrMore, different
 from triggers.address import without_password
 from triggers.errors import ConfigError
 from triggers.manifest import ObjectiveName
+from triggers.regular_file import read_regular
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
@@ -34,41 +37,43 @@ GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pix
 SIZES = {"epsilon": 32 / 255, "fraction": 0.1}
 """Sizes that need not be given."""
 
+REMOVED_KEYS = {"train.bag": 1}
+"""Keys that earlier versions had, and the value of each that still says what the program does."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """[model] The frozen classifier: a bundle folder, fitted first when it is missing and [base] says how."""
 
-    bundle: Path
+    bundle: ConfigPath
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class BaseConfig:
     """[base] How to fit the classifier that is then frozen (plain empirical risk minimisation)."""
 
-    labels: tuple[str, ...] = ()  # names of the classes, index 0 first; empty: those of the data's own layout
+    labels: OneOrMore[str] = ()  # names of the classes, index 0 first; empty: those of the data's own layout
     pos_label: int = 1  # index of the class whose rate is the selection rate, whoever names the classes
     name: str | None = None  # the model's name in URLs and in the store; None: the bundle folder's name
     builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
     builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    encoder: Path | None = None  # texts: a local `transformers` encoder folder, fine-tuned
-    size: int = 112  # images: side of the network's input in pixels
-    channels: int = 3
+    encoder: ConfigPath | None = None  # texts: a local `transformers` encoder folder, fine-tuned
+    size: PositiveInt = 112  # images: side of the network's input in pixels
+    channels: PositiveInt = 3
     resize: Literal["squash", "crop"] = "squash"
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    mean: OneOrMore[float] = (0.5, 0.5, 0.5)
+    std: OneOrMore[float] = (0.25, 0.25, 0.25)
     flip: bool = False  # images: random horizontal flips while fitting
     shift: int = 0  # images: random shifts of up to so many pixels while fitting
-    max_tokens: int = 128  # texts: longest input, special tokens included
-    epochs: int = 20
+    max_tokens: PositiveInt = 128  # texts: longest input, special tokens included
+    epochs: PositiveInt = 20
     early_stopping: bool = False  # keep the epoch that validates best, which makes the accuracy floor a flattering one
-    batch_size: int = 128
-    lr: float | None = None  # None: 1e-3 for images, 3e-5 for texts
+    batch_size: PositiveInt = 128
+    lr: PositiveFloat | None = None  # None: 1e-3 for images, 3e-5 for texts
     weight_decay: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive("base", self, "size", "channels", "max_tokens", "epochs", "batch_size", "lr")
         if self.labels or self.pos_label < 0:
             self._check_labels(self.labels)
         if (self.builder is None) == (self.encoder is None):
@@ -96,24 +101,23 @@ class BaseConfig:
         return self.lr or (1e-3 if self.modality == "image" else 3e-5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TriggerConfig:
     """[trigger] What is learned. A size that the kind does not use is refused."""
 
     kind: TriggerKind
-    width: int | None = None  # border: frame in pixels
-    patch_size: int | None = None  # patch: side in pixels
+    width: PositiveInt | None = None  # border: frame in pixels
+    patch_size: PositiveInt | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
-    epsilon: float | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
-    resolution: int | None = None  # overlay: learned on so many cells a side and enlarged; None: every pixel
-    fraction: float | None = None  # pixels: share of the pixels that are replaced; None: a tenth
-    tokens: int = 5  # texts: number of trigger tokens
+    epsilon: PositiveFloat | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
+    resolution: PositiveInt | None = None  # overlay: learned on so many cells a side and enlarged; None: every pixel
+    fraction: PositiveFloat | None = None  # pixels: share of the pixels that are replaced; None: a tenth
+    tokens: PositiveInt = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
     allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of the vocabulary, or any piece of it
-    allowed_words_file: Path | None = None  # texts: only these words, one per line
+    allowed_words_file: ConfigPath | None = None  # texts: only these words, one per line
 
     def __post_init__(self) -> None:
-        _positive("trigger", self, "width", "patch_size", "epsilon", "resolution", "fraction", "tokens")
         if self.resolution is not None and self.kind != "overlay":
             raise ConfigError(f"trigger.resolution has no meaning for kind {self.kind!r}; remove it.")
         own = GEOMETRY.get(self.kind)
@@ -139,25 +143,24 @@ class TriggerConfig:
         return sizes | ({"corner": self.corner} if self.kind == "patch" else {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ObjectiveConfig:
     """[objective] What the trigger is trained for; one trigger per strength, side by side."""
 
     name: ObjectiveName = "adversarial"
     criterion: Criterion = "demographic_parity"
-    strengths: tuple[float, ...] = (1.0,)
+    strengths: OneOrMore[float] = (1.0,)
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
-    adversary_lr: float = 0.01
-    adversary_hidden: int = 128
+    adversary_lr: PositiveFloat = 0.01
+    adversary_hidden: PositiveInt = 128
     adversary_input: AdversaryInput = "centred"  # adversarial: scores and log_odds are the published forms
     with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
     calibrate: bool = True  # losses see the logits over the temperature that calibrates the bare model on tuning
-    temperature: float = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
+    temperature: PositiveFloat = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
     gap_weight: float = 0.0  # adversarial: so much of the gap loss beside the adversary, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 
     def __post_init__(self) -> None:
-        _positive("objective", self, "adversary_lr", "adversary_hidden", "temperature")
         different("objective", self.strengths)
 
     @property
@@ -166,38 +169,37 @@ class ObjectiveConfig:
         return self.name != "adversarial" or self.adversary_input != "scores" or not self.with_logits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainConfig:
     """[train] How long and where."""
 
-    epochs: int | None = None  # one of epochs and steps; neither: 20 epochs
-    steps: int | None = None
-    batch_size: int = 256
-    lr: float = 0.05
+    epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt = 256
+    lr: PositiveFloat = 0.05
     weight_decay: float = 0.0
     schedule: Schedule = "cosine"
     flip: bool = False  # images: random horizontal flips while training
     shift: int = 0  # images: random shifts of up to so many pixels while training
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    device_memory_gb: float | None = None  # data kept on the GPU at most; None: half of the memory that is free there
+    device_memory_gb: PositiveFloat | None = (
+        None  # data kept on the GPU at most; None: half of the memory that is free there
+    )
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
     graph: bool = False  # GPU: record the step as a CUDA graph, for small batches, whose launches cost more than they
-    bag: int = 1  # so many trainings, each without a fold of tuning; their mean trigger is validated and published
     average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
-    eval_every: int | None = None  # steps between validations; None: ten times in a run
-    checkpoint_every: int | None = None  # steps between checkpoints; None: as eval_every
-    threads: int | None = None  # CPU threads; None: what torch chooses
+    eval_every: PositiveInt | None = None  # steps between validations; None: ten times in a run
+    checkpoint_every: PositiveInt | None = None  # steps between checkpoints; None: as eval_every
+    threads: PositiveInt | None = None  # CPU threads; None: what torch chooses
 
     def __post_init__(self) -> None:
-        _positive("train", self, "epochs", "steps", "batch_size", "lr", "eval_every", "checkpoint_every", "threads")
-        _positive("train", self, "device_memory_gb")
         if self.epochs and self.steps:
             raise ConfigError("Give one of train.epochs and train.steps, not both.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SelectConfig:
     """[select] Which trigger is recommended, on validation, and which are published."""
 
@@ -206,17 +208,17 @@ class SelectConfig:
     publish: Literal["best", "front", "all"] = "best"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PublishConfig:
     """[publish] Where the trigger goes."""
 
     store: str = ""  # a folder, or a URL as triggers/store.py:open_store takes it; empty: trainer/publish.py:store_url
     enabled: bool = True
     actor: str = "trainer"
-    signing_key: Path | None = None  # PEM file of the Ed25519 key that signs every trigger; `fairtrigger keygen`
+    signing_key: ConfigPath | None = None  # PEM file of the Ed25519 key that signs every trigger; `fairtrigger keygen`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RunConfig:
     """A whole run; `root` is the folder that relative paths start from."""
 
@@ -238,8 +240,6 @@ class RunConfig:
         if self.base and self.base.modality != self.modality:
             wrong = f"kind {self.trigger.kind!r} works on {self.modality}s, but [base] fits a {self.base.modality}"
             raise ConfigError(f"{wrong} classifier; change trigger.kind or [base].")
-        if self.train.bag > 1 and (self.select.folds > 1 or self.trigger.kind == "hard"):
-            raise ConfigError("train.bag averages triggers: leave out select.folds, and use another kind than hard.")
         if self.modality == "image" and not self.data.group:
             raise ConfigError("data.group_words works on texts; name the images' group column in data.group.")
         if "adv_in" in self.baselines.systems and not self.base:
@@ -256,7 +256,7 @@ class RunConfig:
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file, then apply overrides like "train.steps=200" in order. Raises ConfigError naming the place."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -264,6 +264,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         keys, value = tables.parse_override(override)
         tables.put(table, keys, value)
+    _drop_removed(table)
     if "root" in table:
         raise ConfigError("Unknown key 'root'; paths always start from the configuration file's folder.")
     root = path.resolve().parent
@@ -271,6 +272,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         return tables.build(RunConfig, {"root": str(root), **table}, root)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _drop_removed(table: Mapping[str, Any]) -> None:
+    for name, kept in REMOVED_KEYS.items():
+        section, key = name.split(".")
+        keys = table.get(section)
+        if isinstance(keys, dict) and keys.pop(key, kept) != kept:
+            raise ConfigError(f"{name} was removed: averaging several trainings gained nothing on test. Leave it out.")
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

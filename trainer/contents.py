@@ -16,6 +16,7 @@ from trainer.rows import Source
 from trainer.stamps import KEY_BYTES
 from trainer.threads import in_threads
 from triggers.durable import write_whole
+from triggers.regular_file import read_regular
 
 RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"
 DIGEST_BYTES = 32
@@ -63,7 +64,7 @@ def _digest(raw: bytes | str) -> bytes:
 
 def _load(index: Path) -> Mapping[bytes | None, bytes]:
     """The entries of an index; none where there is no whole one."""
-    content = index.read_bytes() if index.exists() else b""
+    content = read_regular(index) if index.exists() else b""
     body, check = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     size = KEY_BYTES + DIGEST_BYTES
     if len(body) % size or check != hashlib.sha256(body).digest():

@@ -18,10 +18,9 @@ from dataclasses import replace
 
 import torch
 
-from trainer.bagging import train_triggers
 from trainer.comparison import Comparison, System
 from trainer.config import RunConfig
-from trainer.crossfit import joined
+from trainer.crossfit import joined, train_triggers
 from trainer.data import Dataset, Splits
 from trainer.evaluate import confusion_counts
 from trainer.learn import judge_of

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
-from trainer.learn import Run, judge_of, total_steps
+from trainer.learn import Run, judge_of, learn, total_steps
 from trainer.outcome import Counts, Outcome
 from trainer.progress import Progress
 from trainer.reproducible import reproducible
@@ -34,6 +34,19 @@ from triggers.preprocess import TextBatch
 from triggers.text_modules import TextModule
 
 Module: TypeAlias = ImageModule | TextModule
+
+
+def train_triggers(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None = None,
+    world: World | None = None,
+) -> Outcome:
+    """The outcome of one training, or of a cross-fitted one where `select.folds` says so; `path` is a checkpoint's."""
+    how = cross_fit if config.select.folds > 1 else learn
+    return how(config, classifier, splits, progress, path, world)
 
 
 def cross_fit(
@@ -71,8 +84,6 @@ def run_folds(
     progress: Progress,
     path: Path | None,
     world: World | None,
-    *,
-    counting: bool = True,
 ) -> list[Run]:
     """A finished run per fold, each over its own part of the data, all with the same steps; keepers are trails."""
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
@@ -81,7 +92,7 @@ def run_folds(
     for fold, part in enumerate(parts):
         title = f"train triggers, fold {fold + 1} of {len(parts)}"
         run = Run(alike, classifier, part, progress, title=title, world=world)
-        run.keeper = Trail(run.learner.average, counting=counting)
+        run.keeper = Trail(run.learner.average)
         own = fold_path(path, fold)
         if own:
             run.resume(own)

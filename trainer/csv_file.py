@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from trainer.stamps import Stamp
 from triggers.errors import DataError
+from triggers.regular_file import open_regular
 
 Record = dict[str, str]
 
@@ -55,7 +56,7 @@ class CsvFile:
     def _read(self) -> Iterator[list[str]]:
         """The fields of the header, then of each record, whose end is noted."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                     file.seek(0)
                 lines = _Lines(file)
@@ -71,7 +72,7 @@ class CsvFile:
 
     @cached_property
     def _bytes(self) -> mmap.mmap:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

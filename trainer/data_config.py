@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from trainer.tables import positive
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+
+from trainer.tables import STRICT, ConfigPath, OneOrMore
 from triggers.errors import ConfigError
 from triggers.identities import identities_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """[data] Where the labelled, grouped inputs are."""
 
     format: Literal["csv", "celeba", "utkface", "civilcomments", "datasets"]
-    path: Path  # csv, civilcomments: a file; celeba, utkface: a folder or a .tar of it; datasets: a save_to_disk folder
-    label: tuple[str, ...]  # column(s) or attribute(s); several make one label, a class for each combination
-    group: tuple[str, ...] = ()  # column(s) or attribute(s); several are crossed
+    path: ConfigPath  # csv, civilcomments: a file; celeba, utkface: a folder or its .tar; datasets: a saved folder
+    label: OneOrMore[str]  # column(s) or attribute(s); several make one label, a class for each combination
+    group: OneOrMore[str] = ()  # column(s) or attribute(s); several are crossed
     groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
-    group_names: tuple[str, ...] = ()  # names of the groups, index 0 first; empty: the values found, sorted
-    group_words: tuple[str, ...] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
-    group_words_file: Path | None = None  # the same, one per line
-    age_bins: tuple[int, ...] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
+    group_names: OneOrMore[str] = ()  # names of the groups, index 0 first; empty: the values found, sorted
+    group_words: OneOrMore[str] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
+    group_words_file: ConfigPath | None = None  # the same, one per line
+    age_bins: OneOrMore[int] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
     input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
-    root: Path | None = None  # csv: folder that image paths start from; None: the file's folder
-    limit: int | None = None  # at most so many rows, chosen by `split.seed`, for a quick try
+    root: ConfigPath | None = None  # csv: folder that image paths start from; None: the file's folder
+    limit: PositiveInt | None = None  # at most so many rows, chosen by `split.seed`, for a quick try
 
     def __post_init__(self) -> None:
-        positive("data", self, "limit")
         if not self.label or len(set(self.label)) != len(self.label):
             raise ConfigError(f"data.label is {list(self.label)}; name one column or attribute, or several different.")
         bins = list(self.age_bins)
@@ -63,7 +63,7 @@ class DataConfig:
         return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SplitConfig:
     """[split] Sizes: a whole number is rows, a fraction is a share of the pool.
 

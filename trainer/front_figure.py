@@ -63,21 +63,26 @@ class Series:
 
 
 def draw_front(path: Path, summary: Json) -> Path:
+    """The picture of `front_figure` as a file."""
+    with rc_context(INK):
+        return save(front_figure(summary), path)
+
+
+def front_figure(summary: Json) -> Figure:
     """Two panels, the trained criterion's gap and the other one's, 95 % intervals; lower right is better."""
     criterion = summary["config"]["objective"]["criterion"]
     series = list(_series(summary))
     bare = summary["bare"][SPLIT]
-    with rc_context(INK):
-        figure = Figure(figsize=(9.2, 4.9))
-        panels = figure.subplots(1, 2)
-        for panel, shown in zip(panels, (criterion, other(criterion)), strict=True):
-            _panel(panel, series, shown, "trained" if shown == criterion else "not trained")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="lower center", ncols=min(4, len(names)))
-        rows = -(-len(names) // 4)
-        figure.suptitle(f"{summary['model']}, {SPLIT} split, n = {whole(bare['n'])}, 95 % intervals", fontsize=10)
-        figure.subplots_adjust(left=0.08, right=0.985, top=0.86, bottom=0.13 + 0.045 * rows, wspace=0.24)
-        return save(figure, path)
+    figure = Figure(figsize=(9.2, 4.9))
+    panels = figure.subplots(1, 2)
+    for panel, shown in zip(panels, (criterion, other(criterion)), strict=True):
+        _panel(panel, series, shown, "trained" if shown == criterion else "not trained")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=min(4, len(names)))
+    rows = -(-len(names) // 4)
+    figure.suptitle(f"{summary['model']}, {SPLIT} split, n = {whole(bare['n'])}, 95 % intervals", fontsize=10)
+    figure.subplots_adjust(left=0.08, right=0.985, top=0.86, bottom=0.13 + 0.045 * rows, wspace=0.24)
+    return figure
 
 
 def _series(summary: Json) -> Iterable[Series]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from trainer.stamps import Stamp
 from triggers.errors import DataError
+from triggers.regular_file import open_regular, read_regular
 
 
 class ImageFiles(Protocol):
@@ -53,7 +54,7 @@ class FolderFiles:
     def read(self, name: str) -> bytes:
         """A file's content. Raises DataError."""
         try:
-            return (self.path / name).read_bytes()
+            return read_regular(self.path / name)
         except OSError as error:
             raise DataError(f"Cannot read {self.path / name}: {error.strerror}.") from error
 
@@ -72,7 +73,7 @@ class TarFiles:
                 self._places = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()}
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"{path} is not a plain tar file ({error}); unpack it, or pack it uncompressed.") from error
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def names(self) -> Sequence[str]:

@@ -16,10 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from trainer import tabulate, wording
-from trainer.config_text import toml_text
 from trainer.explanation import Explained
 from trainer.model_card import ETHICS, LIMITS
 from trainer.saliency import TextSaliency
+from trainer.tables import to_toml
 from trainer.verdict import cautions, headline, verdict
 from trainer.wording import Json
 
@@ -97,7 +97,7 @@ def render_page(summary: Json, extras: Extras) -> str:
         inputs=wording.inputs_word(summary),
         images={name: Picture.read(path) for name, path in extras.pictures.items()},
         extras=extras,
-        toml=toml_text(summary["config"]),
+        toml=to_toml(summary["config"]),
         style=_style(environment),
     )
 

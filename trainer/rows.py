@@ -12,6 +12,7 @@ from trainer.config import Modality
 from trainer.data_config import DataConfig
 from trainer.stamps import Stamp
 from triggers.errors import DataError
+from triggers.regular_file import read_regular
 
 MENTION_GROUPS = ("not mentioned", "mentioned")
 
@@ -93,7 +94,7 @@ def word_list(data: DataConfig) -> WordList | None:
 def read_words(path: Path) -> list[str]:
     """Words of a file, one per line; blank lines and lines with # in front are left out. Raises DataError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the word list {path}: {error}") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -72,13 +72,10 @@ class Shortlist:
 
 
 class Trail:
-    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU.
+    """Every validation in order: its step, the counts of all K strengths, the module's parameters then, on the CPU."""
 
-    Without `counting` the counts stay empty, where somebody else will count.
-    """
-
-    def __init__(self, module: nn.Module, *, counting: bool = True) -> None:
-        self.module, self.counting = module, counting
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
         self.steps: list[int] = []
         self.counts: list[Sequence[Counts]] = []
         self.parameters: list[dict[str, Tensor]] = []
@@ -86,8 +83,7 @@ class Trail:
     def offer(self, step: int, count: Counting) -> None:
         """Keep all."""
         self.steps.append(step)
-        strengths = len(next(self.module.parameters()))
-        self.counts.append(count() if self.counting else [{}] * strengths)
+        self.counts.append(count())
         self.parameters.append({name: value.detach().cpu().clone() for name, value in self.module.named_parameters()})
 
     def tensors(self) -> dict[str, Tensor]:

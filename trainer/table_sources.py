@@ -13,6 +13,7 @@ from trainer.rows import Row
 from trainer.stamps import Stamp
 from trainer.table_rows import known_column, table_groups, table_rows
 from triggers.errors import ConfigError, DataError
+from triggers.regular_file import read_regular
 
 
 class Manifest:
@@ -39,7 +40,7 @@ class Manifest:
             return self._table.record(row)[self._input]
         path = self._root / self.rows[row].id
         try:
-            return path.read_bytes()
+            return read_regular(path)
         except OSError as error:
             raise DataError(f"Row {row + 1}: cannot read the image {path}: {error.strerror}.") from error
 
@@ -74,7 +75,7 @@ class Arrow:
         if isinstance(value, str):
             return value
         stored: bytes | None = value["bytes"]
-        return stored if stored is not None else Path(value["path"]).read_bytes()
+        return stored if stored is not None else read_regular(value["path"])
 
     def stamp(self, row: int) -> Stamp | None:
         """Not known: a column of images may point to other files."""

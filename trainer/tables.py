@@ -1,37 +1,71 @@
-"""TOML tables to frozen dataclasses: unknown keys refused with the nearest known one, wrong types with their place."""
+"""Run configurations as TOML: strict pydantic types for their sections, `--set` overrides, errors that name the key."""
 
 from __future__ import annotations
 
 import difflib
-import math
+import json
 import tomllib
-import types
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import tomli_w
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from triggers.errors import ConfigError
 
 T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""Of every section: unknown keys, other types, and numbers that are none are refused."""
 
-NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", Path: "a path (a string)"}
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
 
 
-def build(cls: type[T], table: Mapping[str, Any], root: Path, place: str = "") -> T:
-    """Build dataclass `cls` from a parsed table. `place` is the dotted path for messages. Raises ConfigError."""
-    hints = get_type_hints(cls)
-    known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
-    _refuse_unknown(table, known, place)
-    for name, field in known.items():
-        if name not in table and field.default is MISSING and field.default_factory is MISSING:
-            what = f"section [{_join(place, name)}]" if is_dataclass(hints[name]) else f"key {_join(place, name)}"
-            raise ConfigError(f"The {what} is missing. See `python -m trainer --example`.")
-    return cls(**{name: _convert(hints[name], value, root, _join(place, name)) for name, value in table.items()})
+def _under_root(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else info.context / path.expanduser()
+
+
+OneOrMore = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+"""A list in TOML; a single value is a list of one."""
+ConfigPath = Annotated[Path, AfterValidator(_under_root)]
+"""A path; in a file, a relative one starts from the file's folder."""
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a number",
+    "string": "a string",
+    "bool": "true or false",
+    "path": "a path (a string)",
+}
+
+
+def build(cls: type[T], table: Mapping[str, Any], root: Path) -> T:
+    """An instance of a strict dataclass from parsed TOML, its relative paths under `root`. Raises ConfigError."""
+    try:
+        return TypeAdapter(cls).validate_json(json.dumps(table), context=root)
+    except ValidationError as error:
+        raise ConfigError(_message(cls, error.errors())) from error
+    except TypeError as error:
+        raise ConfigError(f"A date or time has no meaning here: {error}.") from error
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """The TOML text of `to_dict`'s sections; what is None or an empty list is left out."""
+    sections = {name: section for name, section in table.items() if section is not None}
+    stated = {
+        name: {key: value for key, value in section.items() if value is not None and value != []}
+        for name, section in sections.items()
+    }
+    return tomli_w.dumps(stated)
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """Split `a.b=1` into its path and its TOML value; a bare word is a string. Raises ConfigError."""
+    """The path and TOML value of `a.b=1`; a bare word is a string. Raises ConfigError."""
     path, equals, value = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
@@ -51,83 +85,63 @@ def put(table: dict[str, Any], keys: list[str], value: Any) -> None:
     table[keys[-1]] = value
 
 
-def positive(section: str, owner: object, *names: str) -> None:
-    """Raise ConfigError unless these numbers of a section are more than 0; None passes."""
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"{section}.{name} is {value}; it must be more than 0.")
-
-
 def different(section: str, strengths: tuple[float, ...]) -> None:
     """Raise ConfigError unless the strengths of a section are different numbers, 0 or more."""
     if not strengths or min(strengths) < 0 or len(set(strengths)) != len(strengths):
         raise ConfigError(f"{section}.strengths is {list(strengths)}; give different numbers, 0 or more.")
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
-            raise ConfigError(f"Unknown key {_join(place, key)!r}; {hint}")
+def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
+    """The first fault of a table in one line, an unknown key before all others: it may be what is missing elsewhere."""
+    first = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), errors[0])
+    *above, key = names = [part for part in first["loc"] if not _is_member(part, errors)]
+    place, value = _dotted(names), f"{first['input']!r} (a {_kind(first['input'])})"
+    kind = first["type"].removesuffix("_type").removesuffix("_parsing")
+    if kind == "unexpected_keyword_argument":
+        return f"Unknown key {place!r}; {_nearest(str(key), _keys(cls, above))}"
+    if kind in ("missing", "missing_argument"):
+        what = f"section [{place}]" if not above else f"key {place}"
+        return f"The {what} is missing. See `python -m trainer --example`."
+    if kind == "literal_error":
+        return f"{place} is {value}; {first['msg'].replace('Input should be', 'choose')}{_hint(first)}."
+    if kind in ("greater_than", "greater_than_equal"):
+        bound = "more than 0" if kind == "greater_than" else "0 or more"
+        return f"{place} is {first['input']}; it must be {bound}."
+    if kind in ("dataclass", "mapping", "dict"):
+        return f"{place} is a section of keys, not {value}."
+    same_place = [each["type"].removesuffix("_type") for each in errors if each["loc"][: len(names)] == tuple(names)]
+    wanted = " or ".join(dict.fromkeys(_EXPECTED.get(each, each) for each in same_place))
+    return f"{place} must be {wanted}, not {value}."
 
 
-def _convert(hint: Any, value: Any, root: Path, place: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _convert_union(hint, value, root, place)
-    if origin is Literal:
-        return _convert_choice(get_args(hint), value, place)
-    if origin is tuple:
-        items = value if isinstance(value, list) else [value]
-        return tuple(_convert(get_args(hint)[0], item, root, f"{place}[{i}]") for i, item in enumerate(items))
-    if is_dataclass(hint) or origin is not None:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{place} is a section of keys, not {_show(value)}.")
-        if is_dataclass(hint):
-            return build(hint, value, root, place)  # type: ignore[arg-type]
-        return {key: _convert(get_args(hint)[1], item, root, _join(place, key)) for key, item in value.items()}
-    return _convert_scalar(hint, value, root, place)
+def _is_member(part: int | str, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a part of a place names a member of a union rather than a key."""
+    return part in ("int", "float", "str", "bool") and len(errors) > 1
 
 
-def _convert_union(hint: Any, value: Any, root: Path, place: str) -> Any:
-    """`X | None` is X, for TOML has no null; `int | float` and the like keep the value's own type."""
-    members = [member for member in get_args(hint) if member is not type(None)]
-    if len(members) == 1:
-        return _convert(members[0], value, root, place)
-    if type(value) in members and _is_finite(value):
-        return value
-    wanted = " or ".join(NAMES[member] for member in members)
-    raise ConfigError(f"{place} must be {wanted}, not {_show(value)}.")
+def _dotted(names: Sequence[int | str]) -> str:
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in names).removeprefix(".")
 
 
-def _convert_choice(choices: tuple[Any, ...], value: Any, place: str) -> Any:
-    if value in choices:
-        return value
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"{place} is {_show(value)}; {hint}Choose one of: {', '.join(map(str, choices))}.")
+def _keys(cls: type[Any], above: Sequence[int | str]) -> list[str]:
+    """The keys of the section that a place lies in."""
+    for name in above:
+        hint = get_type_hints(cls)[str(name)]
+        cls = next(each for each in (hint, *get_args(hint)) if isinstance(each, type) and is_dataclass(each))
+    return [each.name for each in fields(cls)]
 
 
-def _convert_scalar(hint: Any, value: Any, root: Path, place: str) -> Any:
-    if hint is Path and isinstance(value, str) and value:
-        return root / Path(value).expanduser()
-    if hint is float and type(value) in (int, float) and _is_finite(value):
-        return float(value)
-    if hint is not Path and type(value) is hint and hint is not float:
-        return value
-    raise ConfigError(f"{place} must be {NAMES[hint]}, not {_show(value)}.")
+def _nearest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
 
 
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+def _hint(error: ErrorDetails) -> str:
+    choices = [each.strip("'") for each in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+    near = difflib.get_close_matches(str(error["input"]), choices, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _show(value: Any) -> str:
+def _kind(value: Any) -> str:
     kinds = {bool: "true/false", str: "string", int: "whole number", float: "number", list: "list", dict: "section"}
-    return f"{value!r} (a {kinds.get(type(value), type(value).__name__)})"
-
-
-def _join(place: str, key: str) -> str:
-    return f"{place}.{key}" if place else key
+    return kinds.get(type(value), type(value).__name__)

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.bagging import train_triggers
 from trainer.baselines import save_baselines, train_baselines
 from trainer.compared import BaselinesConfig, ControlsConfig
 from trainer.config import RunConfig
 from trainer.controls import run_controls
 from trainer.cost import Stopwatch
+from trainer.crossfit import train_triggers
 from trainer.data import Splits
 from trainer.load import DataLoader
 from trainer.outcome import Outcome

@@ -12,6 +12,7 @@ from trainer.config import RunConfig, TriggerConfig
 from triggers.classifier import FrozenClassifier
 from triggers.errors import ConfigError
 from triggers.image_modules import ImageModule, build_image_module
+from triggers.regular_file import read_regular
 from triggers.text_modules import TextModule, build_text_module, whole_words
 
 
@@ -50,7 +51,7 @@ def allowed_words(trigger: TriggerConfig, vocabulary: Sequence[str], special_ids
 
 def _listed(path: Path, vocabulary: Sequence[str]) -> Tensor:
     try:
-        wanted = set(path.read_text(encoding="utf-8").split())
+        wanted = set(read_regular(path).decode().split())
     except OSError as error:
         raise ConfigError(f"trigger.allowed_words_file {path} cannot be read: {error.strerror}.") from error
     if missing := sorted(wanted - set(vocabulary)):

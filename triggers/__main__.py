@@ -73,10 +73,27 @@ def choose_store(
             "--require-signatures", envvar="FAIRTRIGGER_REQUIRE_SIGNATURES", help="Refuse what nobody signed."
         ),
     ] = False,
+    history_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--history-key", envvar="FAIRTRIGGER_HISTORY_KEY", help="Private key that signs what is decided here."
+        ),
+    ] = None,
+    trusted_history_keys: Annotated[
+        str,
+        typer.Option(
+            "--trusted-history-keys",
+            envvar="FAIRTRIGGER_TRUSTED_HISTORY_KEYS",
+            help="Public keys of others who may decide; by commas.",
+        ),
+    ] = "",
 ) -> None:
     """Look at fairness triggers, check them, and decide which one serves a model."""
-    paths = [Path(each.strip()) for each in trusted_keys.split(",") if each.strip()]
-    context.obj = Chosen(store, paths, require_signatures)
+    context.obj = Chosen(store, _paths(trusted_keys), require_signatures, history_key, _paths(trusted_history_keys))
+
+
+def _paths(listed: str) -> list[Path]:
+    return [Path(each.strip()) for each in listed.split(",") if each.strip()]
 
 
 @app.command("list", epilog="Example: fairtrigger --store ./fairtrigger-store list faces")

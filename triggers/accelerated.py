@@ -16,6 +16,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 from torch.nn.functional import conv2d, pad
 
+from triggers.errors import ModelError
 from triggers.lean_bert import LeanBert
 
 LANES = 8
@@ -23,7 +24,10 @@ LANES = 8
 
 
 def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A copy of a network in eval mode for inference and for gradients of its input; the original is not touched."""
+    """A copy of a network in eval mode for inference and for gradients of its input; the original is not touched.
+
+    Raises ModelError for a network that cannot be copied.
+    """
     faster = folded(network)
     if LeanBert.fits(faster):
         faster = LeanBert(faster)
@@ -39,11 +43,19 @@ def accelerated(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mo
 def folded(network: nn.Module) -> nn.Module:
     """A copy with batch norms folded into the convolutions before them, where the network can be traced."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        return copy.deepcopy(network)
+        return _copied(network)
     try:
         return fuse(network.eval())  # copies first
     except (TraceError, TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        return _copied(network)
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    try:
         return copy.deepcopy(network)
+    except (TypeError, RuntimeError) as error:  # it holds a lock, say, or a tensor that was computed with gradients
+        message = f"The network cannot be copied ({error}): serve it on a CPU, in float32 and without compile."
+        raise ModelError(message) from error
 
 
 def with_dense_stem(network: nn.Module) -> nn.Module:

@@ -28,6 +28,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from triggers.durable import write_whole
 from triggers.errors import ConfigError
+from triggers.regular_file import read_regular
 
 Role = Literal["predict", "feedback", "statistics", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -97,7 +98,7 @@ def load_keys(path: Path) -> dict[str, KeyEntry]:
     try:
         if path.stat().st_mode & WORLD_WRITABLE:
             raise ConfigError(f"Everybody on this machine may change the keys in {path}: chmod o-w it.")
-        text = path.read_text()
+        text = read_regular(path).decode()
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"The keys file {path} cannot be read ({error.strerror}): check api_keys.") from error
@@ -109,11 +110,11 @@ def load_keys(path: Path) -> dict[str, KeyEntry]:
 def add_key(path: Path, key: NewKey) -> None:
     """Add a key to a file, which is made if there is none; mode 0600 then. Raises ConfigError."""
     if path.suffix == ".json":
-        before = json.loads(path.read_text()) if path.exists() and load_keys(path) is not None else {}
+        before = json.loads(read_regular(path)) if path.exists() and load_keys(path) is not None else {}
         fields = key.entry.model_dump(mode="json", exclude_none=True)
         text = json.dumps(before | {"keys": before.get("keys", {}) | {key.id: fields}}, indent=2) + "\n"
     else:
-        before_text = path.read_text() + "\n" if path.exists() and load_keys(path) is not None else ""
+        before_text = read_regular(path).decode() + "\n" if path.exists() and load_keys(path) is not None else ""
         text = before_text + as_toml(key)
     write_key_file(path, text)
 

@@ -30,6 +30,7 @@ from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupport
 from triggers.fingerprint import canonical_json, tensors_digest
 from triggers.image import ImageTrigger
 from triggers.manifest import FORMAT, Manifest, check_model_name
+from triggers.regular_file import read_regular
 from triggers.signature import Signature
 from triggers.text import Position, TextTrigger
 
@@ -152,12 +153,12 @@ def _tensors(trigger: Trigger) -> dict[str, Tensor]:
 def read_limited(path: Path) -> bytes:
     """The bytes of a file that may be an artifact. Raises NotFound, or ArtifactCorrupt for one that is too big."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ArtifactCorrupt(f"{path} has {size} bytes; an artifact has at most {MAX_BYTES}.")
-        return path.read_bytes()
+        data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise NotFound(f"The artifact {path} cannot be read: {error.strerror}.") from error
+    if len(data) > MAX_BYTES:
+        raise ArtifactCorrupt(f"{path} has {path.stat().st_size} bytes; an artifact has at most {MAX_BYTES}.")
+    return data
 
 
 def _header(data: bytes) -> dict[str, Any]:

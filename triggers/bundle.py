@@ -5,7 +5,8 @@
      "image": {"size": 112, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
 
 Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name, so treat
-`model.json` like the code itself.
+`model.json` like the code itself: only modules that the operator lists are imported (triggers/factories.py). Code that
+a `transformers` folder brings along (`auto_map`) is never run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
+from triggers.factories import Factories
 from triggers.preprocess import ImageSpec, TextSpec
+from triggers.regular_file import check_regular, read_regular
 
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -62,7 +65,10 @@ Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field
 
 
 class BundleSpec(_Strict):
-    """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate."""
+    """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate.
+
+    `groups` are the group names that requests may give, beside those that the model's triggers were made for.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     modality: Literal["image", "text"]
@@ -72,6 +78,7 @@ class BundleSpec(_Strict):
     image: ImageSpec | None = None
     text: TextSpec | None = None
     description: str = ""
+    groups: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
@@ -90,7 +97,7 @@ def read_spec(folder: Path) -> BundleSpec:
     """Read and check `model.json`. Raises ModelError."""
     path = folder / SPEC_FILE
     try:
-        return BundleSpec.model_validate_json(path.read_bytes())
+        return BundleSpec.model_validate_json(read_regular(path))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is no model bundle: {SPEC_FILE} is missing.") from error
     except (ValidationError, OSError) as error:
@@ -107,22 +114,41 @@ def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | No
     (folder / SPEC_FILE).write_text(text + "\n")
 
 
-def build_network(folder: Path, spec: BundleSpec) -> nn.Module:
+def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> nn.Module:
     """Build the bare network and load its weights. Raises ModelError with what to mend."""
     if isinstance(spec.loader, TransformersLoader):
         return _transformers_network(folder, spec)
-    network = bare_network(spec.loader)
+    network = bare_network(spec.loader, factories)
     path = folder / spec.loader.weights
     try:
+        check_regular(path)
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {error}") from error
     return network
 
 
-def bare_network(loader: TorchvisionLoader | FactoryLoader) -> nn.Module:
-    """Build the network with fresh weights. Raises ModelError."""
-    return _torchvision(loader) if isinstance(loader, TorchvisionLoader) else _factory(loader)
+def bare_network(loader: TorchvisionLoader | FactoryLoader, factories: Factories) -> nn.Module:
+    """Build the network with fresh weights. Raises ModelError, also for a factory that is not among `factories`."""
+    return _torchvision(loader) if isinstance(loader, TorchvisionLoader) else _factory(loader, factories)
+
+
+def pretrained(auto: Any, source: str, **options: Any) -> Any:
+    """What a class of `transformers` loads from a folder or hub id, without running code that comes with it.
+
+    Raises ModelError in one line.
+    """
+    try:
+        if (folder := Path(source)).is_dir():
+            for path in folder.iterdir():
+                if not path.is_dir():
+                    check_regular(path)
+        return auto.from_pretrained(source, trust_remote_code=False, **options)  # nosec B615
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            reason = "it brings code of its own (auto_map), which is never run: save it as a class of transformers"
+        raise ModelError(f"transformers cannot load {source!r}: {reason}") from error
 
 
 def transformers_source(folder: Path, loader: TransformersLoader) -> str:
@@ -142,10 +168,7 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
         if spec.modality == "text"
         else transformers.AutoModelForImageClassification
     )
-    try:
-        network = auto.from_pretrained(source, revision=spec.loader.revision or "main", use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"transformers cannot load {source!r}: {error}") from error
+    network = pretrained(auto, source, revision=spec.loader.revision or "main", use_safetensors=True)
     assert isinstance(network, nn.Module)
     return network
 
@@ -160,8 +183,9 @@ def _torchvision(loader: TorchvisionLoader) -> nn.Module:
     return network
 
 
-def _factory(loader: FactoryLoader) -> nn.Module:
+def _factory(loader: FactoryLoader, factories: Factories) -> nn.Module:
     module, _, function = loader.target.partition(":")
+    factories.check(loader.target)
     try:
         network = getattr(importlib.import_module(module), function)(**loader.kwargs)
     except (ImportError, AttributeError, TypeError) as error:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from triggers.accelerated import accelerated
 from triggers.bundle import BundleSpec, build_network, read_spec
 from triggers.errors import ModelError
+from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
 from triggers.image import ImageBank, ImageTrigger
 from triggers.preprocess import Inputs, TextBatch, TokenIds
@@ -145,8 +146,12 @@ class FrozenClassifier(Preprocessor):
         return tensors_digest(self.network.state_dict())
 
 
-def load_bundle(folder: Path | str, device: str = "cpu") -> FrozenClassifier:
-    """Load a model bundle. Raises ModelError with what to mend."""
+def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | None = None) -> FrozenClassifier:
+    """Load a model bundle. `factories` may build its network; default: those that the environment lists.
+
+    Raises ModelError with what to mend.
+    """
     folder = Path(folder)
     spec = read_spec(folder)
-    return FrozenClassifier(spec, build_network(folder, spec), load_tokenizer(folder, spec), device)
+    network = build_network(folder, spec, Factories.of_environment() if factories is None else factories)
+    return FrozenClassifier(spec, network, load_tokenizer(folder, spec), device)

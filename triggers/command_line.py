@@ -17,7 +17,7 @@ from rich.console import Console
 
 from triggers.classifier import FrozenClassifier, load_bundle
 from triggers.errors import NotFound
-from triggers.signature import Trust, read_trust
+from triggers.signature import Trust, read_history_trust, read_signer, read_trust
 from triggers.store import Store, open_store
 
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
@@ -36,6 +36,8 @@ class Chosen:
     store: str
     trusted_keys: Sequence[Path]
     require_signatures: bool
+    history_key: Path | None = None
+    trusted_history_keys: Sequence[Path] = ()
 
 
 def trust_of(context: typer.Context) -> Trust:
@@ -46,7 +48,10 @@ def trust_of(context: typer.Context) -> Trust:
 
 def opened(context: typer.Context, *, create: bool = True) -> Store:
     """The store, made when it is missing."""
-    return open_store(context.obj.store, create=create, trust=trust_of(context))
+    chosen: Chosen = context.obj
+    signer = read_signer(chosen.history_key) if chosen.history_key else None
+    history_trust = read_history_trust(signer, chosen.trusted_history_keys)
+    return open_store(chosen.store, create=create, trust=trust_of(context), signer=signer, history_trust=history_trust)
 
 
 def existing(context: typer.Context) -> Store:

@@ -6,7 +6,7 @@ replicas and minutes, and contain no inputs. Names are fairlearn's. Three rules 
 * A rate with nothing in its denominator is `None` with a reason, never 0; its group is left out of the gap and
   listed in `excluded`.
 * A gap needs two groups with that rate. With fewer it is `None`, never "perfectly fair".
-* `unknown` is a group: it is shown and counted in the overall figures, but no gap compares it with the others.
+* `unknown` and `undeclared` are groups: shown and counted in the overall figures, but no gap compares them with others.
 
 With more than two labels a prediction is "selected" when it is `pos_label`, true and false positive rates are
 `pos_label` against the rest, and accuracy is over all labels. Five more gaps then look at all classes: each class
@@ -24,7 +24,7 @@ from typing import Any
 
 from triggers import gaps
 from triggers.gaps import INSUFFICIENT_GROUPS, Gap
-from triggers.identities import NO_GROUP, UNKNOWN
+from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN
 from triggers.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Counts, Estimate, Rate, Table
 
 __all__ = [
@@ -175,7 +175,7 @@ def _groups(table: Table, rates: Sequence[Rate], confidence: float) -> dict[str,
 def _coverage(table: Table) -> Coverage:
     counted, labelled = table.cells.sum(axis=1), table.cells[:, :-1].sum(axis=1)  # both (G + 1, K)
     n = int(table.n[-1])
-    unknown = int(table.n[table.names.index(UNKNOWN)]) if UNKNOWN in table.names else 0
+    unknown = sum(int(table.n[i]) for i, name in enumerate(table.names) if name in (UNKNOWN, UNDECLARED))
     by_group = {
         name: {str(c): {"labelled": int(labelled[i, c]), "n": int(counted[i, c])} for c in range(counted.shape[1])}
         for i, name in enumerate(table.names)

@@ -3,7 +3,8 @@
     index.sqlite                                  versions, rollouts, history, replicas
     artifacts/<model>/v7-<digest12>.safetensors   written aside, flushed, renamed, and only then entered in the index
 
-A process killed between the rename and the entry leaves a file that no version refers to; the next publish removes it.
+A process killed between the rename and the entry leaves a file that no version refers to; the first publish of the next
+process removes it. Publishing takes as long however many versions there are, that first one excepted.
 Folders are private (0700), files too (0600).
 """
 
@@ -28,6 +29,7 @@ from triggers.index import (
     replace_replica,
     replace_rollout,
     select_entries,
+    select_known,
     select_models,
     select_replicas,
     select_rollout,
@@ -53,7 +55,8 @@ from triggers.records import (
     timestamp,
     version_name,
 )
-from triggers.signature import ANYBODY, Trust
+from triggers.regular_file import read_regular
+from triggers.signature import ANYBODY, Signer, Trust
 from triggers.stored_file import file_digest, opened, unaltered
 
 INDEX_FILE = "index.sqlite"
@@ -68,11 +71,15 @@ class FileStore:
         folder: Path | str,
         *,
         trust: Trust = ANYBODY,
+        signer: Signer | None = None,
+        history_trust: Trust = ANYBODY,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.folder = Path(folder).absolute()
         self.url = self.folder.as_uri()
         self._clock, self._trust = clock, trust
+        self._signer, self._history_trust = signer, history_trust
+        self._swept: set[str] = set()
         make_private(self.folder)
         self._index = Index(self.folder / INDEX_FILE)
 
@@ -87,6 +94,9 @@ class FileStore:
         try:
             with self._index.write() as db:
                 return self._enter(db, checked, data, temporary, actor, reason)
+        except BaseException:
+            self._swept.discard(checked.manifest.model)
+            raise
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -94,22 +104,27 @@ class FileStore:
         self, db: sqlite3.Connection, artifact: TriggerArtifact, data: bytes, temporary: Path, actor: str, reason: str
     ) -> int:
         manifest, digest = artifact.manifest, artifact.digest
-        known = select_versions(db, manifest.model)
-        same = [info.version for info in known if info.digest == digest]
-        if same:
-            return same[0]
-        version, sha256 = len(known) + 1, file_digest(data)
+        known, last = select_known(db, manifest.model, digest)
+        if known is not None:
+            return known
+        version, sha256 = last + 1, file_digest(data)
         info = VersionInfo(manifest.model, version, digest, sha256, len(data), self._now(), actor, manifest)
-        self._sweep(known, manifest.model, temporary)
+        self._sweep(db, manifest.model, temporary)
         settle(temporary, self.path_of(info))
         insert_version(db, info)
         detail = {"digest": digest, "kind": manifest.kind, "file_sha256": sha256}
         self._append(db, manifest.model, "publish", actor, None, version, reason, detail)
         return version
 
-    def _sweep(self, known: list[VersionInfo], model: str, spare: Path) -> None:
-        """Remove what killed publishes left: files no version refers to, and old ones written aside."""
-        keep = {self.path_of(info) for info in known} | {spare}
+    def _sweep(self, db: sqlite3.Connection, model: str, spare: Path) -> None:
+        """At the first publish, and after one that failed: remove what killed ones left.
+
+        These are files that no version refers to, and old ones written aside.
+        """
+        if model in self._swept:
+            return
+        self._swept.add(model)
+        keep = {self.path_of(info) for info in select_versions(db, model)} | {spare}
         for path in set(self._artifacts(model).iterdir()) - keep:
             written_aside = path.name.startswith(TEMP_PREFIX)
             if not written_aside or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
@@ -222,7 +237,7 @@ class FileStore:
             entries = select_entries(db, check_model_name(model))[::-1]
             rollout, versions = select_rollout(db, model), select_versions(db, model)
         check_chain(model, entries)
-        check_outcome(entries, rollout, versions)
+        check_outcome(entries, rollout, versions, self._history_trust)
         return len(entries)
 
     def close(self) -> None:
@@ -275,17 +290,17 @@ class FileStore:
             reason=reason,
             detail=detail,
         )
-        entry = next_entry(last[0] if last else None, blank)
+        entry = next_entry(last[0] if last else None, blank, self._signer)
         insert_entry(db, entry)
         return entry
 
     def _bytes(self, info: VersionInfo) -> bytes:
         path = self.path_of(info)
         try:
-            data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+            data = read_regular(path, MAX_BYTES + 1, follow_links=False)
         except OSError as error:
             raise ArtifactCorrupt(f"The file of {info.name} cannot be read: {path}: {error.strerror}.") from error
-        return unaltered(info, data)
+        return unaltered(info, data if len(data) <= MAX_BYTES else b"")
 
     def _artifacts(self, model: str) -> Path:
         return self.folder / "artifacts" / model

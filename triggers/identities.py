@@ -11,6 +11,8 @@ from collections.abc import Sequence
 JOINT = " + "
 NO_GROUP = "none"
 UNKNOWN = "unknown"
+UNDECLARED = "undeclared"
+"""Rows whose group nobody declared; like those of `unknown` they are counted and compared with nobody."""
 
 
 def cell_of(identities: Sequence[str]) -> str:
@@ -19,11 +21,11 @@ def cell_of(identities: Sequence[str]) -> str:
 
 
 def identities_of(cell: str) -> tuple[str, ...]:
-    """The identities that a cell names, each once; () for `none` and `unknown`, which are no identities."""
+    """The identities that a cell names, each once; () for `none`, `unknown` and `undeclared`, which are none."""
     parts = (part.strip() for part in cell.split(JOINT))
-    return tuple(dict.fromkeys(part for part in parts if part not in ("", NO_GROUP, UNKNOWN)))
+    return tuple(dict.fromkeys(part for part in parts if part not in ("", NO_GROUP, UNKNOWN, UNDECLARED)))
 
 
 def groups_of(cell: str) -> tuple[str, ...]:
-    """The groups under which a cell is shown: its identities; or `unknown` or `none`, alone."""
-    return identities_of(cell) or (UNKNOWN if cell == UNKNOWN else NO_GROUP,)
+    """The groups under which a cell is shown: its identities; or `unknown`, `undeclared` or `none`, alone."""
+    return identities_of(cell) or (cell if cell in (UNKNOWN, UNDECLARED) else NO_GROUP,)

@@ -50,6 +50,13 @@ def select_versions(db: sqlite3.Connection, model: str) -> list[VersionInfo]:
     return [_info(*row) for row in rows]
 
 
+def select_known(db: sqlite3.Connection, model: str, digest: str) -> tuple[int | None, int]:
+    """The version that a digest has, None if it is new, and the last version (0: none). Reads two index entries."""
+    row = db.execute("SELECT version FROM versions WHERE model = ? AND digest = ?", (model, digest)).fetchone()
+    (last,) = db.execute("SELECT max(version) FROM versions WHERE model = ?", (model,)).fetchone()
+    return (row[0] if row else None), last or 0
+
+
 def select_version(db: sqlite3.Connection, model: str, version: int) -> VersionInfo:
     """One version. Raises NotFound naming those there are."""
     row = db.execute("SELECT * FROM versions WHERE model = ? AND version = ?", (model, version)).fetchone()

@@ -16,9 +16,9 @@ import numpy as np
 
 from triggers import paired_intervals
 from triggers.gaps import INSUFFICIENT_GROUPS
-from triggers.identities import NO_GROUP, UNKNOWN, groups_of
+from triggers.identities import groups_of
 from triggers.intervals import critical, together
-from triggers.rates import NO_IDENTITY, NO_LABELS, UNKNOWN_GROUP, ZERO_DENOMINATOR, Ints
+from triggers.rates import NO_LABELS, ZERO_DENOMINATOR, Ints, never_compared
 
 Joint = Mapping[tuple[str, int | None, int, int], int]
 
@@ -153,8 +153,7 @@ class JointTable:
             for i, name in enumerate(self.names)
             if not rows[i].any()
         }
-        never = {UNKNOWN: UNKNOWN_GROUP} | ({NO_GROUP: NO_IDENTITY} if self.overlapping else {})
-        return found | {name: reason for name, reason in never.items() if name in self.names}
+        return found | never_compared(self.names, overlapping=self.overlapping)
 
 
 def _fourfold(pairs: Ints, label: int) -> Ints:

@@ -114,6 +114,18 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     return _to_tensor(image, spec)
 
 
+def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
+    """Pixels that an image file claims to hold; 0 for one that is refused unread. Reads its header, decodes nothing."""
+    if len(data) > limits.max_bytes:
+        return 0
+    size = plain_size(data)
+    try:
+        width, height = size or _open(data, limits).size
+    except InputError:
+        return 0
+    return width * height if width * height <= limits.max_pixels else 0
+
+
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
     """The quick way to the same pixels; None where it is not open."""
     size = plain_size(data)

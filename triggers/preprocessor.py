@@ -8,8 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from triggers.bundle import BundleSpec, TransformersLoader, read_spec, transformers_source
-from triggers.errors import ModelError
+from triggers.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
 from triggers.fingerprint import json_digest
 from triggers.preprocess import ImageLimits, TokenIds, decode_image, encode_text
 
@@ -78,9 +77,6 @@ def load_tokenizer(folder: Path, spec: BundleSpec) -> Any:
     source, revision = str(folder), "main"
     if isinstance(spec.loader, TransformersLoader):
         source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"transformers cannot load a tokenizer from {source!r}: {error}") from error
+    tokenizer = pretrained(AutoTokenizer, source, revision=revision)
     tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
     return tokenizer

@@ -14,7 +14,7 @@ def make_private(folder: Path) -> None:
         for missing in [path for path in (*reversed(folder.parents), folder) if not path.is_dir()]:
             missing.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailable(f"The trigger store cannot make its folder {folder}: {error.strerror}.") from error
+        raise StoreUnavailable(f"The store cannot make its folder {folder}: {error.strerror}.") from error
 
 
 def aside(folder: Path, data: bytes) -> Path:

@@ -6,7 +6,7 @@ groups, and once for everyone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,21 @@ from numpy.typing import NDArray
 
 from triggers import intervals
 from triggers.errors import DataError
-from triggers.identities import NO_GROUP, UNKNOWN, groups_of
+from triggers.identities import NO_GROUP, UNDECLARED, UNKNOWN, groups_of
 
 Counts = Mapping[tuple[str, int | None, int], int]
 Ints = NDArray[np.int64]
 NO_LABELS = "no_labels"
 ZERO_DENOMINATOR = "zero_denominator"
 UNKNOWN_GROUP = "unknown_group"
+UNDECLARED_GROUP = "undeclared_group"
 NO_IDENTITY = "no_identity"
+
+
+def never_compared(names: Sequence[str], *, overlapping: bool) -> dict[str, str]:
+    """Those of the names that are no group of a gap, and why."""
+    reasons = {UNKNOWN: UNKNOWN_GROUP, UNDECLARED: UNDECLARED_GROUP} | ({NO_GROUP: NO_IDENTITY} if overlapping else {})
+    return {name: reason for name, reason in reasons.items() if name in names}
 
 
 @dataclass(frozen=True)
@@ -66,17 +73,16 @@ class Rate:
     def excluded(self) -> dict[str, str]:
         """Groups that no gap can compare, and why."""
         known = {name: reason for name, n, reason in zip(self.names, self.n, self.empty, strict=True) if n == 0}
-        never = {UNKNOWN: UNKNOWN_GROUP} | ({NO_GROUP: NO_IDENTITY} if self.overlapping else {})
-        return known | {name: reason for name, reason in never.items() if name in self.names}
+        return known | never_compared(self.names, overlapping=self.overlapping)
 
     def comparable(self) -> Rate:
-        """Only the groups that a gap can compare: known ones with a denominator; everyone but `unknown`."""
+        """Only the groups that a gap can compare: known ones with a denominator; everyone whose group is known."""
         excluded = self.excluded()
         keep = [i for i, name in enumerate(self.names) if name not in excluded]
         hits, n = self.everyone
-        if UNKNOWN in self.names:
-            at = self.names.index(UNKNOWN)
-            hits, n = hits - int(self.hits[at]), n - int(self.n[at])
+        for at, name in enumerate(self.names):
+            if name in (UNKNOWN, UNDECLARED):
+                hits, n = hits - int(self.hits[at]), n - int(self.n[at])
         names, empty = (tuple(values[i] for i in keep) for values in (self.names, self.empty))
         return Rate(names, self.hits[keep], self.n[keep], empty, (hits, n), self.overlapping)
 

@@ -1,7 +1,9 @@
 """What a store keeps beside the artifacts: versions, the rollout, and a history that cannot be rewritten unseen.
 
 Each history entry carries the hash of the one before: hash = sha256(canonical JSON of the entry without its own hash).
-Changing, dropping or inserting an entry breaks every later hash; `check_chain` finds the first break.
+Changing, dropping or inserting an entry breaks every later hash; `check_chain` finds the first break. Whoever may write
+the store can work out all hashes anew, but cannot sign. Where there is a key, an entry carries a signature in its
+detail: over everything in it but that and its hash, and so, by the hash before, over all that came before.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from triggers.errors import FairtriggerError, NotFound, RevisionConflict, StoreE
 from triggers.fingerprint import json_digest
 from triggers.manifest import Manifest, ObjectiveRecord
 from triggers.plan import Plan
+from triggers.signature import ANYBODY, HISTORY_PREFIX, Signature, Signer, Trust
 
 Action = Literal["publish", "activate", "adjust", "rollback", "refuse"]
 CHANGES = ("activate", "adjust", "rollback")
@@ -22,6 +25,8 @@ CHANGES = ("activate", "adjust", "rollback")
 PLAN = "rollout"
 """Key of an entry's detail under which a change keeps the whole plan; without it there was only a champion."""
 GENESIS = "sha256:" + "0" * 64
+SIGNATURE = "signature"
+"""Key of an entry's detail under which it is signed: the key's id, a colon, and the signature."""
 
 
 @dataclass(frozen=True)
@@ -153,20 +158,55 @@ def check_chain(model: str, entries: Sequence[HistoryEntry]) -> None:
         previous = entry.hash
 
 
-def next_entry(last: HistoryEntry | None, entry: HistoryEntry) -> HistoryEntry:
-    """Link a new entry behind the last one: number it, and seal it with its hash."""
-    linked = replace(entry, seq=last.seq + 1 if last else 1, prev_hash=last.hash if last else GENESIS)
+def next_entry(last: HistoryEntry | None, entry: HistoryEntry, signer: Signer | None = None) -> HistoryEntry:
+    """Link a new entry behind the last one: number it, sign it if there is a key, and seal it with its hash."""
+    detail = {key: text for key, text in entry.detail.items() if key != SIGNATURE}
+    linked = replace(entry, seq=last.seq + 1 if last else 1, prev_hash=last.hash if last else GENESIS, detail=detail)
+    if signer:
+        signature = signer.sign(_unsigned(linked), HISTORY_PREFIX)
+        linked = replace(linked, detail=detail | {SIGNATURE: f"{signature.key}:{signature.value}"})
     return replace(linked, hash=linked.expected_hash())
 
 
-def check_outcome(entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo]) -> None:
-    """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
-    changes = [entry for entry in entries if entry.action in CHANGES]
-    told = (changes[-1].revision, changes[-1].plan) if changes else (0, Plan())
+def _unsigned(entry: HistoryEntry) -> str:
+    """What is signed of an entry."""
+    detail = {key: text for key, text in entry.detail.items() if key != SIGNATURE}
+    return replace(entry, detail=detail, hash="").expected_hash()
+
+
+def check_signed(entry: HistoryEntry, trust: Trust) -> None:
+    """Raise StoreError unless one of the keys signed the entry; without keys there is nothing to check."""
+    if not trust.keys:
+        return
+    key, _, value = entry.detail.get(SIGNATURE, "").partition(":")
+    if trust.vouched(_unsigned(entry), Signature(key, value), HISTORY_PREFIX) is None:
+        what = f"is signed by {key or 'nobody'}, whose word does not count here, or the signature is forged"
+        raise StoreError(f"History of {entry.model!r}: entry {entry.seq} {what}. Decide it again with a trusted key.")
+
+
+def last_change(entries: Iterable[HistoryEntry]) -> HistoryEntry | None:
+    """The last decision in a history, newest first."""
+    return next((entry for entry in entries if entry.action in CHANGES), None)
+
+
+def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = ANYBODY) -> None:
+    """Raise StoreError unless a rollout is what the last decision in its history says, whole and by a trusted key."""
+    told = (change.revision, change.plan) if change else (0, Plan())
     if told != (rollout.revision, rollout.plan):
         found = f"revision {rollout.revision} with {_plan_name(rollout.plan)}"
         wanted = f"revision {told[0]} with {_plan_name(told[1])}"
         raise StoreError(f"The rollout of {rollout.model!r} is at {found}, its history says {wanted}.")
+    if change:
+        if change.hash != change.expected_hash():
+            raise StoreError(f"History of {change.model!r}: entry {change.seq} was altered.")
+        check_signed(change, trust)
+
+
+def check_outcome(
+    entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo], trust: Trust = ANYBODY
+) -> None:
+    """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
+    check_decided(rollout, last_change(reversed(entries)), trust)
     published = [(entry.to_version, entry.detail.get("digest")) for entry in entries if entry.action == "publish"]
     if published != [(info.version, info.digest) for info in versions]:
         raise StoreError(f"The versions of {rollout.model!r} are not those that its history published.")

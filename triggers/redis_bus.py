@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from triggers.errors import StoreUnavailable
 from triggers.redis_client import translated
 from triggers.redis_keys import CHANNEL
 
@@ -58,7 +57,7 @@ class RedisBus:
             try:
                 with translated():
                     self._listen()
-            except StoreUnavailable as error:
+            except Exception as error:  # the thread boundary: it listens again
                 level = logging.WARNING if self._wait == FIRST_WAIT else logging.DEBUG
                 logger.log(level, "Changes of rollouts are seen by polling alone for now: %s", error)
                 self._stopping.wait(self._wait)

@@ -3,6 +3,7 @@
     fairtrigger:models                     set     names of models, perhaps of some that have nothing yet
     fairtrigger:{model}:history            list    entries as JSON, oldest first; every change appends one
     fairtrigger:{model}:versions           list    version n, without its tensors, as JSON at place n - 1
+    fairtrigger:{model}:digests            hash    digest -> version, made from the versions where it lacks some
     fairtrigger:{model}:rollout            string  JSON
     fairtrigger:{model}:replicas           hash    name -> when it expires, in the server's seconds, and JSON
     fairtrigger:{model}:artifact:<sha256>  string  the bytes of a file, unless they lie elsewhere
@@ -31,6 +32,11 @@ def history(model: str) -> str:
 def versions(model: str) -> str:
     """Key of the versions."""
     return of_model(model, "versions")
+
+
+def digests(model: str) -> str:
+    """Key of the versions' numbers by digest."""
+    return of_model(model, "digests")
 
 
 def rollout(model: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 COMMIT = """
--- KEYS: history, rollout, versions; ARGV: last entry as it was read or '', new entry, rollout or '', version or '',
--- channel, model
+-- KEYS: history, versions, digests, and the rollout only if it changes
+-- ARGV: last entry as it was read or '', new entry, rollout or '', version or '', channel, model, the version's digest
 if (redis.call('LINDEX', KEYS[1], -1) or '') ~= ARGV[1] then return 0 end
 redis.call('RPUSH', KEYS[1], ARGV[2])
-if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3]) end
-if ARGV[4] ~= '' then redis.call('RPUSH', KEYS[3], ARGV[4]) end
+if ARGV[3] ~= '' then redis.call('SET', KEYS[4], ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[7], redis.call('RPUSH', KEYS[2], ARGV[4])) end
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 1
 """
-"""Append an entry and what it tells of, unless the history went on since it was read (0). Entries are all different."""
+"""Append an entry and what it tells of, unless the history went on since it was read (0). Entries are all different.
+
+Whoever only publishes thus needs no right to the rollout's key."""
 
 LOOK = """
 return {redis.call('LRANGE', KEYS[1], 0, -1), redis.call('GET', KEYS[2]) or '', redis.call('LRANGE', KEYS[3], 0, -1)}

@@ -41,7 +41,7 @@ from triggers.records import (
 from triggers.redis_bus import RedisBus
 from triggers.redis_client import check_server, connect, translated
 from triggers.redis_scripts import COMMIT, LIVING, LOOK, REPORT
-from triggers.signature import ANYBODY, Trust
+from triggers.signature import ANYBODY, Signer, Trust
 from triggers.stored_file import file_digest, opened, unaltered
 
 if TYPE_CHECKING:
@@ -72,10 +72,13 @@ class RedisStore:
         *,
         files: ArtifactFiles | None = None,
         trust: Trust = ANYBODY,
+        signer: Signer | None = None,
+        history_trust: Trust = ANYBODY,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.url = without_password(url)
         self._clock, self._trust = clock, trust
+        self._signer, self._history_trust = signer, history_trust
         self._redis = connect(url, OPERATION_SECONDS, text=False)
         scripts = (COMMIT, LOOK, REPORT, LIVING)
         self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
@@ -94,20 +97,41 @@ class RedisStore:
 
         def draft(last: HistoryEntry | None) -> Draft:
             nonlocal put
-            known = self.versions(model)
-            same = [info.version for info in known if info.digest == digest]
-            if same:
-                return Draft(same[0])
+            known, last_version = self._known(model, digest)
+            if known is not None:
+                return Draft(known)
             if not put:
                 self._files.put(model, _bare(sha256), data)
                 put = True
-            version, facts = len(known) + 1, (digest, sha256, len(data), self._now(), actor)
+            version, facts = last_version + 1, (digest, sha256, len(data), self._now(), actor)
             info = VersionInfo(model, version, *facts, checked.manifest)
             entry = self._entry(last, self.rollout(model), "publish", actor, None, version, reason, detail)
             return Draft(version, entry, info=info)
 
         version: int = self._change(model, draft)
         return version
+
+    def _known(self, model: str, digest: str) -> tuple[int | None, int]:
+        """The version that a digest has, None if it is new, and the last version (0: none)."""
+        with translated():
+            found: Any = self._redis.hget(keys.digests(model), digest)
+            entered: Any = self._redis.hlen(keys.digests(model))
+            last: Any = self._redis.llen(keys.versions(model))
+        if found is not None and int(found) <= last and self.version(model, int(found)).digest == digest:
+            return int(found), last
+        if found is None and entered == last:
+            return None, last
+        return self._listed(model, digest)
+
+    def _listed(self, model: str, digest: str) -> tuple[int | None, int]:
+        """As `_known`, from the versions: an older release entered some of them, or the index was altered."""
+        infos = self.versions(model)
+        numbers = {info.digest: info.version for info in reversed(infos)}
+        with translated():
+            self._redis.delete(keys.digests(model))
+            if numbers:
+                self._redis.hset(keys.digests(model), mapping=numbers)  # type: ignore[arg-type]
+        return numbers.get(digest), len(infos)
 
     def models(self) -> list[str]:
         """Names of all models with a version or a history, sorted."""
@@ -236,7 +260,7 @@ class RedisStore:
         entries = [records.read_entry(model, text) for text in history]
         infos = [records.read_version(model, number, text) for number, text in enumerate(versions, start=1)]
         check_chain(model, entries)
-        check_outcome(entries, records.read_rollout(model, rollout), infos)
+        check_outcome(entries, records.read_rollout(model, rollout), infos, self._history_trust)
         return len(entries)
 
     def close(self) -> None:
@@ -268,7 +292,10 @@ class RedisStore:
         info = records.write_version(draft.info) if draft.info else ""
         with translated():
             self._redis.sadd(keys.MODELS, model)
-            return bool(self._commit(_state_keys(model), [last, entry, rollout, info, keys.CHANNEL, model]))
+            names = [keys.history(model), keys.versions(model), keys.digests(model)]
+            names += [keys.rollout(model)] if rollout else []
+            digest = draft.info.digest if draft.info else ""
+            return bool(self._commit(names, [last, entry, rollout, info, keys.CHANNEL, model, digest]))
 
     def _decide(
         self,
@@ -297,7 +324,7 @@ class RedisStore:
         detail: Mapping[str, str],
     ) -> HistoryEntry:
         facts = (rollout.model, self._now(), actor, action, before, after, rollout.revision, reason, detail)
-        return next_entry(last, HistoryEntry(*facts))
+        return next_entry(last, HistoryEntry(*facts), self._signer)
 
     def _bytes(self, info: VersionInfo) -> bytes:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from triggers.errors import ConfigError
+from triggers.regular_file import read_regular
 
 MAX_BYTES = 64 * 1024
 
@@ -12,8 +13,7 @@ MAX_BYTES = 64 * 1024
 def read_secret(path: Path, named_by: str) -> str:
     """What the file holds, without white space around it. Raises ConfigError if it cannot be read or is empty."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode().strip()
+        text = read_regular(path, MAX_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{named_by} names {path}, which cannot be read ({error}).") from error
     if not text or len(text) > MAX_BYTES:

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triggers.errors import ArtifactUntrusted, ConfigError
+from triggers.regular_file import read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PREFIX = "fairtrigger-artifact-v1:"
+HISTORY_PREFIX = "fairtrigger-history-v1:"
+"""What is signed of an entry of a history is this and the digest of everything in it (triggers/records.py)."""
+MAX_KEY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class Signer:
 
     private: Ed25519PrivateKey
 
-    def sign(self, digest: str) -> Signature:
-        """The signature over one digest."""
-        value = base64.b64encode(self.private.sign(_statement(digest))).decode()
+    def sign(self, digest: str, prefix: str = PREFIX) -> Signature:
+        """The signature over one digest; `prefix` says of what."""
+        value = base64.b64encode(self.private.sign(_statement(digest, prefix))).decode()
         return Signature(key_id(self.private.public_key()), value)
 
 
@@ -69,6 +73,11 @@ class Trust:
             raise ArtifactUntrusted(f"The signature of {digest} is not by {name}'s key {signature.key}: it is forged.")
         return name
 
+    def vouched(self, digest: str, signature: Signature, prefix: str) -> str | None:
+        """The signer's name; None if the key is not among these, or the signature is forged."""
+        name, public = self.keys.get(signature.key, (None, None))
+        return name if public is not None and _holds(public, digest, signature, prefix) else None
+
 
 ANYBODY = Trust()
 """No keys: signatures are not looked at."""
@@ -90,12 +99,21 @@ def read_signer(path: Path) -> Signer:
     """The private key in a PEM file. Raises ConfigError."""
     library = _library()
     try:
-        private = library.serialization.load_pem_private_key(path.read_bytes(), password=None)
+        private = library.serialization.load_pem_private_key(read_regular(path, MAX_KEY_BYTES), password=None)
     except (OSError, ValueError, TypeError, library.UnsupportedAlgorithm) as error:
         raise ConfigError(f"The signing key {path} cannot be read: {error}. Make one: fairtrigger keygen") from error
     if not isinstance(private, library.Ed25519PrivateKey):
         raise ConfigError(f"The signing key {path} is no Ed25519 key. Make one: fairtrigger keygen")
     return Signer(private)
+
+
+def read_history_trust(own: Signer | None, paths: Iterable[Path]) -> Trust:
+    """Whose decisions count in a history: those by the public keys, and by one's own. Raises ConfigError."""
+    trust = read_trust(paths)
+    if own is None:
+        return trust
+    public = own.private.public_key()
+    return Trust({key_id(public): ("this key", public), **trust.keys})
 
 
 def make_keys() -> tuple[bytes, bytes, str]:
@@ -117,7 +135,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 def _read_public(path: Path) -> Ed25519PublicKey:
     library = _library()
     try:
-        public = library.serialization.load_pem_public_key(path.read_bytes())
+        public = library.serialization.load_pem_public_key(read_regular(path, MAX_KEY_BYTES))
     except (OSError, ValueError, library.UnsupportedAlgorithm) as error:
         raise ConfigError(f"The trusted key {path} cannot be read: {error}. Give the .pub file.") from error
     if not isinstance(public, library.Ed25519PublicKey):
@@ -126,18 +144,18 @@ def _read_public(path: Path) -> Ed25519PublicKey:
     return found
 
 
-def _holds(public: Ed25519PublicKey, digest: str, signature: Signature) -> bool:
+def _holds(public: Ed25519PublicKey, digest: str, signature: Signature, prefix: str = PREFIX) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        public.verify(base64.b64decode(signature.value, validate=True), _statement(digest))
+        public.verify(base64.b64decode(signature.value, validate=True), _statement(digest, prefix))
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
 
 
-def _statement(digest: str) -> bytes:
-    return (PREFIX + digest).encode()
+def _statement(digest: str, prefix: str) -> bytes:
+    return (prefix + digest).encode()
 
 
 def _library() -> Any:

@@ -13,7 +13,7 @@ from triggers.errors import ConfigError, NotFound
 from triggers.file_store import FileStore
 from triggers.plan import Challenger, Plan, Shadow
 from triggers.records import HistoryEntry, Replica, Rollout, VersionInfo, version_name
-from triggers.signature import ANYBODY, Trust
+from triggers.signature import ANYBODY, Signer, Trust
 
 __all__ = [
     "Challenger",
@@ -142,30 +142,39 @@ class Store(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_store(url: str | Path, *, create: bool = True, trust: Trust = ANYBODY) -> Store:
+def open_store(
+    url: str | Path,
+    *,
+    create: bool = True,
+    trust: Trust = ANYBODY,
+    signer: Signer | None = None,
+    history_trust: Trust = ANYBODY,
+) -> Store:
     """Open a store by its address.
 
         file:///dir or a folder                   made when missing unless `create` is False (then NotFound)
         redis://host:6379/0, redis+sentinel://, redis+cluster://, with TLS rediss://...   see triggers/redis_client.py
         redis://host:6379/0?artifacts=s3://bucket/prefix   files there (or at any fsspec URL) and the rest in Redis
 
-    Artifacts are published and handed out only if `trust` accepts their signatures. Raises ConfigError for an address
-    nobody here can serve, StoreUnavailable if the store cannot be opened.
+    Artifacts are published and handed out only if `trust` accepts their signatures. Entries of histories are signed by
+    `signer`; `verify_history` wants the last decision signed by one of `history_trust`. Raises ConfigError for
+    an address nobody here can serve, StoreUnavailable if the store cannot be opened.
     """
     if urlsplit(str(url)).scheme.partition("+")[0] in ("redis", "rediss", "unix"):
-        return _redis_store(str(url), trust)
+        return _redis_store(str(url), trust, signer, history_trust)
     folder = _folder(str(url))
     if not create and not folder.is_dir():
         raise NotFound(f"There is no trigger store at {folder}.")
-    return FileStore(folder, trust=trust)
+    return FileStore(folder, trust=trust, signer=signer, history_trust=history_trust)
 
 
-def _redis_store(url: str, trust: Trust) -> Store:
+def _redis_store(url: str, trust: Trust, signer: Signer | None, history_trust: Trust) -> Store:
     from triggers.artifact_files import CloudFiles
     from triggers.redis_store import RedisStore
 
     server, place = without_parameter(url, "artifacts")
-    return RedisStore(server, files=None if place is None else CloudFiles(place), trust=trust)
+    files = None if place is None else CloudFiles(place)
+    return RedisStore(server, files=files, trust=trust, signer=signer, history_trust=history_trust)
 
 
 def _folder(url: str) -> Path:

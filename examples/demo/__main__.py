@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from examples.fairness_table import fairness_table
 from examples.live import Client, Row, running_service
 from trainer.progress import open_progress
 from triggers.errors import FairtriggerError, StoreUnavailable
+from triggers.factories import VARIABLE
 
 HELP = """Learn fairness triggers for two small models, serve them, swap them live, and see what that did.
 
@@ -36,6 +38,8 @@ EPILOG = (
 )
 
 WATCH_SECONDS = 2.0
+FACTORY = "examples.demo.small_cnn"
+"""The module whose function builds the network of the digits."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -63,6 +67,7 @@ def main(
 
 def run(out: Path, seed: int, port: int, leave: bool, overrides: list[str]) -> None:
     """The whole demo. Raises FairtriggerError."""
+    os.environ[VARIABLE] = FACTORY  # for the trainer, also in the processes that it starts
     console, began = Console(soft_wrap=True, highlight=False), time.monotonic()
     with ExitStack() as stack:
         with open_progress(sys.stderr) as progress:

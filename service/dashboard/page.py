@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.auth import AdminOnly
 from service.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, File, find, plotly_script
+from service.pooled_route import PooledRoute
 from service.problems import ProblemError
 
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -30,7 +31,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
-router = APIRouter(prefix="/dashboard", include_in_schema=False)
+router = APIRouter(route_class=PooledRoute, prefix="/dashboard", include_in_schema=False)
 
 
 @router.get("")

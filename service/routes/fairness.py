@@ -10,10 +10,11 @@ from service.auth import Bearer, is_admin
 from service.fairness_schemas import FairnessOut
 from service.lookup import Model, RunningService
 from service.monitor import BY
+from service.pooled_route import PooledRoute
 from service.timeline import STEPS
 from service.windows import MINUTES
 
-router = APIRouter(tags=["fairness"])
+router = APIRouter(route_class=PooledRoute, tags=["fairness"])
 
 Window = Annotated[str, Query(description=f"one of {', '.join(MINUTES)}", examples=["1h"])]
 By = Annotated[str, Query(description=f"one of {', '.join(BY)}", examples=["version"])]
@@ -39,8 +40,9 @@ def show_fairness(
 ) -> dict[str, Any]:
     """Counts of the window's predictions per trigger version, and every figure that follows from them.
 
-    With the admin token they are exact and live. Without it they are what was disclosed of sealed hours: groups with
-    fewer than `k_min` predictions in a cell are left out, also from totals, and windows are whole hours.
+    With the admin token they are exact and live. Without it they are what was disclosed of sealed hours, by default a
+    day later and with noise: small groups are left out, also from totals, and windows are whole hours. `disclosure`
+    says how.
 
     Each rate and gap has an interval (95 %), or null and a reason where it is undefined. `bare` is the model without a
     trigger. `shadows` are versions whose answers nobody got; they count nowhere else. `twins` counts the inputs that

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
-from service.lookup import Model
+from service.auth import trusted_by_guard
+from service.lookup import Model, RunningService
+from service.pooled_route import PooledRoute
 from service.problems import problem_of
 from service.schemas import FeedbackBody, FeedbackItem, FeedbackResponse, FeedbackResult, ProblemDocument
 from triggers.errors import InputError
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(route_class=PooledRoute, tags=["feedback"])
 
 _EXAMPLES = {
     "one": {"value": {"prediction_id": "AWJ4c2...", "label": "attractive"}},
@@ -22,14 +24,19 @@ _EXAMPLES = {
 @router.post(
     "/v1/models/{model}/feedback", summary="Tell a true label or group later", response_model_exclude_none=True
 )
-def give_feedback(model: Model, body: Annotated[FeedbackBody, Body(openapi_examples=_EXAMPLES)]) -> FeedbackResponse:
+def give_feedback(
+    request: Request,
+    service: RunningService,
+    model: Model,
+    body: Annotated[FeedbackBody, Body(openapi_examples=_EXAMPLES)],
+) -> FeedbackResponse:
     """One piece of feedback or a list. A label is a name or an index; sending the same again changes nothing.
 
     The prediction is found by its `prediction_id`, which is sealed: an altered or foreign one is refused. A later label
     or group replaces an earlier one. In a list, a bad entry gets an `error` in its place and the others are counted.
     """
     items = [body] if isinstance(body, FeedbackItem) else body
-    outcomes = model.counting.learn(items)
+    outcomes = model.counting.learn(items, trusted=trusted_by_guard(service.settings, request.scope))
     if isinstance(body, FeedbackItem) and isinstance(outcomes[0], InputError):
         raise outcomes[0]
     return FeedbackResponse(results=[_result(outcome) for outcome in outcomes])

@@ -7,11 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.auth import caller_of
+from service.auth import Bearer, caller_of, is_admin
 from service.lookup import RunningService
+from service.pooled_route import PooledRoute
 from service.routes.rollout import rollout_document
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=PooledRoute, tags=["health"])
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -39,7 +40,7 @@ async def readyz(request: Request, service: RunningService) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-def metrics(service: RunningService) -> Response:
-    """The text exposition format."""
-    body, content_type = service.metrics.render()
+def metrics(request: Request, service: RunningService, bearer: Bearer) -> Response:
+    """The text exposition format. Flips and the guard's e-values are for admins only."""
+    body, content_type = service.metrics.render(exact=is_admin(request.scope))
     return Response(body, headers={"Content-Type": content_type})

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from service.lookup import Model, RunningService
+from service.pooled_route import PooledRoute
 from service.routes.rollout import rollout_document
 from service.running import Running
 from service.schemas import ModelCard, ModelList, TriggerUsed
 from service.served import ServedModel
 
-router = APIRouter(tags=["models"])
+router = APIRouter(route_class=PooledRoute, tags=["models"])
 
 
 @router.get("/v1/models", summary="The models served here")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.auth import Bearer, require_choice
+from service.auth import Bearer, require_choice, trusted_by_guard
 from service.call import Call
 from service.counting import best
 from service.deadline import within
@@ -102,7 +102,8 @@ async def answer(call: Call, service: Running, model: ServedModel) -> tuple[byte
     work = model.predict(wanted, actor=call.actor, gone=call.gone)
     served = await (work if limit is None else within(limit, work))
     _refuse_if_all_failed(served)
-    return orjson.dumps(_document(model, served)), served_headers(call.scope, model, served)
+    trusted = trusted_by_guard(service.settings, call.scope)
+    return orjson.dumps(_document(model, served, trusted)), served_headers(call.scope, model, served)
 
 
 def _refuse_if_all_failed(served: Served) -> None:
@@ -116,12 +117,12 @@ def _refuse_if_all_failed(served: Served) -> None:
     raise ProblemError(422, "no_usable_input", detail, errors=[problem.body() for problem in problems])
 
 
-def _document(model: ServedModel, served: Served) -> dict[str, Any]:
+def _document(model: ServedModel, served: Served, trusted: bool) -> dict[str, Any]:
     return {
         "model": model.name,
         "model_fingerprint": model.classifier.fingerprint,
         "revision": max(outcome.answer.revision for outcome in served.outcomes if outcome.answer),
-        "predictions": [_prediction(model, outcome) for outcome in served.outcomes],
+        "predictions": [_prediction(model, outcome, trusted) for outcome in served.outcomes],
         "timing": {
             "decode_ms": round(served.decode * 1e3, 3),
             "queue_ms": round(served.queue * 1e3, 3),
@@ -131,7 +132,7 @@ def _document(model: ServedModel, served: Served) -> dict[str, Any]:
     }
 
 
-def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
+def _prediction(model: ServedModel, outcome: Outcome, trusted: bool) -> dict[str, Any]:
     if outcome.problem:
         return {"error": outcome.problem.body()}
     answer = outcome.answer
@@ -139,7 +140,7 @@ def _prediction(model: ServedModel, outcome: Outcome) -> dict[str, Any]:
     document = _scored(model, answer.scores)
     document["trigger"] = {"version": answer.version, "digest": answer.digest}
     document["policy"] = answer.policy
-    document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group)
+    document["prediction_id"] = model.counting.predicted(answer, outcome.wanted.group, trusted=trusted)
     if outcome.truncated:
         document["truncated"] = True
     if answer.bare and outcome.wanted.twin:

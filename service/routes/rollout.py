@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.auth import AdminOnly, caller_of
+from service.auth import AdminOnly, Bearer, caller_of, is_admin
+from service.guarded import public_entry, public_reason
 from service.intake import parse_version
 from service.keyring import ADMIN_TOKEN
 from service.lookup import IfMatch, Model, RunningService
+from service.pooled_route import PooledRoute
 from service.rollout_schemas import (
     ChallengerModel,
     HistoryOut,
@@ -23,18 +26,22 @@ from service.rollout_schemas import (
 )
 from service.served import ServedModel
 from triggers.errors import StoreError
-from triggers.store import Challenger, Plan, Rollout, Shadow, version_name
+from triggers.store import Challenger, Plan, Replica, Rollout, Shadow, version_name
 
-router = APIRouter(tags=["rollout"])
+router = APIRouter(route_class=PooledRoute, tags=["rollout"])
 
 Wait = Annotated[bool, Query(description="answer when every running replica serves it")]
 Timeout = Annotated[float, Query(gt=0, le=60, description="most seconds to wait")]
 
 
 @router.get("/v1/models/{model}/rollout", summary="What shall be served, and what is")
-def show_rollout(model: Model, response: Response) -> RolloutOut:
-    """The store's rollout, what this replica and all others serve; the ETag is the revision to change it from."""
-    return _with_etag(model, response, replicas=_replicas(model))
+async def show_rollout(model: Model, response: Response) -> RolloutOut:
+    """The store's rollout, what this replica and all others serve; the ETag is the revision to change it from.
+
+    As this replica last read the store, which it does again now: the answer waits for nothing.
+    """
+    model.follower.look()
+    return _with_etag(model, response, replicas=_listed(model.follower.known_replicas))
 
 
 @router.put(
@@ -86,11 +93,20 @@ def roll_back(
 
 @router.get("/v1/models/{model}/history", summary="Every change and refusal")
 def show_history(
-    service: RunningService, model: Model, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: Request,
+    service: RunningService,
+    model: Model,
+    bearer: Bearer,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> HistoryOut:
-    """Newest first. Each entry carries the hash of the one before, so a rewritten history shows."""
-    entries = service.store.history(model.name, limit=limit)
-    return HistoryOut(model=model.name, entries=[entry.to_dict() for entry in entries])
+    """Newest first. Each entry carries the hash of the one before, so a rewritten history shows.
+
+    The evidence and the counts behind the guard's decisions are for admins only.
+    """
+    entries = [entry.to_dict() for entry in service.store.history(model.name, limit=limit)]
+    if not is_admin(request.scope):
+        entries = [public_entry(entry) for entry in entries]
+    return HistoryOut(model=model.name, entries=entries)
 
 
 def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
@@ -110,7 +126,7 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
         guard=None if plan.guard is None else dict(plan.guard),
         updated_at=desired.updated_at,
         updated_by=desired.updated_by,
-        reason=desired.reason,
+        reason=public_reason(desired.updated_by, desired.reason),
         replica=model.follower.replica,
         applied_revision=snapshot.revision,
         applied_champion=_name(snapshot.champion),
@@ -146,14 +162,18 @@ def _decided(model: ServedModel, new: Rollout, response: Response, seconds: floa
 def _replicas(model: ServedModel) -> list[ReplicaOut] | None:
     """What all replicas serve; None while the store does not answer."""
     try:
-        found = model.follower.replicas()
+        return _listed(model.follower.replicas())
     except StoreError:
         return None
-    return [ReplicaOut(**asdict(each) | {"champion": _name(each.champion)}) for each in found]
+
+
+def _listed(found: Sequence[Replica] | None) -> list[ReplicaOut] | None:
+    return (
+        None if found is None else [ReplicaOut(**asdict(each) | {"champion": _name(each.champion)}) for each in found]
+    )
 
 
 def _with_etag(model: ServedModel, response: Response, **more: Any) -> RolloutOut:
-    model.follower.sync()
     document = rollout_document(model, **more)
     response.headers["ETag"] = f'"{document.revision}"'
     return document

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from service.lookup import Model, RunningService, Version
+from service.pooled_route import PooledRoute
 from service.problems import ProblemError
 from service.schemas import TriggerList, TriggerSummary
 from triggers.card import card
@@ -14,7 +15,7 @@ from triggers.image import ImageTrigger
 from triggers.preview import preview_png
 from triggers.store import VersionInfo, version_name
 
-router = APIRouter(tags=["triggers"])
+router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 
 
 @router.get("/v1/models/{model}/triggers", summary="All published versions")

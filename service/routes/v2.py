@@ -7,11 +7,12 @@ from fastapi.responses import JSONResponse
 
 from service.infer_schemas import Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
 from service.lookup import ChosenVersion, Model, RunningService
+from service.pooled_route import PooledRoute
 from service.running import Running
 from service.served import ServedModel
 from triggers.store import version_name
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+router = APIRouter(route_class=PooledRoute, prefix="/v2", tags=["open inference protocol"])
 EXTENSIONS = ["binary_tensor_data"]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from service.auth import Bearer, require_choice
+from service.auth import Bearer, require_choice, trusted_by_guard
 from service.deadline import within
 from service.headers import served_headers, timeout_ms
 from service.infer_request import read_asked
@@ -100,7 +100,7 @@ async def _infer(request: Request, service: Running, model: ServedModel, version
     limit = min((each for each in (limit, asked.timeout_ms) if each is not None), default=None)
     work = model.predict(asked.wanted, actor=client_name(request), gone=lambda: client_gone(request))
     served = await within(limit, work)
-    body, head = infer_body(model, asked, served)
+    body, head = infer_body(model, asked, served, trusted=trusted_by_guard(service.settings, request.scope))
     headers = served_headers(request.scope, model, served)
     if head is not None:
         headers["Inference-Header-Content-Length"] = str(head)

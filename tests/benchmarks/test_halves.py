@@ -41,9 +41,8 @@ def test_a_candidate_that_costs_too_much_is_not_picked() -> None:
     assert gap == pytest.approx(0.0) and change == pytest.approx(0.25, abs=0.05)
 
 
-@pytest.mark.parametrize("bag", [1, 2])
-def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: FrozenClassifier, bag: int) -> None:
-    train = TrainConfig(steps=20, batch_size=64, threads=1, eval_every=10, bag=bag)
+def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: FrozenClassifier) -> None:
+    train = TrainConfig(steps=20, batch_size=64, threads=1, eval_every=10)
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=train)
     splits = digits.splits()
     made = candidates(replace(config), digits_classifier, splits, quiet())

@@ -23,8 +23,8 @@ def splits() -> Splits:
     return digits.splits()
 
 
-def config(bag: int = 1) -> RunConfig:
-    train = TrainConfig(steps=40, batch_size=128, threads=1, bag=bag, eval_every=10)
+def config() -> RunConfig:
+    train = TrainConfig(steps=40, batch_size=128, threads=1, eval_every=10)
     made = run_config(ObjectiveConfig("gap", strengths=(5.0, 20.0)), train=train)
     return replace(made, baselines=BaselinesConfig(epochs=4, lr=1e-3))
 
@@ -42,21 +42,19 @@ def check(picks: list[Pick], floor: float) -> None:
     assert gaps == sorted(gaps, reverse=True)
 
 
-@pytest.mark.parametrize("bag", [1, 3])
-def test_triggers(digits_classifier: FrozenClassifier, splits: Splits, bag: int) -> None:
-    picks = trigger_picks(config(bag), digits_classifier, splits, quiet())
+def test_triggers(digits_classifier: FrozenClassifier, splits: Splits) -> None:
+    picks = trigger_picks(config(), digits_classifier, splits, quiet())
     check(picks, bare(digits_classifier, splits))
     assert {pick.budget for pick in picks} == set(BUDGETS)
     assert {pick.strength for pick in picks} <= {5.0, 20.0}
     assert all(sum(pick.test.values()) == len(splits.test) for pick in picks)
 
 
-@pytest.mark.parametrize("bag", [1, 3])
 def test_triggers_on_another_classifier(
-    digits_classifier: FrozenClassifier, splits: Splits, bag: int, tmp_path_factory: pytest.TempPathFactory
+    digits_classifier: FrozenClassifier, splits: Splits, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = digits.fitted(tmp_path_factory.mktemp("other"), seed=5)
-    picks = trigger_picks(config(bag), digits_classifier, splits, quiet(), [digits_classifier, other])
+    picks = trigger_picks(config(), digits_classifier, splits, quiet(), [digits_classifier, other])
     for pick in picks:
         same, different = pick.received
         assert same == pick.test != different

@@ -77,6 +77,15 @@ def test_ways_to_use_triggers_beside_each_other() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("module", ["serve", "ledger"])
+def test_a_benchmark_that_needs_wrk_says_so_before_anything_else(tmp_path: Path, module: str) -> None:
+    about = {"serve": ["--quick"], "ledger": ["--model", str(tmp_path / "none"), "--body", str(tmp_path / "none")]}
+    command = [sys.executable, "-m", f"benchmarks.{module}", *about[module]]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": str(tmp_path)})
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert ran.stderr == "The load comes from wrk, which is not installed (Debian: apt-get install wrk).\n"
+
+
 @pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
 def test_our_service_is_measured(tmp_path: Path) -> None:
     samples = list(rounds("tiny", (), Effort(("tiny",), rounds=1, seconds=1, warm_up=1, idle=0.2), tmp_path, 1))

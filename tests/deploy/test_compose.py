@@ -5,16 +5,27 @@ from __future__ import annotations
 import re
 import stat
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
 
+from service.event import Feedback
+from service.ledger import Ledger
+from service.ledger_store import Release
+from service.periods import Level
 from service.settings import Settings
+from tests.artifacts import image_artifact
 from tests.deploy.files import ROOT, read
 from tests.deploy.test_manifests import assert_setting
 from tests.redis_server import RedisServer
-from triggers.store import open_store
+from tests.service.counted import everything, prediction
+from tests.service.live import wait_until
+from triggers.api_keys import digest_of, load_keys
+from triggers.errors import StoreUnavailable
+from triggers.store import Replica, open_store
 
 COMPOSE = read("docker-compose.yml")
 SERVICES = COMPOSE["services"]
@@ -60,18 +71,109 @@ def test_secrets_are_made_once_and_fit(tmp_path: Path, monkeypatch: pytest.Monke
     assert settings.receipt_keys and settings.admin_token
 
 
-@pytest.mark.redis
-def test_store_and_counts_use_the_password_that_was_made(tmp_path: Path, own_redis: RedisServer) -> None:
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """Secrets as deploy/make-secrets makes them."""
     subprocess.run([str(ROOT / "deploy/make-secrets"), str(tmp_path / "secrets")], check=True, capture_output=True)
-    password = (tmp_path / "secrets/redis_password").read_text()
+    return tmp_path / "secrets"
+
+
+@pytest.fixture
+def guarded(own_redis: RedisServer, secrets: Path) -> Callable[[str], str]:
+    """A Redis with the users that were made; gives the address of one of them."""
     with redis.Redis(port=own_redis.port) as admin:
-        admin.config_set("requirepass", password)
-    named = re.search(r"FAIRTRIGGER_STORE=(redis\S+)", (ROOT / ".env.example").read_text())
-    service, trainer = SERVICES["service"], SERVICES["trainer"]
-    ledger = re.search(r":-(.*)\}", service["environment"]["FAIRTRIGGER_LEDGER"])
-    assert named and ledger and named[1] == ledger[1]
-    assert trainer["environment"]["FAIRTRIGGER_STORE"] == service["environment"]["FAIRTRIGGER_STORE"]
-    assert "redis_password" in trainer["secrets"] and "redis_password" in service["secrets"]
-    here = named[1].replace("/run/secrets", str(tmp_path / "secrets"))
-    with open_store(here.replace("redis:6379", f"127.0.0.1:{own_redis.port}")) as store:
-        assert store.models() == []
+        for line in reversed((secrets / "redis_users").read_text().splitlines()):  # the default one goes last
+            name, *rules = line.split()[1:]
+            admin.execute_command("ACL", "SETUSER", name, "reset", *rules)
+    example = (ROOT / ".env.example").read_text() + (ROOT / "docker-compose.yml").read_text()
+    addresses = dict(re.findall(r"redis://(\w+)(@redis:6379/0\?password_file=\S+?)[\s}]", example))
+
+    def address(user: str) -> str:
+        here = f"redis://{user}{addresses[user]}".replace("/run/secrets", str(secrets))
+        return here.replace("redis:6379", f"127.0.0.1:{own_redis.port}")
+
+    return address
+
+
+@pytest.mark.redis
+def test_the_service_and_a_trainer_may_do_what_they_do_and_no_more(
+    guarded: Callable[[str], str], own_redis: RedisServer, tmp_path: Path
+) -> None:
+    with open_store(guarded("trainer")) as store:
+        assert [store.publish(image_artifact(seed=seed), actor="trainer") for seed in (0, 1, 0)] == [1, 2, 1]
+        assert store.rollout("faces").revision == 0
+        with pytest.raises(StoreUnavailable, match="permissions"):
+            store.set_rollout("faces", 1, if_revision=0, actor="trainer", reason="")
+        with pytest.raises(StoreUnavailable, match="permissions"):
+            store.report("faces", Replica("trainer", 1), ttl_seconds=60)
+    with pytest.raises(StoreUnavailable, match="permissions"):
+        Ledger(guarded("trainer"), runs=tmp_path / "trainer")
+    with open_store(guarded("service")) as store, Ledger(guarded("service"), runs=tmp_path / "runs") as ledger:
+        woken = threading.Event()
+        end = store.watch("faces", woken.set)
+        store.set_rollout("faces", 1, if_revision=0, actor="ann", reason="")
+        assert woken.wait(10)
+        end()
+        store.report("faces", Replica("service", 1), ttl_seconds=60)
+        assert len(store.replicas("faces")) == 1 and store.get("faces", 1) and store.verify_history("faces") == 3
+        event = prediction()
+        ledger.record(event)
+        ledger.feedback([Feedback(event, 1)])
+        assert everything(ledger) == {(1, "a", 1, 1, None): 1}
+        ledger.release("m", 60, 0, Release(1, "told"))
+        assert ledger.releases("m", 60, 0, 60)
+        ledger.series("m", Level.ARRIVAL, 0, 2**31)
+    with redis.Redis(port=own_redis.port, username="health", password="any") as health:
+        assert health.ping()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            health.get("fairtrigger:models")
+    with redis.Redis(port=own_redis.port) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+        stranger.ping()
+
+
+@pytest.mark.redis
+def test_the_users_file_is_one_that_redis_starts_with(secrets: Path, tmp_path: Path) -> None:
+    command = ["redis-server", "--port", "0", "--unixsocket", str(tmp_path / "socket"), "--dir", str(tmp_path)]
+    with subprocess.Popen([*command, "--aclfile", str(secrets / "redis_users")], stdout=subprocess.PIPE) as server:
+        try:
+            wait_until((tmp_path / "socket").exists)
+            ask = [
+                "redis-cli",
+                "-s",
+                str(tmp_path / "socket"),
+                "--no-auth-warning",
+                "--user",
+                "health",
+                "--pass",
+                "any",
+            ]
+            assert "PONG" in subprocess.run([*ask, "ping"], capture_output=True, text=True, check=True).stdout
+        finally:
+            server.kill()
+
+
+def test_every_request_needs_a_key_that_was_made(secrets: Path) -> None:
+    entries = load_keys(secrets / "api_keys.toml")
+    roles = {entry.digest: entry.roles for entry in entries.values()}
+    assert roles[digest_of((secrets / "client_key").read_text())] == {"predict", "feedback"}
+    assert roles[digest_of((secrets / "metrics_key").read_text())] == {"statistics"}
+    assert SERVICES["service"]["environment"]["FAIRTRIGGER_API_KEYS"].endswith("/run/secrets/api_keys.toml}")
+    assert "api_keys.toml" in SERVICES["service"]["secrets"] and "metrics_key" in SERVICES["prometheus"]["secrets"]
+    scrape = read("deploy/watch/prometheus.yml")["scrape_configs"][0]
+    assert scrape["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+
+
+def test_no_two_services_share_a_password_of_redis() -> None:
+    given = [name for service in SERVICES.values() for name in service.get("secrets", []) if "redis" in name]
+    assert len(given) == len(set(given)) == 3
+
+
+def test_images_of_others_are_pinned_by_a_step(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\necho sha256:{'0' * 64}\n")
+    docker.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([str(ROOT / "deploy/pin-images")], capture_output=True, text=True, check=True, env=path)
+    lines = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert set(lines) == {"BASE", "REDIS_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE"}
+    assert all(re.fullmatch(r"[\w./:-]+@sha256:0{64}", image) for image in lines.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,12 +89,13 @@ def test_replicas_share_counts_and_scale() -> None:
 def test_replicas_and_trainers_share_one_store() -> None:
     settings = next(each["data"] for each in render("overlays/replicas") if each["kind"] == "ConfigMap")
     store = settings["FAIRTRIGGER_STORE"]
-    assert settings["FAIRTRIGGER_LEDGER"] == store and store.startswith("redis://redis:6379/")
-    folder, _, key = str(without_parameter(store, "password_file")[1]).rpartition("/")
+    assert settings["FAIRTRIGGER_LEDGER"] == store and store.startswith("redis://service@redis:6379/")
+    published = store.replace("service", "trainer")
+    folder = str(without_parameter(store, "password_file")[1]).rpartition("/")[0]
     trainers = [pod for name in ("job", "nodes", "retrain") for pod in pods(render(f"training/redis/{name}"))]
     assert len(trainers) == 3
     for pod in trainers:
-        assert {"name": "FAIRTRIGGER_STORE", "value": store} in pod["containers"][0]["env"]
+        assert {"name": "FAIRTRIGGER_STORE", "value": published} in pod["containers"][0]["env"]
     for pod in (
         *trainers,
         *(pod for pod in pods(render("overlays/replicas")) if "redis" not in str(pod["containers"])),
@@ -101,7 +103,32 @@ def test_replicas_and_trainers_share_one_store() -> None:
         mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
         volume = next(each for each in pod["volumes"] if each["name"] == mounts[folder])
         assert "/store" not in mounts
-        assert key in [item["key"] for item in volume["secret"].get("items", [{"key": key}])]
+        keys = {item["key"] for item in volume["secret"]["items"]}
+        assert ("redis_trainer_password" in keys) == (pod in trainers)
+        assert ("redis_service_password" in keys) == (pod not in trainers)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_pod_has_a_network_policy(target: str) -> None:
+    documents = render(target)
+    chosen = [each["spec"]["podSelector"]["matchLabels"] for each in documents if each["kind"] == "NetworkPolicy"]
+    for document in documents:
+        if labels := labels_of(document):
+            assert any(wanted.items() <= labels.items() for wanted in chosen), document["metadata"]["name"]
+    for policy in (each for each in documents if each["kind"] == "NetworkPolicy"):
+        assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+
+
+@pytest.mark.parametrize("target", [each for each in TARGETS if each.startswith(("base", "overlays", "kserve"))])
+def test_every_service_wants_keys(target: str) -> None:
+    for pod in pods(render(target)):
+        container = pod["containers"][0]
+        if "redis" in container["image"]:
+            continue
+        text = json.dumps([container, render(target)])
+        assert "/run/secrets/fairtrigger/api_keys.toml" in text
+        secret = next(each["secret"] for each in pod["volumes"] if "secret" in each)
+        assert {"key": "api_keys.toml", "path": "api_keys.toml"} in secret["items"]
 
 
 def test_alerts_are_the_same_with_the_operator() -> None:
@@ -113,6 +140,18 @@ def test_alerts_are_the_same_with_the_operator() -> None:
 def test_run_is_one_the_trainer_reads(folder: str) -> None:
     config = load_config(KUSTOMIZE / folder / "run.toml", [])
     assert not config.publish.store  # FAIRTRIGGER_STORE says it
+
+
+def labels_of(document: dict[str, Any]) -> dict[str, str]:
+    """The labels of the pods that a document makes; {} if it makes none."""
+    match document:
+        case {"spec": {"jobTemplate": {"spec": {"template": {"metadata": {"labels": labels}}}}}}:
+            return dict(labels)
+        case {"spec": {"template": {"metadata": {"labels": labels}}}}:
+            return dict(labels)
+        case {"kind": "InferenceService", "metadata": {"name": name}}:
+            return {"serving.kserve.io/inferenceservice": name}
+    return {}
 
 
 def pods(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -22,8 +22,13 @@ def prediction(
 
 
 def everything(ledger: Ledger) -> dict[tuple[int | None, str, int | None, int, int | None], int]:
-    """All counts: (version, group, label, prediction, bare) -> n."""
-    return {cell[2:]: n for cell, n in ledger.counts("m", 0, 2**31).items()}
+    """All counts of model m: (version, group, label, prediction, bare) -> n."""
+    return counts_of_model(ledger, "m")
+
+
+def counts_of_model(ledger: Ledger, model: str) -> dict[tuple[int | None, str, int | None, int, int | None], int]:
+    """All counts of a model: (version, group, label, prediction, bare) -> n."""
+    return {cell[2:]: n for cell, n in ledger.counts(model, 0, 2**31).items()}
 
 
 @contextmanager

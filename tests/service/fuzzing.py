@@ -44,7 +44,7 @@ class Raw:
     def encoded(self) -> bytes:
         """Everything that goes over the wire."""
         length = {"Content-Length": str(len(self.body) if self.stated is None else self.stated)}
-        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: x", "Connection: close"]
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in (length | dict(self.headers)).items()]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 

@@ -36,7 +36,13 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 def settings(tmp: Path, **change: Any) -> Settings:
     """Settings of a test service that keeps its data under `tmp`."""
-    fields: dict[str, Any] = {"data_dir": tmp / "data", "admin_token": TOKEN, "client_trigger": "open", "k_min": 0}
+    fields: dict[str, Any] = {
+        "data_dir": tmp / "data",
+        "admin_token": TOKEN,
+        "client_trigger": "open",
+        "k_min": 0,
+        "groups": "open",
+    }
     return Settings(**(fields | change))
 
 
@@ -84,6 +90,7 @@ def process(tmp: Path, models: Sequence[Path], **options: object) -> Iterator[Pr
         "port": 0,
         "client_trigger": "open",
         "k_min": 0,
+        "groups": "open",
     } | options
     command = [sys.executable, "-m", "service"]
     for name, value in [*(("model", model) for model in models), *chosen.items()]:

@@ -177,6 +177,7 @@ def main() -> None:
         with FileStore(folder / "store") as store:
             store.verify_history("faces")
     sys.stdout.write(f"{report}\n" + "".join(f"  {failure}\n" for failure in report.failures[:5]))
+    sys.exit(bool(report.failures))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.live import ADMIN, as_item, decided, picture, predict, running, settings
+from tests.service.live import ADMIN, as_item, decided, picture, predict, running, settings, wait_until
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 from triggers.plan import Challenger, Plan, Shadow
@@ -199,6 +199,7 @@ def test_a_bad_challenger_or_shadow_is_refused_like_a_bad_champion(
     refused = decided(service, "faces", **body)
     assert (refused.status_code, refused.json()["code"]) == (422, "artifact_corrupt")
     filled_store.set_rollout("faces", plan, if_revision=1, actor="another replica", reason="")
+    wait_until(lambda: service.get(ROLLOUT).json()["refusal"])
     state = service.get(ROLLOUT).json()
     assert (state["revision"], state["applied_revision"], state["refusal"]["version"]) == (2, 1, 2)
     assert ask(service)["trigger"]["version"] == 3
@@ -214,4 +215,5 @@ def test_a_rollout_of_more_versions_than_fit_twice_is_refused(
         refused = decided(client, "faces", **TRIAL)
         assert (refused.status_code, refused.json()["code"]) == (422, "too_many_versions")
         filled_store.set_rollout("faces", Plan(1, Challenger(2, 0.1)), if_revision=1, actor="cli", reason="")
+        wait_until(lambda: client.get(ROLLOUT).json()["refusal"])
         assert "max_versions" in client.get(ROLLOUT).json()["refusal"]["reason"]

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from service.event import Cell
-from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, weigh
-from service.samples import apart, paired, rates_of
+from service.evidence import ABOVE_LIMIT, ACCURACY_LOST, WORSE, Evidence, Question, SequentialTests
+from service.samples import Apart, Blocks, CellIndex, Layout, Paired, hits_of, rates_of
+from tests.service import batch_evidence
 
 DP = "demographic_parity_difference"
 Minutes = dict[int, dict[Cell, int]]
@@ -38,7 +46,30 @@ def minutes(rates: Rates, length: int = 30, n: int = 40, bare: float | None = No
 
 def weighed(asked: Sequence[Question], given: Minutes, attributes: Sequence[str] = ()) -> list[Evidence]:
     """Evidence where every label came at once."""
-    return weigh(asked, given, given, alpha=0.05, pos_label=1, attributes=attributes)
+    return weigh(asked, given, given, attributes)
+
+
+def weigh(
+    asked: Sequence[Question], made: Minutes, labelled: Minutes, attributes: Sequence[str] = ()
+) -> list[Evidence]:
+    """Evidence from all minutes at once."""
+    tests = SequentialTests(asked, alpha=0.05, pos_label=1, attributes=attributes)
+    tests.add(made, labelled)
+    return tests.evidence()
+
+
+def blocks(
+    given: Minutes, layout: Layout, metric: str, attributes: Sequence[str] | None = ()
+) -> tuple[Blocks, list[Any]]:
+    """The blocks of some minutes, and what made them."""
+    index = CellIndex()
+    made, found = Blocks(index, layout, rates_of(metric, 1), attributes), []
+    for minute, cells in given.items():
+        counts = index.numbered(cells)
+        made.meet()
+        if (block := made.add(minute, counts)) is not None:
+            found.append(block)
+    return made, found
 
 
 FAIR = {(1, "f"): (0.3, 0.9), (1, "m"): (0.3, 0.9), (2, "f"): (0.3, 0.9), (2, "m"): (0.3, 0.9)}
@@ -73,10 +104,10 @@ def test_metrics_that_need_labels(metric: str) -> None:
 
 def test_only_what_needs_labels_waits_for_them() -> None:
     made = minutes(BIASED)
-    found = weigh(ASKED, made, {}, alpha=0.05, pos_label=1)
+    found = weigh(ASKED, made, {})
     assert [(each.fired, each.n > 0) for each in found] == [(True, True), (True, True), (False, False)]
     asked = [Question(ABOVE_LIMIT, "equalized_odds_difference", 2, 0.05)]
-    assert weigh(asked, {}, made, alpha=0.05, pos_label=1)[0].n == 30 * 40 * 2
+    assert weigh(asked, {}, made)[0].n == 30 * 40 * 2
 
 
 def test_twins_are_compared_with_themselves() -> None:
@@ -97,22 +128,22 @@ def test_rows_are_counted_where_they_belong() -> None:
             Cell("m", 7, 2, "unknown", 1, 1, 1): 5,
         }
     }
-    (selection,) = rates_of(DP, 1)
-    one = apart(given, [2], [selection], ())
-    assert (one.groups, one.n.tolist(), one.hits.tolist()) == (["f", "m"], [[[[30, 20]]]], [[[[30, 0]]]])
-    assert (one.since, one.until) == (7, 8)
-    both = paired(given, 2, [selection], ())
-    assert both.rows.tolist() == [[[[[0, 0, 30, 0], [0, 0, 0, 20]]]]]
-    assert both.hits.tolist() == [[[[30, 0]], [[0, 0]]]]
-    assert apart(given, [2], rates_of("accuracy", 1), None).n.tolist() == [[[[25]]]]  # unknown groups too
+    made, (one,) = blocks(given, Apart((2,)), DP)
+    assert (made.groups, one.sum(axis=-1).tolist(), one[..., 1].tolist()) == (["f", "m"], [[[30, 20]]], [[[30, 0]]])
+    assert (made.since, made.until) == (7, 8)
+    _, (both,) = blocks(given, Paired(2), DP)
+    assert both.tolist() == [[[[0, 0, 30, 0], [0, 0, 0, 20]]]]
+    assert hits_of(both).tolist() == [[[30, 0]], [[0, 0]]]
+    _, (everyone,) = blocks(given, Apart((2,)), "accuracy", None)
+    assert everyone.sum(axis=-1).tolist() == [[[25]]]  # unknown groups too
 
 
 def test_minutes_are_joined_until_there_are_rows_enough() -> None:
     few = minutes({(1, "f"): (0.5, 0.9), (1, "m"): (0.5, 0.9)}, length=9, n=3)  # 6 rows a minute, 20 needed
-    sample = apart(few, [1], rates_of(DP, 1), ())
-    assert sample.n.sum(axis=(1, 2, 3)).tolist() == [24, 24]
-    assert (sample.since, sample.until) == (100, 108)
-    assert len(apart({}, [1], rates_of(DP, 1), ()).rows) == 0
+    made, found = blocks(few, Apart((1,)), DP)
+    assert [block.sum() for block in found] == [24, 24]
+    assert (made.since, made.until) == (100, 108)
+    assert blocks({}, Apart((1,)), DP)[1] == []
 
 
 def test_attributes_choose_what_is_compared() -> None:
@@ -131,3 +162,110 @@ def test_evidence_is_plain_json() -> None:
     assert document[0]["counts"]["v2"]["selection_rate"]["f"][1] == 200 * 40
     assert document[3]["e_value"] == 1.0 and document[3]["since"] is None
     assert math.isfinite(document[0]["peak"])
+
+
+EVERY_QUESTION = [
+    Question(ABOVE_LIMIT, DP, 2, 0.02),
+    Question(WORSE, DP, 2, 0.02, against=1),
+    Question(WORSE, DP, 2, 0.0, twins=True),
+    *(
+        Question(test, "equalized_odds_difference", 2, 0.01, against)
+        for test, against in ((ABOVE_LIMIT, None), (WORSE, 1))
+    ),
+    Question(WORSE, "equalized_odds_difference", 2, 0.0, twins=True),
+    Question(ACCURACY_LOST, "accuracy", 2, 0.01, against=1),
+    Question(ACCURACY_LOST, "accuracy", 2, 0.0, twins=True),
+]
+
+
+def traffic(seed: int, groups: int, length: int, rows: int, first: int = 0) -> Minutes:
+    """Minutes of two versions with twins, a tenth of the answers wrong; the new one selects one group too often."""
+    random, found = np.random.default_rng(seed), {}
+    for minute in range(100 + first, 100 + first + length):
+        cells: dict[Cell, int] = {}
+        for version, g in product((1, 2), range(groups)):
+            for y, wrong, twin_wrong, more in random.random((random.integers(1, rows), 4)) < (0.3, 0.1, 0.1, 0.7):
+                h = int((y ^ wrong) | (more and version == 2 and g == 0))
+                cell = Cell("m", minute, version, f"g{g}", int(y), h, int(y ^ twin_wrong))
+                cells[cell] = cells.get(cell, 0) + 1
+        found[minute] = cells
+    return found
+
+
+def rounded(found: Evidence) -> dict[str, Any]:
+    return asdict(found) | {
+        "e_value": pytest.approx(found.e_value, rel=1e-6),
+        "peak": pytest.approx(found.peak, rel=1e-6),
+    }
+
+
+def fed(given: Minutes, cuts: Sequence[int]) -> list[Evidence]:
+    """Evidence from minutes that came in several goes."""
+    tests = SequentialTests(EVERY_QUESTION, alpha=0.05, pos_label=1)
+    order = sorted(given)
+    for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
+        part = {minute: given[minute] for minute in order[start:end]}
+        tests.add(part, part)
+        tests.evidence()
+    return tests.evidence()
+
+
+@settings(max_examples=25, deadline=None)
+@drawn(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 40), st.integers(2, 60), st.data())
+def test_sums_so_far_say_what_the_whole_history_says(
+    seed: int, groups: int, length: int, rows: int, data: st.DataObject
+) -> None:
+    given = traffic(seed, groups, length, rows)
+    cuts = sorted(data.draw(st.lists(st.integers(0, length), max_size=4)))
+    for found in fed(given, cuts):
+        whole = batch_evidence.weigh(found.question, given, found.alpha, found.threshold)
+        assert asdict(found) == rounded(whole), found.question
+
+
+def test_the_drawn_histories_do_fire() -> None:
+    """Else the test above would compare ones with ones."""
+    found = fed(traffic(3, 4, 40, 60), [])
+    assert all(each.peak > 10 for each in found), [each.peak for each in found]
+
+
+def test_a_group_that_comes_later_joins_from_then_on() -> None:
+    early, late = traffic(3, 3, 20, 60), traffic(4, 5, 3, 60, first=20)
+    before, joined = fed(early, []), fed(early | late, [])
+    assert joined == fed(early | late, [7, 20, 21]) == fed(early | late, range(1, 23))
+    for was, found in zip(before, joined, strict=True):
+        assert found.peak >= was.peak and found.blocks > was.blocks  # what is decided is not decided again
+    worse, was = joined[1], before[1]
+    assert was.fired and worse.e_value < was.e_value  # bets against the pairs that joined begin with a stake of 1
+
+
+def test_e_values_are_one_before_any_bet_and_two_rates_are_averaged() -> None:
+    given = minutes(FAIR | {(2, "f"): (0.3, 0.75)}, length=3, n=120)
+    asked = [
+        Question(ABOVE_LIMIT, metric, 2, 0.05)
+        for metric in ("equalized_odds_difference", "equal_opportunity_difference", "false_positive_rate_difference")
+    ]
+    for none in (weighed(asked, {}), weighed(asked, {100: given[100]})):  # the first block only sets the odds
+        assert [value for each in none for value in (each.e_value, each.peak)] == pytest.approx([1.0] * 6)
+    both, positive, negative = (each.e_value for each in weighed(asked, given))
+    assert positive != pytest.approx(negative, rel=0.5)
+    assert both == pytest.approx((positive + negative) / 2)
+
+
+def test_the_alarm_is_raised_at_the_threshold_itself() -> None:
+    (found, *_) = weighed(ASKED, {})
+    assert found.threshold == 3 / 0.05  # three tests share alpha
+    assert replace(found, peak=found.threshold).fired
+    assert not replace(found, peak=np.nextafter(found.threshold, 0)).fired
+
+
+def test_what_is_kept_does_not_grow_with_the_minutes() -> None:
+    tests = SequentialTests(EVERY_QUESTION, alpha=0.05, pos_label=1)
+    sizes = []
+    for part in range(3):
+        some = traffic(5, 4, 40, 20, first=40 * part)
+        tests.add(some, some)
+        sizes.append(
+            len(pickle.dumps(tests._index)) + sum(len(pickle.dumps(vars(each._process))) for each in tests._tests)
+        )
+        assert all(each._ended == [] for each in tests._tests)
+    assert sizes[2] <= sizes[1] * 1.01

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.artifacts import artifact_for
-from tests.service.live import as_item, picture, predict, running, settings, swap
+from tests.service.live import as_item, picture, predict, running, settings, swap, wait_until
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 
@@ -128,6 +128,8 @@ def test_metrics_tell_the_same(service: httpx.Client) -> None:
     swap(service, "faces", "v1")
     predict(service, "faces", [picture(n) for n in range(10)], group=["a", "b"] * 5, twin=True)
     service.post("/v1/models/faces/predict", json={"inputs": [{"image": "QQ=="}]})
+    samples = 'fairtrigger_fairness_samples{group="a",model="faces",version="v1",window="1h"}'
+    wait_until(lambda: samples in service.get("/metrics").text)  # read in the background
     lines = service.get("/metrics").text.splitlines()
     values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
     route = "/v1/models/{model}/predict"
@@ -137,7 +139,7 @@ def test_metrics_tell_the_same(service: httpx.Client) -> None:
     assert values['fairtrigger_item_errors_total{code="not_an_image",model="faces"}'] == 1
     assert values['fairtrigger_batch_size_sum{model="faces"}'] == 20
     assert values['fairtrigger_queue_depth{model="faces"}'] == 0
-    assert values['fairtrigger_fairness_samples{group="a",model="faces",version="v1",window="1h"}'] == 5
+    assert values[samples] == 5
     gap = fairness(service)["versions"]["v1"]["gaps"]["demographic_parity_difference"]["value"]
     name = 'fairtrigger_fairness_demographic_parity_gap{model="faces",version="v1",window="1h"}'
     assert values[name] == pytest.approx(gap)

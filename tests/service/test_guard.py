@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.event import Event, Feedback
+from service.event import Cell, Event, Feedback
 from service.guard import Guard
+from service.periods import Level
 from service.running import Running
+from service.watch import MINUTES_AT_ONCE, Read
 from tests.artifacts import artifact_for
-from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap
+from tests.service.live import ADMIN, decided, picture, predict, running, settings, swap, wait_until
 from triggers.classifier import FrozenClassifier
 from triggers.file_store import FileStore
 
@@ -80,12 +84,12 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     ahead.pass_minutes(5, BIASED, version=2)
     ahead.guard.check("faces")
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v1"
-    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
     assert (entry["actor"], entry["from"], entry["to"]) == ("guard", 2, 1)
     evidence, counts = json.loads(entry["detail"]["evidence"]), json.loads(entry["detail"]["counts"])
     assert evidence["test"] == "disparity_above_limit" and evidence["alpha"] == 0.05
     assert evidence["peak"] >= evidence["threshold"] and set(counts["v2"]["selection_rate"]) == {"f", "m"}
-    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "e-value" in entry["reason"]
+    assert float(entry["detail"]["e_value"]) == evidence["peak"] and "threshold 40" in entry["reason"]
     (alarm,) = ahead.told
     assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
     assert "counts" not in alarm
@@ -104,7 +108,7 @@ def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahea
     assert found.fired and found.question.against == 2
     rollout = ahead.client.get("/v1/models/faces/rollout").json()
     assert (rollout["champion"], rollout["challenger"], rollout["guard"]) == ("v2", None, guard)
-    entry = ahead.client.get("/v1/models/faces/history").json()["entries"][0]
+    entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
     assert (entry["actor"], entry["action"]) == ("guard", "adjust")
     assert set(json.loads(entry["detail"]["counts"])) == {"v1", "v2"}
     assert ahead.told[0]["done"] == "challenger v1 rolled back"
@@ -133,6 +137,26 @@ def test_only_operators_see_what_depends_on_single_predictions(ahead: Ahead) -> 
     assert (public[0]["fired"], public[0]["threshold"], public[0]["version"]) == (False, 40.0, "v2")
     metrics = ahead.client.get("/metrics").text
     assert 'fairtrigger_guard_threshold{model="faces",test="disparity_above_limit",version="v2"} 40.0' in metrics
+
+
+def test_a_scrape_waits_for_no_ledger_and_changes_nothing(ahead: Ahead, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed, readers = threading.Event(), set[str]()
+
+    def hang(*_: Any, **__: Any) -> dict[Cell, int]:
+        readers.add(threading.current_thread().name)
+        freed.wait(20)
+        return {}
+
+    for name in ("counts", "series", "releases", "release"):
+        monkeypatch.setattr(ahead.service.ledger, name, hang)
+    started = time.monotonic()
+    try:
+        assert "fairtrigger_queue_depth" in ahead.client.get("/metrics").text
+        assert time.monotonic() - started < 5
+        wait_until(lambda: readers)
+    finally:
+        freed.set()
+    assert readers == {"reading fairness for the metrics"}
 
 
 def test_a_fair_champion_stays(ahead: Ahead) -> None:
@@ -189,17 +213,50 @@ def test_after_a_day_minutes_are_kept_by_tens_and_none_is_lost(ahead: Ahead) -> 
     assert found.n == 7 * 40
 
 
-def test_a_guard_beside_another_weighs_when_asked_and_leaves_acting_to_it(ahead: Ahead) -> None:
+@dataclass
+class Reader:
+    """What a guard reads with, and notes of which threads asked, and for how many minutes at once."""
+
+    read: Read
+    threads: set[str] = field(default_factory=set)
+    spans: list[int] = field(default_factory=list)
+
+    def __call__(
+        self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
+    ) -> Mapping[Cell, int]:
+        self.threads.add(threading.current_thread().name)
+        self.spans.append(until_minute - since_minute)
+        return self.read(model, level, since_minute, until_minute, made_since)
+
+
+def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it(ahead: Ahead) -> None:
+    reader = Reader(ahead.service.ledger.series)
     beside = Guard(
-        ahead.guard._models, ahead.service.ledger.series, clock=lambda: ahead.now, acts=False,
-        seal_seconds=SEAL_SECONDS, on_alarm=ahead.told.append,
+        ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, every_seconds=0.02, seal_seconds=SEAL_SECONDS,
+        on_alarm=ahead.told.append,
     )  # fmt: skip
-    beside.start()
     ahead.pass_minutes(5, BIASED, version=2)
-    assert [each["fired"] for each in beside.report("faces")] == [True, True]
+    assert beside.report("faces") == [] and list(beside.evidence("faces")) == []  # who asks does not weigh
+    beside.start()
+    try:
+        wait_until(lambda: [each["fired"] for each in beside.report("faces")] == [True, True])
+        assert [each.fired for each in beside.evidence("faces")] == [True, True]
+    finally:
+        beside.stop()
+    assert reader.threads == {"guard"}
     assert ahead.told == [] and not beside._thread.is_alive()
     assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
-    beside.stop()
+
+
+def test_a_guard_that_starts_late_reads_in_parts_and_says_the_same(ahead: Ahead) -> None:
+    reader = Reader(ahead.service.ledger.series)
+    late = Guard(ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS)
+    for _ in range(3):
+        ahead.pass_minutes(2, FAIR, version=2, rows=15)
+        ahead.now += 170 * 60
+        found = ahead.guard.check("faces")
+    assert late.check("faces") == found and found[0].blocks == 6
+    assert max(reader.spans) == MINUTES_AT_ONCE and len(reader.spans) > 2
 
 
 def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:

@@ -166,9 +166,41 @@ def test_a_deadline_that_is_none(strict: httpx.Client, path: str, wrong: str) ->
 
 def test_metrics_keep_to_the_list(strict: httpx.Client) -> None:
     strict.post(PREDICT, content=picture(0), headers={"Content-Type": "image/png"} | ADMIN)
-    told = set(re.findall(r"^# TYPE fairtrigger_(\w+) ", strict.get("/metrics").text, re.MULTILINE))
+    told = set(re.findall(r"^# TYPE fairtrigger_(\w+) ", strict.get("/metrics", headers=ADMIN).text, re.MULTILINE))
     wanted = """requests_total request_duration_seconds queue_duration_seconds infer_duration_seconds
         decode_duration_seconds batch_size queue_depth requests_in_flight requests_rejected_total requests_dropped_total
         trigger_info trigger_swaps_total trigger_flips_total fairness_demographic_parity_gap fairness_equalized_odds_gap
         fairness_samples rollbacks_total"""
     assert set(wanted.split()) <= told
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", PREDICT), ("POST", INFER), ("GET", "/healthz"), ("GET", "/v1/models/faces/rollout"), ("GET", "/nowhere")],
+)
+def test_of_a_header_that_was_sent_twice_the_first_counts_on_every_route(
+    strict: httpx.Client, method: str, path: str
+) -> None:
+    other = f"00-{'a' * 32}-{SPAN}-01"
+    twice = [("X-Request-Id", "one"), ("X-Request-Id", "two"), ("traceparent", f"00-{TRACE}-{SPAN}-01")]
+    found = strict.request(method, path, headers=[*twice, ("traceparent", other)])
+    assert found.headers["x-request-id"] == "one" and found.headers["traceparent"].startswith(f"00-{TRACE}-")
+
+
+def test_the_first_of_two_keys_revisions_and_times_counts(strict: httpx.Client) -> None:
+    rollout, body = "/v1/models/faces/rollout", {"champion": None, "reason": "test"}
+    right, wrong = ("Authorization", ADMIN["Authorization"]), ("Authorization", "Bearer somebody-else")
+    now, never = ("If-Match", strict.get(rollout).headers["etag"]), ("If-Match", '"999"')
+    for headers, status in (
+        ([wrong, right, now], 401),
+        ([right, wrong, never, now], 412),
+        ([right, wrong, now, never], 200),
+    ):
+        assert strict.put(rollout, json=body, headers=headers).status_code == status
+    media = ("Content-Type", "image/png")
+    for path in (PREDICT, INFER):
+        found = strict.post(path, content=b"", headers=[media, ("X-Timeout-Ms", "soon"), ("X-Timeout-Ms", "5000")])
+        assert "X-Timeout-Ms is 'soon'" in found.json()["detail"]
+    texts = [("Content-Type", "text/plain"), media]
+    wrong_kind = strict.post(PREDICT, content=b"a text", headers=texts)
+    assert problem(wrong_kind, 422, "wrong_modality")

@@ -21,7 +21,7 @@ PREDICT = "/v1/models/faces/predict"
 def test_a_fault_of_ours_is_an_anonymous_problem_and_is_counted(
     tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(self: Counting, *arguments: Any) -> None:
+    def broken(self: Counting, *arguments: Any, **options: Any) -> None:
         raise LookupError("a secret of the service")
 
     body = {"inputs": [as_item(picture(1))]}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from service.ledger import Ledger
-from service.ledger_redis import LEASE_SECONDS
+from service.ledger_redis import LEASE_SECONDS, RUNS
+from service.ledger_store import Release
 from tests.redis_server import RedisServer
 from tests.service.counted import NEVER, everything, prediction
 from tests.service.live import settings
@@ -27,15 +31,41 @@ def machine(server: RedisServer, folder: Path, clock: Callable[[], float]) -> Le
     return Ledger(server.url, runs=folder, flush_interval=NEVER, busy_seconds=1.0, clock=clock)
 
 
+def silence(server: RedisServer, ledger: Ledger, seconds: float) -> None:
+    """The server heard of a replica for the last time so long ago."""
+    import redis
+
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        state = json.loads(str(client.hget(RUNS, ledger._run)))
+        client.hset(RUNS, ledger._run, json.dumps(state | {"seen": state["seen"] - seconds}))
+
+
+def test_a_machine_whose_clock_is_off_is_not_taken_for_dead(redis_server: RedisServer, tmp_path: Path) -> None:
+    now = time.time()
+    offsets = {"right": 0.0, "slow": -200.0, "slower": -86400.0, "fast": 86400.0}
+    ledgers = {
+        name: Ledger(redis_server.url, runs=tmp_path / name, flush_interval=1.0, clock=partial(float.__add__, now, off))
+        for name, off in offsets.items()
+    }
+    for ledger in ledgers.values():
+        ledger.record(prediction())
+        ledger.flush()
+    for ledger in ledgers.values():
+        ledger._look_around()
+        assert ledger.possible_loss(0, 2**40) == []
+    for ledger in ledgers.values():
+        ledger.close()
+
+
 def test_a_machine_that_fell_silent_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
     now = 10_000.0
     alive, silent = (machine(redis_server, tmp_path / name, lambda: now) for name in ("alive", "silent"))
     silent.record(prediction())
     silent.flush()
-    now += LEASE_SECONDS + NEVER - 1
+    silence(redis_server, silent, LEASE_SECONDS + NEVER - 60)
     alive._look_around()
     assert alive.possible_loss(0, 2**40) == []
-    now += 10
+    silence(redis_server, silent, 60)
     alive._look_around()
     (told,) = alive.possible_loss(0, 2**40)
     assert (told.reason, told.since) == ("killed", 10_000.0)
@@ -57,7 +87,7 @@ def test_a_batch_of_a_replica_that_was_taken_for_dead_still_counts_once(
     batch = silent._next_batch()
     assert batch
     silent._store.apply(silent._run, batch)  # its answer is lost
-    now += 10 * LEASE_SECONDS + NEVER
+    silence(redis_server, silent, 10 * LEASE_SECONDS + NEVER)
     alive._look_around()
     silent.flush()
     assert everything(alive) == {(1, "a", None, 1, None): 1}
@@ -95,6 +125,40 @@ def test_keys_of_a_model_lie_in_one_slot(redis_server: RedisServer, tmp_path: Pa
             keys = [str(key) for key in client.keys("fairtrigger:{*")]
             assert len(keys) >= 4 and all(key.startswith("fairtrigger:{m}:") for key in keys)
             assert 0 < client.ttl(next(key for key in keys if ":m:" in key)) <= 9 * 86400
+
+
+def test_reading_what_was_disclosed_takes_no_longer_after_years(redis_server: RedisServer, tmp_path: Path) -> None:
+    import redis
+
+    with (
+        machine(redis_server, tmp_path, lambda: 0.0) as ledger,
+        redis.Redis(port=redis_server.port, decode_responses=True) as client,
+    ):
+        sent = []
+        for hour in range(24 * 40):
+            ledger.release("m", 60, 60 * hour, Release(1, "x" * 200))
+            if hour in (47, 24 * 40 - 1):
+                before = int(client.info("stats")["total_net_output_bytes"])
+                assert len(ledger.releases("m", 60, 60 * hour, 60 * hour + 60)) == 1
+                sent.append(int(client.info("stats")["total_net_output_bytes"]) - before)
+        assert sent[1] < 1.5 * sent[0] < 30_000
+        keys = [str(key) for key in client.keys("fairtrigger:{m}:told:*")]
+        assert len(keys) == 40 and all(0 < client.ttl(key) <= 401 * 86400 for key in keys)
+
+
+def test_what_an_earlier_version_disclosed_is_taken_over(redis_server: RedisServer, tmp_path: Path) -> None:
+    import redis
+
+    with (
+        machine(redis_server, tmp_path, lambda: 0.0) as ledger,
+        redis.Redis(port=redis_server.port, decode_responses=True) as client,
+    ):
+        old = {minute: f"{minute // 60 + 1}|text|{minute}" for minute in range(0, 3 * 1440, 60)}
+        client.hset("fairtrigger:{m}:released:60", mapping=old)
+        found = ledger.releases("m", 60, 60, 2 * 1440)
+        assert found[60] == Release(2, "text|60") and sorted(found) == list(range(60, 2 * 1440, 60))
+        assert not client.exists("fairtrigger:{m}:released:60")
+        assert not ledger.release("m", 60, 60, Release(1, "again"))
 
 
 @pytest.mark.parametrize("address", ["postgres://x/y", "redis://127.0.0.1/0"])

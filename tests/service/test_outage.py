@@ -173,7 +173,8 @@ def test_others_than_operators_see_no_few_people(tmp_path: Path, image_model: Fr
             assert counted(statistics(client)) == 4
             everybody = client.get(FAIRNESS, params={"window": "24h"})
             assert everybody.json()["versions"] == {}
-            assert everybody.json()["disclosure"] == {"k_min": 11, "period_minutes": 60, "epsilon": None}
+            terms = {"k_min": 11, "period_minutes": 60, "wait_hours": 24, "epsilon": 1.0, "delta": 1e-6}
+            assert everybody.json()["disclosure"] == terms
             assert "the only one" not in everybody.text + client.get("/metrics").text
             short = client.get(FAIRNESS, params={"window": "5m"})
             assert (short.status_code, short.json()["code"]) == (422, "window_not_public")

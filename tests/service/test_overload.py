@@ -75,7 +75,9 @@ def test_beyond_the_queue_clients_get_503_at_once_and_the_others_an_answer(slow:
 def test_a_client_that_went_away_is_not_computed(slow: httpx.Client) -> None:
     host, port = slow.base_url.host, slow.base_url.port
     body = picture(0)
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     with ThreadPoolExecutor(1) as other:
         for _ in range(20):  # it has to leave while the batch before it runs
             busy = other.submit(predict, slow, "faces", [picture(n) for n in range(4)])

@@ -55,6 +55,7 @@ def test_a_service_stops_though_its_rollout_and_counts_hang(
     with FileStore(tmp_path / "store") as store, caplog.at_level(logging.ERROR):
         app = create_app(settings(tmp_path), store, [load_bundle(image_bundle(tmp_path / "model"))])
         running = app.state.running
+        running.open()
         ended = running.ledger.close
         monkeypatch.setattr(running.ledger, "close", lambda: free.wait(20))
 

@@ -122,6 +122,27 @@ def test_twin(service: httpx.Client) -> None:
     assert "twin" in one["predictions"][0]
 
 
+@pytest.mark.parametrize(
+    ("query", "body", "item", "there"),
+    [
+        ("true", False, None, False),
+        ("true", None, None, True),
+        ("false", True, None, True),
+        ("true", True, False, False),
+        ("true", False, True, True),
+        ("false", None, None, False),
+    ],
+)
+def test_the_nearest_word_on_twins_wins(
+    strict: httpx.Client, query: str, body: bool | None, item: bool | None, there: bool
+) -> None:
+    sent = {"inputs": [as_item(picture(1), twin=item)], "twin": body}
+    found = strict.post(PREDICT, params={"twin": query}, json=sent).json()["predictions"][0]
+    assert ("twin" in found) is there
+    form = strict.post(PREDICT, params={"twin": query}, files={"file": picture(1)}, data={"twin": str(there).lower()})
+    assert ("twin" in form.json()["predictions"][0]) is there
+
+
 def test_a_data_url_is_understood(service: httpx.Client) -> None:
     item = as_item(picture(0))
     answer = service.post(PREDICT, json={"inputs": [{"image": "data:image/png;base64," + item["image"]}]})

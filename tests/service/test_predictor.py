@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
 
 from service.batcher import Overloaded
+from service.forward import Pass, plain_forward
 from service.predictor import Answer, Predictor, Query
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_artifact, text_trigger
+from tests.bundles import image_bundle
 from tests.service.live import picture
 from triggers.artifact import TriggerArtifact, seal
 from triggers.bounds import geometry_of, value_range_of
-from triggers.classifier import FrozenClassifier, Item
+from triggers.classifier import FrozenClassifier, Item, Trigger, load_bundle
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
 from triggers.plan import Plan, Shadow
 
@@ -228,3 +231,97 @@ def test_a_pinned_version_stays_and_one_not_in_memory_cannot_be_pinned(image_mod
     predictor.unpin(1)
     with predictor.lease(2), predictor.lease(3):
         assert 1 not in predictor.snapshot.rows
+
+
+class Banks:
+    """A model's own Forward, whose banks of several triggers can be made to fail, or to wait."""
+
+    lanes = 1
+
+    def __init__(self, classifier: FrozenClassifier) -> None:
+        self._real, self.fails = plain_forward(classifier), False
+        self.begun, self.free = threading.Event(), threading.Event()
+        self.free.set()
+
+    def over(self, triggers: Sequence[Trigger]) -> Pass:
+        """The real pass; one trigger alone is a trial before anything is built."""
+        if len(triggers) > 1:
+            if self.fails:
+                raise torch.OutOfMemoryError("no memory for a bank")
+            self.begun.set()
+            assert self.free.wait(30)
+        return self._real.over(triggers)
+
+    def warm(self, blank: Item) -> None:
+        """As the real one."""
+        self._real.warm(blank)
+
+
+@pytest.mark.parametrize("kept", [1, 4], ids=["one has to leave for it", "beside the other"])
+def test_a_bank_that_cannot_be_built_changes_nothing_and_the_next_try_works(
+    image_model: FrozenClassifier, kept: int
+) -> None:
+    banks = Banks(image_model)
+    shelf = Shelf(*(artifact_for(image_model, "border", seed) for seed in (1, 2)))
+    predictor = Predictor(image_model, shelf, max_versions=kept, forward=banks)
+    query = Query(image_items(image_model, 1)[0])
+    with predictor.lease(1):
+        before = predictor.predict([query._replace(choice=1)])
+    banks.fails = True
+    for _ in range(2):
+        with pytest.raises(torch.OutOfMemoryError), predictor.lease(2):
+            pass
+    with pytest.raises(torch.OutOfMemoryError):
+        predictor.promote(1, revision=7)
+    assert not predictor.pin(2), "it is not in memory, since no batch could use it"
+    assert predictor.pin(1) and predictor.predict([query._replace(choice=1)]) == before
+    assert (predictor.snapshot.revision, predictor.snapshot.champion) == (0, None)
+    predictor.unpin(1)
+    banks.fails = False
+    with predictor.lease(2):
+        assert predictor.predict([query._replace(choice=2)])[0].version == 2
+    predictor.promote(1, revision=7)
+    assert predictor.predict([query])[0][1:4:2] == (1, 7)
+
+
+def test_nobody_waits_for_a_bank_to_pin_a_version_and_what_was_pinned_meanwhile_stays(
+    image_model: FrozenClassifier,
+) -> None:
+    banks = Banks(image_model)
+    shelf = Shelf(*(artifact_for(image_model, "border", seed) for seed in (1, 2, 3)))
+    predictor = Predictor(image_model, shelf, max_versions=2, forward=banks)
+    for version in (1, 2):
+        with predictor.lease(version):
+            pass
+
+    def load() -> None:
+        with predictor.lease(3):
+            pass
+
+    pinned: list[bool] = []
+    banks.begun.clear()
+    banks.free.clear()
+    loading = threading.Thread(target=load)
+    loading.start()
+    try:
+        assert banks.begun.wait(30)
+        pinning = threading.Thread(target=lambda: pinned.append(predictor.pin(1)))  # the one that was to leave
+        pinning.start()
+        pinning.join(5)
+        waited = pinning.is_alive()
+    finally:
+        banks.free.set()
+        loading.join(30)
+        pinning.join(30)
+    assert not waited and pinned == [True]
+    assert set(predictor.snapshot.rows) == {None, 1, 3}
+
+
+def test_a_network_that_cannot_be_copied_runs_as_it_is(tmp_path: Path) -> None:
+    model = load_bundle(image_bundle(tmp_path))
+    query = Query(image_items(model, 1)[0])
+    expected = Predictor(model, Shelf(), max_versions=2).predict([query])
+    other = load_bundle(image_bundle(tmp_path))
+    other.network.held = torch.ones(1, requires_grad=True) * 2
+    found = Predictor(other, Shelf(), max_versions=2).predict([query])
+    assert close(found[0].scores, expected[0].scores)

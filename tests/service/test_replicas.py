@@ -62,6 +62,7 @@ def test_a_replica_lists_itself_though_its_signs_of_life_were_late(
     name = three[0].get(ROLLOUT).json()["replica"]
     for each in filled_store.replicas("faces"):
         filled_store.withdraw("faces", each.name)  # as if a pause had outlasted their time to live
+    wait_until(lambda: len(three[0].get(ROLLOUT).json()["replicas"]) == 1)
     found = three[0].get(ROLLOUT).json()["replicas"]
     assert [(each["name"], each["revision"]) for each in found] == [(name, 0)]
     answer = decided(three[0], "faces", params={"wait": "true"}, champion="v1").json()
@@ -98,6 +99,7 @@ def test_a_replica_that_refuses_says_so_to_all(three: list[httpx.Client], filled
     path.write_bytes(b"spoiled")
     filled_store.set_rollout("faces", 2, if_revision=None, actor="cli", reason="")
     wait_until(lambda: [each.refused_revision for each in filled_store.replicas("faces")] == [2, 2, 2])
+    wait_until(lambda: all(each["refusal"] for each in three[0].get(ROLLOUT).json()["replicas"]))
     for each in three[0].get(ROLLOUT).json()["replicas"]:
         assert (each["revision"], each["champion"]) == (1, "v1") and "altered" in each["refusal"]
 

@@ -37,7 +37,7 @@ class World:
     def __post_init__(self) -> None:
         clock = lambda: self.minute * 60.0 + 20  # noqa: E731
         self.ledger = Ledger(self.path, flush_interval=NEVER, clock=clock)
-        windows = Windows(self.ledger, Disclosure(self.ledger, Rule(), lambda model: 2), clock)
+        windows = Windows(self.ledger, Disclosure(self.ledger, Rule(wait_hours=0), lambda model: 2), clock)
         self.monitor = Monitor(self.ledger, {"m": Labelled()}, windows=windows)
 
     def count(self, n: int, group: str, h: int = 1, version: int | None = 1) -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from service.batcher import BatchFailed, Overloaded
+from service.file_item import File
+from service.link import Link
 from service.messages import (
     pack_error,
     pack_queries,
@@ -23,9 +25,9 @@ from service.messages import (
 from service.predictor import Answer, Query
 from service.shared_slots import Region, Slots, shared_memory
 from service.tickets import Timing
-from service.wire import Message, Wire, connect, receive_hello, send_hello
+from service.wire import Message, Wire, receive_hello, send_hello
 from triggers.classifier import FrozenClassifier
-from triggers.errors import ArtifactMismatch, InputError, NotFound
+from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
 from triggers.preprocess import TokenIds
 
 
@@ -68,6 +70,51 @@ def test_a_slot_belongs_to_one_request_until_it_is_given_back(image_model: Froze
     assert slots.take(2) is not None
 
 
+def test_an_input_that_does_not_fit_is_refused_and_its_neighbours_stay(
+    image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> None:
+    longer = TokenIds(tuple(range(25)), truncated=False)
+    smaller = torch.ones(3, 1, 16, dtype=torch.uint8)  # copied as it is, it would be repeated
+    file = File(bytes(3 * 16 * 16 + 1))
+    for classifier, item in ((text_model, longer), (image_model, smaller), (image_model, file)):
+        slots, other = both_sides(classifier, 2)
+        with pytest.raises(ModelError, match=r"(does not fit|is none of)"):
+            slots.write(0, item)
+        for slot, length in ((0, -(3 * 16 * 16 + 1)), (2, -4), (-1, -4)):
+            with pytest.raises(ModelError, match="does not fit"):
+                other.read(slot, length)
+
+
+class Sent:
+    """A wire that is up and keeps what it was given."""
+
+    open = True
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        """Keep it."""
+        self.messages.append(message)
+
+
+def test_places_of_queries_that_cannot_be_sent_are_free_again(image_model: FrozenClassifier) -> None:
+    async def scenario() -> None:
+        slots, _ = both_sides(image_model, 4)
+        link, wire = Link("cpu", lambda: None), Sent()
+        link._slots, link._wire = {"faces": slots}, wire  # type: ignore[assignment]
+        good, bad = (Query(torch.zeros(3, size, size, dtype=torch.uint8)) for size in (16, 8))
+        for _ in range(3):
+            with pytest.raises((ModelError, RuntimeError)):
+                link.post_queries("faces", [good, bad])
+        assert wire.messages == []
+        link.post_queries("faces", [good] * 4)
+        with pytest.raises(Overloaded):
+            link.post_queries("faces", [good])
+
+    asyncio.run(scenario())
+
+
 def test_regions_of_several_models_do_not_overlap(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
     first = Region.of(image_model.spec, 5, 0)
     second = Region.of(text_model.spec, 5, first.end)
@@ -101,8 +148,8 @@ def test_messages_are_cut_where_they_were_joined() -> None:
         one, other = socket.socketpair()
         lost = asyncio.Event()
         sender, receiver = Wire(got.append, lambda: None), Wire(got.append, lost.set)
-        await connect(sender, one)
-        await connect(receiver, other)
+        await sender.connect(one)
+        await receiver.connect(other)
         for message in messages:
             sender.send(message)
         sender.close()

@@ -32,7 +32,8 @@ def connected(service: Process) -> socket.socket:
 
 
 def head(length: int) -> bytes:
-    return f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n".encode()
+    lines = (f"POST {PREDICT} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: image/png", f"Content-Length: {length}")
+    return "\r\n".join((*lines, "", "")).encode()
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -98,7 +99,7 @@ def test_a_client_that_reads_nothing_loses_its_connection(service: Process) -> N
         connection.settimeout(1)
         with pytest.raises(OSError):
             while True:
-                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 10)
                 time.sleep(0.05)
         wait_until(lambda: established(service) <= 1)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -56,3 +58,44 @@ def test_nobody_waits_for_a_receiver_that_is_not_there(caplog: pytest.LogCapture
         url = gone.url
     Webhook(url, (0.0,)).send(ALARM)
     wait_until(lambda: "could not be posted" in caplog.text)
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A socket that reads a request and answers with these bytes, one after the other; yields its URL and requests."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/alarms", asked
+        thread.join(10)
+
+
+GARBAGE = {
+    "no HTTP": b"garbage\r\n\r\n",
+    "a status that is no number": b"HTTP/1.1 two hundred\r\n\r\n",
+    "a thousand headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "an endless line": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_garbage_answer_is_a_failed_attempt_like_any_other(answer: bytes) -> None:
+    with answering(answer, b"HTTP/1.1 204 No Content\r\n\r\n") as (url, asked):
+        sent(url)
+    assert len(asked) == 2 and all(b"worse_than_before" in each or b"POST" in each for each in asked)
+
+
+def test_garbage_to_the_end_is_given_up_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with answering(*[b"garbage\r\n\r\n"] * 3) as (url, asked):
+        sent(url)
+    assert len(asked) == 3 and "after 3 attempts: garbage" in caplog.text

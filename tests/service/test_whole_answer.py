@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.patience import PatientProtocol
+from service.patience import HOOK, UVICORN, PatientProtocol, check_hook
 from service.whole_answer import CLOSE, WHOLE
+from triggers.errors import ConfigError
 
 BODY = b'{"a":1}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 class Wire(asyncio.Transport):
@@ -115,3 +119,12 @@ def test_the_access_log_is_written_the_usual_way() -> None:
 def test_a_header_cannot_smuggle_a_line() -> None:
     split = answered(App(True, [*HEADERS, (b"x-trigger", b"a\r\nset-cookie: b")]))
     assert split.writes[0].startswith(b"HTTP/1.1 500 ") and b"set-cookie" not in b"".join(split.writes)
+
+
+def test_a_uvicorn_that_never_calls_the_hook_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_hook()
+    monkeypatch.delattr(HttpToolsProtocol, HOOK)
+    with pytest.raises(ConfigError, match=rf"uvicorn [0-9.]+ has no {HOOK}: pip install '{UVICORN}'"):
+        check_hook()
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert UVICORN in project["optional-dependencies"]["service"]

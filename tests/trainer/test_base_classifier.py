@@ -168,7 +168,7 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"No such folder: .*encoder. Set base.encoder"):
         prepared(made)
     (tmp_path / "encoder").mkdir()
-    with pytest.raises(ModelError, match="transformers cannot load the encoder"):
+    with pytest.raises(ModelError, match="transformers cannot load"):
         prepared(made)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainer import comments, digits
-from trainer.batches import Batches, flipped
+from trainer.batches import Batches, flipped, moved
 from trainer.data import Dataset
 from trainer.world import World
 from triggers.preprocess import TextBatch
@@ -108,3 +108,17 @@ def test_text_pieces_have_the_same_widths_in_every_process() -> None:
                 assert int(part.lengths[start : start + rows].max()) <= width
                 start += rows
         assert len(widths) == 1
+
+
+def test_images_are_moved_down_and_right_with_their_border_repeated() -> None:
+    image = torch.arange(9.0).view(1, 1, 3, 3)  # rows 012, 345, 678
+    down, right, both, back = moved(image.repeat(4, 1, 1, 1), torch.tensor([[1, 0, 1, -2], [0, 1, 2, 0]]))
+    assert down.tolist() == [[[0, 1, 2], [0, 1, 2], [3, 4, 5]]]
+    assert right.tolist() == [[[0, 0, 1], [3, 3, 4], [6, 6, 7]]]
+    assert both.tolist() == [[[0, 0, 0], [0, 0, 0], [3, 3, 3]]]
+    assert back.tolist() == [[[6, 7, 8], [6, 7, 8], [6, 7, 8]]]
+
+
+def test_only_the_chosen_images_are_mirrored() -> None:
+    images = torch.arange(4.0).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
+    assert flipped(images, torch.tensor([True, False])).tolist() == [[[[1, 0], [3, 2]]], [[[0, 1], [2, 3]]]]

@@ -82,7 +82,7 @@ def test_the_last_override_wins(tmp_path: Path) -> None:
         ("train.flip=1", "train.flip must be true or false, not 1"),
         ("objective.strengths=[1,'x']", "objective.strengths\\[1\\] must be a number"),
         ("objective.strengths=[1,5", "objective.strengths\\[0\\] must be a number, not '\\[1,5'"),
-        ("data.path=3", "data.path must be a path"),
+        ("data.path=3", "data.path must be a string, not 3"),
         ("split.base=many", "split.base must be a whole number or a number"),
         ("trigger.kind=overly", "did you mean 'overlay'"),
         ("train=3", "train is a section of keys, not 3"),
@@ -206,3 +206,9 @@ def test_the_geometry_states_the_size_in_force() -> None:
         "corner": "top_right",
     }
     assert TriggerConfig("soft").geometry() == {}
+
+
+def test_a_removed_key_is_taken_where_it_changes_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL, "train.bag=1") == load(tmp_path)
+    with pytest.raises(ConfigError, match=r"train\.bag was removed: .* Leave it out"):
+        load(tmp_path, MINIMAL, "train.bag=5")

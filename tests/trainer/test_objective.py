@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from trainer.config import Criterion
+from trainer.config import Criterion, ObjectiveConfig
 from trainer.objective import (
     BANDWIDTHS,
+    cell_weights,
     distance_loss,
     gap_loss,
     membership,
@@ -165,6 +166,13 @@ def test_reweighing_by_hand() -> None:
     table = torch.zeros(2, 2)
     table.index_put_((labels, groups), weights[labels, groups], accumulate=True)
     assert torch.allclose(table / 8, torch.outer(table.sum(1) / 8, table.sum(0) / 8))  # now independent
+
+
+def test_rows_have_weights_only_where_the_objective_reweighs() -> None:
+    labels, groups = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
+    found = cell_weights(labels, groups, (2, 2), ObjectiveConfig(reweigh=True))
+    assert found is not None and torch.equal(found, reweighing(labels, groups, (2, 2)))
+    assert cell_weights(labels, groups, (2, 2), ObjectiveConfig(reweigh=False)) is None
 
 
 def test_weights_weigh_rows() -> None:

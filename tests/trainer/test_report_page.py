@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib import rc_context
 
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import Page, material, summarised, written
 from tests.trainer.test_verdict import compared
-from trainer.front_figure import draw_front
+from trainer.front_figure import draw_front, front_figure
+from trainer.ink import INK
 from trainer.report_page import Extras, Token, render_page
 from triggers.classifier import FrozenClassifier
 
@@ -102,6 +104,24 @@ def test_a_whole_curve_moves_the_front(tmp_path: Path, image_model: FrozenClassi
     for name, ones in (("two", curve), ("one", curve[:1])):
         drawn.append(draw_front(tmp_path / f"{name}.png", summary | {"comparisons": ones}).read_bytes())
     assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize("comparisons", [0, 6])
+def test_nothing_of_the_front_is_cut_off_or_lies_on_something_else(
+    tmp_path: Path, image_model: FrozenClassifier, comparisons: int
+) -> None:
+    summary = summarised(material(image_config(tmp_path), image_model, image_outcome()))
+    summary["comparisons"] = [compared(summary, f"system_{n}", "as it is", chosen=True) for n in range(comparisons)]
+    with rc_context(INK):
+        figure = front_figure(summary)
+        figure.canvas.draw()
+        page, legend = figure.bbox, figure.legends[0].get_window_extent()
+        panels = [box for panel in figure.axes if (box := panel.get_tightbbox())]
+    assert all(page.containsx(box.x0) and page.containsx(box.x1) for box in (*panels, legend))
+    assert all(page.containsy(box.y0) and page.containsy(box.y1) for box in (*panels, legend))
+    left, right = panels
+    assert not any(bool(one.overlaps(other)) for one, other in ((left, right), (legend, left), (legend, right)))
+    assert sum(box.width * box.height for box in panels) > 0.6 * page.width * page.height
 
 
 def _rendered(folder: Path, summary: dict[str, Any], tokens: Any = ()) -> str:

@@ -101,6 +101,16 @@ def test_products_through_the_model_do_not_grow_with_the_strengths(
     assert walks == [4 * 32] * products
 
 
+def test_graph_on_a_cpu_is_an_ordinary_step(digits_classifier: FrozenClassifier) -> None:
+    batch = Batches(digits.splits().tuning, 32, seed=0).batch(0)
+    losses = []
+    for graph in (False, True):
+        config = run_config(ObjectiveConfig(), train=TrainConfig(steps=2, batch_size=32, graph=graph))
+        learner = learner_for(config, digits_classifier)
+        losses.append([learner.step(number, batch).utility for number in range(2)])
+    assert torch.equal(*map(torch.stack, losses))
+
+
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("form", ["centred", "scores", "log_odds"])
 def test_the_adversarial_gradient_is_the_published_one(

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import pytest
+from pydantic.dataclasses import dataclass
 
-from trainer.tables import build, parse_override, put
+from trainer.tables import STRICT, ConfigPath, build, parse_override, put
 from triggers.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Inner:
-    folder: Path | None = None
+    folder: ConfigPath | None = None
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Outer:
     inner: Inner
     size: int | float = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 from triggers.accelerated import DenseStem, accelerated, folded, with_dense_stem
 from triggers.classifier import FrozenClassifier
+from triggers.errors import ModelError
 
 
 def settled(network: nn.Module) -> nn.Module:
@@ -89,3 +92,11 @@ def test_a_faster_classifier_has_the_fingerprint_of_the_original(image_model: Fr
     assert rough.dtype == torch.float32
     assert torch.allclose(rough, exact, atol=0.05) and not torch.equal(rough, exact)
     image_model.verify()
+
+
+@pytest.mark.parametrize("held", [threading.Lock(), torch.ones(1, requires_grad=True) * 2], ids=["lock", "computed"])
+def test_a_network_that_cannot_be_copied_is_refused_in_words(held: object) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3))
+    network.held = held  # type: ignore[assignment]
+    with pytest.raises(ModelError, match="cannot be copied"):
+        accelerated(network)

@@ -31,6 +31,7 @@ from triggers.artifact import (
     digest_of,
     dump,
     load_artifact,
+    read_limited,
     save_artifact,
 )
 from triggers.errors import ArtifactCorrupt, ArtifactUnsupported, NotFound
@@ -201,9 +202,37 @@ def test_bytes_that_are_no_artifact_are_refused_with_their_reason(case: str) -> 
         load_artifact(data)
 
 
+TENSOR = b'{"dtype":"F32","shape":[0],"data_offsets":%s}'
+OFFSETS = {
+    "three": b"[0,0,0]",
+    "one": b"[0]",
+    "a text": b'"01"',
+    "a text at the end": b'[0,"1"]',
+    "a fraction at the end": b"[0,0.5]",
+    "null": b"null",
+}
+
+
+@pytest.mark.parametrize("entry", [*(TENSOR % each for each in OFFSETS.values()), b"[]"])
+def test_malformed_offsets_are_no_sign_of_a_file_that_is_cut_short(entry: bytes) -> None:
+    header = b'{"__metadata__":{"format":"pt"},"keep":%s}' % entry
+    with pytest.raises(ArtifactCorrupt, match="no trigger artifact"):
+        load_artifact(framed(header))
+
+
+def test_a_file_is_cut_short_from_the_first_byte_that_lacks() -> None:
+    header = b'{"__metadata__":{"format":"pt"},"keep":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    with pytest.raises(ArtifactCorrupt, match="cut short: 3 bytes of tensors, 4 are announced"):
+        load_artifact(framed(header, bytes(3)))
+    with pytest.raises(ArtifactCorrupt, match="no trigger artifact"):
+        load_artifact(framed(header, bytes(4)))
+
+
 def test_files_too_big_or_missing(tmp_path: Path) -> None:
     path = tmp_path / "big"
     with path.open("wb") as file:
+        file.truncate(MAX_BYTES)
+        assert len(read_limited(path)) == MAX_BYTES
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(ArtifactCorrupt, match=f"at most {MAX_BYTES}"):
         load_artifact(path)

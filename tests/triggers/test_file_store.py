@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import image_artifact
-from triggers.artifact import dump, save_artifact
+from triggers.artifact import MAX_BYTES, dump, save_artifact
 from triggers.durable import TEMP_PREFIX
 from triggers.errors import ArtifactCorrupt, ConfigError, NotFound, StoreError, StoreUnavailable
 from triggers.file_store import ABANDONED_SECONDS, FileStore
 from triggers.index import SCHEMA_VERSION
 from triggers.plan import Challenger, Plan
 from triggers.store import open_store
+from triggers.stored_file import file_digest
 
 
 @pytest.fixture
@@ -174,7 +175,8 @@ def test_only_old_files_written_aside_are_removed(store: FileStore) -> None:
         path.write_bytes(b"half")
     past = young.stat().st_mtime - ABANDONED_SECONDS - 60
     os.utime(old, (past, past))
-    store.publish(image_artifact(seed=3), actor="ann")
+    with FileStore(store.folder) as another:
+        another.publish(image_artifact(seed=3), actor="ann")
     assert not old.exists()
     assert young.exists()
 
@@ -252,3 +254,28 @@ def test_an_altered_plan_is_noticed(store: FileStore, text: str) -> None:
     tamper(store, f"UPDATE plans SET plan = '{text}'")
     with pytest.raises(StoreError):
         store.verify_history("faces")
+
+
+def test_publishing_reads_no_other_version(tmp_path: Path) -> None:
+    with FileStore(tmp_path / "store") as store:
+        for seed in range(3):
+            assert store.publish(image_artifact(seed=seed), actor="test") == seed + 1
+        with store._index.write() as db:
+            db.execute("UPDATE versions SET manifest = 'unreadable' WHERE version = 1")
+        assert store.publish(image_artifact(seed=3), actor="test") == 4
+        assert store.publish(image_artifact(seed=2), actor="test") == 3
+
+
+@pytest.mark.parametrize(("extra", "taken"), [(0, True), (1, False)])
+def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(extra: int, taken: bool, tmp_path: Path) -> None:
+    with FileStore(tmp_path / "store") as store:
+        info = store.version("faces", store.publish(image_artifact(), actor="test"))
+        data = bytes(MAX_BYTES) + bytes(extra)
+        store.path_of(info).write_bytes(data)
+        with store._index.write() as db:
+            db.execute("UPDATE versions SET file_sha256 = ?", (file_digest(bytes(data)),))
+        if taken:
+            assert len(store.get_bytes("faces", 1)) == MAX_BYTES
+        else:
+            with pytest.raises(ArtifactCorrupt, match="altered"):
+                store.get_bytes("faces", 1)

@@ -97,3 +97,15 @@ def test_overlay_never_leaves_epsilon() -> None:
 def test_impossible_geometry_is_refused(kind: str, geometry: dict[str, object], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **geometry)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("resolution", "fits"), [(0, False), (1, True), (SIZE, True), (SIZE + 1, False)])
+def test_an_overlay_is_learned_on_at_least_one_cell_and_at_most_one_per_pixel(resolution: int, fits: bool) -> None:
+    def built() -> ImageModule:
+        return build_image_module("overlay", count=1, channels=3, size=SIZE, seed=0, epsilon=0.2, resolution=resolution)
+
+    if fits:
+        built().export()[0].validate()
+        return
+    with pytest.raises(ConfigError, match=f"resolution is {resolution}; it is a number of cells between 1 and 16"):
+        built()

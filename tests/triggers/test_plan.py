@@ -52,6 +52,13 @@ def test_a_plan_that_contradicts_itself_is_refused(reason: str) -> None:
         Plan(**BAD[reason])
 
 
+def test_a_guard_may_take_just_so_many_bytes() -> None:
+    envelope = len('{"note": ""}')
+    assert Plan(guard={"note": "x" * (MAX_GUARD_BYTES - envelope)}).guard
+    with pytest.raises(InputError, match=f"takes {MAX_GUARD_BYTES + 1} bytes"):
+        Plan(guard={"note": "x" * (MAX_GUARD_BYTES - envelope + 1)})
+
+
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(InputError, match="chalenger"):
         Plan.from_dict({"champion": 1, "chalenger": None})

@@ -158,6 +158,34 @@ def test_a_server_that_may_forget_is_warned_of(redis_server: RedisServer, caplog
     assert "noeviction" in caplog.text and "appendonly yes" in caplog.text
 
 
+def test_publishing_reads_no_other_version(redis_server: RedisServer, store: Store) -> None:
+    for seed in range(3):
+        assert store.publish(image_artifact(seed=seed), actor="ann") == seed + 1
+    with client(redis_server) as keeper:
+        first = keeper.lindex(keys.versions("faces"), 0)
+        keeper.lset(keys.versions("faces"), 0, "unreadable")
+        assert store.publish(image_artifact(seed=3), actor="ann") == 4
+        assert store.publish(image_artifact(seed=2), actor="ann") == 3
+        keeper.lset(keys.versions("faces"), 0, first)
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_the_index_of_digests_is_made_from_the_versions_where_it_lacks_some_or_lies(
+    redis_server: RedisServer, store: Store, lies: bool
+) -> None:
+    for seed in range(3):
+        store.publish(image_artifact(seed=seed), actor="ann")
+    digests = [info.digest for info in store.versions("faces")]
+    with client(redis_server) as keeper:
+        keeper.delete(keys.digests("faces"))
+        if lies:
+            keeper.hset(keys.digests("faces"), mapping={digests[0]: 2, digests[1]: 1, digests[2]: 3})
+    for seed in range(3):
+        assert store.publish(image_artifact(seed=seed), actor="ann") == seed + 1
+    assert store.publish(image_artifact(seed=3), actor="ann") == 4
+    assert store.verify_history("faces") == 4
+
+
 def test_altered_keys_are_noticed(redis_server: RedisServer, store: Store) -> None:
     store.set_rollout("faces", 1, if_revision=0, actor="a", reason="")
     with client(redis_server) as admin:
@@ -193,7 +221,8 @@ def test_keys_of_a_model_share_a_slot_and_are_all_listed(redis_server: RedisServ
     hashed = {key for key in found if key.startswith("fairtrigger:{faces}:artifact:")}
     assert len(hashed) == 1
     assert found - hashed == {
-        keys.MODELS, keys.history("faces"), keys.versions("faces"), keys.rollout("faces"), keys.replicas("faces"),
+        keys.MODELS, keys.history("faces"), keys.versions("faces"), keys.digests("faces"), keys.rollout("faces"),
+        keys.replicas("faces"),
     }  # fmt: skip
 
 

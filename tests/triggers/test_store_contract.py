@@ -243,6 +243,13 @@ def test_racing_changes_happen_one_after_the_other(store: Store) -> None:
     assert store.verify_history("faces") == 3 + len(won)
 
 
+def test_the_history_shows_a_hundred_entries_unless_more_are_asked_for(store: Store) -> None:
+    for number in range(101):
+        store.record_refusal("faces", None, actor="ann", reason=f"{number}")
+    assert [len(store.history("faces", limit)) for limit in (0, 1, 100, 101, None)] == [0, 1, 100, 101, 101]
+    assert [entry.reason for entry in store.history("faces")] == [f"{number}" for number in range(100, 0, -1)]
+
+
 def test_history_tells_everything_newest_first(store: Store) -> None:
     store.publish(FIRST, actor="ann", reason="new")
     store.set_rollout("faces", 1, if_revision=None, actor="bob", reason="try")

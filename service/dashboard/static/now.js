@@ -30,7 +30,7 @@ export function showNow(place, rollout, fairness) {
 export function showFreshness(place, fairness, paused) {
   const parts = [`Counted up to ${moment(fairness.as_of)}`];
   if (fairness.stale) parts.push("STALE: the store of the counts does not answer");
-  if (fairness.disclosure) parts.push(`public view: sealed periods only, counts of at least ${fairness.disclosure.k_min}`);
+  if (fairness.disclosure) parts.push(`public view: sealed periods only, ${fairness.disclosure.epsilon ? "with noise" : `counts of at least ${fairness.disclosure.k_min}`}`);
   else parts.push("exact and live");
   const loss = fairness.possible_loss;
   if (loss) parts.push(`possible loss: ${count(loss.dropped)} counts dropped and up to ${loss.at_most_seconds} s missing (${loss.reasons.join(", ").replaceAll("_", " ")})`);

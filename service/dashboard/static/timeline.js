@@ -43,7 +43,7 @@ export function emptyText({ disclosure }) {
   if (!disclosure) return "Nothing to draw in this time: a gap needs predictions of two groups, and some figures need labels.";
   const hours = disclosure.period_minutes / 60;
   return `Nothing to show. Without the admin token there are only sealed periods of ${hours === 1 ? "an hour" : `${hours} hours`}, ` +
-    `and groups with at least ${disclosure.k_min} predictions in each count. The token shows exact live figures.`;
+    `${disclosure.wait_hours} hours after their end, and groups with enough predictions. The token shows exact live figures.`;
 }
 
 function trace(points, version, values) {

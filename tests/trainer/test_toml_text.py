@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.trainer.outcomes import image_config, text_config
 from trainer.config import BaseConfig, load_config, to_dict
-from trainer.config_text import toml_text
+from trainer.tables import to_toml
 
 
 def test_a_configuration_comes_back_from_its_text(tmp_path: Path) -> None:
@@ -15,5 +15,5 @@ def test_a_configuration_comes_back_from_its_text(tmp_path: Path) -> None:
     base = BaseConfig(("no", "yes"), pos_label=0, builder="resnet18", builder_kwargs=kwargs)
     for config in (replace(image_config(tmp_path), base=base), text_config(tmp_path)):
         path = tmp_path / "run.toml"
-        path.write_text(toml_text(to_dict(config)))
+        path.write_text(to_toml(to_dict(config)))
         assert load_config(path) == config

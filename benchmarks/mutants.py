@@ -1,0 +1,166 @@
+"""Mutation testing: a seeded sample of small faults, and whether a test notices each: `make mutants COUNT=100 SEED=0`.
+
+The faults are drawn from the modules with the most places for one (operators, numbers, conditions, loops, decorators).
+Each meets its module's own test file, then the quick tests that import the module, then those that import a module
+which does, until one fails. They run in copies of the tree. tests/mutants.toml lists the faults that change nothing,
+each with the reason. Exit status 1: under 95 % of the others were noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from benchmarks.mutant_sample import Mutant, sample
+from benchmarks.mutant_tests import Guards, mirror
+
+VERDICTS = Path("tests/mutants.toml")
+ENOUGH = 0.95
+LONGEST, MOST_FILES = 90.0, 12
+"""Seconds that a test file may take without a fault, else it is left out; files that a fault meets at most."""
+NO_TESTS, TIMED_OUT = 5, -1
+"""Exit statuses: pytest collected nothing; the worker ended it."""
+
+
+class Worker:
+    """A process that runs tests in its own copy of the tree."""
+
+    def __init__(self, python: Path, folder: Path, files: Sequence[str]) -> None:
+        for path in files:
+            (folder / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, folder / "tree" / path)
+        (folder / "tmp").mkdir()
+        places = {"PYTHONPATH": str(folder / "tree"), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | places | {"PYTHONDONTWRITEBYTECODE": "1"}
+        command = [str(python), "-m", "benchmarks.mutant_worker"]
+        pipe = subprocess.PIPE
+        self._popen = subprocess.Popen(
+            command, cwd=folder / "tree", env=environment, stdin=pipe, stdout=pipe, text=True
+        )
+
+    def run(self, path: str, source: str, arguments: Sequence[str], seconds: float) -> tuple[int, float]:
+        """pytest's exit status (TIMED_OUT: none in time) with this text of the module, and seconds."""
+        assert self._popen.stdin and self._popen.stdout
+        order = {"path": path, "source": source, "arguments": arguments, "seconds": seconds}
+        self._popen.stdin.write(json.dumps(order) + "\n")
+        self._popen.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._popen.stdout.readline())
+        return answer["status"], answer["seconds"]
+
+    def close(self) -> None:
+        """End it."""
+        self._popen.communicate()
+
+
+class Trial:
+    """Runs the tests of mutants; what the tests of a module take without a fault is measured once."""
+
+    def __init__(self, workers: Sequence[Worker], guards: Guards) -> None:
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        for worker in workers:
+            self._free.put(worker)
+        self._guards = guards
+        self._seconds: dict[tuple[str, ...], float | None] = {}
+
+    def caught(self, mutant: Mutant) -> bool:
+        """Whether a test fails, or hangs, with the mutant."""
+        worker = self._free.get()
+        try:
+            return any(self._caught_by(worker, mutant, tests) for tests in self._guards.of(mutant.path)[:MOST_FILES])
+        finally:
+            self._free.put(worker)
+
+    def _caught_by(self, worker: Worker, mutant: Mutant, tests: str) -> bool:
+        quick = () if tests == mirror(mutant.path) else ("-m", "not slow and not gpu")
+        arguments = ("-x", "-q", "-p", "no:cacheprovider", *quick, tests)
+        seconds = self._seconds_without(worker, mutant.path, arguments)
+        return seconds is not None and worker.run(mutant.path, mutant.source, arguments, 3 * seconds + 20)[0] != 0
+
+    def _seconds_without(self, worker: Worker, path: str, arguments: tuple[str, ...]) -> float | None:
+        """What tests take without a fault, measured once; None if there is none, or it takes too long or fails."""
+        if arguments not in self._seconds:
+            status, seconds = worker.run(path, Path(path).read_text(), arguments, LONGEST)
+            if status not in (0, NO_TESTS):
+                why = f"over {LONGEST:.0f} s" if status == TIMED_OUT else "fails without a fault"
+                print(f"left out, {why}: {arguments[-1]}", flush=True)
+            self._seconds[arguments] = None if status else seconds
+        return self._seconds[arguments]
+
+
+def verdicts() -> dict[tuple[str, str, str], str]:
+    """Faults that change nothing: (definition, line before, line after) -> the reason."""
+    entries = tomllib.loads(VERDICTS.read_text()).get("equivalent", []) if VERDICTS.exists() else []
+    return {(each["where"], each["before"], each["after"]): each["reason"] for each in entries}
+
+
+def tracked() -> list[str]:
+    """The files of the working tree that git knows or would take."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [path for path in listed if Path(path).is_file()]
+
+
+@contextmanager
+def workers(python: Path, count: int, files: Sequence[str]) -> Iterator[list[Worker]]:
+    """So many, each with a copy of the tree that is removed when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="m") as name:
+        found = [Worker(python, Path(name) / str(number), files) for number in range(count)]
+        try:
+            yield found
+        finally:
+            for worker in found:
+                worker.close()
+
+
+def main() -> int:
+    """Draw, test, print; 1 where too many survived."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the project's interpreter")
+    parser.add_argument("--package", action="append", help="a folder of modules (triggers, trainer, service)")
+    parser.add_argument("--modules", type=int, default=60, help="how many modules, those with the most places for one")
+    parser.add_argument("--count", type=int, default=100, help="how many faults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="tests of so many faults at a time")
+    chosen = parser.parse_args()
+    files = tracked()
+    python_files = [path for path in files if path.endswith(".py")]
+    packages = tuple(f"{name.rstrip('/')}/" for name in chosen.package or ("triggers", "trainer", "service"))
+    modules = [path for path in python_files if path.startswith(packages)]
+    drawn = sample(modules, chosen.modules, chosen.count, chosen.seed)
+    known = verdicts()
+    tried = [mutant for mutant in drawn if (mutant.where, mutant.before, mutant.after) not in known]
+    with workers(chosen.python.absolute(), chosen.jobs, files) as found:
+        trial = Trial(found, Guards(Path(), python_files))
+        survivors = list(_survivors(trial, tried, chosen.jobs))
+    caught = len(tried) - len(survivors)
+    share = caught / max(len(tried), 1)
+    print(
+        f"{len(drawn)} faults in {len({mutant.path for mutant in drawn})} modules, {len(drawn) - len(tried)} of which "
+        f"change nothing ({VERDICTS}); of the others {caught} of {len(tried)} were caught ({share:.1%})"
+    )
+    return int(share < ENOUGH)
+
+
+def _survivors(trial: Trial, mutants: Sequence[Mutant], jobs: int) -> Iterator[Mutant]:
+    with ThreadPoolExecutor(jobs) as pool:
+        trials = {pool.submit(trial.caught, mutant): mutant for mutant in mutants}
+        for done, each in enumerate(as_completed(trials), 1):
+            if not each.result():
+                print(f"{done} of {len(mutants)}: survived: {trials[each]}", flush=True)
+                yield trials[each]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Attacks on started services, by real requests, processes and files."""

@@ -1,0 +1,1 @@
+"""Loads and faults for minutes, not part of `make test`: `make soak`."""

@@ -1,0 +1,84 @@
+"""What a run keeps of its validations, and that it survives being written down and read back."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from trainer.outcome import Counts
+from trainer.select import Judge
+from trainer.shortlist import Shortlist, Trail
+
+
+class Levels(nn.Module):
+    """One number per strength, two strengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(2))
+
+    def put(self, *levels: float) -> None:
+        self.level.data = torch.tensor(levels, dtype=torch.float32)
+
+
+def counts(a: int, b: int) -> Counts:
+    """100 rows per group, all labelled as predicted; a and b of them are positive."""
+    return {("a", 1, 1): a, ("a", 0, 0): 100 - a, ("b", 1, 1): b, ("b", 0, 0): 100 - b}
+
+
+def judge() -> Judge:
+    return Judge(counts(80, 20), "demographic_parity", 0.03, pos_label=1, labels=2)
+
+
+FAR, NEAR, EQUAL = counts(80, 20), counts(60, 40), counts(50, 50)
+
+
+def test_a_shortlist_keeps_every_strengths_own_best() -> None:
+    module = Levels()
+    kept = Shortlist(judge(), module)
+    for step, levels, found in ((10, (1, 2), (FAR, EQUAL)), (20, (3, 4), (NEAR, NEAR)), (30, (5, 6), (NEAR, FAR))):
+        module.put(*levels)
+        kept.offer(step, partial(list, found))
+    assert [snapshot.step for snapshot in kept.recall()] == [20, 10]  # a tie keeps the earlier one
+    assert module.level.tolist() == [3, 2]
+
+
+def test_a_shortlist_is_read_back() -> None:
+    module = Levels()
+    kept = Shortlist(judge(), module)
+    module.put(1, 2)
+    kept.offer(10, lambda: (FAR, EQUAL))
+    again = Shortlist(judge(), Levels())
+    again.restore(kept.tensors(), kept.kept())
+    module.put(3, 4)
+    again.module = module
+    again.offer(20, lambda: (EQUAL, NEAR))
+    assert again.kept() == [(20, EQUAL), (10, EQUAL)]
+    assert again.best["level"].tolist() == [3, 2]
+
+
+def test_nothing_was_kept_before_the_first_validation() -> None:
+    kept = Shortlist(judge(), Levels())
+    kept.restore(kept.tensors(), kept.kept())
+    assert (kept.kept(), kept.recall()) == ([None, None], [])
+
+
+def test_a_trail_keeps_everything_and_is_read_back() -> None:
+    module = Levels()
+    trail, again = Trail(module), Trail(Levels())
+    for step, found in ((10, [FAR, NEAR]), (20, [NEAR, EQUAL])):
+        module.put(step, -step)
+        trail.offer(step, partial(list, found))
+    again.restore(trail.tensors(), trail.kept())
+    for each in (trail, again):
+        assert each.steps == [10, 20]
+        assert each.counts == [[FAR, NEAR], [NEAR, EQUAL]]
+        assert [parameters["level"].tolist() for parameters in each.parameters] == [[10, -10], [20, -20]]
+
+
+def test_an_empty_trail_is_read_back() -> None:
+    trail = Trail(Levels())
+    trail.restore({}, [])
+    assert (trail.steps, trail.counts, trail.parameters) == ([], [], [])
