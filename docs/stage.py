@@ -1,0 +1,45 @@
+"""The pages of the site, gathered into build/docs: those of docs/, and README and its neighbours with links that fit.
+
+python docs/stage.py      `make docs` calls it before zensical
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "build" / "docs"
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security-policy.md",
+}
+
+
+def from_root(text: str) -> str:
+    """A page of the repository's root as a page beside those of docs/."""
+    for name, page in PAGES.items():
+        text = text.replace(f"]({name}", f"]({page}")
+    return text.replace("](docs/", "](")
+
+
+def from_docs(text: str) -> str:
+    """A page of docs/ with its links to the root's pages."""
+    return re.sub(r"\]\(\.\./(\w+\.md)", lambda found: f"]({PAGES.get(found[1], '../' + found[1])}", text)
+
+
+def main() -> None:
+    """Write the pages anew."""
+    shutil.rmtree(TARGET, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", TARGET, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for page in TARGET.glob("*.md"):
+        page.write_text(from_docs(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, page in PAGES.items():
+        (TARGET / page).write_text(from_root((ROOT / name).read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
