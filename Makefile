@@ -54,8 +54,8 @@ contracts:
 pytest: # a process of one thread per core and one more, since tests wait for processes that they start
 	$(PYTEST) -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-quick: install ## the tests that take a second or two each and start no process: under a minute
-	$(PYTEST) -n auto -m "not (slow or process or redis or soak)"
+quick: install ## the tests that take a second or two at most and start no process (they wait half of their time)
+	$(PYTEST) -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) -m "not (slow or process or redis or soak)"
 
 minimum: install ## a smoke of the service under the lowest versions that pyproject.toml allows (torch as in the lock)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(MINIMUM)
