@@ -7,9 +7,8 @@ DEMO_OUT ?= demo-out
 GPUS ?= 1,2
 MINIMUM := build/minimum
 SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
-  tests/triggers/store/test_redis_store.py
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 \
-  --dist loadfile --no-loadscope-reorder
+  tests/triggers/test_redis_store.py
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
@@ -53,10 +52,10 @@ contracts:
 	$(BIN)/lint-imports
 
 pytest: # a process of one thread per core and one more, since tests wait for processes that they start
-	$(PYTEST)
+	$(PYTEST) -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-quick: install ## the tests that take a second or two each and start no process: under a minute
-	$(PYTEST) -m "not (slow or process or redis or soak)"
+quick: install ## the tests that take a second or two at most and start no process (they wait half of their time)
+	$(PYTEST) -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) -m "not (slow or process or redis or soak)"
 
 minimum: install ## a smoke of the service under the lowest versions that pyproject.toml allows (torch as in the lock)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(MINIMUM)

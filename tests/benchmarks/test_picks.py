@@ -65,6 +65,7 @@ def test_threshold(digits_classifier: FrozenClassifier, splits: Splits) -> None:
     check(threshold_picks(config(), digits_classifier, splits), bare(digits_classifier, splits))
 
 
+@pytest.mark.slow
 def test_thresholds_by_group_go_further_than_one_for_all(digits_classifier: FrozenClassifier, splits: Splits) -> None:
     picks = group_threshold_picks(config(), digits_classifier, splits)
     check(picks, bare(digits_classifier, splits))

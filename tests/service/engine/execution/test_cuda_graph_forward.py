@@ -152,6 +152,7 @@ def test_a_trigger_that_shrinks_too_far_runs_unrecorded(
     assert "shrinks 16 pixels to 3" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_predictor_over_recorded_programs_swaps_while_batches_run(models: list[FrozenClassifier]) -> None:
     model, items = models[0], images(models[0], 4)
     artifacts = {n: artifact_for(model, kind, n) for n, kind in enumerate(("border", "patch", "overlay"), start=1)}
