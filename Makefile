@@ -6,13 +6,13 @@ UV := .uv/bin/uv
 DEMO_OUT ?= demo-out
 GPUS ?= 1,2
 MINIMUM := build/minimum
-SMOKE := $(addprefix tests/service/test_,process.py predict.py feedback.py tracing.py whole_answer.py slow_clients.py) \
-  tests/triggers/test_redis_store.py
+SMOKE := $(addprefix tests/service/,server/test_process.py server/test_slow_clients.py api/routes/test_predict.py \
+  api/routes/test_feedback.py telemetry/test_tracing.py) tests/triggers/store/test_redis_store.py
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: docs minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ minimum: install ## a smoke of the service under the lowest versions that pyproj
 	  --constraint $(MINIMUM)/constraints.txt --editable '.[service,redis,tracing]'
 	$(UV) pip install --quiet --python $(MINIMUM)/bin/python httpx hypothesis pytest pytest-timeout
 	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -o filterwarnings=default $(SMOKE)
+
+docs: install ## the documentation site into build/site, every link checked
+	$(BIN)/python docs/stage.py
+	$(BIN)/zensical build --clean --strict
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ def from_root(text: str) -> str:
     """A page of the repository's root as a page beside those of docs/."""
     for name, page in PAGES.items():
         text = text.replace(f"]({name}", f"]({page}")
-    return text.replace("](docs/", "](")
+    return text.replace("](docs/", "](").replace("```bash quickstart", "```bash")
 
 
 def from_docs(text: str) -> str:
