@@ -14,7 +14,7 @@ from service.workers import exit_now
 
 PARTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "fast path": (predict_fast_path.PredictFastPath, "model", lambda self, scope: None),
-    "garbage settings": (http_server, "settle", lambda: None),
+    "garbage settings": (http_server, "freeze_gc", lambda: None),
 }
 """What can be taken out: where it is, its name there, and what stands in its place."""
 

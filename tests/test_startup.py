@@ -10,6 +10,7 @@ import pytest
 
 from triggers.store.file_store import FileStore
 
+pytestmark = pytest.mark.process
 BOUND_SECONDS = 1.5
 """Of processor time beyond bare Python's: help takes a fifth of it, importing torch alone more than all of it."""
 
@@ -44,3 +45,19 @@ def test_listing_a_store_imports_no_torch(filled_store: FileStore) -> None:
     assert "faces" in out
     assert "sqlite3" in modules and "torch" not in modules
     assert seconds < started("-c", "pass")[2] + BOUND_SECONDS
+
+
+WITHOUT = """
+import importlib, sys
+for name in "captum datasets fsspec jinja2 matplotlib plotly redis s3fs".split():
+    sys.modules[name] = None  # as if it were not installed
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def test_programs_start_without_the_optional_extras() -> None:
+    programs = ("trainer.train", "trainer.console_summary", "service.app", "service.workers.engine_server")
+    command = [sys.executable, "-c", WITHOUT, *programs, "service.workers.http_worker", "triggers.cli.main"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -59,7 +59,7 @@ def wait_for(client: httpx.Client, sample: str) -> None:
 
     def there() -> bool:
         time.sleep(0.1)  # the polls are on the same clock
-        return sample in client.get("/metrics").text
+        return sample in client.get("/metrics", headers=ADMIN).text
 
     wait_until(there, 120)
 
@@ -69,7 +69,7 @@ def seconds_to_scrape(client: httpx.Client) -> float:
     taken = []
     for _ in range(15):
         started = time.process_time()
-        text = client.get("/metrics").text
+        text = client.get("/metrics", headers=ADMIN).text
         taken.append(time.process_time() - started)
         assert text.count("fairtrigger_guard_e_value{") == 3
     return median(taken)

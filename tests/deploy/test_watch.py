@@ -22,7 +22,7 @@ def known() -> Iterator[str]:
         ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(metric.type, [""])
         yield from (metric.name + end for end in ends)
     source = (ROOT / "service/runtime_collectors.py").read_text()
-    yield from (f"fairtrigger_{name}" for name in re.findall(r"\{PREFIX\}_(\w+)", source))
+    yield from (f"fairtrigger_{name}" for name in re.findall(r"\{METRIC_PREFIX\}_(\w+)", source))
     yield from (f"fairtrigger_{name}" for name in (*runtime_collectors.GAP_METRICS, runtime_collectors.SAMPLES))
 
 

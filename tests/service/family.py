@@ -17,6 +17,8 @@ from triggers.model.classifier import load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
+MODULES = {"inference": "service.workers.engine_server", "http": "service.workers.http_worker"}
+"""What the children of a service run, by their role."""
 
 
 def faces_and_posts(folder: Path, kinds: Sequence[str] = ("border",) * 3) -> list[Path]:
@@ -29,8 +31,8 @@ def faces_and_posts(folder: Path, kinds: Sequence[str] = ("border",) * 3) -> lis
 
 
 def children(service: Process, role: str) -> list[int]:
-    found = descendants(service.popen.pid)
-    return [pid for pid in found if f"service.{role}_process".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found, module = descendants(service.popen.pid), MODULES[role].encode()
+    return [pid for pid in found if module in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def fresh(service: Process) -> httpx.Client:

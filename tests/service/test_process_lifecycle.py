@@ -23,7 +23,7 @@ class Telling(ControlSocket):
     def ready(self, text=""):
         super().ready(f" {gc.get_freeze_count()} {gc.get_threshold()[0]}")
 
-sys.modules["service.workers.engine_server"].Control = Telling
+sys.modules["service.workers.engine_server"].ControlSocket = Telling
 exit_now(main(sys.argv[1:]))
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.life import descendants
 from tests.redis_server import RedisServer
 
-MODULES = {"inference": "inference_process", "HTTP": "http_process"}
+MODULES = {"inference": "engine_server", "HTTP": "http_worker"}
 """Kinds of children, and what their command names."""
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from triggers.model import FrozenClassifier
@@ -95,6 +94,8 @@ def _integrate(
     rest: tuple[Tensor | None, ...] = (),
 ) -> Tensor:
     """Mean gradient of the score along the straight line from the baseline (None: zero) to what is given."""
+    from captum.attr import IntegratedGradients
+
     explainer = IntegratedGradients(score, multiply_by_inputs=False)
     found: Tensor = explainer.attribute(
         given.detach().clone().requires_grad_(),

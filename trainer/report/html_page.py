@@ -78,7 +78,11 @@ def render_page(summary: Json, extras: PageExtras) -> str:
     )
     environment.filters["together"] = _together
     environment.filters |= {
-        name: getattr(formatting, name) for name in ("number", "signed", "whole", "seconds", "interval")
+        "number": formatting.format_number,
+        "signed": formatting.format_change,
+        "whole": formatting.format_count,
+        "seconds": formatting.format_seconds,
+        "interval": formatting.format_interval,
     }
     return environment.get_template("report.html").render(
         s=summary,

@@ -106,7 +106,7 @@ def test_of_a_process_that_is_killed_the_other_answers_every_request_and_each_co
     answered = sum(client.seen[200] for client in clients)
     wait_until(lambda: counted(service.client, "all") >= answered)
     assert counted(service.client, "all") == answered
-    assert "inference_process on cpu ended with signal 9" in service.log.read_text()
+    assert "engine_server on cpu ended with signal 9" in service.log.read_text()
 
 
 def test_a_process_that_stands_still_is_replaced_and_the_other_answers_what_it_had(service: Process) -> None:
@@ -120,7 +120,7 @@ def test_a_process_that_stands_still_is_replaced_and_the_other_answers_what_it_h
         client.stop.set()
         client.join(30)
     assert all(set(client.seen) == {200} for client in clients)
-    assert "inference_process on cpu was silent for" in service.log.read_text()
+    assert "engine_server on cpu was silent for" in service.log.read_text()
 
 
 def test_when_none_is_left_clients_are_told_when_to_come_back(service: Process) -> None:

@@ -27,7 +27,11 @@ from triggers.model.classifier import FrozenClassifier, Item, load_bundle
 from triggers.store.file_store import FileStore
 from triggers.trigger.image import ImageTrigger, shrink_and_centre
 
-GPU_ONLY = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
+GPU_ONLY = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),  # pipes of the processes of torch's compiler
+)
 MAX_ROWS = 6
 
 
