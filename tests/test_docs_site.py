@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.process
 def test_the_site_builds_and_every_link_holds() -> None:
     subprocess.run([sys.executable, "docs/stage.py"], cwd=ROOT, check=True)
-    command = [Path(sys.executable).with_name("zensical"), "build", "--clean", "--strict"]
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--clean", "--strict"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     site = ROOT / "build" / "site"
