@@ -1,7 +1,6 @@
-"""`python -m trainer run.toml`: learn fairness triggers for a frozen classifier and publish them.
+"""The trainer's command line, `python -m trainer run.toml`: learns fairness triggers for a frozen classifier.
 
-Ends with 0 when the run is complete, 1 when it failed, 2 when the command line or the configuration is wrong, and 130
-when it was interrupted.
+Exit code 0: the run is complete; 1: it failed; 2: the command line or the configuration is wrong; 130: interrupted.
 """
 
 from __future__ import annotations
@@ -69,9 +68,9 @@ def run(
         bool, typer.Option("--example", help="Print a commented configuration.", is_eager=True, callback=_print_example)
     ] = False,
 ) -> None:
-    """Load the configuration, run it, say what came of it."""
+    """Load the configuration, run the training, print the summary."""
     folder = out or Path("runs") / config.stem
-    os.environ[VARIABLE] = allow_factories  # also for the processes that this one starts
+    os.environ[VARIABLE] = allow_factories  # also for child processes
     try:
         _run(config, overrides or (), folder, fresh=fresh)
     except FairtriggerError as error:
@@ -83,7 +82,7 @@ def run(
 
 
 def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -> None:
-    """The run itself, with what it needs imported only now: help and the example are there at once."""
+    """Run the training. What it needs is imported only here, so that help and the example appear at once."""
     from trainer.config import load_config
     from trainer.console_summary import print_summary
     from trainer.distributed import join_process_group
@@ -107,12 +106,12 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
 
 
 def _stream(process_group: ProcessGroup) -> AbstractContextManager[TextIO]:
-    """Where progress goes: of several processes only the first one's is shown."""
+    """Stream of the progress display: stderr in the main process, the null device in the others."""
     return nullcontext(sys.stderr) if process_group.is_main_process else open(os.devnull, "w")
 
 
 def _quiet_transformers(config: RunConfig) -> None:
-    """Its own bars and load reports would tear ours apart."""
+    """Switch off the bars and load reports of `transformers`, which would break up the trainer's own."""
     if config.modality == "text":
         from transformers.utils import logging
 
@@ -121,7 +120,7 @@ def _quiet_transformers(config: RunConfig) -> None:
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point of `python -m trainer`."""
     app(prog_name="python -m trainer")
 
 

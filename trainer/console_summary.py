@@ -1,4 +1,4 @@
-"""What a finished run says on the terminal: the table of all strengths, and where things are."""
+"""The terminal summary of a finished run: the table of all strengths, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from triggers.storage import without_password
 
 
 def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> None:
-    """Print the table of all strengths, what selection says, and where things are."""
+    """Print the table of all strengths, the notes of selection, and the paths of the files."""
     console = Console()
     console.print(_table(config, finished))
     for note in finished.result.notes:
@@ -62,7 +62,7 @@ def _table(config: RunConfig, finished: FinishedRun) -> Table:
 
 
 def _figures(config: RunConfig, finished: FinishedRun, several: Sequence[Mapping[str, ConfusionCounts]]) -> list[str]:
-    """Accuracy and gaps on both splits, as the mean over several systems."""
+    """Table cells of accuracy and gaps on both splits, as the mean over several systems."""
     reports = [[report_of(config, finished.classifier, one[split]) for split in ("val", "test")] for one in several]
     rows = [[value for report in splits for value in _values(report)] for splits in reports]
     return [_mean(column) for column in zip(*rows, strict=True)]

@@ -1,10 +1,8 @@
-"""The processes that train together, one per GPU (or CPU share), as `torchrun` starts them; one alone is a world too.
+"""Distributed training: one process per GPU (or CPU share), as `torchrun` starts them, and reproducible settings.
 
 Every process holds the same triggers and adversaries. Of a global batch it runs its own rows through the frozen model;
 logits are gathered, so that losses, adversaries and the fair gradient are computed from the whole batch everywhere;
 gradients of the triggers are summed. The result is that of one process with the same batch, up to float rounding.
-
-Settings of torch under which the same run on a CPU gives the same bits.
 """
 
 from __future__ import annotations
@@ -24,30 +22,29 @@ from torch import Tensor
 from triggers.errors import ConfigError
 
 COLLECTIVE_TIMEOUT = timedelta(hours=12)
-
-"""How long the others wait while the first process fits a classifier or decodes the data."""
+"""Limit for waiting while the main process fits a classifier or decodes the data."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's place among `size`; the first one writes, publishes and reports."""
+    """This process's rank among `size`; rank 0, the main process, writes, publishes and reports."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_main_process(self) -> bool:
-        """Is this the process that speaks for all?"""
+        """Whether this process writes, publishes and reports."""
         return self.rank == 0
 
     def part(self, rows: int) -> slice:
-        """Which rows of a global batch are this process's own."""
+        """This process's own rows of a global batch."""
         small, larger = divmod(rows, self.size)
         start = self.rank * small + min(self.rank, larger)
         return slice(start, start + small + (self.rank < larger))
 
     def all_gather(self, own: Tensor, rows: int) -> Tensor:
-        """Own rows (K, b, L) of all processes as (K, rows, L), in order."""
+        """Own rows (K, b, L) of all processes as (K, rows, L), in order of rank."""
         if self.size == 1:
             return own
         widest = -(-rows // self.size)
@@ -69,7 +66,7 @@ class ProcessGroup:
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """The first process does what follows alone; the others do it after it, and find what it left on disk."""
+        """Run the block in the main process first; the others run it afterwards and find the files that it left."""
         if not self.is_main_process:
             self._wait()
         yield
@@ -83,10 +80,10 @@ class ProcessGroup:
 
 @contextmanager
 def join_process_group(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[ProcessGroup]:
-    """The world that `torchrun` describes in the environment, or this process alone: nccl on GPUs, else gloo.
+    """Join the group that `torchrun` describes in the environment, or one of a single process: nccl on GPUs, else gloo.
 
-    Raises ConfigError if a process has no GPU of its own. After an error inside nobody waits for the others: the
-    program ends, and `torchrun` ends them.
+    Raises ConfigError if a process has no GPU of its own. After an error inside, the process does not wait for the
+    others: the program ends, and `torchrun` ends them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup()
@@ -94,7 +91,7 @@ def join_process_group(device: Literal["auto", "cpu", "cuda"] = "auto") -> Itera
     own = None if device == "cpu" or not torch.cuda.is_available() else _own_gpu(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if own else "gloo", timeout=COLLECTIVE_TIMEOUT, device_id=own)
     yield ProcessGroup(dist.get_rank(), dist.get_world_size())
-    gc.collect()  # recorded steps hold the communicator, which cannot be taken down before them
+    gc.collect()  # recorded steps hold the communicator, so they go first
     dist.destroy_process_group()
 
 
@@ -109,7 +106,8 @@ def _own_gpu(number: int) -> torch.device:
 
 @contextmanager
 def deterministic_algorithms(device: torch.device, threads: int | None) -> Iterator[None]:
-    """On a CPU only deterministic algorithms, on `threads` threads (None: as many as torch has now); then as before.
+    """On a CPU only deterministic algorithms, on `threads` threads (None: torch's present number), so that the same run
+    gives the same bits; restores the settings afterwards.
 
     On a GPU, which is not reproducible to the bit anyway, cuDNN looks for its fastest algorithms.
     """

@@ -1,6 +1,6 @@
-"""Figures as the reports write them: `.312 [.251, .378]`, signs where they matter, a dash where nothing is defined.
+"""Formatting of figures in reports: `.312 [.251, .378]`, signs where they matter, a dash where nothing is defined.
 
-Reports are read here as the JSON values that metrics.json keeps, so that every page says what that file says.
+Reports are read here as the JSON values of metrics.json, so that every page agrees with that file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 Json = Mapping[str, Any]
 
 DASH = "\N{EN DASH}"
-"""What stands for an undefined figure."""
+"""The mark of an undefined figure."""
 
 SYSTEMS = {
     "adv_post": "AdvPost",
@@ -24,13 +24,13 @@ SYSTEMS = {
     "black": "black in the trigger's place",
     "strength_zero": "trigger for utility alone",
 }
-"""What triggers are compared with, by the name in metrics.json."""
+"""Names of baselines and controls, by their key in metrics.json."""
 
 CURVES = ("threshold", "threshold_matched")
-"""Systems in many settings, of which tables show the one that was picked."""
+"""Systems with many settings, of which tables show the chosen one."""
 
 SWEPT = ("adv_post", "adv_in")
-"""Systems with one entry per strength, of which validation picked one."""
+"""Systems with one entry per strength, of which validation chose one."""
 
 CRITERIA = ("demographic_parity", "equalized_odds")
 
@@ -85,12 +85,12 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def inputs_word(summary: Json) -> str:
-    """What the model reads, in the plural."""
+    """The plural noun of the model's inputs."""
     return "images" if summary["modality"] == "image" else "texts"
 
 
 def objective_gap(report: Json, criterion: str) -> tuple[str, Json]:
-    """The gap that the objective lowers and selection goes by, and its name in words.
+    """The gap that the objective lowers and selection uses, and its name in words.
 
     Two labels: the difference between groups. More: the mean over the labels, where the report has it. Groups that
     overlap: the mean distance to everyone, as published.
@@ -116,7 +116,7 @@ def other_criterion(criterion: str) -> str:
 
 
 def in_group(cell: str, group: str, overlapping: bool) -> bool:
-    """Do rows counted under `cell` belong to `group`? Overlapping identities are joined by " + "."""
+    """Whether rows counted under `cell` belong to `group`; overlapping identities are joined by " + "."""
     return cell == group or (overlapping and group in cell.split(" + "))
 
 
@@ -126,6 +126,6 @@ def group_rows(rows: Iterable[Sequence[Any]], group: str, overlapping: bool) -> 
 
 
 def shown_candidate(summary: Json) -> Json:
-    """The candidate that the report looks at closely."""
+    """The candidate that the report shows in detail."""
     found: Json = next(one for one in summary["candidates"] if one["strength"] == summary["shown"])
     return found

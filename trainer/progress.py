@@ -1,4 +1,4 @@
-"""How a run shows that it is alive: live bars on a terminal, plain one-line records in a log.
+"""The progress display of a run: live bars on a terminal, plain one-line records in a log.
 
     12:03:05  train triggers  120/400  30%  4.2/s  eta 1:07  loss=0.412  gap=0.213
 
@@ -26,7 +26,7 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """Where a run reports to. A context manager: leaving it restores the terminal."""
+    """The progress display of a run, a context manager: leaving it restores the terminal."""
 
     def __enter__(self) -> Self: ...
 
@@ -40,7 +40,7 @@ class Progress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Say one line that stays."""
+        """Write one line that stays."""
 
 
 def open_progress(stream: TextIO) -> Progress:
@@ -71,7 +71,7 @@ class LiveProgress:
         yield _Bar(self._rich, self._rich.add_task(title, total=total, completed=done, shown=""))
 
     def note(self, text: str) -> None:
-        """Print above the bars, as it is (no markup)."""
+        """Print above the bars, without markup."""
         self._rich.console.print(text, markup=False, highlight=False)
 
 
@@ -107,7 +107,7 @@ class LineProgress:
         lines.finish()
 
     def note(self, text: str) -> None:
-        """One line with the time of day, out at once."""
+        """Write one line with the time of day, flushed at once."""
         self._stream.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
         self._stream.flush()
 
@@ -126,7 +126,7 @@ class _Lines:
             self._say()
 
     def finish(self) -> None:
-        """The last record, unless it was just said."""
+        """Write the last record, unless it was just written."""
         if self._said != self._done:
             self._say()
 

@@ -1,4 +1,4 @@
-"""Trained triggers to artifacts, and the chosen ones into the store."""
+"""Publishing: trained triggers to artifacts, and the chosen ones into the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STORE_VARIABLE, DEFAULT_STORE = "FAIRTRIGGER_STORE", "fairtrigger-store"
 
 @dataclass(frozen=True)
 class Published:
-    """A candidate's place in the store."""
+    """A published candidate: its version and digest in the store."""
 
     strength: float
     version: int
@@ -50,12 +50,12 @@ def make_artifacts(
 
 
 def signer_of(config: RunConfig) -> Signer | None:
-    """Who signs the triggers, if anybody. Raises ConfigError for a key that cannot be read."""
+    """The signer of the triggers; None without a key. Raises ConfigError for a key that cannot be read."""
     return read_signer(config.publish.signing_key) if config.publish.signing_key else None
 
 
 def save_artifacts(folder: Path, result: TrainingResult, artifacts: Sequence[TriggerArtifact]) -> list[Path]:
-    """Write every artifact into `folder`, published or not, named after its strength; those of other runs go."""
+    """Write every artifact into `folder`, published or not, named after its strength; deletes those of other runs."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("strength-*.safetensors"):
         old.unlink()

@@ -5,8 +5,6 @@ learn      train one trigger per strength, go on from a checkpoint, select on va
 compare    count the controls, train the baselines
 publish    seal the artifacts, put the chosen ones into the store
 report     metrics.json, model-card.md, report.html and its pictures
-
-The first half of a run: the frozen classifier, fitted now if it is missing, and the data decoded for it.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from triggers.model.bundle import SPEC_FILE, read_spec
 
 
 def prepare_data(config: RunConfig, cache: Path, progress: Progress) -> tuple[FrozenClassifier, Splits]:
-    """The frozen classifier and the decoded parts that triggers are trained and judged on. As `open_run` otherwise."""
+    """The frozen classifier and its decoded tuning, val and test parts. Arguments and errors as for `open_run`."""
     classifier, loader = open_run(config, cache, progress)
     return classifier, loader.splits(classifier)
 
@@ -88,13 +86,13 @@ class FinishedRun:
 def train(
     config: RunConfig, out: Path, progress: Progress, *, fresh: bool = False, process_group: ProcessGroup | None = None
 ) -> FinishedRun:
-    """Run to the end and leave everything in folder `out`. A killed run goes on where it was, unless `fresh`.
+    """Run everything and write it into folder `out`. A killed run goes on from its checkpoint, unless `fresh`.
 
-    Of several processes the first publishes and reports; `out` is a folder that all of them see.
+    The main process publishes and reports; `out` is a folder that all processes see.
     Raises ConfigError, DataError, ModelError, ArtifactError or StoreError.
     """
     process_group = process_group or ProcessGroup()
-    signer_of(config)  # a key that cannot be read is said now, not after the training
+    signer_of(config)  # refuse a key that cannot be read now, not after the training
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
     if fresh and process_group.is_main_process:
@@ -129,7 +127,7 @@ def run_comparisons(
     out: Path,
     progress: Progress,
 ) -> TrainingResult:
-    """The outcome with its controls and baselines, whose models are saved in `out` where that is wanted."""
+    """The result with its controls and baselines, whose models are saved in `out` if [baselines] says so."""
     controls = run_controls(config, classifier, splits, result, progress)
     if "adv_in" in config.baselines.systems:
         splits = replace(splits, base=loader.load(classifier, "base"))
@@ -139,5 +137,5 @@ def run_comparisons(
 
 
 def _without_comparisons(config: RunConfig) -> RunConfig:
-    """What decides the triggers: a checkpoint stays good when only what they are compared with changes."""
+    """The configuration that decides the triggers: a checkpoint stays good when only comparisons change."""
     return replace(config, baselines=BaselinesConfig(), controls=ControlsConfig())

@@ -1,1 +1,1 @@
-"""What training and serving must do identically: triggers, frozen model, forward pass, counts, artifacts, stores."""
+"""The kernel that training and serving share: triggers, frozen model, forward pass, counts, artifacts, stores."""

@@ -1,4 +1,4 @@
-"""API keys: how one is made, how a file keeps their hashes, and what each may do.
+"""API keys: their creation, the file that keeps their hashes, their roles and limits.
 
     [keys.shop-7f3a9c]
     hash = "blake2b:..."           # of the whole key; the key itself is printed once and kept nowhere
@@ -38,7 +38,7 @@ KeyId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
 
 class KeyEntry(BaseModel):
-    """What the file says about one key. `admin` includes every other role."""
+    """The file's entry of one key. `admin` includes every other role."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -54,7 +54,7 @@ class KeyEntry(BaseModel):
         return bytes.fromhex(self.hash.removeprefix("blake2b:"))
 
     def expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
+        """Whether the key has expired."""
         return self.expires is not None and now >= self.expires
 
 
@@ -120,14 +120,14 @@ def add_key(path: Path, key: NewKey) -> None:
 
 
 def write_key_file(path: Path, text: str) -> None:
-    """Replace the file in one step, so that a running service never reads half of it."""
+    """Replace the file atomically, so that a running service never reads half of it."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     write_atomically(path, text.encode())
     path.chmod(mode)
 
 
 def as_toml(key: NewKey) -> str:
-    """The key's table."""
+    """The key's table in TOML."""
     fields = key.entry.model_dump(exclude_none=True)
     fields["roles"] = sorted(key.entry.roles)
     if key.entry.expires:

@@ -9,10 +9,10 @@
     │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
     │   ├── ArtifactUnsupported  written in a format version this release does not know
     │   ├── ArtifactMismatch     made for another model or another preprocessing
-    │   └── ArtifactUntrusted    signed by nobody whose word counts here
+    │   └── ArtifactUntrusted    not signed by a trusted key, where that is asked for
     └── StoreError
         ├── NotFound             no such model, version or file
-        ├── RevisionConflict     somebody else changed the rollout first
+        ├── RevisionConflict     the rollout was changed since it was read
         └── StoreUnavailable     the store cannot be reached
 
 A message names the offending value and says what to do next.
@@ -74,7 +74,7 @@ class NotFound(StoreError):
 
 
 class RevisionConflict(StoreError):
-    """The rollout was changed by somebody else since it was read."""
+    """The rollout was changed since it was read."""
 
 
 class StoreUnavailable(StoreError):

@@ -1,4 +1,4 @@
-"""Which modules a bundle may have imported to build its network: none, unless the operator lists them."""
+"""The allow-list of modules that a bundle may import to build its network: empty, unless the operator lists some."""
 
 from __future__ import annotations
 

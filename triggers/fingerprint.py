@@ -1,4 +1,4 @@
-"""Fingerprints: what exactly a trigger was made for."""
+"""Fingerprints: SHA-256 digests of JSON values and tensors, by which a trigger names its model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What triggers are compared with: trained baselines and controls."""
+"""Baselines and controls that triggers are compared with."""
 
 from trainer.baselines.baselines import save_baselines, train_baselines
 from trainer.baselines.controls import run_controls

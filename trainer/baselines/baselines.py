@@ -1,4 +1,4 @@
-"""The published rivals of a trigger, from configuration to records: AdvPost and AdvIN, one model per strength.
+"""The published baselines, from configuration to records: AdvPost and AdvIN, one model per strength.
 
 AdvPost starts from the frozen classifier's weights and trains all of them on the tuning part, on which triggers are
 tuned. AdvIN starts from fresh weights (texts: the encoder's) and trains on the base part, as the classifier was fitted.
@@ -36,7 +36,7 @@ BASELINES_FOLDER = "baselines"
 
 @dataclass(frozen=True, eq=False)
 class Baselines:
-    """The records of all systems and strengths; of each system the chosen model, where it is to be saved."""
+    """Records of all systems and strengths, and the chosen model of each system where it is to be saved."""
 
     comparisons: tuple[Comparison, ...]
     models: Mapping[Baseline, FrozenClassifier]
@@ -44,7 +44,7 @@ class Baselines:
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """One model at its best validation: what it scored there, its test counts, itself on the CPU if it may be saved."""
+    """One model at its best validation: that snapshot, its test counts, and the model on the CPU if it may be saved."""
 
     snapshot: ValidationSnapshot
     test: ConfusionCounts
@@ -72,9 +72,9 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
 
 
 def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader: DataLoader) -> None:
-    """Write the chosen models as bundles that name the rows they were trained on, so that no trigger is judged on them.
+    """Write the chosen models as bundles that name the rows they were trained on, so that no trigger is tested on them.
 
-    A model of AdvPost has seen the frozen classifier's rows too.
+    A model of AdvPost also lists the rows of the frozen classifier.
     """
     for system, model in baselines.models.items():
         contents = loader.contents("base" if system == "adv_in" else "tuning")
@@ -126,7 +126,7 @@ def _part(system: Baseline, splits: Splits) -> Dataset:
 
 
 def _start(system: Baseline, config: RunConfig, classifier: FrozenClassifier) -> FrozenClassifier:
-    """The model before its first step, in a bundle of its own name; the frozen classifier stays as it is."""
+    """The model before its first step, in a bundle of its own name; the frozen classifier is not changed."""
     device = str(classifier.device)
     if system == "adv_in":
         assert config.base

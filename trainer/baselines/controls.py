@@ -1,10 +1,10 @@
-"""The controls that every report shows beside the triggers: what the same figures look like without learning one.
+"""Controls, shown with the triggers in every report: the same figures without a trigger learned for fairness.
 
 threshold          one global shift of the positive logit, the best above the accuracy floor, and the curve over shifts
 threshold_matched  the shift that gives the share of positives that a trigger gives, both on validation
-constant           the tuning part's commonest label for everybody: no gap, and no use
+constant           the tuning part's commonest label for every row: no gap, and no use
 random             untrained triggers of the trained kind and geometry, one per seed
-shrink, black      the trained trigger's place without its content: the border's shrunk image, a black patch
+shrink, black      the trained trigger's geometry in black: the border's shrunk image, a black patch
 strength_zero      a trigger trained for utility alone
 
 Validation picks, the test split is counted once.
@@ -41,7 +41,7 @@ SPLITS = ("val", "test")
 def run_controls(
     config: RunConfig, classifier: FrozenClassifier, splits: Splits, result: TrainingResult, progress: Progress
 ) -> tuple[Comparison, ...]:
-    """All controls that [controls] asks for, of a finished training, counted on the rows that its triggers were."""
+    """All controls of [controls] for a finished training, counted on the same rows as its triggers."""
     if not config.controls.enabled:
         return ()
     device, rows, limit = classifier.device, config.train.batch_size, config.train.device_memory_gb
@@ -97,7 +97,7 @@ def random_triggers(config: RunConfig, classifier: FrozenClassifier) -> list[tup
 
     Images get noise: uniform pixels, or for an overlay changes up to epsilon. Texts get random words that are allowed.
     """
-    first = 1000 * (config.train.seed + 1)  # other triggers in every run, none at which a training starts
+    first = 1000 * (config.train.seed + 1)  # different for every run's seed, and from the seeds of trainings
     seeds = range(first, first + config.controls.random)
     return [(f"seed {seed}", _random_trigger(config, classifier, seed)) for seed in seeds]
 
@@ -140,7 +140,7 @@ def _selection_rate(counts: ConfusionCounts, pos_label: int) -> float:
 
 
 def _random_trigger(config: RunConfig, classifier: FrozenClassifier, seed: int) -> Trigger:
-    """A module of one trigger at its start, which for images is spread over all values that training could reach."""
+    """One untrained trigger; an image trigger is noise over all values that training could reach."""
     one = replace(config.objective, strengths=(0.0,))
     module = build_module(replace(config, objective=one, train=replace(config.train, seed=seed)), classifier)
     if isinstance(module, ImageModule):
@@ -155,7 +155,7 @@ def _random_trigger(config: RunConfig, classifier: FrozenClassifier, seed: int) 
 def _blank_controls(
     classifier: FrozenClassifier, data: Mapping[str, Dataset], result: TrainingResult, rows: int
 ) -> list[Comparison]:
-    """Border, patch and pixels in black; where validation chose no trigger, in the place of the first."""
+    """Border, patch or pixels in black, with the geometry of the chosen trigger, or of the first if none was chosen."""
     trigger = result.candidates[result.best or 0].trigger
     if not isinstance(trigger, ImageTrigger) or trigger.kind not in ("border", "patch", "pixels"):
         return []

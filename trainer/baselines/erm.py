@@ -1,9 +1,9 @@
-"""Fits the classifier that is then frozen: plain empirical risk minimisation, blind to groups.
+"""Fitting of the base classifier, which is then frozen: plain empirical risk minimisation (ERM), blind to groups.
 
 It reads the `base` part of the data, which no trigger is tuned on, and runs through the serving forward pass with no
-trigger. Validation only watches, unless `early_stopping` keeps its best epoch: that model's accuracy there would be a
-lucky one (by two points on 1,500 faces), and triggers that have to keep to it would be held to what it cannot do.
-Departure from the paper's code: there the base model saw the trigger's tuning rows, or they were its only ones.
+trigger. Validation only watches, unless `early_stopping` keeps its best epoch: the accuracy of that epoch is biased
+upwards (by two points on 1,500 faces), and so is the accuracy floor that triggers then have to keep.
+Departure from the paper's code: there, the base model is fitted on the trigger's tuning rows too, or on them alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
 
 
 def refuse_overlap(folder: Path, loader: DataLoader) -> None:
-    """Raise DataError if rows that this bundle was fitted on are now to tune, pick or judge triggers."""
+    """Raise DataError if rows that this bundle was fitted on are in the tuning, val or test part."""
     path = folder / TRAINED_ON
     used = set(read_regular(path).decode().split()) if path.exists() else set()
     for part in ("tuning", "val", "test"):
@@ -109,7 +109,7 @@ class _Fit:
         return ceil(len(self.train) / min(self.base.batch_size, len(self.train)))
 
     def run(self, task: Task) -> dict[str, Tensor]:
-        """Train to the end; the weights of the last epoch, or of the best one."""
+        """Train to the end and return the weights of the last epoch, or of the best one."""
         base, network = self.base, self.classifier.network
         device = self.classifier.device
         batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
@@ -139,7 +139,7 @@ class _Fit:
         return loss.item()
 
     def _validate(self, task: Task) -> bool:
-        """Is this epoch to be kept so far? A tie of the best keeps the earlier one."""
+        """Whether to keep this epoch's weights; with early stopping, of equally accurate epochs the earlier ones."""
         self.classifier.network.eval()
         counts = confusion_counts(self.classifier, self.val, self._bare, self.base.batch_size)
         reached = accuracy(counts[0])
@@ -151,14 +151,14 @@ class _Fit:
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The weights for AdamW: biases and normalisation weights are not decayed."""
+    """Parameter groups for AdamW: biases and normalisation weights are not decayed."""
     matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def warmup_cosine(step: int, steps: int) -> float:
-    """Factor of the learning rate at a step, counted from 0."""
+    """Learning rate factor at a step, counted from 0: linear warm-up, then cosine decay."""
     warm = max(1, round(WARMUP * steps))
     if step < warm:
         return (step + 1) / warm
@@ -208,9 +208,9 @@ def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
 
 
 def write_bundle(folder: Path, classifier: FrozenClassifier, contents: Sequence[str]) -> None:
-    """Write a fitted model: weights, then the digests of the rows they were fitted on.
+    """Write a fitted model as a bundle: weights, then the digests of the rows they were fitted on.
 
-    `model.json` is last: without it there is no bundle.
+    `model.json` is written last: without it there is no bundle.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TRAINED_ON).write_text("\n".join(contents) + "\n")

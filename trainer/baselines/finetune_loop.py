@@ -1,6 +1,6 @@
-"""The loop that trains a whole classifier for fairness, and keeps it as it was at its best validation.
+"""The training loop of a baseline: trains a whole classifier for fairness and keeps its best validation snapshot.
 
-The rule is that of triggers: above the accuracy floor the smallest gap. Departure from the released code: there, texts
+The rule is the triggers' own: above the accuracy floor the smallest gap. Departure from the released code: there, texts
 have no floor, so that a constant predictor may win, and images pick the worst cell's accuracy, whatever the gap.
 """
 
@@ -32,7 +32,7 @@ def finetune(
     *,
     overlapping: bool = False,
 ) -> ValidationSnapshot:
-    """Train every weight of `model` and leave it as at its best validation, frozen again; returns that snapshot.
+    """Train every weight of `model`, restore and freeze its best validation snapshot, and return that snapshot.
 
     Raises ConfigError if the training diverges.
     """

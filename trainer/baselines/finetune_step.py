@@ -1,10 +1,10 @@
-"""One step of adversarial training of a whole classifier, weights and all: for the baselines AdvIN and AdvPost.
+"""One adversarial training step of a whole classifier, weights and all: for the baselines AdvIN and AdvPost.
 
-Source: Zhang, Lemoine and Mitchell 2018, as "Fairness Reprogramming" (arXiv 2209.10222) runs it for its baselines. The
-losses, the adversary and the surgery are those of triggers; norm and projection are taken per weight tensor, as
-published. The network is in train mode, as in fitting the base: batch norms use the batch and go on averaging, dropout
-is on. Beside the departures in trainer/training/objective.py: biases and norms are trained; in the released code the
-text optimiser's parameter groups lose them.
+Source: Zhang, Lemoine and Mitchell 2018, as "Fairness Reprogramming" (arXiv 2209.10222) runs it for its baselines.
+Losses, adversary and surgery are the triggers'; norm and projection are taken per weight tensor, as published. The
+network is in train mode, as in fitting the base: batch norms use the batch and update their averages, dropout is on.
+Departures, with those of trainer/training/objective.py: biases and norms are trained; in the released code the text
+optimiser's parameter groups lose them.
 """
 
 from __future__ import annotations
@@ -51,5 +51,5 @@ class FinetuneOptimizer(ObjectiveStep):
             return sweep(self.model, batch.inputs, self.bare)
 
     def _vjp(self, logits: Tensor, at_logits: Tensor, *, keep: bool = False) -> list[Tensor | None]:
-        """Gradients of the weights, given a loss's at the logits; None for a weight that the logits do not read."""
+        """Gradients of the weights from a loss's gradient at the logits; None for a weight without influence."""
         return list(torch.autograd.grad(logits, self.parameters, at_logits, retain_graph=keep, allow_unused=True))

@@ -1,7 +1,7 @@
-"""The control without any trigger: one global shift of the positive label's logit, which moves the decision threshold.
+"""The threshold control: one global shift of the positive label's logit, without any trigger.
 
-A row is predicted positive when the shift exceeds what its positive logit lacks to win, so one forward pass gives the
-counts at every shift. With more than two labels, a row that is not positive keeps the best of the other labels.
+A row is predicted positive when the shift exceeds its margin: what its positive logit lacks to win. So one forward pass
+gives the counts at every shift. With more than two labels, a row that is not positive keeps the best other label.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from triggers.model import FrozenClassifier
 
 @dataclass(frozen=True, eq=False)
 class Margins:
-    """Of N rows: what the positive label's logit lacks to win (N,), float64, and the label that wins otherwise (N,)."""
+    """Margins of N rows (N,), float64, and the label (N,) that wins where the positive one does not."""
 
     data: Dataset
     lacking: Tensor
@@ -59,11 +59,11 @@ def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
 
 
 def thinned(shifts: Tensor, most: int) -> list[float]:
-    """At most so many of the shifts, evenly spaced in rank, so in the share of positives; ends included."""
+    """At most `most` of the shifts, evenly spaced in rank and so in the share of positives; ends included."""
     count = min(most, len(shifts))
     return [float(shift) for shift in shifts[torch.linspace(0, len(shifts) - 1, count).round().long()]]
 
 
 def nearest_first(shifts: Sequence[float]) -> list[float]:
-    """No shift, then the others by their size: where figures tie, the smaller change comes first."""
+    """Shift 0, then the others by size, so that of equal figures the smaller change comes first."""
     return sorted({0.0, *shifts}, key=abs)

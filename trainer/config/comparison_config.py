@@ -1,4 +1,4 @@
-"""What triggers are compared with, as configured: the sections [baselines] and [controls] of a run."""
+"""Configuration of the comparisons: the sections [baselines] and [controls] of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BaselinesConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ControlsConfig:
-    """[controls] What a trigger has to beat: predictions changed without learning one. A few evaluations each."""
+    """[controls] Predictions changed without learning a trigger for fairness. A few evaluations each."""
 
     enabled: bool = True
     random: NonNegativeInt = 3  # random triggers of the trained kind, one per seed

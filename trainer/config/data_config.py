@@ -1,4 +1,4 @@
-"""What a run reads and how it is divided, as configured: the sections [data] and [split]."""
+"""Configuration of the data and its parts: the sections [data] and [split] of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DataConfig:
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
     input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
     root: ConfigPath | None = None  # csv: folder that image paths start from; None: the file's folder
-    limit: PositiveInt | None = None  # at most so many rows, chosen by `split.seed`, for a quick try
+    limit: PositiveInt | None = None  # largest number of rows, chosen by `split.seed`, for a quick try
 
     def __post_init__(self) -> None:
         if not self.label or len(set(self.label)) != len(self.label):
@@ -54,7 +54,7 @@ class DataConfig:
             raise ConfigError(f"data.group {bad[0]!r} cannot name a group that overlaps others; rename the column.")
 
     def _all_identities(self) -> bool:
-        """Civil Comments without a choice of groups: all of its identities, which overlap."""
+        """Whether these are Civil Comments without a choice of groups: all of its identities, which overlap."""
         named = self.group or self.group_words or self.group_words_file
         if self.format != "civilcomments" or named:
             return False

@@ -1,4 +1,4 @@
-"""A commented configuration that `python -m trainer --example` prints; every key that most runs need is in it."""
+"""The commented example configuration of `python -m trainer --example`; it has every key that most runs need."""
 
 EXAMPLE_CONFIG = """\
 # Faces: learn a fairness trigger for a frozen classifier.     python -m trainer run.toml

@@ -1,4 +1,4 @@
-"""How a whole model is trained for comparison: what [baselines] says, else the system's own defaults."""
+"""Hyperparameters of the baselines: those of [baselines], else the system's own defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.config.comparison_config import Baseline, Schedule
 from trainer.config.run_config import RunConfig
 
 SETTINGS = ("epochs", "batch_size", "lr", "weight_decay")
-"""What each system has a default of its own for."""
+"""Settings that have a default for each system."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Hyperparameters:
     seed: int
 
     def steps(self, rows: int) -> int:
-        """Optimiser steps over so many rows."""
+        """Optimiser steps over this number of rows."""
         return self.epochs * ceil(rows / min(self.batch_size, rows))
 
 
 def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparameters:
-    """The recipe of one system: adv_in trains as [base] does, adv_post fine-tunes. Both augment images as [base] does;
+    """Those of one system: adv_in trains as [base] does, adv_post fine-tunes. Both augment images as [base] does;
     without that section as [train] does.
     """
     augment, given = config.base or config.train, config.baselines
@@ -55,7 +55,7 @@ def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparame
 
 def _from_scratch(config: RunConfig) -> tuple[int, int, float, float]:
     base = config.base
-    assert base  # RunConfig sees to it
+    assert base  # RunConfig checks it
     return base.epochs, base.batch_size, base.peak_lr, base.weight_decay
 
 

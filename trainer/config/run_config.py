@@ -32,13 +32,13 @@ AdversaryInput = Literal["centred", "scores", "log_odds"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
-"""The image kinds, and the one size that each of them takes."""
+"""The size key of each image kind."""
 
 SIZES = {"epsilon": 32 / 255, "fraction": 0.1}
-"""Sizes that need not be given."""
+"""Defaults of the sizes that have one."""
 
 REMOVED_KEYS = {"train.bag": 1}
-"""Keys that earlier versions had, and the value of each that still says what the program does."""
+"""Removed keys of earlier versions, each with its one accepted value: what the program does now."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,7 +53,7 @@ class BaseConfig:
     """[base] How to fit the classifier that is then frozen (plain empirical risk minimisation)."""
 
     labels: OneOrMore[str] = ()  # names of the classes, index 0 first; empty: those of the data's own layout
-    pos_label: int = 1  # index of the class whose rate is the selection rate, whoever names the classes
+    pos_label: int = 1  # index of the class whose rate is the selection rate, also where the data names the classes
     name: str | None = None  # the model's name in URLs and in the store; None: the bundle folder's name
     builder: str | None = None  # images: a torchvision model ("resnet18") or "module:function", fitted from scratch
     builder_kwargs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -64,10 +64,10 @@ class BaseConfig:
     mean: OneOrMore[float] = (0.5, 0.5, 0.5)
     std: OneOrMore[float] = (0.25, 0.25, 0.25)
     flip: bool = False  # images: random horizontal flips while fitting
-    shift: int = 0  # images: random shifts of up to so many pixels while fitting
+    shift: int = 0  # images: random shifts of up to this many pixels while fitting
     max_tokens: PositiveInt = 128  # texts: longest input, special tokens included
     epochs: PositiveInt = 20
-    early_stopping: bool = False  # keep the epoch that validates best, which makes the accuracy floor a flattering one
+    early_stopping: bool = False  # keep the epoch that validates best; biases the accuracy floor upwards
     batch_size: PositiveInt = 128
     lr: PositiveFloat | None = None  # None: 1e-3 for images, 3e-5 for texts
     weight_decay: float = 0.01
@@ -82,7 +82,7 @@ class BaseConfig:
             raise ConfigError(f"base.mean and base.std need {self.channels} numbers each, one per channel.")
 
     def named(self, labels: tuple[str, ...]) -> BaseConfig:
-        """The same with these names of the classes, which the data's layout gave. Raises ConfigError."""
+        """A copy with the class names that the data's layout gave. Raises ConfigError."""
         self._check_labels(labels)
         return replace(self, labels=labels)
 
@@ -92,7 +92,7 @@ class BaseConfig:
 
     @property
     def modality(self) -> Modality:
-        """What the classifier reads."""
+        """Modality of the classifier's input."""
         return "text" if self.encoder else "image"
 
     @property
@@ -103,14 +103,14 @@ class BaseConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TriggerConfig:
-    """[trigger] What is learned. A size that the kind does not use is refused."""
+    """[trigger] Kind and size of the trigger. A size that the kind does not use is refused."""
 
     kind: TriggerKind
     width: PositiveInt | None = None  # border: frame in pixels
     patch_size: PositiveInt | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
     epsilon: PositiveFloat | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
-    resolution: PositiveInt | None = None  # overlay: learned on so many cells a side and enlarged; None: every pixel
+    resolution: PositiveInt | None = None  # overlay: cells a side, learned and then enlarged; None: every pixel
     fraction: PositiveFloat | None = None  # pixels: share of the pixels that are replaced; None: a tenth
     tokens: PositiveInt = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
@@ -129,7 +129,7 @@ class TriggerConfig:
 
     @property
     def modality(self) -> Modality:
-        """What the trigger's kind works on."""
+        """Modality of the trigger's kind."""
         return "image" if self.kind in GEOMETRY else "text"
 
     def geometry(self) -> dict[str, Any]:
@@ -154,10 +154,10 @@ class ObjectiveConfig:
     adversary_lr: PositiveFloat = 0.01
     adversary_hidden: PositiveInt = 128
     adversary_input: AdversaryInput = "centred"  # adversarial: scores and log_odds are the published forms
-    with_logits: bool = True  # adversarial: the adversary sees the logits beside the scores
+    with_logits: bool = True  # adversarial: the adversary sees the logits and the scores
     calibrate: bool = True  # losses see the logits over the temperature that calibrates the bare model on tuning
     temperature: PositiveFloat = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
-    gap_weight: float = 0.0  # adversarial: so much of the gap loss beside the adversary, times the strength
+    gap_weight: float = 0.0  # adversarial: weight of an added gap loss, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 
     def __post_init__(self) -> None:
@@ -165,13 +165,13 @@ class ObjectiveConfig:
 
     @property
     def centred(self) -> bool:
-        """Do all losses look at differences of logits only?"""
+        """Whether all losses depend on differences of logits only."""
         return self.name != "adversarial" or self.adversary_input != "scores" or not self.with_logits
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """[train] How long and where."""
+    """[train] Duration, optimiser, device and speed."""
 
     epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs
     steps: PositiveInt | None = None
@@ -180,7 +180,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: Schedule = "cosine"
     flip: bool = False  # images: random horizontal flips while training
-    shift: int = 0  # images: random shifts of up to so many pixels while training
+    shift: int = 0  # images: random shifts of up to this many pixels while training
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     device_memory_gb: PositiveFloat | None = (
@@ -188,8 +188,8 @@ class TrainConfig:
     )
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
-    graph: bool = False  # GPU: record the step as a CUDA graph, for small batches, whose launches cost more than they
-    average: float = 0.0  # decay of a running average of the trigger, which is then what is validated; 0: none
+    graph: bool = False  # GPU: record the step as a CUDA graph; pays for small batches, where launches dominate
+    average: float = 0.0  # decay of a running average of the trigger, which is then validated and kept; 0: none
     eval_every: PositiveInt | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: PositiveInt | None = None  # steps between checkpoints; None: as eval_every
     threads: PositiveInt | None = None  # CPU threads; None: what torch chooses
@@ -210,7 +210,7 @@ class SelectConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class PublishConfig:
-    """[publish] Where the trigger goes."""
+    """[publish] The store that triggers go to."""
 
     store: str = (
         ""  # a folder, or a URL as triggers/store/store.py:open_store takes it; empty: trainer/publish.py:store_url
@@ -251,7 +251,7 @@ class RunConfig:
 
     @property
     def modality(self) -> Modality:
-        """What the trigger works on."""
+        """Modality of the trigger."""
         return self.trigger.modality
 
 
@@ -285,7 +285,7 @@ def _drop_removed(table: Mapping[str, Any]) -> None:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, without passwords, paths relative to `root`, as papers keep it."""
+    """The configuration as plain JSON values, without passwords, paths relative to `root`, as manifests keep it."""
     table = asdict(config)
     root = table.pop("root")
     table["publish"]["store"] = without_password(table["publish"]["store"])

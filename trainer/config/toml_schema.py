@@ -18,7 +18,7 @@ from triggers.errors import ConfigError
 
 _T = TypeVar("_T")
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-"""Of every section: unknown keys, other types, and numbers that are none are refused."""
+"""Rules of every section: unknown keys, other types, NaN and infinity are refused."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -55,7 +55,7 @@ def build(cls: type[_T], table: Mapping[str, Any], root: Path) -> _T:
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """The TOML text of `to_dict`'s sections; what is None or an empty list is left out."""
+    """The TOML text of `to_dict`'s sections, without values that are None or an empty list."""
     sections = {name: section for name, section in table.items() if section is not None}
     stated = {
         name: {key: value for key, value in section.items() if value is not None and value != []}
@@ -86,13 +86,13 @@ def put(table: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def different(section: str, strengths: tuple[float, ...]) -> None:
-    """Raise ConfigError unless the strengths of a section are different numbers, 0 or more."""
+    """Raise ConfigError unless the strengths of a section are distinct numbers, 0 or more."""
     if not strengths or min(strengths) < 0 or len(set(strengths)) != len(strengths):
         raise ConfigError(f"{section}.strengths is {list(strengths)}; give different numbers, 0 or more.")
 
 
 def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
-    """The first fault of a table in one line, an unknown key before all others: it may be what is missing elsewhere."""
+    """The first error of a table in one line; an unknown key comes first, as it often explains a missing one."""
     first = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), errors[0])
     *above, key = names = [part for part in first["loc"] if not _is_member(part, errors)]
     place, value = _dotted(names), f"{first['input']!r} (a {_kind(first['input'])})"
@@ -115,7 +115,7 @@ def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
 
 
 def _is_member(part: int | str, errors: Sequence[ErrorDetails]) -> bool:
-    """Whether a part of a place names a member of a union rather than a key."""
+    """Whether a part of an error's location names a member of a union rather than a key."""
     return part in ("int", "float", "str", "bool") and len(errors) > 1
 
 
@@ -124,7 +124,7 @@ def _dotted(names: Sequence[int | str]) -> str:
 
 
 def _keys(cls: type[Any], above: Sequence[int | str]) -> list[str]:
-    """The keys of the section that a place lies in."""
+    """The keys of the section that an error's location lies in."""
     for name in above:
         hint = get_type_hints(cls)[str(name)]
         cls = next(each for each in (hint, *get_args(hint)) if isinstance(each, type) and is_dataclass(each))

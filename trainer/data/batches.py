@@ -1,4 +1,4 @@
-"""Which rows a step trains on: endless shuffled passes over the tuning set, and random flips."""
+"""Training batches: endless shuffled passes over a data set, with random flips and shifts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Batches:
     number alone, so a resumed run needs no generator state.
 
     A pass over the data ends inside a batch when their sizes do not divide; the next pass fills it up.
-    Texts come sorted by length, in so many `pieces` of one width each.
+    Texts come sorted by length, in `pieces` pieces of one width each.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Batches:
             yield self._finished(step, batch)
 
     def _gathered(self, step: int, into: Tensor | None) -> Dataset:
-        """The rows of a batch, where the data lies."""
+        """Gather the rows of a batch where the data lies."""
         if self._lengths is not None:
             return self._texts(self.rows(step), self._lengths)
         return self.data.take(self.rows(step).to(self.data.labels.device), self.part, into)
 
     def _finished(self, step: int, batch: Dataset) -> Dataset:
-        """The batch with its images changed at random."""
+        """Flip and shift the images of a batch at random."""
         images = batch.inputs
         if isinstance(images, TextBatch):
             return batch
@@ -78,11 +78,11 @@ class Batches:
         return batch.with_inputs(images)
 
     def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:
-        """A batch of texts, which may come in any order, sorted by length, so that each piece pads little."""
+        """A batch of texts, sorted by length so that each piece pads little."""
         rows = rows[all_lengths[rows].argsort(stable=True)]
         rows = torch.cat(
             [rows[rank :: self.process_group.size] for rank in range(self.process_group.size)]
-        )  # alike for every process
+        )  # the same in every process
         inputs = self.data.inputs
         assert isinstance(inputs, TextBatch)
         sizes = [len(one) for one in rows[self.part].tensor_split(self.pieces) if len(one)]
@@ -95,7 +95,7 @@ class Batches:
         )
 
     def _widths(self, lengths: Tensor, widest: int) -> list[int]:
-        """Widths of the pieces, alike for every process, so that all of them record or replay the same step."""
+        """Widths of the pieces, the same in every process, so that all record or replay the same step."""
         parts = [
             lengths[ProcessGroup(rank, self.process_group.size).part(len(lengths))]
             for rank in range(self.process_group.size)
@@ -132,6 +132,6 @@ def shift_images(images: Tensor, steps: Tensor) -> Tensor:
 
 
 def _generator(seed: int, counter: int, stream: int) -> torch.Generator:
-    """Torch's CPU generator looks at 32 bits of its seed only, so the three numbers are hashed into them."""
+    """A generator seeded by a hash of all three numbers: torch's CPU generator uses 32 bits of its seed only."""
     hashed = np.random.SeedSequence([seed % 2**32, stream, counter]).generate_state(1)[0]
     return torch.Generator().manual_seed(int(hashed))

@@ -1,4 +1,4 @@
-"""A digest of every input's content, by which parts are kept apart; read once, then known by the files' stamps.
+"""Content digests of inputs, which keep the parts apart; read once, then looked up by the files' stamps.
 
 The index of digests is a file in the folder of decoded data: pairs of a stamp's key and a digest, and a checksum. An
 input whose file changed lately gets no entry: a second change could share its time, as file clocks are coarse.
@@ -21,7 +21,7 @@ from triggers.storage.regular_file import read_regular
 RULE = "sha256 of the bytes, or of the text case-folded with single blanks; 1"
 DIGEST_BYTES = 32
 SETTLED_NS = 2_000_000_000
-"""The coarsest clock of a file system that we know of ticks every two seconds."""
+"""Nanoseconds until a file's times are trusted: the coarsest known file system clock ticks every two seconds."""
 
 
 def content_digests(
@@ -34,7 +34,7 @@ def content_digests(
 ) -> list[str]:
     """A digest per row: of an image file's bytes, or of a text without its case and spacing.
 
-    `cache` is the folder of the index, `data` the place of the data that the index is for. Raises DataError.
+    `cache` is the folder of the index, `data` the path of the data that the index is for. Raises DataError.
     """
     index = cache / f"contents-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}.index"
     known = _load(index)
@@ -63,7 +63,7 @@ def _digest(raw: bytes | str) -> bytes:
 
 
 def _load(index: Path) -> Mapping[bytes | None, bytes]:
-    """The entries of an index; none where there is no whole one."""
+    """The entries of an index; empty if it is missing or damaged."""
     content = read_regular(index) if index.exists() else b""
     body, check = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     size = STAMP_KEY_BYTES + DIGEST_BYTES

@@ -13,7 +13,7 @@ from trainer.data.group_membership import membership_table
 from triggers.preprocessing import Inputs, TextBatch
 
 NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
-"""Stands for a membership that is still to be made."""
+"""Placeholder of a membership table that is not built yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +47,17 @@ class Dataset:
 
     @property
     def members(self) -> Tensor:
-        """Which example belongs to which identity: float (N, G), rows of one 1 where groups do not overlap."""
+        """Membership of examples in identities: float (N, G), one-hot rows where groups do not overlap."""
         return self.membership[self.groups].float()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: Tensor, part: slice = slice(None), into: Tensor | None = None) -> Dataset:
-        """The chosen rows, in the order asked for, without their ids: a batch has no use for them.
+        """The chosen rows, in the order asked for, without their ids.
 
         Inputs only of a `part` of the rows, where other processes run the rest; images are put `into` a buffer of at
-        least as many rows, if there is one. This is how data is read that does not fit into memory.
+        least as many rows, if there is one. Data that does not fit into memory is read only this way.
         """
         own = rows[part]
         if into is None or isinstance(self.inputs, TextBatch):
@@ -71,7 +71,7 @@ class Dataset:
         return replace(self, inputs=inputs)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Dataset:
-        """The same examples on another device; without waiting for images in pinned memory, if that is wanted."""
+        """The same examples on another device; `non_blocking`: without waiting for images in pinned memory."""
         inputs = self.inputs
         return replace(
             self,
@@ -89,7 +89,7 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the tensors take."""
+        """Bytes of all tensors."""
         return sum(tensor.nbytes for tensor in self.tensors())
 
     def counts(self) -> dict[tuple[str, int], int]:
@@ -105,9 +105,9 @@ def cell_counts(groups: Sequence[int], labels: Sequence[int], group_names: Seque
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The parts a trigger is tuned, picked and reported on; no content is in two of them, nor in the base's part.
+    """The tuning, val and test parts; no content is in two of them, nor in the base part.
 
-    `base` is that part, where a baseline is to be trained on it.
+    `base` is the base part, where a baseline is to be trained on it.
     """
 
     tuning: Dataset

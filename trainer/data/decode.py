@@ -1,4 +1,4 @@
-"""Raw inputs to what the classifier reads, through the serving code, kept on disk as .npy files mapped into memory.
+"""Preprocessed inputs, decoded by the serving code and cached on disk as .npy files that are mapped into memory.
 
 Inputs are written as they are decoded, and pages of the files come and go as they are read, so neither building nor
 using the cache needs memory for the whole. A file is named after the digest of its contents and of the preprocessing,
@@ -74,7 +74,7 @@ def _cache_images(classifier: FrozenClassifier, images: Iterator[Any], count: in
 
 
 def _cache_texts(classifier: FrozenClassifier, texts: Iterator[Any], count: int, ids: Path, lengths: Path) -> int:
-    """Token ids padded to the model's limit, so that texts are written as they come; how many had to be cut."""
+    """Write token ids padded to the model's limit, text by text; returns how many texts had to be cut."""
     spec, pad_id = classifier.spec.text, classifier.tokenizer.pad_token_id or 0
     assert spec
     cut, sizes = 0, np.zeros(count, dtype=np.int32)
@@ -93,7 +93,7 @@ def _cache_texts(classifier: FrozenClassifier, texts: Iterator[Any], count: int,
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A file that appears under its name only when it is complete; what is left of a failure is removed."""
+    """Partial file that takes its name only when it is complete, and is removed after a failure."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         yield partial
@@ -103,7 +103,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _mapped(path: Path) -> Tensor:
-    """A cached array as a tensor over copy-on-write pages, so nothing can change the file."""
+    """A cached array as a tensor over copy-on-write pages, so that its file cannot change. Raises DataError."""
     try:
         return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
     except (ValueError, OSError, EOFError) as error:

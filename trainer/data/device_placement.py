@@ -1,8 +1,7 @@
-"""Which parts of the data lie on the device: those that fit, the most read ones first.
+"""Placement of the parts of the data: on the device as far as they fit, the most read ones first.
 
-A part that does not fit stays mapped from its file, and its batches are gathered and copied when their turn comes
-(trainer/data/prefetch.py). On a CPU every part stays mapped: nothing is copied, and the system reads pages as it needs
-them.
+A part that does not fit stays mapped from its file, and its batches are gathered and copied when they are due
+(trainer/data/prefetch.py). On a CPU every part stays mapped: nothing is copied, and the system reads pages as needed.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from trainer.progress import Progress
 
 GB = 10**9
 SHARE = 0.5
-"""Of the memory that is free beside the model; the rest is left to the computation."""
+"""Share of the device's free memory, with the model loaded, for data; the rest is left to the computation."""
 
 
 def place_on_device(
     parts: Mapping[str, Dataset], device: torch.device, limit_gb: float | None, progress: Progress
 ) -> list[Dataset]:
-    """The parts, named in the order in which they matter, on the device or mapped as they are.
+    """The parts, given most important first, moved to the device or left mapped.
 
     `limit_gb` is the memory that they may take in all; None: half of what is free on the device.
     """
@@ -38,7 +37,7 @@ def place_on_device(
 
 
 def fits(sizes: Sequence[int], budget: float) -> list[bool]:
-    """Which parts, of so many bytes, fit beside those before them."""
+    """Whether each part, of these bytes, fits after those before it."""
     found, used = [], 0
     for size in sizes:
         found.append(used + size <= budget)

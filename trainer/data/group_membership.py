@@ -1,4 +1,4 @@
-"""Overlapping groups as the data has them: cells in one spelling and order, and which identities each one holds."""
+"""Overlapping groups: cells in one spelling and order, and the identities of each cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from triggers.metrics.overlapping_groups import cell_of, identities_of
 
 
 def identities_in(cells: Iterable[str]) -> tuple[str, ...]:
-    """The identities that occur in any of the cells, in the order of the alphabet."""
+    """The identities that occur in any of the cells, in alphabetical order."""
     return tuple(sorted({name for cell in cells for name in identities_of(cell)}))
 
 
@@ -32,7 +32,7 @@ def cell_names(cells: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def membership_table(cells: Sequence[str], identities: Sequence[str]) -> Tensor:
-    """Which cell holds which identity: bool (cells, identities)."""
+    """Table of the identities of each cell: bool (cells, identities)."""
     rows = [[name in identities_of(cell) for name in identities] for cell in cells]
     return torch.tensor(rows, dtype=torch.bool).view(len(cells), len(identities))
 

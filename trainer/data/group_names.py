@@ -1,4 +1,4 @@
-"""How several columns become one name: a label, a group of everyone, or the groups that one row belongs to at once."""
+"""Names built from several columns: a label, a crossed group, or the overlapping groups of one row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from triggers.metrics.overlapping_groups import cell_of
 NO_LABEL = "none"
 
 FLAGS = {**dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0", "-1", "false"), False)}
-"""How a yes and a no are written in a column, in lower case."""
+"""Values of a yes/no column, in lower case."""
 
 
 def cross_values(columns: Sequence[str], values: Sequence[str]) -> str:
@@ -45,12 +45,12 @@ def overlapping_cell(columns: Sequence[str], members: Sequence[bool]) -> str:
 
 
 def label_of(parts: Sequence[str]) -> str:
-    """One label out of one part per column; an empty part stands for "no", and "none" for nothing but them."""
+    """One label out of one part per column; an empty part stands for "no", and only empty parts give "none"."""
     return " & ".join(filter(None, parts)) or NO_LABEL
 
 
 def label_names(per_column: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """All labels, the FIRST column varying fastest: with a no and a yes each, index = sum of 2**i over the yes's i."""
+    """All labels, the FIRST column varying fastest; of yes/no columns, index = sum of 2**i over those that say yes."""
     return tuple(label_of(parts[::-1]) for parts in product(*reversed(per_column)))
 
 
@@ -60,7 +60,7 @@ def flag_names(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def flag_index(flags: Sequence[bool]) -> int:
-    """The place of one row's label among `flag_names`."""
+    """Index of one row's label in `flag_names`."""
     return sum(flag << place for place, flag in enumerate(flags))
 
 
@@ -81,7 +81,7 @@ def joint_labels(columns: Sequence[str], found: Sequence[tuple[str, ...]]) -> tu
 
 
 def _parts(column: str, values: set[str]) -> dict[str, str]:
-    """What each value of a label column adds to the label."""
+    """The part of the label that each value of a label column gives."""
     present = values - {""}
     if all(value.lower() in FLAGS for value in present):
         return {**{value: column if FLAGS[value.lower()] else "" for value in present}, "0": "", "1": column}

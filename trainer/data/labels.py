@@ -1,4 +1,4 @@
-"""Values found in the data to label and group indices, with no silent guess."""
+"""Label and group indices of the values found in the data; a value without a name is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triggers.errors import DataError
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The rows of a source that are used: their numbers there, and a label and group index for each."""
+    """The used rows of a source: their numbers in it, and a label and group index for each."""
 
     rows: tuple[int, ...]
     labels: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""From [data] and [split] to data sets: open the source, index it, split it by content, decode the parts asked for."""
+"""Loading of data sets: open the source, index it, split it by content, decode the parts asked for."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class DataLoader:
         )
 
     def splits(self, classifier: FrozenClassifier) -> Splits:
-        """The parts that a trigger is tuned, picked and reported on."""
+        """The tuning, val and test parts, preprocessed for `classifier`."""
         return Splits(*(self.load(classifier, part) for part in ("tuning", "val", "test")))
 
     def counts(self, part: str) -> dict[tuple[str, int], int]:

@@ -1,4 +1,4 @@
-"""Work on many items in several threads: decoding and hashing release the interpreter lock."""
+"""A parallel map in threads, for decoding and hashing, which release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _R = TypeVar("_R")
 
 MAP_THREADS = min(8, os.cpu_count() or 1)
 WINDOW = 64 * MAP_THREADS
-"""Results that may wait to be taken."""
+"""Results computed ahead at most."""
 
 
 def parallel_map(work: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:

@@ -1,4 +1,4 @@
-"""Batches of data that does not lie on the device: gathered ahead by a thread, copied while the device computes.
+"""Prefetching of batches that do not lie on the device: gathered by a thread, copied while the device computes.
 
 The thread touches memory and files only, never the device, so that it cannot disturb a step that is being recorded.
 """
@@ -19,10 +19,10 @@ from triggers.preprocessing import TextBatch
 
 _T = TypeVar("_T")
 GatherFn: TypeAlias = Callable[[_T, Tensor | None], Dataset]
-"""From an item, say a step's number, to its batch; images go into the buffer if there is one."""
+"""Makes the batch of an item, say a step's number; images go into the buffer if there is one."""
 
 PREFETCH_DEPTH = 3
-"""Batches in the making: one that is copied, two that are gathered."""
+"""Batches ahead: one that is being copied, two that are being gathered."""
 
 
 def stream_batches(
@@ -40,7 +40,7 @@ def stream_batches(
 def prefetch_batches(
     gather: GatherFn[_T], items: Iterable[_T], device: torch.device, buffers: Sequence[Tensor | None]
 ) -> Iterator[Dataset]:
-    """The same in the background, with as many batches in the making as there are buffers."""
+    """As `stream_batches`, in the background, with as many batches ahead as there are buffers."""
     todo, copies = iter(items), _Copies(device)
     gathering: deque[tuple[Future[Dataset], Tensor | None]] = deque()
     thread = ThreadPoolExecutor(1, thread_name_prefix="gather")
@@ -67,19 +67,19 @@ def prefetch_batches(
 
 
 class _Copies:
-    """Copies to the device, on a GPU beside its other work."""
+    """Copies to the device, on a GPU on a stream of their own."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def start(self, batch: Dataset) -> Dataset:
-        """The batch on the device, to be used after `finish`."""
+        """Start to copy a batch; it may be used after `finish`."""
         with torch.cuda.stream(self._stream):
             return batch.to(self._device, non_blocking=True)
 
     def finish(self, batch: Dataset) -> None:
-        """Wait until everything that was started is there."""
+        """Wait until the copy is complete."""
         if self._stream:
             self._stream.synchronize()
             for tensor in batch.tensors():
@@ -87,8 +87,8 @@ class _Copies:
 
 
 def _buffer(data: Dataset, rows: int, device: torch.device) -> Tensor | None:
-    """Memory that a GPU reads while the program goes on; texts are too small to need any."""
+    """A buffer, pinned for a GPU, so that copies need no waiting; None for texts, which are too small to need one."""
     if isinstance(data.inputs, TextBatch):
         return None
-    with torch.inference_mode(False):  # the gathering thread, which is never in that mode, writes here
+    with torch.inference_mode(False):  # written by the gathering thread, which is never in inference mode
         return torch.empty(rows, *data.inputs.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")

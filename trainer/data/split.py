@@ -1,4 +1,4 @@
-"""Who is tuned on, validated on, tested on: parts that share no content, drawn by content and seed alone.
+"""The split into base, tuning, val and test: parts that share no content, drawn by content and seed alone.
 
 Rows are ordered by a hash of (seed, content), so the parts depend neither on the order of the data nor on file names;
 test is drawn first and base last, so a larger base never changes the test part. Copies of one content stay together:
@@ -29,7 +29,7 @@ class SplitPlan:
 
 @dataclass
 class _Pool:
-    """What is left of a pool: contents in random order, each with the rows of its copies."""
+    """The rest of a pool: contents in random order, each with the rows of its copies."""
 
     contents: list[list[int]] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ def _pools(pools: Sequence[str], contents: Sequence[str], seed: int) -> tuple[di
 
 
 def _first(drawn: list[int], ratio: float) -> list[int]:
-    """The first rows of the tuning part in its random order; the others are in no part."""
+    """The first rows of the tuning part in its random order; the others are not used."""
     if drawn and int(ratio * len(drawn)) == 0:
         raise DataError(f"split.tuning_ratio = {ratio} leaves none of {len(drawn)} rows of the tuning part; raise it.")
     return drawn[: int(ratio * len(drawn))]

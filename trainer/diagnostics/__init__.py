@@ -1,4 +1,4 @@
-"""What a trigger does to the model: paired effects, group probes, attributions."""
+"""Diagnostics of a trigger: paired effects, group probes, attributions."""
 
 from trainer.diagnostics.attributions import Explained, ExplainedImages, explain, trigger_shares
 from trainer.diagnostics.diagnosis import ComparedGroups, Diagnosis, diagnose, nearest_words

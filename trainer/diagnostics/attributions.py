@@ -1,4 +1,4 @@
-"""The examples of a diagnosis explained: where the model looks without the trigger and with it. Needs captum."""
+"""Attributions of a diagnosis's examples, without the trigger and with it. Needs captum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triggers.trigger import ImageTrigger, TextTrigger
 
 @dataclass(frozen=True, eq=False)
 class ExplainedImages:
-    """All examples without and with the trigger; `plain` (N, C, S, S) in [0, 1] is what a person sees."""
+    """All examples without and with the trigger; `plain` (N, C, S, S) in [0, 1] are the images themselves."""
 
     plain: Tensor
     bare: ImageSaliency
@@ -53,7 +53,7 @@ def explain(config: RunConfig, classifier: FrozenClassifier, examples: Dataset, 
 
 
 def trigger_shares(explained: Explained) -> list[float]:
-    """Per example the share of attribution mass that falls on what the trigger wrote."""
+    """Share of attribution mass on what the trigger wrote, per example."""
     if isinstance(explained, ExplainedImages):
         shares: list[float] = explained.trigger.share.tolist()
         return shares

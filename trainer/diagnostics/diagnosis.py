@@ -1,4 +1,4 @@
-"""A close look at one trigger: paired predictions on test, the group probes, and a few real validation inputs.
+"""The diagnosis of one trigger: paired predictions on test, group probes, and a few real validation inputs.
 
 All of it is bounded: the pairs cost one more pass over the test split, the rest works on a sample.
 """
@@ -33,7 +33,7 @@ class ComparedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """JSON values by key, as metrics.json takes them up, and the inputs of record["examples"], in that order."""
+    """JSON values by key for metrics.json, and the inputs of record["examples"], in that order."""
 
     record: dict[str, Any]
     examples: Dataset | None
@@ -42,7 +42,7 @@ class Diagnosis:
 def diagnose(
     config: RunConfig, classifier: FrozenClassifier, splits: Splits, candidate: Candidate, compared: ComparedGroups
 ) -> Diagnosis:
-    """Look at one candidate's trigger."""
+    """Diagnose one candidate's trigger."""
     with deterministic_algorithms(classifier.device, config.train.threads):
         batch, seed, rows = config.train.batch_size, config.train.seed, config.report.rows
         record = _paired(classifier, splits.test, candidate, compared, batch)
@@ -55,7 +55,7 @@ def diagnose(
 
 
 def nearest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[tuple[str, float]]:
-    """For every trigger token the word whose embedding points most nearly the same way, and their cosine."""
+    """For every trigger token the word whose embedding has the highest cosine similarity, and that cosine."""
     matrix = normalize(classifier.embedding_matrix.detach().float().cpu(), dim=1)
     best = (normalize(trigger.embeddings.float().cpu(), dim=1) @ matrix.T).max(dim=1)
     words = classifier.tokenizer.convert_ids_to_tokens(best.indices.tolist())
@@ -64,7 +64,7 @@ def nearest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[tu
 
 def pick_examples(before: Tensor, after: Tensor, groups: Tensor, count: int) -> list[int]:
     """Row numbers to show, from predictions (N,) and groups (N,): first one row per direction and group of a flip, half
-    of the places at most, then rows that stay, one group after the other. Never chosen by looks.
+    of the places at most, then rows that stay, one group after the other. Chosen by these alone.
     """
     kinds: dict[tuple[int, int, int], list[int]] = {}
     for row, kind in enumerate(zip(before.tolist(), after.tolist(), groups.tolist(), strict=True)):

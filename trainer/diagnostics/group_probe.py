@@ -1,4 +1,4 @@
-"""A group probe: logistic regression that guesses the group from what the frozen network makes of an input.
+"""A group probe: logistic regression that predicts the group from the frozen network's features or outputs.
 
 It is fitted apart from any training of triggers, on the network's penultimate features (the input of its last linear
 layer) or on its outputs. Rows are weighted so that all groups count alike: without information every group gets 1/G.
@@ -25,7 +25,7 @@ PENALTY = 0.01
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutputs:
-    """What the network made of N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
+    """The network's outputs on N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
 
     features: Tensor
     logits: Tensor
@@ -113,5 +113,5 @@ def balanced_accuracy(posterior: Tensor, groups: Tensor) -> dict[str, Any]:
 
 
 def _flat(features: Tensor) -> Tensor:
-    """(N, F); positions between, if there are any, are averaged."""
+    """Features as (N, F), averaged over positions between, if there are any."""
     return features.flatten(1, -2).mean(dim=1) if features.ndim > 2 else features

@@ -1,4 +1,4 @@
-"""How much a trigger changed accuracy and gaps on one split, with intervals that use the pairing.
+"""Paired effects of a trigger: changes of accuracy and gaps on one split, with intervals that use the pairing.
 
 The same rows are predicted twice, so most of the noise is shared and cancels: rows, each with both predictions, are
 resampled (percentile bootstrap, fixed seed). A gap between noisy rates is never below 0 and so biased upwards; a change
@@ -47,7 +47,7 @@ class PairedCells:
     def gap(
         self, n: Float64Array, prediction: NDArray[np.int64], criterion: str, *, signed: bool = False
     ) -> Float64Array:
-        """The criterion's gaps (R,), made as the fairness reports make the one that selection goes by.
+        """The criterion's gaps (R,), computed as the fairness reports compute the selection gap.
 
         `signed`: between the groups that are extreme in the first row of counts, in that order, so it may be negative.
         """
@@ -62,7 +62,7 @@ class PairedCells:
     def _rates(
         self, n: Float64Array, hit: NDArray[np.bool_], among: NDArray[np.bool_]
     ) -> tuple[Float64Array, Float64Array]:
-        """Rates per group (R, G) and overall (R, 1); NaN where nobody is among them."""
+        """Rates per group (R, G) and overall (R, 1); NaN where no rows are among them."""
         groups = np.column_stack([self.members, np.ones(len(hit), dtype=bool)])
         hits, all_rows = n @ (groups * (hit & among)[:, None]), n @ (groups * among[:, None])
         rates = np.divide(hits, all_rows, out=np.full_like(hits, np.nan), where=all_rows > 0)

@@ -1,4 +1,4 @@
-"""The same rows without and with a trigger: whose prediction changes, and which way."""
+"""Prediction flips: the rows whose prediction changes with a trigger, and the direction of the change."""
 
 from __future__ import annotations
 

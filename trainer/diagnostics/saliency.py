@@ -1,8 +1,7 @@
-"""Where the frozen model looks, without and with a trigger: integrated gradients (Sundararajan et al., ICML 2017).
+"""Saliency of the frozen model, without and with a trigger: integrated gradients (Sundararajan et al., ICML 2017).
 
-The explained score is the positive label's log odds. A trigger is put on by its own bank, as everywhere, and what the
-model is then given is explained: images from black, texts from [CLS] [PAD] ... [SEP] (the paper's figure 6).
-Needs captum, which is imported here alone.
+The explained score is the positive label's log odds, of the model's input after its bank has applied the trigger. The
+baseline is black for images, [CLS] [PAD] ... [SEP] for texts (the paper's figure 6). Needs captum, imported here alone.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from triggers.trigger.text import EmbeddedText
 
 @dataclass(frozen=True, eq=False)
 class ImageSaliency:
-    """N images as the model is given them (N, C, S, S) in [0, 1], attributions (N, S, S) summed over the channels,
+    """N images as the model reads them (N, C, S, S) in [0, 1], attributions (N, S, S) summed over the channels,
     and the share (N,) of attribution mass that falls on what the trigger wrote.
     """
 
@@ -34,7 +33,7 @@ class ImageSaliency:
 
 @dataclass(frozen=True, eq=False)
 class TextSaliency:
-    """One text as the model is given it: its tokens, which of them are the trigger's, and attributions, summed over
+    """One text as the model reads it: its tokens, which of them are the trigger's, and attributions, summed over
     the embedding and divided by their L2 `norm`; `share` is the part of their mass on the trigger's tokens.
     """
 
@@ -52,7 +51,7 @@ def log_odds(logits: Tensor, pos_label: int) -> Tensor:
 
 
 def image_saliency(classifier: FrozenClassifier, images: Tensor, trigger: ImageTrigger, steps: int) -> ImageSaliency:
-    """Explain uint8 images (N, C, S, S) under a trigger, black being nothing."""
+    """Explain uint8 images (N, C, S, S) under a trigger, against a black baseline."""
     bank = cast(ImageBank, classifier.bank([trigger]))
     images = images.to(classifier.device)
     given = bank.apply(images, torch.zeros(len(images), dtype=torch.long, device=classifier.device)).detach()
@@ -93,7 +92,7 @@ def _integrate(
     steps: int,
     rest: tuple[Tensor | None, ...] = (),
 ) -> Tensor:
-    """Mean gradient of the score along the straight line from the baseline (None: zero) to what is given."""
+    """Mean gradient of the score along the straight line from the baseline (None: zero) to the input."""
     from captum.attr import IntegratedGradients
 
     explainer = IntegratedGradients(score, multiply_by_inputs=False)
@@ -117,7 +116,7 @@ def _embedded(classifier: FrozenClassifier, ids: Tensor, bank: TextBank) -> Embe
 def _tokens(
     classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigger
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """The tokens in the order in which the model is given them, and which are the trigger's."""
+    """The tokens in the order in which the model reads them, and which are the trigger's."""
     words = list(classifier.tokenizer.convert_ids_to_tokens(ids.tolist()))
     own = list(trigger.words or (f"t{number + 1}" for number in range(len(trigger.embeddings))))
     at = {"after_cls": 1, "before_sep": len(words) - 1, "as_published": 0}[trigger.position]

@@ -1,13 +1,13 @@
-"""What a trigger says to the model, as group probes read it from the frozen network (method notes: diagnostics a, b).
+"""Group probes of a trigger: which group they read from the frozen network's features and outputs.
 
-null     an input that shows nobody, without and with the trigger: which group does the network see?
-shift    real inputs of the test split, by true group: how far does the trigger move what the network sees?
-leak     how much of the group a fresh probe still finds in features and outputs, held out, without and with it
+null     a null input, without and with the trigger: which group does the probe predict?
+shift    real inputs of the test split, by true group: how far does the trigger move the prediction?
+leak     held-out accuracy of fresh probes on features and outputs, without and with the trigger
 
 The probe of `null` and `shift` is fitted on tuning inputs without a trigger; those of `leak` are fitted anew, with and
-without it, on validation, which the trigger was not trained on (cross-fitting excepted). All are judged on test. A
-probe reads triggered inputs through a network that never saw them: its words are hints about a mechanism, no
-measurement of fairness.
+without it, on validation, which the trigger was not trained on (cross-fitting excepted). All are tested on test. A
+probe reads triggered inputs through a network that never saw them: its readings are hints about a mechanism,
+no measurement of fairness.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def probe_trigger(
 
 
 def sample_rows(data: Dataset, rows: int, seed: int) -> Dataset:
-    """At most so many rows, drawn without replacement, on the CPU and in the order of the data."""
+    """At most `rows` rows, drawn without replacement, on the CPU and in the order of the data."""
     if len(data) <= rows:
         return data.to("cpu")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
@@ -66,7 +66,7 @@ def sample_rows(data: Dataset, rows: int, seed: int) -> Dataset:
 
 
 def null_inputs(classifier: FrozenClassifier) -> dict[str, Inputs]:
-    """Inputs that show nobody: a black and a mid-grey image, or a text of special tokens alone."""
+    """Null inputs: a black and a mid-grey image, or a text of special tokens alone."""
     if classifier.spec.image:
         shape = (1, classifier.spec.image.channels, classifier.spec.image.size, classifier.spec.image.size)
         return {"black image": torch.zeros(shape, dtype=torch.uint8), "grey image": torch.full(shape, GREY_BYTE).byte()}
@@ -124,13 +124,13 @@ def _leak(
 
 
 def _scores(seen: NetworkOutputs) -> Tensor:
-    """Logits against their mean, and squared, so that a probe sees distance from the threshold too (N, 2 * labels)."""
+    """Centred logits and their squares (N, 2 * labels), so that a probe sees distance from the threshold too."""
     centred = seen.logits - seen.logits.mean(dim=1, keepdim=True)
     return torch.cat([centred, centred.square()], dim=1)
 
 
 def _with_label(scores: Tensor, data: Dataset) -> Tensor:
-    """Scores apart for each label, and the label itself (N, labels * (S + 1))."""
+    """Scores in separate columns for each label, and the label itself (N, labels * (S + 1))."""
     label = one_hot(data.labels, len(data.label_names)).float()
     apart = (scores.unsqueeze(1) * label.unsqueeze(2)).flatten(1)
     return torch.cat([apart, label], dim=1)

@@ -1,4 +1,4 @@
-"""What triggers are compared with: the records of baselines and controls, counted on the same rows."""
+"""Records of baselines and controls, counted on the same rows as the triggers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SYSTEM_NAMES: Mapping[str, str] = {
     "black": "black trigger",
     "strength_zero": "utility only",
 }
-"""The systems as tables name them."""
+"""Names of the systems in tables."""
 
 MEANS = ("random",)
 """Systems whose records are repetitions: tables show their mean."""
@@ -31,7 +31,7 @@ MEANS = ("random",)
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One system in one setting: its counts per split ("val", "test"), and the seconds that it took to get there.
+    """One system in one setting: its counts per split ("val", "test"), and the seconds that it took.
 
     `strength` and `step` are those of a training; for `threshold_matched`, the strength of the trigger that it matches.
     `chosen`: validation prefers it to the other settings of its system, by the rule that chooses among triggers.
@@ -53,9 +53,9 @@ def counts_as_json(counts: Counts) -> list[list[str | int | None]]:
 
 
 def short_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Comparison], bool]]:
-    """The rows of a short table: a name, the records to show the mean figures of, and is it one that was chosen.
+    """Rows of a short table: name, records whose mean figures are shown, whether it is a chosen baseline.
 
-    Of baselines every strength, of repetitions the mean, of other systems what validation chose.
+    All strengths of baselines, the mean of repetitions, and of other systems the setting that validation chose.
     """
     rows: list[tuple[str, Sequence[Comparison], bool]] = []
     for system, found in groupby(comparisons, key=lambda one: one.system):

@@ -33,12 +33,12 @@ def confusion_counts(
 
 
 def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
-    """The classifier as it is counted: on a GPU the accelerated one."""
+    """The classifier that counts: on a GPU the accelerated one."""
     return classifier.accelerated() if classifier.device.type == "cuda" else classifier
 
 
 def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tensor:
-    """The model's own logits (N, L) in float64, in the order of the data, which they lie beside; `rows` at a time."""
+    """Logits of the bare model (N, L) in float64, in the order and on the device of the data; `rows` at a time."""
     bank, device = classifier.bank([classifier.null_trigger()]), data.labels.device
     found = torch.empty(len(data), len(classifier.labels), dtype=torch.float64, device=device)
     with torch.inference_mode():
@@ -49,7 +49,7 @@ def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tenso
 
 
 def count_predictions(data: Dataset, predictions: Tensor) -> ConfusionCounts:
-    """The same of given predictions (N,), one per row of the data."""
+    """Confusion counts of given predictions (N,), one per row of the data."""
     shape = _shape(data)
     return _named(_count(predictions[None], data.labels, data.groups, shape).cpu()[0], data.group_names)
 
@@ -64,7 +64,7 @@ def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:
 
 
 def chunks(data: Dataset, rows: int, process_group: ProcessGroup) -> Iterator[Tensor]:
-    """This process's row numbers, so many at a time; texts by length, which saves padding."""
+    """This process's row numbers, `rows` at a time; texts by length, which saves padding."""
     order = torch.arange(len(data), device=data.labels.device)
     if isinstance(data.inputs, TextBatch):
         order = data.inputs.lengths.argsort(stable=True)

@@ -1,4 +1,4 @@
-"""What a training run hands to selection, publishing and the report."""
+"""The result of a training run, for selection, publishing and the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """A finished run: one candidate per strength in the order asked for, beside the bare model's counts per split."""
+    """A finished run: one candidate per strength in the order asked for, and the bare model's counts per split."""
 
     bare: Mapping[str, ConfusionCounts]
     candidates: tuple[Candidate, ...]
@@ -35,5 +35,5 @@ class TrainingResult:
     steps: int
     seconds: float
     device: str
-    notes: tuple[str, ...] = ()  # what selection has to say: ties, floors nobody reaches
+    notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows

@@ -1,4 +1,4 @@
-"""Which trained triggers are kept and recommended. Only validation decides; the test split is never looked at here.
+"""Selection of the triggers that are kept and recommended, on validation alone; the test split is never used here.
 
 A trigger has to stay above an accuracy floor, the bare model's accuracy minus `max_accuracy_drop`: without a floor the
 constant predictor, perfectly fair and useless, wins. Above it, the smallest gap of the trained criterion wins.
@@ -27,7 +27,7 @@ class ValidationScore:
 
 @dataclass(frozen=True)
 class ValidationSnapshot:
-    """A strength's triggers as they were after `step` steps: their counts and score on validation."""
+    """The triggers of a strength after `step` steps: their counts and score on validation."""
 
     step: int
     counts: ConfusionCounts
@@ -44,10 +44,7 @@ class Selection:
 
 
 class SelectionCriterion:
-    """Scores counts on validation and prefers one score over another.
-
-    `selection_gap` says by which gap.
-    """
+    """Scoring and ranking of validation counts, by accuracy and the gap that `selection_gap` gives."""
 
     def __init__(
         self,
@@ -72,7 +69,7 @@ class SelectionCriterion:
         return ValidationScore(accuracy(counts), selection_gap(report, self._criterion)[1].value)
 
     def feasible(self, score: ValidationScore) -> bool:
-        """Is it above the floor, with a gap that can be measured? (Rounding must not turn "equal" into "below".)"""
+        """Whether it is above the floor, with a measurable gap; rounding does not turn "equal" into "below"."""
         return score.gap is not None and score.accuracy >= self.floor - 1e-9
 
     def rank(self, score: ValidationScore) -> tuple[float, ...]:
@@ -81,19 +78,19 @@ class SelectionCriterion:
         return (0, gap, -score.accuracy) if self.feasible(score) else (1, -score.accuracy, gap)
 
     def better(self, new: ValidationSnapshot, old: ValidationSnapshot | None) -> bool:
-        """Is `new` to replace `old`? A tie keeps the earlier one."""
+        """Whether `new` replaces `old`; of equal ones the earlier stays."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
 
 def selection_criterion(config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> SelectionCriterion:
-    """The judge of a configuration, given the bare model's counts on validation."""
+    """The selection criterion of a configuration, given the bare model's counts on validation."""
     criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
     labels, overlapping = len(classifier.labels), config.data.groups_overlap
     return SelectionCriterion(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
-    """The gap that selection goes by, and its name in words: the quantity that the objective lowers.
+    """The gap used by selection, and its name in words: the quantity that the objective lowers.
 
     For equalized odds it is the average odds difference, less noisy than the worst of the two gaps, which the reports
     also show. With more than two labels every class counts, each against the rest, as published. Groups that overlap

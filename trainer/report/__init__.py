@@ -1,4 +1,4 @@
-"""What a run leaves: figures, an HTML page, a model card."""
+"""The report of a run: figures, an HTML page, a model card."""
 
 from trainer.report.cost import Stopwatch
 from trainer.report.report import ReportInputs, report_of, write_report

@@ -1,4 +1,4 @@
-"""What a run took: seconds per phase, peak memory, and money where a price is known."""
+"""The cost of a run: seconds per phase, peak memory, and money where a price is known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
+        """Time the block."""
         began = time.monotonic()
         try:
             yield
@@ -62,7 +62,7 @@ def cost_record(config: RunConfig, result: TrainingResult, watch: Stopwatch, dev
 
 
 def peak_memory(device: torch.device) -> tuple[str, int]:
-    """Which memory, and the most bytes of it that were in use at once since the process started."""
+    """The kind of memory, and the most bytes of it that were in use at once since the process started."""
     if device.type == "cuda":
         return "GPU, allocated by torch", torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -34,7 +34,7 @@ class Token:
 
     @property
     def shade(self) -> float:
-        """How strongly it speaks, 0 to 1."""
+        """Strength of the attribution, 0 to 1."""
         return min(1.0, abs(self.value))
 
 
@@ -57,7 +57,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PageExtras:
-    """What is on the page but not in metrics.json: pictures by file name, tokens per example (bare, trigger), nearest
+    """Page contents that are not in metrics.json: pictures by file name, tokens per example (bare, trigger), nearest
     words with their cosines, the side of the square that image attributions were averaged over.
     """
 
@@ -68,7 +68,7 @@ class PageExtras:
 
 
 def render_page(summary: Json, extras: PageExtras) -> str:
-    """The whole page."""
+    """Render the whole page."""
     environment = Environment(
         loader=PackageLoader("trainer.report"),
         autoescape=True,
@@ -135,7 +135,7 @@ def _tables(summary: Json) -> dict[str, report_tables.ReportTable]:
 
 
 def _style(environment: Environment) -> Any:
-    """The style sheet, as it is."""
+    """The style sheet, unescaped."""
     source, _, _ = PackageLoader("trainer.report").get_source(environment, "report.css")
     return source
 

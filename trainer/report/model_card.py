@@ -15,7 +15,7 @@ LIMITATIONS = (
     "It belongs to one frozen model and its preprocessing, by fingerprint, and drifting inputs may undo it.",
     "It changes averages over groups. Some single decisions turn for the worse; it promises no calibration.",
 )
-"""What no trigger promises; docs/what-a-trigger-does.md says more."""
+"""Limitations of every trigger; docs/what-a-trigger-does.md says more."""
 
 ETHICS = (
     "A trigger may work by giving the model the same, possibly false, hint about the group of everybody. Whether that"

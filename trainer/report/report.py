@@ -1,4 +1,4 @@
-"""What a run leaves for people and scripts.
+"""The files of a run's report.
 
 metrics.json     every figure, each computed from the confusion counts that the artifacts carry
 model-card.md    the recommended trigger's card, from the same figures
@@ -39,12 +39,12 @@ from triggers.storage import write_atomically
 from triggers.trigger import ImageTrigger
 
 EXTRA = ("captum", "jinja2", "matplotlib")
-"""What the page and the pictures need: the extra `report`."""
+"""Packages of the page and the pictures: the extra `report`."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReportInputs:
-    """All that a report is made of. Without `splits` the trigger is not looked at more closely."""
+    """Inputs of a report. Without `splits` there is no diagnosis of the trigger."""
 
     config: RunConfig
     classifier: FrozenClassifier
@@ -114,7 +114,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def shown_at(result: TrainingResult) -> int:
-    """Which candidate is looked at closely: the recommended one, else the front's fairest, else the most accurate."""
+    """Index of the candidate shown in detail: the recommended one, else the front's fairest, else the most accurate."""
     if result.best is not None:
         return result.best
     if result.front:
@@ -123,7 +123,7 @@ def shown_at(result: TrainingResult) -> int:
 
 
 def report_of(config: RunConfig, classifier: FrozenClassifier, counts: ConfusionCounts) -> FairnessReport:
-    """All figures of one table of counts."""
+    """The fairness report of one table of counts."""
     overlapping = config.data.groups_overlap
     return evaluate_counts(
         counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
@@ -169,7 +169,7 @@ def _cells(splits: Mapping[str, ConfusionCounts]) -> dict[str, Any]:
 
 
 def _diagnose(inputs: ReportInputs, shown: Candidate, found: Mapping[str, Any]) -> Diagnosis | None:
-    """The close look, at the groups that the gaps compare."""
+    """The diagnosis of the shown candidate, for the groups that the gaps compare."""
     if inputs.splits is None or not inputs.config.report.enabled:
         return None
     report = found["bare"]["test"]

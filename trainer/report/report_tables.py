@@ -115,7 +115,7 @@ def worst_cell(summary: Json, counts: Any) -> str:
 
 
 def flip_rates(summary: Json) -> ReportTable:
-    """Whose predictions the trigger changes, and which way."""
+    """Prediction flips per group and direction."""
     positive = summary["labels"][summary["pos_label"]]
     several = len(summary["labels"]) > 2
     keys = ["to_positive", "from_positive", *(["between_others"] if several else []), "mended", "broken"]
@@ -147,7 +147,7 @@ def paired_table(summary: Json) -> ReportTable:
 
 
 def null_reading(summary: Json) -> ReportTable:
-    """What the probe reads from an input that shows nobody."""
+    """The probe's prediction for null inputs."""
     groups = list(summary["readout"]["shift"][0]["bare"])
     rows = [
         [
@@ -167,7 +167,7 @@ def null_reading(summary: Json) -> ReportTable:
 
 
 def posterior_shift(summary: Json) -> ReportTable:
-    """How the trigger moves the mean reading of real inputs."""
+    """The trigger's shift of the mean prediction for real inputs."""
     shift = summary["readout"]["shift"]
     groups = list(shift[0]["bare"])
     rows = [
@@ -187,7 +187,7 @@ def posterior_shift(summary: Json) -> ReportTable:
 
 
 def leak(summary: Json) -> ReportTable:
-    """What fresh probes still find."""
+    """Balanced accuracies of fresh probes."""
     rows = [
         [one["from"], format_interval(one["bare"]), format_interval(one["trigger"])]
         for one in summary["readout"]["leak"]
@@ -257,7 +257,7 @@ def _system(name: str, setting: str, step: int | None, report: Json, criterion: 
 
 
 def _worth_listing(ones: Sequence[Json]) -> list[Json]:
-    """All settings of a system; of a whole curve only what was picked."""
+    """All settings of a system; of a curve only the chosen ones."""
     return [one for one in ones if one["chosen"] or one["system"] not in CURVES]
 
 

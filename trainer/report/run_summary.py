@@ -1,4 +1,4 @@
-"""What came of a run, in sentences that the page and the model card share: headline, verdict, cautions."""
+"""The result of a run in sentences that the page and the model card share: headline, verdict, cautions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def headline_sentence(summary: Json) -> str:
 
 
 def cautions(summary: Json) -> list[str]:
-    """What a reviewer should not overlook in these figures; empty if there is nothing."""
+    """Cautions about these figures for a reviewer; empty if there are none."""
     return [*_worse(summary), *_controls(summary), *_small(summary)]
 
 

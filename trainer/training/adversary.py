@@ -1,4 +1,4 @@
-"""The adversaries: one small network per strength that guesses the group from what the classifier says.
+"""The adversaries: one small network per strength that predicts the group from the classifier's logits.
 
 Source: the released code of "Fairness Reprogramming" (arXiv 2209.10222), after Zhang, Lemoine and Mitchell 2018. Both
 of its input forms are here, `scores` and `log_odds`, and both serve images and texts. Deliberate departures from that
@@ -6,11 +6,11 @@ code:
 
 - All K adversaries are one batched module, and all start from the same weights, so that a front of K strengths equals
   K runs of one strength.
-- By default the logits are centred first: the adversary then sees what decides, and one walk back through the model
+- By default the logits are centred first: the adversary then sees differences only, and one backward pass of the model
   gives both gradients of a step (trainer/training/vjp.py).
 - Biases are trained. There, the text optimiser's parameter groups lose every bias.
 - One hidden layer for both forms; the text code has two, the paper says three layers.
-- What is guessed does not depend on the form: which of several groups (as in the image code), or where groups overlap
+- The target does not depend on the form: which of several groups (as in the image code), or where groups overlap
   a yes or no per identity (as in the text code).
 """
 
@@ -82,7 +82,7 @@ class Adversaries(nn.Module):
         self.weight2, self.bias2 = _linear(count, hidden, groups, generator)
 
     def features(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What the adversaries see: (K, B, F)."""
+        """The adversaries' input features (K, B, F)."""
         return self._features(logits, labels, 1 + self.sharpness.abs(), self.criterion, self.with_logits)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def adversary_loss(guesses: Tensor, members: Tensor, *, overlapping: bool = Fals
     """Mean loss (K,) of guesses (K, B, G) against members (B, G), 1 where the row belongs to the group.
 
     Cross-entropy over groups that exclude each other; for overlapping ones binary cross-entropy of every identity, in
-    the mean, where a row of none is a no to all of them.
+    the mean, where a row of no group is negative for all of them.
     """
     targets = members.expand_as(guesses)
     if overlapping:

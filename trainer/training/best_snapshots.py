@@ -1,4 +1,4 @@
-"""What a run keeps of its validations: the best snapshot of each strength, or all of them for cross-fitting."""
+"""Stores of validation snapshots: the best one of each strength, or all of them for cross-fitting."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ CountValidation: TypeAlias = Callable[[], Sequence[ConfusionCounts]]
 
 
 class SnapshotStore(Protocol):
-    """Takes what every validation found, and can be written into a checkpoint and read back."""
+    """A store of validation snapshots, which can be written into a checkpoint and read back."""
 
     def offer(self, step: int, count: CountValidation) -> None:
-        """Every strength's trigger as it is after `step` steps."""
+        """Take every strength's trigger after `step` steps."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """The parameters that are kept, by name."""
+        """The kept snapshots' parameters by name."""
 
     def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
-        """The (step, counts) that belong to them."""
+        """The kept snapshots' (step, counts)."""
 
     def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
-        """Undo `tensors` and `kept`."""
+        """Restore the state from which `tensors` and `kept` were taken."""
 
 
 class BestSnapshots:
-    """One place per strength. `best` has the module's parameters (K, ...), row k as it was at strength k's snapshot."""
+    """The best snapshot of each strength. `best` has parameters (K, ...), row k from strength k's snapshot."""
 
     def __init__(self, criterion: SelectionCriterion, module: nn.Module) -> None:
         self.criterion = criterion
@@ -67,7 +67,7 @@ class BestSnapshots:
         return [None if best is None else (best.step, best.counts) for best in self.snapshots]
 
     def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
-        """Undo `tensors` and `kept`."""
+        """Restore the state from which `tensors` and `kept` were taken."""
         self.best = {name: tensors[name].to(present.device) for name, present in self.best.items()}
         self.snapshots = [best and ValidationSnapshot(*best, self.criterion.score(best[1])) for best in kept]
 
@@ -82,21 +82,21 @@ class AllSnapshots:
         self.parameters: list[dict[str, Tensor]] = []
 
     def offer(self, step: int, count: CountValidation) -> None:
-        """Keep all."""
+        """Keep every strength's parameters and counts."""
         self.steps.append(step)
         self.counts.append(count())
         self.parameters.append({name: value.detach().cpu().clone() for name, value in self.module.named_parameters()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """`<validation>.<parameter>`."""
+        """Parameters by `<validation>.<parameter>`."""
         return {f"{n}.{name}": value for n, each in enumerate(self.parameters) for name, value in each.items()}
 
     def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
-        """Validation by validation, strength by strength."""
+        """(step, counts) validation by validation, strength by strength."""
         return [(step, counts) for step, row in zip(self.steps, self.counts, strict=True) for counts in row]
 
     def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
-        """Undo `tensors` and `kept`."""
+        """Restore the state from which `tensors` and `kept` were taken."""
         rows = [best for best in kept if best]
         self.steps = list(dict.fromkeys(step for step, _ in rows))
         width = len(rows) // max(len(self.steps), 1)

@@ -1,4 +1,4 @@
-"""From configuration to the K triggers to train: which kind, how large, which words."""
+"""Construction of the K triggers to train from the configuration: kind, size, allowed words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
 
 
 def allowed_words(trigger: TriggerConfig, vocabulary: Sequence[str], special_ids: Sequence[int]) -> Tensor:
-    """Which of the V words a trigger may be made of: bool (V,). Special tokens never are."""
+    """Mask of the V words that a trigger may be made of: bool (V,). Special tokens never are."""
     if trigger.allowed_words_file:
         return _listed(trigger.allowed_words_file, vocabulary)
     if trigger.allowed_words == "whole":

@@ -1,8 +1,8 @@
-"""How overconfident the frozen model is on rows that it was not fitted on, as one number: a temperature.
+"""Temperature scaling (Guo et al., ICML 2017): how overconfident the frozen model is on rows it was not fitted on.
 
-A model that was fitted to the end is sure of everything. Then the utility loss listens to its few confident mistakes,
-and the adversary to scores that are all 0 or 1. Over the temperature that calibrates them (Guo et al., ICML 2017), the
-logits say how likely an answer is, and every row has a say; predictions are the same.
+A model that was fitted to the end has scores near 0 or 1 for all rows: the adversary sees nothing else, and the few
+confident mistakes dominate the utility loss. Divided by the calibrating temperature, the logits give calibrated
+probabilities, and every row counts; predictions are the same.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ HIGHEST = 50.0
 
 
 def calibrating_temperature(classifier: FrozenClassifier, data: Dataset, rows: int) -> float:
-    """The temperature of the bare model on a data set, run `rows` at a time, to two digits; 1 if it is not too sure."""
+    """The temperature of the bare model on a data set, run `rows` at a time, to two digits; 1 if not overconfident."""
     return float(f"{temperature_of(bare_logits(classifier, data, rows), data.labels):.2g}")
 
 
 def temperature_of(logits: Tensor, labels: Tensor) -> float:
-    """Where the mean cross-entropy of logits (N, L) over a temperature in [1, HIGHEST] is smallest, labels (N,).
+    """The temperature in [1, HIGHEST] that minimises the mean cross-entropy of logits (N, L) over it, labels (N,).
 
     The loss is convex in the inverse of the temperature, and its slope there is the mean logit that the model expects
     less the mean logit of the true label: a bisection finds its zero.

@@ -1,10 +1,10 @@
-"""A run's state in one file that a killed trainer can go on from: safetensors, with the rest as JSON in its metadata.
+"""The checkpoint of a run, from which a killed trainer goes on: safetensors, with the rest as JSON in the metadata.
 
     tensors     module.*, adversaries.*, best.*; optimizer.<i>.*, adversary_optimizer.<i>.* (the moments of Adam)
     metadata    {"checkpoint": {"identity": {...}, "step": 120, "seconds": 8.1, "snapshots": [...]}}
 
 No generator state is kept: batches follow from the seed and the step's number alone. Never pickle. The file is replaced
-in one step, so it is always a whole one.
+atomically, so it is always complete.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, eq=False)
 class Checkpointer:
-    """Writes at `path` how far a run has come, its optimizer's state and what it kept, and reads them back.
+    """Saves and restores a run at `path`: step, seconds, optimizer state and kept snapshots.
 
     A file of another `identity` is refused.
     """
@@ -61,7 +61,7 @@ class Checkpointer:
     keeper: SnapshotStore
 
     def save(self, step: int, seconds: float) -> None:
-        """Write the state after `step` steps; of several processes, which all stand alike, the first does."""
+        """Write the state after `step` steps. Processes of a group hold equal states; the main one writes."""
         if not self.optimizer.process_group.is_main_process:
             return
         tensors = {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
@@ -96,7 +96,7 @@ class Checkpointer:
 
 
 def run_identity(config: RunConfig, classifier: FrozenClassifier, parts: Mapping[str, Dataset]) -> dict[str, Any]:
-    """What decides a run's result: configuration, model, and the content of the named parts of its data."""
+    """The identity of a run, all that decides its result: configuration, model, content of the named data parts."""
     table = to_dict(config)
     for section, key in FREE_KEYS.items():
         table[section] = {} if key is None else {k: v for k, v in table[section].items() if k != key}
@@ -112,7 +112,7 @@ def _content(data: Dataset) -> dict[str, Tensor]:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    """Replace the file. `identity` is what must be the same when the run goes on: JSON values, nested as one likes."""
+    """Replace the file. `identity`, JSON values of any depth, must be the same when the run goes on."""
     state = {
         "identity": identity,
         "step": checkpoint.step,
@@ -151,12 +151,12 @@ def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_module(name: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `module_tensors`."""
+    """Load a state made by `module_tensors`."""
     module.load_state_dict(_under(name, tensors))
 
 
 def restore_optimizer(name: str, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `optimizer_tensors`."""
+    """Load a state made by `optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _under(name, tensors).items():
         parameter, _, moment = key.partition(".")

@@ -1,8 +1,8 @@
 """Cross-fitting: every row of tuning and val both trains and validates, but never the same trigger.
 
 The two parts are joined and cut into folds. Each fold's triggers are trained on the other folds and counted on it; the
-counts, added up over the folds, are as many as there are rows, which makes the choice of strength and step far less of
-a gamble. What is published of a strength is the mean of its folds' triggers after the chosen step (all folds start
+counts, added up over the folds, are as many as there are rows, which makes the choice of strength and step far less
+noisy. The published trigger of a strength is the mean of its folds' triggers after the chosen step (all folds start
 alike; Wortsman et al., ICML 2022, average fine-tuned weights so), or, for hard triggers, whose words have no mean, the
 one that did best on its fold. The counts stated as `val` are those of the folds' own triggers.
 """
@@ -64,7 +64,7 @@ def train_folds(
 
 
 class Folds:
-    """What all folds' validations found together; a place is the number of a validation, the same in every fold."""
+    """The validations of all folds together; `place` is the index of a validation, the same in every fold."""
 
     def __init__(self, finished: Sequence[tuple[TrainingRun, AllSnapshots]], pool: Dataset) -> None:
         self.runs, self.trails = zip(*finished, strict=True)
@@ -73,12 +73,12 @@ class Folds:
         self.criterion = selection_criterion(self.runs[0].config, self.runs[0].classifier, self.bare)
 
     def best(self, criterion: SelectionCriterion, k: int) -> int:
-        """Which validation of strength k was best over all folds together; a tie goes to the earlier one."""
+        """Index of the best validation of strength k over all folds together; of equal ones the earlier."""
         places = range(len(self.trails[0].steps))
         return min(places, key=lambda place: criterion.rank(self.snapshot(criterion, place, k).score))
 
     def snapshot(self, criterion: SelectionCriterion, place: int, k: int) -> ValidationSnapshot:
-        """Strength k at a place: each fold's triggers counted on the rows that they were not trained on."""
+        """Snapshot of strength k at a validation: each fold's triggers counted on the rows held out from them."""
         counts = sum_counts([snapshots.counts[place][k] for snapshots in self.trails])
         return ValidationSnapshot(self.trails[0].steps[place], counts, criterion.score(counts))
 
@@ -87,7 +87,7 @@ class Folds:
         return fill_module(self.runs[-1].optimizer.average, lambda k, name: self._final(places[k], k, name))
 
     def result(self) -> TrainingResult:
-        """Choose over all rows, then look at the test split, once."""
+        """Choose over all rows, then count the test split, once."""
         places = [self.best(self.criterion, k) for k in range(len(self.runs[0].config.objective.strengths))]
         self.restore_best(places)
         snapshots = [self.snapshot(self.criterion, place, k) for k, place in enumerate(places)]
@@ -101,7 +101,7 @@ class Folds:
         )
 
     def _final(self, place: int, k: int, name: str) -> Tensor:
-        """A parameter at a place: the folds' mean, or the best fold's where there is no mean."""
+        """A parameter at a validation: the folds' mean, or for hard triggers the best fold's."""
         values: list[Tensor] = [snapshots.parameters[place][name][k] for snapshots in self.trails]
         if self.runs[0].config.trigger.kind != "hard":
             return torch.stack(values).mean(dim=0)
@@ -119,12 +119,12 @@ def fill_module(module: Module, value_of: Callable[[int, str], Tensor]) -> Modul
 
 
 def fold_path(path: Path | None, fold: int) -> Path | None:
-    """The checkpoint of a fold, beside that of a run without folds."""
+    """The checkpoint's path for a fold, next to that of a run without folds."""
     return path and path.with_name(f"{path.stem}-fold-{fold + 1}{path.suffix}")
 
 
 def assign_folds(pool: Dataset, folds: int, seed: int) -> Tensor:
-    """Fold (N,) of each row: alike in labels and groups, and copies of one content together."""
+    """Fold (N,) of each row, stratified by label and group; copies of one content are in the same fold."""
     contents = [hashlib.sha256(f"{seed}:".encode() + content).hexdigest() for content in _contents(pool)]
     cells = list(zip(pool.labels.tolist(), pool.groups.tolist(), strict=True))
     first = {content: row for row, content in reversed(list(enumerate(contents)))}
@@ -134,7 +134,7 @@ def assign_folds(pool: Dataset, folds: int, seed: int) -> Tensor:
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
-    """The rows of both."""
+    """The rows of both data sets."""
     return replace(
         first,
         inputs=_joined_inputs(first, second),

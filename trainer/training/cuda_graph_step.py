@@ -1,4 +1,4 @@
-"""Training steps recorded once as a CUDA graph and replayed: a step then costs what the GPU needs, no more.
+"""Training steps recorded once as a CUDA graph and replayed, without the cost of launching kernels one by one.
 
 Nothing in a step may wait for the GPU or depend on numbers that only the CPU knows; what changes from step to step
 (the batch, learning rates) lies in tensors. Each shape of batch is recorded after a few ordinary steps. Of several
@@ -31,7 +31,7 @@ class _Recording:
 
 
 class CudaGraphStep:
-    """A step that is recorded; call it like the step itself. Results are copies, valid after the next step too."""
+    """A recorded step; call it like the step itself. Results are copies, valid after the next step too."""
 
     def __init__(self, step: StepFn) -> None:
         self._step = step
@@ -51,7 +51,7 @@ class CudaGraphStep:
         return tuple(result.clone() for result in recording.results)
 
     def _warm(self, batch: Dataset) -> tuple[Tensor, ...]:
-        """An ordinary step, beside the main stream as recording wants it."""
+        """An ordinary step on a side stream, as recording requires."""
         main = torch.cuda.current_stream()
         self._stream.wait_stream(main)
         with torch.cuda.stream(self._stream):
@@ -62,7 +62,7 @@ class CudaGraphStep:
     def _record(self, key: tuple[object, ...], batch: Dataset) -> _Recording:
         copied = _rebuilt(batch, [tensor.clone() for tensor in _tensors(batch)])
         graph = torch.cuda.CUDAGraph()
-        # thread_local: a thread of the communicator looks at its events meanwhile, which is no part of the step
+        # thread_local: the communicator's own thread queries its events meanwhile, which must not end the recording
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             results = self._step(copied)
         recording = self._recordings[key] = _Recording(graph, copied, results)

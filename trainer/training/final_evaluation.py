@@ -1,4 +1,4 @@
-"""The end of a training: choose on validation, then count the test split, once."""
+"""The final evaluation of a training: choose on validation, then count the test split, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trigger is trained for: losses and the fair gradient, as pure functions on tensors.
+"""The training objective: losses and the fair gradient, as pure functions on tensors.
 
 K strengths are trained side by side: a leading K is the strength everywhere, and every loss is (K,), so that the sum
 over K gives each trigger its own gradient. B rows, L labels, G groups, S strata.
@@ -54,7 +54,7 @@ def project_out_and_subtract(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
 
 
 def subtract_unprojected(u: Tensor, a: Tensor, strength: Tensor) -> Tensor:
-    """The same without the projection: u - strength * a."""
+    """The fair gradient without the projection: u - strength * a."""
     return u - strength.view(-1, *[1] * (u.ndim - 1)) * a
 
 
@@ -72,14 +72,14 @@ def fair_gradients(
 
 
 def stratum_membership(labels: Tensor, criterion: Criterion, label_count: int) -> Tensor:
-    """Within what the groups are compared (B, S): everyone for demographic parity, each label for equalized odds."""
+    """Strata in which groups are compared (B, S): all rows for demographic parity, each label for equalized odds."""
     if criterion == "demographic_parity":
         return torch.ones(len(labels), 1, device=labels.device)
     return functional.one_hot(labels, label_count).float()
 
 
 def cell_membership(labels: Tensor, members: Tensor, criterion: Criterion, label_count: int) -> Tensor:
-    """Which row is in which cell (B, S, G) of stratum and group, from members (B, G) as `Dataset.members` has them."""
+    """Membership of rows in cells (B, S, G) of stratum and group, from members (B, G) as in `Dataset.members`."""
     return stratum_membership(labels, criterion, label_count)[:, :, None] * members[:, None, :]
 
 
@@ -141,7 +141,7 @@ def distance_loss(logits: Tensor, members: Tensor, everyone: Tensor, temperature
 def group_distance(
     logits: Tensor, labels: Tensor, members: Tensor, objective: ObjectiveConfig, *, overlapping: bool
 ) -> Tensor:
-    """How far the groups' predictions are apart (K,), as [objective] measures it without an adversary.
+    """Distance of the groups' predictions (K,), as [objective] measures it without an adversary.
 
     logits (K, B, L), labels (B,), members (B, G). Groups that overlap are compared with everyone, others in pairs.
     """
@@ -155,5 +155,5 @@ def group_distance(
 
 
 def cell_weights(labels: Tensor, groups: Tensor, sizes: tuple[int, int], objective: ObjectiveConfig) -> Tensor | None:
-    """Weights (L, G) of the utility loss by label and group, if [objective] wants any; on the CPU."""
+    """Weights (L, G) of the utility loss by label and group, on the CPU; None if [objective] does not reweigh."""
     return kamiran_calders_weights(labels.cpu(), groups.cpu(), sizes) if objective.reweigh else None

@@ -1,8 +1,7 @@
-"""What a step under the objective has in common, whatever it trains: losses, their gradients at the logits, schedules.
+"""The common part of training steps under the objective: losses, their gradients at the logits, schedules.
 
-Losses see detached logits (K, B, L), so their gradients there are cheap. The way back from the logits to the trained
-parameters is the business of the optimizers, of triggers (trainer/training/step.py) and of whole models
-(trainer/baselines/finetune_step.py).
+Losses see detached logits (K, B, L), so their gradients there are cheap. The gradients from the logits back to the
+trained parameters are in trainer/training/step.py for triggers, in trainer/baselines/finetune_step.py for whole models.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from trainer.training.objective import cell_weights, fair_gradients, group_dista
 from triggers.errors import ConfigError
 
 FINETUNE_REPORT_EVERY = 10
-"""Steps between two looks at the losses: each look makes a GPU wait."""
+"""Steps between two reads of the losses: each read waits for the GPU."""
 
 
 @dataclass(frozen=True, eq=False)
 class StepConfig:
-    """What a step needs to know of its run.
+    """Settings of a step.
 
     `groups` counts identities, which may be `overlapping`. `cell_weights` (L, groups) weighs the rows of the utility
     loss by label and group; None: all alike. All losses see the logits over `temperature`.
@@ -53,13 +52,13 @@ class StepConfig:
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Of every strength, before the step: utility (K,) and fairness (K,), the adversary's loss or the squared gap."""
+    """Losses of every strength before the step: utility (K,) and fairness (K,), the adversary's or the squared gap."""
 
     utility: Tensor
     fairness: Tensor
 
     def means(self, what: str, step: int, advice: str) -> dict[str, float]:
-        """Means over the strengths, for a progress display. Raises ConfigError once they are no numbers any more."""
+        """Means over the strengths, for a progress display. Raises ConfigError if one is NaN or infinite."""
         means = {"utility": self.utility.mean().item(), "fairness": self.fairness.mean().item()}
         if not all(map(isfinite, means.values())):
             raise ConfigError(f"{what} diverged, the losses of step {step} are {means}: {advice}")
@@ -95,7 +94,7 @@ class ObjectiveStep:
     def cotangents(self, logits: Tensor, batch: Dataset) -> tuple[Losses, list[Tensor]]:
         """The losses of logits (K, B, L), a leaf, and their gradients there (K, B, L).
 
-        With an adversary two, of its own loss, on which it makes a step, and of the utility; else one, of the sum.
+        With an adversary two: of its own loss, by which it is updated too, and of utility; else one, of the sum.
         """
         weights = None if self.cell_weights is None else self.cell_weights[batch.labels, batch.groups]
         utility = utility_loss(logits, batch.labels, weights)
@@ -114,7 +113,7 @@ class ObjectiveStep:
         return losses, [of_adversary, of_utility]
 
     def fair_gradients(self, found: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-        """What is descended, of the trained parameters' gradients under each cotangent of `cotangents`."""
+        """The gradients to descend, from those of the trained parameters under each cotangent of `cotangents`."""
         if len(found) == 1:
             return list(found[0])
         of_adversary, of_utility = found
@@ -124,7 +123,7 @@ class ObjectiveStep:
         return group_distance(logits, batch.labels, batch.members, self.objective, overlapping=self.overlapping)
 
     def set_learning_rates(self, optimizer: torch.optim.Optimizer, number: int) -> None:
-        """Those of step `number`, for an optimizer and for the adversaries'."""
+        """Set the learning rates of step `number`, of an optimizer and of the adversaries' own."""
         factor = learning_rate_factor(self.rates.schedule, number / self.steps)
         rates = ((optimizer, self.rates.lr), (self.adversary_optimizer, self.objective.adversary_lr))
         for group, lr in ((group, lr) for each, lr in rates for group in each.param_groups):
@@ -142,7 +141,7 @@ def learning_rate_factor(schedule: str, done: float) -> float:
 
 
 def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:
-    """On a GPU in one kernel, with its learning rate in a tensor, so that a step can be recorded."""
+    """Adam, on a GPU in one kernel with its learning rate in a tensor, so that a step can be recorded."""
     if not parameters[0].is_cuda:
         return Adam(parameters, lr=lr, weight_decay=weight_decay)
     rate = torch.tensor(lr, device=parameters[0].device)

@@ -1,7 +1,7 @@
 """One training step: batch -> render -> forward -> losses -> gradients of the trigger -> surgery -> optimiser.
 
 The step computes gradients of the trigger only; the frozen model's weights need none. The losses and their gradients at
-the logits are trainer/training/objective_step.py. The expensive way back through the model is walked once for both
+the logits are in trainer/training/objective_step.py. The expensive backward pass through the model runs once for both
 gradients where that is exact (trainer/training/vjp.py), whatever the number K of strengths: each trigger sees only its
 own rows.
 
@@ -32,7 +32,7 @@ COMPUTE_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 class TriggerOptimizer(ObjectiveStep):
     """The K triggers in training, with their adversaries and optimizers; only `step` changes them.
 
-    `average` is what to validate and keep: a running average of the triggers, or they themselves.
+    `average` is validated and kept: a running average of the triggers, or the triggers themselves.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TriggerOptimizer(ObjectiveStep):
         return 4 * (logits + gradients * min(_entries(self.parameters), _entries(bank_tensors(self.module.render()))))
 
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
-        """All of a step that is the same every time; utility and fairness losses (K,) before it."""
+        """The part of a step that can be recorded; returns utility and fairness losses (K,) before it."""
         bank = self.module.render()
         forwarded = forward_with_vjp(self.fast, batch.inputs, bank, self.dtype, antisymmetric=self.antisymmetric)
         gathered = self.process_group.all_gather(forwarded.logits, len(batch))
@@ -84,9 +84,10 @@ class TriggerOptimizer(ObjectiveStep):
         return losses.utility, losses.fairness
 
     def _vjp(self, forwarded: LogitsWithVjp, bank: Bank, cotangents: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-        """Gradients of R losses with respect to the trigger's parameters, given theirs at the seen logits (K, B, L).
+        """Gradients of R losses with respect to the trigger's parameters, from those at the logits (K, B, L).
 
-        From trigger to parameters the way is the same in every process: sums are taken where there are fewer numbers.
+        They are summed over the processes at the bank or at the parameters, whichever has fewer numbers: the way
+        between is the same in every process.
         """
         part = self.process_group.part(cotangents[0].shape[1])
         pulled = forwarded.vjp([cotangent[:, part] / self.temperature for cotangent in cotangents])
@@ -102,7 +103,7 @@ class TriggerOptimizer(ObjectiveStep):
         return found
 
     def _update_average(self, number: int) -> None:
-        """Move the average; it starts short, so that it soon forgets the start."""
+        """Update the running average, over few steps at first, so that it soon forgets the start."""
         if self.average is not self.module:
             decay = min(self.train.average, (1 + number) / (10 + number))
             with torch.no_grad():

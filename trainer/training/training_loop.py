@@ -1,7 +1,7 @@
 """The training loop: K triggers from their start through all steps, validated and saved on the way.
 
-What comes before and after it: `TrainingRun.prepare` measures the bare model, trainer/training/final_evaluation.py
-looks at the test split.
+Before it, `TrainingRun.prepare` measures the bare model; after it, trainer/training/final_evaluation.py counts the test
+split.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from triggers.model import FrozenClassifier
 
 
 class TrainingRun:
-    """One training run over splits that lie where they are to be read from; made by `prepare`.
+    """One training run over splits that are placed on their devices; made by `prepare`.
 
     `bare_val` counts the bare model on validation; all losses see the logits over `temperature`.
     """
@@ -124,7 +124,7 @@ class TrainingRun:
         )
 
     def _note_exchange(self) -> None:
-        """What the processes send each other, beside what training all weights would send."""
+        """Note the bytes that processes exchange per step, and those that training all weights would exchange."""
         if self.process_group.size == 1:
             return
         own = self.optimizer.bytes_exchanged(min(self.config.train.batch_size, len(self.tuning)))
@@ -133,7 +133,7 @@ class TrainingRun:
         self.progress.note(f"{self.process_group.size} processes {sent}.")
 
     def count_val(self) -> list[ConfusionCounts]:
-        """The validation part under every strength's trigger as it is now."""
+        """Confusion counts of the validation part under every strength's present trigger."""
         with torch.no_grad():
             bank = self.optimizer.average.render()
         return confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.process_group)

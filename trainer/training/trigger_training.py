@@ -1,4 +1,4 @@
-"""The training of a run's triggers from first to last: one run, or a cross-fitted one with a run per fold."""
+"""Training of a run's triggers from first to last: one run, or a cross-fitted one with a run per fold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train_triggers(
     path: Path | None = None,
     process_group: ProcessGroup | None = None,
 ) -> TrainingResult:
-    """The outcome of one training, or of a cross-fitted one where `select.folds` says so.
+    """Train the triggers of a run, cross-fitted if `select.folds` is more than 1.
 
     With a checkpoint `path`, go on where a killed run stopped. Raises ConfigError.
     """

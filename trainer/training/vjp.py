@@ -1,10 +1,10 @@
-"""One forward pass of K triggers over a batch, and the way back from losses of the logits to the triggers.
+"""Forward pass of K triggers over a batch, with vector-Jacobian products from losses of the logits to the triggers.
 
-A trigger is added to every row alike, so its gradient under a loss is a sum over rows: of what the loss says at the
-row's logits, through the frozen model's Jacobian. With two labels, a loss that only looks at the difference of the two
-logits says c * (-1, 1) there. Then ONE vector-Jacobian product, with (-1, 1) in every row, serves any number of such
-losses: their gradients are weighted sums of its rows. The adversarial step, which needs two gradients, walks back
-through the model once instead of twice, and the result is the same. Other losses take a product each.
+A trigger is added to every row alike, so its gradient under a loss is a sum over rows: of the loss's gradient at the
+row's logits, through the frozen model's Jacobian. With two labels, a loss that depends only on the difference of the
+two logits has a gradient c * (-1, 1) there. Then ONE vector-Jacobian product, with (-1, 1) in every row, serves any
+number of such losses: their gradients are weighted sums of its rows. The adversarial step, which needs two gradients,
+runs one backward pass through the model instead of two, with the same result. Other losses take a product each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIDTH_MULTIPLE = 8
 """Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""
 
 Gradients: TypeAlias = list[Tensor]
-"""Of one loss with respect to a bank's tensors, in the order of `bank_tensors`."""
+"""Gradients of one loss with respect to a bank's tensors, in the order of `bank_tensors`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def _placed(images: Tensor, bank: ImageBank) -> Tensor:
 def _text_pass(
     classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, antisymmetric: bool
 ) -> LogitsWithVjp:
-    """Piece by piece where the batch is cut by length, so that short texts are not padded like long ones."""
+    """The pass over texts, piece by piece if the batch is cut by length, so that short texts need little padding."""
     count = len(bank)
     parts = [bank.embeddings.detach().to(dtype)[:, None].repeat(1, rows, 1, 1) for rows, _ in _pieces(batch)]
     logits, start = [], 0

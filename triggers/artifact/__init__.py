@@ -1,4 +1,4 @@
-"""Trigger artifacts: a manifest beside its tensors, bounds, digests and signatures.
+"""Trigger artifacts: manifests, tensors, bounds, digests and signatures.
 
 Import its modules: `manifest` and `signature` need no torch, `artifact` does.
 """

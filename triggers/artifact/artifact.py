@@ -5,9 +5,8 @@
 
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.
 A signed artifact also has `"signature": {"key": ..., "value": ...}` beside the digest (triggers/artifact/signature.py).
-Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are checked before anybody sees a tensor.
-What touches tensors is triggers/artifact/artifact_tensors.py, imported when it is needed: listing versions needs no
-torch.
+Loading trusts nothing: sizes, header, manifest, digest, shapes and bounds are checked before a tensor is returned.
+The code for tensors, triggers/artifact/artifact_tensors.py, is imported on use: listing versions needs no torch.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ METADATA_KEY = "fairtrigger"
 
 @dataclass(frozen=True, eq=False)
 class TriggerArtifact:
-    """A trigger with its papers. `digest` ("sha256:...") is what is compared; make one with `make_artifact`.
+    """A trigger with its manifest. `digest` ("sha256:...") identifies it; make one with `make_artifact`.
 
-    A `signature` is carried, and judged by whoever knows trusted keys.
+    A `signature` is carried unverified: `Trust.check` verifies it.
     """
 
     trigger: Trigger
@@ -68,7 +67,7 @@ def to_bytes(artifact: TriggerArtifact) -> bytes:
 
 
 def save_artifact(artifact: TriggerArtifact, path: Path | str) -> None:
-    """Write an artifact's file in one step, whole or not at all."""
+    """Write an artifact's file atomically."""
     write_atomically(Path(path), to_bytes(artifact))
 
 
@@ -87,7 +86,7 @@ def load_artifact(source: Path | str | bytes) -> TriggerArtifact:
 
 
 def stated_model(data: bytes) -> str | None:
-    """The model that a file says it is for, however wrong the rest of it is; None if it does not say. For messages."""
+    """The model that a file states, even if the rest of the file is invalid; None if it states none. For messages."""
     try:
         papers = _json(_header(data)["__metadata__"][METADATA_KEY], "metadata")
         return check_model_name(papers["manifest"]["model"])
@@ -125,7 +124,7 @@ def read_limited(path: Path) -> bytes:
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """The safetensors header, with the reason where it is not one."""
+    """The safetensors header. Raises ArtifactCorrupt with the reason where it is malformed."""
     if len(data) > MAX_ARTIFACT_BYTES:
         raise ArtifactCorrupt(f"The artifact has {len(data)} bytes; at most {MAX_ARTIFACT_BYTES} are accepted.")
     length = int.from_bytes(data[:8], "little")
@@ -144,7 +143,7 @@ def _check_length(data: bytes, header: Mapping[str, Any]) -> None:
 
 
 def _end_of(entry: object) -> int:
-    """Where a tensor's bytes end. Anything malformed is left to the safetensors library."""
+    """End offset of a tensor's bytes; 0 for malformed entries, which the safetensors library refuses."""
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     return offsets[1] if isinstance(offsets, list) and len(offsets) == 2 and isinstance(offsets[1], int) else 0
 
@@ -198,7 +197,7 @@ def _metadata(header: Mapping[str, Any]) -> tuple[str, Manifest, Signature | Non
 
 
 def _signature(fields: object) -> Signature | None:
-    """The signature's two short texts; its truth is judged elsewhere."""
+    """The signature's two short texts, unverified."""
     if fields is None:
         return None
     if not isinstance(fields, dict) or set(fields) != {"key", "value"}:

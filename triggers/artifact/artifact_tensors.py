@@ -22,7 +22,7 @@ TENSOR_DTYPES = {"keep": "F32", "delta": "F32", "embeddings": "F32", "token_ids"
 
 
 def checked_digest(trigger: Trigger, manifest: Manifest) -> str:
-    """The digest of a trigger that keeps to what its manifest states. Raises ArtifactCorrupt if it does not."""
+    """The digest of a trigger that fits its manifest. Raises ArtifactCorrupt if it does not."""
     check_bounds(trigger, manifest)
     return artifact_digest(trigger, manifest)
 
@@ -92,7 +92,7 @@ def _load_tensors(data: bytes, header: Mapping[str, Any], manifest: Manifest) ->
 
 
 def _trigger(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Trigger:
-    """Put the trigger together; `check_bounds` judges it afterwards."""
+    """Build the trigger; `check_bounds` checks it afterwards."""
     geometry = manifest.geometry
     if manifest.modality == "image":
         inner = geometry.get("inner")

@@ -1,4 +1,4 @@
-"""What an artifact says about itself: a frozen pydantic model, and the rule for model names."""
+"""The manifest of an artifact, a frozen pydantic model, and the rule for model names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ManifestRecord(BaseModel):
 
 
 class ObjectiveRecord(ManifestRecord):
-    """What the trigger was trained for."""
+    """The training objective of the trigger."""
 
     name: ObjectiveName
     criterion: Literal["demographic_parity", "equalized_odds"]
@@ -43,7 +43,7 @@ class ObjectiveRecord(ManifestRecord):
 
 
 class DataCount(ManifestRecord):
-    """How many rows of a group and label a split had."""
+    """The number of rows of a group and label in a split."""
 
     split: str
     group: str
@@ -63,7 +63,7 @@ class EvaluationCell(ManifestRecord):
 
 
 class Provenance(ManifestRecord):
-    """Who made the artifact, when, with what. The only part that the digest leaves out."""
+    """The origin of the artifact: who made it, when, with what. The only part that the digest leaves out."""
 
     created_at: str
     created_by: str
@@ -128,7 +128,7 @@ class Manifest(ManifestRecord):
 
     @model_serializer(mode="wrap")
     def _as_ever(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Groups that do not overlap go unsaid, so that artifacts made before they could keep their digests."""
+        """Leave out `groups_overlap` where it is false, so that artifacts older than the field keep their digests."""
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "groups_overlap" or value}
 

@@ -1,4 +1,4 @@
-"""Does a trigger keep to what its manifest states? An artifact that does not is refused, whoever signed for it.
+"""Checks of a trigger against its manifest; an artifact that fails one is refused, even with a trusted signature.
 
 none      keep 1, delta 0
 border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner` x `inner`
@@ -82,7 +82,7 @@ def _check_image(trigger: ImageTrigger, manifest: Manifest) -> None:
 
 
 def _anything(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> None:
-    """For kinds that the common rules cover."""
+    """No further check, for kinds that the common rules cover."""
 
 
 def _check_border(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> None:

@@ -1,6 +1,6 @@
-"""Who vouches for an artifact: an Ed25519 signature over its digest, carried in its file, and whose word counts.
+"""Signatures of artifacts: Ed25519 over the digest, carried in its file, and the public keys that are trusted.
 
-What is signed is `fairtrigger-artifact-v1:` and the digest, so the tensors and the manifest without its provenance.
+The signed text is `fairtrigger-artifact-v1:` and the digest, which covers tensors and manifest without provenance.
 Keys are PEM files (PKCS 8 private, SubjectPublicKeyInfo public), as `openssl genpkey -algorithm ed25519` writes them,
 too. Needs the extra `signing` where something is signed or verified.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STATEMENT_PREFIX = "fairtrigger-artifact-v1:"
 HISTORY_PREFIX = "fairtrigger-history-v1:"
-"""What is signed of an entry of a history is this and the digest of everything in it
+"""Prefix of the signed text of a history entry; the digest of everything in the entry follows it
 (triggers/rollout/rollout_history.py).
 """
 MAX_KEY_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ class Signer:
     private: Ed25519PrivateKey
 
     def sign(self, digest: str, prefix: str = STATEMENT_PREFIX) -> Signature:
-        """The signature over one digest; `prefix` says of what."""
+        """The signature over one digest; `prefix` names the kind of thing that is signed."""
         value = base64.b64encode(self.private.sign(_statement(digest, prefix))).decode()
         return Signature(public_key_id(self.private.public_key()), value)
 
@@ -53,14 +53,14 @@ class Signer:
 class Trust:
     """Public keys by id with the names of their owners, and whether an artifact must have a signature.
 
-    Without any keys nothing is checked. With keys, a signature must be by one of them; `required` refuses none at all.
+    Without any keys nothing is checked. With keys, a signature must be by one of them; with `required` one must exist.
     """
 
     keys: Mapping[str, tuple[str, Ed25519PublicKey]] = field(default_factory=dict)
     required: bool = False
 
     def check(self, digest: str, signature: Signature | None) -> str | None:
-        """The signer's name; None for an unsigned artifact, or if nobody checks. Raises ArtifactUntrusted."""
+        """The signer's name; None for an unsigned artifact, or without keys. Raises ArtifactUntrusted."""
         if not self.keys:
             return None
         if signature is None:
@@ -82,7 +82,7 @@ class Trust:
 
 
 TRUST_ANYONE = Trust()
-"""No keys: signatures are not looked at."""
+"""No keys: signatures are not checked."""
 
 
 def read_trust(paths: Iterable[Path], *, required: bool = False) -> Trust:
@@ -110,7 +110,7 @@ def read_signer(path: Path) -> Signer:
 
 
 def read_history_trust(own: Signer | None, paths: Iterable[Path]) -> Trust:
-    """Whose decisions count in a history: those by the public keys, and by one's own. Raises ConfigError."""
+    """The keys trusted for entries of a history: the public keys and one's own. Raises ConfigError."""
     trust = read_trust(paths)
     if own is None:
         return trust
@@ -130,7 +130,7 @@ def make_keys() -> tuple[bytes, bytes, str]:
 
 
 def public_key_id(public: Ed25519PublicKey) -> str:
-    """By what a signature names its key."""
+    """Id of a public key, by which a signature names it."""
     return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
 
 

@@ -67,7 +67,7 @@ Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field
 class BundleSpec(_Strict):
     """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate.
 
-    `groups` are the group names that requests may give, beside those that the model's triggers were made for.
+    `groups` are the group names that requests may give, besides those that the model's triggers were made for.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
@@ -134,7 +134,7 @@ def bare_network(loader: TorchvisionLoader | FactoryLoader, factories: Factories
 
 
 def pretrained(auto: Any, source: str, **options: Any) -> Any:
-    """What a class of `transformers` loads from a folder or hub id, without running code that comes with it.
+    """Load by a class of `transformers` from a folder or hub id, without running code that comes with it.
 
     Raises ModelError in one line.
     """

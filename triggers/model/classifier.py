@@ -1,4 +1,4 @@
-"""The frozen classifier: loaded once, never trained, never changed, and able to prove it."""
+"""The frozen classifier: loaded once, never trained or changed; `verify` checks its weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FrozenClassifier(Preprocessor):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """The number type that the network computes in."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
 
     def verify(self) -> None:

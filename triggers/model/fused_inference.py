@@ -1,9 +1,9 @@
-"""A frozen network made faster without changing what it computes: batch norm folded, channels last, a narrower dtype.
+"""Faster inference of a frozen network, with the same outputs: batch norm folded, channels last, a narrower dtype.
 
 Folding rewrites convolution-then-norm pairs into one convolution (Jacob et al., CVPR 2018, section 3.2); outputs agree
 to float32 rounding. A network that cannot be traced is left as it is. On a GPU a strided first convolution over colour
-channels, which tensor cores are nearly idle in, becomes one of stride 1 over four times the channels. A BERT leaves out
-what its answer does not need (lean_bert.py).
+channels, which hardly uses tensor cores, becomes one of stride 1 over four times the channels. A BERT leaves out what
+its logits do not need (lean_bert.py).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 def _copied(network: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(network)
-    except (TypeError, RuntimeError) as error:  # it holds a lock, say, or a tensor that was computed with gradients
+    except (TypeError, RuntimeError) as error:  # the network holds a lock, say, or a tensor with a gradient history
         message = f"The network cannot be copied ({error}): serve it on a CPU, in float32 and without compile."
         raise ModelError(message) from error
 

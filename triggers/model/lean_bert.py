@@ -1,7 +1,7 @@
-"""BERT for sequence classification, from the same weights, doing only what its answer needs.
+"""BERT for sequence classification, from the same weights, computing only what its logits need.
 
-The answer is read at the first place, so the last layer computes that place alone: one query, one row of the feed
-forward network. Queries, keys and values come from one product instead of three. Sums are the same up to rounding.
+The logits are read at the first position, so the last layer computes that position alone: one query, one row of the
+feed forward network. Queries, keys and values come from one product instead of three. Sums are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 BERT_CLASS = "BertForSequenceClassification"
-"""The class of `transformers` that this stands for."""
+"""The class of `transformers` that LeanBert replaces."""
 
 
 class LeanBert(nn.Module):
@@ -28,7 +28,7 @@ class LeanBert(nn.Module):
 
     @staticmethod
     def fits(network: nn.Module) -> bool:
-        """Is it that class, with a pooler, as an encoder?"""
+        """Whether the network is of that class, with a pooler, as an encoder."""
         if type(network).__name__ != BERT_CLASS:
             return False
         parts = cast(Any, network)
@@ -54,7 +54,7 @@ class LeanBert(nn.Module):
 
 
 class LeanLayer(nn.Module):
-    """One encoder layer, for some places only if wanted."""
+    """One encoder layer, at some positions only if asked."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class LeanLayer(nn.Module):
         self.narrowed, self.output_norm = parts.output.dense, parts.output.LayerNorm
 
     def forward(self, wanted: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-        """Places `wanted` (N, m, D), which are x (N, M, D) or some of it, attending to all of x."""
+        """Outputs at positions `wanted` (N, m, D), which are x (N, M, D) or some of it, attending to all of x."""
         query, key, value = (self._heads(part) for part in self._projected(wanted, x))
         attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)

@@ -1,4 +1,4 @@
-"""What a model is and how its inputs are preprocessed, without its network."""
+"""A model's description and preprocessing, without its network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREPROCESSING_VERSION = 1
 
 
 class Preprocessor:
-    """The part of a bundle that turns files and texts into what a batch is made of."""
+    """The part of a bundle that turns files and texts into items of a batch."""
 
     def __init__(self, spec: BundleSpec, tokenizer: Any = None) -> None:
         self.spec = spec
@@ -48,7 +48,7 @@ class Preprocessor:
         return self.spec.pos_label
 
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
-        """One image file or text to what a batch is made of. Raises InputError."""
+        """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:
             return decode_image(cast(bytes, data), self.spec.image, limits)
         assert self.spec.text

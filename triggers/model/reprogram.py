@@ -1,4 +1,4 @@
-"""THE forward pass, used by the trainer and by the service alike: logits = classifier(trigger(inputs))."""
+"""The one forward pass of trainer and service: logits = classifier(trigger(inputs))."""
 
 from __future__ import annotations
 

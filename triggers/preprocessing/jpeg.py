@@ -1,8 +1,8 @@
-"""Plain JPEG files, which torchvision decodes to the very pixels that Pillow gives, in a third of the time.
+"""Decoding of plain JPEG files by torchvision, to the same pixels as Pillow's in a third of the time.
 
-Both stand on libjpeg, so three 8-bit colour components without Exif (which may turn the image), Adobe (other
-colours) or further frames come out the same; `tests/triggers/preprocessing/test_jpeg.py` holds both to it. Everything
-else is Pillow's, and all of it will be once torchvision, which has announced it, gives up its decoders.
+Both use libjpeg, so three 8-bit colour components without Exif (which may turn the image), Adobe (other colours) or
+further frames come out the same; `tests/triggers/preprocessing/test_jpeg.py` checks it. Pillow decodes everything else,
+and will decode all of it once torchvision, as announced, drops its decoders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 _START, _SCAN = b"\xff\xd8", 0xDA
 _SCAN_MARKER = bytes([0xFF, _SCAN])
 _HEAD, _ENOUGH = 2048, 10
-"""Bytes of a usual file before its scan at most, and from its scan on that the walk looks at."""
+"""Bytes of a usual file before its scan at most, and bytes from the scan on that the parser reads."""
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 _HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})  # tables, restart interval, JFIF, comment
@@ -25,7 +25,7 @@ _HARMLESS = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})  # tables, restart interva
 def plain_size(data: bytes) -> tuple[int, int] | None:
     """Width and height that a plain JPEG claims; None for every other file. Reads markers, decodes nothing.
 
-    Files of one size from one encoder begin alike, byte for byte: what was read there is remembered.
+    Results are cached by the bytes up to the scan, which are the same in files of one size from one encoder.
     """
     end = data.find(_SCAN_MARKER, 0, _HEAD)
     return (_remembered(data[: end + _ENOUGH]) if end > 0 else None) or _walk(data)
@@ -54,7 +54,7 @@ _remembered = lru_cache(maxsize=256)(_walk)
 
 
 def _is_profile(data: bytes, at: int) -> bool:
-    """A colour profile, which neither decoder applies."""
+    """Whether a segment is a colour profile, which neither decoder applies."""
     return data[at + 1] == 0xE2 and data[at + 4 : at + 16] == b"ICC_PROFILE\0"
 
 

@@ -1,4 +1,4 @@
-"""Bytes to a uint8 image at network size, text to token ids: one function each, for training and serving."""
+"""Preprocessing for training and serving: bytes to a uint8 image at network size, text to token ids."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TextSpec:
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a client may send: bytes of the file and pixels it claims to hold, checked before decoding."""
+    """Limits of a client's image: bytes of the file and pixels it claims to hold, checked before decoding."""
 
     max_bytes: int = 16 * 1024 * 1024
     max_pixels: int = 50_000_000
@@ -127,7 +127,7 @@ def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
-    """The quick way to the same pixels; None where it is not open."""
+    """The image from the fast JPEG decoder; None where it does not apply."""
     size = plain_size(data)
     if size is None or spec.channels != 3:
         return None
@@ -186,7 +186,7 @@ def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
     """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused.
 
-    The cut is made here: a fast tokenizer's own truncation is a setting that threads would take from each other.
+    The cut is made here: a fast tokenizer's own truncation is a setting, which threads would overwrite.
     """
     if not text.strip():
         raise InputError("empty_text", "The text is empty.")

@@ -1,4 +1,4 @@
-"""Triggers themselves, of images and of texts, and how they are learnt."""
+"""Triggers of images and of texts: canonical forms and trainable modules."""
 
 from triggers.trigger.image import ImageBank, ImageTrigger
 from triggers.trigger.preview import preview_png

@@ -24,7 +24,7 @@ from triggers.errors import ArtifactCorrupt
 ImageKind = Literal["none", "border", "patch", "overlay", "pixels"]
 
 SMALL = 64
-"""Images of up to so many pixels a side are shrunk faster, and to the same values, by two products with a matrix."""
+"""Images of at most this side, in pixels, are shrunk faster, to the same values, by two products with a matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def shrink_and_centre(images: Tensor, inner: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def shrinking_matrix(size: int, inner: int) -> Tensor:
-    """What shrinks and centres one line of pixels, as a matrix (S, S), read off torch's own resize."""
+    """The shrinking and centring of one line of pixels as a matrix (S, S), read off torch's own resize."""
     with torch.inference_mode(False):  # it is kept, and training may use it too
         lines = interpolate(torch.eye(size)[None, None], (inner, size), mode="bilinear", antialias=True)[0, 0]
         return pad(lines, (0, 0, *_margins(size, inner)))

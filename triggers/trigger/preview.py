@@ -1,4 +1,4 @@
-"""A picture of an image trigger, for people who want to see what their model will be shown."""
+"""The PNG preview of an image trigger."""
 
 from __future__ import annotations
 

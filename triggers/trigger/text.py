@@ -61,7 +61,7 @@ class TextTrigger:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedText:
-    """What a text model is given: embeds (N, M, D), mask (N, M); position_ids (N, M) where order does not tell."""
+    """Input of a text model: embeds (N, M, D), mask (N, M); position_ids (N, M) where order does not tell."""
 
     embeds: Tensor
     mask: Tensor
@@ -115,7 +115,7 @@ class TextBank:
 
 
 def _by_row(per_trigger: Sequence[int], index: Tensor) -> Tensor:
-    """Each row's trigger's number as (N, 1); without a copy to the device where all triggers have the same."""
+    """A per-trigger number for each row as (N, 1); without a copy to the device where all triggers have the same."""
     if len(set(per_trigger)) == 1:
         return torch.full((len(index), 1), per_trigger[0], device=index.device)
     return torch.tensor(per_trigger, device=index.device)[index].unsqueeze(1)
@@ -123,7 +123,7 @@ def _by_row(per_trigger: Sequence[int], index: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Where every token goes; lengths, trigger lengths, places are (N, 1), sources L text then T trigger columns."""
+    """Target slots of tokens; lengths, trigger lengths, places are (N, 1), sources L text then T trigger columns."""
 
     lengths: Tensor
     extra: Tensor
@@ -155,6 +155,6 @@ class _Layout:
         return torch.arange(self.text_width, device=device)[None], torch.arange(self.trigger_width, device=device)[None]
 
     def _is_after(self, text: Tensor) -> Tensor:
-        """Which text columns stand behind the trigger, by place: all but [CLS], only [SEP], all."""
+        """Mask of the text columns behind the trigger, by place: all but [CLS], only [SEP], all."""
         after_cls, before_sep = text >= 1, text >= self.lengths - 1
         return torch.where(self.place == 0, after_cls, torch.where(self.place == 1, before_sep, True)).long()

@@ -60,17 +60,17 @@ class Source(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know about how the data was read, a line each."""
+        """Notes for the user on how the data was read, one line each."""
 
     def stamp(self, row: int) -> FileStamp | None:
-        """What the raw input of a row is known by without reading it; None where only reading it tells."""
+        """Stamp of a row's raw input, found without reading it; None where only its content identifies it."""
 
     def read(self, row: int) -> bytes | str:
         """The raw input of a row, as a client would send it. Safe to call from several threads."""
 
 
 class WordList:
-    """Does a text hold one of these words? Whole words, any case; "word*" also matches longer words."""
+    """A list of words to find in texts: whole words, any case; "word*" also matches longer words."""
 
     def __init__(self, words: Sequence[str]) -> None:
         words = [word.strip() for word in words if word.strip()]

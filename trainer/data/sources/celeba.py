@@ -60,7 +60,7 @@ class CelebA:
         return self._files.read(self._name(row))
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Of the image file, or of its place in the tar file."""
+        """Stamp of the image file, or of its place in the tar file."""
         return self._files.stamp(self._name(row))
 
     def _name(self, row: int) -> str:
@@ -71,7 +71,7 @@ class CelebA:
 
 
 def _inside(files: ImageFiles) -> str:
-    """The leading folders of a tar file's members; a folder is the layout itself."""
+    """Path prefix of the layout: the leading folders of a tar file's members; empty for a folder."""
     if isinstance(files, FolderFiles):
         return ""
     found = next((name for name in files.names() if name.endswith(ATTRIBUTES)), None)
@@ -95,7 +95,7 @@ def _attributes(text: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _held(values: str, columns: Sequence[int]) -> list[bool]:
-    """Which of the attributes an image has."""
+    """Whether an image has each of the attributes."""
     return [values[column] == "1" for column in columns]
 
 

@@ -1,6 +1,6 @@
 """WILDS Civil Comments, `all_data_with_identities.csv`: a comment, its share of votes for toxicity and for identities.
 
-A label or an identity holds from a share of one half on. Who is mentioned was asked about a part of the comments only;
+A label or an identity holds from a share of one half on. Identities were annotated for a part of the comments only;
 as in WILDS, an identity without a share is not mentioned.
 """
 
@@ -67,12 +67,12 @@ class CivilComments:
         return self._table.record(row)[TEXT]
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Of the comment's place in the table."""
+        """Stamp of the comment's place in the table."""
         return self._table.stamp(row)
 
 
 def _holds(share: str, name: str, where: str) -> bool | None:
-    """Does it hold, by its share of votes? None where nobody was asked."""
+    """Whether it holds, by its share of votes; None where it was not annotated."""
     if not share:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Names that a configuration takes from the data: known, or refused with the nearest one there is."""
+"""Lookup of configured names in the data; an unknown name is refused with the nearest known one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from triggers.errors import DataError
 
 
 def require_known(name: str, names: Iterable[str], missing: str) -> str:
-    """The name, if it is one of `names`. Raises DataError that starts with `missing` and says what is there."""
+    """Return `name` if it is one of `names`. Raises DataError that starts with `missing` and lists what is there."""
     names = list(names)
     if name in names:
         return name

@@ -1,4 +1,4 @@
-"""A CSV file as large as it likes: read once from top to bottom, and then any record again, without keeping them."""
+"""A CSV file of any size: read once from top to bottom, then any record again from its offset, without keeping them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CsvFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places = array("q", [0])  # where each record ends, behind where the first one begins
+        self._places = array("q", [0])  # offsets in bytes: start of the first record, then the end of each
         self._stamp = FileStamp.of(path)
         self._records = self._read()
         self.names: Sequence[str] = next(self._records, [])
@@ -42,7 +42,7 @@ class CsvFile:
             yield self._named(line)
 
     def record(self, row: int) -> CsvRecord:
-        """A record again, rows counted from 0."""
+        """Read a record again, rows counted from 0."""
         lines = _Lines(BytesIO(self._bytes[self._places[row] : self._places[row + 1]]))
         return next(self._named(line) for line in csv.reader(lines, strict=True) if line)
 
@@ -54,7 +54,7 @@ class CsvFile:
         return {name: value.strip() for name, value in zip(self.names, line, strict=True)}
 
     def _read(self) -> Iterator[list[str]]:
-        """The fields of the header, then of each record, whose end is noted."""
+        """The fields of the header, then of each record, whose end offset is kept."""
         try:
             with open_regular(self.path) as file:
                 if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
@@ -77,7 +77,7 @@ class CsvFile:
 
 
 class _Lines:
-    """Decoded lines of a file, and the place behind the last one that was taken."""
+    """Decoded lines of a file, and the offset behind the last one that was taken."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.position = file, file.tell()

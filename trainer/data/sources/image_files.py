@@ -28,7 +28,7 @@ class ImageFiles(Protocol):
         """A file's content. Raises DataError."""
 
     def stamp(self, name: str) -> FileStamp | None:
-        """What the content is known by without reading it."""
+        """The content's stamp, found without reading it."""
 
 
 def open_files(path: Path, what: str) -> ImageFiles:
@@ -41,7 +41,7 @@ def open_files(path: Path, what: str) -> ImageFiles:
 
 
 class FolderFiles:
-    """A folder and the folders in it."""
+    """Files of a folder and its subfolders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class FolderFiles:
 
 
 class TarFiles:
-    """Members are found once; the file is mapped, so threads share it."""
+    """Files of a tar file: its members are listed once; the file is mapped, so threads share it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._stamp = path, FileStamp.of(path)

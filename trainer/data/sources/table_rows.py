@@ -1,4 +1,4 @@
-"""Records of a table to rows: which columns are the label, the groups and the partition, and what they say."""
+"""Rows from the records of a table: label, groups and partition out of the configured columns."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def table_rows(
 
 
 def table_groups(data: DataConfig) -> tuple[str, ...]:
-    """The names of a table's groups, as far as the configuration knows them."""
+    """Group names of a table, as far as the configuration gives them."""
     if data.groups_overlap:
         return data.group
     return () if data.group else MENTION_GROUPS
 
 
 def known_column(name: str, names: Iterable[str], key: str, path: Path) -> str:
-    """A column that a key of the configuration names. Raises DataError."""
+    """The column that a key of the configuration names. Raises DataError."""
     return require_known(name, names, f"{path} has no column {name!r} ({key})")
 
 
 def _grouping(data: DataConfig, names: Sequence[str], text: str) -> Callable[[Mapping[str, str], str], str]:
-    """From a record and where it is to its group."""
+    """A function from a record and its location to its group."""
     columns = [known_column(name, names, "data.group", data.path) for name in data.group]
     words = word_list(data)
     if words:

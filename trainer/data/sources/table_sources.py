@@ -46,7 +46,7 @@ class CsvManifest:
             raise DataError(f"Row {row + 1}: cannot read the image {path}: {error.strerror}.") from error
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Of the image file, or of the text's place in the table."""
+        """Stamp of the image file, or of the text's place in the table."""
         return self._table.stamp(row) if self.modality == "text" else FileStamp.of(self._root / self.rows[row].id)
 
     def _id(self, number: int, record: Mapping[str, str]) -> str:
@@ -79,7 +79,7 @@ class ArrowDataset:
         return stored if stored is not None else read_regular(value["path"])
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Not known: a column of images may point to other files."""
+        """None: a column of images may point to other files."""
         return None
 
 

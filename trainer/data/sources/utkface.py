@@ -1,4 +1,4 @@
-"""UTKFace: a folder or plain tar file of images whose names say who is shown: `[age]_[gender]_[race]_[time].jpg...`.
+"""UTKFace: a folder or plain tar file of images, with labels in the names: `[age]_[gender]_[race]_[time].jpg...`.
 
 Gender is 0 male, 1 female; race is 0 White, 1 Black, 2 Asian, 3 Indian, 4 Others. There is no partition. A few of the
 public files lack a number in their name: they are skipped and counted; many of them mean that this is another data set.
@@ -52,7 +52,7 @@ class UTKFace:
         return self._files.read(self._inside + self.rows[row].id)
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Of the image file, or of its place in the tar file."""
+        """Stamp of the image file, or of its place in the tar file."""
         return self._files.stamp(self._inside + self.rows[row].id)
 
 
@@ -72,7 +72,7 @@ def _row(
 
 
 def _usable(names: list[str], data: DataConfig) -> tuple[list[str], tuple[str, ...]]:
-    """The files whose names say everything, and a note about the others. Raises DataError."""
+    """The files with complete names, and a note about the others. Raises DataError."""
     usable = [name for name in names if FILE_NAME.fullmatch(_file_name(name))]
     if not names:
         raise DataError(f"{data.path} holds no .jpg files. Set data.path to a copy of UTKFace.")

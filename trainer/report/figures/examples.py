@@ -1,4 +1,4 @@
-"""Real images without and with a trigger, and where the model looks. Needs matplotlib."""
+"""The figure of real images without and with a trigger, and of their attributions. Needs matplotlib."""
 
 from __future__ import annotations
 

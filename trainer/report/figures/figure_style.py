@@ -1,4 +1,4 @@
-"""How all pictures of a report look: black on white, marks told apart by shape and line before colour."""
+"""The style of all figures: black on white, marks told apart by shape and line before colour."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ BLACK, BLUE, ORANGE, GREY = "#111111", "#1f5fa8", "#b4530a", "#6b6b6b"
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG that depends on the picture alone."""
+    """Write a PNG whose bytes depend on the picture alone."""
     figure.savefig(path, metadata={"Software": ""})
     return path

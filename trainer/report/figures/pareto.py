@@ -72,7 +72,7 @@ class Series:
 
 
 def draw_front(path: Path, summary: Json) -> Path:
-    """The picture of `front_figure` as a file."""
+    """Draw `front_figure` into a file."""
     with rc_context(MATPLOTLIB_STYLE):
         return save(front_figure(summary), path)
 
@@ -97,7 +97,7 @@ def front_figure(summary: Json) -> Figure:
 
 
 def _series(summary: Json) -> Iterable[Series]:
-    """What there is to draw; comparisons are there when the run made them."""
+    """The series to draw, with comparisons where the run made them."""
     yield from _comparisons(summary)
     dots = [(one, Dot(one["splits"][PLOTTED_SPLIT], f"{one['strength']:g}")) for one in summary["candidates"]]
     dots.sort(key=lambda pair: pair[0]["strength"])
@@ -174,14 +174,14 @@ def _point(dot: Dot, criterion: str) -> tuple[float, float, Dot] | None:
 
 
 def _left_edge(series: Sequence[Series], criterion: str) -> float:
-    """Accuracies far below everything that was trained would squeeze the picture; they are told in words."""
+    """Left limit of the accuracies, short of controls so far below that they would squeeze the picture."""
     drawn = [one for one in series if one.style in (NO_TRIGGER, TRIGGER)]
     found = [point[0] for one in drawn for dot in one.dots if (point := _point(dot, criterion))]
     return min(found, default=0.0) - max(0.06, 1.0 * (max(found, default=0.0) - min(found, default=0.0)))
 
 
 def _reach(figure: Json) -> list[list[float]] | None:
-    """How far an interval reaches below and above."""
+    """Lengths of an interval below and above its value."""
     value, low, high = figure["value"], figure["low"], figure["high"]
     if value is None or low is None or high is None:
         return None

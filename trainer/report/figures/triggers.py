@@ -28,7 +28,7 @@ def draw_triggers(path: Path, triggers: Sequence[tuple[str, ImageTrigger]]) -> P
 
 
 def draw_trigger(path: Path, trigger: ImageTrigger) -> Path:
-    """One trigger as the model is given it on a grey image; an overlay also magnified, which says by how much."""
+    """One trigger as the model reads it on a grey image; an overlay also magnified, labelled with the factor."""
     grey = shrink_and_centre(torch.full_like(trigger.keep, MID_GREY)[None], trigger.inner)[0]
     shown = compose(grey, trigger.keep, trigger.delta)
     pictures: list[tuple[str, Any]] = [("on a mid-grey image, as it is", pixels(shown))]
