@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests.redis_cluster import one_cluster, redis_cluster
-from tests.redis_server import one_redis, own_redis, redis_server
+from tests.redis_servers.cluster import one_cluster, redis_cluster
+from tests.redis_servers.server import one_redis, own_redis, redis_server
 from tests.tiers import LONG, Tiers
 from triggers.factories import VARIABLE
 

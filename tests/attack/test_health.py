@@ -12,7 +12,7 @@ import pytest
 
 from service.api.pooled_route import ROUTE_THREADS
 from tests.artifacts import artifact_for
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.live import picture, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.redis_store import RedisStore

@@ -20,7 +20,7 @@ from service.ledger.time_buckets import Level
 from tests.artifacts import image_artifact
 from tests.deploy.files import ROOT, read
 from tests.deploy.test_manifests import assert_setting
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.counted import everything, prediction
 from tests.service.live import wait_until
 from triggers.api_keys import key_digest, load_keys

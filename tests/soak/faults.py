@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.life import descendants
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 
 MODULES = {"inference": "engine_server", "HTTP": "http_worker"}
 """Kinds of children, and what their command names."""

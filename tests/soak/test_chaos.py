@@ -24,7 +24,7 @@ import pytest
 from benchmarks.life import alive, descendants
 from benchmarks.life_models import body, sleeping_bundle
 from tests.artifacts import artifact_for
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.live import ADMIN, Process, process
 from tests.soak.faults import Fault, children, disk, holds, of_processes, of_redis, state
 from tests.soak.traffic import ANSWER_SECONDS, BROKEN, GROUPS, REFUSED, UNANSWERED, Traffic, ask, summary, traffic

@@ -20,7 +20,7 @@ import pytest
 
 from service.ledger.events import PredictionEvent
 from service.ledger.prediction_id import PredictionIdCodec, new_sealing_key, parse_sealing_key
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from service.ledger.backend import Release
 from service.ledger.ledger import Ledger
 from service.ledger.redis_ledger import LEASE_SECONDS, RUNS
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.counted import NEVER, everything, prediction
 from tests.service.live import settings
 from triggers.errors import ConfigError, StoreUnavailable

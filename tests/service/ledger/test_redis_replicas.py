@@ -21,7 +21,7 @@ import pytest
 from service.ledger.redis_ledger import RedisLedger
 from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
-from tests.redis_server import RedisServer
+from tests.redis_servers.server import RedisServer
 from tests.service.live import Process, picture, predict, process, swap, wait_until
 from triggers.model.classifier import load_bundle
 from triggers.store.store import Store, open_store

@@ -117,7 +117,7 @@ def test_a_manifest_edited_in_the_index_is_found_on_reading(store: FileStore) ->
 def run_workers(folder: Path, *jobs: list[str]) -> list[int]:
     """Start one process per list of words, let them all begin at the same moment, and return how they ended."""
     pipe = subprocess.PIPE
-    words = [sys.executable, "-m", "tests.store_worker", str(folder)]
+    words = [sys.executable, "-m", "tests.triggers.store.store_worker", str(folder)]
     workers = [subprocess.Popen([*words, *job], stdin=pipe, stdout=pipe, text=True) for job in jobs]
     for worker in workers:
         assert worker.stdout

@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from tests.artifacts import image_artifact
-from tests.redis_sentinel import Sentinels, sentinels
-from tests.redis_server import RedisServer
+from tests.redis_servers.sentinel import Sentinels, sentinels
+from tests.redis_servers.server import RedisServer
 from triggers.artifact.artifact import to_bytes
 from triggers.errors import ArtifactCorrupt, ConfigError, StoreError, StoreUnavailable
 from triggers.store import redis_keys as keys

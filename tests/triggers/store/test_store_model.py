@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.artifacts import image_artifact, text_artifact
-from tests.redis_cluster import RedisClusterServers
-from tests.redis_server import RedisServer
+from tests.redis_servers.cluster import RedisClusterServers
+from tests.redis_servers.server import RedisServer
 from triggers.errors import NotFound, RevisionConflict
 from triggers.rollout.rollout_plan import Challenger, RolloutPlan, Shadow
 from triggers.store.store import Store, open_store

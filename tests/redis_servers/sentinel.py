@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.redis_server import need_redis
+from tests.redis_servers.server import need_redis
 
 SERVICE = "triggers"
 

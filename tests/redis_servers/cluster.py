@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import need_redis
+from tests.redis_servers.server import need_redis
 
 
 class RedisClusterServers:

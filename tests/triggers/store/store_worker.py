@@ -1,4 +1,4 @@
-"""Another process at work on a store: `python -m tests.store_worker URL [--kill] FILE...`.
+"""Another process at work on a store: `python -m tests.triggers.store.store_worker URL [--kill] FILE...`.
 
 It says `ready`, waits for a line, then publishes each artifact file and makes it serve at the revision it read, trying
 again after a conflict. With `--kill` it dies (SIGKILL) inside the first publish, when the file has its final name and
