@@ -76,3 +76,12 @@ def test_every_place_on_the_walks_exists_and_they_are_few(title: str, most: int)
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_every_test_that_a_document_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(re.findall(r"test_\w+\.py", text)) <= files
+    for path in re.findall(r"`((?:service|trainer|triggers|tests|benchmarks|examples|deploy)/[\w/.-]+\.py)", text):
+        assert (ROOT / path).is_file(), path
