@@ -137,8 +137,7 @@ class RolloutController:
     ) -> Rollout:
         """Prove that a plan can be served, then write it to the store; it is applied here before this returns.
 
-        `detail`, such as the evidence for the decision, goes into the history. Waits for the store: not on the event
-        loop.
+        `detail`, such as the evidence for the decision, goes into the history. Not on the event loop.
         Raises InputError, NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
         decide = partial(self._store.set_rollout, self.model, plan, reason=reason, detail=detail)

@@ -117,7 +117,7 @@ class RemoteBackend:
     Each of them takes at most `places` rows of this process.
     """
 
-    alive = True  # the supervisor restarts an inference process; restarting this one would not help
+    alive = True  # the supervisor restarts an engine process; restarting this one would not help
 
     def __init__(self, classifier: RemoteModel, pool: EnginePool, places: int) -> None:
         self.classifier, self.name = classifier, classifier.name
