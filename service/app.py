@@ -38,15 +38,15 @@ DESCRIPTION = """A frozen classifier, served under a learned fairness trigger th
 Every answer names the trigger version that computed it. Errors are `application/problem+json` (RFC 9457).
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI's own, from its release 0.16x on, would put queries - groups - into spans, and bodies into logs."""
+"""Turns off FastAPI's own telemetry (0.16x on), which puts query strings, with groups, in spans, and bodies in logs."""
 ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, routes, infer_route, dashboard)
 
 
 class Application(FastAPI):
-    """FastAPI behind the one middleware, and a span around everything if there is tracing."""
+    """FastAPI behind RequestMiddleware, inside a span if tracing is on."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Everything around a request, outermost first."""
+        """Tracing, if on, around RequestMiddleware around FastAPI's own stack."""
         stack: ASGIApp = RequestMiddleware(super().build_middleware_stack(), self.state.running)
         return TracingMiddleware(stack, self.state.tracing) if self.state.tracing else stack
 
@@ -59,9 +59,9 @@ def create_app(
 ) -> FastAPI:
     """The whole service as an ASGI app. Raises ConfigError or ModelError if it cannot be built.
 
-    It reads the models and opens nothing else: store, ledger and threads begin with its lifespan, or
-    `ServiceRuntime.open`. `store`, `classifiers` and `span_exporter` default to what the settings name; a store that is
-    handed in is left open at the end.
+    Loads the models and opens nothing else: store, ledger and threads start with the lifespan, or
+    `ServiceRuntime.open`. `store`, `classifiers` and `span_exporter` default to those of the settings; a `store` passed
+    in is not closed.
     """
     set_torch_threads(settings, settings.device)
     loaded = classifiers or load_classifiers(settings)
@@ -77,17 +77,17 @@ def create_app(
 
 
 def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
-    """Every model that the settings name, on their device. Raises ConfigError or ModelError."""
+    """Load every model bundle of the settings onto their device. Raises ConfigError or ModelError."""
     loaded = [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
     _check_names([classifier.name for classifier in loaded])
     return loaded
 
 
 def assemble(running: ServiceRuntime, span_exporter: SpanExporter | None = None) -> FastAPI:
-    """Routes and everything that stands around a request, for models wherever they are computed."""
+    """The FastAPI app around a runtime, whichever processes compute its models."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
-    about |= {"docs_url": None, "redoc_url": None}  # those load scripts of others
+    about |= {"docs_url": None, "redoc_url": None}  # both pages load third-party scripts
     app = Application(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
@@ -139,7 +139,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the schemas that only hand-written parts refer to."""
+    """The OpenAPI document, with the schemas that only hand-written operations refer to."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -152,7 +152,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _say_who_may(document: dict[str, Any], needs_key: bool) -> None:
-    """Every operation's role as `x-role`, and its `security` as these settings make it."""
+    """Add each operation's role as `x-role`, and its `security` under these settings."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             role = table_role(method.upper(), path)

@@ -1,6 +1,4 @@
-"""The service's own errors, below everything that raises or answers them; problem_details.py knows which status each
-has.
-"""
+"""Exceptions of the service, its lowest layer; api/problem_details.py maps each to an HTTP status."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from triggers.errors import FairtriggerError
 
 
 class ClientDisconnected(FairtriggerError):
-    """The client went away before its items were computed."""
+    """The client disconnected before its items were computed."""
 
 
 class BatchFailed(FairtriggerError):
@@ -23,15 +21,15 @@ class DeadlineExceeded(FairtriggerError):
 
 
 class VersionNotLoaded(FairtriggerError):
-    """A request names a version that has left the memory of the process that computes."""
+    """A requested version is no longer in the memory of the engine process."""
 
 
 class StatisticsOff(FairtriggerError):
-    """Labels came for a service that counts nothing."""
+    """Labels arrived at a service that runs with statistics off."""
 
 
 class Overloaded(FairtriggerError):
-    """The queue is full, or the service is going down; try again after `retry_after` seconds."""
+    """The queue is full, or the service is shutting down; try again after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -39,18 +37,18 @@ class Overloaded(FairtriggerError):
 
 
 class EngineRestarting(Overloaded):
-    """The inference process died, with what it had in work, or is not there yet; another may be."""
+    """The engine process died with the request in work, or is not connected yet; another may answer."""
 
 
 class NoReply(Overloaded):
-    """The inference process is there and has not replied in time; it was told that nobody waits any more."""
+    """The engine process is connected but did not reply in time; the request was cancelled."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The process with the models did not reply within {seconds:g} s; retry later.", 1)
 
 
 class ProblemError(FairtriggerError):
-    """An error of the HTTP surface itself, raised where it is noticed."""
+    """An error of the HTTP surface itself, with its status, code and headers."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""When Python looks for garbage: seldom, and never through what lives as long as the process.
+"""Garbage collection and time-limited shutdown steps of a service process.
 
-What a stopping service still does elsewhere, each step for a bounded time: Redis or a name server may be away then.
-
-A look-up of a name cannot be interrupted and takes as long as the system's resolver wants, most of a minute in a
-container whose name server is gone; together such steps would outlast what the one that stops the service waits.
+Garbage collection runs seldom, and never over objects that live as long as the process. Shutdown steps have time
+limits, since Redis or the name server may be down: a name look-up cannot be interrupted and takes up to a minute, and
+several would outlast the process manager's grace period.
 """
 
 from __future__ import annotations
@@ -16,39 +15,37 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 GC_THRESHOLD = 10_000
-
-"""Objects made since the last time that are looked through; Python's own 700 are a dozen requests."""
+"""New objects that start a garbage collection; Python's default of 700 is a dozen requests."""
 
 
 def freeze_gc() -> None:
-    """Call it when what was made until now will stay: looking through torch alone stops every request for 200 ms."""
+    """Exempt all present objects from garbage collection: scanning torch alone stops every request for 200 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)  # hundreds of requests in flight are not garbage
 
 
 STEP_SECONDS, COUNTS_SECONDS = 5.0, 10.0
-
-"""How long a stop waits for one step, and for the last counts."""
+"""Seconds that a stop waits for one step, and for writing the counts."""
 
 logger = logging.getLogger(__name__)
 
 
 class Shutdown:
-    """The steps of a stop, in their order: each is tried, whatever became of those before it.
+    """Runs the steps of a stop in order: each is tried, also after earlier ones failed. On the event loop.
 
-    `failed` names those that raised an error, which is logged, or took too long.
+    `failed` names the steps that raised an error, which is logged, or took too long.
     """
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     async def step(self, what: str, work: Callable[[], object], seconds: float | None = None) -> None:
-        """Do `work` in a thread of its own; at most for `seconds`, by default STEP_SECONDS."""
+        """Run `work` on its own thread for at most `seconds`, by default STEP_SECONDS."""
         await self.wait(what, run_bounded(what, work, STEP_SECONDS if seconds is None else seconds))
 
     async def wait(self, what: str, work: Awaitable[object]) -> None:
-        """Wait for `work`, which bounds itself, on the event loop."""
+        """Await `work`, which has its own time limit."""
         try:
             if await work is not False:
                 return
@@ -58,9 +55,9 @@ class Shutdown:
 
 
 async def run_bounded(what: str, step: Callable[[], object], seconds: float = STEP_SECONDS) -> bool:
-    """Do a step in a thread of its own and return when it ends, at the latest after `seconds`; raises what it raises.
+    """Run a step on its own daemon thread for at most `seconds`; raises what it raises. On the event loop.
 
-    A step that takes longer is left behind, and False is returned: it ends with the process.
+    A step that takes longer is abandoned until the process ends, and False is returned.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -79,7 +76,7 @@ async def run_bounded(what: str, step: Callable[[], object], seconds: float = ST
             step()
         except Exception as raised:
             error = raised
-        with suppress(RuntimeError):  # nobody waits any longer: the loop is closed
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, error)
 
     threading.Thread(target=run, name=f"parting with {what}", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The running service: every model, the store, the counts, and the order in which they start and stop."""
+"""The running service of one process: models, store, ledger and guard, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ UNDECLARED_MODEL = (
 
 
 class ServiceRuntime:
-    """Holds what one process serves. `draining` is set when it was told to stop: not ready, but still answering.
+    """Models, store, ledger, guard and metrics of one process. `draining`: a stop began; not ready, still answering.
 
-    `store` opens the store, and `backends` puts what computes the models together on it, when the service is opened. Of
-    several processes that share everything one `guards`: acts on alarms and tells of them, and counts swaps. `devices`
-    says of each device, where some are listed, whether its process is there.
+    `open` calls `store()`, then `backends(store)`. Of several processes over one store exactly one `guards`: it acts on
+    alarms, reports them, and counts swaps. `devices()` lists each device and whether its engine process is connected.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class ServiceRuntime:
         self._opened = self._started = False
 
     def open(self) -> None:
-        """Open the store and the ledger and put everything together; a second call changes nothing.
+        """Open store and ledger and build the models; idempotent. Waits for the store: not on the event loop.
 
-        Until then there is no file, connection or thread. Raises ConfigError, ModelError or StoreUnavailable, and then
+        Before it there is no file, connection or thread. Raises ConfigError, ModelError or StoreUnavailable, and then
         leaves nothing open.
         """
         if self._opened:
@@ -136,9 +135,9 @@ class ServiceRuntime:
         return Disclosure(self.ledger, rule, lambda name: len(self.models[name].classifier.labels))
 
     def _declare_groups(self, model: ServedModel) -> None:
-        """Let the ledger hear of the model's declared groups whenever there may be more.
+        """Pass the model's declared groups to the ledger whenever a new version may have added some.
 
-        Where nothing is declared, and only users of this machine reach a service without keys, any name counts.
+        Without a declaration, a service without keys that only this machine reaches counts any group name.
         """
         settings = self.settings
         if settings.groups == "open":
@@ -154,7 +153,7 @@ class ServiceRuntime:
         model.controller.on_versions = declare
 
     async def start(self) -> None:
-        """Open what is not open yet, say what a killed predecessor may have lost, apply the rollouts, warm up."""
+        """Open, log what a killed predecessor may have lost, apply the rollouts, warm up. On the event loop."""
         await asyncio.to_thread(self.open)
         for loss in self.ledger.lost_at_start:
             logger.warning("a killed service may have lost the counts of its last %.1f s", loss.seconds)
@@ -170,9 +169,9 @@ class ServiceRuntime:
         self._started = True
 
     async def close(self) -> None:
-        """Write the counts, answer what is queued, write what that added, release everything; raises nothing.
+        """Write the counts, answer queued requests, write the last counts, release everything. On the event loop.
 
-        `shutdown.failed` names what could not be done.
+        Raises nothing; `shutdown.failed` names the steps that failed.
         """
         self.draining = True
         if not self._opened:
@@ -211,7 +210,7 @@ class ServiceRuntime:
     def _weighed(
         self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
     ) -> Mapping[Cell, int]:
-        """What the guard reads: the counts of all predictions, or of those of trusted keys, if there are any."""
+        """The guard's counts: of predictions under `guard_keys` if any are set, else of all predictions."""
         series = series_name(model, "guard" if self.settings.guard_keys else "serve")
         return self.ledger.series(series, level, since_minute, until_minute, made_since)
 
@@ -222,7 +221,7 @@ class ServiceRuntime:
 
     @property
     def broken(self) -> bool:
-        """Whether it worked, and only a restart of this process can help now."""
+        """Whether it started, is not draining, and only a restart of this process can help."""
         return self._started and not self.draining and not self.alive
 
     @property
@@ -244,7 +243,7 @@ def _open_ledger(settings: Settings) -> Ledger:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the data folder, and see that it can be written. Raises ConfigError."""
+    """Make the data folder and check that it is writable. Raises ConfigError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

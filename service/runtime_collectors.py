@@ -1,7 +1,7 @@
-"""Gauges of what others know: the queue, the trigger that serves, live fairness, and the guard's evidence.
+"""Prometheus collectors of the queues, the serving triggers, live fairness and the guard's evidence.
 
-A scrape looks into memory only. What takes longer - other processes, the ledger - is read in the background, and a
-scrape sees the latest reading.
+A scrape reads memory only: engine processes and the ledger are read in the background (CachedReading), and a scrape
+shows the latest reading.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ GAP_METRICS = {
 }
 SAMPLES = "fairness_samples"
 QUEUE_SECONDS, FAIRNESS_SECONDS = 1.0, 5.0
-"""How often the queues and the fairness statistics are read, or less often where that takes long."""
+"""Seconds between readings of the queues and of the fairness statistics; more where a reading takes long."""
 MetricSample = tuple[list[str], float]
 """Label values of a sample, and its value."""
 logger = logging.getLogger(__name__)
 
 
 class ServingCollector(Collector):
-    """Queue depth, and one info line per trigger of the rollout that names it."""
+    """Queue depth, an info sample per trigger of the rollout, the history's head, and whether the rollout is behind."""
 
     def __init__(self, models: Mapping[str, ServedModel]) -> None:
         self._models = models
         self.reading = CachedReading("the queue's depth", self._depths, QUEUE_SECONDS)
 
     def _depths(self) -> Mapping[str, int]:
-        """Of queues in other processes these have to be asked."""
+        """Queued rows by model. May wait for engine processes: not on the event loop."""
         return {name: model.backend.queued for name, model in self._models.items()}
 
     def collect(self) -> Iterable[Metric]:
@@ -69,7 +69,7 @@ class ServingCollector(Collector):
 
 
 class ProcessCollector(Collector):
-    """Which of the processes that compute are there, as the HTTP process that is asked sees it."""
+    """Which engine processes are connected, as seen by the HTTP worker that is scraped."""
 
     def __init__(self, states: Callable[[], Sequence[tuple[str, bool]]]) -> None:
         self._states = states
@@ -86,7 +86,7 @@ class ProcessCollector(Collector):
 class GuardCollector(Collector):
     """The evidence of the guard's tests: an alarm is raised when an e-value reaches its threshold.
 
-    To one digit, since metrics are read by people who may not see exact counts.
+    E-values have one digit, since readers of metrics may not see exact counts.
     """
 
     def __init__(self, guard: Guard, models: Collection[str]) -> None:
@@ -108,7 +108,7 @@ class GuardCollector(Collector):
 
 
 def versions_by_alias(state: TriggerState) -> list[tuple[str, int | None, str | None]]:
-    """What the rollout calls the triggers that it uses: champion, challenger, shadow."""
+    """(alias, version, digest) of every version in the plan: champion, challenger, shadow."""
     plan = state.plan
     trial = [("challenger", plan.challenger.version)] if plan.challenger else []
     named = [("champion", plan.champion), *trial, *(("shadow", version) for version in plan.shadow.versions)]
@@ -116,9 +116,9 @@ def versions_by_alias(state: TriggerState) -> list[tuple[str, int | None, str | 
 
 
 class FairnessCollector(Collector):
-    """The gaps of the last hour (or day), per model and version, as everybody may see them.
+    """Gaps over the shortest window (hour or day) by model and version, as disclosed without a token.
 
-    A gap that is undefined has no sample, nor has a model whose counts could never be read.
+    Undefined gaps, and models whose counts could not be read, have no sample.
     """
 
     def __init__(self, monitor: FairnessMonitor, models: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Room for a bounded number of rows in work, and how fast it frees itself."""
+"""Admission control: a bound on the rows in work, and Retry-After from the measured drain rate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from service.errors import Overloaded
 
 RATE_WINDOW_SECONDS = 0.25
-"""Seconds that one measurement of the drain rate takes at least."""
+"""Least seconds of one measurement of the drain rate."""
 
 
 class AdmissionControl:
-    """Counts what is in work; used on the event loop only."""
+    """Counts the rows in work, at most `capacity`. On the event loop."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity, self._clock = capacity, clock
@@ -22,12 +22,12 @@ class AdmissionControl:
         self._rate = 0.0
 
     def acquire(self, rows: int) -> Permit:
-        """Room for `rows`, taken now and given back when the block ends. Raises Overloaded if there is none."""
+        """A Permit for `rows`, taken now. Raises Overloaded if they do not fit."""
         if self.in_flight + rows > self.capacity:
             message = f"{self.in_flight} rows are in work already and {rows} more do not fit into {self.capacity}."
             raise Overloaded(message + " Retry later, or raise queue_size.", self.retry_after())
         if not self.in_flight:
-            self._freed, self._since = 0, self._clock()  # what was idle before says nothing about speed
+            self._freed, self._since = 0, self._clock()  # idle time says nothing about the drain rate
         self.in_flight += rows
         return Permit(self, rows)
 
@@ -37,7 +37,7 @@ class AdmissionControl:
         self._measure(rows)
 
     def retry_after(self) -> int:
-        """Whole seconds until what is in work now is done at the measured speed, 1 to 60."""
+        """Whole seconds, 1 to 60, until the rows in work are done at the measured rate."""
         return min(60, max(1, math.ceil(self.in_flight / self._rate))) if self._rate else 1
 
     def _measure(self, rows: int) -> None:
@@ -50,7 +50,7 @@ class AdmissionControl:
 
 
 class Permit:
-    """Room that was taken; leaving the block gives it back."""
+    """A request's admitted rows; leaving the block gives them back."""
 
     __slots__ = ("_places", "_rows")
 
@@ -58,7 +58,7 @@ class Permit:
         self._places, self._rows = places, rows
 
     def __enter__(self) -> None:
-        """It was taken before."""
+        """Nothing to do: `acquire` took the rows."""
 
     def __exit__(self, *_: object) -> None:
         self.give_back()

@@ -1,10 +1,10 @@
-"""A bounded queue in front of the inference threads: one, or as many as a device needs to be kept busy.
+"""A bounded queue in front of the inference threads: one, or as many as keep a device busy.
 
-There is no timer: a batch is whatever queued while the last one ran, and what comes in turn after turn of the event
-loop comes together. A request takes its place before it is decoded and keeps it until it is answered, or is refused at
-once. Its items may be spread over several batches, and one call into the event loop delivers a whole batch. A client
-that has gone (its future is cancelled) is skipped when a batch is built. When a batch fails, its requests run again one
-by one, so that only the one at fault fails.
+There is no timer: a batch is all that queued while the last one ran, and requests of consecutive turns of the event
+loop are queued together. A request gets a Permit before it is decoded and keeps it until it is answered, or is refused
+at once. Its items may be spread over several batches, and one call into the event loop delivers a whole batch. Requests
+of disconnected clients (cancelled futures) are skipped when a batch is built. When a batch fails, its requests run
+again one by one, so that only the faulty one fails.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from triggers.errors import FairtriggerError
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
-"""How long a stop waits for a batch, which a broken device may never finish."""
+"""Seconds that a stop waits for a batch, which a broken device may never finish."""
 
 
 class Batcher(Generic[Req, Res]):
-    """Runs `run(items) -> results` on a thread, at most `max_batch` rows at a time, `capacity` rows in work.
+    """Runs `run(items) -> results` on `lanes` threads, at most `max_batch` rows at a time, `capacity` rows in work.
 
-    There are `lanes` such threads: more than one where a batch can be made ready while another is computed.
+    More than one lane is for devices where a batch can be gathered while another is computed.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Batcher(Generic[Req, Res]):
         return all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
-        """Start the threads; call it inside the event loop that will submit."""
+        """Start the threads. On the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
         self._start_threads()
 
@@ -95,7 +95,7 @@ class Batcher(Generic[Req, Res]):
             thread.start()
 
     async def close(self) -> None:
-        """Refuse new requests, finish the queued ones, stop the threads; one that does not end is left behind."""
+        """Refuse new requests, finish the queued ones, end the threads; a thread that does not end is abandoned."""
         self._queue_arrived()
         with self._wake:
             self._closing = True
@@ -105,7 +105,7 @@ class Batcher(Generic[Req, Res]):
                 await run_bounded(f"the batches of {thread.name}", thread.join, CLOSE_SECONDS)
 
     def reserve(self, rows: int) -> Permit:
-        """Room for `rows` until it is given back; on the event loop. Raises Overloaded if there is none."""
+        """A Permit for `rows`. On the event loop. Raises Overloaded if they do not fit."""
         return self._places.acquire(rows)
 
     async def submit(
@@ -113,20 +113,19 @@ class Batcher(Generic[Req, Res]):
     ) -> tuple[list[Res], list[BatchTiming]]:
         """Results in the order of the items, and the timing of every batch involved.
 
-        Raises BatchFailed, or ClientDisconnected when `disconnect()`, which waits for the client's going away, ends
-        first.
+        Raises Overloaded, BatchFailed, or ClientDisconnected if `disconnect()` ends first.
         """
         results, timings = self.submit_nowait(items)
         return await cancel_on_disconnect(results, disconnect), timings
 
     def submit_nowait(self, items: Sequence[Req]) -> tuple[asyncio.Future[list[Res]], list[BatchTiming]]:
-        """What `submit` waits for, without waiting. Cancelling the future abandons the items. Raises Overloaded."""
+        """`submit` without waiting: a future, and timings to come. Cancelling abandons items. Raises Overloaded."""
         request: PendingRequest[Req, Res] = PendingRequest(items, asyncio.get_running_loop().create_future())
         self._admit(request)
         return request.future, request.timings
 
     def _admit(self, request: PendingRequest[Req, Res]) -> None:
-        """Queue a ticket together with all others that come now, so that they make one batch."""
+        """Queue a request together with all others that arrive now, so that they make one batch."""
         if self._closing:
             raise Overloaded("The service is shutting down; ask another replica.", retry_after=1)
         if not self._arrived:
@@ -155,7 +154,7 @@ class Batcher(Generic[Req, Res]):
             self._serve(batch, self._hand_over)
 
     def _next_batch(self) -> list[BatchSlice[Req, Res]] | None:
-        """Wait for work and take a batch of it; None when closed and empty. May be empty if every client has gone."""
+        """Wait for work and take a batch; None when closed and empty. Empty if every client has disconnected."""
         with self._wake:
             while not self._queue:
                 if self._closing:
@@ -163,7 +162,7 @@ class Batcher(Generic[Req, Res]):
                 self._wake.wait()
             batch = self._take()
             if self._queue:
-                self._wake.notify()  # another thread may have nothing to do
+                self._wake.notify()  # another thread may be idle
             return batch
 
     def _take(self) -> list[BatchSlice[Req, Res]]:
@@ -186,7 +185,7 @@ class Batcher(Generic[Req, Res]):
         return batch
 
     def _drop(self, request: PendingRequest[Req, Res]) -> None:
-        """Forget the rest of a ticket."""
+        """Drop the items of a request that no batch has taken."""
         self._queued -= count_rows(request.waiting)
         self._on_dropped(len(request.waiting))
         request.taken = len(request.items)
@@ -203,7 +202,7 @@ class Batcher(Generic[Req, Res]):
         outcome: Sequence[Res] | FairtriggerError
         try:
             outcome = self._run(items)
-        except Exception as error:  # the thread boundary: whoever waits gets it
+        except Exception as error:  # the thread boundary: the waiting request gets the error
             if len(batch) > 1:
                 for share in batch:
                     self._serve([share], deliver_to)
@@ -218,7 +217,7 @@ class Batcher(Generic[Req, Res]):
         deliver_to(batch, outcome, timings)
 
     def _abandon(self, batch: list[BatchSlice[Req, Res]]) -> None:
-        """A request whose first part failed need not be computed further."""
+        """Drop the remaining items of the requests in a failed batch."""
         with self._wake:
             for share in batch:
                 if share.request.waiting:

@@ -1,4 +1,4 @@
-"""A client that goes away while its answer is computed: whoever waits for the answer stops waiting."""
+"""Cancellation of a request whose client disconnects while its answer is computed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any, TypeAlias, TypeVar
 from service.errors import ClientDisconnected
 
 WATCH_DELAY_SECONDS = 0.05
-"""Seconds that a request waits before its client is watched for leaving; a task for each would cost more than it saves.
-"""
+"""Seconds before a client is watched: most requests are answered by then, and a task for each would cost too much."""
 
 _T = TypeVar("_T")
 WaitForDisconnect: TypeAlias = Callable[[], Coroutine[None, None, None]]
-"""Starts to wait for the client's going away."""
+"""Makes a coroutine that ends when the client disconnects."""
 
 
 async def cancel_on_disconnect(answer: asyncio.Future[_T], disconnect: WaitForDisconnect | None) -> _T:
-    """The answer. Raises ClientDisconnected, and cancels it, when `disconnect()` ends first; None never ends."""
+    """Await the answer. If `disconnect()` ends first, cancel it and raise ClientDisconnected. On the event loop."""
     watch = disconnect and _Watch(disconnect, answer)
     try:
         return await answer
@@ -32,9 +31,7 @@ async def cancel_on_disconnect(answer: asyncio.Future[_T], disconnect: WaitForDi
 
 
 class _Watch:
-    """Cancels `future` when `disconnect()` ends. Begins only after WATCH_DELAY_SECONDS: most requests are answered
-    before.
-    """
+    """Cancels `future` when `disconnect()` ends; starts after WATCH_DELAY_SECONDS."""
 
     def __init__(self, disconnect: WaitForDisconnect, future: asyncio.Future[Any]) -> None:
         self._gone, self._future = disconnect, future
@@ -47,11 +44,11 @@ class _Watch:
 
     @property
     def left(self) -> bool:
-        """Whether the client went away."""
+        """Whether the client disconnected."""
         return self._task is not None and self._task.done() and not self._task.cancelled()
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()

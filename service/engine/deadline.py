@@ -1,4 +1,4 @@
-"""How long a client waits at most: past that its inputs are no longer worth computing."""
+"""A deadline on a request, past which its inputs are no longer worth computing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 
 
 async def with_deadline(timeout_ms: int | None, work: Awaitable[_T]) -> _T:
-    """What `work` returns, if it does within `timeout_ms` milliseconds from now; None waits as long as it takes.
+    """Await `work` for at most `timeout_ms` milliseconds, or without a limit if None. On the event loop.
 
-    Raises DeadlineExceeded. `work` is then cancelled, so that what it queued is skipped.
+    Raises DeadlineExceeded. `work` is then cancelled, so that its queued items are skipped.
     """
     if timeout_ms is None:
         return await work

@@ -1,4 +1,4 @@
-"""A queue whose batches are computed on the event loop, for models that take less than handing over to a thread."""
+"""A batcher that computes on the event loop, for models faster than the hand-over to a thread."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from service.engine.batcher import Batcher
 from service.engine.pending_requests import Req, Res, resolve_batch
 
 INLINE_MAX_SECONDS = 0.02
-"""Processor seconds of a batch that are too many."""
+"""CPU seconds above which a batch is too slow for the event loop."""
 INLINE_STRIKES = 3
-"""So many such batches in a row, and threads compute from then on."""
+"""Consecutive batches over INLINE_MAX_SECONDS of CPU time after which a model leaves the event loop for a thread."""
 logger = logging.getLogger(__name__)
 
 
 class InlineBatcher(Batcher[Req, Res]):
-    """Starts no thread as long as batches are short: no hand-over, and nobody to share the interpreter's lock with."""
+    """A Batcher without threads as long as batches are short: no hand-over, and no contention for the GIL."""
 
     _inline, _slow = True, 0
 
@@ -27,11 +27,11 @@ class InlineBatcher(Batcher[Req, Res]):
         return not self._closing if self._inline else super().alive
 
     def start(self) -> None:
-        """Begin; inside the event loop that will submit."""
+        """Start without threads. On the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
 
     def use_threads(self) -> None:
-        """From now on; after `start`, on any thread."""
+        """Compute on threads from now on. After `start`, on any thread."""
         if self._inline:
             self._inline = False
             self._start_threads()
@@ -46,10 +46,10 @@ class InlineBatcher(Batcher[Req, Res]):
         self._run_inline()
 
     def _run_inline(self) -> None:
-        """One batch on the event loop; other events come before the next."""
+        """Compute one batch on the event loop; other events run before the next."""
         if not (self._inline and self._queue):
             return
-        started = time.thread_time()  # not the clock: on a busy machine that says little about the model
+        started = time.thread_time()  # CPU time: on a busy machine the clock says little about the model
         self._serve(self._take(), resolve_batch)
         self._slow = self._slow + 1 if time.thread_time() - started > INLINE_MAX_SECONDS else 0
         if self._slow == INLINE_STRIKES:

@@ -1,4 +1,4 @@
-"""Whether a model computes so quickly that handing its inputs to another thread would take longer."""
+"""The decision to compute a model on the event loop: if the hand-over to a thread would take longer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from service.engine.execution.dummy_inputs import largest_input
 from service.engine.predictor import BatchItem, Predictor
 
 INLINE_BATCH_SECONDS = 0.004
-"""Seconds of a full batch that are brief."""
+"""Most seconds of a full batch that is computed on the event loop."""
 TRIAL_SECONDS = 0.3
-"""Seconds to go on trying: on a busy machine, as one is while services start, a batch is often interrupted."""
+"""Seconds to repeat a slow trial: a machine that starts services is busy, and often interrupts a batch."""
 logger = logging.getLogger(__name__)
 
 
 def runs_inline(predictor: Predictor, max_batch: int) -> bool:
-    """Whether a full batch of the largest inputs is, under the present champion; on a GPU, which works apart, never."""
+    """Whether batches of the largest inputs are fast enough under the present champion; never on a GPU."""
     if predictor.classifier.device.type != "cpu":
         return False
     batch_items = [BatchItem(largest_input(predictor.classifier), "champion")] * max_batch
@@ -27,7 +27,7 @@ def runs_inline(predictor: Predictor, max_batch: int) -> bool:
 
 
 def _once(predictor: Predictor, batch_items: list[BatchItem]) -> bool:
-    """Whether a batch was brief once: then it is, whatever else the machine does."""
+    """Whether one of several trials took at most INLINE_BATCH_SECONDS; load on the machine may slow the others."""
     end = time.perf_counter() + TRIAL_SECONDS
     while True:
         started = time.perf_counter()

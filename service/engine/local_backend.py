@@ -1,4 +1,4 @@
-"""A model that is computed in this process."""
+"""The backend of a model that is computed in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from triggers.store import Store
 
 
 class LocalBackend:
-    """A classifier with its triggers and its queue; see `parts.ModelBackend`."""
+    """A classifier with its Predictor and its Batcher; see `ModelBackend`."""
 
     def __init__(self, classifier: FrozenClassifier, store: Store, settings: Settings, metrics: Metrics) -> None:
         self.classifier, self.name = classifier, classifier.name
@@ -70,41 +70,41 @@ class LocalBackend:
 
     @property
     def alive(self) -> bool:
-        """Whether what computes goes on."""
+        """Whether batches are computed."""
         return self.batcher.alive
 
     @property
     def ready(self) -> bool:
-        """Whether queries can be computed now."""
+        """Whether requests can be computed now."""
         return self.batcher.alive
 
     def admit(self, rows: int) -> LocalLease:
-        """Room for a request. Raises Overloaded."""
+        """A lease for a request of so many rows. Raises Overloaded."""
         return LocalLease(self, rows)
 
     def hold(self, version: int) -> AbstractContextManager[None]:
-        """Hold a version in memory, loading it first if needed; for threads."""
+        """Hold a version in memory, loading it first if needed. Not on the event loop."""
         return self.predictor.hold(version)
 
     async def load(self, version: int) -> None:
-        """Load a version on a thread, and hold it until `predictor.unpin`."""
+        """Load a version on a thread, and hold it until `predictor.release`."""
         loading = asyncio.ensure_future(asyncio.to_thread(self.predictor.load, version))
         try:
             await asyncio.shield(loading)
-        except asyncio.CancelledError:  # a thread cannot be: what it takes is given back when it has it
+        except asyncio.CancelledError:  # a thread cannot be cancelled: release the version when loaded
             loading.add_done_callback(lambda done: None if done.exception() else self.predictor.release(version))
             raise
 
     def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
-        """Let a plan decide for every batch that starts from now on; for threads."""
+        """Apply a plan to every batch that starts from now on. Not on the event loop."""
         self.predictor.activate_plan(plan, revision)
 
     def start(self) -> None:
-        """Start what computes."""
+        """Start the batcher. On the event loop."""
         self.batcher.start()
 
     def warm(self) -> None:
-        """Run every size of batch, and find out whether the model needs its thread; for threads."""
+        """Run every batch size, and find out whether the model needs a thread. Not on the event loop."""
         self.predictor.warm()
         if isinstance(self.batcher, InlineBatcher) and not runs_inline(self.predictor, self.batcher.max_batch):
             self.batcher.use_threads()
@@ -115,7 +115,7 @@ class LocalBackend:
 
 
 class LocalLease:
-    """One request's; see `parts.RequestLease`."""
+    """The permit and the held versions of one request; see `RequestLease`."""
 
     __slots__ = ("_backend", "_held", "_place")
 
@@ -146,5 +146,5 @@ class LocalLease:
     def submit(
         self, items: Sequence[BatchItem], gone: WaitForDisconnect | None = None
     ) -> Coroutine[Any, Any, tuple[list[BatchResult], list[BatchTiming]]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
+        """Answers in the order of the items. Raises Overloaded, BatchFailed or ClientDisconnected."""
         return self._backend.batcher.submit(items, gone)

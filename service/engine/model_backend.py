@@ -1,4 +1,4 @@
-"""What computes one model's predictions: this process (local_backend.py) or others (remote_model.py).
+"""The interface of a model backend: this process (local_backend.py), or engine processes (remote_model.py).
 
 The routes, the decoding and the counting are the same for both.
 """
@@ -16,9 +16,9 @@ from service.rollout import TriggerHost
 
 
 class RequestLease(Protocol):
-    """One request's room in the queue, and the versions that it has held in memory, until the block ends.
+    """One request's permit for its rows, and the versions that it holds in memory, until the block ends.
 
-    For the event loop.
+    On the event loop.
     """
 
     def __enter__(self) -> RequestLease: ...
@@ -26,31 +26,31 @@ class RequestLease(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def hold(self, version: int) -> bool:
-        """Hold a version, if that needs no waiting."""
+        """Hold a version if it is in memory; returns whether it is."""
         ...
 
     async def load(self, version: int) -> None:
-        """Hold a version, bringing it into memory first. Raises NotFound, ArtifactError or Overloaded."""
+        """Hold a version, loading it first. Raises NotFound, ArtifactError or Overloaded."""
         ...
 
     async def submit(
         self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None = None
     ) -> tuple[list[BatchResult], list[BatchTiming]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
+        """Answers in the order of the items. Raises Overloaded, BatchFailed or ClientDisconnected."""
         ...
 
 
 class ModelBackend(TriggerHost, Protocol):
-    """Computes one model under its triggers; it is used on the event loop, but for what says otherwise."""
+    """Computes one model under its triggers. On the event loop, unless a method says otherwise."""
 
     @property
     def classifier(self) -> ModelDescription:
-        """What the model is."""
+        """The description of the model."""
         ...
 
     @property
     def queued(self) -> int:
-        """Rows that wait for a batch; may wait for other processes, so it is for threads."""
+        """Rows that wait for a batch. May wait for other processes: not on the event loop."""
         ...
 
     @property
@@ -70,21 +70,21 @@ class ModelBackend(TriggerHost, Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether queries can be computed now."""
+        """Whether requests can be computed now."""
         ...
 
     def admit(self, rows: int) -> RequestLease:
-        """Room for a request of so many rows. Raises Overloaded if there is none."""
+        """A lease for a request of so many rows. Raises Overloaded."""
         ...
 
     def start(self) -> None:
-        """Begin."""
+        """Start computing, or connect."""
         ...
 
     def warm(self) -> None:
-        """Do now what would make the first request slow; for threads."""
+        """Do what would slow down the first request. Not on the event loop."""
         ...
 
     async def close(self) -> None:
-        """Finish what was submitted."""
+        """Finish the submitted requests."""
         ...

@@ -1,4 +1,4 @@
-"""Requests on their way through batches: which of their items were taken, and what came back for them."""
+"""Pending requests: which of their items batches have taken, and the results so far."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BatchTiming(NamedTuple):
 class PendingRequest(Generic[Req, Res]):
     """One admitted request. Inference threads move `taken`; only the event loop touches the rest.
 
-    `parts` are the results that came, by the place of their first item.
+    `parts` are the results so far, by the index of their first item.
     """
 
     items: Sequence[Req]
@@ -57,7 +57,7 @@ class PendingRequest(Generic[Req, Res]):
 
 
 class BatchSlice(NamedTuple, Generic[Req, Res]):
-    """The items of one ticket in one batch, from the place `first` on."""
+    """The items of one request in one batch, from index `first` on."""
 
     request: PendingRequest[Req, Res]
     items: Sequence[Req]
@@ -83,7 +83,7 @@ def take_prefix(items: Sequence[Req], room: int, *, first: bool) -> Sequence[Req
 def resolve_batch(
     batch: Sequence[BatchSlice[Req, Res]], outcome: Sequence[Res] | FairtriggerError, timings: Sequence[BatchTiming]
 ) -> None:
-    """On the event loop: hand a finished batch to the requests that wait for it."""
+    """Resolve the requests of a finished batch with its results or error. On the event loop."""
     start = 0
     for share, timing in zip(batch, timings, strict=True):
         request = share.request

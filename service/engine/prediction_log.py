@@ -1,4 +1,4 @@
-"""From answers to counts: what one model's predictions and their late labels add to the ledger."""
+"""The prediction log of one model: adds its predictions and their late labels to the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ShadowPredictions = tuple[tuple[int, int], ...]
 
 
 class CountedKind(NamedTuple):
-    """What predictions have in common that are counted together, found out once: a request has little time for it."""
+    """Ledger cells, metric counters and id payload of predictions that are counted alike; cached, to save time."""
 
     cells: Sequence[Cell]
     counters: Sequence[Counter]
@@ -30,7 +30,7 @@ class CountedKind(NamedTuple):
 
 
 class LabelReport(NamedTuple):
-    """What became known later about one prediction: its true label (name or index), its group, or both."""
+    """A late report on one prediction: its true label (name or index), its group, or both."""
 
     prediction_id: str
     label: str | int | None = None
@@ -38,7 +38,7 @@ class LabelReport(NamedTuple):
 
 
 class PredictionLog:
-    """Counts the predictions of one model and hands out the receipts by which labels come back; both only if `on`."""
+    """Counts the predictions of one model and issues the prediction ids that late labels name; both only if `on`."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class PredictionLog:
         self._kind = lru_cache(maxsize=MAX_KINDS)(self._new_kind)
 
     def record_prediction(self, answer: Scored, group: str | None, *, trusted: bool = False) -> str | None:
-        """Count an answer and return its prediction id, None if statistics are off. Memory only: nothing waits.
+        """Count an answer and return its prediction id, None if statistics are off. Memory only: never waits.
 
-        A `trusted` one counts for a guard that is told whom to trust.
+        A `trusted` prediction also counts for a guard with `guard_keys`.
         """
         if not self._on:
             return None
@@ -97,9 +97,9 @@ class PredictionLog:
     def apply_feedback(
         self, items: Sequence[LabelReport], *, trusted: bool = False
     ) -> list[FeedbackOutcome | InputError]:
-        """Enter late labels and groups; what cannot be used is returned in its place.
+        """Record late labels and groups: the outcome or error of each, in order. Waits for the ledger.
 
-        Only `trusted` ones count for a guard that is told whom to trust. Raises StatisticsOff or StoreUnavailable.
+        Only `trusted` ones count for a guard with `guard_keys`. Raises StatisticsOff or StoreUnavailable.
         """
         if not self._on:
             raise StatisticsOff("This service counts nothing: start it with statistics=on.")

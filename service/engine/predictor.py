@@ -1,8 +1,8 @@
-"""Which triggers are in memory, and which of them computes a row.
+"""The predictor of one model: its triggers in memory, and the forward pass of a batch under them.
 
-Everything a batch needs is one immutable Snapshot, read once per batch: a swap replaces the snapshot, so it happens
-between two batches and never inside one. Row 0 of the bank is always "no trigger". The versions of the plan and those
-that requests in flight hold are never evicted; the others leave in least-recently-used order.
+Everything a batch needs is one immutable TriggerSnapshot, read once per batch: a swap replaces the snapshot, so it
+happens between two batches and never inside one. Row 0 of the bank is always "no trigger". The versions of the plan and
+those that requests in flight hold are never evicted; the others leave in least-recently-used order.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 
 
 class BatchItem(NamedTuple):
-    """One input, the trigger it asks for, and the key that decides where the rollout decides.
+    """One input, the trigger it asks for, and the routing key between champion and challenger.
 
-    A file is decoded before it comes to a Predictor (gpu.py). `twin` runs the input a second time without
-    a trigger, `shadows` under other versions.
+    A file is decoded before it reaches a Predictor (decoding/gpu.py). `twin` also runs the input without a trigger,
+    `shadows` under other versions.
     """
 
     item: Item | EncodedFile
@@ -54,7 +54,7 @@ class BatchItem(NamedTuple):
 class Scored(NamedTuple):
     """Class scores (labels,), the version that computed them and why it did.
 
-    `baseline_scores` holds the twin's scores, `shadows` those of other versions: they are counted and never sent.
+    `baseline_scores` are those without a trigger (the twin), `shadows` those of other versions, counted but never sent.
     """
 
     scores: tuple[float, ...]
@@ -67,12 +67,12 @@ class Scored(NamedTuple):
 
 
 BatchResult: TypeAlias = Scored | InputError
-"""What comes back for a query whose input may still have been a file."""
+"""The result of a BatchItem; InputError if its file could not be decoded."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedTrigger:
-    """A checked trigger in memory; `groups_overlap` is what its manifest says of the people it was made on."""
+    """A checked trigger in memory; `groups_overlap`, from its manifest: it was trained on overlapping groups."""
 
     version: int | None
     digest: str | None
@@ -89,14 +89,14 @@ class TriggerSnapshot:
     state: TriggerState
 
     def shadows(self, batch_item: BatchItem, version: int | None) -> list[int]:
-        """The shadows of a query that still are in memory; one that answers anyway is not computed twice."""
+        """The item's shadows that are still in memory, without the version that answers."""
         return [shadow for shadow in batch_item.shadows if shadow in self.rows and shadow != version]
 
 
 class Predictor:
-    """Computes batches on one classifier; `fetch(version)` brings a checked artifact from the store.
+    """Computes batches on one classifier; `fetch(version)` reads a checked artifact from the store.
 
-    `forward` says how the device computes; without one the model runs as it is.
+    `forward` is the forward pass on the device, by default the eager one.
     """
 
     def __init__(
@@ -130,18 +130,18 @@ class Predictor:
 
     @property
     def snapshot(self) -> TriggerSnapshot:
-        """What the next batch will use."""
+        """The snapshot that the next batch will use."""
         return self._snapshot
 
     @property
     def state(self) -> TriggerState:
-        """The same, without what computes."""
+        """Plan, revision and digests of the snapshot."""
         return self._snapshot.state
 
     def predict(self, batch_items: Sequence[BatchItem]) -> list[Scored]:
-        """One forward pass over all queries, twins and shadows, each row under its own trigger.
+        """One forward pass over all items, twins and shadows, each row under its own trigger.
 
-        If that fails it is done again without the shadows, which must not cost anybody an answer.
+        If that fails it runs again without the shadows, which must not cost a request its answer.
         """
         try:
             return self._predict(batch_items)
@@ -157,7 +157,7 @@ class Predictor:
             route_version(snapshot.state.plan, self.classifier.name, batch_item.choice, batch_item.key)
             for batch_item in batch_items
         ]
-        beside: list[tuple[int, int | None]] = [  # (query, version) of every row after those that answer
+        beside: list[tuple[int, int | None]] = [  # (item's index, version) of every extra row
             (n, version)
             for n, batch_item in enumerate(batch_items)
             for version in ([None] if batch_item.twin else []) + snapshot.shadows(batch_item, decided[n][0])
@@ -174,13 +174,13 @@ class Predictor:
         ]
 
     def warm(self) -> None:
-        """Run every size of batch, and one under the present champion: the first request pays for no start-up."""
+        """Run every batch size, and one batch under the present champion, so that the first request is not slow."""
         self._device.warm(blank_input(self.classifier))
         self._forward([blank_input(self.classifier)], self._snapshot.bank, [self._snapshot.rows[self.state.champion]])
 
     @contextmanager
     def hold(self, version: int) -> Iterator[None]:
-        """Hold a version in memory, loading it first if needed. Raises what `load` raises."""
+        """Hold a version in memory, loading it first if needed. Raises what `load` raises. Not on the event loop."""
         self.load(version)
         try:
             yield
@@ -188,7 +188,10 @@ class Predictor:
             self.release(version)
 
     def load(self, version: int) -> None:
-        """Hold a version until `release`, loading it first if needed. Raises what `fetch` and the checks raise."""
+        """Hold a version until `release`, loading it first if needed. Waits for the store: not on the event loop.
+
+        Raises what `fetch` and the checks raise.
+        """
         with self._change:
             self._leases[version] += 1
         try:
@@ -198,7 +201,7 @@ class Predictor:
             raise
 
     def try_hold(self, version: int) -> bool:
-        """Hold a version until `release`, if it is in memory; on the event loop too, for it waits for no build."""
+        """Hold a version until `release`, if it is in memory. Waits for no build: on any thread."""
         with self._change:
             if version not in self._loaded:
                 return False
@@ -207,14 +210,14 @@ class Predictor:
             return True
 
     def release(self, version: int) -> None:
-        """Let go of what `try_hold` or `load` held."""
+        """End a hold of `try_hold` or `load`."""
         with self._change:
             self._leases[version] -= 1
             if not self._leases[version]:
                 del self._leases[version]
 
     def activate_plan(self, decision: RolloutPlan | int | None, revision: int) -> None:
-        """Let a plan (or a champion alone) decide for every batch that starts from now on, all its versions loaded."""
+        """Apply a plan (or a champion alone) to batches that start from now on, loading its versions first."""
         plan = as_plan(decision)
         with ExitStack() as held:
             for version in plan.versions:
@@ -223,7 +226,7 @@ class Predictor:
                 self._replace(self._kept(), plan, revision)
 
     def _bring(self, version: int) -> None:
-        """Into memory."""
+        """Load a version into memory, unless it is there."""
         if self._touch(version):
             return
         with self._loading:
@@ -236,7 +239,7 @@ class Predictor:
             self._install(loaded_trigger)
 
     def _touch(self, version: int) -> bool:
-        """Whether it is in memory, where it now is the one used last."""
+        """Whether a version is in memory; marks it as used last."""
         with self._change:
             found = version in self._loaded
             if found:
@@ -244,7 +247,7 @@ class Predictor:
             return found
 
     def _install(self, loaded_trigger: LoadedTrigger) -> None:
-        """Add a trigger to those in memory; if one that should leave was taken into use meanwhile, another does."""
+        """Add a trigger to those in memory; if the version to evict was held meanwhile, another is evicted."""
         assert loaded_trigger.version is not None
         with self._building:
             installed = False
@@ -253,7 +256,7 @@ class Predictor:
                 installed = self._replace(new, self.state.plan, self.state.revision)
 
     def _kept(self, room_for: int = 0) -> dict[int, LoadedTrigger]:
-        """The triggers in memory without as many, those used longest ago, as have to leave. Raises Overloaded."""
+        """The triggers in memory after eviction of the least recently used to make room. Raises Overloaded."""
         with self._change:
             pinned = {*self.state.plan.versions, *self._leases}
             idle = [version for version in self._loaded if version not in pinned]
@@ -268,7 +271,7 @@ class Predictor:
     def _replace(self, loaded: Mapping[int, LoadedTrigger], plan: RolloutPlan, revision: int) -> bool:
         """Build a snapshot of these triggers, then install triggers and snapshot together; under `_building`.
 
-        False if one that would leave is in use by now. Then, as after a failed build, nothing is changed.
+        False if a version to evict is held by now. Then, as after a failed build, nothing is changed.
         """
         snapshot = self._build(tuple(loaded.values()), plan, revision)
         with self._change:
@@ -288,7 +291,7 @@ class Predictor:
         return TriggerSnapshot(bank, rows, TriggerState(plan, revision, digests, self.max_versions, overlap))
 
     def _smoke_test(self, loaded_trigger: LoadedTrigger) -> None:
-        """One forward pass under a new trigger before anybody can ask for it: warms it and proves that it runs."""
+        """One forward pass under a new trigger before it is installed. Raises ArtifactCorrupt if it does not run."""
         try:
             self._forward([blank_input(self.classifier)], self._device.bind([loaded_trigger.trigger]), [0])
         except (ModelError, RuntimeError) as error:
@@ -299,7 +302,7 @@ class Predictor:
     def _forward(self, items: Sequence[Item], bank: BoundForward, rows: Sequence[int]) -> list[list[float]]:
         """Scores of every item under its bank row. Raises ModelError if the network answers NaN."""
         table = bank(items, rows)
-        if not math.isfinite(float(table.sum())):  # of numbers from 0 to 1
+        if not math.isfinite(float(table.sum())):  # scores are in [0, 1]
             raise ModelError("The network answered NaN; check the model with the trigger switched off.")
         result: list[list[float]] = table.tolist()
         return result

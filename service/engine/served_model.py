@@ -1,6 +1,6 @@
-"""One model while it is served: decoding, triggers, queue, rollout and counting put together.
+"""One served model: decoding, backend, rollout and prediction log put together.
 
-wanted inputs -> decode each on its own -> backend: a batch, one forward pass -> predictions, counted
+inputs -> decode each on its own -> backend: a batch, one forward pass -> predictions, counted
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from triggers.preprocessing import ImageLimits, TokenIds
 
 
 class ItemResult(NamedTuple):
-    """One input's answer, or what is wrong with it."""
+    """One input's answer, or its error."""
 
     wanted: PredictInput
     answer: Scored | None = None
@@ -40,7 +40,7 @@ class ItemResult(NamedTuple):
 
 
 class RequestResult(NamedTuple):
-    """All outcomes of a request, in order, and where the time went (seconds)."""
+    """The results of a request, in order, and where the time went (seconds)."""
 
     items: list[ItemResult]
     decode: float
@@ -48,17 +48,17 @@ class RequestResult(NamedTuple):
 
     @property
     def queue(self) -> float:
-        """The longest wait."""
+        """The longest wait for a batch, in seconds."""
         return max([timing.queue for timing in self.timings], default=0.0)
 
     @property
     def infer(self) -> float:
-        """All forward passes that took part."""
+        """Seconds of all forward passes that took part."""
         return sum([timing.infer for timing in self.timings])
 
 
 class ServedModel:
-    """A frozen classifier with what computes it under its triggers and what follows its rollout."""
+    """A frozen classifier with its backend, its RolloutController and its PredictionLog."""
 
     def __init__(
         self,
@@ -86,12 +86,12 @@ class ServedModel:
         return self.backend.state
 
     def prepare(self) -> None:
-        """Apply the rollout, follow it from now on, and warm up: what takes time before the first request."""
+        """Apply the rollout, follow it from now on, and warm up. Waits for the store: not on the event loop."""
         self.controller.start()
         self.backend.warm()
 
     def start(self) -> None:
-        """Start answering; inside the event loop."""
+        """Start the backend. On the event loop."""
         self.backend.start()
 
     async def close(self, shutdown: Shutdown) -> None:
@@ -102,9 +102,9 @@ class ServedModel:
     async def predict(
         self, inputs: Sequence[PredictInput], *, actor: str, disconnect: WaitForDisconnect | None = None
     ) -> RequestResult:
-        """Answer every input that can be used; `disconnect()` ends when the client goes away.
+        """Answer every input that can be used; `disconnect()` ends when the client leaves. On the event loop.
 
-        Raises NotFound, ArtifactError, Overloaded, BatchFailed or ClientDisconnected for the whole request.
+        Raises InputError, NotFound, ArtifactError, Overloaded, BatchFailed or ClientDisconnected for the whole request.
         """
         extras, rows = self._sampled(inputs)
         with self._admitted(rows) as lease:
@@ -142,7 +142,7 @@ class ServedModel:
         self._metrics.item_errors.labels(self.name, code).inc()
 
     def _sampled(self, inputs: Sequence[PredictInput]) -> tuple[list[ExtraPasses], int]:
-        """What is measured beside the inputs, as long as half of the queue is free; the rows of all together."""
+        """Twins and shadows sampled for the inputs, none if half of the queue is taken; and the rows of all."""
         plan = self.state.plan
         extras = [
             sample_extra_passes(plan) if one_input.choice == "rollout" else NO_EXTRA_PASSES for one_input in inputs
@@ -160,7 +160,7 @@ class ServedModel:
         return extras, rows + more
 
     def _admitted(self, rows: int) -> RequestLease:
-        """Room for the request, before anything is decoded."""
+        """A lease for the request, before anything is decoded. Raises Overloaded."""
         try:
             return self.backend.admit(rows)
         except Overloaded:
@@ -168,7 +168,7 @@ class ServedModel:
             raise
 
     async def _load(self, lease: RequestLease, version: int, actor: str) -> None:
-        """Bring a version into memory while the request needs it; one that is refused goes into the history."""
+        """Load and hold a version for the request; a refusal is recorded in the history."""
         try:
             await lease.load(version)
         except ArtifactError as error:
@@ -176,7 +176,7 @@ class ServedModel:
             raise
 
     def _versions(self, inputs: Sequence[PredictInput]) -> set[int]:
-        """The versions that are named explicitly; more than fit into memory beside the rollout's cannot be served."""
+        """The versions that inputs name. Raises InputError if more than `_room`, or if there is no challenger."""
         choices = {one_input.choice for one_input in inputs}
         versions = {choice for choice in choices if isinstance(choice, int)}
         if len(versions) > 1 and len(versions) > (room := self._room()):  # there always is room for one
@@ -187,7 +187,7 @@ class ServedModel:
         return versions
 
     def _room(self) -> int:
-        """Versions that fit into memory beside the rollout's."""
+        """Versions that fit into memory in addition to the plan's."""
         return self._settings.max_versions - max(1, len(self.state.plan.versions))
 
     @property
@@ -197,20 +197,20 @@ class ServedModel:
 
     @property
     def precision(self) -> str:
-        """What the model computes in."""
+        """The precision of the forward pass."""
         return self._settings.precision
 
     @property
     def decoder(self) -> Literal["cpu", "gpu"]:
-        """What decodes images."""
+        """Where images are decoded."""
         return "gpu" if self._passing else "cpu"
 
     def count_rollback(self, reason: str = "ordered") -> None:
-        """A rollback was made here; `reason` says in one word by what."""
+        """Count a rollback made here; `reason` is one word."""
         self._metrics.rollbacks.labels(self.name, reason).inc()
 
     def limits(self) -> dict[str, int]:
-        """What a client has to keep to."""
+        """The limits of a request, by name."""
         settings = self._settings
         common = {"items_per_request": settings.max_items_per_request, "body_bytes": settings.max_body_bytes}
         if self.classifier.spec.image:

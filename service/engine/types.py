@@ -1,9 +1,4 @@
-"""What a model is, as far as decoding its inputs and naming it need to know; its network may be in another process.
-
-A file as one input of a batch, before it is decoded.
-
-One input of a prediction as it came, before anything is decoded.
-"""
+"""Types of prediction inputs: a model's description, an input as it arrived, and a file not yet decoded."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ from triggers.preprocessing import ImageLimits
 
 
 class ModelDescription(Protocol):
-    """What must be known of a model to decode its inputs and to say what it is."""
+    """Preprocessing and identity of a model, whose network may be in another process."""
 
     @property
     def spec(self) -> BundleSpec: ...
@@ -48,21 +43,21 @@ class ModelDescription(Protocol):
     def pos_label(self) -> int: ...
 
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
-        """One image file or text to what a batch is made of. Raises InputError."""
+        """Preprocess one image file or text into an item of a batch. Raises InputError."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedFile:
-    """An input that is decoded where it is computed."""
+    """An image file that is decoded where its batch is computed."""
 
     data: bytes
 
 
 class PredictInput(NamedTuple):
-    """One input as it came, and what is wanted of it. `encoded` is an image still in base64.
+    """One input as it arrived, its group, and the trigger asked for. `encoded`: an image still in base64.
 
-    `key` decides between champion and challenger where the rollout decides.
+    `key` decides between champion and challenger where the rollout decides. `twin`: also run without a trigger.
     """
 
     kind: Literal["image", "text", "file"]

@@ -1,8 +1,8 @@
-"""Which version answers an input, and what is computed beside it: a plan's shares turned into decisions.
+"""Routing of inputs to versions, and sampling of twins and shadows, by a plan's shares.
 
-A request's key decides between champion and challenger: the same key gets the same one in every process and on every
-machine, a growing share only adds keys, and each challenger draws its keys anew. Twins and shadows are a random sample
-of the inputs, whoever sends them.
+A request's key decides between champion and challenger: the same key gets the same version in every process and on
+every machine, a growing share only adds keys, and each challenger draws its keys anew. Twins and shadows are a random
+sample of the inputs, regardless of the key.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import version_name
 
 TriggerSelector = int | None | Literal["rollout", "champion", "challenger"]
-"""A version, None for no trigger, an alias, or whatever the rollout decides when the batch is formed."""
+"""A version, None for no trigger, an alias, or `rollout`: decided when the batch is formed."""
 ServingPolicy = Literal["champion", "challenger", "pinned"]
-"""How a version came to answer: as one of the rollout's two, or because the request named it."""
+"""How a version was chosen: by the rollout (champion or challenger), or by the request (pinned)."""
 ROUTING_KEY_BYTES = 8
 
 
 class ExtraPasses(NamedTuple):
-    """What is computed beside an answer: a twin without a trigger, and shadow versions."""
+    """The extra forward passes of an input: a twin without a trigger, and shadow versions."""
 
     twin: bool = False
     shadows: tuple[int, ...] = ()
@@ -33,19 +33,19 @@ NO_EXTRA_PASSES = ExtraPasses()
 
 
 def routing_key(text: str) -> int:
-    """A request's key as 64 bits."""
+    """A request's key as 64 bits, by BLAKE2b."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=ROUTING_KEY_BYTES).digest(), "big")
 
 
 def challenger_position(key: int, model: str, version: int | None) -> float:
-    """Where a key stands in the trial of a challenger, in [0, 1): BLAKE2b of the key, keyed by model and version."""
+    """A key's position in a challenger's trial, in [0, 1): BLAKE2b of the key, keyed by model and version."""
     secret = hashlib.blake2b(f"{model} {version_name(version)}".encode(), digest_size=16).digest()
     hashed = hashlib.blake2b(key.to_bytes(ROUTING_KEY_BYTES, "big"), digest_size=ROUTING_KEY_BYTES, key=secret).digest()
     return (int.from_bytes(hashed, "big") >> 11) / 2.0**53  # as many bits as a float holds, so never 1.0
 
 
 def route_version(plan: RolloutPlan, model: str, choice: TriggerSelector, key: int) -> tuple[int | None, ServingPolicy]:
-    """The version that answers, and why. The alias of a challenger that there is none of is the champion."""
+    """The version that answers, and why. Without a challenger, its alias means the champion."""
     if choice == "rollout":
         trial = plan.challenger
         if trial and challenger_position(key, model, trial.version) < trial.share:
@@ -60,7 +60,7 @@ def route_version(plan: RolloutPlan, model: str, choice: TriggerSelector, key: i
 
 
 def sample_extra_passes(plan: RolloutPlan, draw: Callable[[], float] = random.random) -> ExtraPasses:
-    """What to compute beside the next input that follows the rollout; `draw` is uniform in [0, 1)."""
+    """Sample the extra passes of an input that follows the rollout; `draw` is uniform in [0, 1)."""
     if not plan.twin_share and not plan.shadow.versions:
         return NO_EXTRA_PASSES
     shadow = plan.shadow

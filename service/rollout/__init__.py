@@ -1,4 +1,4 @@
-"""Following the store"s rollout, and telling it what this replica serves."""
+"""Following the store's rollout, and reporting what this replica serves."""
 
 from service.rollout.follower import RolloutController, follower_of, open_trigger_store
 from service.rollout.replica_heartbeat import replica_name

@@ -1,9 +1,9 @@
-"""Follows the store's rollout of one model: load, check, try out, and only then swap.
+"""The controller that keeps one model at the store's rollout: load, check, try out, and only then swap.
 
-A thread polls the store, and is woken by a store that tells of changes; a change made here is applied at once. A plan
-is applied as a whole: if any of its versions cannot be served it is refused, the plan of before stays, the refusal goes
-into the history once, and `status` says why until another plan takes over. What is served here is reported to the
-store, for everybody to see.
+A thread polls the store, and the store's notifications wake it; a change made here is applied at once. A plan is
+applied as a whole: if any of its versions cannot be served, the plan is refused, the previous plan stays, the refusal
+is recorded in the history once, and `status` says why until another plan takes over. The replica reports to the store
+what it serves.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 SERVICE_ACTOR = "service"
 WAIT_POLL_SECONDS = 0.02
 SAME_MOMENT_READS = 5
-"""How often rollout and history are read again because another decision came between."""
+"""Most reads of rollout and history until both are as of the same decision."""
 NEW_VERSIONS_SECONDS = 10.0
-"""How often `on_versions` is called without any other reason."""
+"""Seconds between calls of `on_versions` while the rollout does not change."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the plan that the store asks for is not served here, and the version at fault."""
+    """Why the store's desired plan is not served here, and the version at fault, if it is one."""
 
     version: int | None
     revision: int
@@ -48,7 +48,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Status:
-    """What the store wants (`desired`) and why this replica may be behind."""
+    """The store's `desired` rollout, and why this replica may be behind it."""
 
     desired: Rollout
     refusal: Refusal | None = None
@@ -66,9 +66,9 @@ class _UnservablePlan(Exception):
 
 
 class RolloutController:
-    """Keeps a model at the store's rollout. `on_swap` hears `applied` or `refused`.
+    """Keeps a model at the store's rollout. `on_swap` gets `applied`, `refused` or `history_rewritten`.
 
-    `on_versions` is called when there may be versions that were not there before; on any thread.
+    `on_versions` is called, on any thread, when the store may have new versions.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RolloutController:
 
     @property
     def status(self) -> Status:
-        """The latest news from the store."""
+        """The store's rollout as last read, and why it may not be applied."""
         return self._status
 
     @property
@@ -107,7 +107,7 @@ class RolloutController:
         return self._heartbeat.name
 
     def start(self) -> None:
-        """Apply the present rollout, or the last good one if that is refused, then follow."""
+        """Apply the present rollout, or the last good one if that is refused, then follow. Not on the event loop."""
         self.reconcile_once()
         if self._status.refusal:
             try:
@@ -120,11 +120,11 @@ class RolloutController:
         self._thread.start()
 
     def wake(self) -> None:
-        """Let the thread ask the store now; on any thread, the event loop's too."""
+        """Make the thread read the store now. On any thread, the event loop's too."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread and leave the list of replicas."""
+        """End the thread and deregister the replica. Waits for the store: not on the event loop."""
         self._unwatch()
         self._stopping.set()
         self._wake.set()
@@ -135,9 +135,9 @@ class RolloutController:
     def change(
         self, plan: RolloutPlan, *, if_revision: int, actor: str, reason: str, detail: Mapping[str, str] | None = None
     ) -> Rollout:
-        """Prove that a plan can be served, then decide it; it is applied here before this returns.
+        """Prove that a plan can be served, then write it to the store; it is applied here before this returns.
 
-        `detail`, such as the evidence for the decision, goes into the history.
+        `detail`, such as the evidence for the decision, goes into the history. Not on the event loop.
         Raises InputError, NotFound, ArtifactError (recorded; nothing changed), RevisionConflict or StoreUnavailable.
         """
         decide = partial(self._store.set_rollout, self.model, plan, reason=reason, detail=detail)
@@ -160,12 +160,12 @@ class RolloutController:
         return self._decide(plan, decide, if_revision, actor)
 
     def replicas(self) -> list[Replica]:
-        """All running replicas of the model, this one among them. Raises StoreUnavailable."""
+        """All running replicas of the model, this one too. Raises StoreUnavailable. Not on the event loop."""
         return self._heartbeat.list_all(self._replica_state())
 
     @property
     def known_replicas(self) -> list[Replica] | None:
-        """All running replicas as they were last read, this one as it is; waits for nothing. None: the store failed."""
+        """All running replicas as last read, this one up to date; None if the store failed. Never waits."""
         found = self._others
         if found is None:
             return None
@@ -175,7 +175,7 @@ class RolloutController:
     def wait_for_all(self, revision: int, seconds: float) -> list[Replica]:
         """Wait until every running replica serves `revision` or a later one; return those that do not by then.
 
-        Does not wait for one that has refused it. Raises StoreUnavailable.
+        A replica that has refused it is not waited for. Raises StoreUnavailable. Not on the event loop.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -186,7 +186,7 @@ class RolloutController:
             time.sleep(WAIT_POLL_SECONDS)
 
     def _decide(self, plan: RolloutPlan, decide: Callable[..., Rollout], revision: int, actor: str) -> Rollout:
-        """Decide with all versions of the plan in memory. Raises InputError if old and new may not fit side by side."""
+        """Decide with all versions of the plan in memory. Raises InputError if old and new may not fit together."""
         if 2 * len(plan.versions) > self._backend.state.max_versions:
             raise InputError("too_many_versions", _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
@@ -204,7 +204,7 @@ class RolloutController:
 
     @contextmanager
     def hold(self, version: int, *, actor: str) -> Iterator[None]:
-        """Hold a version in memory while it is needed. A version that is refused goes into the history."""
+        """Hold a version in memory for the block; a refusal is recorded in the history. Not on the event loop."""
         self.on_versions()
         with ExitStack() as stack:
             try:
@@ -215,7 +215,7 @@ class RolloutController:
             yield
 
     def reconcile_once(self) -> None:
-        """Ask the store and follow it, once."""
+        """Read the store's rollout and apply it, once. Waits for the store: not on the event loop."""
         with self._syncing:
             try:
                 desired = self._store.rollout(self.model)
@@ -243,11 +243,11 @@ class RolloutController:
             if change is None and entries:
                 change = last_change(self._store.history(self.model, limit=None))
             if change is None or change.revision <= desired.revision:
-                break  # else it was decided between the two
+                break  # else the decision came between the two reads
         return desired, entries[0] if entries else None, change
 
     def _witness(self, head: HistoryEntry | None) -> None:
-        """Log and count it if the history does not go on from what this process saw of it."""
+        """Log and count a history that does not continue the one that this process saw before."""
         seen, self._witnessed = self._witnessed, head
         if seen is None:
             return
@@ -296,7 +296,7 @@ class RolloutController:
         try:
             self._check(desired, change)
             self._activate(desired.plan, desired.revision)
-        except (StoreUnavailable, Overloaded) as error:  # passing: the next poll tries again
+        except (StoreUnavailable, Overloaded) as error:  # transient: the next poll tries again
             self._note_store_error(error)
             return
         except _UnservablePlan as error:
@@ -312,14 +312,14 @@ class RolloutController:
         self._handled_revision = desired.revision
 
     def _check(self, desired: Rollout, change: HistoryEntry | None) -> None:
-        """Raises _Unservable for a rollout that the history did not decide."""
+        """Check that the history decided this rollout. Raises _UnservablePlan."""
         try:
             check_decided(desired, change, self._trust)
         except StoreError as error:
             raise _UnservablePlan(None, f"{error} It is not followed: somebody wrote to the store directly.") from error
 
     def _activate(self, plan: RolloutPlan, revision: int) -> None:
-        """Raises _Unservable for good, StoreUnavailable or Overloaded for the moment."""
+        """Load and activate a plan. Raises _UnservablePlan for good, StoreUnavailable or Overloaded for now."""
         if 2 * len(plan.versions) > self._backend.state.max_versions:
             raise _UnservablePlan(None, _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
@@ -331,7 +331,7 @@ class RolloutController:
             self._backend.activate_plan(plan, revision)
 
     def _serve_the_last_good(self) -> None:
-        """At start there is no plan of before in memory, so look for it in the history."""
+        """Activate the latest servable plan of the history: at start no previous plan is in memory."""
         refused = self._status.desired
         changes = [each for each in self._store.history(self.model, limit=None) if each.action in CHANGES]
         for entry in changes:
@@ -351,7 +351,7 @@ class RolloutController:
         self._status = replace(self._status, store_error=str(error))
 
     def record_refusal(self, version: int, reason: str, actor: str) -> None:
-        """Enter it into the history, unless it is there already for this revision, perhaps from another replica."""
+        """Record a refusal in the history, unless it is there for this revision already. Not on the event loop."""
         try:
             revision = self._store.rollout(self.model).revision
             for entry in self._store.history(self.model):
@@ -370,7 +370,7 @@ class RolloutController:
 def follower_of(
     backend: TriggerHost, store: Store, settings: Settings, replica: str, on_swap: Callable[[str], None]
 ) -> RolloutController:
-    """What keeps a model at its rollout, as the settings say."""
+    """The RolloutController of a model under these settings."""
     return RolloutController(
         store,
         backend,
@@ -383,7 +383,7 @@ def follower_of(
 
 
 def open_trigger_store(settings: Settings) -> Store:
-    """The store, with the keys that the settings name. Raises ConfigError or StoreUnavailable."""
+    """Open the store with the keys of the settings. Raises ConfigError or StoreUnavailable."""
     signer, trusted = settings.history_signer(), settings.history_trust()
     return open_store(settings.store, trust=settings.trust(), signer=signer, history_trust=trusted)
 

@@ -1,4 +1,4 @@
-"""Tells the store which rollout revision this replica serves, so that the others and an operator can know."""
+"""The heartbeat that reports to the store which rollout revision this replica serves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from triggers.store.store import Replica
 logger = logging.getLogger(__name__)
 
 TTL_FACTOR = 3.0
-"""A replica that has been silent for so many heartbeats is taken for dead."""
+"""Heartbeats without a report after which a replica counts as dead."""
 
 
 def replica_name() -> str:
-    """Host and a random part: no two processes share it, and a person can see where one runs."""
+    """A unique replica name: the host, so that a person sees where it runs, and a random part."""
     return f"{socket.gethostname()[:60]}-{secrets.token_hex(3)}"
 
 
 class ReplicaHeartbeat:
-    """Reports what a model's replica serves: when it changes, and as a heartbeat. A store that fails only delays it."""
+    """Reports what a model's replica serves, on change and as a heartbeat; a failing store only delays it."""
 
     def __init__(self, store: Store, model: str, name: str, heartbeat_seconds: float) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class ReplicaHeartbeat:
         self._failing = False
 
     def report(self, replica: Replica) -> None:
-        """Report if something changed or a heartbeat is due; one thread at a time."""
+        """Report a change, or a heartbeat that is due. One thread at a time; waits for the store."""
         now = time.monotonic()
         if replica == self._reported and now < self._reported_at + self._heartbeat:
             return
@@ -47,14 +47,14 @@ class ReplicaHeartbeat:
             self._fail(error)
 
     def list_all(self, own: Replica) -> list[Replica]:
-        """All that run, by name; this one as it is, though the store may have heard late of it. Raises StoreError."""
+        """All running replicas by name; this one up to date, even if its last report is not. Raises StoreError."""
         found = {each.name: each for each in self._store.replicas(self._model)}
         reported = found.get(self.name)
         found[self.name] = replace(own, seen_at=reported.seen_at if reported else timestamp(datetime.now(UTC)))
         return [found[name] for name in sorted(found)]
 
     def deregister(self) -> None:
-        """The replica stops: take it off the list."""
+        """Remove the stopping replica from the store's list."""
         try:
             self._store.withdraw(self._model, self.name)
         except StoreError as error:

@@ -1,4 +1,4 @@
-"""The triggers of one model as they are applied: by this process, or by all the processes that compute for it."""
+"""State and interface of a model's triggers in memory: in this process, or in its engine processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triggers.rollout import RolloutPlan
 class TriggerState:
     """A plan, the revision it came from, and the digest of each version in memory, of which `max_versions` fit.
 
-    `groups_overlap`: a trigger in memory was made on groups that overlap, so its model's group names are read likewise.
+    `groups_overlap`: a trigger in memory was trained on overlapping groups, so group names are read as overlapping.
     """
 
     plan: RolloutPlan
@@ -25,11 +25,11 @@ class TriggerState:
 
     @property
     def champion(self) -> int | None:
-        """The version that serves whoever does not choose one."""
+        """The version that serves requests that do not choose one; None is no trigger."""
         return self.plan.champion
 
     def digest(self, version: int | None) -> str | None:
-        """Of a version in memory."""
+        """The digest of a version in memory, else None."""
         return self.digests.get(version)
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class TriggerState:
 
 
 class TriggerHost(Protocol):
-    """Where a model's triggers are in memory: all that following a rollout needs to know of a backend."""
+    """A model's triggers in memory: the part of a backend that RolloutController needs."""
 
     @property
     def name(self) -> str:
@@ -58,9 +58,9 @@ class TriggerHost(Protocol):
         ...
 
     def hold(self, version: int) -> AbstractContextManager[None]:
-        """Hold a version in memory wherever the model is computed, loading it first if needed; for threads."""
+        """Hold a version in memory wherever the model is computed, loading it if needed. Not on the event loop."""
         ...
 
     def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
-        """Let a plan decide for every batch that starts from now on, all its versions loaded; for threads."""
+        """Apply a plan to every batch that starts from now on, loading its versions. Not on the event loop."""
         ...

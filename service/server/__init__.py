@@ -1,4 +1,4 @@
 """The HTTP server around the app: listener, protocol, middleware, and the fast path of predict.
 
-Import its modules: the supervisor needs the listener alone, and not the rest, which brings torch.
+Import its modules directly: the supervisor needs the listener without the rest, which imports torch.
 """

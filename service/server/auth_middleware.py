@@ -1,4 +1,4 @@
-"""Nobody gets in: host, origin and key are looked at before anything else of a request, its body above all."""
+"""Access control of every request: host, origin, key and rate are checked before its body is read."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class AuthMiddleware:
-    """Finds out who asks, and whether they may. The caller is in `scope["state"]` from here on.
+    """Authenticates and authorizes a request, and puts its caller into `scope["state"]`. On the event loop.
 
-    Where `admin_port()` is a number, admin routes are not found at any other port.
+    If `admin_port()` is a number, admin routes answer 404 at any other port.
     """
 
     def __init__(self, settings: Settings, keyring: Keyring, admin_port: Callable[[], int | None]) -> None:
         self.keyring, self._admin_port, self._origins = keyring, admin_port, Origins(settings)
 
     def refusal(self, scope: Scope) -> Problem | None:
-        """Why a request may not pass, None if it may; notes its caller."""
+        """The problem of a request that is refused, else None; notes its caller."""
         method, path = scope["method"], scope["path"]
         required: RequiredRole = (
             "predict" if method == "POST" and PREDICT.fullmatch(path) else required_role(method, path)

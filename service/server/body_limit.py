@@ -1,4 +1,4 @@
-"""How long a request's body may be: refused at once if it says its length, else as soon as it grows beyond."""
+"""Size limits of request bodies: refused at once by Content-Length, else as soon as too many bytes arrived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.config import Settings
 
 
 def too_large(limit: int) -> str:
-    """What a client with too large a body is told."""
+    """The detail of the 413 response to a body over `limit` bytes."""
     return f"The body is larger than {limit} bytes; send fewer or smaller inputs."
 
 
@@ -22,7 +22,7 @@ class BodyTooLarge(HTTPException):
 
 
 def length_problem(stated: bytes | None, limit: int) -> Problem | None:
-    """The problem of a request that says that its body is too long, or nothing sensible."""
+    """The problem of a Content-Length over `limit` bytes, or that is no number; else None."""
     if stated is None or (stated.isdigit() and int(stated) <= limit):
         return None
     return Problem(413, "body_too_large", too_large(limit), {"Connection": "close"})
@@ -44,11 +44,11 @@ def limit_body(receive: Receive, limit: int) -> Receive:
 
 
 SMALL_BODY = 4 * 2**20
-"""Bytes of the largest body that holds no inputs: 10,000 pieces of feedback fit."""
+"""Most bytes of a body without inputs: 10,000 labels of feedback fit."""
 _INPUTS = ("/predict", "/infer")
 
 
 def body_limit(path: str, settings: Settings) -> int:
-    """Most bytes of a body: of inputs what the settings say, of anything else SMALL_BODY at most."""
+    """Most bytes of a body: `max_body_bytes` for inputs, at most SMALL_BODY for anything else."""
     limit = settings.max_body_bytes
     return limit if path.endswith(_INPUTS) else min(limit, SMALL_BODY)

@@ -1,7 +1,4 @@
-"""Uvicorn that stops without losing a request, and says what it serves once it listens.
-
-An app behind a port: uvicorn set up, and what is said once it listens.
-"""
+"""Uvicorn around the app: its set-up, a stop that loses no request, and the announcement once it listens."""
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ LINGER_SECONDS = 0.25
 class DrainingServer(uvicorn.Server):
     """Uvicorn that loses no accepted request on SIGTERM, and then ends with status 0.
 
-    Not ready at once; still serving for the drain time; then no new connections, but for a moment the ones that were
-    accepted may still send their request; then the requests in flight are finished.
+    It is not ready at once, but serves on for `drain_seconds`. Then it takes no new connections, gives accepted ones
+    LINGER_SECONDS to send their request, and finishes the requests in flight.
     """
 
     def __init__(
@@ -55,7 +52,7 @@ class DrainingServer(uvicorn.Server):
         self._stop_listening_at = self._exit_at = math.inf
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM drains first. SIGINT, or a second signal, does not; a second SIGINT waits for nobody."""
+        """SIGTERM drains first. SIGINT, or a second signal, does not; a second SIGINT drops requests in flight."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         drain = sig == signal.SIGTERM and not self._service.draining
@@ -63,7 +60,7 @@ class DrainingServer(uvicorn.Server):
         self._stop_listening_at = time.monotonic() + (self._service.settings.drain_seconds if drain else 0.0)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: is it time to stop?"""
+        """Uvicorn's tick, ten times a second: stop when it is time, and close slow connections once a second."""
         now = time.monotonic()
         if now >= self._stop_listening_at and self._exit_at == math.inf:
             await self._stop_listening()
@@ -74,7 +71,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def _stop_listening(self) -> None:
-        """Close the door behind those who stand in it: closing alone would reset connections not yet accepted."""
+        """Stop listening, and serve connections not yet accepted, which closing alone would reset."""
         waiting = [connection for listener in self._listeners for connection in listener.close()]
         for server in self.servers:
             listeners = [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
@@ -86,7 +83,7 @@ class DrainingServer(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _admit(self, connection: socket.socket) -> None:
-        """Begin to speak with a client that came through the shared door."""
+        """Serve a connection that a SharedListener accepted."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         speaking = asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         task: asyncio.Task[object] = asyncio.ensure_future(speaking)
@@ -99,7 +96,7 @@ class DrainingServer(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Start listening, then say what is served where."""
+        """Start listening, then announce what is served where."""
         await super().startup([] if self._listener else sockets)
         freeze_gc()
         if not self.started:
@@ -122,10 +119,10 @@ def serve(
     listener: SharedListener | None = None,
     admin_door: SharedListener | None = None,
 ) -> int:
-    """Serve until a signal ends it, on the port of the settings, or at a `listener` that other processes share.
+    """Serve until a signal ends it, on the port of the settings, or on a `listener` that other processes share.
 
-    Admin routes are behind `bind_admin_listener` alone, if there is one. `announce` gets what is served where, as rich
-    markup, once that is so. Returns the exit status: 1 if a step of the stop failed. Raises what `ServiceRuntime.open`
+    With an `admin_door`, admin routes answer there alone. `announce` gets what is served where, as rich markup, once
+    the server listens. Returns the exit status: 1 if a step of the stop failed. Raises what `ServiceRuntime.open`
     raises.
     """
     check_hook()
@@ -149,12 +146,12 @@ def serve(
 
 
 def bind_admin_listener(settings: Settings) -> SharedListener | None:
-    """A door of its own for the admin routes, if the settings ask for one. Raises ConfigError."""
+    """The separate listener of the admin routes, if the settings ask for one. Raises ConfigError."""
     return None if settings.admin_port is None else SharedListener(listen(settings.admin_host, settings.admin_port))
 
 
 def exposure_warnings(settings: Settings) -> list[str]:
-    """What an operator should know who lets others than this machine connect."""
+    """Warnings to an operator whose service accepts connections from other machines."""
     if settings.local:
         return []
     found = []

@@ -1,7 +1,7 @@
-"""How long a connection may take to send its request, or to read its answer, before it is closed.
+"""Timeouts of slow clients: a connection that takes too long to send its request or to read its answer is closed.
 
 One sweep over all connections a second costs less than a timer per request. A client that is slow on purpose, or gone
-without a word, gets 408 and loses its connection; what the service itself takes is never counted against a client.
+without closing, gets 408 and is disconnected; the service's own time is never counted against a client.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from triggers.errors import ConfigError
 
 UVICORN = "uvicorn>=0.45,<0.55"
 HOOK = "_start_asgi_task"
-"""uvicorn's own, and private: from its release 0.45 on it begins every answer."""
+"""A private method of uvicorn (0.45 on) that starts every answer."""
 MAX_HEAD_BYTES = 64 * 1024
 BYTES_PER_SECOND = 64 * 1024
-"""A body earns its sender a second for so many bytes, so that a large one may take longer than a small one."""
+"""Received bytes of a body that extend its time limit by a second: a large body may take longer."""
 _AROUND_URL, _AROUND_HEADER, _LAST = len("  HTTP/1.1\r\n"), len(": \r\n"), len("\r\n")
 
 
 class HeadTooLarge(Exception):
-    """Raised inside the parser, which goes no further: the application never hears of the request."""
+    """A head over MAX_HEAD_BYTES; raised in a parser callback, so that the application does not run."""
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over one connection that knows since when it waits for its client, and limits the head to 64 KiB.
+    """An HTTP/1.1 connection that tracks since when it waits for its client, and limits the head to 64 KiB.
 
     A head is counted as it arrives and, since it may arrive whole, as it is parsed. Trailers count likewise.
     """
 
     waiting_since: float | None
-    """None while the client owes nothing."""
+    """`time.monotonic()` since when a request is awaited; None while none is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected: from now on it owes a request."""
+        """A client connected: its request is awaited from now on."""
         super().connection_made(transport)
         self.waiting_since, self._received, self._unread = time.monotonic(), 0, (0, 0.0)
         self._unparsed = self._head = 0
         self._answering: RequestResponseCycle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone, for the answer in work too when later requests were pipelined behind it."""
+        """The client disconnected: mark the answer in work too, with later requests pipelined behind it."""
         self._give_up()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Bytes arrived: parse them, and refuse a head over MAX_HEAD_BYTES."""
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -65,17 +65,17 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.waiting_since, self._received, self._head = time.monotonic(), 0, _LAST
 
     def on_url(self, url: bytes) -> None:
-        """A part of the address."""
+        """A part of the URL."""
         super().on_url(url)
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header is whole, or a trailer."""
+        """A header or trailer is complete."""
         super().on_header(name, value)
         self._count(len(name) + len(value) + _AROUND_HEADER)
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is complete."""
         self._count(len(self.parser.get_method()) + _AROUND_URL)
         super().on_headers_complete()
         self._unparsed = 0
@@ -87,7 +87,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole; the next bytes begin another head."""
+        """The request is complete; the next bytes begin another head."""
         super().on_message_complete()
         self.waiting_since, self._unparsed = None, 0
 
@@ -103,7 +103,7 @@ class TimeoutProtocol(HttpToolsProtocol):
                 self._refuse(Problem(408, "request_timeout", detail))
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser did not accept; uvicorn calls this for what a callback raised as well."""
+        """Answer a request that the parser, or a callback of it, refused."""
         if self._head > MAX_HEAD_BYTES:
             self._refuse_head()
         else:
@@ -122,13 +122,13 @@ class TimeoutProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _give_up(self) -> None:
-        """Whatever is answered now need not be written."""
+        """Mark the answer in work as disconnected: it need not be written."""
         if self._answering and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
 
     def _stopped_reading(self, now: float, seconds: float) -> bool:
-        """Whether the same bytes of an answer have waited for the client all the time."""
+        """Whether the client has read nothing of a pending answer for `seconds`."""
         waiting, since = self._unread
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != waiting:
@@ -137,7 +137,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         return now - since > seconds
 
     def _refuse(self, problem: Problem) -> None:
-        """Say why, unless an answer has begun already, and close."""
+        """Send the problem, unless an answer has begun already, and close."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = orjson.dumps(problem.body())
             head = f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -146,14 +146,14 @@ class TimeoutProtocol(HttpToolsProtocol):
 
 
 def check_hook() -> None:
-    """Raise ConfigError if uvicorn never calls what TimeoutProtocol overrides: it could not tell who has left."""
+    """Raise ConfigError if uvicorn lacks HOOK, without which TimeoutProtocol cannot mark disconnected answers."""
     if not hasattr(HttpToolsProtocol, HOOK):
         found = version("uvicorn")
         raise ConfigError(f"uvicorn {found} has no {HOOK}: pip install '{UVICORN}', as pyproject.toml says.")
 
 
 def close_slow(connections: Iterable[Any], seconds: float) -> None:
-    """One sweep: every connection whose client is behind by `seconds` is closed."""
+    """Close every connection whose client is behind by `seconds`. On the event loop."""
     now = time.monotonic()
     for connection in list(connections):
         if isinstance(connection, TimeoutProtocol):

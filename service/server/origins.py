@@ -1,9 +1,9 @@
-"""Which hosts a request may name and which web sites may send it: what keeps browsers out of a service without keys.
+"""Checks of Host and Origin headers, which keep other web sites' pages out of a service without keys.
 
-Any page that a visitor opens can make his browser send requests to 127.0.0.1. Two headers give it away, and no page can
-set them: `Host` is the page's own name when that was made to lead here (DNS rebinding), and `Sec-Fetch-Site`, or
-`Origin` from browsers that do not send it, tells a request of another site. An IP address is nobody's name, so it may
-always be asked for; that is how probes and scrapes come.
+Any page that a visitor opens can make the browser send requests to 127.0.0.1. Two headers, which no page can set,
+reveal it: `Host` is the page's own name under DNS rebinding, and `Sec-Fetch-Site`, or `Origin` from browsers without
+it, marks a request of another site. An IP address as `Host` is always allowed, since rebinding needs a name: probes and
+scrapes use it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ ANY = "*"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing; no other site can read what they answer."""
 OWN_SITE = frozenset({b"same-origin", b"none"})
-"""Sec-Fetch-Site of our own pages, and of what a person typed or has bookmarked."""
+"""Sec-Fetch-Site of the service's own pages, and of typed or bookmarked addresses."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
-    """Refuses what a web site sends through a visitor's browser.
+    """Refuses requests that a web site sends through a visitor's browser.
 
-    Hosts are checked without keys, or if `allowed_hosts` names some; sites without keys only, since a browser adds no
-    API key to what a page sends.
+    Hosts are checked if there are no keys, or if `allowed_hosts` names some; sites only if there are no keys, since a
+    browser adds no API key to a page's requests.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class Origins:
         self._known = lru_cache(maxsize=256)(self._find)
 
     def refusal(self, scope: Scope) -> Problem | None:
-        """Why a request may not pass, None if it may."""
+        """The problem of a request that is refused, else None."""
         if not (self._check_hosts or self._check_sites):
             return None
         hosts, origin, site = [], None, None

@@ -1,7 +1,7 @@
-"""A short cut for the one route that carries the traffic: no router, no dependencies, no second validation.
+"""The fast path of predict, the route that carries the traffic: no router, no dependencies, no second validation.
 
-What FastAPI does for a request before the route's own code takes several times as long as that code. The short cut
-calls the function that the route calls. The route stays declared in FastAPI, for the OpenAPI document.
+FastAPI's work before the route's own code takes several times as long as that code. The fast path calls the same
+function as the route, which stays declared in FastAPI for the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ BEFORE, AFTER = predict.PATH.split("{model}")
 
 
 class PredictFastPath:
-    """Answers POST predict of the served models; on the event loop."""
+    """Answers POST predict of the served models. On the event loop."""
 
     def __init__(self, running: ServiceRuntime) -> None:
         self._running = running
 
     def model(self, scope: Scope) -> ServedModel | None:
-        """The model that a request asks to predict, None if that is not what it asks; notes the route."""
+        """The model of a predict request, None for any other request; notes the route in `scope`."""
         path: str = scope["path"]
         if scope["method"] != "POST" or not (path.startswith(BEFORE) and path.endswith(AFTER)):
             return None
@@ -42,7 +42,7 @@ class PredictFastPath:
         return model
 
     async def answer(self, model: ServedModel, raw_request: RawRequest, send: SendWhole) -> None:
-        """Send the prediction, or the problem. A fault of the service is answered as one, and raised."""
+        """Send the prediction or the problem; an unexpected error is answered with a problem, then raised."""
         try:
             body, told = await predict.answer_predict(raw_request, self._running, model)
         except Exception as error:

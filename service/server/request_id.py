@@ -1,4 +1,4 @@
-"""What ties a request to log lines and traces elsewhere: its X-Request-Id, and W3C Trace Context's traceparent."""
+"""Request identification in logs and traces: X-Request-Id, and the traceparent of W3C Trace Context."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ UNTRACED = "00"
 
 
 class TraceContext(NamedTuple):
-    """The names of one request, as its response states them."""
+    """Request id and traceparent of one request, as its response states them."""
 
     request_id: str
     traceparent: str
 
 
 def trace_context(headers: Mapping[bytes, bytes]) -> TraceContext:
-    """Keep the id that a client gave, if it is harmless, and continue its trace; else begin new ones.
+    """Keep a client's request id, if it matches REQUEST_ID, and continue its trace; else begin new ones.
 
     `headers` has lower-case names. Flags are passed on as they came (W3C Trace Context, 3.2.2.5).
     """
@@ -30,7 +30,7 @@ def trace_context(headers: Mapping[bytes, bytes]) -> TraceContext:
 
 
 def continue_trace(parent: str) -> str:
-    """The traceparent of this service as a step of the trace that `parent` names; of a new trace if it names none."""
+    """The traceparent of this service's span in the trace of `parent`; in a new trace if `parent` is invalid."""
     found = TRACEPARENT.fullmatch(parent)
     if found is None or (found[1] == "00" and found[4]):
         return f"00-{_id(128)}-{_id(64)}-{UNTRACED}"
@@ -38,5 +38,5 @@ def continue_trace(parent: str) -> str:
 
 
 def _id(bits: int) -> str:
-    """A new name. It need not be hard to guess, and the system's randomness would cost a change of threads."""
+    """A random hexadecimal id. It may be guessable, and the system's randomness would cost a thread switch."""
     return f"{random.getrandbits(bits):0{bits // 4}x}"

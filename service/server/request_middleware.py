@@ -1,4 +1,4 @@
-"""The one ASGI middleware: what every request passes once, whatever answers it. No task and no copy per request.
+"""The one ASGI middleware, which every request passes once. No task and no copy per request.
 
 identification -> access -> body limit -> predict fast path, or FastAPI -> headers of the response -> count
 """
@@ -23,10 +23,10 @@ CLOSE = (b"connection", b"close")
 
 
 class RequestMiddleware:
-    """Outermost but for the trace; `app` is FastAPI, which answers all but predictions. On the event loop.
+    """Outermost but for tracing; `app` is FastAPI, which answers all but predictions. On the event loop.
 
-    Every response, an error of any layer included, gets X-Request-Id, traceparent and the guarding headers, and is
-    counted by route, model and status. While the service drains, clients are told to connect again.
+    Every response, an error of any layer included, gets X-Request-Id, traceparent and the security headers, and is
+    counted by route, model and status. While the service drains, responses carry `Connection: close`.
     """
 
     def __init__(self, app: ASGIApp, running: ServiceRuntime) -> None:
@@ -35,7 +35,7 @@ class RequestMiddleware:
         self._predict = PredictFastPath(running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request from its first header to its last byte. A fault of the service passes on to the server."""
+        """Serve one request from its first header to its last byte. Unexpected errors go on to the server."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -56,9 +56,9 @@ class RequestMiddleware:
             self._count(scope, reply.status, time.perf_counter() - started)
 
     def _limited(self, call: RawRequest) -> Problem | None:
-        """The problem of a body that says that it is too long; one of unknown length is counted while it is read."""
+        """The problem of a Content-Length over the limit; a body of unknown length is counted while it is read."""
         limit, stated = body_limit(call.scope["path"], self._running.settings), call.headers.get(b"content-length")
-        if stated is None:  # a server holds a client to the length that it said
+        if stated is None:  # the server enforces a stated length
             call.receive = limit_body(call.receive, limit)
         return length_problem(stated, limit)
 
@@ -70,7 +70,7 @@ class RequestMiddleware:
 
 
 class Reply:
-    """The way back of one request: completes the headers of its response and notes the status."""
+    """The response of one request: completes its headers and notes its status."""
 
     __slots__ = ("_named", "_running", "_send", "status")
 
@@ -88,7 +88,7 @@ class Reply:
         await self._send(message)
 
     async def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """A response that is there as a whole."""
+        """Send a complete response."""
         await self._send({"type": "http.response.start", "status": status, "headers": self._headers(status, headers)})
         await self._send({"type": "http.response.body", "body": body})
 

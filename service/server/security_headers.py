@@ -1,4 +1,4 @@
-"""What every answer tells a browser: keep nothing, guess nothing, frame nothing, run nothing."""
+"""Security headers of every answer: no caching, no content sniffing, no framing, no scripts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ALWAYS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""Of all that runs nothing. A page that needs more, such as a dashboard, sends a policy of its own."""
+"""The default policy, under which nothing runs. A page that needs more, such as the dashboard, sends its own."""
 
 
 def with_security_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer and those above; what it says itself about caching or content stays."""
+    """The headers of an answer and those above; its own Cache-Control and Content-Security-Policy stay."""
     given = list(headers)
     names = {name for name, _ in given}
     if b"cache-control" not in names:

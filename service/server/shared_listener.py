@@ -1,7 +1,7 @@
 """A listening socket that several processes share.
 
-Each takes one connection per turn of its loop, so that no process takes them all and keeps them. What waits at the door
-of a process that died is taken by the others.
+Each accepts one connection per turn of its event loop, so that no process takes them all. Connections that wait when a
+process dies are accepted by the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class SharedListener:
-    """One process's share in a listening socket."""
+    """One process's share in a listening socket. On the event loop."""
 
     def __init__(self, listening: socket.socket) -> None:
         self.listening = listening
@@ -30,14 +30,14 @@ class SharedListener:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port number."""
         return int(self.listening.getsockname()[1])
 
     def open(self, admit: Callable[[socket.socket], None]) -> None:
-        """Let connections in from now on; on the event loop."""
+        """Accept connections from now on."""
         loop = asyncio.get_running_loop()
         # Every process wakes for a connection, and all but one find it taken. EPOLLEXCLUSIVE would spare that, but no
-        # event loop lets a reader ask for it; with SO_REUSEPORT what waits at a process that dies would be lost.
+        # event loop lets a reader ask for it; SO_REUSEPORT would lose the connections that wait at a process that dies.
         loop.add_reader(self.listening.fileno(), self._take_one, loop, admit)
 
     def _take_one(self, loop: asyncio.AbstractEventLoop, admit: Callable[[socket.socket], None]) -> None:
@@ -58,20 +58,20 @@ class SharedListener:
             self.open(admit)
 
     def close(self) -> list[socket.socket]:
-        """Close this process's share; returns the connections that waited."""
+        """Close this process's share; returns the connections not yet accepted."""
         asyncio.get_running_loop().remove_reader(self.listening.fileno())
         with self.listening:
             return list(accept_waiting(self.listening))
 
 
 def url_of(listening: Any) -> str:
-    """Where clients of a listening socket connect."""
+    """The URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
-    """Every connection that the kernel holds ready."""
+    """Accept every connection in the kernel's backlog."""
     with contextlib.suppress(BlockingIOError):
         while True:
             connection, _ = listening.accept()
@@ -80,7 +80,7 @@ def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConfigError where there can be none."""
+    """A listening socket. Raises ConfigError if host and port cannot be bound."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,4 +1,4 @@
-"""Several processes as one service: HTTP workers beside engine servers."""
+"""Several processes as one service: a supervisor, HTTP workers and engine servers."""
 
 from service.workers.control_socket import exit_now
 from service.workers.supervisor import Supervisor

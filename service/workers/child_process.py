@@ -1,4 +1,4 @@
-"""One child of the supervisor, over all its lives."""
+"""A child process of the supervisor, across its restarts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from collections.abc import Mapping, Sequence
 from service.workers.control_socket import BEAT, MAX_TEXT, READY, Offer, send_link
 
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Pauses before the first, second, ... start after a death; the last one from then on."""
+"""Seconds before the first, second, ... restart; the last value from then on."""
 HEALTHY_SECONDS = 20.0
-"""Whoever lived so long starts without a pause again."""
+"""Uptime after which the backoff starts over."""
 FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
-"""A line takes no more for the moment."""
+"""Errors of a control socket that takes no more for the moment."""
 logger = logging.getLogger(__name__)
 
 
 class ChildProcess:
-    """A process that runs a module with the options of the service, and perhaps with listening sockets."""
+    """A process that runs a module with the options of the service, and inherits listening sockets, if any."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and its end not yet noticed."""
+        """Whether it was started and not yet reaped."""
         return self._process is not None
 
     @property
     def restart_due(self) -> bool:
-        """Whether it is time to start it."""
+        """Whether it is down and its backoff is over."""
         return self._process is None and time.monotonic() >= self._due_at
 
     def start(self) -> None:
-        """Begin a life."""
+        """Start the process, with a fresh control socket."""
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         with theirs:
@@ -67,7 +67,7 @@ class ChildProcess:
         self.ready, self.lost, self._started_at, self._silence = False, frozenset(), time.monotonic(), 0.0
 
     def send_link(self, process: int, serial: int, link: socket.socket) -> None:
-        """Pass a socket on, now or when its line takes more; one that just died is joined again when it is started."""
+        """Send a connection over the control socket, now or when it takes more; dropped if the process is down."""
         if self._line:
             self._unsent.append(Offer(process, serial, link.dup()))
             self._send()
@@ -78,14 +78,14 @@ class ChildProcess:
                 send_link(self._line, self._unsent[0])
             except OSError as error:
                 if error.errno in FULL:
-                    return  # it starts, or has much to do; the next look tries again
-                self.signal(signal.SIGKILL)  # it died, or it does not listen to its line any more
+                    return  # it is starting or busy; the next look tries again
+                self.signal(signal.SIGKILL)  # it died, or no longer reads its control socket
             self._unsent.popleft().connection.close()
 
     def look(self, seconds: float) -> None:
-        """Note whether it says that it is ready, that it lives, and which of its links are lost.
+        """Read its messages: ready, heartbeats, and which of its connections are lost.
 
-        `seconds` have passed since the last look, without those in which the supervisor itself stood still.
+        `seconds` have passed since the last look, without those in which the supervisor itself was suspended.
         """
         self._silence += seconds
         self._send()
@@ -104,14 +104,14 @@ class ChildProcess:
             return b""
 
     def kill_if_silent(self, seconds: float) -> None:
-        """Kill it if it stands still: a stopped process ends by nothing else. While it starts it may be silent."""
+        """Kill it after `seconds` without a heartbeat: nothing else ends a suspended process. Not during start."""
         if self._line and self.ready and self._silence > seconds:
             logger.error("%s was silent for %.1f s: it is killed and started again", self.name, self._silence)
             self.signal(signal.SIGKILL)
             self._silence = 0.0
 
     def reap(self) -> bool:
-        """Whether its end is noticed now."""
+        """Whether it has ended; if so, schedules its restart."""
         if self._process is None or self._process.poll() is None:
             return False
         self.status, self.last_pid = self._process.returncode, self._process.pid
@@ -123,7 +123,7 @@ class ChildProcess:
         return True
 
     def exit_summary(self) -> str:
-        """Its end in words."""
+        """Its exit status or signal, and its uptime, in words."""
         how = f"signal {-self.status}" if self.status and self.status < 0 else f"status {self.status}"
         return f"{self.name} ended with {how} after {time.monotonic() - self._started_at:.1f} s"
 
@@ -133,7 +133,7 @@ class ChildProcess:
             self._process.send_signal(number)
 
     def close_control(self) -> None:
-        """Close its line: for an inference process the word to end."""
+        """Close its control socket, which makes an engine process end."""
         while self._unsent:
             self._unsent.popleft().connection.close()
         if self._line:

@@ -1,8 +1,8 @@
-"""A child's line to its supervisor: sockets to the other processes come in, `ready` and heartbeats go out.
+"""The control socket between a child and its supervisor: connections to other processes in, ready and heartbeats out.
 
-A heartbeat comes from a thread that does nothing else for long, so that neither a batch nor the loading of a model
-delays it: only a process that stands still is silent. It names the links that were lost, until they are replaced.
-When the line ends the supervisor is gone, however it ended, and its children end too.
+Heartbeats come from a thread of their own, so that neither a batch nor the loading of a model delays them: only a
+suspended process is silent. They name the connections that were lost, until these are replaced. When the socket is
+closed the supervisor is gone, however it ended, and its children end too.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import NamedTuple, NoReturn
 LINK, READY, BEAT = b"link ", b"ready", b"beat "
 MAX_TEXT = 60_000
 BEAT_SECONDS = 0.5
-"""Between two heartbeats of a child."""
+"""Seconds between two heartbeats of a child."""
 logger = logging.getLogger(__name__)
 
 
 class Offer(NamedTuple):
-    """A fresh socket, the number of the inference process it leads to or belongs to, and its own number."""
+    """One end of a fresh connection, the number of its engine process, and its serial number."""
 
     process: int
     serial: int
@@ -41,14 +41,14 @@ class ControlSocket:
         self._socket = socket.socket(fileno=descriptor)
 
     def ready(self, text: str = "") -> None:
-        """Tell that this process does its work now; `text` is for people. If nobody listens any more, `watch` knows."""
+        """Report that this process is ready; `text` is for people. If the supervisor is gone, `watch` notices."""
         with suppress(ConnectionError):
             self._socket.send(READY + text.encode()[:MAX_TEXT])
 
     def next_link(self) -> Offer | None:
-        """Wait for a fresh socket; None when the supervisor is gone.
+        """Wait for a fresh connection; None when the supervisor is gone.
 
-        Raises TimeoutError if the line has a timeout, and OSError if this process may open no more files.
+        Raises TimeoutError if the socket has a timeout, and OSError if this process may open no more files.
         """
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 64, 1)
@@ -68,16 +68,16 @@ class ControlSocket:
         end_seconds: float,
         lost: Callable[[], Collection[int]] = tuple,
     ) -> None:
-        """From now on send heartbeats and hand over every link, on a thread; neither callback may take long.
+        """Start a thread that sends heartbeats and hands over every connection; the callbacks must be brief.
 
-        `lost` tells the serial numbers of links that have to be replaced. When the supervisor is gone, or this fails:
-        `on_end`, and after `end_seconds` the end of the process.
+        `lost` returns the serial numbers of connections to replace. When the supervisor is gone, or the thread fails,
+        it calls `on_end`, and after `end_seconds` ends the process.
         """
 
         def follow() -> None:
             try:
                 self._follow(on_link, lost)
-            except Exception:  # the thread boundary: without its line this process could not be told anything
+            except Exception:  # the thread boundary: without its control socket this process is cut off
                 logger.exception("the line to the supervisor failed, so this process ends")
             on_end()
             time.sleep(end_seconds)
@@ -89,7 +89,7 @@ class ControlSocket:
         """Returns when the supervisor is gone."""
         self._socket.settimeout(BEAT_SECONDS)
         while True:
-            with suppress(OSError):  # the supervisor is gone, as is seen below, or stopped, which harms nobody
+            with suppress(OSError):  # the supervisor is gone, as is seen below, or suspended, which does no harm
                 self._socket.send(BEAT + " ".join(map(str, lost())).encode(), socket.MSG_DONTWAIT)
             with suppress(TimeoutError):
                 offer = self.next_link()
@@ -99,7 +99,7 @@ class ControlSocket:
 
 
 def exit_now(status: int) -> NoReturn:
-    """End this process, where everything is closed, now: taking torch apart would take seconds more."""
+    """End this process at once, after everything is closed: tearing down torch would take seconds more."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -107,7 +107,7 @@ def exit_now(status: int) -> NoReturn:
 
 
 def terminate() -> None:
-    """Let this process stop as SIGTERM stops it; on any thread."""
+    """Send SIGTERM to this process. On any thread."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -118,5 +118,5 @@ def process_age() -> float:
 
 
 def send_link(line: socket.socket, offer: Offer) -> None:
-    """The supervisor's side: pass on to a child a socket between it and an inference process, or to that one."""
+    """Send a child its end of a connection between an HTTP worker and an engine process. In the supervisor."""
     socket.send_fds(line, [LINK, b"%d %d" % (offer.process, offer.serial)], [offer.connection.fileno()])

@@ -1,4 +1,4 @@
-"""The devices of a service with one inference process on each; the supervisor, who asks, goes without torch."""
+"""The devices of a service with one engine process on each; without torch, which the supervisor does not import."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ print(*(f"{torch.accelerator.current_accelerator().type}:{number}" for number in
 
 
 def devices_of(settings: Settings) -> tuple[str, ...]:
-    """A device per inference process; none where each process computes. Raises ConfigError if `all` finds none."""
+    """A device per engine process; none where HTTP workers compute. Raises ConfigError if `all` finds none."""
     if settings.devices == ALL_DEVICES:
         return _found()
     return settings.engine_devices
 
 
 def isolated_env(device: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """What a device is called by a process that sees no other, and the environment that brings this about.
+    """A device's name in a process that sees no other, and the environment that hides the others.
 
     A process that sees several GPUs takes memory on the first one too. Raises ConfigError for a GPU that is hidden.
     """
@@ -42,7 +42,7 @@ def isolated_env(device: str, environment: Mapping[str, str]) -> tuple[str, Mapp
 
 
 def _found() -> tuple[str, ...]:
-    """Every accelerator that torch sees, asked of a process of its own."""
+    """Every accelerator that torch sees, listed by a short-lived process."""
     told = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=True).stdout.split()
     if not told:
         raise ConfigError("devices is all, but torch sees no GPU here: name devices, such as cpu, or leave it out.")

@@ -1,8 +1,8 @@
-"""An HTTP process's connection to one inference process.
+"""An HTTP worker's connection to one engine process.
 
-Every request gets exactly one reply, and until then its slots are its own. When the inference process dies, whoever
-waits is told so (Restarting); the supervisor starts another and a fresh connection to it. A reply that does not come in
-the time of its operation is waited for no longer (NoReply). How long a prediction may take is for its client to say.
+Every request gets exactly one reply, and keeps its slots until then. When the engine process dies, waiting requests get
+EngineRestarting; the supervisor starts another process and a fresh connection to it. A request whose reply exceeds the
+time of its operation gets NoReply. A prediction has no time limit but its client's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from service.workers.ipc.messages import pack_queries, unpack_error
 from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout
 
 REPLY_SECONDS = {"depth": 0.5, "follow": 10.0, "lease": 120.0}
-"""How long a reply is waited for, by operation: for a lease a trigger may have to be fetched from far away."""
+"""Seconds to wait for a reply, by operation: a lease may fetch a trigger from a remote store."""
 
 
 class EngineClient:
-    """Asks one inference process; on the event loop. `hello` is what it said of its models when it last started.
+    """The client of one engine process. On the event loop. `hello` describes its models as of its last start.
 
-    `on_change` is called when it comes, goes, or uses other triggers.
+    `on_change` is called when the process connects, disconnects, or uses other triggers.
     """
 
     def __init__(self, device: str, on_change: Callable[[], None]) -> None:
@@ -43,16 +43,16 @@ class EngineClient:
 
     @property
     def up(self) -> bool:
-        """Whether the inference process is there."""
+        """Whether the engine process is connected."""
         return self._stream is not None and self._stream.open
 
     def handshake(self, hello: Message, descriptor: int) -> None:
-        """Take what a process said of itself, and its memory; `descriptor` stays open."""
+        """Store a process's hello and map its shared memory; `descriptor` stays open."""
         self._drop()
         self.hello, self.states, self._slots = hello, _states(hello), _mapped(hello, descriptor)
 
     async def connect(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
-        """Go over to the process that was greeted; `on_lost` is called when this connection ends."""
+        """Connect to the process of the last handshake; `on_lost` is called when this connection ends."""
 
         def lost() -> None:
             on_lost()
@@ -61,14 +61,14 @@ class EngineClient:
         stream = MessageStream(self._on_message, lost)
         await stream.connect(connection)
         self._stream = stream
-        for model in self.states:  # what was decided here meanwhile is news to that process, and through it to others
-            self.notify({"id": next(self._numbers), "op": "follow", "model": model})  # nobody waits for the reply
+        for model in self.states:  # that process may have missed what was decided here meanwhile
+            self.notify({"id": next(self._numbers), "op": "follow", "model": model})  # its reply is ignored
         self._on_change()
 
     async def request(self, message: Message) -> Message:
-        """Send a message and wait for its reply, as long as its operation may take.
+        """Send a message and wait for its reply, for the REPLY_SECONDS of its operation.
 
-        Raises EngineRestarting while nobody is there, NoReply, or the error that the reply is.
+        Raises EngineRestarting while disconnected, NoReply, or the error in the reply.
         """
         number, waiting = self.request_nowait(message)
         seconds = REPLY_SECONDS[message["op"]]
@@ -86,7 +86,7 @@ class EngineClient:
         return reply
 
     def request_nowait(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
-        """Send a message; its number and its reply. Raises EngineRestarting while nobody is there."""
+        """Send a message; its number and a future of its reply. Raises EngineRestarting while disconnected."""
         if not self.up:
             raise self.restarting()
         number = next(self._numbers)
@@ -95,7 +95,7 @@ class EngineClient:
         return number, future
 
     def predict_nowait(self, model: str, batch_items: Sequence[BatchItem]) -> tuple[int, asyncio.Future[Message]]:
-        """Put queries into slots and send them off. Raises EngineRestarting, or Overloaded if no slots are free."""
+        """Write items into slots and send them. Raises EngineRestarting, or Overloaded if no slots are free."""
         if not self.up:
             raise self.restarting()
         slots = self._slots[model]
@@ -106,17 +106,17 @@ class EngineClient:
             packed = pack_queries(batch_items, slots, taken)
             number, future = self.request_nowait({"op": "predict", "model": model, "queries": packed})
         except BaseException:
-            slots.release(taken)  # nothing was sent, so no reply will
+            slots.release(taken)  # nothing was sent, so no reply will release them
             raise
         self._taken[number] = slots, taken
         return number, future
 
     def cancel(self, number: int) -> None:
-        """Nobody waits for this reply any more; it will come all the same."""
+        """Cancel a request; its reply will come all the same, and release its slots."""
         self.notify({"op": "cancel", "id": number})
 
     def close(self) -> None:
-        """Hang up: whoever still waits is told (Restarting)."""
+        """Disconnect; waiting requests get EngineRestarting."""
         self._drop()
         self._on_change()
 
@@ -126,7 +126,7 @@ class EngineClient:
             self._stream.send(message)
 
     def restarting(self) -> EngineRestarting:
-        """The error of whoever needs this process while it is not there."""
+        """The error of a request for this process while it is disconnected."""
         seconds = math.ceil(self.hello.get("startup_seconds", 1))
         return EngineRestarting("The models are being loaded again after a failure; retry later.", max(1, seconds))
 
@@ -148,7 +148,7 @@ class EngineClient:
             self._on_change()
 
     def _drop(self) -> None:
-        """Forget the connection and what was in work there."""
+        """Drop the connection and fail the requests in work there."""
         stream, self._stream = self._stream, None
         if stream:
             stream.close()

@@ -1,4 +1,4 @@
-"""The inference process's side of one HTTP process: requests come in, every one gets one reply."""
+"""The engine process's connection to one HTTP worker: every request gets exactly one reply."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 class EngineConnection:
-    """One HTTP process: its slots, the versions it holds, its requests in work.
+    """One HTTP worker's slots, held versions and requests in work. On the event loop.
 
-    Whatever goes wrong, a request with a number gets one reply; any other message that cannot be handled ends the
-    connection, which is then made anew. `follow` asks the store for a model's rollout, on a thread. `on_failure` hears
-    of every failure that the device may be the cause of.
+    Whatever fails, a request with a number gets one reply; any other message that cannot be handled ends the
+    connection, which is then replaced. `follow` reads a model's rollout from the store, on a thread. `on_failure` is
+    called on every failure that the device may have caused.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class EngineConnection:
         self._work = {"lease": self._lease, "follow": self._follow, "depth": self._depth}
 
     async def open(self, connection: socket.socket, startup_seconds: float) -> None:
-        """Say hello over a fresh socket, then listen to it. Raises ConnectionError if the other end is gone already."""
+        """Send the hello over a fresh socket, then read from it. Raises ConnectionError if the other end is gone."""
         regions, end = {}, 0
         for name, model in self._models.items():
             regions[name] = SlotLayout.of(model.classifier.spec, self._places, end)
@@ -65,14 +65,14 @@ class EngineConnection:
         await self._stream.connect(connection, rest)
 
     def tell_state(self, name: str) -> None:
-        """The triggers of a model changed."""
+        """Send a model's TriggerState to the HTTP worker."""
         self._stream.send({"model": name, "state": self._models[name].state.to_dict()})
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
         try:
             self._begin(number, message)
-        except Exception as error:  # the process boundary: whoever waits gets it
+        except Exception as error:  # the process boundary: the waiting request gets the error
             self._refuse(number, error)
 
     def _begin(self, number: int, message: Message) -> None:
@@ -81,7 +81,7 @@ class EngineConnection:
         elif message["op"] == "cancel":
             task = self._tasks.get(number)
             if not (task and task.cancel()):
-                self._release(number)  # what it asked for was granted just now, and nobody takes it
+                self._release(number)  # its lease was granted just now, and is not needed
         elif message["op"] == "release":
             self._release(number)
         else:
@@ -92,11 +92,11 @@ class EngineConnection:
     async def _reply(self, number: int, work: Coroutine[Any, Any, Message]) -> None:
         try:
             self._stream.send(await work | {"id": number})
-        except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
+        except (Exception, asyncio.CancelledError) as error:  # the process boundary: the waiting request gets the error
             self._refuse(number, error)
 
     def _refuse(self, number: int, error: BaseException) -> None:
-        """Reply with an error. One that nobody raised on purpose goes to the log, and may be the device's."""
+        """Reply with an error. An unexpected one is logged, and the device may have caused it."""
         if isinstance(error, asyncio.CancelledError):
             error = ClientDisconnected("The client went away.")
         elif not isinstance(error, FairtriggerError):
@@ -107,7 +107,7 @@ class EngineConnection:
         self._stream.send({"id": number, "error": pack_error(error)})
 
     def _predict(self, number: int, message: Message) -> None:
-        """Queue the items of a request; no task waits for them, since this is what most messages are."""
+        """Queue the items of a request; without a task, since most messages are predictions."""
         model = self._models[message["model"]]
         held: list[int] = []
         try:
@@ -132,11 +132,11 @@ class EngineConnection:
         try:
             release_versions(predictor, held)
             self._stream.send(pack_results(results.result(), timings) | {"id": number})
-        except (Exception, asyncio.CancelledError) as error:  # the process boundary: whoever waits gets it
+        except (Exception, asyncio.CancelledError) as error:  # the process boundary: the waiting request gets the error
             self._refuse(number, error)
 
     async def _lease(self, message: Message) -> Message:
-        """Load a version on a thread of its own, and hold it until its release."""
+        """Load a version on a thread, and hold it until its release."""
         name, version = message["model"], message["version"]
         await self._models[name].load(version)
         self._leases[message["id"]] = name, version
@@ -159,17 +159,17 @@ class EngineConnection:
             self._models[name].predictor.release(version)
 
     def _on_lost(self) -> None:
-        """The HTTP process is gone, or the connection to it: nobody waits for anything."""
+        """The HTTP worker or the connection to it is gone: cancel its requests and release its versions."""
         self._on_end(self)
         for task in self._tasks.values():
             task.cancel()
         for number in list(self._leases):
             self._release(number)
-        self._slots.clear()  # freed now: garbage that holds itself is never looked for here (process_lifecycle.py)
+        self._slots.clear()  # freed now: reference cycles may never be collected here (process_lifecycle.py)
 
 
 def hold_versions(predictor: Predictor, batch_items: Sequence[BatchItem], held: list[int]) -> None:
-    """Pin the versions that these name, and enter each in `held`. Raises VersionNotLoaded if one is not in memory."""
+    """Hold the versions that items name, adding each to `held`. Raises VersionNotLoaded if one is not in memory."""
     for version in {batch_item.choice for batch_item in batch_items if isinstance(batch_item.choice, int)}:
         if not predictor.try_hold(version):
             raise VersionNotLoaded(f"v{version} is not in memory any more.")
@@ -177,7 +177,7 @@ def hold_versions(predictor: Predictor, batch_items: Sequence[BatchItem], held: 
 
 
 def release_versions(predictor: Predictor, held: Sequence[int]) -> None:
-    """Unpin what `hold_versions` pinned."""
+    """Release the versions that `hold_versions` held."""
     for version in held:
         predictor.release(version)
 

@@ -1,7 +1,7 @@
-"""An HTTP process's connections to all inference processes, one per device.
+"""An HTTP worker's connections to all engine processes, one per device.
 
-The service goes on while one of them is there. What is said to be applied is what the slowest of them applied. A
-connection that is lost, or could not be made, is named to the supervisor, which makes another.
+The service goes on while one of them is connected. The applied revision is that of the slowest one. A connection that
+is lost, or could not be made, is reported to the supervisor, which makes another.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from service.workers.engine_client import EngineClient
 from service.workers.ipc.message_stream import Message, receive_hello
 
 JOIN_SECONDS = 10.0
-"""How long letting a process in may take."""
+"""Seconds that connecting an engine process may take."""
 LOOP_SECONDS = 1.0
-"""What a thread gives the event loop beyond the time of an operation."""
+"""Seconds that a thread waits for the event loop beyond the time of an operation."""
 _T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class _Arrival(NamedTuple):
 
 
 class EnginePool:
-    """Made before the event loop runs; waits for the first process that has its models.
+    """Created before the event loop runs; waits for the first engine process that has loaded its models.
 
-    `hello` is what the last one said of its models: they have the same. `applied` is what all of them use.
+    `hello` is the last one's description of its models, which all share. `applied` is the state that all have reached.
     """
 
     def __init__(self, control: ControlSocket, devices: Sequence[str], end_seconds: float) -> None:
@@ -55,27 +55,27 @@ class EnginePool:
 
     @property
     def up(self) -> tuple[EngineClient, ...]:
-        """Those whose process is there."""
+        """The clients whose process is connected."""
         return tuple([engine for engine in self.all if engine.up])
 
     def states(self) -> list[tuple[str, bool]]:
-        """The device of each, and whether it is there."""
+        """The device of each client, and whether its process is connected."""
         return [(engine.device, engine.up) for engine in self.all]
 
     def start(self) -> None:
-        """Begin, inside the event loop; calling it again changes nothing."""
+        """Start accepting engine processes; idempotent. On the event loop."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._starting = asyncio.ensure_future(self._attach_first())
             threading.Thread(target=self._accept_engines, name="links", daemon=True).start()
 
     def close(self) -> None:
-        """Hang up on all, so that nobody waits for them any more; on the event loop."""
+        """Disconnect from all; waiting requests get EngineRestarting. On the event loop."""
         for engine in self.all:
             engine.close()
 
     def call(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
-        """Let the event loop do it, for other threads. Raises NoReply, and cancels it, if that takes too long."""
+        """Run `work` on the event loop, and wait. On other threads. If it takes too long, cancels it: NoReply."""
         assert self._loop is not None
         waiting = asyncio.run_coroutine_threadsafe(self._once_started(work), self._loop)
         try:
@@ -85,7 +85,7 @@ class EnginePool:
             raise NoReply(seconds + LOOP_SECONDS) from None
 
     def notify(self, engine: EngineClient, message: Message) -> None:
-        """Send a message that has no reply, from any thread."""
+        """Send a message that has no reply. On any thread."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(engine.notify, message)
 
@@ -98,7 +98,7 @@ class EnginePool:
         threading.Thread(target=self._receive, args=(offer,), daemon=True).start()
 
     def _receive(self, offer: Offer) -> None:
-        """On a thread of its own: wait until the process has loaded its models; others may come before."""
+        """Wait, on a thread per connection, until the process has loaded its models; others may be ready before."""
         try:
             self._arrivals.put(_Arrival(offer, *receive_hello(offer.connection)))
         except (EOFError, ConnectionError):  # it died while it started, or could not make its memory
@@ -108,12 +108,12 @@ class EnginePool:
             self._lose(offer)
 
     def _accept_engines(self) -> None:
-        """On a thread of its own: one after the other."""
+        """Connect ready engine processes, one after the other. On a thread of its own."""
         while True:
             arrival = self._arrivals.get()
             try:
                 self.call(self._join(arrival), JOIN_SECONDS)
-            except Exception:  # the thread boundary: others are still to come, and this one is connected anew
+            except Exception:  # the thread boundary: others may come, and this one gets a new connection
                 logger.exception("the process on %s could not be let in", self._link(arrival.offer).device)
                 self._lose(arrival.offer)
 
@@ -149,7 +149,7 @@ class EnginePool:
         return self.all[offer.process]
 
     def _lose(self, offer: Offer) -> None:
-        """On any thread: this connection is over, and another is needed."""
+        """Close a lost connection and report it to the supervisor. On any thread."""
         offer.connection.close()
         self._lost[offer.process] = max(offer.serial, self._lost.get(offer.process, 0))
 
@@ -157,13 +157,13 @@ class EnginePool:
         return tuple(self._lost.values())
 
     def _look_again(self) -> None:
-        """A process came, went, or uses other triggers."""
+        """Update `applied`: a process connected, disconnected, or uses other triggers."""
         known = [engine.states for engine in self.up or self.all if engine.states]
         self.applied = {name: _slowest([states[name] for states in known]) for name in known[0]} if known else {}
 
 
 def _slowest(states: Sequence[TriggerState]) -> TriggerState:
-    """What all processes have applied."""
+    """The oldest state, which all processes have applied."""
     oldest = min(states, key=lambda state: state.revision)
     return replace(oldest, groups_overlap=any(state.groups_overlap for state in states))
 

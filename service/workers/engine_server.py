@@ -1,4 +1,4 @@
-"""A process that holds the models on one device: no HTTP, no decoding; it computes what HTTP processes hand over."""
+"""The engine process: holds the models on one device and computes the requests of HTTP workers; no HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class EngineServer:
-    """Every model, and a channel for every HTTP process."""
+    """Every model on one device, and an EngineConnection for every HTTP worker."""
 
     def __init__(self, settings: Settings, device: str, control: ControlSocket) -> None:
         check_device(device)
@@ -49,7 +49,7 @@ class EngineServer:
         self._looking: asyncio.Future[None] | None = None
 
     def run(self) -> int:
-        """Load and warm the triggers, say so, and compute until the supervisor closes its line; the exit status."""
+        """Load, warm up, report ready, compute until the supervisor closes the control socket; the exit status."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._run())
         if MULTIPROC_DIR_VARIABLE in os.environ:  # the supervisor does this too, unless it was killed
@@ -82,7 +82,7 @@ class EngineServer:
         self._control.watch(adopt, end, 2 * self._last_seconds, self._lost_links)
 
     def _lost_links(self) -> tuple[int, ...]:
-        """None: the HTTP processes tell. But at every heartbeat: a process that cannot compute any more ends."""
+        """Empty, as HTTP workers report lost connections. At every heartbeat: exit if an inference thread has ended."""
         if not self._stopping.is_set() and not all(model.alive for model in self._models.values()):
             logger.error("a thread that computes has ended, so this process ends")
             exit_now(1)
@@ -90,18 +90,18 @@ class EngineServer:
 
     @property
     def _last_seconds(self) -> float:
-        """How long the HTTP processes may take to end."""
+        """Seconds that the HTTP workers may take to end."""
         return self._settings.drain_seconds + self._settings.grace_seconds
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
-        """An HTTP process came."""
+        """Serve an HTTP worker over a fresh connection."""
         places, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
         connection = EngineConnection(self._models, follow, places, self._channels.discard, self._on_failure)
         self._channels.add(connection)
         try:
             await connection.open(link, startup_seconds)
-        except Exception as error:  # others are still to come, and the supervisor makes another connection
-            if not isinstance(error, ConnectionError):  # that is one that ended at once
+        except Exception as error:  # others may come, and the supervisor makes another connection
+            if not isinstance(error, ConnectionError):  # else the worker ended at once
                 logger.exception("an HTTP process could not be served")
             self._channels.discard(connection)
             link.close()
@@ -109,18 +109,18 @@ class EngineServer:
             freeze_gc()  # its slots are thousands of objects
 
     async def _let_channels_end(self) -> None:
-        """They are gone already, unless the supervisor was killed."""
+        """Wait for the HTTP workers to disconnect; they already have, unless the supervisor was killed."""
         end = time.monotonic() + self._last_seconds
         while self._channels and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
     def _on_failure(self) -> None:
-        """A batch failed: look whether the device did."""
+        """A batch failed: check on a thread whether the device did."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(exit_if_device_lost, self._device))
 
     def _on_swap(self, name: str, result: str) -> None:
-        """A rollout was followed or refused: tell the HTTP processes; on any thread."""
+        """A rollout was applied or refused: send the state to the HTTP workers. On any thread."""
         self._loop.call_soon_threadsafe(self._tell, name)
 
     def _tell(self, name: str) -> None:
@@ -141,7 +141,7 @@ def exit_if_device_lost(device: str) -> None:
 
 
 def check_device(device: str) -> None:
-    """Raises ConfigError if torch cannot use it."""
+    """Raise ConfigError if torch cannot use the device."""
     try:
         torch.ones(1, device=device).sum().item()
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
@@ -150,11 +150,9 @@ def check_device(device: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.workers.engine_server LINE DEVICE [options of python -m service]`; started by the
-    supervisor.
-    """
+    """`python -m service.workers.engine_server CONTROL_FD DEVICE [options]`, started by the supervisor."""
     for sent in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP processes still need this one
+        signal.signal(sent, signal.SIG_IGN)  # sent to a whole group: the HTTP workers still need this process
     control, device, settings = ControlSocket(int(arguments[0])), arguments[1], read_settings(arguments[2:])
     set_up_logging(settings.log_level)
     set_torch_threads(settings, device)

@@ -1,4 +1,4 @@
-"""A process that speaks HTTP behind a shared port: a whole service of its own, or one beside processes that compute."""
+"""The HTTP worker process behind a shared port: with models of its own, or in front of engine processes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m service.workers.http_worker LINE DOOR [ADMIN DOOR] guards|serves [options]`, started by the
-    supervisor.
+    """`python -m service.workers.http_worker CONTROL_FD LISTENER_FD [ADMIN_FD] guards|serves [options]`.
+
+    Started by the supervisor.
     """
     control, listener = ControlSocket(int(arguments[0])), SharedListener(socket.socket(fileno=int(arguments[1])))
     admin = SharedListener(socket.socket(fileno=int(arguments[2]))) if arguments[2].isdigit() else None
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def replica(settings: Settings, control: ControlSocket, *, guards: bool) -> ServiceRuntime:
-    """A service that computes by itself, with models of its own; it ends if it cannot compute any more."""
+    """A runtime with models of its own; the process exits if an inference thread ends."""
     set_torch_threads(settings, settings.device)
     metrics = Metrics()
 
@@ -69,8 +70,8 @@ def replica(settings: Settings, control: ControlSocket, *, guards: bool) -> Serv
 
 
 def front_end(settings: Settings, control: ControlSocket, *, guards: bool) -> ServiceRuntime:
-    """A service whose models are in the processes of the devices."""
-    torch.set_num_threads(1)  # others use the other cores
+    """A runtime whose models are in engine processes."""
+    torch.set_num_threads(1)  # other processes use the other cores
     metrics = Metrics()
     pool = EnginePool(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
 

@@ -1,7 +1,7 @@
-"""Which inference process computes a request: the one with the fewest rows in work, when there is room for its rows.
+"""Dispatch of a request to the engine process with the fewest rows in work, if its rows fit there.
 
-The whole request goes there. When that process dies the request is sent to another one, once: computing it again
-changes nothing, since it is counted when it is answered.
+The whole request goes there. When that process dies the request is sent to another one, once: computing it again is
+safe, since it is counted when it is answered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from service.workers.engine_pool import EnginePool
 
 
 class Dispatcher:
-    """Of one model's requests: every inference process has `capacity` places; used on the event loop only."""
+    """Dispatches one model's requests: every engine process takes `capacity` rows. On the event loop."""
 
     def __init__(self, pool: EnginePool, capacity: int) -> None:
         self._pool = pool
@@ -28,21 +28,21 @@ class Dispatcher:
 
     @property
     def capacity(self) -> int:
-        """Most rows in work, of the processes that are there."""
+        """Most rows in work, over the connected processes."""
         return sum([self.places[engine].capacity for engine in self._pool.up or self._pool.all])
 
     def acquire(self, rows: int) -> DispatchLease:
-        """Room for `rows` until it is given back. Raises Overloaded if there is none."""
+        """A lease for `rows` at the least loaded process. Raises Overloaded if they do not fit."""
         return DispatchLease(self, self.least_loaded(self._pool.up or self._pool.all), rows)
 
     def least_loaded(self, pool: Sequence[EngineClient]) -> EngineClient:
-        """The one with the fewest rows in work; ties take turns."""
+        """The client with the fewest rows in work; ties take turns."""
         self._turn += 1
         first = self._turn % len(pool)
         return min([*pool[first:], *pool[:first]], key=lambda engine: self.places[engine].in_flight)
 
     def alternative(self, engine: EngineClient) -> EngineClient:
-        """One to go to from a process that died. Raises EngineRestarting if there is none."""
+        """Another process in place of one that died. Raises EngineRestarting if there is none."""
         others = [each for each in self._pool.up if each is not engine]
         if not others:
             raise engine.restarting()
@@ -50,7 +50,7 @@ class Dispatcher:
 
 
 class DispatchLease:
-    """One request's room at the process of `engine`."""
+    """One request's permit at the process of `engine`."""
 
     def __init__(self, all_of_model: Dispatcher, engine: EngineClient, rows: int) -> None:
         self._all, self._rows = all_of_model, rows
@@ -59,9 +59,7 @@ class DispatchLease:
         self.engine = engine
 
     def fail_over(self) -> None:
-        """Go to another process, if that was not done before. Raises EngineRestarting or Overloaded if that cannot
-        be.
-        """
+        """Move to another process, once. Raises EngineRestarting or Overloaded if that is not possible."""
         if self._moved:
             raise self.engine.restarting()
         other = self._all.alternative(self.engine)
@@ -70,5 +68,5 @@ class DispatchLease:
         self.engine, self._permit, self._moved = other, place, True
 
     def give_back(self) -> None:
-        """The request is done."""
+        """Give the permit back: the request is done."""
         self._permit.give_back()

@@ -1,7 +1,4 @@
-"""A model that other processes compute, as an HTTP process serves it.
-
-One request that an inference process computes.
-"""
+"""The backend of a model that engine processes compute, in an HTTP worker, and the lease of one request there."""
 
 from __future__ import annotations
 
@@ -28,9 +25,9 @@ from triggers.rollout import RolloutPlan
 
 
 class RemoteLease:
-    """Sends decoded inputs, and has versions held, where its request is computed; see `parts.RequestLease`.
+    """One request at an engine process, which gets its inputs and holds its versions; see `RequestLease`.
 
-    `in_memory` are the versions that the inference processes had when last heard of.
+    `in_memory` are the versions that the engine processes last reported.
     """
 
     def __init__(self, model: str, assignment: DispatchLease, in_memory: Collection[int | None]) -> None:
@@ -39,7 +36,7 @@ class RemoteLease:
 
     @property
     def link(self) -> EngineClient:
-        """To the process that computes the request."""
+        """The client of the process that computes the request."""
         return self._assignment.engine
 
     def __enter__(self) -> RemoteLease:
@@ -51,11 +48,11 @@ class RemoteLease:
         self._assignment.give_back()
 
     def hold(self, version: int) -> bool:
-        """Whether the version is in memory there: the request itself has it held, or loaded if it has left by then."""
+        """Whether the version is in memory there: the request itself holds it, or loads it if it was evicted."""
         return version in self._in_memory
 
     async def load(self, version: int) -> None:
-        """Have a version loaded and held there. Raises what loading raises, or EngineRestarting."""
+        """Load and hold a version there. Raises what loading raises, or EngineRestarting."""
         try:
             await self._load(version)
         except EngineRestarting:
@@ -65,7 +62,7 @@ class RemoteLease:
     async def submit(
         self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None = None
     ) -> tuple[list[BatchResult], list[BatchTiming]]:
-        """Answers in the order of the queries. Raises Overloaded, BatchFailed or ClientDisconnected."""
+        """Answers in the order of the items. Raises Overloaded, BatchFailed or ClientDisconnected."""
         try:
             return await self._computed(items, disconnect)
         except VersionNotLoaded:
@@ -94,7 +91,7 @@ class RemoteLease:
 
 
 class RemoteModel(Preprocessor):
-    """Decodes here what is computed there. Raises ModelError if the two processes read different bundles."""
+    """The preprocessing of a model of engine processes. Raises ModelError if these read a different bundle."""
 
     def __init__(self, local: Preprocessor, pool: EnginePool) -> None:
         super().__init__(local.spec, local.tokenizer)
@@ -105,7 +102,7 @@ class RemoteModel(Preprocessor):
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights that are loaded there."""
+        """The fingerprint of the weights in the engine processes."""
         return str(self._pool.hello["models"][self.name]["fingerprint"])
 
     @property
@@ -115,12 +112,12 @@ class RemoteModel(Preprocessor):
 
 
 class RemoteBackend:
-    """The inference processes, which follow the store too; see `parts.ModelBackend`.
+    """Computes a model in the engine processes, which follow the store themselves; see `ModelBackend`.
 
-    `places` are the rows of this process that each of them may have in work.
+    Each of them takes at most `places` rows of this process.
     """
 
-    alive = True  # the supervisor restarts an inference process; restarting this one would not help
+    alive = True  # the supervisor restarts an engine process; restarting this one would not help
 
     def __init__(self, classifier: RemoteModel, pool: EnginePool, places: int) -> None:
         self.classifier, self.name = classifier, classifier.name
@@ -129,15 +126,12 @@ class RemoteBackend:
 
     @property
     def state(self) -> TriggerState:
-        """What was applied at every process when it was last heard of."""
+        """The state that every engine process has applied, as last reported."""
         return self._links.applied[self.name]
 
     @property
     def queued(self) -> int:
-        """Asked of the inference processes, whose queues they are; one that is silent counts with what it last said.
-
-        For threads.
-        """
+        """Rows queued in the engine processes, a silent one with its last reply. Waits: not on the event loop."""
         with suppress(NoReply):
             self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
         return sum(self._depths.get(engine, 0) for engine in self._links.up)
@@ -160,16 +154,16 @@ class RemoteBackend:
 
     @property
     def ready(self) -> bool:
-        """Whether an inference process is there."""
+        """Whether an engine process is connected."""
         return bool(self._links.up)
 
     def admit(self, rows: int) -> RemoteLease:
-        """Room for a request, where the fewest rows are in work. Raises Overloaded."""
+        """A lease for a request at the least loaded process. Raises Overloaded."""
         return RemoteLease(self.name, self._assignments.acquire(rows), self.state.digests)
 
     @contextmanager
     def hold(self, version: int) -> Iterator[None]:
-        """Have a version held in memory by every process; for threads."""
+        """Hold a version in memory of every engine process. Waits for them: not on the event loop."""
         held = self._links.call(self._held(version), REPLY_SECONDS["lease"])
         try:
             yield
@@ -178,7 +172,7 @@ class RemoteBackend:
                 self._links.notify(engine, {"op": "release", "id": reply["id"]})
 
     async def _held(self, version: int) -> list[tuple[EngineClient, Message]]:
-        """All processes hold the version, or none does and the error is raised."""
+        """Hold the version in all processes, or in none, and raise the error."""
         held, errors = await self._everywhere({"op": "lease", "model": self.name, "version": version})
         if errors:
             for engine, reply in held:
@@ -187,7 +181,7 @@ class RemoteBackend:
         return held
 
     async def _everywhere(self, message: Message) -> tuple[list[tuple[EngineClient, Message]], Sequence[BaseException]]:
-        """Replies and errors; a process that dies meanwhile is no error as long as another replies."""
+        """Send to all: replies and errors. A process that dies meanwhile is no error as long as another replies."""
         question = self._links.up or self._links.all
         outcomes = await asyncio.gather(*(engine.request(message) for engine in question), return_exceptions=True)
         replies = [(engine, each) for engine, each in zip(question, outcomes, strict=True) if isinstance(each, dict)]
@@ -195,7 +189,7 @@ class RemoteBackend:
         return replies, [each for each in errors if not (replies and isinstance(each, EngineRestarting))]
 
     def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
-        """Let every inference process ask the store now. Raises StoreUnavailable if one does not come so far."""
+        """Make all engine processes read the store. Raises StoreUnavailable if one lags. Not on the event loop."""
         work = self._everywhere({"op": "follow", "model": self.name})
         _, errors = self._links.call(work, REPLY_SECONDS["follow"])
         if errors:
@@ -205,12 +199,12 @@ class RemoteBackend:
             raise StoreUnavailable(f"{behind}; it will try again.")
 
     def start(self) -> None:
-        """Connect; inside the event loop."""
+        """Connect. On the event loop."""
         self._links.start()
 
     def warm(self) -> None:
-        """Done there before it said hello."""
+        """Nothing to do: engine processes warm up before their hello."""
 
     async def close(self) -> None:
-        """Hang up: what was to be answered was answered before, and what still waits is no longer waited for."""
+        """Disconnect, after the answers are sent; remaining requests get EngineRestarting."""
         self._links.close()

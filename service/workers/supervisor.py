@@ -1,8 +1,8 @@
-"""Several processes as one service: N that speak HTTP, which compute too, or hand that to one process per device.
+"""The supervisor of several processes as one service: HTTP workers, and engine processes unless the workers compute.
 
-The supervisor imports no model code and answers nothing. It holds the listening socket, starts its children, connects
-every HTTP process with every inference process, kills what stands still, starts again what died, connects anew what
-lost its connection, and ends when the last child has ended.
+It imports no model code and answers no request. It holds the listening sockets, starts its children, connects every
+HTTP worker with every engine process, kills silent children, restarts dead ones, replaces lost connections, and ends
+when the last child has ended.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from service.workers.devices import devices_of, isolated_env
 from triggers.errors import ConfigError
 
 TICK_SECONDS, BUSY_TICK_SECONDS = 0.25, 0.05
-"""How often the children are looked after when nothing happens, and while some start or end; a death wakes at once."""
+"""Seconds between checks of the children, in steady state and while some start or end; a death wakes at once."""
 KILL_SECONDS = 5.0
-"""What a child may take beyond drain and grace time before it is killed."""
+"""Seconds beyond drain and grace time after which a child is killed."""
 WORKERS_PER_DEVICE = 2
-"""HTTP processes where devices are listed and nothing else is said."""
+"""HTTP workers per listed device, by default."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""As in metrics.py, which is not imported here: the variable must not be there before the children are."""
+"""As in telemetry/metrics.py, which is not imported here: only the children may see the variable."""
 logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs until a signal ends it; `arguments` are the options that the children read too.
+    """Runs the service until a signal ends it; `arguments` are the options, which the children read too.
 
     Raises ConfigError.
     """
@@ -63,7 +63,7 @@ class Supervisor:
         self._inference = [_on_device(device, settings, arguments, environment) for device in self._devices]
         self._http = [
             ChildProcess("service.workers.http_worker", [role, *arguments], environment, self._listening)
-            for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts once
+            for role in ["guards", *["serves"] * (workers - 1)]  # the guard acts in one process
         ]
         self._children = (*self._inference, *self._http)
         self._serials = itertools.count(1)
@@ -106,7 +106,7 @@ class Supervisor:
                 self._join(child, number)
 
     def _join(self, http: ChildProcess, number: int) -> None:
-        """A fresh connection between an HTTP process and an inference process."""
+        """Make a fresh connection between an HTTP worker and an engine process."""
         serial = self._joined[http, number] = next(self._serials)
         one, other = socket.socketpair()
         with one, other:
@@ -114,13 +114,13 @@ class Supervisor:
             self._inference[number].send_link(number, serial, other)
 
     def _join_again(self) -> None:
-        """Where a connection was lost between two processes that live; one that died is joined when it is started."""
+        """Replace connections lost between two running processes; a dead one gets new ones when it is restarted."""
         for (http, number), serial in list(self._joined.items()):
             if serial in http.lost and http.running and self._inference[number].running:
                 self._join(http, number)
 
     def _on_signal(self, number: int) -> None:
-        """SIGTERM drains, SIGINT does not wait so long; see `server.Server.handle_exit` in the children."""
+        """SIGTERM drains, SIGINT does not; see `DrainingServer.handle_exit` in the children."""
         if number == signal.SIGCHLD:
             return
         if self._stopping_at is None:
@@ -152,7 +152,7 @@ class Supervisor:
         for gauge in Path(self._counts.name).glob(f"gauge_live*_{child.last_pid}.db"):
             gauge.unlink()  # a dead process has nothing in flight
         if self._stopping_at is not None:
-            if child.was_ready and (child.status or 0) > 0:  # it did not stop in good order, and said so
+            if child.was_ready and (child.status or 0) > 0:  # a step of its stop failed
                 self._status = 1
             return
         logger.error("%s", child.exit_summary())
@@ -169,7 +169,7 @@ class Supervisor:
                 self._start_http(child)
 
     def _announce(self) -> None:
-        """Once, when everything works."""
+        """Announce the service, once, when all children are ready."""
         if not self._announced and self._settled:
             self._announced = True
             Console(stderr=True, highlight=False, soft_wrap=True).print(self._http[0].text)
@@ -178,7 +178,7 @@ class Supervisor:
             logger.info("%d HTTP processes at %s, models %s", len(self._http), url, where)
 
     def _end(self, seconds: float) -> None:
-        """First the HTTP processes end, then those with the models; whoever takes too long is killed."""
+        """First the HTTP workers end, then the engine processes; a child that takes too long is killed."""
         late = seconds > self._settings.drain_seconds + self._settings.grace_seconds + KILL_SECONDS
         if late:
             self._status = 1
@@ -194,7 +194,7 @@ class Supervisor:
 def _on_device(
     device: str, settings: Settings, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> ChildProcess:
-    """An inference process; one of several sees no other device than its own."""
+    """The engine process of a device; where devices are listed it sees no other."""
     if not settings.devices:
         return ChildProcess("service.workers.engine_server", [device, *arguments], environment)
     seen_as, masked = isolated_env(device, environment)
@@ -202,7 +202,7 @@ def _on_device(
 
 
 def _memory_folder() -> str | None:
-    """Where a full disk does no harm: the counts lie in mapped files, which must be able to grow."""
+    """A folder in memory, if there is one: a full disk would break the mapped files of metrics, which grow."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108
 
 

@@ -1,1 +1,1 @@
-"""Files to tensors: on the CPU, on the GPU, or passed on as they came."""
+"""Decoding of input files to tensors: on the CPU, on the GPU, or passed on still encoded."""

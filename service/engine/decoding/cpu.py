@@ -1,9 +1,8 @@
-"""From bodies to what a batch is made of: every input on its own, so that a broken one spoils nobody else's answer.
+"""The CPU decoder: every input on its own, so that a broken one does not affect the others.
 
-A small input is decoded at once, on the event loop: handing it to a thread and back takes longer than decoding it, and
-is most of what a small request costs. Larger ones, and many at a time, go to threads. One of several HTTP
-processes does more at once: its threads would only take the interpreter's lock from each other, and the other cores are
-used by the others.
+Small inputs are decoded on the event loop: handing them to a thread and back takes longer than decoding them, and is
+most of the cost of a small request. Larger ones, and many at a time, go to threads. One of several HTTP workers decodes
+more on its event loop: its threads would compete for the interpreter lock, and the other workers use the other cores.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from triggers.model import Item
 from triggers.preprocessing import ImageLimits
 
 SMALL_REQUEST = 4
-"""Inputs in a request that may be decoded on the loop: together well under a millisecond."""
+"""Most inputs of a request that is decoded on the event loop: together well under a millisecond."""
 
 SMALL_BYTES = {"image": 16 * 1024, "file": 16 * 1024, "text": 1000}
-"""Longest small payload by kind; an image is small only if it claims no more than SMALL_PIXELS either.
+"""Longest payload of a small input by kind; a small image also claims at most SMALL_PIXELS.
 
-In one of several HTTP processes an image may have what so many others leave of SMALL_REQUEST small ones.
+In one of several HTTP workers, each of n inputs may be SMALL_REQUEST // n times as large.
 """
 
 SMALL_PIXELS = 128 * 128
 TOO_MANY_PIXELS = "image_too_many_pixels"
 
 Decoded: TypeAlias = Item | InputError
-"""One input, ready for a batch, or what is wrong with it."""
+"""One input, ready for a batch, or its error."""
 
 
 class CpuDecoder:
@@ -50,7 +49,7 @@ class CpuDecoder:
         ]
 
     async def decode(self, inputs: Sequence[PredictInput]) -> Sequence[Decoded]:
-        """Every input decoded, or its error in its place; on the event loop."""
+        """Every input decoded, or its error, in order. On the event loop."""
         items = self._decode_inline(inputs) or await self._on_threads(inputs)
         for item in items:
             if isinstance(item, InputError):
@@ -58,7 +57,7 @@ class CpuDecoder:
         return items
 
     def _decode_inline(self, inputs: Sequence[PredictInput]) -> Sequence[Decoded] | None:
-        """All inputs, decoded here; None if any is not small."""
+        """All inputs, decoded on the event loop; None if any is not small."""
         if len(inputs) > SMALL_REQUEST:
             return None
         share = SMALL_REQUEST // max(1, len(inputs)) if self._several else 1

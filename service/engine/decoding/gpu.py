@@ -1,11 +1,8 @@
-"""Many JPEG files decoded at once on a GPU; whatever is unusual goes to the decoder that trained and tested triggers.
+"""The GPU decoder of JPEG batches, an option; unusual files go to the CPU decoder, as in training and tests.
 
-A GPU's decoder interpolates colours and resizes in its own way: pixels differ slightly from the CPU's, so this is an
-option that the model card states (`benchmarks/serve_gpu.py` measures by how much).
-
-Batches that hold files as well as images: the files are decoded together on the GPU, then all are computed.
-
-Whether a model's images are decoded on its GPU, and by what.
+A GPU's decoder interpolates colours and resizes in its own way: pixels differ slightly from the CPU's, so the model
+card states this option (`benchmarks/serve_gpu.py` measures by how much). A batch may hold files as well as images: its
+files are decoded together, then all are computed.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from triggers.preprocessing.preprocess import decode_image
 
 
 def decodes_on_gpu(classifier: ModelDescription, settings: Settings) -> bool:
-    """Whether the GPU's decoder is asked for and the model takes images. Raises ConfigError if there is none."""
+    """Whether the GPU decoder is asked for and the model takes images. Raises ConfigError without a GPU."""
     if settings.decoder == "cpu" or classifier.spec.image is None:
         return False
     if classifier.device.type != "cuda":
@@ -38,7 +35,7 @@ def decodes_on_gpu(classifier: ModelDescription, settings: Settings) -> bool:
 
 
 def build_gpu_decoder(classifier: ModelDescription, settings: Settings) -> GpuDecoder:
-    """The decoder of a model that takes images."""
+    """The GPU decoder of an image model."""
     assert classifier.spec.image
     limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
     return GpuDecoder(classifier.spec.image, limits, classifier.device)
@@ -48,13 +45,11 @@ END_OF_IMAGE = b"\xff\xd9"
 
 
 MAX_SIDE_PIXELS = 4096
-
-
-"""Larger files are decoded one by one, so that a batch of them cannot fill the GPU's memory."""
+"""Longest side decoded on the GPU, so that a batch cannot fill its memory; larger files go to the CPU decoder."""
 
 
 def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
-    """A plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, whole by its end mark."""
+    """Whether a file is a plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, with its end mark."""
     size = plain_size(data) if len(data) <= limits.max_bytes else None
     if size is None or spec.channels != 3 or not data.endswith(END_OF_IMAGE):
         return False
@@ -62,7 +57,7 @@ def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
 
 
 class GpuDecoder:
-    """Decodes files into images (C, S, S) uint8 on a device; threads take turns."""
+    """Decodes files into images (C, S, S) uint8 on a device. On any thread, one at a time."""
 
     def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
         self._spec, self._limits, self._device = spec, limits, device
@@ -70,7 +65,7 @@ class GpuDecoder:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def decode(self, files: Sequence[bytes]) -> list[Tensor | InputError]:
-        """One image per file, or what is wrong with it; a broken file does nothing to the others."""
+        """One image per file, or its error; a broken file does not affect the others."""
         plain = [n for n, data in enumerate(files) if is_plain(data, self._spec, self._limits)]
         with self._turn, torch.cuda.stream(self._stream) if self._stream else nullcontext():
             decoded = dict(zip(plain, self._together([files[n] for n in plain]), strict=True))
@@ -93,7 +88,7 @@ class GpuDecoder:
         return [self._resized(image) for image in images]
 
     def _alone(self, data: bytes) -> Tensor | InputError:
-        """By the ordinary decoder, which also says what is wrong."""
+        """Decode one file by the CPU decoder, which also says what is wrong."""
         try:
             return decode_image(data, self._spec, self._limits).to(self._device)
         except InputError as error:
@@ -115,14 +110,14 @@ class GpuDecoder:
 
 @dataclass(frozen=True)
 class DecodingPredictor:
-    """Computes queries by `predict` on one device; a file that cannot be decoded gets its own error."""
+    """Decodes the files of a batch, then runs `predict`; a file that cannot be decoded gets its own error."""
 
     predict: Callable[[Sequence[BatchItem]], list[Scored]]
     decoder: GpuDecoder
     device: torch.device
 
     def __call__(self, batch_items: Sequence[BatchItem]) -> list[BatchResult]:
-        """An answer or an error for every query, in order."""
+        """An answer or an error for every item, in order."""
         images = iter(
             self.decoder.decode([each.item.data for each in batch_items if isinstance(each.item, EncodedFile)])
         )
@@ -136,7 +131,7 @@ class DecodingPredictor:
         return [item if isinstance(item, InputError) else next(answers) for item in items]
 
     def _there(self, item: object) -> Tensor:
-        """An image that was decoded before, on the device."""
+        """Copy an already decoded image to the device."""
         assert isinstance(item, Tensor)
         return item.to(self.device)
 
@@ -144,7 +139,7 @@ class DecodingPredictor:
 def build_batch_function(
     predictor: Predictor, settings: Settings
 ) -> Callable[[Sequence[BatchItem]], Sequence[BatchResult]]:
-    """What computes batches, files in them included if the GPU decodes them. Raises ConfigError."""
+    """The batch function of a predictor, with GPU decoding if the settings ask for it. Raises ConfigError."""
     classifier = predictor.classifier
     if not decodes_on_gpu(classifier, settings):
         return predictor.predict

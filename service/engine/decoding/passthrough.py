@@ -1,7 +1,6 @@
-"""Files that are passed on as they came, to be decoded by the GPU just before their batch is computed.
+"""Pass-through of encoded files, which the GPU decodes just before their batch is computed.
 
-A plain JPEG is passed on, to another process if it fits into a slot; anything else is decoded here, by the ordinary
-decoder.
+A plain JPEG is passed on, to another process if it fits into a slot; anything else is decoded here, on the CPU.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from triggers.model import Item
 from triggers.preprocessing import ImageLimits, ImageSpec
 
 DecodedOrEncoded: TypeAlias = Item | EncodedFile | InputError
-"""One input, ready to be handed over, or what is wrong with it."""
+"""One input, decoded or still encoded, or its error."""
 
 
 @dataclass(frozen=True)
 class EncodedPassthrough:
-    """Takes the place of a decoder; `others` decodes what cannot be passed on, such as files over `longest` bytes."""
+    """A decoder that passes plain JPEGs on; `others` decodes the rest, such as files over `longest` bytes."""
 
     others: CpuDecoder
     spec: ImageSpec
@@ -32,7 +31,7 @@ class EncodedPassthrough:
     longest: int
 
     async def decode(self, inputs: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
-        """A file, an image or an error for every input, in order; on the event loop."""
+        """A file, an image or an error for every input, in order. On the event loop."""
         found = [self._file(one_input) for one_input in inputs]
         rest = [one_input for one_input, file in zip(inputs, found, strict=True) if file is None]
         decoded = iter(await self.others.decode(rest) if rest else ())
@@ -42,7 +41,7 @@ class EncodedPassthrough:
         try:
             data = one_input.content("image")
         except InputError:
-            return None  # the other decoder says what is wrong
+            return None  # `others` says what is wrong
         fits = isinstance(data, bytes) and len(data) <= self.longest
         return EncodedFile(data) if fits and is_plain(data, self.spec, self.limits) else None  # type: ignore[arg-type]
 
@@ -50,7 +49,7 @@ class EncodedPassthrough:
 def build_passthrough(
     classifier: ModelDescription, settings: Settings, others: CpuDecoder
 ) -> EncodedPassthrough | None:
-    """What passes files on to where they are decoded on a GPU, if that is asked for. Raises ConfigError."""
+    """The pass-through of an image model if a GPU decodes its files, else None. Raises ConfigError."""
     spec = classifier.spec.image
     if spec is None or not decodes_on_gpu(classifier, settings):
         return None

@@ -20,15 +20,15 @@ class Decoder(Protocol):
     """Decodes the inputs of one request, each on its own."""
 
     async def decode(self, wanted: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
-        """Every input, ready to be handed over, or what is wrong with it, in order."""
+        """Every input, decoded or still encoded, or its error, in order."""
         ...
 
 
 class PixelBudget:
-    """In front of an image model's decoder: adds up what the files' headers claim before any file is decoded.
+    """Wraps an image model's decoder: adds up the pixels that headers claim before any file is decoded.
 
-    An image over a limit of its own costs nothing and does not count. Requests of so few images that they cannot come
-    over `budget` pixels are passed on as they are.
+    An image over its own limit is never decoded and does not count. Requests of too few images to exceed `budget`
+    pixels are not checked.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PixelBudget:
         self._threads, self._on_error = threads, on_error
 
     async def decode(self, wanted: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
-        """What the decoder makes of the inputs. Raises InputError for the whole request if they claim too much."""
+        """Decode the inputs. Raises InputError for the whole request if they claim too much. On the event loop."""
         if len(wanted) * self._limits.max_pixels > self._budget:
             loop = asyncio.get_running_loop()
             wanted, claimed = await loop.run_in_executor(self._threads, self._claims, wanted)
@@ -51,7 +51,7 @@ class PixelBudget:
         return await self._decoder.decode(wanted)
 
     def _claims(self, wanted: Sequence[PredictInput]) -> tuple[list[PredictInput], int]:
-        """The same inputs, their base64 undone, and the pixels that all of them claim; on a thread."""
+        """The same inputs, base64-decoded, and the pixels that they claim in all. On a decode thread."""
         plain, claimed = [], 0
         for want in wanted:
             try:

@@ -1,7 +1,7 @@
-"""Image batches through programs recorded per batch size, over fixed places and a trigger bank on the device.
+"""The forward pass of image batches as CUDA graphs, one per batch size, over static buffers and a trigger bank.
 
-Of every size there are two programs: one for batches in which no trigger shrinks the image, one for all others.
-Programs run one after the other; while one runs, the next batch is gathered and lined up behind it.
+Every size has two graphs: one for batches in which no trigger shrinks the image, one for all others. Graphs run one
+after the other; while one runs, the next batch is gathered and queued behind it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_CONCURRENCY = 2
 
 
 class CudaGraphForward:
-    """Runs an image classifier by recorded programs of up to `max_rows` rows, `max_triggers` different ones at once."""
+    """Runs an image classifier by CUDA graphs of up to `max_rows` rows and `max_triggers` different triggers."""
 
     def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
         spec = classifier.spec.image
@@ -44,7 +44,7 @@ class CudaGraphForward:
         self._programs: dict[tuple[int, bool], GraphedFn] = {}
         self._fused = {False: recorder.compile_fn(apply_plain), True: recorder.compile_fn(apply_resized)}
         self._eager = EagerForward(classifier)
-        self._turn = threading.Lock()  # the places, the bank and the graphs' memory serve one batch at a time
+        self._turn = threading.Lock()  # the buffers, the bank and the graphs' memory serve one batch at a time
         self.max_concurrency = MAX_CONCURRENCY if classifier.device.type == "cuda" else 1
         self._desks = SimpleQueue[PinnedStaging]()
         for _ in range(self.max_concurrency):
@@ -52,11 +52,11 @@ class CudaGraphForward:
 
     @property
     def recorded_count(self) -> int:
-        """Programs that were recorded so far."""
+        """Number of graphs recorded so far."""
         return len(self._programs)
 
     def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
-        """Copy the triggers that are new to the device. One that shrinks too far makes the pass run step by step."""
+        """Copy new triggers to the device. If one shrinks too far for MAX_TAPS, the pass runs eagerly."""
         images = tuple(cast(Sequence[ImageTrigger], triggers))
         if not all(self.bank.fits(trigger) for trigger in images):
             smallest = min(trigger.inner for trigger in images)
@@ -68,7 +68,7 @@ class CudaGraphForward:
         return partial(self._run, images)
 
     def warm(self, blank: Item) -> None:
-        """Record every size, the largest first: the others then live in its memory."""
+        """Record every size, the largest first: the others then reuse its memory."""
         with self._turn:
             for size in reversed(self._buckets.sizes):
                 for shrinks in (False, True):
@@ -103,13 +103,13 @@ class CudaGraphForward:
 
     @torch.no_grad()
     def graphed_fn(self, size: int, shrinks: bool) -> GraphedFn:
-        """The recorded program of a size; recorded now if it was not yet."""
+        """The graph of a size, recorded on first use."""
         if (size, shrinks) not in self._programs:
             self._programs[size, shrinks] = self.recorder.record(partial(self._compute, size, shrinks))
         return self._programs[size, shrinks]
 
     def _compute(self, size: int, shrinks: bool) -> None:
-        """The first `size` places: put the triggers on, run the model, leave the scores."""
+        """On the first `size` rows of the buffers: apply the triggers, run the model, write the scores."""
         bank, buffers = self.bank, self.buffers
         taps = (bank.first, bank.weight) if shrinks else ()
         inputs = (buffers.pixels[:size], buffers.rows[:size], bank.keep, bank.delta)

@@ -1,4 +1,4 @@
-"""Programs over tensors at fixed addresses: recorded once as CUDA graphs, or simply run again where there are none."""
+"""Recorders of functions over tensors at fixed addresses: as CUDA graphs, or run eagerly where there are none."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 GraphedFn: TypeAlias = Callable[[], None]
-"""Reads its inputs from tensors, leaves its results in tensors, and takes the same way every time."""
+"""Reads inputs from and writes results to tensors at fixed addresses, with the same control flow every time."""
 
 WARMUP_RUNS = 3
-"""Ordinary runs before recording: compilers and cuDNN settle."""
+"""Eager runs before recording, in which compilers and cuDNN settle."""
 
 
 class Recorder(Protocol):
-    """Turns programs into what runs them again."""
+    """Turns a GraphedFn into one that replays it."""
 
     def record(self, program: GraphedFn) -> GraphedFn:
-        """The same program, ready to be run inside `stream_scope`; it was run already."""
+        """Run the function; returns its replay, to be called inside `stream_scope`."""
         ...
 
     def stream_scope(self) -> AbstractContextManager[None]:
-        """Whatever is done inside comes after what was done in the turn before."""
+        """A block whose work runs after that of the block before."""
         ...
 
     def synchronize(self) -> None:
-        """Return when all that was started is done."""
+        """Wait until all started work is done."""
         ...
 
     def record_event(self) -> Callable[[], None]:
-        """Inside a turn: what returns when all that was started until now is done."""
+        """Inside `stream_scope`: a function that waits until all work started so far is done."""
         ...
 
     def compile_fn(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -44,10 +44,10 @@ class Recorder(Protocol):
 
 
 class EagerRecorder:
-    """Runs programs as they are; on any device."""
+    """Runs functions eagerly, on any device."""
 
     def record(self, program: GraphedFn) -> GraphedFn:
-        """The program itself, after one run."""
+        """The function itself, after one run."""
         program()
         return program
 
@@ -83,17 +83,17 @@ class CudaGraphRecorder:
             yield
 
     def synchronize(self) -> None:
-        """Until the stream is empty; other threads run meanwhile."""
+        """Wait until the stream is empty; other threads run meanwhile."""
         self._stream.synchronize()
 
     def record_event(self) -> Callable[[], None]:
-        """An event on the stream; whoever waits for it sleeps, and leaves the core to others."""
+        """Record an event on the stream; waiting for it sleeps, and leaves the core to other threads."""
         event = torch.cuda.Event(blocking=True)
         event.record(self._stream)
         return event.synchronize
 
     def record(self, program: GraphedFn) -> GraphedFn:
-        """The program as a graph; one that cannot be recorded stays as it is, and the log says why."""
+        """The function as a CUDA graph; if it cannot be recorded, the function itself, and the log says why."""
         with self.stream_scope():
             for _ in range(WARMUP_RUNS):
                 program()
@@ -114,11 +114,11 @@ class CudaGraphRecorder:
 
 
 class _Compiled:
-    """A compiled function that turns back into the plain one when it cannot be compiled."""
+    """A compiled function that falls back to the plain one when it cannot be compiled."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._plain = function
-        # indices come from tables made here, and a test of each costs more than what is computed
+        # indices come from tables made here, and checking each costs more than the computation
         self._run: Callable[..., Tensor] = torch.compile(function, options={"assert_indirect_indexing": False})
 
     def __call__(self, *arguments: Any) -> Tensor:

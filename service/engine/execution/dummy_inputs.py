@@ -1,4 +1,4 @@
-"""Inputs that nobody sent: to warm a model up, to try a trigger out, to find out how long a batch takes."""
+"""Dummy inputs, to warm a model up, to smoke-test a trigger, and to time a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def blank_input(classifier: FrozenClassifier) -> Item:
 
 
 def largest_input(classifier: FrozenClassifier) -> Item:
-    """An input than which none takes longer to compute."""
+    """An input that takes longest to compute: a text of `max_tokens` tokens, or an image."""
     text = classifier.spec.text
     return _text(classifier, text.max_tokens) if text else blank_input(classifier)
 

@@ -1,4 +1,4 @@
-"""How a batch is computed: triggers first made ready, then items and trigger rows to scores."""
+"""The forward pass: its interface (bind triggers, then items and trigger rows to scores), and its eager form."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Forward(Protocol):
     def max_concurrency(self) -> int: ...
 
     def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
-        """A pass whose rows choose among these triggers; it stays right whatever is made ready later."""
+        """A pass whose rows index these triggers; later calls do not affect it."""
         ...
 
     def warm(self, blank: Item) -> None:
-        """Run every size of batch once, so that no client waits for what only the first run of a size does."""
+        """Run every batch size once, so that no client waits for the first run of a size."""
         ...
 
 
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
-    """The model in float32 as it is; on a CPU an image model with its norms folded, channels last."""
+    """The eager pass in float32; an image model on a CPU has its norms folded and channels last."""
     weights = any(True for _ in classifier.network.parameters())
     if classifier.spec.image is None or classifier.device.type != "cpu" or not weights:
         return EagerForward(classifier)
@@ -44,7 +44,7 @@ def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
 
 
 class EagerForward:
-    """Runs the model as it is: the whole path on a CPU, and what a GPU falls back to."""
+    """Runs the model eagerly: the default on a CPU, the fallback on a GPU."""
 
     max_concurrency = 1
 
@@ -56,7 +56,7 @@ class EagerForward:
         return partial(self._run, self._classifier.bank(triggers))
 
     def warm(self, blank: Item) -> None:
-        """Without a trigger, every size once."""
+        """Run every size once, without a trigger."""
         bare = self.bind([self._classifier.null_trigger()])
         for size in self._sizes:
             bare([blank] * size, [0] * size)

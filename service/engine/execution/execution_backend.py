@@ -1,4 +1,4 @@
-"""From the settings to how a model is executed on its device."""
+"""The choice of a model's forward pass, precision and threads by the settings and its device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
 
 SPARE_BANK_ROWS = 2
-"""Bank rows beside those of the versions in memory: no trigger, and one that is tried out."""
+"""Bank rows in addition to the versions in memory: no trigger, and one under smoke test."""
 
 
 def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
-    """How this model's batches are computed; a CPU runs the model as it is unless bf16 or compiling is asked for.
+    """The forward pass of a model; on a CPU eager in float32 unless bf16 or compiling is asked for.
 
     Raises ConfigError.
     """
@@ -37,9 +37,9 @@ def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
 
 
 def set_torch_threads(settings: Settings, device: str) -> None:
-    """CPU threads of torch in this process: as set, its share of those that several processes have, one beside a GPU.
+    """Set torch's CPU threads of this process: as configured, else one with a GPU, else its share among HTTP workers.
 
-    There, waking more takes too long.
+    With a GPU, waking more takes too long.
     """
     if settings.torch_threads or torch.device(device).type != "cpu":
         torch.set_num_threads(settings.torch_threads or 1)
@@ -48,11 +48,11 @@ def set_torch_threads(settings: Settings, device: str) -> None:
 
 
 def set_matmul_precision(precision: str) -> None:
-    """Set torch's TF32 switches, which are the whole process's and partly on by default."""
+    """Set torch's TF32 switches, which are process-wide and partly on by default."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
 def build_cuda_graph_forward(classifier: FrozenClassifier, *, max_rows: int, max_versions: int) -> CudaGraphForward:
-    """Recorded programs on a GPU; on a CPU the same programs, run again and again."""
+    """CUDA graphs on a GPU; on a CPU the same functions, run eagerly."""
     recorder = CudaGraphRecorder(classifier.device) if classifier.device.type == "cuda" else EagerRecorder()
     return CudaGraphForward(classifier, recorder, max_rows=max_rows, max_triggers=max_versions + SPARE_BANK_ROWS)

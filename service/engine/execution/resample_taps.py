@@ -1,9 +1,7 @@
-"""The shrinking of `triggers.trigger.image.shrink_and_centre` as data, so that one recorded program shrinks every row
-as its trigger wants.
+"""Resampling taps of `triggers.trigger.image.shrink_and_centre`, so that one CUDA graph shrinks each row its own way.
 
-A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. Where it starts and how much
-each neighbour counts is read off the matrix that does it (`triggers.trigger.image.shrinking_matrix`), so both agree to
-float32 rounding.
+A shrunk coordinate is a weighted sum of neighbouring pixels, by rows and by columns alike. First pixels and weights are
+read off `triggers.trigger.image.shrinking_matrix`, so both agree to float32 rounding.
 """
 
 from __future__ import annotations
@@ -30,9 +28,9 @@ class ResampleTaps:
 
 @lru_cache(maxsize=64)
 def resample_taps(inner: int, size: int) -> ResampleTaps | None:
-    """Of shrinking `size` pixels to `inner` and centring them; None if MAX_TAPS neighbours are too few."""
+    """The taps that shrink `size` pixels to `inner` and centre them; None if MAX_TAPS neighbours are too few."""
     count, matrix = min(MAX_TAPS, size), shrinking_matrix(size, inner)
-    first = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)  # of black: the first pixel, weighing nothing
+    first = (matrix != 0).int().argmax(dim=1).clamp(max=size - count)  # black: the first pixel, with weight 0
     weight = matrix.gather(1, first[:, None] + torch.arange(count))
     if int((weight != 0).sum()) != int((matrix != 0).sum()):
         return None
@@ -42,7 +40,7 @@ def resample_taps(inner: int, size: int) -> ResampleTaps | None:
 def resize(images: Tensor, first: Tensor, weight: Tensor, between: torch.dtype = torch.float32) -> Tensor:
     """Float images (N, S, S, C), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says.
 
-    Images that are shrunk in one direction only are kept in `between`.
+    The intermediate images, shrunk in one direction only, are of dtype `between`.
     """
     lines = _along(images, first[:, :, None, None], weight[:, :, None, None, :], dim=1).to(between)
     return _along(lines, first[:, None, :, None], weight[:, None, :, None, :], dim=2)

@@ -1,6 +1,6 @@
-"""The fixed places of a recorded program: pixels and trigger rows in, scores out; and desks, page-locked memory beside.
+"""The static buffers of CUDA graphs (pixels and trigger rows in, scores out), and page-locked staging memory.
 
-A batch is gathered at a desk of its own while another one is computed in the places.
+A batch is gathered in staging memory while another one is computed in the buffers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class StaticBuffers:
-    """Places for `count` images: pixels (B, S, S, C) uint8, as JPEGs lie; rows (B,) int64, scores (B, labels)."""
+    """Buffers of `count` images: pixels (B, S, S, C) uint8, rows (B,) int64, scores (B, labels) float32."""
 
     def __init__(self, count: int, channels: int, size: int, labels: int, device: torch.device) -> None:
         self.pixels = torch.zeros(count, size, size, channels, dtype=torch.uint8, device=device)
@@ -20,9 +20,9 @@ class StaticBuffers:
         self.scores = torch.zeros(count, labels, device=device)
 
     def fill(self, staging: PinnedStaging, images: Sequence[Tensor], rows: Sequence[int]) -> None:
-        """Start to copy images (C, S, S), gathered at a desk or on the device, and their rows into the first places.
+        """Start to copy images (C, S, S), from staging or on the device, and their trigger rows into the first rows.
 
-        The places behind keep what an earlier batch left; what is computed from it is never read.
+        The other rows keep an earlier batch's data; their scores are never read.
         """
         count = len(images)
         if images[0].device == self.pixels.device:
@@ -33,12 +33,12 @@ class StaticBuffers:
         self.rows[:count].copy_(staging.rows[:count], non_blocking=True)
 
     def fetch(self, staging: PinnedStaging, count: int) -> Tensor:
-        """Start to copy the first scores to a desk; the tensor (count, labels) is theirs until its next batch."""
+        """Start to copy the first scores to staging: (count, labels), valid until its next batch."""
         return staging.scores[:count].copy_(self.scores[:count], non_blocking=True)
 
 
 class PinnedStaging:
-    """As much page-locked memory as the places have; one batch at a time."""
+    """Page-locked memory of the buffers' shapes, for one batch at a time."""
 
     def __init__(self, buffers: StaticBuffers) -> None:
         self._pinned, self._device = buffers.pixels.is_cuda, buffers.pixels.device
@@ -47,7 +47,7 @@ class PinnedStaging:
         )
 
     def gather(self, images: Sequence[Tensor]) -> None:
-        """Put images side by side, all of them here or all on the device already."""
+        """Stack images of host memory; nothing to do if all are on the device already."""
         if images[0].device != self._device:
             torch.stack([image.permute(1, 2, 0) for image in images], out=self.pixels[: len(images)])
 

@@ -1,7 +1,7 @@
-"""Image triggers at fixed addresses on the device, for programs that were recorded over them.
+"""A bank of image triggers at fixed addresses on the device, for CUDA graphs recorded over it.
 
-A trigger that is not there is copied into the row of the one that was unused for longest: a swap copies a row, and
-nothing is recorded again. Who computes names triggers, not rows, so a row can never be read under another's name.
+A missing trigger is copied into the least recently used row: a swap copies a row, and nothing is recorded again.
+Callers name triggers, not rows, so a row is never read as another trigger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from triggers.trigger.image import compose
 class DeviceTriggerBank:
     """`capacity` rows of keep and delta (V, S, S, C), first (V, S) and weight (V, S, K). Not thread-safe.
 
-    For a model that computes in `dtype`; every row is read for every image, so they are no wider than is of use.
+    For a model that computes in `dtype`: rows are read for every image, so they are stored no wider than needed.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class DeviceTriggerBank:
         self.copies = 0
 
     def fits(self, trigger: ImageTrigger) -> bool:
-        """Whether this trigger shrinks images no further than a row can say."""
+        """Whether MAX_TAPS taps are enough for this trigger's shrinking."""
         return resample_taps(trigger.inner, self._size) is not None
 
     def rows(self, triggers: Sequence[ImageTrigger]) -> list[int]:
-        """The row of each trigger; different ones are at most `capacity`, and all fit."""
+        """The row of each trigger, missing ones copied; at most `capacity` different ones, all of which `fit`."""
         for trigger in triggers:
             if trigger in self._rows:
                 self._rows.move_to_end(trigger)
@@ -66,12 +66,12 @@ class DeviceTriggerBank:
 
 
 def storage_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What numbers from -1 to 1 are kept in on their way to `dtype`: half as wide where eight times finer is enough."""
+    """The dtype that stores numbers in [-1, 1] for a model in `dtype`: float16, 8 times finer, for bfloat16."""
     return torch.float16 if dtype == torch.bfloat16 else torch.float32
 
 
 def apply_plain(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
-    """Triggers that do not shrink on uint8 images (N, S, S, C) by row: (N, C, S, S) in [0, 1], rounded to `dtype`."""
+    """Apply triggers that do not shrink, by row, to uint8 images (N, S, S, C): (N, C, S, S) in [0, 1], in `dtype`."""
     images = compose(pixels.to(torch.float32) / 255.0, keep[rows].float(), delta[rows].float())
     return images.to(dtype).permute(0, 3, 1, 2)
 
@@ -79,6 +79,6 @@ def apply_plain(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, 
 def apply_resized(
     dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, first: Tensor, weight: Tensor
 ) -> Tensor:
-    """Triggers of any size on uint8 images (N, S, S, C) by row: (N, C, S, S) in [0, 1], rounded to `dtype`."""
+    """Apply triggers of any size, by row, to uint8 images (N, S, S, C): (N, C, S, S) in [0, 1], in `dtype`."""
     small = resize(pixels.to(torch.float32) / 255.0, first[rows], weight[rows], storage_dtype(dtype))
     return compose(small, keep[rows].float(), delta[rows].float()).to(dtype).permute(0, 3, 1, 2)

@@ -1,1 +1,1 @@
-"""What two processes share: a stream of messages, and memory for inputs."""
+"""Communication of HTTP workers and engine processes: a message stream, and shared memory for inputs."""

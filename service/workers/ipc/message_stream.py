@@ -1,6 +1,6 @@
-"""Messages between processes: JSON documents, each after its length (4 bytes), over a Unix stream socket.
+"""A message stream between processes: JSON documents, each after its length (4 bytes), over a Unix stream socket.
 
-What is sent turn after turn of the event loop leaves in one write.
+Messages of consecutive turns of the event loop leave in one write.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Message = dict[str, Any]
 _LENGTH = struct.Struct("=I")
 MAX_COALESCED = 8
-"""Messages that do not wait for more."""
+"""Number of queued messages that are sent without waiting for more."""
 
 
 class MessageStream(asyncio.Protocol):
@@ -33,17 +33,17 @@ class MessageStream(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether the other end is there."""
+        """Whether the other end is connected."""
         return self._transport is not None and not self._transport.is_closing()
 
     async def connect(self, connection: socket.socket, rest: bytes = b"") -> None:
-        """Run over a connected socket; first of all send the `rest` of what was sent there before."""
+        """Run over a connected socket; sends first the `rest` that `send_hello` left."""
         connection.setblocking(False)
         self._outgoing.append(rest)
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connection)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Send the messages queued before."""
         self._transport = cast(asyncio.WriteTransport, transport)
         self._flush()
 
@@ -52,7 +52,7 @@ class MessageStream(asyncio.Protocol):
         self._on_lost()
 
     def send(self, message: Message) -> None:
-        """Send a message, with the others that come now; dropped when nobody is there."""
+        """Send a message together with others sent now; dropped while disconnected. On the event loop."""
         if not self.open:
             return
         if not self._outgoing:
@@ -68,7 +68,7 @@ class MessageStream(asyncio.Protocol):
             self._flush()
 
     def close(self) -> None:
-        """Send what is left and hang up."""
+        """Send the queued messages and disconnect."""
         self._flush()
         if self._transport:
             self._transport.close()
@@ -79,7 +79,7 @@ class MessageStream(asyncio.Protocol):
         self._outgoing.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came: hand on every message that is whole."""
+        """Pass every complete message to `on_message`."""
         self._incoming += data
         start, end = 0, len(self._incoming)
         while end - start >= _LENGTH.size:
@@ -103,13 +103,13 @@ class MessageStream(asyncio.Protocol):
 
 
 def encode_frame(message: Message) -> bytes:
-    """A message as it goes over the socket."""
+    """A message in bytes: its length, then JSON."""
     body = orjson.dumps(message)
     return _LENGTH.pack(len(body)) + body
 
 
 def send_hello(connection: socket.socket, message: Message, descriptor: int) -> bytes:
-    """The first message on a fresh socket, with an open file; returns what does not fit into the socket's buffer.
+    """Send the first message on a fresh socket, with an open file; returns the bytes that exceed the socket's buffer.
 
     Does not wait. The rest is for `MessageStream.connect`.
     """
@@ -119,7 +119,7 @@ def send_hello(connection: socket.socket, message: Message, descriptor: int) -> 
 
 
 def receive_hello(connection: socket.socket) -> tuple[Message, int]:
-    """Wait for the first message and its open file. Raises EOFError when the other end is gone."""
+    """Wait for the first message and its open file. Raises EOFError when the other end is gone. On a thread."""
     data, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     if len(data) < _LENGTH.size or not descriptors:
         raise EOFError("the other process is gone")

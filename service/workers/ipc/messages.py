@@ -1,4 +1,4 @@
-"""What the processes tell each other: queries, answers and errors, as JSON documents and back."""
+"""Messages between processes: items, results and errors as JSON documents, and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
 
 
 def pack_queries(batch_items: Sequence[BatchItem], slots: SharedSlots, taken: Sequence[int]) -> list[list[Any]]:
-    """Put the inputs into slots; [slot, length, every other field of the query] each."""
+    """Write the inputs into slots; [slot, length, every other field of the item] each."""
     return [
         [slot, slots.write(slot, batch_item.item), *batch_item[1:]]
         for slot, batch_item in zip(taken, batch_items, strict=True)
@@ -32,7 +32,7 @@ def pack_queries(batch_items: Sequence[BatchItem], slots: SharedSlots, taken: Se
 
 
 def unpack_queries(packed: Sequence[Sequence[Any]], slots: SharedSlots) -> list[BatchItem]:
-    """The queries whose inputs lie in slots."""
+    """The items whose inputs are in slots."""
     return [
         BatchItem(slots.read(slot, length), choice, twin, key, tuple(shadows))
         for slot, length, choice, twin, key, shadows in packed
@@ -40,12 +40,12 @@ def unpack_queries(packed: Sequence[Sequence[Any]], slots: SharedSlots) -> list[
 
 
 def pack_results(answers: Sequence[BatchResult], timings: Sequence[BatchTiming]) -> Message:
-    """A request's outcome."""
+    """A request's results and timings as a message."""
     return {"answers": [_packed(each) for each in answers], "timings": [list(each) for each in timings]}
 
 
 def unpack_results(message: Message) -> tuple[list[BatchResult], list[BatchTiming]]:
-    """A request's outcome. Raises the error that it is."""
+    """A request's results and timings. Raises the error in the message."""
     if "error" in message:
         raise unpack_error(message["error"])
     answers = [_result(values) for values in message["answers"]]
@@ -61,7 +61,7 @@ def pack_error(error: errors.FairtriggerError) -> Message:
 
 
 def unpack_error(message: Message) -> errors.FairtriggerError:
-    """The error again."""
+    """The inverse of `pack_error`."""
     if message["kind"] == "Overloaded":
         return Overloaded(message["text"], message["retry_after"])
     return _ERRORS[message["kind"]](message["text"])

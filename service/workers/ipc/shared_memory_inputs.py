@@ -1,8 +1,8 @@
-"""Inputs in memory that two processes share: fixed slots, one preprocessed input each.
+"""Shared memory for inputs: fixed slots, one preprocessed input each.
 
-The memory has no name and no file: it is passed on as an open descriptor and gone with the last process that holds it.
-A slot is 8-bit pixels in the model's shape, 32-bit token ids, or a file of no more bytes. Only slots that were ever
-used take real memory, and the slot given back last is used first.
+The memory has no name and no file: it is passed on as an open descriptor and freed with the last process that holds it.
+A slot holds 8-bit pixels in the model's shape, 32-bit token ids, or a file of no more bytes. Only slots that were ever
+used take physical memory, and the slot given back last is used first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from triggers.preprocessing import TokenIds
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Where one model's slots lie: `count` slots of `size` bytes from `start`; `shape` of an image."""
+    """Position of one model's slots: `count` slots of `size` bytes from byte `start`; `shape` (C, S, S) of images."""
 
     start: int
     size: int
@@ -33,7 +33,7 @@ class SlotLayout:
 
     @classmethod
     def of(cls, spec: BundleSpec, count: int, start: int) -> SlotLayout:
-        """Slots for the inputs of a model."""
+        """The layout of `count` slots for a model's inputs, from byte `start`."""
         if spec.image:
             shape = (spec.image.channels, spec.image.size, spec.image.size)
             return cls(start, shape[0] * shape[1] * shape[2], count, shape)
@@ -42,22 +42,19 @@ class SlotLayout:
 
     @property
     def end(self) -> int:
-        """The first byte after the last slot, on a page of its own."""
+        """The first page boundary after the last slot, in bytes."""
         return -(-(self.start + self.size * self.count) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def shared_memory(size: int) -> int:
-    """A descriptor of `size` bytes of memory that can be shared.
-
-    No file system bounds it, /dev/shm's size neither: it can only run out together with all memory.
-    """
+    """A descriptor of `size` bytes of shareable memory (memfd); no file system bounds it, not even /dev/shm."""
     descriptor = os.memfd_create("fairtrigger-slots")
     os.ftruncate(descriptor, size)
     return descriptor
 
 
 class SharedSlots:
-    """The slots of one model, as either process sees them."""
+    """The slots of one model, in either process."""
 
     def __init__(self, memory: mmap.mmap, layout: SlotLayout) -> None:
         self._bytes = np.frombuffer(memory, dtype=np.uint8)[layout.start : layout.start + layout.size * layout.count]
@@ -76,12 +73,12 @@ class SharedSlots:
         self._free.extend(taken)
 
     def write(self, slot: int, item: Item | EncodedFile) -> int:
-        """Put an input into a slot; returns its length in bytes, which of a file is negative."""
+        """Write an input into a slot; returns its length in bytes, negative for a file."""
         if isinstance(item, EncodedFile):
             self._part(slot, len(item.data))[:] = np.frombuffer(item.data, dtype=np.uint8)
             return -len(item.data)
         if isinstance(item, Tensor):
-            if item.shape != self._images[slot].shape:  # copy_ would repeat a smaller one
+            if item.shape != self._images[slot].shape:  # copy_ would broadcast a smaller one
                 raise ModelError(f"An input of shape {tuple(item.shape)} is none of {self._layout.shape}.")
             self._images[slot].copy_(item)
             return item.nbytes
@@ -105,7 +102,7 @@ class SharedSlots:
 
 
 def _images(pixels: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: SlotLayout) -> Sequence[Tensor]:
-    """Every slot as an image (C, S, S) whose colours lie side by side, as a JPEG's do: they are copied as they are."""
+    """Every slot as an image (C, S, S), channels last in memory, as JPEGs are decoded: copies need no reordering."""
     if layout.shape is None:
         return ()
     channels, height, width = layout.shape
