@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Headline:
-    """The three figures a list shows; None where a figure is undefined."""
+    """The three figures of a version in a list; None where a figure is undefined."""
 
     accuracy: float | None
     demographic_parity: float | None
