@@ -144,7 +144,7 @@ class LocalLease:
         self._held.append(version)
 
     def submit(
-        self, items: Sequence[BatchItem], gone: WaitForDisconnect | None = None
+        self, items: Sequence[BatchItem], disconnect: WaitForDisconnect | None = None
     ) -> Coroutine[Any, Any, tuple[list[BatchResult], list[BatchTiming]]]:
         """Answers in the order of the items. Raises Overloaded, BatchFailed or ClientDisconnected."""
-        return self._backend.batcher.submit(items, gone)
+        return self._backend.batcher.submit(items, disconnect)

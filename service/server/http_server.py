@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,10 +20,6 @@ from service.process_lifecycle import freeze_gc
 from service.runtime import ServiceRuntime
 from service.server.http_timeouts import TimeoutProtocol, check_hook, close_slow
 from service.server.shared_listener import SharedListener, accept_waiting, listen, url_of
-
-if TYPE_CHECKING:
-    from service.runtime import ServiceRuntime
-
 
 LINGER_SECONDS = 0.25
 

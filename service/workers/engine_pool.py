@@ -104,7 +104,7 @@ class EnginePool:
         except (EOFError, ConnectionError):  # it died while it started, or could not make its memory
             self._lose(offer)
         except Exception:  # the thread boundary
-            logger.exception("an inference process said what cannot be read")
+            logger.exception("an engine process said what cannot be read")
             self._lose(offer)
 
     def _accept_engines(self) -> None:
@@ -139,7 +139,7 @@ class EnginePool:
         try:
             await self._attach(self._first.offer)
         except OSError as error:  # it died meanwhile
-            logger.error("the first inference process could not be joined: %s", error)
+            logger.error("the first engine process could not be joined: %s", error)
             self._lose(self._first.offer)
 
     async def _attach(self, offer: Offer) -> None:

@@ -195,7 +195,7 @@ class RemoteBackend:
         if errors:
             raise errors[0]
         if (applied := self.state.revision) < revision:
-            behind = f"The inference process applied revision {applied} of {self.name!r}, not {revision}"
+            behind = f"The engine process applied revision {applied} of {self.name!r}, not {revision}"
             raise StoreUnavailable(f"{behind}; it will try again.")
 
     def start(self) -> None:
