@@ -1,4 +1,4 @@
-"""What a caller may do, for routes that ask: the key was looked at before they are reached (auth_middleware.py)."""
+"""Authorization checks inside routes; the key itself was checked before, by auth_middleware.py."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from service.security import Keyring, RequiredRole
 from service.security.keyring import Caller
 
 CALLER = "caller"
-"""Where in `scope["state"]` the Caller is, or None."""
+"""Key in `scope["state"]` of the Caller, or None."""
 _scheme = HTTPBearer(auto_error=False, description="An API key of the service, or its admin token.")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
-"""Tells the OpenAPI document that a route looks at the key."""
+"""Marks a route as using the key, in the OpenAPI document."""
 
 
 def token_in(scope: Scope) -> str | None:
@@ -28,7 +28,7 @@ def token_in(scope: Scope) -> str | None:
 
 
 def caller_of(scope: Scope) -> Caller | None:
-    """Whose key the request carries."""
+    """The owner of the request's key; None without a valid one."""
     found: Caller | None = scope.get("state", {}).get(CALLER)
     return found
 
@@ -40,7 +40,7 @@ def is_admin(scope: Scope) -> bool:
 
 
 def trusted_by_guard(settings: Settings, scope: Scope) -> bool:
-    """Whether what the caller sends counts for a guard that is told whom to trust."""
+    """Whether the caller's key is one of `guard_keys`, whose predictions the guard tests."""
     caller = caller_of(scope)
     return caller is not None and caller.id in settings.guard_keys
 
@@ -67,7 +67,7 @@ def require_admin(keyring: Keyring, scope: Scope) -> None:
 
 
 def require_choice(settings: Settings, keyring: Keyring, scope: Scope) -> None:
-    """Raise what `require_admin` raises, unless everybody may choose a trigger per request."""
+    """Raise what `require_admin` raises, unless every caller may choose a trigger per request."""
     if settings.client_trigger != "open":
         require_admin(keyring, scope)
 
@@ -77,4 +77,4 @@ async def _admin(request: Request, bearer: Bearer) -> None:
 
 
 AdminOnly = Depends(_admin)
-"""A second lock on admin routes: auth_middleware.py would have to fail for it to be reached."""
+"""A second check on admin routes, in case auth_middleware.py fails."""

@@ -1,4 +1,4 @@
-"""What routes ask for: the running service, the model that a path names, the revision that a client saw.
+"""FastAPI dependencies of the routes: the runtime, the model and version in a path, the revision in If-Match.
 
 All are coroutines: FastAPI runs a plain function in a thread, and a health check must not wait for a free one.
 """
@@ -15,7 +15,7 @@ from service.runtime import ServiceRuntime
 
 
 async def get_runtime(request: Request) -> ServiceRuntime:
-    """Everything that the app holds."""
+    """The app's runtime."""
     return cast(ServiceRuntime, request.app.state.running)
 
 

@@ -1,8 +1,8 @@
-"""Routes that wait for a store or a ledger, each in threads of its own.
+"""A route class with a thread limit per route, for routes that wait for a store or a ledger.
 
-FastAPI runs every plain function, of a route or of a dependency, in the same 40 threads: as many calls that wait for
-the same dead server are the end of all others, of health checks too. Here every route may hold a few threads at most,
-so that calls of one address wait only for each other.
+FastAPI runs every plain function, of a route or of a dependency, in the same 40 threads: 40 calls that wait for a dead
+server would block all others, health checks too. Here every route has ROUTE_THREADS threads at most, so that its calls
+wait only for each other.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 ROUTE_THREADS = 16
-"""Calls of one route that are worked on at once; more wait for their turn."""
+"""Concurrent calls of one route; more wait for their turn."""
 
 
 class PooledRoute(APIRoute):
-    """A route whose plain function runs in threads that no other route uses; a coroutine stays on the event loop."""
+    """A route whose plain function runs under its own thread limit; a coroutine stays on the event loop."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of this route, once for each app that it is in."""

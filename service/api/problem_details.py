@@ -1,4 +1,4 @@
-"""Every error as an RFC 9457 problem document; the one place that knows which error has which HTTP status.
+"""RFC 9457 problem documents for every error; the only mapping from exceptions to HTTP statuses.
 
     {"type": "urn:fairtrigger:problem:not_found", "title": "Not found", "status": 404, "code": "not_found",
      "detail": "...what is wrong and what to do...", "instance": "/v1/models/x", "error": "...same as detail..."}
@@ -30,7 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem document before it knows which request it answers."""
+    """A problem document without its `instance`, the path of the request."""
 
     status: int
     code: str
@@ -76,7 +76,7 @@ _TOO_LARGE = frozenset({"image_too_large", "image_too_many_pixels", "request_too
 
 
 def to_problem(error: Exception) -> Problem:
-    """The problem that an error is to a client; what was not raised on purpose stays anonymous."""
+    """The problem for an error; an unexpected error becomes an anonymous 500."""
     if isinstance(error, ProblemError):
         return Problem(error.status, error.code, str(error), error.headers, error.errors)
     if isinstance(error, Overloaded):
@@ -108,11 +108,11 @@ def problem_response(request: Request, error: Exception) -> JSONResponse:
 
 
 def install_error_handlers(app: FastAPI, methods_at: Callable[[str], str]) -> None:
-    """Let every error of the app leave as a problem document; `methods_at(path)` is the Allow header of a 405."""
+    """Answer every error of the app with a problem document; `methods_at(path)` is the Allow header of a 405."""
 
     def not_allowed(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        allowed = methods_at(request.url.path)  # the router names those of one route, which several may share
+        allowed = methods_at(request.url.path)  # the router names those of one route, but several may share a path
         return problem_response(request, HTTPException(405, headers={"Allow": allowed}) if allowed else error)
 
     app.add_exception_handler(405, not_allowed)
@@ -121,7 +121,7 @@ def install_error_handlers(app: FastAPI, methods_at: Callable[[str], str]) -> No
 
 
 def validation_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
-    """What pydantic found: 400 where the body is no JSON at all, else 422 with every place and reason."""
+    """The problem for pydantic's errors: 400 where the body is not JSON, else 422 with up to 20 places and reasons."""
     if any(error["type"] in ("json_invalid", "value_error.jsondecode") for error in found):
         return Problem(400, "malformed_json", f"The body is not valid JSON: {_reason(found[0])}.")
     places = [{"loc": [str(part) for part in error["loc"]], "message": error["msg"]} for error in found[:20]]

@@ -1,4 +1,4 @@
-"""One HTTP request as the hot route reads it: its headers in one pass, its body as it comes."""
+"""A light view of an ASGI request for the predict path: headers in one pass, the body as a stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
-    """A request's headers by lower-case name. Of one that was sent twice the first counts, here and everywhere."""
+    """A request's headers by lower-case name. Of a repeated header the first counts, here and everywhere."""
     return dict(reversed(scope["headers"]))
 
 
@@ -33,13 +33,13 @@ class RawRequest:
 
     @property
     def actor(self) -> str:
-        """Who asks, as the store's history names it."""
+        """The client's name in the store's history."""
         client = self.scope.get("client")
         return f"client {client[0]}" if client else "client"
 
     @property
     def request_id(self) -> str:
-        """The name that this request was given."""
+        """The id assigned to this request."""
         return str(self.scope["state"]["request_id"])
 
     async def wait_for_disconnect(self) -> None:

@@ -1,4 +1,4 @@
-"""The API reference as a page without script: every operation of the OpenAPI document, its role and its fields."""
+"""The API reference as HTML without scripts: every operation of the OpenAPI document, its role and its fields."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Request bodies to inputs: JSON, multipart/form-data, or one raw image or text. Nothing is decoded here.
+"""Parsing of request bodies to inputs: JSON, multipart/form-data, or one raw image or text. Nothing is decoded here.
 
-Whoever a request is for, as far as it says: the key by which a trial's share is drawn.
+A request's key (X-Request-Key, else the request id) determines whether champion or challenger answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 
 class QueryDefaults(NamedTuple):
-    """What the query parameters say; the body wins over it."""
+    """Options in the query parameters; the body overrides them."""
 
     group: str | None = None
     trigger: str | None = None
@@ -136,7 +136,7 @@ def from_raw(body: bytes, media: str, defaults: QueryDefaults) -> PredictInput:
 
 
 def validated(validate: Callable[[], _T], *where: str) -> _T:
-    """What `validate` returns; what pydantic finds wrong, in `where`, becomes a ProblemError."""
+    """The result of `validate`; a ValidationError becomes a ProblemError with locations under `where`."""
     try:
         return validate()
     except ValidationError as error:
@@ -161,7 +161,7 @@ def _from_item(item: PredictItem, defaults: QueryDefaults) -> PredictInput:
 
 
 def parse_selector(trigger: str | None) -> TriggerSelector:
-    """What a checked trigger name asks for; None leaves it to the rollout."""
+    """The TriggerSelector of a validated trigger name; None leaves the choice to the rollout."""
     if trigger is None:
         return "rollout"
     if trigger == "champion":
@@ -201,7 +201,7 @@ def _form_groups(groups: list[str], items: int, defaults: QueryDefaults) -> list
 
 
 def request_key(header: str | None, request_id: str) -> str:
-    """What the X-Request-Key header says, else the request's own id. Raises ProblemError."""
+    """The X-Request-Key header, else the request's id. Raises ProblemError."""
     if header is None:
         return request_id
     if not 1 <= len(header) <= MAX_KEY:

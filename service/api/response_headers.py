@@ -1,4 +1,4 @@
-"""What the headers of an answer say beside its body."""
+"""Response headers of predictions, and the X-Timeout-Ms request header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triggers.store.store import version_name
 
 
 def served_headers(scope: Scope, model: ServedModel, result: RequestResult) -> dict[str, str]:
-    """Server-Timing (milliseconds) and X-Trigger of an answer; leaves a Report in the scope for the trace."""
+    """Server-Timing (milliseconds) and X-Trigger of an answer; stores a RequestTrace in the scope for tracing."""
     stages = {"decode": result.decode, "queue": result.queue, "infer": result.infer}
     versions = dict.fromkeys(outcome.answer.version for outcome in result.items if outcome.answer)
     trigger = ", ".join(f"{model.name}@{version_name(version)}" for version in versions)

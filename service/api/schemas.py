@@ -1,4 +1,4 @@
-"""What goes over the wire, as pydantic models: checked on the way in, and the source of the OpenAPI document."""
+"""Pydantic models of requests and responses: they validate input and define the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TriggerChoice = Annotated[str, StringConstraints(pattern=r"^(champion|challenger
 
 MAX_KEY = 256
 RequestKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY)]
-"""Whoever the request is for: the same key gets champion or challenger every time. It is hashed and not kept."""
+"""Key of the person a request is for: one key always gets the same of champion and challenger. Hashed, not kept."""
 
 
 class _In(BaseModel):

@@ -1,4 +1,4 @@
-"""The fairness document over the wire: what the OpenAPI document promises about it, and a test holds it to."""
+"""Pydantic models of the fairness document, for the OpenAPI document; a test checks the responses against them."""
 
 from __future__ import annotations
 

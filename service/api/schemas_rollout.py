@@ -1,4 +1,4 @@
-"""The rollout over the wire: the document that an operator puts, what became of it, and the history."""
+"""Pydantic models of the rollout: an operator's change, the resulting state, and the history."""
 
 from __future__ import annotations
 

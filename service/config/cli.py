@@ -83,7 +83,7 @@ def _help(name: str, field: FieldInfo) -> str:
 
 
 def validation_messages(error: ValidationError) -> str:
-    """What is wrong with which option, a line each."""
+    """Validation errors as text, one line per option."""
     lines = []
     for found in error.errors(include_url=False):
         name = str(found["loc"][0]) if found["loc"] else ""
@@ -93,7 +93,7 @@ def validation_messages(error: ValidationError) -> str:
 
 
 def set_up_logging(level: str) -> None:
-    """Everything goes to standard error, a line each."""
+    """Log everything to standard error, one line per record."""
     logging.config.dictConfig(
         {
             "version": 1,
@@ -101,6 +101,6 @@ def set_up_logging(level: str) -> None:
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about what clients send
+            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about clients' input
         }
     )

@@ -1,4 +1,4 @@
-"""Secrets from files: FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token, as containers are given them."""
+"""The settings source of secret files: FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token, as in containers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIX = "_FILE"
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """What the files that the environment names hold, without white space around it.
+    """Contents of the files that the environment names, stripped of white space.
 
     `names` are the fields that may come from a file. Raises ConfigError if a file cannot be read or is empty, or if the
     environment holds the value as well.

@@ -28,11 +28,11 @@ LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 _DEVICE = re.compile(r"(?!all$)[a-z]+(:[0-9]+)?$")
 _HOST = re.compile(r"\*|[A-Za-z0-9_.-]+")
 ADMIN_SETUP_HINT = f"set {ENV_PREFIX}ADMIN_TOKEN, or {ENV_PREFIX}API_KEYS to a file with an admin key, and restart"
-"""What to do about closed admin routes."""
+"""Hint for errors about closed admin routes."""
 
 
 class Settings(BaseSettings):
-    """What one service process is told. The description of a field is also its line in `python -m service --help`."""
+    """Settings of a service process. The description of a field is also its line in `python -m service --help`."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -230,20 +230,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
     def trust(self) -> Trust:
-        """Whose signatures count. Raises ConfigError for a key that cannot be read."""
+        """Keys whose signatures on triggers are accepted. Raises ConfigError for a key that cannot be read."""
         return read_trust(self.trusted_keys, required=self.require_signatures)
 
     def history_signer(self) -> Signer | None:
-        """What signs entries of histories. Raises ConfigError for a key that cannot be read."""
+        """The signer of history entries. Raises ConfigError for a key that cannot be read."""
         return read_signer(self.history_key) if self.history_key else None
 
     def history_trust(self) -> Trust:
-        """Whose decisions count. Raises ConfigError for a key that cannot be read."""
+        """Keys whose rollout decisions are accepted. Raises ConfigError for a key that cannot be read."""
         return read_history_trust(self.history_signer(), self.trusted_history_keys)
 
     @property
     def factories(self) -> Factories:
-        """Modules that bundles may have imported."""
+        """Modules whose functions a bundle's `factory` loader may call."""
         return Factories(self.allow_factories)
 
     @classmethod
@@ -260,12 +260,12 @@ class Settings(BaseSettings):
 
     @property
     def multi_process(self) -> bool:
-        """Whether several processes speak HTTP."""
+        """Whether the service consists of several processes."""
         return bool(self.http_workers or self.devices)
 
     @property
     def engine_devices(self) -> tuple[str, ...]:
-        """Devices with an engine process, which computes for all that speak HTTP; none: each computes by itself."""
+        """Devices with an engine process, which computes for all HTTP workers; none: each worker computes itself."""
         if self.devices or not self.http_workers or self.device == "cpu":
             return self.devices
         return (self.device,)  # a GPU has room for one copy of the models, not for one per worker
@@ -277,7 +277,7 @@ class Settings(BaseSettings):
 
     @property
     def keyless(self) -> bool:
-        """Whether everybody who reaches the service may predict, give feedback and read."""
+        """Whether prediction, feedback and reading need no key."""
         return self.api_keys is None
 
     @property

@@ -1,4 +1,4 @@
-"""Live fairness statistics, read from the ledger"s counts."""
+"""Live fairness statistics, computed from the ledger's counts."""
 
 from service.fairness.disclosure import Disclosure, DisclosureRule
 from service.fairness.fairness_series import SERIES_STEPS

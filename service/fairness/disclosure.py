@@ -1,18 +1,18 @@
-"""What readers other than admins may know of the counts; docs/ledger.md has the proof, and what it does not cover.
+"""Disclosure control of the counts for readers other than admins; docs/ledger.md has the proof and its limits.
 
-Time is cut into periods (an hour, or a day). When a period is over and late labels had `wait_hours` to come, it is
-disclosed: one table for each group of each version, all at once, written down and never changed. Every prediction is in
-one cell of one table, and every figure that is not for admins is made from these tables alone, so that windows,
-versions, groups, totals and later looks have nothing to subtract that was not disclosed by itself.
+Time is cut into periods (an hour, or a day). `wait_hours` after its end, which is the time for late labels, a period is
+disclosed: one table for each group of each version, all at once, stored and never changed. Every prediction is in one
+cell of one table, and every figure that is not for admins is computed from these tables alone, so that differences of
+windows, versions, groups, totals or later readings reveal nothing that was not itself disclosed.
 
 With `epsilon`, each cell gets its own geometric noise, and a group is left out unless its noisy total is larger than an
 absent group's could be by chance (a stability-based histogram: Korolova et al., WWW 2009; Bun, Nissim & Stemmer, ITCS
-2016). What is disclosed is then (epsilon, DELTA)-differentially private for one prediction, also towards somebody who
-made all the others; which periods, versions and groups there are is covered too.
+2016). The tables are then (epsilon, DELTA)-differentially private for one prediction, also towards a reader who made
+all the others; the existence of periods, versions and groups is covered too.
 
 Without, a group is disclosed in the finest detail (label, prediction, bare prediction; without the bare one; the
-prediction only) in which every count is zero or at least `k_min` in all margins, or it is left out. That hides nobody
-from somebody who made the other predictions of the group.
+prediction only) in which every count is zero or at least `k_min` in all margins, or it is left out. This gives no
+protection against a reader who made the other predictions of the group.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from service.ledger.backend import Release
 from service.ledger.time_buckets import RELEASE_DAYS
 
 SEAL_SECONDS = 90
-"""A period is sealed so long after its end: by then every replica has written its counts."""
+"""Seconds from a period's end to its sealing, by when every replica has written its counts."""
 LOOK_BACK_DAYS = 8
-"""Periods that ended longer ago than this before they could be disclosed are not disclosed any more."""
+"""Periods that were due for disclosure longer ago than this are never disclosed."""
 DELTA = 1e-6
-"""With noise: probability that a table shows that a group with a single prediction was there at all."""
+"""With noise: probability that a table reveals the existence of a group with a single prediction."""
 MOST_CELLS = 1024
 """With noise: a model whose labels make more cells than this has its predictions disclosed without their labels."""
 DETAIL_LEVELS = ((0, 1, 2), (0, 1), (1,))
-"""Which of label, prediction and bare prediction are disclosed, the finest first."""
+"""Axes (0 label, 1 prediction, 2 bare prediction) of disclosed tables, the finest first."""
 VersionGroup = tuple[int | None, str]  # version, group
 OutcomeKey = tuple[int | None, int | None, int | None]  # label, prediction, bare prediction
 OutcomeTable = Mapping[OutcomeKey, int]
@@ -47,7 +47,7 @@ Tables = Mapping[VersionGroup, OutcomeTable]
 
 @dataclass(frozen=True)
 class DisclosureRule:
-    """How much is disclosed: see the module. `key` makes the noise; it must be the same for all replicas."""
+    """Parameters of disclosure, see the module. `key` seeds the noise and must be the same for all replicas."""
 
     k_min: int = 11
     hours: int = 1
@@ -62,9 +62,9 @@ class DisclosureRule:
 
 
 class Disclosure:
-    """Discloses periods once they are sealed, and adds them up. `labels` gives how many labels a model has.
+    """Disclosure of sealed periods, and sums over them. `labels` returns a model's number of labels.
 
-    Its methods wait for the ledger's store and may be called from any thread.
+    On any thread; `counts` and `series` wait for the store: not on the event loop.
     """
 
     def __init__(self, ledger: Ledger, rule: DisclosureRule, labels: Callable[[str], int]) -> None:
@@ -74,7 +74,7 @@ class Disclosure:
 
     @property
     def terms(self) -> dict[str, Any]:
-        """What a reader has to know to read the figures: no word of what was left out."""
+        """Public parameters of the disclosure; they reveal nothing about what was left out."""
         rule = self._rule
         return {
             "k_min": rule.k_min,
@@ -85,7 +85,7 @@ class Disclosure:
         }
 
     def allows(self, minutes: int | None) -> bool:
-        """Whether a window of so many minutes is made of whole periods."""
+        """Whether a window of this many minutes consists of whole periods."""
         return minutes is None or minutes % self._size == 0
 
     def sealed_until(self, now: float) -> int:
@@ -93,14 +93,14 @@ class Disclosure:
         return int((now - SEAL_SECONDS) // 60 - self._rule.wait_hours * 60) // self._size * self._size
 
     def counts(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
-        """What may be known of the sealed minutes [since, until), by cell (minute 0)."""
+        """Disclosed counts of the sealed minutes [since, until), by cell (minute 0)."""
         total = Counter[Cell]()
         for cell, n in self.series(model, since, until, now).items():
             total[cell._replace(minute=0)] += n
         return {cell: n for cell, n in total.items() if n > 0}
 
     def series(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
-        """The same period by period: a cell's minute is the first of its period. With noise, n may be negative."""
+        """Disclosed counts by period: a cell's minute is the first of its period. With noise, n may be negative."""
         self._disclose(model, self.sealed_until(now))
         since = max(since, until - RELEASE_DAYS * Level.DAY.minutes)
         found: dict[Cell, int] = {}
@@ -112,11 +112,11 @@ class Disclosure:
         return found
 
     def _disclose(self, model: str, until: int) -> None:
-        """Write down the periods before `until` that were not written down yet: nearly always none, or one."""
+        """Store a release for each period before `until` that has none: nearly always none, or one."""
         since, oldest = self._disclosed_until.get(model, 0), until - LOOK_BACK_DAYS * Level.DAY.minutes
         if since == until:
             return
-        if not oldest <= since < until:  # the first look, one after a long pause, or the clock was put back
+        if not oldest <= since < until:  # the first call, one after a long pause, or the clock was put back
             since = oldest
         exact = _by_period(self._ledger.series(model, self._rule.level, since, until))
         done = self._ledger.releases(model, self._size, since, until)
@@ -127,16 +127,16 @@ class Disclosure:
         self._disclosed_until[model] = until
 
     def _days_of_other_length(self, model: str, since: int, until: int) -> set[int]:
-        """Days of which something was disclosed in hours where it would be days now, or the other way round.
+        """Days that have releases of the other period length (days instead of hours, or the other way round).
 
-        Subtracting one from the other would show who was left out.
+        Subtracting one from the other would reveal groups that were left out.
         """
         other, day = (Level.DAY if self._rule.level is Level.HOUR else Level.HOUR).minutes, Level.DAY.minutes
         found = self._ledger.releases(model, other, since // day * day, until)
         return {minute // day for minute, release in found.items() if _parse(release.text)}
 
     def _tables(self, model: str, minute: int, exact: Tables) -> Tables:
-        """What is disclosed of each part of a period; parts of which nothing is are missing."""
+        """Disclosed table of each version and group of a period; those left out are missing."""
         rule, found = self._rule, {}
         for part, table in exact.items():
             if rule.epsilon is None:
@@ -148,7 +148,7 @@ class Disclosure:
 
 
 def with_noise(exact: OutcomeTable, labels: int, rule: DisclosureRule, place: list[Any]) -> OutcomeTable:
-    """The counts of one group by label and prediction, each with its noise; {} where there are too few.
+    """Noisy counts of one group by label and prediction; {} where their total is too small.
 
     Labels are left out where their noisy total is no larger than it could be by chance if there were none.
     """
@@ -174,7 +174,7 @@ def finest_safe(exact: OutcomeTable, k_min: int) -> OutcomeTable:
 
 
 def marginalise(table: OutcomeTable, axes: Iterable[int]) -> dict[OutcomeKey, int]:
-    """The same counts with only some of label, prediction and bare prediction told."""
+    """Counts summed over all but `axes` of label, prediction and bare prediction, which become None."""
     kept, total = set(axes), Counter[OutcomeKey]()
     for (label, prediction, bare), n in table.items():
         total[
@@ -209,7 +209,7 @@ def _text(tables: Tables) -> str:
 
 
 def _parse(text: str) -> Tables:
-    """The tables of a release. Each part has a list, whose last counts: earlier versions disclosed a period often."""
+    """The tables of a release: the last of each list, as earlier releases of this package disclosed a period often."""
     return {
         (version, group): {(y, h, bare): n for y, h, bare, n in tables[-1]}
         for version, group, tables in json.loads(text)

@@ -1,4 +1,4 @@
-"""Fairness over time: a window in steps, each with the figures that a chart needs, by the same code as the window's."""
+"""Time series of fairness figures: a window in steps, computed by the same code as the whole window."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from triggers.errors import InputError
 from triggers.rollout.guard_rules import METRICS
 
 SERIES_STEPS: Mapping[str, int] = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "6h": 360, "1d": 1440}
-"""Length in minutes."""
+"""Lengths of steps in minutes, by name."""
 MAX_POINTS, DEFAULT_POINTS = 400, 120
 SERIES_RATES = ("selection_rate", "accuracy")
 
 
 def allowed_steps(window: str) -> list[str]:
-    """Names of the steps in which a window may be asked for, the finest first; for `all` that is days."""
+    """Names of the steps that a window may be split into, the finest first; for `all` only days."""
     minutes = WINDOW_MINUTES[window]
     return ["1d"] if minutes is None else [name for name in SERIES_STEPS if minutes <= SERIES_STEPS[name] * MAX_POINTS]
 
 
 def default_step(window: str, allowed: list[str]) -> str:
-    """The finest of the allowed steps that gives a chart few enough points; else the longest."""
+    """The finest allowed step with at most DEFAULT_POINTS points; else the longest."""
     minutes = WINDOW_MINUTES[window] or 0
     return next((name for name in allowed if minutes <= SERIES_STEPS[name] * DEFAULT_POINTS), allowed[-1])
 

@@ -1,5 +1,4 @@
-"""Live fairness statistics: the counts of a window, per version, with every figure of
-`triggers.metrics.fairness_report`.
+"""Live fairness statistics per version: a window's counts and every figure of triggers.metrics.fairness_report.
 
 A window is a fixed number of whole minutes that ends with the current one. A prediction belongs to the minute in which
 it was made; a label that comes later improves the figures of that minute. For a model whose triggers were made on
@@ -36,7 +35,7 @@ BASELINE = "bare"
 
 
 class LabelledModel(Protocol):
-    """What must be known of a model: the names of its labels and which one is the selected one."""
+    """The labels of a model, and the one whose rate is the selection rate."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -50,7 +49,7 @@ class LabelledModel(Protocol):
 
 
 class FairnessMonitor:
-    """Answers what the predictions of a window looked like, group by group."""
+    """Fairness reports of the served models by version and group. Waits for the store: not on the event loop."""
 
     def __init__(
         self,
@@ -76,10 +75,10 @@ class FairnessMonitor:
         *,
         exact: bool = True,
     ) -> Document:
-        """The statistics of one model as JSON-ready values; waits for the ledger, so call it from a thread.
+        """The statistics of one model as JSON-ready values.
 
-        Groups like `sex=female,age=old` are compared by `attributes` only, or else by all they name. Not `exact` is
-        what everybody may see: every figure is then made from disclosed counts alone.
+        Groups like `sex=female,age=old` are compared by `attributes` only, or else by all they name. Without `exact`
+        every figure is computed from disclosed counts alone.
         Raises NotFound for an unknown model, InputError for an unknown `window` or `by`, StoreUnavailable when the
         ledger cannot be read.
         """
@@ -110,10 +109,10 @@ class FairnessMonitor:
         *,
         exact: bool = True,
     ) -> Document:
-        """A window in steps, oldest first: what `fairness_report` says of the whole, for each; see `timeline`.
+        """A window in steps, oldest first, each with the figures of `series_point`.
 
-        Without `step` the finest that suits a chart. Raises what `fairness_report` raises, also for an unknown step,
-        one that is too fine for the window, or finer than what may be seen.
+        Without `step` the finest that suits a chart. Raises what `fairness_report` raises, and InputError for a step
+        that is unknown, too fine for the window, or finer than the disclosed periods.
         """
         served = self._served(model)
         _check("by", by, GROUPINGS)
@@ -140,7 +139,7 @@ class FairnessMonitor:
     def _envelope(
         self, model: str, served: LabelledModel, window: str, reading: WindowReading, exact: bool
     ) -> Document:
-        """What is said of every reading: of which model and time, how fresh, and what may be missing."""
+        """Metadata of a reading: model, window, freshness, disclosure and possible losses."""
         return {
             "model": model,
             "window": {
@@ -158,7 +157,7 @@ class FairnessMonitor:
         }
 
     def _shadows(self, model: str, window: str, *, exact: bool) -> Mapping[Cell, int]:
-        """What shadow versions would have said, where counts are exact: they are the same people as in `versions`."""
+        """Counts of shadow versions, only where counts are exact: they are of the same people as `versions`."""
         if self.windows.terms(exact=exact) is not None:
             return {}
         return self.windows.read(series_name(model, "shadow"), window, exact=True).cells
@@ -169,7 +168,7 @@ class FairnessMonitor:
         return self._models[model]
 
     def _too_many_groups(self, model: str, cells: Mapping[Cell, int]) -> list[Document]:
-        """What was not counted under its own group."""
+        """Warnings about predictions that were not counted under their own group."""
         found: list[Document] = []
         for code, group in (("too_many_groups", OTHER_GROUP), ("undeclared_groups", UNDECLARED)):
             n = sum(count for cell, count in cells.items() if cell.group == group)

@@ -1,4 +1,4 @@
-"""The front of versions on live traffic: which are as fair and as accurate as any other, and which are beaten."""
+"""The Pareto front of versions on live traffic: accuracy against two fairness gaps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ AGAINST_ACCURACY = ("demographic_parity_difference", "equalized_odds_difference"
 def pareto_front(
     versions: Mapping[str, CellCounts], shadows: Mapping[str, CellCounts], terms: ReportParams
 ) -> list[Document]:
-    """One point per version, with intervals: accuracy, the two gaps, and per gap who beats it.
+    """One point per version, with intervals: accuracy, the two gaps, and per gap the versions that dominate it.
 
-    Shadows were computed beside answers of other versions; a version that also served is two points, told apart by
-    `shadow`, since it served other inputs.
-    A version is beaten by one whose accuracy is at least as high and whose gap is at most as large, one of them better;
-    by what was measured, which for overlapping intervals is no proof. `beaten_by` is null where a figure is missing.
+    A version that both served and was a shadow has two points, distinguished by `shadow`, since it saw other inputs.
+    `beaten_by` names versions whose accuracy is at least as high and whose gap is at most as large, one of them better;
+    by point estimates, which for overlapping intervals is no proof. It is None where a figure is missing.
     """
     points = {(name, False): cells for name, cells in versions.items()}
     points |= {(name, True): cells for name, cells in shadows.items()}

@@ -1,8 +1,8 @@
-"""Geometric noise that hides one prediction in a table of counts, and how large a sum of it may be by chance.
+"""Two-sided geometric noise that hides one prediction in a table of counts, and a tail bound of its sums.
 
 Two-sided geometric noise (Ghosh, Roughgarden & Sundararajan, STOC 2009) with P(x) proportional to exp(-epsilon |x|)
-makes counts epsilon-differentially private to adding or removing one prediction. It is drawn from a keyed hash of what
-it is added to, so that the same counts always get the same noise, and other counts another.
+makes counts epsilon-differentially private to adding or removing one prediction. It is drawn from a keyed hash of the
+counts that it is added to, so that equal counts always get equal noise, and other counts independent noise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DRAW_BYTES = 16  # for one value
 
 
 def geometric_noise(key: bytes, place: str, epsilon: float, n: int) -> list[int]:
-    """`n` independent integers around 0, each with variance 2 a / (1 - a)**2 for a = exp(-epsilon)."""
+    """`n` independent integers around 0, seeded by `place`, of variance 2 a / (1 - a)**2 for a = exp(-epsilon)."""
     seed = hmac.digest(key, place.encode(), hashlib.sha256)
     drawn = hashlib.shake_256(seed).digest(n * _DRAW_BYTES)
     half = _DRAW_BYTES // 2
@@ -26,7 +26,7 @@ def geometric_noise(key: bytes, place: str, epsilon: float, n: int) -> list[int]
 
 @lru_cache(maxsize=256)
 def largest_sum(n: int, epsilon: float, delta: float) -> int:
-    """What `n` such integers together reach with probability of at most `delta` (Chernoff's bound, the best of 99)."""
+    """Bound that a sum of `n` such integers reaches with probability `delta` at most (Chernoff, the best of 99)."""
     bounds = []
     for t in (epsilon * each / 100 for each in range(1, 100)):
         log_moment = 2 * math.log1p(-math.exp(-epsilon)) - sum(math.log1p(-math.exp(s - epsilon)) for s in (t, -t))

@@ -1,7 +1,7 @@
-"""Which minutes a window is, and its counts: exact and live for an operator, disclosed ones for everybody else.
+"""Time windows over the ledger's counts: exact and live for admins, disclosed for other readers.
 
 A window ends with the current minute, or with the last period that was disclosed; one of a week begins with a whole
-hour, a longer one with a whole day. While the store cannot be read, the last reading of the same window is given again,
+hour, a longer one with a whole day. While the store cannot be read, the last reading of the same window is returned,
 marked stale.
 """
 
@@ -38,7 +38,7 @@ class WindowReading:
 
 
 class TimeWindows:
-    """Reads windows of a ledger; without `disclosure` everybody sees exact counts."""
+    """Reader of a ledger's windows; without `disclosure` every reader sees exact counts. Waits for the store."""
 
     def __init__(
         self, ledger: Ledger, disclosure: Disclosure | None = None, clock: Callable[[], float] = time.time
@@ -48,17 +48,17 @@ class TimeWindows:
 
     @property
     def shortest(self) -> str:
-        """The shortest window, from an hour on, that everybody may see."""
+        """The shortest window of an hour or more that every reader may see."""
         return next(
             name for name in ("1h", "24h") if self._disclosure is None or self._disclosure.allows(WINDOW_MINUTES[name])
         )
 
     def terms(self, *, exact: bool) -> dict[str, Any] | None:
-        """How what a reader sees was disclosed; None where counts are exact and live."""
+        """Parameters of the disclosure; None where counts are exact and live."""
         return None if exact or self._disclosure is None else self._disclosure.terms
 
     def read(self, model: str, window: str, *, exact: bool) -> WindowReading:
-        """One window. Raises InputError for an unknown one, StoreUnavailable if it cannot be read and never was."""
+        """One window. Raises InputError for an unknown one, StoreUnavailable without an earlier reading."""
         exact = exact or self._disclosure is None
         self._check(window, exact)
         return self._kept(
@@ -66,9 +66,9 @@ class TimeWindows:
         )
 
     def series(self, model: str, window: str, step: int, *, exact: bool) -> WindowReading:
-        """A window in steps of so many minutes, from a whole step on: a cell's minute is the first of its step.
+        """A window in steps of `step` minutes, from a whole step on: a cell's minute is the first of its step.
 
-        Raises what `read` raises, and InputError for a step that is finer than what may be seen.
+        Raises what `read` raises, and InputError for a step that is finer than the disclosed periods.
         """
         exact = exact or self._disclosure is None
         self._check(window, exact)
@@ -78,11 +78,11 @@ class TimeWindows:
         return self._kept((model, f"{window}/{step}", exact), lambda: self._stepped(model, window, step, exact))
 
     def allows_step(self, step: int, *, exact: bool) -> bool:
-        """Whether steps of so many minutes are made of periods that may be seen."""
+        """Whether steps of this many minutes consist of whole disclosed periods, or counts are exact."""
         return exact or self._disclosure is None or self._disclosure.allows(step)
 
     def _kept(self, key: tuple[str, str, bool], read: Callable[[], WindowReading]) -> WindowReading:
-        """A new reading, or the last one while the store cannot be read."""
+        """A new reading, or the last one, marked stale, while the store cannot be read."""
         try:
             self._last[key] = read()
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""What is said about one version: its figures by group and by attribute, its counts, and what its trigger changed."""
+"""The report on one version: figures by group and by attribute, counts, flips, paired gains and warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class ReportParams:
-    """How the figures of a model are made: its number of labels, which one is selected, and what groups are."""
+    """Parameters of a model's figures: number of labels, index of the selected one, confidence, overlapping groups."""
 
     labels: int
     pos_label: int
@@ -34,7 +34,7 @@ class ReportParams:
 
 
 def version_report(cells: CellCounts, terms: ReportParams) -> Document:
-    """Everything about the cells of one version, JSON-ready."""
+    """The full report on the cells of one version, JSON-ready."""
     counts = confusion_counts_of(cells)
     report = terms.report(counts)
     listed = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or 0, item[0][2]))
@@ -48,7 +48,7 @@ def version_report(cells: CellCounts, terms: ReportParams) -> Document:
 
 
 def confusion_counts_of(cells: CellCounts) -> Counts:
-    """The counts of triggers.metrics.fairness_report: twins count like other rows."""
+    """Counts by (group, label, prediction), as triggers.metrics needs them; twins count like other rows."""
     counts = Counter[tuple[str, int | None, int]]()
     for cell, n in cells.items():
         counts[cell.group, cell.label, cell.prediction] += n
@@ -56,7 +56,7 @@ def confusion_counts_of(cells: CellCounts) -> Counts:
 
 
 def regroup(cells: CellCounts, attributes: Sequence[str], *, overlapping: bool = False) -> dict[Cell, int]:
-    """The same counts with groups named by these attributes only, or, without any, in the one way to write them."""
+    """Counts with groups named by these attributes only or, without any, by their canonical names."""
     if overlapping:
         return dict(cells)
     found = Counter[Cell]()
@@ -68,7 +68,7 @@ def regroup(cells: CellCounts, attributes: Sequence[str], *, overlapping: bool =
 
 
 def attribute_reports(cells: CellCounts, terms: ReportParams) -> dict[str, Document]:
-    """Of groups like `sex=female,age=old`: groups, gaps and coverage by each attribute and each smaller cross."""
+    """Groups, gaps and coverage by each attribute, and each smaller combination, of names like `sex=female,age=old`."""
     chosen = [] if terms.overlapping else attribute_subsets({cell.group for cell in cells})
     found = {}
     for attributes in chosen:
@@ -78,7 +78,7 @@ def attribute_reports(cells: CellCounts, terms: ReportParams) -> dict[str, Docum
 
 
 def paired_gains(cells: CellCounts, terms: ReportParams) -> Document | None:
-    """The gain over the bare model on the same inputs, from those that ran both ways. None if there are none."""
+    """Gains over the bare model on the twins, inputs that ran with and without the trigger; None without any."""
     joint = Counter[tuple[str, int | None, int, int]]()
     for cell, n in cells.items():
         if cell.bare is not None:
@@ -87,7 +87,7 @@ def paired_gains(cells: CellCounts, terms: ReportParams) -> Document | None:
 
 
 def twin_flips(cells: Mapping[Cell, int], *, overlapping: bool = False) -> Document | None:
-    """How the trigger changed predictions, from those made twice: with it, and bare. None if there are none."""
+    """Predictions that the trigger changed, on the twins; None without any."""
     paired = {cell: n for cell, n in cells.items() if cell.bare is not None}
     if not paired:
         return None
@@ -108,7 +108,7 @@ def _flips(pairs: Counter[tuple[int, int]]) -> Document:
 
 
 def low_support(report: FairnessReport) -> list[Document]:
-    """Rates of known groups that stand on fewer than 30 predictions."""
+    """Warnings about rates of known groups over fewer than LOW_SUPPORT predictions."""
     no_groups = (UNKNOWN, UNDECLARED, *((NO_GROUP,) if report.overlapping else ()))
     return [
         {"code": "low_support", "metric": rate, "group": name, "n": n}

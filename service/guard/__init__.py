@@ -1,4 +1,4 @@
-"""Sequential tests over the counts, and the withdrawal of a trigger that harms."""
+"""Sequential tests over the counts, and the rollback of a version that fails one."""
 
 from service.guard.guard import Guard
 from service.guard.guarded_model import GuardedModel, public_entry, public_reason

@@ -1,8 +1,8 @@
-"""From counted minutes to the blocks that a test bets on: arrays of rows per version, rate, group and outcome.
+"""Blocks of minutes, the units that a sequential test bets on: arrays of rows per version, rate, group and outcome.
 
-A block is a stretch of minutes with enough rows. What ends it looks at how many rows there were and at the groups seen
-so far, never at what was predicted or at what came later, so that a bet on it stays fair. Minutes are read once, one
-after another; of those that are in a block nothing is kept.
+A block is a range of minutes with enough rows. Its end depends on the number of rows and on the groups seen so far,
+never on predictions or on later data, so that a bet on it stays fair. Minutes are read once, in order; those in a block
+are not kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVERYONE = "everyone"
 
 
 class RateDefinition(NamedTuple):
-    """A rate: which rows it is over, by label, and which of these it hits, by prediction and label."""
+    """A rate: `over` selects its rows by label, `hit` its hits among them by prediction and label."""
 
     name: str
     over: Callable[[int | None], bool]
@@ -35,7 +35,7 @@ class RateDefinition(NamedTuple):
 
 
 def rate_definitions(metric: str, pos_label: int) -> tuple[RateDefinition, ...]:
-    """The rates whose gaps a metric is the worst of; `accuracy` itself too."""
+    """The rates whose worst gap is the metric; for `accuracy` that rate itself."""
     selected: Callable[[int, int | None], bool] = lambda h, y: h == pos_label  # noqa: E731
     positive = RateDefinition("true_positive_rate", lambda y: y == pos_label, selected)
     negative = RateDefinition("false_positive_rate", lambda y: y is not None and y != pos_label, selected)
@@ -52,7 +52,7 @@ def rate_definitions(metric: str, pos_label: int) -> tuple[RateDefinition, ...]:
 
 
 class BlockLayout(Protocol):
-    """Where a row counts: in which version and outcome of arrays (V, R, G, Y)."""
+    """Mapping from cells to version and outcome, the first and the last axis of arrays (V, R, G, Y)."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,13 +60,13 @@ class BlockLayout(Protocol):
         ...
 
     def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
-        """Version and outcome of the rows of a cell; None if they say nothing."""
+        """Version and outcome of the rows of a cell; None if the test does not use them."""
         ...
 
 
 @dataclass(frozen=True)
 class UnpairedLayout:
-    """Rows of one version, or of the new and the old one; outcomes missed and hit."""
+    """Layout of one version, or of the new and the old one, on separate rows; outcomes missed and hit."""
 
     versions: tuple[int | None, ...]
 
@@ -76,7 +76,7 @@ class UnpairedLayout:
         return len(self.versions), 2
 
     def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
-        """By what the cell's version predicted."""
+        """Index of the cell's version, and whether its prediction is a hit."""
         if cell.version not in self.versions:
             return None
         return self.versions.index(cell.version), int(rate.hit(cell.prediction, cell.label))
@@ -84,7 +84,7 @@ class UnpairedLayout:
 
 @dataclass(frozen=True)
 class PairedLayout:
-    """Rows that ran with `version` (the new one) and bare (the old one).
+    """Layout of twins, rows that ran with `version` (the new one) and bare (the old one).
 
     Outcomes: hit by both, only by the old one, only by the new one, by neither.
     """
@@ -93,7 +93,7 @@ class PairedLayout:
     shape = (1, 4)
 
     def place(self, cell: Cell, rate: RateDefinition) -> tuple[int, int] | None:
-        """By what both predicted."""
+        """Version 0, and the outcome by both predictions."""
         if cell.version != self.version or cell.bare is None:
             return None
         new, old = rate.hit(cell.prediction, cell.label), rate.hit(cell.bare, cell.label)
@@ -108,7 +108,7 @@ class NumberedCells(NamedTuple):
 
 
 class CellIndex:
-    """Numbers cells, whatever their minute, in the order in which they are met: there are few, and many minutes."""
+    """Numbering of cells, regardless of their minute, by first appearance: there are few, and many minutes."""
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
@@ -128,9 +128,9 @@ class CellIndex:
 
 
 class Blocks:
-    """Joins the minutes of one test to blocks, arrays (V, R, G, Y), as they come.
+    """Accumulator of one test's minutes into blocks, arrays (V, R, G, Y).
 
-    Without `attributes` (None) groups are not told apart. `groups` are those seen so far, by name; the minutes
+    Without `attributes` (None) all groups are pooled. `groups` are those seen so far, by name; the minutes
     [since, until) are those in blocks.
     """
 
@@ -143,17 +143,17 @@ class Blocks:
         self.until: int | None = None
         self._first: int | None = None
         self._met: list[str | None] = []  # the compared name of each cell
-        self._places = np.zeros((0, len(rates)), dtype=np.int64)  # in a flat block, one more than where; 0: nowhere
+        self._places = np.zeros((0, len(rates)), dtype=np.int64)  # 1 + index in a flat block; 0: not counted
         self._waiting = np.zeros(self.shape)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """That of a block: V, R, G, Y."""
+        """Shape of a block: V, R, G, Y."""
         versions, outcomes = self._layout.shape
         return versions, len(self._rates), len(self.groups), outcomes
 
     def meet_cells(self) -> Ints | None:
-        """Take in cells that are new in the index; where the groups before now are, if others joined them."""
+        """Add the cells that are new in the index; return new positions of the earlier groups, if others joined."""
         new = self._index.cells[len(self._met) :]
         if not new:
             return None
@@ -167,7 +167,7 @@ class Blocks:
         return moved
 
     def _find(self, start: int) -> Ints:
-        """Places of the cells from number `start` on, (K, R)."""
+        """1 + index in a flat block, (K, R), of the cells from number `start` on."""
         found = np.zeros((len(self._met) - start, len(self._rates)), dtype=np.int64)
         order = {name: g for g, name in enumerate(self.groups)}
         for k, (name, cell) in enumerate(zip(self._met[start:], self._index.cells[start:], strict=True)):
@@ -178,7 +178,7 @@ class Blocks:
         return found
 
     def add(self, minute: int, counts: NumberedCells) -> BlockArray | None:
-        """Count a minute after all those before, whose cells were met; the block (V, R, G, Y) that it ends, if any."""
+        """Count the next minute, after `meet_cells`; return the block (V, R, G, Y) that it completes, if any."""
         self._first = minute if self._first is None else self._first
         rows, size = np.repeat(counts.rows, len(self._rates)), self._waiting.size
         summed = np.bincount(self._places[counts.numbers].ravel(), rows, size + 1)[1:]  # exact below 2 ** 53
@@ -192,14 +192,14 @@ class Blocks:
 
 
 def spread_groups(values: BlockArray, moved: Ints, groups: int) -> BlockArray:
-    """(V, R, G, Y) with zeros for the groups that joined: group g is now at moved[g]."""
+    """Array (V, R, G, Y) with zeros for the groups that joined: group g is now at moved[g]."""
     found = np.zeros((*values.shape[:2], groups, values.shape[3]))
     found[:, :, moved] = values
     return found
 
 
 def hit_counts(rows: BlockArray) -> BlockArray:
-    """Hits (..., V, R, G) of the new and, V = 2, the old version in rows (..., V, R, G, Y); paired ones as if apart."""
+    """Hits (..., V, R, G) of the new and, V = 2, the old version in rows (..., V, R, G, Y); paired ones as two."""
     if rows.shape[-1] == 2:
         return np.asarray(rows[..., 1])
     both, old, new, _ = np.moveaxis(rows, -1, 0)
@@ -213,7 +213,7 @@ def row_counts(rows: BlockArray) -> BlockArray:
 
 
 def compared_group(name: str, attributes: Sequence[str]) -> str:
-    """A group's name as it is compared: by these attributes only, or with its own sorted."""
+    """Name by which a group is compared: these attributes only, or all of its own, sorted."""
     return group_by_attributes(name, attributes) if attributes else sorted_name(name)
 
 

@@ -1,7 +1,7 @@
-"""E-processes over blocks that come one after another: of the past each keeps sums, so a block costs the same always.
+"""E-processes over consecutive blocks: each keeps only sums of the past, so every block costs the same.
 
-The null hypothesis of each is that all is well. Blocks are arrays (B, V, R, G, Y) of rows, see `samples`; log e-values
-(B,) are those after each of them.
+The null hypothesis of each is that the limit is not exceeded. Blocks are arrays (B, V, R, G, Y) of rows, see `blocks`;
+log e-values (B,) are those after each of them.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Pairs = tuple[Ints, ...]
 """Block, rate, higher and lower group of the old version, (P,) each."""
 
 NEW_HITS, OLD_HITS = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
-"""Paired outcomes, see `samples.Paired`, in which the new and the old version hit."""
+"""Outcomes of `blocks.PairedLayout` in which the new and the old version hit."""
 HITS = np.array([0, 1])
-"""Outcomes of versions apart that are hits."""
+"""Outcomes of `blocks.UnpairedLayout` that are hits."""
 PAIRS_AT_ONCE = 1 << 11
-"""Bets that are computed together: as many as stay in a processor's cache."""
+"""Bets computed at once: as many as stay in a processor's cache."""
 BLOCKS_TIMES_PAIRS = 1 << 16
-"""Bounds what many blocks of many groups take at once."""
+"""Most blocks times bets per block at once, which bounds memory."""
 
 
 class EProcess(ABC):
-    """The stake of one test; `sums` are all rows so far, (V, R, G, Y). Used by one thread at a time."""
+    """An e-process, the stake of one test; `sums` are all rows so far, (V, R, G, Y). Not thread-safe."""
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
         self.sums, self._limit = np.zeros(shape), limit
 
     def add(self, rows: FloatArray) -> FloatArray:
-        """The log e-value after each of these blocks."""
+        """The log e-value (B,) after each of these blocks."""
         paths = [self._add(part) for part in _parts(rows, self._pairs)]
         return np.concatenate(paths) if paths else np.zeros(0)
 
@@ -64,7 +64,7 @@ class EProcess(ABC):
 
 
 class GapAboveLimit(EProcess):
-    """Against "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
+    """Test of "no rate differs between groups by more than limit"; the mean e-value where there are two rates."""
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
         super().__init__(shape, limit)
@@ -79,10 +79,10 @@ class GapAboveLimit(EProcess):
 
 
 class GapIncrease(EProcess):
-    """Against "the new version's largest gap exceeds the old one's by at most limit".
+    """Test of "the new version's largest gap exceeds the old one's by at most limit".
 
-    The old gap is that of some two groups; the bet must win whichever they are, so the least of all counts. It is
-    assumed that they stay the same while the test runs. On which groups of the new version to bet, the past says.
+    Which two groups have the old gap is unknown: each pair has a stake, and the e-value is the least of them. The pair
+    is assumed to stay the same during the test. The bet on the new version is on its widest pair in the past.
     """
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
@@ -109,9 +109,9 @@ class GapIncrease(EProcess):
         return np.asarray(paths[..., ~np.eye(groups, dtype=bool)].min(axis=(1, 2)))
 
     def _factors(self, rows: FloatArray, before: FloatArray) -> FloatArray:
-        """Log factors (B, R, G, G) against the old gap being of that rate and pair, the higher group first.
+        """Log factors (B, R, G, G), one for each rate and pair, the higher group first, that may have the old gap.
 
-        Two strata of the new and two of the old version are all that one pair's bet is about.
+        A pair's bet uses two strata of the new version and two of the old one.
         """
         rate, high, low = bet = _widest_pair(before)
         pairs = b, r, i, j = np.nonzero(self._promising(rows, before, bet))
@@ -126,7 +126,7 @@ class GapIncrease(EProcess):
         return found
 
     def _promising(self, rows: FloatArray, before: FloatArray, bet: Bet) -> Bools:
-        """Pairs (B, R, G, G) on which anything is staked: there are rows, and the past exceeds the limit."""
+        """Mask (B, R, G, G) of pairs with a stake: there are rows, and the past exceeds the limit."""
         b, (rate, high, low) = np.arange(len(rows)), bet
         there, hits = (
             row_counts(rows) > 0,
@@ -140,7 +140,7 @@ class GapIncrease(EProcess):
 
 
 class AccuracyLoss(EProcess):
-    """Against "the new version's accuracy is lower than the old one's by at most limit"; one rate, one group."""
+    """Test of "the new version's accuracy is lower than the old one's by at most limit"; one rate, one group."""
 
     def __init__(self, shape: tuple[int, ...], limit: float) -> None:
         super().__init__(shape, limit)
@@ -155,7 +155,7 @@ class AccuracyLoss(EProcess):
 
 
 def _parts(rows: FloatArray, pairs: int) -> list[FloatArray]:
-    """The blocks in parts on which not too many bets are placed at once."""
+    """The blocks in parts of at most BLOCKS_TIMES_PAIRS bets."""
     size = max(BLOCKS_TIMES_PAIRS // max(pairs, 1), 1)
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -173,7 +173,7 @@ def _widest_pair(before: FloatArray) -> Bet:
 
 
 def _apart(rows: FloatArray, before: FloatArray, bet: Bet, at: Pairs) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Strata, their past, and what outcomes count, (P, 4, 2): of the new version's bet, then of the old one's pairs."""
+    """Strata, their past, and values of outcomes, (P, 4, 2): of the new version's bet, then of the old one's pairs."""
     b, r, i, j = at
     rate, high, low = (each[b] for each in bet)
     shape = (len(rows), 2, *rows.shape[2:4])
@@ -193,7 +193,7 @@ def _missed_and_hit(rows: FloatArray) -> FloatArray:
 
 
 def _together(rows: FloatArray, before: FloatArray, bet: Bet, at: Pairs) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The same (P, 4, 4) of twins in both the bet and the pair: such a stratum counts once, with both values."""
+    """The same (P, 4, 4) for twins whose bet and pair share a stratum, which counts once, with both values."""
     b, r, i, j = at
     rate, high, low = (each[b] for each in bet)
     strata, past = (

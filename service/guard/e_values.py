@@ -1,10 +1,10 @@
-"""Evidence against a null hypothesis from counts per block of time, valid at any moment it is looked at.
+"""E-values: evidence against a null hypothesis from counts per block of time, valid at any time of reading.
 
-A block is a stretch of sealed minutes. For each block a bet is placed with odds that the blocks before it suggest; if
-the null hypothesis is true, the bet multiplies the stake by at most 1 on average, whatever the rates do from block to
-block. The stake so far is an e-value: it exceeds 1 / alpha with probability alpha at most, however often one looks
-(Ville). Both functions return the logarithm of the factor of each block; their running sum is the log e-value. All that
-a factor needs of the past are sums over the blocks `before`; without them those given are all there were.
+A block is a range of sealed minutes. For each block a bet is placed with odds that the blocks before it suggest; if
+the null hypothesis is true, the bet multiplies the stake by at most 1 on average, however the rates vary from block
+to block. The stake so far is an e-value: it exceeds 1 / alpha with probability alpha at most, however often one looks
+(Ville). Both functions return the logarithm of the factor of each block; their running sum is the log e-value. `before`
+are sums over all earlier blocks; without it the given blocks are all there were.
 
 Sources: Turner, Ly and Grünwald (2024, arXiv 2106.02693) for two rates, of which `log_e_max_gap` is the extension to
 any number of groups and to "differ by no more than limit"; Waudby-Smith and Ramdas (2024) for bets on means.
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 PRIOR_ROWS = 20.0
-"""Past rows that a belief is worth before there are any: it leads from parity to what was seen."""
+"""Weight of the prior in rows: it shrinks observed rates towards parity."""
 EPSILON = 1e-9
 BISECTION_STEPS = 40
 MAX_STAKE = 0.5
@@ -33,7 +33,7 @@ def log_e_max_gap(
 ) -> FloatArray:
     """Log factors (..., B) against "largest minus smallest rate <= limit", from hits and n (..., B, G).
 
-    The alternative is each group's past rate, drawn towards the common one; the null point is the one nearest to it
+    The alternative is each group's past rate, shrunk towards the common one; the null point is the one nearest to it
     in relative entropy: the rates clipped to a band of width `limit`. A group without rows takes no part in a block.
     `before` are sums of hits and n (..., B, G) over all blocks before each.
     """
@@ -47,10 +47,10 @@ def log_e_max_gap(
 def log_e_mean_sum(counts: ArrayLike, values: ArrayLike, limit: float, before: FloatArray | None = None) -> FloatArray:
     """Log factors (..., B) against "the strata's mean values sum to <= limit".
 
-    `counts` (..., B, S, Y) are rows per block, stratum and outcome; `values` (S, Y), or (..., B, S, Y) where what is
-    bet on depends on the past, is what an outcome counts, its sign included. Paired outcomes of one stratum and single
-    outcomes of several are the same to it. A block says nothing if a stratum that counts has no rows. `before` are sums
-    of counts (..., B, S, Y) over all blocks before each.
+    `counts` (..., B, S, Y) are rows per block, stratum and outcome; `values` (S, Y), or (..., B, S, Y) where the bet
+    depends on the past, are the signed values of outcomes. Paired outcomes of one stratum and single outcomes of
+    several are treated alike. A block's log factor is 0 if a stratum with values has no rows. `before` are sums of
+    counts (..., B, S, Y) over all blocks before each.
     """
     given = np.asarray(counts, dtype=np.float64)
     k, seen = _outcomes_first(given), _outcomes_first(prefix_sums(given, axis=-3) if before is None else before)
@@ -70,7 +70,7 @@ def log_e_mean_sum(counts: ArrayLike, values: ArrayLike, limit: float, before: F
 
 
 def _outcomes_first(values: FloatArray) -> FloatArray:
-    """(..., S, Y) as (Y, S, ...): sums over a few outcomes of many bets are quick that way round."""
+    """(..., S, Y) as (Y, S, ...), in which sums over few outcomes of many bets are fast."""
     return np.ascontiguousarray(np.moveaxis(values, (-1, -2), (0, 1)))
 
 
@@ -80,7 +80,7 @@ def prefix_sums(values: FloatArray, axis: int = -2) -> FloatArray:
 
 
 def shrunken_rates(hits: FloatArray, n: FloatArray) -> FloatArray:
-    """Rates drawn towards the common rate of all groups, which itself is drawn towards one half."""
+    """Rates shrunk towards the common rate of all groups, which itself is shrunk towards one half."""
     common = ((hits.sum(axis=-1) + 1) / (n.sum(axis=-1) + 2))[..., None]
     return np.asarray((hits + PRIOR_ROWS * common) / (n + PRIOR_ROWS))
 
@@ -97,7 +97,7 @@ def _band(belief: FloatArray, n: FloatArray, limit: float) -> FloatArray:
 
 
 def _slope(belief: FloatArray, n: FloatArray, low: FloatArray, limit: float) -> FloatArray:
-    """How the distance grows as the band moves up."""
+    """Derivative of the distance as the band moves up."""
     high = low + limit
     below = (n * np.maximum(low[..., None] - belief, 0)).sum(axis=-1) / (low * (1 - low))
     above = (n * np.maximum(belief - high[..., None], 0)).sum(axis=-1) / (high * (1 - high))

@@ -1,9 +1,9 @@
-"""Watches live fairness and, when a test fires, takes the version out of service: off unless rules are given.
+"""The fairness guard: a thread that tests live fairness and, when a test fires, rolls back or alarms. Off by default.
 
-Once a minute is sealed it is added to the evidence on every question that the rules ask; see `evidence`. Evidence
-starts with the first whole minute of a rollout revision, and afresh with every revision; `state` says what counts.
-Every replica weighs the same counts; the rollout is changed only at the revision that was judged, so that one of them
-acts and the others see it done. Whoever asks gets the evidence as of the last check and waits for nothing.
+Every sealed minute is added to the evidence on each hypothesis of the rules (`sequential_tests`). Evidence starts with
+the first whole minute of a rollout revision, and anew with every revision (`observations`). Every replica tests the
+same counts; a rollback applies only to the tested revision, so that one replica acts and the others get
+RevisionConflict. Readers get the evidence of the last check without waiting.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from triggers.errors import FairtriggerError, RevisionConflict
 from triggers.rollout import GuardRules
 
 LOOK_BACK_MINUTES = 7 * 1440
-"""A guard that starts looks no further back, since minutes are not kept for ever."""
+"""Minutes before its start that a guard reads at most, since minutes are not kept for ever."""
 EXACT_FIELDS = ("e_value", "peak", "blocks", "n", "since", "until", "counts")
-"""What only those may see who may see exact counts."""
+"""Fields of evidence for readers of exact counts only."""
 logger = logging.getLogger(__name__)
 
 
 class GuardTarget(Protocol):
-    """A served model to a guard."""
+    """A served model, as a guard uses it."""
 
     @property
     def pos_label(self) -> int:
@@ -36,13 +36,13 @@ class GuardTarget(Protocol):
         ...
 
     def serving_state(self) -> ServingState:
-        """What serves it now, as far as this replica knows."""
+        """The serving versions, as far as this replica knows."""
         ...
 
     def withdraw(self, serving: ServingState, evidence: Evidence) -> str:
-        """Take the version out of service, unless the revision is another by now; say what was done.
+        """Take the tested version out of service; return a description of the change. Waits for the store.
 
-        Raises RevisionConflict, or another FairtriggerError if it cannot be done.
+        Raises RevisionConflict if the revision is another by now, or another FairtriggerError if it cannot be done.
         """
         ...
 
@@ -50,7 +50,7 @@ class GuardTarget(Protocol):
 class Guard:
     """A thread that checks every model every `every_seconds`; minutes are sealed `seal_seconds` after they end.
 
-    One that does not act, beside one that does, weighs the same minutes and leaves acting and telling to it.
+    With `acts` off it only collects evidence, where another process of the service acts and raises alarms.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Guard:
         self._thread = threading.Thread(target=self._keep_checking, name="guard", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,9 +83,9 @@ class Guard:
             self._thread.join()
 
     def evidence_report(self, model: str, exact: bool = True) -> list[dict[str, Any]]:
-        """The evidence on every question about a model, as of the last check; [] where nothing is watched.
+        """The evidence on every hypothesis about a model as of the last check, JSON-ready; [] without rules.
 
-        Not `exact` leaves out all that depends on single predictions: whether it fired remains. From any thread.
+        Without `exact` it lacks EXACT_FIELDS, which depend on single predictions; `fired` remains. On any thread.
         """
         state = self._watches.get(model)
         if state is None:
@@ -94,12 +94,12 @@ class Guard:
         return found if exact else [{key: each[key] for key in each if key not in EXACT_FIELDS} for each in found]
 
     def evidence(self, model: str) -> Sequence[Evidence]:
-        """The same, not for people. From any thread."""
+        """The evidence as objects. On any thread."""
         state = self._watches.get(model)
         return state.evidence if state else ()
 
     def check(self, model: str) -> list[Evidence]:
-        """Read what was sealed since, weigh it, and act on what fires for the first time."""
+        """Test the newly sealed minutes, and act on tests that fire for the first time. Waits for the store."""
         with self._checking:
             state = self._watch(model)
             if state is None:
@@ -132,7 +132,7 @@ class Guard:
         return state
 
     def _raise(self, model: str, state: GuardState, evidence: Evidence) -> None:
-        """Act and tell; an action that fails is tried again at the next check."""
+        """Apply the rules' action and raise the alarm; an action that fails is tried again at the next check."""
         rules, question = state.serving_state.rules, evidence.question
         try:
             done = "alarm"
@@ -166,7 +166,7 @@ class Guard:
 
 
 def hypotheses_of(serving: ServingState, rules: GuardRules) -> list[Hypothesis]:
-    """What the rules ask of the versions that serve: the challenger against the champion, that against bare twins."""
+    """Hypotheses about the serving versions: challenger against champion, champion against its bare twins."""
     compared = [(WORSE, rules.metric, rules.worse_by), (ACCURACY_LOST, "accuracy", rules.accuracy_loss)]
     asked = []
     if rules.max_disparity is not None:
@@ -181,7 +181,7 @@ def hypotheses_of(serving: ServingState, rules: GuardRules) -> list[Hypothesis]:
 
 
 def public_evidence(evidence: Evidence) -> dict[str, Any]:
-    """Evidence for people outside: without counts, which name groups."""
+    """Evidence for alarms: without counts, which name groups."""
     return {name: value for name, value in evidence.to_dict().items() if name != "counts"}
 
 

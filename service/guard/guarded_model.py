@@ -1,4 +1,4 @@
-"""A served model as the guard sees it: what its rollout says, and how a version is taken out of service."""
+"""Adapter from a served model to the guard: reads its rollout and rolls a version back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triggers.store.store import version_name
 
 GUARD_ACTOR = "guard"
 PUBLIC_DETAIL = (PLAN_KEY, "threshold", "alpha")
-"""What those may see of an action's detail who may not see exact counts; the rest depends on single predictions."""
+"""Keys of an action's detail that every reader may see; the others depend on single predictions."""
 
 _E_VALUE = re.compile(r", e-value [^,]*")
 
@@ -36,7 +36,7 @@ class GuardedModel:
         return self._model.classifier.pos_label
 
     def serving_state(self) -> ServingState:
-        """What serves it now, as far as this replica knows."""
+        """The serving versions, as far as this replica knows."""
         desired = self._model.controller.status.desired
         plan = desired.plan
         return ServingState(
@@ -50,9 +50,9 @@ class GuardedModel:
         )
 
     def withdraw(self, serving: ServingState, evidence: Evidence) -> str:
-        """End the challenge, or return to the champion before, and keep the rest of the plan.
+        """End the challenger's trial, or return to the previous champion, and keep the rest of the plan.
 
-        Raises RevisionConflict if the rollout is another by now.
+        Waits for the store. Raises RevisionConflict if the rollout is another by now.
         """
         plan = self._model.controller.status.desired.plan
         if serving.challenged and evidence.question.version == serving.challenger:
@@ -79,7 +79,7 @@ class GuardedModel:
             if entry.action == "rollback":
                 stack = stack[:-1] or [RolloutPlan()]
             elif entry.action in CHANGES:
-                if entry.actor == GUARD_ACTOR:  # what it took out of service is no place to go back to
+                if entry.actor == GUARD_ACTOR:  # never return to a version that the guard rolled back
                     while len(stack) > 1 and stack[-1].champion != entry.plan.champion:
                         stack.pop()
                 stack.append(entry.plan)
@@ -87,18 +87,18 @@ class GuardedModel:
 
 
 def _with_champion(plan: RolloutPlan, champion: int | None) -> RolloutPlan:
-    """The plan under another champion, who cannot also be its own challenger."""
+    """The plan under another champion, without a challenger of the same version."""
     kept = plan.challenger if plan.challenger and plan.challenger.version != champion else None
     return replace(plan, champion=champion, challenger=kept)
 
 
 def public_reason(actor: str | None, reason: str) -> str:
-    """Why a rollout was changed, without the e-value that earlier versions wrote into the guard's reasons."""
+    """Reason of a rollout change, without the e-value that earlier releases wrote into the guard's reasons."""
     return _E_VALUE.sub("", reason) if actor == GUARD_ACTOR else reason
 
 
 def public_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the history as those may see it who may not see exact counts."""
+    """A history entry for readers who may not see exact counts."""
     if entry["actor"] != GUARD_ACTOR:
         return dict(entry)
     detail = {key: text for key, text in entry["detail"].items() if key in PUBLIC_DETAIL}

@@ -1,8 +1,8 @@
-"""What a guard knows of one revision of a rollout: evidence from sealed minutes, each prediction and label once.
+"""The guard's observations of one rollout revision: sealed minutes, with each prediction and first label once.
 
-Selection rates need no label and go by the minute of the prediction. What needs labels goes by the minute in which the
-first label came, so that a label is used however late it comes; those of predictions made before the revision are left
-out, since a version that is new has none: a champion with slow labels and a challenger with quick ones would differ.
+Selection rates need no label and go by the minute of the prediction. Rates that need labels go by the minute in which
+the first label arrived, so that late labels are used too; labels of predictions made before the revision are left out,
+since a new version has none: a champion with slow labels and a challenger with quick ones would differ.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from service.ledger import Cell, Level
 from triggers.rollout import GuardRules
 
 FINE_MINUTES, COARSE = 1440, 10
-"""After a day minutes are weighed by tens, so that a guard that starts late has soon caught up."""
+"""After FINE_MINUTES, minutes are added COARSE at a time, so that a guard that starts late catches up soon."""
 MINUTES_AT_ONCE = 240
-"""Read at once by a guard that catches up, so that it never holds a week of minutes."""
+"""Minutes read at once while catching up, which bounds memory."""
 
 
 class ReadCounts(Protocol):
@@ -31,7 +31,7 @@ class ReadCounts(Protocol):
 
 @dataclass(frozen=True)
 class ServingState:
-    """What serves a model, as far as a guard must know it; `since` is when (seconds since 1970) this began."""
+    """Serving versions and guard rules of a rollout revision, which began at `since` (seconds since 1970)."""
 
     revision: int
     since: float
@@ -44,10 +44,10 @@ class ServingState:
 
 @dataclass
 class GuardState:
-    """The evidence on one revision from the minute `start` on, and which alarms were raised.
+    """The evidence on one revision from the minute `start` on, and the alarms `raised`, with what was done.
 
-    `tests` hold whole minutes up to `next_minute`: predictions, and first labels. A minute is read once; what is
-    counted in it later is in the statistics, not in the evidence.
+    `tests` hold whole minutes up to `next_minute`: predictions, and first labels. A minute is read once; later counts
+    for it are in the statistics, not in the evidence.
     """
 
     serving_state: ServingState
@@ -58,7 +58,7 @@ class GuardState:
     raised: dict[Hypothesis, str] = field(default_factory=dict)
 
     def catch_up(self, model: str, read: ReadCounts, sealed: int) -> bool:
-        """Read and weigh the next of the minutes before `sealed`; whether there were any. Raises StoreUnavailable."""
+        """Read and test the next minutes before `sealed`; False if there were none. Raises StoreUnavailable."""
         until = self._whole(min(sealed, self.next_minute + MINUTES_AT_ONCE))
         if until <= self.next_minute:
             return False
@@ -76,6 +76,6 @@ class GuardState:
         return minutes
 
     def _whole(self, minute: int) -> int:
-        """The last minute up to this one at which something that is kept together ends, and the next begins."""
+        """The last boundary up to this minute: every minute at first, after FINE_MINUTES every COARSE minutes."""
         beyond = minute - self.start - FINE_MINUTES
         return minute if beyond <= 0 else minute - beyond % COARSE

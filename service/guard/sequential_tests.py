@@ -1,8 +1,8 @@
-"""What sealed minutes say against a version: tests that stay valid however often, and whenever, one looks.
+"""Sequential tests of versions on sealed minutes, valid however often, and whenever, they are read.
 
-The null hypothesis of each test is that all is well. Its e-value exceeds tests / alpha with probability alpha / tests
-at most (Ville), so that any false alarm has probability alpha at most (Bonferroni). Groups that overlap are compared by
-their finest cells, which share no rows.
+The null hypothesis of each test is that its limit is not exceeded. Its e-value exceeds tests / alpha with probability
+alpha / tests at most (Ville), so that any false alarm has probability alpha at most (Bonferroni). Groups that overlap
+are compared by their finest cells, which share no rows.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from triggers.rollout.rollout_history import version_name
 
 ABOVE_LIMIT, WORSE, ACCURACY_LOST = "disparity_above_limit", "worse_than_before", "accuracy_lost"
 MAX_E_VALUE = 1e12
-"""E-values beyond are shown as this."""
+"""Cap of reported e-values."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What is asked of `version`: `metric` above `limit`, or worse by more than `limit` than that of `against`.
+    """A claim about `version`: `metric` above `limit`, or worse by more than `limit` than that of `against`.
 
     `twins` compares with the bare model's answers to the same inputs, and `against` is None.
     """
@@ -51,13 +51,13 @@ class Hypothesis:
 
     @property
     def labels(self) -> bool:
-        """Whether only rows with a label say something about it."""
+        """Whether the test uses only rows with a label."""
         return self.test == ACCURACY_LOST or self.metric != "demographic_parity_difference"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The answer so far. `peak` is the largest e-value there was; the alarm is raised when it reaches `threshold`.
+    """Evidence on one hypothesis. `peak` is the largest e-value so far; an alarm is raised when it reaches `threshold`.
 
     `counts` are [hits, rows] by version, rate and group, over all blocks; minutes count from 1970.
     """
@@ -75,7 +75,7 @@ class Evidence:
 
     @property
     def fired(self) -> bool:
-        """Whether "all is well" is rejected at alpha."""
+        """Whether the null hypothesis is rejected at alpha."""
         return self.peak >= self.threshold
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,9 +90,9 @@ class Evidence:
 
 
 class SequentialTests:
-    """Tests of all questions over minutes that come one after another; they share alpha. For one thread at a time.
+    """Tests of all hypotheses over consecutive minutes; they share alpha. Not thread-safe.
 
-    What a minute costs does not grow with the minutes before, nor does what is kept.
+    Time per minute and memory do not grow with the number of minutes.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class SequentialTests:
         self._tests = [SequentialTest(each, self._index[each.labels], pos_label, attributes) for each in questions]
 
     def add(self, made: MinuteCounts, labelled: MinuteCounts) -> None:
-        """Weigh minutes after all those before: `made` are predictions, `labelled` those by their labels."""
+        """Add the next minutes: `made` counts by minute of the prediction, `labelled` by that of the first label."""
         for needs_label, minutes in ((False, made), (True, labelled)):
             tests = [each for each in self._tests if each.question.labels == needs_label]
             for minute in sorted(minutes) if tests else ():
@@ -114,12 +114,12 @@ class SequentialTests:
                 test.settle()
 
     def evidence(self) -> list[Evidence]:
-        """The evidence on every question so far."""
+        """The evidence on every hypothesis so far."""
         return [each.evidence(self._alpha, self._threshold) for each in self._tests]
 
 
 class SequentialTest:
-    """The test of one question: joins minutes to blocks and bets on these."""
+    """The test of one hypothesis: joins minutes to blocks and bets on these."""
 
     def __init__(self, hypothesis: Hypothesis, index: CellIndex, pos_label: int, attributes: Sequence[str]) -> None:
         pooled = hypothesis.test == ACCURACY_LOST
@@ -131,7 +131,7 @@ class SequentialTest:
         self._count, self._log_e, self._peak = 0, 0.0, 0.0
 
     def add(self, minute: int, counts: NumberedCells) -> None:
-        """Count a minute after all those before."""
+        """Count the next minute."""
         if (moved := self._blocks.meet_cells()) is not None:
             self.settle()
             self._process.regroup(moved, len(self._blocks.groups))
@@ -148,7 +148,7 @@ class SequentialTest:
         self._ended = []
 
     def evidence(self, alpha: float, threshold: float) -> Evidence:
-        """What the settled blocks say."""
+        """The evidence of the settled blocks."""
         e_value, peak = (min(math.exp(min(value, 700)), MAX_E_VALUE) for value in (self._log_e, self._peak))
         n, blocks = int(self._process.sums.sum()), self._blocks
         return Evidence(

@@ -1,4 +1,4 @@
-"""Tells another system that an alarm was raised: one JSON POST, tried a few times, off every other path."""
+"""The webhook of the guard's alarms: one JSON POST, tried a few times, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 class Webhook:
-    """Posts documents to an http(s) URL of the operator's; redirects are not followed."""
+    """Client that posts documents to the operator's http(s) URL; redirects are not followed."""
 
     def __init__(self, url: str, pauses: tuple[float, ...] = PAUSES) -> None:
         self._url, self._pauses = url, pauses
         self._opener = build_opener(_NoRedirects)
 
     def send(self, document: Mapping[str, Any]) -> None:
-        """Post in a thread of its own; what fails is logged and given up."""
+        """Post in a new thread; after the last failed attempt the failure is logged."""
         body = json.dumps(document, allow_nan=False).encode()
         threading.Thread(target=self._post, args=(body,), name="webhook", daemon=True).start()
 
@@ -35,7 +35,7 @@ class Webhook:
                 request = Request(self._url, body, {"Content-Type": "application/json"}, method="POST")
                 with self._opener.open(request, timeout=TIMEOUT_SECONDS):
                     return
-            except Exception as error:  # whatever a receiver answers, such as no HTTP: the alarm is posted again
+            except Exception as error:  # any failure, such as an answer that is not HTTP: the alarm is posted again
                 reason = str(error) or repr(error)
         logger.error("The alarm could not be posted to the webhook, after %d attempts: %s", len(self._pauses), reason)
 

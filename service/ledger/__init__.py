@@ -1,4 +1,4 @@
-"""Exact counts of predictions and late labels, in SQLite or Redis, and the prediction ids that labels come back by."""
+"""Exact counts of predictions and late labels, in SQLite or Redis, and the prediction ids that late labels refer to."""
 
 from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.ledger import Ledger

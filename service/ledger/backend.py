@@ -1,7 +1,7 @@
-"""Where a ledger keeps its counts: what every backing store can do.
+"""The interface of a ledger's store.
 
-Whatever changes a store is one transaction and may safely be repeated after a lost answer: a batch is known by its run
-and number, feedback by the nonce of its receipt. Every method raises StoreUnavailable when the store cannot be used.
+A change is one transaction and may be repeated after a lost answer: a batch is known by its run and number, feedback by
+its nonce. Methods wait for the store (not on the event loop) and raise StoreUnavailable when it cannot be used.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from service.ledger.events import Cell, Feedback
 from service.ledger.process_liveness import LivenessFile, Loss
 from service.ledger.time_buckets import Level
 
-NOTHING = -1  # as stored: a label or a bare prediction that there is not; version 0 is the bare model
+NOTHING = -1  # stored for a missing label or bare prediction; version 0 is the bare model
 
 
 class FeedbackOutcome(StrEnum):
-    """What feedback did: it added something, it replaced something known, or it said nothing new."""
+    """Effect of one piece of feedback: something new, a correction of something known, or no change."""
 
     COUNTED = "counted"
     CORRECTED = "corrected"
@@ -28,7 +28,7 @@ class FeedbackOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class CountBatch:
-    """What one process recorded between two flushes; `number` grows by one per batch of a run."""
+    """Counts of one process between two flushes, at `taken_at` (seconds since 1970); `number` grows by 1 in a run."""
 
     number: int
     taken_at: float
@@ -38,36 +38,36 @@ class CountBatch:
 
 
 class Release(NamedTuple):
-    """What was disclosed of one period, `text`, and how often that changed, from 1 on."""
+    """The disclosed tables of one period, as JSON `text`, and their revision, from 1 on."""
 
     revision: int
     text: str
 
 
 class LedgerStore(Protocol):
-    """Counts, what is known of labelled predictions, runs and losses, for all replicas of a service."""
+    """Store of counts, labelled predictions, runs and losses, shared by all replicas of a service."""
 
     def start(self, run: str, interval: float, now: float) -> LivenessFile:
-        """Enter a run (one process, from start to end)."""
+        """Register a run (one process, from start to end)."""
 
     def finish(self, run: str, now: float) -> None:
-        """Note that a run ended in good order."""
+        """Record that a run ended cleanly."""
 
     def reap_dead_runs(self, now: float) -> list[Loss]:
-        """Close the runs of killed processes, once each, and return what they may have lost; prune what is too old."""
+        """Close the runs of killed processes, once each, and return their possible losses; delete expired rows."""
 
     def apply(self, run: str, batch: CountBatch) -> None:
         """Count a batch, unless it was counted before."""
 
     def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
-        """Move each prediction from the cell it is counted in to the one where it belongs now.
+        """Move each prediction from its current cell to that of its new label and group.
 
-        A prediction whose label overtakes its count leaves a debt in the cell that it leaves, which its count settles
-        when it comes; until then, or for ever if the count was lost, that debt counts as zero.
+        A label that arrives before its prediction's count makes the old cell negative until that count arrives.
+        Negative cells read as zero, for ever if the count was lost.
         """
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts of a model from `since_minute` up to and without `until_minute`, summed over minutes (given as 0)."""
+        """Counts of a model over the minutes [since, until), by cell with minute 0."""
 
     def series(
         self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
@@ -81,13 +81,13 @@ class LedgerStore(Protocol):
         """All (model, group name) ever counted."""
 
     def losses(self, since: float, until: float) -> list[Loss]:
-        """What may be missing from the counts of a stretch of time, oldest first."""
+        """Possible losses between two times (seconds since 1970), oldest first."""
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed of the periods of `size` minutes, by first minute; kept for RELEASE_DAYS."""
+        """Releases of the periods of `size` minutes, by first minute; kept for RELEASE_DAYS."""
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
-        """Replace what was disclosed of a period, unless another process did so first (then its revision is taken)."""
+        """Store a period's release; False if another process stored that revision, or a later one, first."""
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Release connections and files."""

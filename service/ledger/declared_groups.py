@@ -1,8 +1,8 @@
-"""Which group names of a model are counted under their own name, so that no caller can invent groups.
+"""The allow-list of a model's group names, so that no caller can invent groups.
 
-Names are declared by the manifests of the model's triggers, by `groups` in its bundle, or by the settings. A person may
-also belong to a combination that nobody declared: of declared attributes (`sex=female,age=old`), or of identities where
-they overlap (`black + female`). Such a name is possible, and has to be counted, but takes one of few places.
+Names are declared by the manifests of the model's triggers, by `groups` in its bundle, or by the settings. Combinations
+of declared attributes (`sex=female,age=old`), or of identities where they overlap (`black + female`), are valid without
+a declaration of their own, but count towards the ledger's `max_groups`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DeclaredGroups:
-    """Declared names, and those of them that are identities, of which one person may have several."""
+    """Declared group names and, among them, the identities, of which one person may have several."""
 
     names: frozenset[str] = frozenset()
     identities: frozenset[str] = frozenset()
@@ -33,11 +33,11 @@ class DeclaredGroups:
         return bool(self.names)
 
     def with_names(self, names: Iterable[str]) -> DeclaredGroups:
-        """These and more."""
+        """A copy with more names."""
         return DeclaredGroups(self.names.union(map(sorted_name, names)), self.identities)
 
     def with_manifest(self, manifest: Manifest) -> DeclaredGroups:
-        """These, the groups that a trigger was made for, and every combination of them among its rows."""
+        """A copy with the groups of a trigger's manifest, and every combination of them among its rows."""
         if not manifest.groups_overlap:
             return self.with_names(manifest.groups)
         identities = self.identities.union(manifest.groups)
@@ -45,7 +45,7 @@ class DeclaredGroups:
         return DeclaredGroups(self.names | identities | {NO_GROUP, *map(_cell, cells)}, identities)
 
     def spelled(self, name: str) -> str | None:
-        """How a name is written if it was declared, or is a combination of what was; None if it is neither."""
+        """Canonical spelling of a declared name, or of a combination of declared ones; None for any other name."""
         if name in self.names:
             return name
         if (ordered := sorted_name(name)) in self.names:
@@ -61,9 +61,9 @@ class DeclaredGroups:
 
 
 class Declarations:
-    """The declared groups of one model, read from the store as versions are published; on any thread.
+    """The declared groups of one model, updated as versions are published. On any thread.
 
-    `named` are those of the bundle and the settings.
+    `named` are the names from the bundle and the settings.
     """
 
     def __init__(self, model: str, store: Store, named: Sequence[str] = ()) -> None:
@@ -72,7 +72,7 @@ class Declarations:
         self.groups = DeclaredGroups().with_names(named)
 
     def refresh(self) -> DeclaredGroups:
-        """Read the manifests of the versions that are new. While the store does not answer, what was known stays."""
+        """Read the manifests of new versions; without an answer the known groups stay. Waits for the store."""
         try:
             with self._reading:
                 self._read_new()
@@ -83,7 +83,7 @@ class Declarations:
         return self.groups
 
     def _read_new(self) -> None:
-        """Versions are numbered from 1 and never change. Ends with NotFound."""
+        """Read versions, which are numbered from 1 and never change, until NotFound."""
         if not self._read:
             self._add(info.manifest for info in self._store.versions(self._model))
         while True:
@@ -96,5 +96,5 @@ class Declarations:
 
 
 def _cell(name: str) -> str:
-    """A combination of identities in one spelling."""
+    """Canonical spelling of a combination of identities."""
     return name if name in (UNKNOWN, UNDECLARED) else cell_of(sorted(identities_of(name)))

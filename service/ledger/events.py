@@ -1,4 +1,4 @@
-"""What is remembered of one prediction: never the input, only what the fairness statistics count."""
+"""The record of one prediction for the fairness statistics, and its cell; it never contains the input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ EventRole = Literal["serve", "shadow", "guard"]
 
 @dataclass(frozen=True)
 class PredictionEvent:
-    """One prediction. `version` None is the bare model; `bare` is the prediction of the twin without a trigger.
+    """One prediction. `version` None is the bare model; `bare` is the bare model's prediction for the same input.
 
-    `minute` counts from 1970. `group` must be what `Ledger.canonical_group` returned, so that the receipt and the count
-    agree. `shadows` are (version, prediction) of what other versions said and nobody was told; each is an event of its
-    own, with the role "shadow", and counts in a series of its own, where no served prediction is. A `trusted`
-    prediction is counted a second time, with the role "guard", in the series that a guard reads if it is told whom to
-    trust.
+    `minute` counts from 1970. `group` must be a result of `Ledger.canonical_group`, so that the prediction id and the
+    count agree. `shadows` are (version, prediction) of shadow versions; each becomes an event with the role "shadow",
+    counted in a series without served predictions. A `trusted` prediction is counted a second time, with the role
+    "guard", in the series that the guard reads where `guard_keys` is set.
     """
 
     model: str
@@ -38,12 +37,12 @@ class PredictionEvent:
     trusted: bool = False
 
     def cell(self, label: int | None = None, group: str | None = None) -> Cell:
-        """Where this prediction is counted, as first counted or with a later label and group."""
+        """The cell of this prediction, as first counted or with a later label and group."""
         series = series_name(self.model, self.role)
         return Cell(series, self.minute, self.version, group or self.group, label, self.prediction, self.bare)
 
     def shadow_events(self) -> list[PredictionEvent]:
-        """The shadows as events; each has a nonce that follows from this one's."""
+        """The shadows as events, with nonces derived from this one's."""
         return [
             replace(self, version=version, prediction=prediction, nonce=_derived(self.nonce, version), shadows=(),
                     role="shadow", trusted=False)
@@ -51,7 +50,7 @@ class PredictionEvent:
         ]  # fmt: skip
 
     def of_guard(self) -> list[PredictionEvent]:
-        """The same prediction as a guard counts it, if it is trusted; its nonce follows from this one's."""
+        """The prediction as an event of the guard's series, if it is trusted; its nonce is derived from this one's."""
         if not self.trusted:
             return []
         nonce = _derived(self.nonce, NO_VERSION)
@@ -59,7 +58,7 @@ class PredictionEvent:
 
 
 def series_name(model: str, role: EventRole) -> str:
-    """The name under which the ledger counts a model; a model's own name has no slash."""
+    """Name of a ledger series: the model's own, or model/role; a model's name has no slash."""
     return model if role == "serve" else f"{model}/{role}"
 
 
@@ -68,7 +67,7 @@ def _derived(nonce: bytes, version: int) -> bytes:
 
 
 class Cell(NamedTuple):
-    """What is counted together; `label` None is not known yet."""
+    """Key of one count; `label` None is not known yet, `version` None is the bare model."""
 
     model: str
     minute: int
@@ -80,7 +79,7 @@ class Cell(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """What became known about a prediction; None says nothing new."""
+    """A late label, a group, or both for one prediction; None leaves the known value."""
 
     event: PredictionEvent
     label: int | None = None

@@ -1,10 +1,10 @@
-"""Counts of what was predicted, kept off the request path.
+"""Counts of predictions, written off the request path.
 
 `record` adds to a dictionary and returns; a thread writes the dictionary to the ledger's store every `flush_interval`
 seconds, as one numbered batch in one transaction, so that a batch repeated after a failure counts once. Labels and
 groups that come later are written before `feedback` returns. While the store cannot be used, counts wait in memory,
-at most `max_cells` of them; beyond that they are dropped, counted, and reported by `possible_loss`, as are those of a
-process that was killed.
+at most `max_cells` of them; beyond that they are dropped, counted, and reported by `possible_loss`, as are the possible
+losses of killed processes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ logger = logging.getLogger(__name__)
 class Ledger:
     """The counts of all models of one service, in a store that its replicas share.
 
-    `where` is a file, for the processes of one machine, or an address such as redis://host:6379/0; `runs` is a folder
-    of this machine in which processes show that they live. At most `max_groups` names per model that were not declared
-    (see `declare`) are counted under their own name; later ones as "other". `busy_seconds` is how long to wait for the
-    store.
+    `where` is a file, for the processes of one machine, or a URL such as redis://host:6379/0; `runs` is a local folder
+    for liveness files. At most `max_groups` names per model that were not declared (see `declare`) are counted under
+    their own name; later ones as "other". `busy_seconds` is the longest wait for the store.
     """
 
     def __init__(
@@ -73,9 +72,9 @@ class Ledger:
     # ---- on the request path: memory only, safe from any thread ------------------------------------------------
 
     def declare(self, model: str, groups: DeclaredGroups | None) -> None:
-        """From now on count a model's declared groups, and other names as "undeclared"; None: any name that comes.
+        """Count a model's declared groups by name, and all others as "undeclared"; None: count any name.
 
-        Declared names take no place. Combinations of them take one of `max_groups`, like names do without declarations.
+        Declared names do not count towards `max_groups`; combinations of them do, as all names without declarations.
         """
         if groups is None:
             self._declared.pop(model, None)
@@ -85,7 +84,7 @@ class Ledger:
     def canonical_group(self, model: str, group: str | None) -> str:
         """The name under which `group` is counted: "unknown" for none, "undeclared", "other" beyond `max_groups`."""
         declared = self._declared.get(model)
-        if declared is None and group is not None and (model, group) in self._groups:  # often, and needs no lock
+        if declared is None and group is not None and (model, group) in self._groups:  # the common case, without a lock
             return group
         name = (group or "").strip() or UNKNOWN
         if name == UNKNOWN:
@@ -102,7 +101,7 @@ class Ledger:
         return bool(self._declared.get(model))
 
     def _in_place(self, model: str, name: str) -> str:
-        """The name if it has a place, or takes a free one; else "other"."""
+        """The name, if it is or can become one of the `max_groups` names; else "other"."""
         with self._memory:
             if (model, name) in self._groups:
                 return name
@@ -113,18 +112,18 @@ class Ledger:
             return name
 
     def _placed(self, model: str) -> set[str]:
-        """Names that have a place; what took one before groups were declared has given it back."""
+        """Names that count towards `max_groups`: with declarations, only combinations of declared names."""
         names, declared = {name for each, name in self._groups if each == model}, self._declared.get(model)
         if declared is None:
             return names
         return {name for name in names - declared.names if declared.spelled(name) == name}
 
     def record(self, event: PredictionEvent) -> None:
-        """Count a prediction. Never waits for the file and never raises."""
+        """Count a prediction. On any thread: never waits for the store and never raises."""
         self.count(event.cell())
 
     def count(self, cell: Cell) -> None:
-        """Count a prediction whose cell is known; as `record`."""
+        """Count a prediction by its cell; as `record`."""
         now = self._clock()
         with self._memory:
             known = self._cells.get(cell)
@@ -142,7 +141,7 @@ class Ledger:
     # ---- off the request path: these wait for the store and raise StoreUnavailable when it cannot be used --------
 
     def feedback(self, items: Sequence[Feedback]) -> list[FeedbackOutcome]:
-        """Enter late labels and groups; they are kept when this returns. Repeating it changes nothing."""
+        """Write late labels and groups; they are stored when this returns. Repeating it changes nothing."""
         admitted = [
             item if item.group is None else item._replace(group=self.canonical_group(item.event.model, item.group))
             for item in items
@@ -161,32 +160,32 @@ class Ledger:
     ) -> dict[Cell, int]:
         """Counts by minute, hour, day, or minute in which the first label came; a cell's minute starts its period.
 
-        Of labels, only those of predictions made in the minute `made_since` or later.
+        `made_since` is for Level.ARRIVAL: only labels of predictions made in that minute or later.
         """
         self._try_to_flush()
         return self._store.series(model, level, since_minute, until_minute, made_since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed of the periods of `size` minutes, by first minute."""
+        """Releases of the periods of `size` minutes, by first minute."""
         return self._store.releases(model, size, since_minute, until_minute)
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
-        """Replace what was disclosed of a period; False if another process did so first."""
+        """Store a period's release; False if another process did so first."""
         return self._store.release(model, size, minute, new)
 
     def possible_loss(self, since: float, until: float) -> list[Loss]:
-        """What may be missing from the counts between two moments: killed processes and dropped counts."""
+        """Possible losses between two times (seconds since 1970): of killed processes, and dropped counts."""
         written = self._store.losses(since, until)
         return written + [loss for loss in self.unwritten_loss() if loss.since <= until and loss.until >= since]
 
     def unwritten_loss(self) -> list[Loss]:
-        """What this process dropped and could not yet enter; never waits."""
+        """Losses of this process that are not in the store yet; never waits."""
         with self._memory:
             return [loss for loss in (self._batch.loss if self._batch else None, self._dropped) if loss]
 
     @property
     def as_of(self) -> float:
-        """Everything that this process recorded before this moment (seconds since 1970) is in the counts."""
+        """Time (seconds since 1970) up to which everything that this process recorded is in the counts."""
         return self._presence.clean_at
 
     def groups(self, model: str) -> set[str]:
@@ -203,7 +202,7 @@ class Ledger:
     # ---- flushing ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what is in memory. After a failure the same batch is tried again before anything newer."""
+        """Write the counts in memory. After a failure the same batch is tried again before anything newer."""
         with self._in_turn():
             self._flush()
 
@@ -225,7 +224,7 @@ class Ledger:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """One writer at a time. Those that waited while the store failed fail with it, so nobody waits twice."""
+        """One writer at a time. Threads that waited while the store failed raise at once."""
         failures = self._failures
         if not self._writing.acquire(timeout=2 * self._patience):
             raise StoreUnavailable("The ledger is busy: try again.")
@@ -271,14 +270,14 @@ class Ledger:
                 failing = True
 
     def _refresh(self) -> None:
-        """Once a minute: notice killed neighbours and group names that they found."""
+        """Once a minute: reap killed processes, and read the group names that other processes added."""
         self._store.reap_dead_runs(self._clock())
         groups = self._store.groups()
         with self._memory:
             self._groups |= groups
 
     def close(self) -> None:
-        """Write what is left and leave in good order; if that fails, the next start reports a possible loss."""
+        """Write the remaining counts and end the run cleanly; if that fails, the next start reports a possible loss."""
         if self._stop.is_set():
             return
         self._stop.set()
@@ -301,10 +300,10 @@ class Ledger:
 
 
 def open_ledger_store(where: Path | str, runs: Path | None, seconds: float) -> LedgerStore:
-    """A store by its address: a file, or redis://host:port/0 and its kin (triggers/storage/redis_client.py).
+    """Open a store by its address: a file, or a URL of triggers/storage/redis_client.py.
 
-    `runs` is the folder in which processes of this machine show that they live, by default beside the file; `seconds`
-    is how long one operation may wait. Raises ConfigError for an address of another kind.
+    `runs` is the local folder of liveness files, by default next to the file; `seconds` is the longest wait of one
+    operation. Raises ConfigError for any other address.
     """
     scheme, separator, _ = str(where).partition("://")
     if not separator:

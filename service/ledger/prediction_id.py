@@ -1,4 +1,4 @@
-"""Prediction ids that carry their own record: sealed with AES-GCM, so late labels need no table of predictions.
+"""Self-contained prediction ids, sealed with AES-GCM, so that late labels need no table of predictions.
 
     id = base64url( format 1 | key id 4 | nonce 12 | ciphertext | tag 16 )
     ciphertext of (minute, version, prediction, bare, trusted, group, shadows)
@@ -39,13 +39,13 @@ _TRUSTED = 1 << 15  # a group is far shorter
 _SHADOW = struct.Struct(">IH")  # version, prediction; one for each shadow, after the padding
 _PAD = 16
 PRESEALED_IDS, MAX_KINDS = 16, 4096
-"""How many ids are sealed at a time, and of how many kinds of predictions at most."""
+"""Ids sealed at a time for one payload, and most payloads with ids in reserve."""
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _HEAD = len(ID_FORMAT) + KEY_ID_BYTES + NONCE_BYTES
 
 
 class PredictionIdCodec:
-    """Seals and opens prediction ids."""
+    """Codec of prediction ids: seals and opens them. On any thread."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys or any(len(key) != SEALING_KEY_BYTES for key in keys):
@@ -59,7 +59,7 @@ class PredictionIdCodec:
 
     @classmethod
     def from_folder(cls, folder: Path, keys: Sequence[str] = ()) -> PredictionIdCodec:
-        """With the given keys (base64), or else those of `folder`/receipt.keys, which is made on first use."""
+        """A codec with these base64 keys, or else those of `folder`/receipt.keys, which is made on first use."""
         if keys:
             return cls([parse_sealing_key(text, "the settings") for text in keys])
         path = folder / KEY_FILE
@@ -67,7 +67,7 @@ class PredictionIdCodec:
 
     @property
     def noise_key(self) -> bytes:
-        """A key for noise, from the oldest receipt key: the same for all replicas, and it says nothing about ours."""
+        """Key of the disclosure noise, a hash of the oldest sealing key: the same for all replicas."""
         return self._noise
 
     def seal(self, event: PredictionEvent) -> str:
@@ -75,13 +75,13 @@ class PredictionIdCodec:
         return self.seal_packed(pack_event(event), event.nonce, event.model)
 
     def seal_packed(self, payload: bytes, nonce: bytes, model: str) -> str:
-        """The same of what `pack_event` made, which many predictions have in common; a nonce must not come twice."""
+        """The prediction id of a payload made by `pack_event`; a nonce must never be used twice."""
         head = self._head + nonce
         token = head + self._cipher.encrypt(nonce, payload, _bound(head, model))
         return b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
     def open(self, prediction_id: str, model: str) -> PredictionEvent:
-        """The event behind an id. Raises InputError("invalid_prediction_id") unless we sealed it for `model`."""
+        """The event behind an id. Raises InputError("invalid_prediction_id") unless it was sealed here for `model`."""
         try:
             token = _decode(prediction_id)
             head, sealed = token[:_HEAD], token[_HEAD:]
@@ -97,9 +97,9 @@ class PredictionIdCodec:
 
 
 class NoncePool:
-    """Random nonces, drawn from the system a thousand at a time: asking it for each would cost a change of threads.
+    """A pool of random nonces, drawn a thousand at a time: a system call for each would cost a thread switch.
 
-    Safe from any thread; a forked child forgets its parent's.
+    On any thread; emptied in a forked child.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class NoncePool:
         os.register_at_fork(after_in_child=self._ready.clear)
 
     def next(self) -> bytes:
-        """One that was never given before."""
+        """A nonce that was never returned before."""
         while True:
             try:
                 return self._ready.pop()
@@ -117,10 +117,9 @@ class NoncePool:
 
 
 class PredictionIdPool:
-    """Prediction ids of one model, sealed PRESEALED_IDS at a time where predictions are alike: one by one takes far
-    longer.
+    """A pool of one model's prediction ids, sealed PRESEALED_IDS at a time for equal payloads, which is far faster.
 
-    A forked child forgets its parent's.
+    Emptied in a forked child.
     """
 
     def __init__(self, receipts: PredictionIdCodec, model: str) -> None:
@@ -129,7 +128,7 @@ class PredictionIdPool:
         os.register_at_fork(after_in_child=self._ready.clear)
 
     def next(self, payload: bytes) -> str:
-        """One that was never given before, for a prediction of which `pack_event` made `payload`."""
+        """A new id for a payload made by `pack_event`."""
         ready = self._ready.get(payload)
         if ready is None:  # the first of its kind, and often the only one
             if len(self._ready) >= MAX_KINDS:
@@ -145,7 +144,7 @@ class PredictionIdPool:
 
 
 def sealing_key_id(key: bytes) -> bytes:
-    """A short public name of a key; says nothing about the key."""
+    """Public id of a key: the first KEY_ID_BYTES of a hash."""
     return hashlib.sha256(b"fairtrigger receipt key\0" + key).digest()[:KEY_ID_BYTES]
 
 
@@ -155,7 +154,7 @@ def new_sealing_key() -> str:
 
 
 def parse_sealing_key(text: str, where: str) -> bytes:
-    """Bytes of a base64 key. The error never shows the key."""
+    """Bytes of a base64 key. Raises ConfigError, which never shows the key."""
     try:
         key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
     except ValueError:
@@ -169,13 +168,13 @@ def parse_sealing_key(text: str, where: str) -> bytes:
 
 
 def _key_file(path: Path) -> str:
-    """Text of the key file, made private and whole on first use, also when several processes start at once."""
+    """Text of the key file, made atomically on first use, also when several processes start at once."""
     if not path.exists():
         temporary = write_temporary(path.parent, f"{new_sealing_key()}\n".encode())
         try:
             os.link(temporary, path)
         except FileExistsError:
-            pass  # another process was first; its key is everybody's
+            pass  # another process was first: all use its key
         finally:
             temporary.unlink()
     mode = path.stat().st_mode & 0o777
@@ -185,12 +184,12 @@ def _key_file(path: Path) -> str:
 
 
 def _bound(head: bytes, model: str) -> bytes:
-    """What the seal covers without hiding it."""
+    """Associated data of the seal: authenticated, not encrypted."""
     return head + model.encode()
 
 
 def pack_event(event: PredictionEvent) -> bytes:
-    """What is sealed of a prediction."""
+    """Plaintext of a prediction id."""
     group = event.group.encode()
     bare = 0 if event.bare is None else event.bare + 1
     fields = _FIELDS.pack(

@@ -1,14 +1,14 @@
-"""Which processes count into a ledger, and what one that was killed may have lost.
+"""Liveness files of the processes that write to a ledger, and the possible loss of a killed process.
 
-Every running process holds a lock on a small file of its own beside the ledger; the kernel lets go of it however the
-process ends, so a dead one is recognised at once, in containers too, where process ids say nothing. The file holds
+Every running process holds a lock on its own small file in a shared folder; the kernel releases it however the process
+ends, so a dead process is recognised at once, across containers too, where process ids mean nothing. The file holds
 
     clean_at   everything recorded before this moment is in the ledger
     alive_at   nothing was recorded later than `alive_at` + one flush interval
     dirty      something was recorded since `clean_at`
 
 so a killed process lost at most what it recorded between `clean_at` and `alive_at` + interval, and nothing when it was
-not dirty. The file is changed by one write into the page cache, which a killed process does not undo.
+not dirty. The file is changed by one write into the page cache, which outlives the process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Loss:
     """Counts that may be missing: recorded between `since` and `until` (seconds since 1970).
 
     `dropped` is how many were knowingly given up for lack of memory; a killed process leaves that number unknown (0).
-    `reason` is "dropped", "killed", or "store_reset" when the store itself lost what it had.
+    `reason` is "dropped", "killed", or "store_reset" when the store itself lost its data.
     """
 
     since: float
@@ -39,12 +39,12 @@ class Loss:
 
     @property
     def seconds(self) -> float:
-        """The length of the gap."""
+        """Length of the gap in seconds."""
         return max(self.until - self.since, 0.0)
 
 
 class LivenessFile:
-    """The lock and the state of this process; see the module."""
+    """Lock and state file of this process; see the module."""
 
     def __init__(self, path: Path, interval: float, now: float) -> None:
         self.path, self.interval, self.started_at = path, interval, now
@@ -54,22 +54,22 @@ class LivenessFile:
         self._write()
 
     def recorded(self, now: float) -> None:
-        """Something was recorded: cheap, and writes at most once or twice per interval."""
+        """Note that something was recorded: cheap, and writes at most once or twice per interval."""
         if not self.dirty or now > self.alive_at + self.interval:
             self.dirty, self.alive_at = True, max(now, self.alive_at)
             self._write()
 
     def flushed(self, clean_at: float, *, dirty: bool) -> None:
-        """All that was recorded before `clean_at` is in the ledger; `dirty` if more came since."""
+        """Note that everything recorded before `clean_at` is in the ledger; `dirty` if more was recorded since."""
         self.clean_at, self.dirty = clean_at, dirty
         self.alive_at = max(clean_at, self.alive_at)
         self._write()
 
     def close(self, *, in_order: bool = True) -> None:
-        """Leave; unless `in_order`, as a killed process would, for others to find."""
+        """Release the lock and delete the file; unless `in_order`, leave the file for `find_dead_runs`."""
         if in_order:
             self.path.unlink(missing_ok=True)
-        handle, self._handle = self._handle, -1  # never write to a number that another file may get
+        handle, self._handle = self._handle, -1  # the descriptor's number may be reused
         os.close(handle)
 
     def _write(self) -> None:
@@ -79,20 +79,20 @@ class LivenessFile:
 
 @dataclass(frozen=True)
 class DeadRun:
-    """A process that left without closing; `loss` is None when everything it recorded is in the ledger."""
+    """A process that ended without closing; `loss` is None when everything it recorded is in the ledger."""
 
     path: Path
     loss: Loss | None
 
     @property
     def run(self) -> str:
-        """Its id in the ledger."""
+        """Id of the run in the ledger."""
         return self.path.name
 
 
 @contextmanager
 def exclusive_scan(folder: Path) -> Iterator[None]:
-    """While the block runs no other process that asks the same starts in `folder` or looks for dead ones there."""
+    """Lock `folder` against other processes that start there or look for dead runs."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -102,7 +102,7 @@ def exclusive_scan(folder: Path) -> Iterator[None]:
 
 
 def find_dead_runs(folder: Path, now: float) -> list[DeadRun]:
-    """Processes whose lock is free. Enter each in the ledger, then unlink its `path`."""
+    """Runs whose lock is free. The caller writes each into the ledger, then unlinks its `path`."""
     return [found for path in sorted(folder.iterdir()) if (found := _examine(path, now))]
 
 

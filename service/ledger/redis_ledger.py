@@ -1,9 +1,8 @@
-"""The Redis side of the ledger, for replicas on several machines: one server, Sentinels or a Cluster.
+"""The ledger's store in Redis, for replicas on several machines: one server, Sentinels or a Cluster.
 
-Nothing is retried by the client library (triggers/storage/redis_client.py): a batch is repeated by the ledger instead,
-under its number. How durable counts are is the server's choice: with `appendfsync everysec` a crash of the server may
-lose its last second, and a failover what was not yet replicated. `maxmemory-policy` must be noeviction, or counts
-vanish silently.
+The client library retries nothing (triggers/storage/redis_client.py); the ledger repeats a batch under its number.
+Durability is the server's: with `appendfsync everysec` a crash of the server may lose its last second, and a failover
+what was not yet replicated. `maxmemory-policy` must be noeviction, or counts vanish silently.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from triggers.storage.redis_client import check_server, connect_redis, translate
 
 RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:groups"
 LEASE_SECONDS = 180.0
-"""A replica that was silent for so long by the server's clock is taken for dead; each one shows itself every minute."""
+"""Seconds by the server's clock after which a silent replica counts as dead; each renews its entry every minute."""
 _LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
 _OUTCOMES = (FeedbackOutcome.UNCHANGED, FeedbackOutcome.COUNTED, FeedbackOutcome.CORRECTED)
 
 
 class RedisLedger:
-    """A ledger's counts in one Redis server or cluster: the LedgerStore of several machines."""
+    """The LedgerStore of several machines, in one Redis server or cluster."""
 
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
         self._redis = connect_redis(url, seconds)
@@ -53,7 +52,7 @@ class RedisLedger:
         check_server(self._redis, "counts")
 
     def start(self, run: str, interval: float, now: float) -> LivenessFile:
-        """Enter a run; nobody of this machine looks for dead ones meanwhile."""
+        """Register a run; scans for dead runs on this machine wait meanwhile."""
         with _translated(), exclusive_scan(self._folder):
             presence = LivenessFile(self._folder / run, interval, now)
             self._own[run] = presence
@@ -61,7 +60,7 @@ class RedisLedger:
         return presence
 
     def finish(self, run: str, now: float) -> None:
-        """Note that a run ended in good order: it is forgotten."""
+        """Delete a run that ended cleanly."""
         with _translated():
             self._redis.hdel(RUNS, run)
             for model in self._models():
@@ -69,7 +68,7 @@ class RedisLedger:
         self._own.pop(run, None)
 
     def reap_dead_runs(self, now: float) -> list[Loss]:
-        """Show that this process lives, and close the runs of those that do not: of this machine, or long silent."""
+        """Renew this process's runs, and close those of dead processes of this machine and of expired replicas."""
         with _translated(), exclusive_scan(self._folder):
             for run in self._own:
                 self._renew(run, now)
@@ -81,7 +80,7 @@ class RedisLedger:
         return [loss for loss in entered if loss]
 
     def _expired_runs(self, now: float) -> dict[str, Loss]:
-        """Runs not heard of for a while by the server's clock: all since their last sign of life may be lost."""
+        """Runs past their lease by the server's clock: everything since their last flush may be lost."""
         entered: Any = self._redis.hgetall(RUNS)
         states = {str(run): json.loads(text) for run, text in entered.items()}
         return {
@@ -91,19 +90,19 @@ class RedisLedger:
         }
 
     def _renew(self, run: str, now: float) -> None:
-        """Renew a run's entry. If it is missing, others took us for dead, or the server lost everything it had."""
+        """Renew a run's entry. If it is missing, another replica reaped it, or the server lost its data."""
         presence = self._own[run]
         if not self._redis.hexists(RUNS, run) and not self._redis.hdel(LOSSES, run):
             self._enter(f"{run}:reset", Loss(presence.started_at, now, 0, "store_reset"))
         self._redis.hset(RUNS, run, _state(presence, self._time()))
 
     def _time(self) -> float:
-        """The server's clock: those of the machines may differ by minutes."""
+        """The server's clock in seconds; clocks of machines may differ by minutes."""
         now: Any = self._now([RUNS])
         return float(now)
 
     def apply(self, run: str, batch: CountBatch) -> None:
-        """Count a batch, unless it was counted before: one script per model, then what is not counts."""
+        """Count a batch, unless it was counted before: groups, one script per model, then the loss."""
         by_model: dict[str, list[tuple[Cell, int]]] = {}
         for cell, n in batch.cells.items():
             by_model.setdefault(cell.model, []).append((cell, n))
@@ -123,7 +122,7 @@ class RedisLedger:
         return loss
 
     def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
-        """Move each prediction from the cell it is counted in to the one where it belongs now."""
+        """Move each prediction from its current cell to that of its new label and group."""
         outcomes: dict[int, FeedbackOutcome] = {}
         with _translated():
             series = [item.event.cell().model for item in items]
@@ -135,7 +134,7 @@ class RedisLedger:
         return [outcomes[place] for place in range(len(items))]
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
-        """Counts of a model over the minutes [since, until), added up by the server."""
+        """Counts of a model over the minutes [since, until), summed by the server."""
         spans = [
             each for span in cover_minutes(since_minute, until_minute) for each in (_LETTERS[span.level], *span[1:])
         ]
@@ -146,7 +145,7 @@ class RedisLedger:
     def series(
         self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
     ) -> dict[Cell, int]:
-        """Counts by period of one level; of labels, only those of predictions made since."""
+        """Counts by period of one level; ARRIVAL: only labels of predictions made in `made_since` or later."""
         prefix, size = _prefix(model), level.minutes
         with _translated():
             periods = self._periods(prefix, size, since_minute, until_minute)
@@ -188,14 +187,14 @@ class RedisLedger:
             yield model, group
 
     def losses(self, since: float, until: float) -> list[Loss]:
-        """What may be missing from the counts of a stretch of time, oldest first."""
+        """Possible losses between two times (seconds since 1970), oldest first."""
         with _translated():
             entered: Any = self._redis.hvals(LOSSES)
         found = [Loss(*json.loads(text)) for text in entered]
         return sorted((loss for loss in found if loss.until >= since and loss.since <= until), key=lambda at: at.since)
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed, by first minute of the period: read day by day."""
+        """Releases by first minute of the period, read day by day."""
         prefix, day = _prefix(model), Level.DAY.minutes
         with _translated():
             if self._redis.exists(f"{prefix}:released:{size}"):
@@ -213,7 +212,7 @@ class RedisLedger:
         }
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
-        """Replace what was disclosed of a period, unless its revision was taken meanwhile."""
+        """Store a period's release; False if its revision was taken meanwhile."""
         with _translated():
             return bool(self._release([_prefix(model)], [size, minute, *new]))
 

@@ -1,12 +1,12 @@
-"""What Redis runs as one step each: counting a batch, moving counts for feedback, adding up a window, disclosing.
+"""Lua scripts of the ledger, each atomic: count a batch, move counts for feedback, sum a window, store a release.
 
 All keys of a model share the hash tag {model}, so each script stays in one cluster slot; KEYS[1] is their prefix.
 
     :m:<minute>  :h:<hour>  :d:<day>    hash  version|label|prediction|bare|group -> n
     :a:<minute of arrival>   hash  minute|version|label|prediction|bare|group -> n
-    :days        sorted set of the days there are              :batches     hash  run -> last batch number
+    :days        sorted set of the days with counts            :batches     hash  run -> last batch number
     :known:<day> hash  nonce -> label|group                    :told:<size>:<day>  hash  minute -> revision|text
-    :released:<size>  what :told: is now, of all days in one hash, as earlier versions wrote it
+    :released:<size>  the same as :told:, of all days in one hash, as earlier versions wrote it
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ for i = 2, #ARGV, 8 do
 end
 return found
 """
-"""Move counts to where late labels and groups put them. Returns per item 0 unchanged, 1 counted, 2 corrected."""
+"""Move counts to the cells of late labels and groups. Returns per item 0 unchanged, 1 counted, 2 corrected."""
 
 TOTAL = """
 -- ARGV: (letter of the level, first period, end) for each span
@@ -114,7 +114,7 @@ end
 for field, n in pairs(total) do out[#out + 1] = field; out[#out + 1] = n end
 return out
 """
-"""Sum the cells of some spans where they are above zero. Returns field, n, field, n, ..."""
+"""Sum the positive counts of each cell over some period ranges. Returns field, n, field, n, ..."""
 
 NOW = """
 local at = redis.call('TIME')
@@ -140,7 +140,7 @@ redis.call('HSET', told(ARGV[2]), ARGV[2], ARGV[3] .. '|' .. ARGV[4])
 keep(ARGV[2])
 return 1
 """
-"""Replace what was disclosed of a period. Returns 0 if its revision was taken meanwhile."""
+"""Store a period's release. Returns 0 if its revision was taken meanwhile."""
 
 TAKE_OVER = f"""{_TOLD}
 -- ARGV: size
@@ -152,4 +152,4 @@ for i = 1, #all, 2 do
 end
 redis.call('DEL', key)
 """
-"""Move what earlier versions disclosed to where it is kept now."""
+"""Move releases that earlier versions wrote under :released: to :told:."""

@@ -1,12 +1,12 @@
-"""The SQLite side of the ledger, for the processes of one machine.
+"""The ledger's store in SQLite, for the processes of one machine.
 
     cells     how many predictions are in each cell, by level and period (see time_buckets.py)
-    arrivals  how many first labels came, by the minute in which they came and the one in which was predicted
-    labelled  the current label and group of each prediction that got feedback, by the nonce of its receipt
+    arrivals  how many first labels arrived, by the minute of their arrival and that of the prediction
+    labelled  the current label and group of each prediction that got feedback, by the nonce of its id
     runs      one row per process; `last_batch` makes a batch count once, however often it is delivered
-    losses    what may be missing, and when
+    losses    possible losses, with their time range
     people    the group names of each model
-    released  what was disclosed to everybody, by period
+    released  disclosed tables, by period
 
 A killed process loses nothing that was committed; a power cut may lose the last commits (`synchronous = NORMAL`).
 """
@@ -60,9 +60,9 @@ LEDGER_SCHEMA = (
         last_batch INTEGER NOT NULL) STRICT""",
     "CREATE TABLE IF NOT EXISTS losses (run TEXT, since REAL, until REAL, dropped INTEGER, reason TEXT) STRICT",
     "CREATE TABLE IF NOT EXISTS people (model TEXT, grp TEXT, PRIMARY KEY (model, grp)) STRICT, WITHOUT ROWID",
-    # ---- a file of schema 2 is taken over: its labels did not say when was predicted
+    # ---- migration from schema 2, whose arrivals lack the minute of the prediction
     "DELETE FROM cells WHERE level = 3",
-    # ---- a file of schema 1 is taken over: it had minutes only
+    # ---- migration from schema 1, which had minutes only
     _V1,
     "CREATE TABLE IF NOT EXISTS known (nonce BLOB PRIMARY KEY, label INTEGER, grp TEXT) STRICT, WITHOUT ROWID",
     f"INSERT INTO cells SELECT model, 0, minute, {_KEY}, n FROM counts",  # nosec B608
@@ -74,11 +74,11 @@ LEDGER_SCHEMA = (
 )
 LEDGER_SCHEMA_VERSION = 3
 RUN_DAYS = 30
-"""How long it is known of a process that ended in good order, or was buried, that it was there."""
+"""Days for which the row of a closed run is kept."""
 
 
 class SqliteLedger:
-    """An open ledger file: the LedgerStore of one machine."""
+    """The LedgerStore of one machine: an open SQLite file."""
 
     def __init__(self, path: Path, busy_seconds: float, runs: Path | None = None) -> None:
         self._file = SqliteFile(
@@ -88,19 +88,19 @@ class SqliteLedger:
         make_private_folder(self._runs)
 
     def start(self, run: str, interval: float, now: float) -> LivenessFile:
-        """Enter a run. Under the write lock, so that nobody takes its file for that of a dead process."""
+        """Register a run, under the write lock, so that no scan takes its new file for that of a dead process."""
         with self._file.write() as db:
             presence = LivenessFile(self._runs / run, interval, now)
             db.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, 0)", (run, now, now))
         return presence
 
     def finish(self, run: str, now: float) -> None:
-        """Note that a run ended in good order."""
+        """Record that a run ended cleanly."""
         with self._file.write() as db:
             db.execute("UPDATE runs SET closed_at = ? WHERE run = ?", (now, run))
 
     def reap_dead_runs(self, now: float) -> list[Loss]:
-        """Close the runs of killed processes, once each, and return what they may have lost; delete what is too old."""
+        """Close the runs of killed processes, once each, and return their possible losses; delete expired rows."""
         with self._file.write() as db:
             found = find_dead_runs(self._runs, now)
             lost = {each.run: each.loss for each in found} | self._untraceable(db, now)
@@ -113,7 +113,7 @@ class SqliteLedger:
         return list(entered.values())
 
     def _untraceable(self, db: sqlite3.Connection, now: float) -> dict[str, Loss | None]:
-        """Open runs whose state file is gone, as after a restored backup: all since their last batch may be lost."""
+        """Open runs without a liveness file, as after a restored backup: all since their last batch may be lost."""
         rows = db.execute("SELECT run, last_flush_at FROM runs WHERE closed_at IS NULL").fetchall()
         return {run: Loss(last, now, 0, "killed") for run, last in rows if not (self._runs / run).exists()}
 
@@ -132,7 +132,7 @@ class SqliteLedger:
                 _insert_loss(db, run, batch.loss)
 
     def feedback(self, items: Sequence[Feedback], now: float) -> list[FeedbackOutcome]:
-        """Move each prediction from the cell it is counted in to the one where it belongs now."""
+        """Move each prediction from its current cell to that of its new label and group."""
         with self._file.write() as db:
             held = _believed(db, now)
             return [_apply_feedback(db, item, now, held) for item in items]
@@ -151,7 +151,7 @@ class SqliteLedger:
     def series(
         self, model: str, level: Level, since_minute: int, until_minute: int, made_since: int = 0
     ) -> dict[Cell, int]:
-        """Counts by period of one level; of labels, only those of predictions made since."""
+        """Counts by period of one level; ARRIVAL: only labels of predictions made in `made_since` or later."""
         if level is Level.ARRIVAL:
             return self._arrivals(model, since_minute, until_minute, made_since)
         query = f"""SELECT period, {_KEY}, n FROM cells
@@ -174,13 +174,13 @@ class SqliteLedger:
             return set(db.execute("SELECT model, grp FROM people"))
 
     def losses(self, since: float, until: float) -> list[Loss]:
-        """What may be missing from the counts of a stretch of time, oldest first."""
+        """Possible losses between two times (seconds since 1970), oldest first."""
         query = "SELECT since, until, dropped, reason FROM losses WHERE until >= ? AND since <= ? ORDER BY since"
         with self._file.read() as db:
             return [Loss(*row) for row in db.execute(query, (since, until))]
 
     def releases(self, model: str, size: int, since_minute: int, until_minute: int) -> dict[int, Release]:
-        """What was disclosed, by first minute of the period."""
+        """Releases by first minute of the period."""
         query = (
             "SELECT minute, revision, text FROM released WHERE model = ? AND size = ? AND minute >= ? AND minute < ?"
         )
@@ -189,7 +189,7 @@ class SqliteLedger:
             return {minute: Release(revision, text) for minute, revision, text in rows}
 
     def release(self, model: str, size: int, minute: int, new: Release) -> bool:
-        """Replace what was disclosed of a period, unless its revision was taken meanwhile."""
+        """Store a period's release; False if its revision was taken meanwhile."""
         statement = """INSERT INTO released VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
             SET revision = excluded.revision, text = excluded.text WHERE revision < excluded.revision"""
         with self._file.write() as db:
@@ -207,7 +207,7 @@ _ARRIVED = "INSERT INTO arrivals VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT 
 
 
 def _add(db: sqlite3.Connection, cells: Iterable[tuple[Cell, int]], now: float) -> None:
-    """Change counts at every level. A minute may be in debt; hours and days sum what is above zero."""
+    """Change counts at every level. A minute's count may be negative; hours and days sum its positive part."""
     for cell, n in cells:
         key, change = _key(cell), n
         if Level.MINUTE.holds(cell.minute, now):
@@ -234,7 +234,7 @@ def _optional(value: int) -> int | None:
 
 
 def _apply_feedback(db: sqlite3.Connection, item: Feedback, now: float, held: float) -> FeedbackOutcome:
-    """Enter a label that came at `now`, in every level that is still kept at `held`."""
+    """Apply one piece of feedback that arrived at `now`, to every level that is still kept at `held`."""
     event = item.event
     row = db.execute("SELECT label, grp FROM labelled WHERE nonce = ?", (event.nonce,)).fetchone()
     label, group = (_optional(row[0]), row[1]) if row else (None, event.group)
@@ -274,7 +274,7 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
 
 
 def _believed(db: sqlite3.Connection, now: float) -> float:
-    """The time by which to delete, whatever the clock says."""
+    """The reference time of deletions; see `believed`."""
     query = "SELECT DISTINCT period FROM cells WHERE model = ? AND level = ? ORDER BY period DESC LIMIT ?"
     rows = (db.execute(query, (model, Level.DAY, WITNESS_DAYS)).fetchall() for model in _models(db))
     return believed(now, sorted({day for found in rows for (day,) in found}, reverse=True))

@@ -1,8 +1,8 @@
-"""Minutes, hours and days since 1970 (UTC): the levels at which counts are kept, and which make up a window.
+"""Minutes, hours and days since 1970 (UTC): the levels at which counts are kept, and the split of a window into them.
 
 Every change of a count goes to all three levels in one transaction, so an hour is always the sum of its minutes and a
-day the sum of its hours, late labels included. Minutes and hours that no window asks for any more are thrown away; a
-label that comes later than that changes only the levels that are left.
+day the sum of its hours, late labels included. Minutes and hours older than every window are deleted; a label that
+arrives later changes only the remaining levels.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 MINUTES_PER_DAY = 1440
 LABEL_DAYS = 400
-"""Feedback is accepted so long: what is known of labelled predictions is kept a little longer."""
+"""Days for which feedback is accepted; rows of labelled predictions are kept a little longer."""
 RELEASE_DAYS = 400
-"""What was disclosed is kept so long."""
+"""Days for which releases are kept."""
 
 
 class Level(IntEnum):
-    """How coarse a count is; ARRIVAL counts first labels by the minute in which they came."""
+    """Time resolution of a count; ARRIVAL counts first labels by the minute of their arrival."""
 
     MINUTE = 0
     HOUR = 1
@@ -28,12 +28,12 @@ class Level(IntEnum):
 
     @property
     def minutes(self) -> int:
-        """Length of one period."""
+        """Length of one period in minutes."""
         return {Level.HOUR: 60, Level.DAY: MINUTES_PER_DAY}.get(self, 1)
 
     @property
     def kept_days(self) -> int | None:
-        """How long its periods can be asked for and are changed by late labels; None: for ever."""
+        """Days for which periods can be read and are changed by late labels; None: for ever."""
         return {Level.DAY: None, Level.HOUR: 100}.get(self, 8)
 
     def holds(self, minute: int, now: float) -> bool:
@@ -42,15 +42,15 @@ class Level(IntEnum):
 
 
 SLACK_DAYS = 1
-"""Periods are deleted this much later than they are last used, so that clocks may differ."""
+"""Days between a period's last use and its deletion, so that clocks may differ."""
 WITNESS_DAYS = 3
-"""A clock is believed, where something is deleted by it, once predictions were counted on so many days near it."""
+"""Deletions trust the clock once predictions were counted on this many days near it."""
 
 
 def believed(now: float, counted_days: Sequence[int]) -> float:
-    """`now`, but at most a moment shortly after the days on which predictions were counted, given newest first.
+    """The reference time of deletions: `now` (seconds since 1970), capped shortly after the days with predictions.
 
-    Deleting lags behind by some days after a service stood still; a clock that jumps deletes nothing.
+    `counted_days` come newest first. Deletions lag by some days after a pause; a clock that jumps deletes nothing.
     """
     if len(counted_days) < WITNESS_DAYS:
         return 0.0
@@ -66,7 +66,7 @@ class PeriodRange(NamedTuple):
 
 
 def cover_minutes(since: int, until: int, level: Level = Level.DAY) -> list[PeriodRange]:
-    """The fewest periods that are exactly the minutes [since, until), in order of time; at most five spans."""
+    """The fewest periods that are exactly the minutes [since, until), in order of time; at most five ranges."""
     if since >= until:
         return []
     if level is Level.MINUTE:

@@ -1,4 +1,4 @@
-"""API keys, roles, and the table of who may do what."""
+"""API keys, roles, and the table of the role that each route needs."""
 
 from service.security.keyring import Keyring
 from service.security.permissions import RequiredRole, required_role, table_role

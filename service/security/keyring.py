@@ -1,4 +1,4 @@
-"""Who is asking: API keys found by the digest of what was presented, read again when their file changes."""
+"""API keys of the service, looked up by digest and reloaded when their file changes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from triggers.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 1.0
-"""How often the keys file is looked at."""
+"""Seconds between checks of the keys file."""
 ROUNDING = 1e-6
-"""Seconds by which sums of gaps between requests may be off: without it the last place of a burst was lost."""
+"""Tolerance in seconds for sums of gaps between requests: without it the last token of a burst was lost."""
 ADMIN_TOKEN = "admin-token"
-"""Id of the single key that `admin_token` is."""
+"""Id of the key in the setting `admin_token`."""
 _NOBODY = bytes(32)
 
 
 class Caller:
-    """One key and what its owner may do now: roles, expiry, and a token bucket (a generic cell rate algorithm)."""
+    """The owner of one key: roles, expiry, and a token bucket (a generic cell rate algorithm)."""
 
     def __init__(
         self, key_id: str, digest: bytes, entry: KeyEntry | None, rate: float | None, burst: int | None
@@ -44,7 +44,7 @@ class Caller:
         return role is None or role in self.roles
 
     def take_token(self, now: float) -> float:
-        """Take a place and return 0, or return the seconds until there is one. `now` is in monotonic seconds."""
+        """Take a token and return 0, or return the seconds until there is one. `now` is in monotonic seconds."""
         due = max(self.free_at, now)
         if due - now > self._slack + ROUNDING:
             return due - now - self._slack
@@ -53,10 +53,10 @@ class Caller:
 
 
 class Keyring:
-    """Every key of the settings. Without a keys file everything but admin routes is open to everybody.
+    """All keys of the settings. Without a keys file all but the admin routes need no key.
 
-    Raises ConfigError if the keys file cannot be used, or a key of `guard_keys` is missing. Later a file that cannot be
-    used changes nothing, and is logged.
+    Raises ConfigError if the keys file cannot be used, or a key of `guard_keys` is missing. A file that becomes
+    unusable later changes nothing, and is logged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,9 +78,9 @@ class Keyring:
         return any(caller.has_role("admin") for caller in self._callers.values())
 
     def find(self, given: str | None) -> Caller | None:
-        """The owner of this key, if there is one and its time is not over.
+        """The owner of this key; None if it is unknown, revoked or expired.
 
-        Wrong, expired and revoked keys take the same way: one hash, one look-up, one comparison.
+        Wrong, expired and revoked keys take the same steps: one hash, one look-up, one comparison.
         """
         self._look()
         presented = key_digest(given or "")
@@ -103,7 +103,7 @@ class Keyring:
             logger.error("the keys stay as they were: %s", error)
             return
         for digest, caller in self._callers.items():
-            if digest in before:  # a new limit begins full, but not so for who emptied the old one
+            if digest in before:  # a changed limit does not refill a used bucket
                 caller.free_at = before[digest].free_at
         logger.info("read %d keys from %s", len(self._callers), self._path)
 
@@ -126,7 +126,7 @@ class Keyring:
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """What changes when the file does."""
+    """Modification time, size and inode, which change with the file."""
     try:
         found = path.stat() if path else None
     except OSError:

@@ -1,4 +1,4 @@
-"""Which role an address needs. What is not listed needs `admin` to change something, and any key to be looked at."""
+"""The role that each route needs. An unlisted path needs `admin` for changes, and any key for reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from triggers.api_keys import Role
 
 RequiredRole = Role | Literal["nothing", "any"]
-"""`nothing`: everybody; `any`: whoever has a key."""
+"""`nothing`: no key; `any`: any valid key."""
 
 _MODEL = r"/v1/models/[^/]+"
 _V2 = r"/v2/models/[^/]+(/versions/[^/]+)?"
@@ -22,23 +22,23 @@ ROLE_TABLE: tuple[tuple[str, str, RequiredRole], ...] = (
     ("PUT", rf"{_MODEL}/rollout", "admin"),
     ("POST", rf"{_MODEL}/rollout/rollback", "admin"),
 )
-"""Method, address, role. A list, so that an auditor reads it in one look; a test holds every route against it."""
+"""Method, path pattern, role: one list for auditors; a test checks every route against it."""
 _COMPILED = tuple((method, re.compile(address), needed) for method, address, needed in ROLE_TABLE)
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def table_role(method: str, path: str) -> RequiredRole | None:
-    """What the table says; None if it says nothing. HEAD is as GET."""
+    """The role in ROLE_TABLE; None for an unlisted path. HEAD is as GET."""
     method = "GET" if method == "HEAD" else method
     return next((needed for verb, address, needed in _COMPILED if verb == method and address.fullmatch(path)), None)
 
 
 def required_role(method: str, path: str) -> RequiredRole:
-    """What a request has to show."""
+    """The role that a request needs, listed or by default."""
     return table_role(method, path) or ("any" if method in _SAFE else "admin")
 
 
 def methods_at(path: str) -> str:
-    """All methods of an address, which several routes may share, for an Allow header (RFC 9110, 10.2.1)."""
+    """All listed methods of a path, which several routes may share, for an Allow header (RFC 9110, 10.2.1)."""
     return ", ".join(method for method in METHODS if table_role(method, path) is not None)

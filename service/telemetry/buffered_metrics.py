@@ -1,7 +1,7 @@
-"""What the hot path counts and times, entered into Prometheus' metrics many at a time.
+"""A buffer in front of the Prometheus metrics of the predict path.
 
-Entering one value takes far longer than an append to a list, longest in the files that several processes share, and a
-request has some ten of them.
+Updating a metric takes far longer than an append to a list, longest in the files that several processes share, and a
+request makes some ten updates.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from prometheus_client import Counter, Histogram
 
 _T = TypeVar("_T")
 MAX_BUFFERED = 2000
-"""Values that wait at most: few enough that no request notices when they are entered."""
+"""Most values in the buffer: few enough that no request is delayed noticeably by a flush."""
 
 
 class BulkHistogram(Histogram):
     """A histogram that takes many values at once."""
 
     def observe_all(self, values: Iterable[float]) -> None:
-        """What `observe` does, for each."""
+        """As `observe` for each value."""
         bounds, total = self._upper_bounds, 0.0
         found = [0] * len(bounds)
         for value in values:
@@ -37,7 +37,7 @@ class BulkHistogram(Histogram):
 
 
 class BufferedMetrics:
-    """Values of counters and histograms that were not entered yet; safe from any thread."""
+    """Buffered values of counters and histograms. On any thread."""
 
     def __init__(self) -> None:
         self._counted: list[Counter] = []
@@ -45,19 +45,19 @@ class BufferedMetrics:
         self._entering = threading.Lock()
 
     def count(self, counter: Counter) -> None:
-        """One more."""
+        """Add 1 to a counter."""
         self._counted.append(counter)
         if len(self._counted) >= MAX_BUFFERED:
             self.flush()
 
     def observe(self, histogram: BulkHistogram, value: float) -> None:
-        """A value."""
+        """Add a value to a histogram."""
         self._observed.append((histogram, value))
         if len(self._observed) >= MAX_BUFFERED:
             self.flush()
 
     def flush(self) -> None:
-        """Enter all that came until now."""
+        """Apply all buffered values."""
         with self._entering:
             for counter, count in Multiset(_taken(self._counted)).items():
                 counter.inc(count)
@@ -70,5 +70,5 @@ class BufferedMetrics:
 
 def _taken(waiting: list[_T]) -> list[_T]:
     taken = waiting[:]
-    del waiting[: len(taken)]  # what another thread appends meanwhile stays
+    del waiting[: len(taken)]  # values that another thread appends meanwhile stay
     return taken

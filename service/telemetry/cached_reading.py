@@ -1,4 +1,4 @@
-"""A value read again and again by a thread of its own, for those who must not wait for it, such as a scrape."""
+"""A value that a thread reads periodically, for callers that must not wait for it, such as a scrape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 LEAST_PAUSE = 20
-"""Times as long as a reading took is the least time until the next: a twentieth of a core at most."""
+"""Shortest pause after a reading, as a multiple of its duration: it takes a twentieth of a core at most."""
 STOP_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class CachedReading(Generic[T]):
     """The latest result of `read`, made every `every_seconds`; None before the first. `value` never waits.
 
-    A reading that fails is logged, and the one before stays. One that hangs holds nobody but its own thread.
+    A reading that fails is logged, and the last value stays. One that hangs blocks only its own thread.
     """
 
     def __init__(self, what: str, read: Callable[[], T], every_seconds: float) -> None:
@@ -28,11 +28,11 @@ class CachedReading(Generic[T]):
         self.value: T | None = None
 
     def start(self) -> None:
-        """Read at once, in the background, and from then on."""
+        """Start the thread, which reads at once and then periodically."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Read no more; waits for a reading that is being made, but not long."""
+        """Stop the thread; waits for a reading in progress, STOP_SECONDS at most."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)

@@ -1,8 +1,8 @@
 """Prometheus metrics of one service, in a registry of its own: base units, bounded labels.
 
 Where several processes are one service, each writes its counts into files of a folder (PROMETHEUS_MULTIPROC_DIR, set by
-the supervisor), and whichever is asked adds them all up, those of dead processes too, so that no counter falls. What
-the others counted in the last half second may be missing.
+the supervisor), and the process that is scraped sums them all, those of dead processes too, so that no counter falls.
+Counts of other processes may be LATE seconds old.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 WHY = "as their client had gone or their deadline had passed"
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EXACT = (f"{METRIC_PREFIX}_trigger_flips", f"{METRIC_PREFIX}_guard_e_value")
-"""Metrics that depend on single predictions and their labels: for those only who may see exact counts."""
+"""Metrics that depend on single predictions and their labels: for readers of exact counts only."""
 LATE = 0.5
-"""Seconds after which other processes can see what was counted in this one."""
+"""Seconds after which other processes can see this one's counts."""
 
 FILES, FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 128 * 1024
-"""What prometheus_client maps in each process, by the name it gives them, and the room that they get: it makes them
-without reserving any, and only doubles them beyond that."""
+"""Files that prometheus_client maps in each process, by its names, and the bytes reserved for each: it reserves none
+itself, and doubles a file only beyond that size."""
 
 logger = logging.getLogger(__name__)
 _M = TypeVar("_M", Counter, BulkHistogram)
 
 
 class Metrics:
-    """All counters and histograms that the service keeps itself; collectors add what others know.
+    """All counters and histograms of the service; collectors add further metrics.
 
     Raises ConfigError if there is no room for the files that several processes share.
     """
@@ -87,12 +87,12 @@ class Metrics:
             threading.Thread(target=self._tell_the_others, name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Enter what still waits; nothing is counted after that."""
+        """Flush the buffer; nothing is counted after that."""
         self._closed.set()
         self._enter()
 
     def child(self, metric: _M, *labels: str | int) -> _M:
-        """The part of a metric with these labels, found once: looking it up takes longer than counting."""
+        """The child of a metric with these labels, cached: a look-up takes longer than counting."""
         found: _M = self._child(metric, *labels)
         return found
 
@@ -110,17 +110,17 @@ class Metrics:
         self.tally.observe(self.child(self.batch_size, model), rows)
 
     def on_dropped(self, model: str, items: int) -> None:
-        """Count the rest of one request that nobody waits for any more."""
+        """Count a request that was dropped, and its `items` that were not computed."""
         self.requests_dropped.labels(model).inc()
         self.items_dropped.labels(model).inc(items)
 
     def add(self, collector: Collector) -> None:
-        """Let a collector contribute at every scrape."""
+        """Register a collector, which is read at every scrape."""
         self._added.append(collector)
         self.registry.register(collector)
 
     def render(self, *, exact: bool) -> tuple[bytes, str]:
-        """The text exposition and its content type; not `exact` is without EXACT."""
+        """The text exposition and its content type; without `exact` it lacks EXACT."""
         self._enter()
         registry = self._of_all_processes() if MULTIPROC_DIR_VARIABLE in os.environ else self.registry
         return generate_latest(registry if exact else _Public(registry)), CONTENT_TYPE_LATEST
@@ -133,7 +133,7 @@ class Metrics:
         while not self._closed.wait(LATE):
             try:
                 self._enter()
-            except Exception:  # the thread boundary: what waits is entered the next time
+            except Exception:  # the thread boundary: the next flush tries again
                 logger.exception("counts for /metrics could not be told to the other processes")
 
     def _of_all_processes(self) -> CollectorRegistry:
@@ -151,7 +151,7 @@ class Metrics:
 
 
 class _Public(Collector):
-    """What a registry has for everybody."""
+    """A registry without the metrics in EXACT."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -166,7 +166,7 @@ def _child(metric: _M, *labels: str | int) -> _M:
 
 
 def _reserve(folder: Path) -> None:
-    """The files of this process, before they are mapped."""
+    """Reserve the files of this process before they are mapped."""
     for kind in FILES:
         what = f"The processes share their counts in {folder.parent}"
         remedy = "raise it (docker run --shm-size, shm_size in compose, a larger emptyDir), or lower http_workers"

@@ -1,4 +1,4 @@
-"""Files that are mapped, with their room reserved first: where there is too little, a later write would be a SIGBUS."""
+"""Reserved space for memory-mapped files: where there is too little, a later write would be a SIGBUS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from triggers.errors import ConfigError
 
 
 def reserve_file(path: Path, size: int, what: str, remedy: str) -> None:
-    """Make a file of `size` bytes, all of them its own; none is left where that fails.
+    """Make a file of `size` allocated bytes; no file is left where that fails.
 
-    Raises ConfigError, which names `what` it is for and the `remedy`.
+    Raises ConfigError, which names `what` needs it and the `remedy`.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:

@@ -1,6 +1,6 @@
-"""OpenTelemetry traces, if they are switched on: one span per request with its decode, queue and infer times below it.
+"""OpenTelemetry traces, if enabled: one span per request, with child spans for decode, queue and infer.
 
-A span says which route, model, trigger and status; never an input, a group, a query or an address.
+A span has route, model, trigger and status; never an input, a group, a query or an address.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class RequestTrace(NamedTuple):
-    """What became of a request, for its trace: no input, no group. `ended` is in nanoseconds since 1970."""
+    """Figures of a request for its span: no input, no group. `ended` is in ns since 1970, `stages` in seconds."""
 
     ended: int
     stages: dict[str, float]
@@ -30,7 +30,7 @@ class RequestTrace(NamedTuple):
 
 
 class Tracing:
-    """Makes spans and sends them in the background; a collector that is away costs requests nothing.
+    """Spans and their export in the background; an unreachable collector does not delay requests.
 
     Raises ConfigError if the extra `tracing` is not installed. `exporter` defaults to OTLP over HTTP.
     """
@@ -53,7 +53,7 @@ class Tracing:
         self._parent = TraceContextTextMapPropagator().extract
 
     def start(self) -> None:
-        """From now on spans are sent, by a thread."""
+        """Start the thread that sends spans."""
         self._provider.add_span_processor(self._sending(self._exporter))
 
     def begin(self, scope: Scope) -> Span:
@@ -62,7 +62,7 @@ class Tracing:
         return self._tracer.start_span(scope["method"], parent, self._api.SpanKind.SERVER)
 
     def end(self, span: Span, scope: Scope) -> None:
-        """Say what became of the request, as its scope's state tells, and where its time went."""
+        """End a request's span, with the route, status and stage times in its scope."""
         status = scope["state"].get("status", 500)
         route = getattr(scope.get("route"), "path", "unmatched")
         span.update_name(f"{scope['method']} {route}")
@@ -78,7 +78,7 @@ class Tracing:
         span.end()
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
     def _detail(self, span: Span, report: RequestTrace) -> None:
@@ -98,7 +98,7 @@ def _otlp(settings: Settings) -> SpanExporter:
 
 
 class TracingMiddleware:
-    """Puts a span around every request; outermost, so that the response can name it in `traceparent`."""
+    """ASGI middleware: a span around every request; outermost, so that the response can name it in `traceparent`."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self.app, self.tracing = app, tracing

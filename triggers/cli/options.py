@@ -1,4 +1,4 @@
-"""What the commands of `fairtrigger` have in common: arguments, options, the store that they look into, printing."""
+"""Shared parts of the `fairtrigger` commands: arguments, options, opening the store, printing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RevisionOption = Annotated[int | None, typer.Option("--if-revision", help="Only 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the options before the command say: the store, and whose signatures count there."""
+    """The options before the command: the store, and the keys whose signatures are accepted."""
 
     store: str
     trusted_keys: Sequence[Path]
@@ -43,7 +43,7 @@ class Chosen:
 
 
 def trust_of(context: typer.Context) -> Trust:
-    """Whose signatures count."""
+    """The keys whose signatures on triggers are accepted."""
     chosen: Chosen = context.obj
     return read_trust(chosen.trusted_keys, required=chosen.require_signatures)
 
@@ -57,7 +57,7 @@ def open_or_create_store(context: typer.Context, *, create: bool = True) -> Stor
 
 
 def open_existing_store(context: typer.Context) -> Store:
-    """The store, which reading commands do not make."""
+    """The store, not made when it is missing. Raises NotFound."""
     try:
         return open_or_create_store(context, create=False)
     except NotFound as error:
@@ -65,7 +65,7 @@ def open_existing_store(context: typer.Context) -> Store:
 
 
 def models_of(store: Store, model: str | None) -> list[str]:
-    """The one model asked for, if the store knows it, or all of them."""
+    """The given model, if the store has it, or all models. Raises NotFound."""
     known = store.models()
     if model is not None and model not in known:
         raise NotFound(f"The store has no model {model!r}; it has: {', '.join(known) or 'none yet'}.")
@@ -90,7 +90,7 @@ def classifier_of(bundle: Path | None) -> FrozenClassifier | None:
 
 
 def current_user() -> str:
-    """Who calls the command."""
+    """The default actor, USER@HOST."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):  # a container's user without a name
@@ -98,10 +98,10 @@ def current_user() -> str:
 
 
 def print_json(value: object) -> None:
-    """JSON for programs."""
+    """Print JSON, indented."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def console() -> Console:
-    """A terminal's own width, or a wide page where the output goes into a file or a pipe."""
+    """A console of the terminal's width, or of 160 columns where the output goes into a file or a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=160)

@@ -25,7 +25,7 @@ FIGURES = {
 
 
 def versions_table(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Table:
-    """All versions of all models, each model led by its bare self."""
+    """All versions of all models, for each model first without a trigger."""
     table = Table(title="Trigger versions (figures from validation counts)", title_justify="left")
     for column in ("model", "version", "kind", "objective", "strength", "accuracy", "DP", "EO", "made", ""):
         table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
@@ -103,7 +103,7 @@ def history_table(entries: Sequence[HistoryEntry]) -> Table:
 
 
 def rollout_table(now: Rollout, replicas: Sequence[Replica]) -> Table:
-    """Who serves a model, and every running service with what it serves."""
+    """The rollout of a model, and what every running service serves."""
     beside = plan_text(now.plan)
     title = f"{now.model}, revision {now.revision}: {version_name(now.champion)}{beside and f', {beside}'}"
     table = Table(title=escape(title), title_justify="left")
@@ -122,7 +122,7 @@ def rollout_dict(now: Rollout, replicas: Sequence[Replica]) -> dict[str, Any]:
 
 
 def _role(plan: RolloutPlan, version: int | None) -> str:
-    """What the rollout uses a version for."""
+    """The roles of a version in the rollout."""
     if plan.champion == version:
         return SERVING
     challenges = plan.challenger is not None and plan.challenger.version == version

@@ -1,4 +1,4 @@
-"""The commands that decide who serves a model: champion, challenger, shadows, twins, and back again."""
+"""The commands that change a model's rollout: champion, challenger, shadows, twins, guard and rollback."""
 
 from __future__ import annotations
 

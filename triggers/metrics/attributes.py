@@ -1,8 +1,8 @@
-"""Several attributes of a person in one group name, and the figures of each attribute alone.
+"""Group names of several attributes, and their reduction to fewer attributes.
 
-A group is written `sex=female,age=old`, attributes in any order; it is shown with them sorted, the finest cross. Counts
-of fewer attributes are sums over the others, so they are exact. A name that is not of this form, or lacks the
-attribute, counts as `unknown` there.
+A group is written `sex=female,age=old`, attributes in any order, and shown with them sorted. Counts of fewer attributes
+are sums over the others, so they are exact. A name that is not of this form, or lacks the attribute, counts as
+`unknown` there.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import combinations
 from triggers.metrics.overlapping_groups import UNKNOWN
 
 MAX_ATTRIBUTES = 4
-"""Attributes of which crosses are made; more would be more crosses than anybody reads."""
+"""Most attributes that are combined; more would make more combinations than can be read."""
 
 
 def attributes_of(group: str) -> dict[str, str]:
-    """What a group name says per attribute; {} for a name that is not of the form, or names an attribute twice."""
+    """Values by attribute in a group name; {} for a name that is not of the form, or names an attribute twice."""
     pairs = [part.partition("=") for part in group.split(",")]
     stripped = [(name.strip(), value.strip()) for name, _, value in pairs]
     named = dict(stripped)
@@ -25,13 +25,13 @@ def attributes_of(group: str) -> dict[str, str]:
 
 
 def sorted_name(group: str) -> str:
-    """The one way in which a group of several attributes is written; any other name stays as it is."""
+    """Canonical name of a group of several attributes; any other name is returned unchanged."""
     named = attributes_of(group)
     return _joined(named, sorted(named)) if named else group
 
 
 def attribute_subsets(groups: Iterable[str]) -> list[tuple[str, ...]]:
-    """Every attribute among the groups, and every set of them smaller than all: [] unless there are 2 to 4."""
+    """Every non-empty proper subset of the groups' attributes; [] unless they have 2 to MAX_ATTRIBUTES."""
     names = sorted({name for group in groups for name in attributes_of(group)})
     sizes = range(1, len(names)) if 2 <= len(names) <= MAX_ATTRIBUTES else ()
     return [chosen for size in sizes for chosen in combinations(names, size)]

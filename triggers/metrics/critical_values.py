@@ -1,4 +1,4 @@
-"""How wide intervals must be to hold: for one statement, for several, and for all pairs of several groups at once."""
+"""Critical values of confidence intervals: for one statement, for several, and for all pairs of several groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fairness of predictions from counts: rates per group, gaps between groups, an interval for each.
+"""The fairness report on counts of predictions: rates per group, gaps between groups, an interval for each.
 
 Counts per (group, label, prediction) are all that any of these figures needs; they are exact, can be summed over
 replicas and minutes, and contain no inputs. Names are fairlearn's. Three rules differ from it on purpose:
@@ -12,8 +12,8 @@ With more than two labels a prediction is "selected" when it is `pos_label`, tru
 `pos_label` against the rest, and accuracy is over all labels. Five more gaps then look at all classes: each class
 against the rest, as the mean or the worst over the classes, and whole distributions of predictions.
 
-Where groups overlap, the group string of a count holds all identities of its rows (see `identities`). A group's figures
-are over all rows that belong to it; overall figures count every row once. `none` is shown, but is no group for a gap.
+Where groups overlap, the group string of a count holds all identities of its rows (`overlapping_groups`). A group's
+figures are over all rows that belong to it; overall figures count every row once. `none` is shown, but in no gap.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GroupReport:
-    """What was predicted for one group, and how well where labels are known."""
+    """Counts and rates of one group; rates that need labels are over labelled predictions."""
 
     n: int
     labelled: int
@@ -56,8 +56,7 @@ class GroupReport:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much is known: the share of predictions with a known group (also: known to be in none), with a label, and
-    labels by group and prediction.
+    """Shares of predictions with a known group (also: known to be in none) and with a label; labels by group.
 
     `by_group` is group -> prediction -> {"labelled", "n"}. When labels arrive more often for one prediction than
     for another, every figure that needs labels is biased.
@@ -70,9 +69,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class FairnessReport:
-    """Every fairness figure of one set of counts. The last five gaps are for more than two labels, and else None: with
-    two, each class against the rest is the other's mirror image.
-    """
+    """Every fairness figure of one set of counts; the last five gaps need more than two labels, else they are None."""
 
     n: int
     labelled: int

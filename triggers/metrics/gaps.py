@@ -1,4 +1,4 @@
-"""From rates per group to one number that compares the groups, with an interval that may contain parity.
+"""Gaps: one number that compares the rates of all groups, with an interval that may contain parity.
 
 A gap compares known groups that have the rate, and needs two of them; with fewer it is undefined with a reason,
 never "perfectly fair". Groups may overlap; `intervals` says what that does to the limits.
@@ -57,7 +57,7 @@ def difference(rate: Rate, confidence: float) -> Gap:
 
 
 def ratio(rate: Rate, confidence: float) -> Gap:
-    """Smallest over largest rate; undefined when nobody was selected."""
+    """Smallest over largest rate; undefined when no row was selected."""
     groups = rate.comparable()
     if len(groups.names) < 2:
         return _undefined("min / max", [rate])
@@ -101,7 +101,7 @@ def total_variation(selections: Sequence[Rate], confidence: float) -> Gap:
 
 
 def worst_to_overall(rate: Rate, confidence: float) -> Gap:
-    """fairlearn's `method="to_overall"`: the largest distance to the rate of everyone whose group is known."""
+    """fairlearn's `method="to_overall"`: the largest distance to the rate of all rows with a known group."""
     groups = rate.comparable()
     if len(groups.names) < 2:
         return _undefined("max to overall", [rate])
@@ -110,7 +110,7 @@ def worst_to_overall(rate: Rate, confidence: float) -> Gap:
 
 
 def mean_to_overall(rates: Sequence[Rate], confidence: float) -> Gap:
-    """The paper's way: every group's mean distance to the overall rate of all rows, then over `rates`.
+    """The paper's definition: every group's mean distance to the overall rate of all rows, then over `rates`.
 
     Undefined unless all `rates` can be compared: a mean over fewer would look fairer than it is.
     """
@@ -156,7 +156,7 @@ def _undefined(aggregation: str, rates: Sequence[Rate]) -> Gap:
 
 
 def _facts(rates: Sequence[Rate]) -> dict[str, Any]:
-    """How much data stands behind a gap and who is missing from it."""
+    """Denominators of a gap, and the groups that it excludes."""
     groups = [rate.comparable() for rate in rates]
     denominators = np.concatenate([each.n for each in groups])
     excluded = {name: reason for rate in reversed(rates) for name, reason in rate.excluded().items()}

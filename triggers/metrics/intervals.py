@@ -5,9 +5,9 @@ thousands of repeats in one call. Sources: Wilson (1927) for a rate; Newcombe (1
 difference; Donner and Zou (2012, MOVER-R) for a ratio, fed with the same Wilson limits.
 
 A percentile bootstrap of "largest minus smallest" can never cover parity, because the spread of noisy rates is
-positive even when all true rates are equal. Here every pair of groups gets its own interval, wide enough that
-all of them hold together (Tukey's studentised range, see `quantiles`); the spread is then between the largest lower
-and the largest upper limit, and 0 is inside whenever no pair differs.
+positive even when all true rates are equal. Here every pair of groups gets its own interval, wide enough that all of
+them hold together (Tukey's studentised range, see `critical_values`); the spread is then between the largest lower and
+the largest upper limit, and 0 is inside whenever no pair differs.
 
 Groups may overlap; pairs then hold together by Bonferroni, which needs no independence. A pair's interval treats the
 two as independent samples although they share rows. Shared rows move both rates the same way, so the difference (and
@@ -140,7 +140,7 @@ def distance_to_overall(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_
     """Limits of |group's rate - overall rate| for every group; `overall` contains the group.
 
     The overall rate is a mixture of the group and the rest, so the distance to it is the distance to the rest
-    times the rest's share; the shares are taken as observed. A group that is everyone is at distance 0.
+    times the rest's share; the shares are taken as observed. A group with all rows is at distance 0.
     """
     k, m = np.asarray(hits), np.asarray(n)
     rest = np.asarray(all_n) - m

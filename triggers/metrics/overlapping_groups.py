@@ -1,4 +1,4 @@
-"""How a person's overlapping groups are written: the identities joined by " + ", or "none" for nobody's member.
+"""Names of overlapping groups: the identities of a row joined by " + ", or "none" for a row of no group.
 
 Rows are counted under these strings, the finest cross ("cells"), so that counts stay exact and may be summed; a group's
 figures are the sums over all cells that name it.
@@ -12,7 +12,7 @@ JOINT = " + "
 NO_GROUP = "none"
 UNKNOWN = "unknown"
 UNDECLARED = "undeclared"
-"""Rows whose group nobody declared; like those of `unknown` they are counted and compared with nobody."""
+"""Rows of undeclared groups; like those of `unknown` they are counted and never compared."""
 
 
 def cell_of(identities: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
-"""What a change of trigger does, measured on the same rows: gains in fairness and accuracy, and whose prediction turns.
+"""Paired comparison of two versions on the same rows: gains in fairness and accuracy, and flipped predictions.
 
 The counts are joint: (group, label or None, prediction before, prediction after) -> how many. "Before" is the bare
 model's answer and "after" the trigger's, or those of any two versions on the same rows. Because a row differs from
 itself only where the change mattered, a gain is known far more precisely than from two separate sets of rows. Positive
-is better after: a smaller gap, a higher accuracy. What cannot be known is None with a reason, as in `gaps`.
+is better after: a smaller gap, a higher accuracy. An undefined figure is None with a reason, as in `gaps`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JointCounts = Mapping[tuple[str, int | None, int, int], int]
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better it is after, with an interval; `before` and `after` are the two figures that differ by it."""
+    """Change of a figure, with an interval; `before` and `after` are its two values."""
 
     value: float | None
     low: float | None = None
@@ -38,7 +38,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Flip:
-    """Rows whose prediction turned from one label into another, by index."""
+    """Number of rows whose prediction changed from one label into another, by index."""
 
     before: int
     after: int
@@ -47,7 +47,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class PairedGroup:
-    """One group's rows: whose prediction changed and which way, and what that did to its rates (after - before)."""
+    """One group: flipped predictions by direction, and the changes of its rates (after - before)."""
 
     n: int
     flipped: int
@@ -156,7 +156,7 @@ def _fourfold(pairs: Ints, label: int) -> Ints:
 
 
 def _gap_gain(table: JointTable, rates: Sequence[Ints], confidence: float) -> Gain:
-    """What the worst gap of the rates lost, with the limits that hold for all of their pairs."""
+    """Decrease of the rates' worst gap, with limits that hold for all of their pairs."""
     found = [table.excluded(each) for each in rates]
     rows = [
         each[[i for i, name in enumerate(table.names) if name not in out]]

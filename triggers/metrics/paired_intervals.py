@@ -1,8 +1,8 @@
-"""Intervals for what a change does to rates that are measured on the same rows before and after it.
+"""Confidence intervals for changes of rates that are measured on the same rows before and after.
 
 A group's rows are four counts `(..., 4)`: hit both before and after, only before, only after, neither. Every function
 takes arrays, so a simulation can evaluate thousands of repeats in one call. Sources: Newcombe (1998b, method 10) for
-the difference of two paired rates; Zou and Donner (2008) for sums and differences of what has limits of its own.
+the difference of two paired rates; Zou and Donner (2008) for sums and differences of estimates with own limits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def gain(rates: Sequence[ArrayLike], z: float) -> Limits:
     """Limits of "worst difference of two groups before, less the same after", of one or more rates (..., G, 4) each.
 
     All pairs of all rates hold at z. Positive is fairer after. The gain is no less than that of the pair that is worst
-    after, and no more than that of the one worst before; each may be any pair that the intervals leave in question.
+    after, and no more than that of the one worst before; each may be any pair that the intervals do not exclude.
     """
     each = [_pairs(np.asarray(rows, dtype=np.float64), z) for rows in rates]
     before, after, own = (
@@ -59,7 +59,7 @@ def pair_gains(rows: Floats, z: float) -> Limits:
     """Limits of |difference before| - |difference after| of every pair, (..., G, 4) to (..., G(G-1)/2).
 
     It is the lesser, in size, of the two differences' sum and their difference, with the sign of their product. Both
-    are paired quantities with limits of their own, and the extremes lie at the corners of what those allow.
+    are paired quantities with limits of their own, and the extremes lie at the corners of these limits.
     """
     total = _contrast(rows[..., [1, 0, 3, 2]], z)  # before against NOT after: their sum, less 1
     drop = _contrast(rows, z)

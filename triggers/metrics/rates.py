@@ -1,4 +1,4 @@
-"""From counts per (group, label, prediction) to rates: which predictions each rate counts, and over which.
+"""Rates per group from counts per (group, label, prediction): which predictions each rate counts, and over which.
 
 A rate over nothing stays undefined with a reason; it is never 0. Where groups overlap, a row counts for each of its
 groups, and once for everyone.
@@ -27,7 +27,7 @@ NO_IDENTITY = "no_identity"
 
 
 def never_compared(names: Sequence[str], *, overlapping: bool) -> dict[str, str]:
-    """Those of the names that are no group of a gap, and why."""
+    """The names that no gap compares, with the reason."""
     reasons = {UNKNOWN: UNKNOWN_GROUP, UNDECLARED: UNDECLARED_GROUP} | ({NO_GROUP: NO_IDENTITY} if overlapping else {})
     return {name: reason for name, reason in reasons.items() if name in names}
 
@@ -68,7 +68,7 @@ class Rate:
 
     @property
     def unlabelled(self) -> bool:
-        """There are predictions, but the rate needs labels and none has come."""
+        """Whether there are predictions, but none of the labels that the rate needs."""
         return bool(self.names) and not self.n.any() and all(reason == NO_LABELS for reason in self.empty)
 
     def excluded(self) -> dict[str, str]:
@@ -77,7 +77,7 @@ class Rate:
         return known | never_compared(self.names, overlapping=self.overlapping)
 
     def comparable(self) -> Rate:
-        """Only the groups that a gap can compare: known ones with a denominator; everyone whose group is known."""
+        """The rate of known groups with a denominator only; `everyone` is then all rows with a known group."""
         excluded = self.excluded()
         keep = [i for i, name in enumerate(self.names) if name not in excluded]
         hits, n = self.everyone
@@ -148,7 +148,7 @@ def count_array(
     """Names of the groups, and counts by (group, label or None, prediction, ...) as an array (G + 1, K + 1, K, ...).
 
     The last group is everyone, the last label the unknown one; each of `predictions` has an axis (K). Empty cells do
-    not make a group. Raises DataError for a cell that cannot be.
+    not make a group. Raises DataError for an impossible cell.
     """
     filled = {cell[0] for cell, count in counts.items() if count}
     groups = {cell: groups_of(cell) if overlapping else (cell,) for cell in filled}

@@ -1,4 +1,4 @@
-"""Rollout documents: which version serves whom, the guard"s rules, and the hash-chained history.
+"""Rollout documents: the plan of serving versions, the guard's rules, and the hash-chained history.
 
 Import the rest from `rollout_history`, which brings torch.
 """

@@ -1,4 +1,4 @@
-"""What a guard watches for: the limits that an operator writes into the rollout, checked."""
+"""The guard's rules: validated limits that an operator writes into the rollout."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LIMIT_FIELDS = ("max_disparity", "worse_by", "accuracy_loss")
 
 @dataclass(frozen=True)
 class GuardRules:
-    """Limits on a model's versions; a limit that is None is not watched.
+    """Limits on a model's versions; a limit that is None is not tested.
 
-    `alpha` is the probability of any false alarm during one revision of the rollout, all tests and all looks together.
+    `alpha` is the probability of any false alarm during one revision of the rollout, over all tests and checks.
     `max_disparity` bounds `metric` itself; `worse_by` how much larger it may be than for the champion (of a challenger)
     or for the bare model on the same inputs (of a champion with twins); `accuracy_loss` likewise. `attributes` compares
     groups like `sex=female,age=old` by these attributes only. Raises ValueError.

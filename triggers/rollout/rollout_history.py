@@ -1,9 +1,9 @@
-"""What a store keeps beside the artifacts: versions, the rollout, and a history that cannot be rewritten unseen.
+"""Records of a store: versions, the rollout, replicas, and a tamper-evident history.
 
 Each history entry carries the hash of the one before: hash = sha256(canonical JSON of the entry without its own hash).
-Changing, dropping or inserting an entry breaks every later hash; `check_chain` finds the first break. Whoever may write
-the store can work out all hashes anew, but cannot sign. Where there is a key, an entry carries a signature in its
-detail: over everything in it but that and its hash, and so, by the hash before, over all that came before.
+Changing, dropping or inserting an entry breaks every later hash; `check_chain` finds the first break. A writer of the
+store can compute all hashes anew, but cannot sign. With a key, an entry carries a signature in its detail: over all of
+the entry but signature and hash, and so, by the previous hash, over all earlier entries.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from triggers.rollout.rollout_plan import RolloutPlan
 
 Action = Literal["publish", "activate", "adjust", "rollback", "refuse"]
 CHANGES = ("activate", "adjust", "rollback")
-"""Actions that make a revision of the rollout; `adjust` leaves the champion and changes what goes on beside it."""
+"""Actions that make a revision of the rollout; `adjust` keeps the champion and changes the rest of the plan."""
 PLAN_KEY = "rollout"
-"""Key of an entry's detail under which a change keeps the whole plan; without it there was only a champion."""
+"""Key, in an entry's detail, of the whole plan; without it the plan is a champion only."""
 GENESIS = "sha256:" + "0" * 64
 SIGNATURE = "signature"
-"""Key of an entry's detail under which it is signed: the key's id, a colon, and the signature."""
+"""Key, in an entry's detail, of its signature: the key's id, a colon, and the signature."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class VersionInfo:
 
     @property
     def objective(self) -> ObjectiveRecord:
-        """What it was trained for."""
+        """The objective it was trained for."""
         return self.manifest.objective
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """The plan that a model is served by, and who decided it. Revision 0: nobody has decided yet."""
+    """The plan that a model is served by, and its author. Revision 0: no decision yet."""
 
     model: str
     revision: int = 0
@@ -77,7 +77,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Replica:
-    """A running service: the rollout revision that it serves, and why not the newest, if it refused that one."""
+    """A running service: the rollout revision that it serves and, after a refusal, the refused one and the reason."""
 
     name: str
     revision: int
@@ -89,7 +89,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One change or refusal. `from_version` and `to_version` are champions, or what was published or refused."""
+    """One change or refusal. `from_version` and `to_version` are champions, or the published or refused version."""
 
     model: str
     at: str
@@ -169,7 +169,7 @@ def next_entry(last: HistoryEntry | None, entry: HistoryEntry, signer: Signer | 
 
 
 def _unsigned(entry: HistoryEntry) -> str:
-    """What is signed of an entry."""
+    """The digest that is signed: of an entry without signature and hash."""
     detail = {key: text for key, text in entry.detail.items() if key != SIGNATURE}
     return replace(entry, detail=detail, hash="").expected_hash()
 
@@ -190,7 +190,7 @@ def last_change(entries: Iterable[HistoryEntry]) -> HistoryEntry | None:
 
 
 def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = TRUST_ANYONE) -> None:
-    """Raise StoreError unless a rollout is what the last decision in its history says, whole and by a trusted key."""
+    """Raise StoreError unless a rollout equals the last decision in its history, unaltered and by a trusted key."""
     told = (change.revision, change.plan) if change else (0, RolloutPlan())
     if told != (rollout.revision, rollout.plan):
         found = f"revision {rollout.revision} with {_plan_name(rollout.plan)}"
@@ -205,7 +205,7 @@ def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = 
 def check_outcome(
     entries: Sequence[HistoryEntry], rollout: Rollout, versions: Sequence[VersionInfo], trust: Trust = TRUST_ANYONE
 ) -> None:
-    """Raise StoreError unless rollout and versions are what the history, oldest first, says. Finds a cut-off end."""
+    """Raise StoreError unless rollout and versions match the history, oldest first. Detects a truncated history."""
     check_decided(rollout, last_change(reversed(entries)), trust)
     published = [(entry.to_version, entry.detail.get("digest")) for entry in entries if entry.action == "publish"]
     if published != [(info.version, info.digest) for info in versions]:
@@ -213,7 +213,7 @@ def check_outcome(
 
 
 def plan_before(model: str, entries: Iterable[HistoryEntry]) -> RolloutPlan:
-    """Where a rollback leads, from the history oldest first. A second rollback goes further back."""
+    """The plan that a rollback restores, from the history, oldest first. A second rollback goes further back."""
     stack = [RolloutPlan()]
     for entry in entries:
         if entry.action == "rollback":
@@ -226,12 +226,12 @@ def plan_before(model: str, entries: Iterable[HistoryEntry]) -> RolloutPlan:
 
 
 def change_of(before: RolloutPlan, after: RolloutPlan) -> Action:
-    """What to call a change in the history."""
+    """The action of a change in the history."""
     return "adjust" if before.champion == after.champion and before != after else "activate"
 
 
 def check_revision(rollout: Rollout, wanted: int | None) -> Rollout:
-    """The rollout, unless it is at another revision than is wanted: then RevisionConflict."""
+    """The rollout, if it is at the wanted revision (None: any). Raises RevisionConflict."""
     if wanted is not None and wanted != rollout.revision:
         raise RevisionConflict(
             f"The rollout of {rollout.model!r} is at revision {rollout.revision}, not {wanted}: read it and try again."
@@ -240,13 +240,13 @@ def check_revision(rollout: Rollout, wanted: int | None) -> Rollout:
 
 
 def change_detail(plan: RolloutPlan, detail: Mapping[str, str]) -> dict[str, str]:
-    """The detail of a change in the history: what was given, and the plan unless the champion says all."""
+    """The detail of a change in the history: `detail`, and the plan unless that is a champion only."""
     kept = {key: text for key, text in detail.items() if key != PLAN_KEY}
     return kept if plan.simple else kept | {PLAN_KEY: plan.to_json()}
 
 
 def no_version(model: str, version: int, count: int) -> NotFound:
-    """That there is no such version, and which there are."""
+    """The error for an unknown version, which names those there are."""
     there = f"it has v1 to v{count}" if count else "nothing was published for it"
     return NotFound(f"Model {model!r} has no trigger {version_name(version)}; {there}.")
 

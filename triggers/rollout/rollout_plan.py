@@ -1,4 +1,4 @@
-"""Who serves a model: the document that an operator writes, that every replica follows, and that a rollback restores.
+"""The rollout plan of a model: a document that an operator writes, every replica follows, and a rollback restores.
 
     {"champion": 3, "challenger": {"version": 4, "share": 0.05}, "shadow": {"versions": [5], "share": 1.0},
      "twin_share": 0.01, "guard": null}
@@ -30,7 +30,7 @@ class Challenger:
 
 @dataclass(frozen=True)
 class Shadow:
-    """Versions that are computed for `share` of the inputs and counted, and whose answers nobody gets."""
+    """Versions that are computed for `share` of the inputs and counted, but not returned."""
 
     versions: tuple[int, ...] = ()
     share: float = 1.0
@@ -38,7 +38,7 @@ class Shadow:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """The whole decision. `twin_share` of the inputs also run without a trigger; `guard` belongs to live fairness.
+    """The whole plan. `twin_share` of the inputs also run without a trigger; `guard` is a document of GuardRules.
 
     Raises InputError("bad_rollout") if it contradicts itself.
     """
@@ -94,7 +94,7 @@ class RolloutPlan:
         }
 
     def to_json(self) -> str:
-        """One line, the same for the same plan."""
+        """Canonical JSON on one line."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
@@ -132,7 +132,7 @@ def _check_guard(guard: Mapping[str, Any]) -> None:
 
 
 def plan_text(plan: RolloutPlan) -> str:
-    """What goes on beside the champion, for people: `v4 on 5%, shadows v5 v6 on 100%, twins on 1%`, or nothing."""
+    """Summary of the plan but its champion, for people: `v4 on 5%, shadows v5 v6 on 100%, twins on 1%`, or nothing."""
     parts = []
     if plan.challenger:
         name = "none" if plan.challenger.version is None else f"v{plan.challenger.version}"

@@ -1,4 +1,4 @@
-"""Files, SQLite and Redis as every store here uses them."""
+"""Access to files, SQLite and Redis, shared by all stores."""
 
 from triggers.storage.atomic_files import write_atomically
 from triggers.storage.secret_file import read_secret

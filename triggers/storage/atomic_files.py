@@ -1,6 +1,6 @@
-"""Files that are either whole or not there: written aside, flushed to the disk, then renamed into place.
+"""Atomic files: written as temporary ones, flushed to the disk, then renamed into place; and private folders.
 
-Folders that only their owner can read, and files written aside in them, with the store's own errors.
+`make_private_folder` and `temporary_file` raise StoreUnavailable, the other functions OSError.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_temporary(folder: Path, data: bytes) -> Path:
 
 
 def rename_durably(temporary: Path, final: Path) -> None:
-    """Rename a file written aside to its final name, and flush the folder so that the name survives a power cut."""
+    """Rename a temporary file to its final name, and flush the folder so that the name survives a power cut."""
     os.replace(temporary, final)
     folder = os.open(final.parent, os.O_RDONLY)
     try:
@@ -53,7 +53,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def temporary_file(folder: Path, data: bytes) -> Path:
-    """Write a temporary file that is whole on disk, to be renamed."""
+    """As `write_temporary`, but raises StoreUnavailable."""
     try:
         return write_temporary(folder, data)
     except OSError as error:

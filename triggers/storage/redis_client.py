@@ -5,9 +5,9 @@
     redis+cluster://[user:password@]host:6379,host:6379                   rediss+cluster:// with TLS
 
 Queries are those of redis-py, such as `?ssl_ca_certs=/run/secrets/ca.pem`, and `?password_file=/run/secrets/redis`: the
-file holds the password, which the address then lacks. Nothing is retried by the client library: by default it repeats a
-command whose answer was lost up to ten times, and adding to a count or to a history is no command to repeat. Callers
-repeat what may be repeated. Needs the extra `redis`.
+file holds the password, which the address then lacks. The client library retries nothing here: by default it repeats a
+command whose answer was lost up to ten times, which would add twice to a count or to a history. Callers repeat
+idempotent operations. Needs the extra `redis`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redi
 MAX_CONNECTIONS = 16
 """Per process and purpose (store, ledger), and per node of a cluster; a thread beyond them waits for its turn."""
 KEEPALIVE_SECONDS = 15
-"""A connection that was idle for so long is tried with a PING before it is used."""
+"""Idle seconds after which a connection is tested with a PING before it is used."""
 logger = logging.getLogger(__name__)
 
 
@@ -118,7 +118,7 @@ def _access(url: str) -> dict[str, Any]:
 
 @contextmanager
 def translated(what: str = "Redis") -> Iterator[None]:
-    """Turn whatever the client raises into StoreUnavailable; `what` is what cannot be used."""
+    """Turn errors of the client into StoreUnavailable, whose message names `what`."""
     try:
         yield
     except (redis.RedisError, OSError) as error:

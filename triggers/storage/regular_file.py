@@ -1,4 +1,4 @@
-"""Regular files only: opening a pipe of the same name would wait for its other end, and a device never ends."""
+"""Access to regular files only: opening a pipe would wait for its other end, and a device never ends."""
 
 from __future__ import annotations
 

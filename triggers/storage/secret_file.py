@@ -1,4 +1,4 @@
-"""A secret in a file, such as a container is given it: the environment or an address names the file, not the secret."""
+"""Secrets in files, as containers mount them: the environment or a URL names the file, not the secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_SECRET_BYTES = 64 * 1024
 
 
 def read_secret(path: Path, named_by: str) -> str:
-    """What the file holds, without white space around it. Raises ConfigError if it cannot be read or is empty."""
+    """The content of the file, stripped of white space. Raises ConfigError if it cannot be read or is empty."""
     try:
         text = read_regular(path, MAX_SECRET_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:

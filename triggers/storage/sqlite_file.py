@@ -1,8 +1,8 @@
-"""An SQLite file with one schema: one writer at a time, readers never waiting for it, errors in our own words.
+"""An SQLite file with one schema: one writer at a time, for which readers never wait.
 
 Two connections, each behind its own lock, serve all threads of a process; WAL mode serves several processes. Do not
-carry an open file over a fork: open it in the child. Where the file is gone, as when a disk was unmounted, that is said
-at once rather than working on what no name leads to any more; where another one took its place, that one is opened.
+carry an open file over a fork: open it in the child. A file that is gone, as when a disk was unmounted, raises
+StoreUnavailable at once; a file that replaced it is opened in its place.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SqliteFile:
         return connection
 
     def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Switching to WAL mode does not wait for other processes that switch too, so try again for a while."""
+        """Retry a statement while the file is locked: switching to WAL mode does not wait for other processes."""
         deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
@@ -81,7 +81,7 @@ class SqliteFile:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend the reading connection: all reads of the block see the same moment."""
+        """Lend the reading connection: all reads of the block see the same snapshot."""
         with self._lent(0, "DEFERRED") as connection:
             yield connection
 
@@ -97,7 +97,7 @@ class SqliteFile:
             yield connection
 
     def _current(self, which: int) -> sqlite3.Connection:
-        """The connection, a new one if another file took the place of the one that it leads to."""
+        """The connection; a new one if another file is now at the path."""
         there = self._identity()
         if there != self._opened[which]:
             fresh = self._reconnected()
@@ -106,7 +106,7 @@ class SqliteFile:
         return self._connections[which]
 
     def _identity(self) -> tuple[int, int]:
-        """Which file the path leads to. Raises FileNotFoundError."""
+        """Device and inode of the file at the path. Raises FileNotFoundError."""
         found = os.stat(self.path)
         return found.st_dev, found.st_ino
 

@@ -1,4 +1,4 @@
-"""Addresses of stores, which may hold a password: how they may be shown, and parameters of ours in them."""
+"""Helpers for URLs of stores: hide the password, and take out a parameter of our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 
 def without_password(url: str) -> str:
-    """A URL without user, password and query; what is no URL stays as it is."""
+    """A URL without user, password and query; any other text is returned unchanged."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) if parts.netloc else url
 

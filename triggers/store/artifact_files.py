@@ -1,4 +1,4 @@
-"""Where a store that is no folder keeps the bytes of artifacts, each under its hash: never changed, safe to repeat."""
+"""Content-addressed files of artifacts, for stores that are no folder: never changed, so writes may be repeated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from triggers.errors import ConfigError, NotFound, StoreUnavailable
 from triggers.storage.regular_file import read_regular
 
 CONNECT_SECONDS, READ_SECONDS = 5, 20
-"""How long an object store may take to accept a connection, and to send the next bytes."""
+"""Seconds that an object store may take to accept a connection, and to send the next bytes."""
 _S3 = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"max_attempts": 3}}
 """Putting the same bytes under their hash again does no harm, so these requests may be repeated."""
 
@@ -18,11 +18,11 @@ class ArtifactFiles(Protocol):
     """Bytes by model and by `sha256`, in hexadecimal. Both methods raise StoreUnavailable."""
 
     def put(self, model: str, sha256: str, data: bytes) -> None:
-        """Keep bytes."""
+        """Store bytes."""
         ...
 
     def get(self, model: str, sha256: str) -> bytes:
-        """The bytes, for the caller to verify; at most one byte more than an artifact has. Raises NotFound."""
+        """The bytes, not verified; at most MAX_ARTIFACT_BYTES + 1. Raises NotFound."""
         ...
 
 

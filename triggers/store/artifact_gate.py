@@ -1,4 +1,4 @@
-"""The gate in front of a store: what does not verify is neither stored nor made to serve, and the history says why."""
+"""Checked changes of a store: an artifact that does not verify is neither stored nor served; the history says why."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def change_plan(
 ) -> Rollout:
     """Change the plan once all its versions verify; otherwise record the refusal and raise it.
 
-    Raises InputError("bad_rollout") for a guard that cannot be, and RevisionConflict if somebody else changes the plan
-    meanwhile, or did so since `if_revision`.
+    Raises InputError("bad_rollout") for invalid guard rules, and RevisionConflict if the plan changed meanwhile, or
+    since `if_revision`.
     """
     before = store.rollout(model)
     plan = change(before.plan)
@@ -96,7 +96,7 @@ def change_plan(
 def rollback_plan(
     store: Store, model: str, *, actor: str, reason: str, classifier: FrozenClassifier | None = None
 ) -> Rollout:
-    """Return to the plan before, once it verifies. Raises RevisionConflict if somebody changes it meanwhile."""
+    """Return to the plan before, once it verifies. Raises RevisionConflict if the plan changed meanwhile."""
     revision = store.rollout(model).revision
     for version in plan_before(model, reversed(store.history(model, limit=None))).versions:
         check_servable(store, model, version, actor=actor, classifier=classifier)
@@ -104,9 +104,9 @@ def rollback_plan(
 
 
 def check_guard(plan: RolloutPlan) -> None:
-    """Raise InputError("bad_rollout") unless the plan's guard, if it has one, sets limits that can be watched.
+    """Raise InputError("bad_rollout") unless the plan's guard, if it has one, is valid GuardRules.
 
-    Reading a plan does not check it: one that a newer release wrote must not stop an older one from serving.
+    Reading a plan does not check them: a plan of a newer release must not stop an older one from serving.
     """
     try:
         if plan.guard is not None:

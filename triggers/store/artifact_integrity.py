@@ -1,4 +1,4 @@
-"""What every store checks of an artifact's file: that it is, byte for byte, the one that was entered, and trusted."""
+"""Integrity checks of an artifact's file, the same in every store: stored hash, index entry and signature."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The embedded store: one folder, artifacts as files, the rest in SQLite, for the processes of one machine.
 
     index.sqlite                                  versions, rollouts, history, replicas
-    artifacts/<model>/v7-<digest12>.safetensors   written aside, flushed, renamed, and only then entered in the index
+    artifacts/<model>/v7-<digest12>.safetensors   a temporary file, flushed, renamed, and only then in the index
 
 A process killed between the rename and the entry leaves a file that no version refers to; the first publish of the next
-process removes it. Publishing takes as long however many versions there are, that first one excepted.
+process removes it. Except for that one, the time of a publish does not depend on the number of versions.
 Folders are private (0700), files too (0600).
 """
 
@@ -60,7 +60,7 @@ from triggers.store.sqlite_index import (
 )
 
 INDEX_FILE = "index.sqlite"
-ABANDONED_SECONDS = 3600.0  # no file is being written aside for this long
+ABANDONED_SECONDS = 3600.0  # a temporary file of this age has no writer any more
 
 
 class FileStore:
@@ -84,7 +84,7 @@ class FileStore:
         self._index = SqliteIndex(self.folder / INDEX_FILE)
 
     def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
-        """Write the file aside, then number, rename and enter it in one transaction."""
+        """Write a temporary file, then number, rename and index it in one transaction."""
         data = to_bytes(artifact)
         checked = load_artifact(data)
         self._trust.check(checked.digest, checked.signature)
@@ -117,9 +117,9 @@ class FileStore:
         return version
 
     def _sweep(self, db: sqlite3.Connection, model: str, spare: Path) -> None:
-        """At the first publish, and after one that failed: remove what killed ones left.
+        """At the first publish, and after one that failed: remove the files that killed ones left.
 
-        These are files that no version refers to, and old ones written aside.
+        These are files that no version refers to, and old temporary files.
         """
         if model in self._swept:
             return
@@ -155,12 +155,12 @@ class FileStore:
         return self._bytes(self.version(model, version))
 
     def path_of(self, info: VersionInfo) -> Path:
-        """Where a version's file lies."""
+        """Path of a version's file."""
         name = f"{version_name(info.version)}-{info.digest.removeprefix('sha256:')[:12]}.safetensors"
         return self._artifacts(info.model) / name
 
     def rollout(self, model: str) -> Rollout:
-        """Which version serves the model now."""
+        """The rollout of the model."""
         with self._index.read() as db:
             return select_rollout(db, check_model_name(model))
 
@@ -199,18 +199,18 @@ class FileStore:
             return self._change(db, before, "rollback", plan, actor, reason, detail or {})
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Nothing wakes anybody here: processes of one machine poll the index."""
+        """No notifications: processes of one machine poll the index."""
         return lambda: None
 
     def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
-        """Note which revision a running service serves."""
+        """Record which revision a running service serves."""
         now = self._clock()
         with self._index.write() as db:
             seen = replace(replica, seen_at=timestamp(now))
             replace_replica(db, check_model_name(model), seen, now.timestamp(), now.timestamp() + ttl_seconds)
 
     def withdraw(self, model: str, name: str) -> None:
-        """Forget a replica that stops."""
+        """Delete a replica that stops."""
         with self._index.write() as db:
             delete_replica(db, check_model_name(model), name)
 

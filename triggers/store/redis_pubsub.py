@@ -1,4 +1,4 @@
-"""Hears of changed rollouts over Redis pub/sub. A message that is lost costs nothing but the time to the next poll."""
+"""Notifications of changed rollouts over Redis pub/sub. A lost message costs only the time to the next poll."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LISTEN_SECONDS = 0.5
-"""How long one wait for a message lasts, so that the thread notices that it shall end."""
+"""Seconds of one wait for a message, after which the thread checks whether to stop."""
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
 """Seconds between attempts to listen again, doubled from the first to the longest."""
 
 
 class RedisPubSub:
-    """One connection and one thread for all models, from the first `watch` on."""
+    """A subscription to rollout changes: one connection and one thread for all models, from the first `watch` on."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
@@ -32,7 +32,7 @@ class RedisPubSub:
         self._wait = FIRST_WAIT
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` whenever the rollout of a model changed or may have changed; returns what ends that."""
+        """Call `wake` whenever the rollout of a model changed or may have changed; returns a function that ends it."""
         token = object()
         with self._lock:
             self._watchers[token] = (model, wake)
@@ -64,10 +64,10 @@ class RedisPubSub:
                 self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     def _listen(self) -> None:
-        """Until the end (returns) or until the connection breaks (raises)."""
+        """Pass messages on until `close` (returns) or until the connection breaks (raises)."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             subscription.subscribe(CHANNEL)
-            self._tell(None)  # what was said before we listened
+            self._tell(None)  # changes before the subscription
             while not self._stopping.is_set():
                 message = subscription.get_message(timeout=LISTEN_SECONDS)
                 self._wait = FIRST_WAIT

@@ -1,4 +1,4 @@
-"""What the trigger store writes into Redis, as JSON, and back. What cannot be read is a StoreError: it was altered."""
+"""JSON records of the trigger store in Redis. An unreadable record raises StoreError: it was altered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, Ver
 
 
 def write_version(info: VersionInfo) -> str:
-    """A version without its model and number, which are its place."""
+    """A version without its model and number, which its key and position give."""
     fields = {name: getattr(info, name) for name in ("digest", "file_sha256", "bytes", "created_at", "created_by")}
     return json.dumps(fields | {"manifest": info.manifest.model_dump(mode="json")})
 
@@ -35,7 +35,7 @@ def write_rollout(rollout: Rollout) -> str:
 
 
 def read_rollout(model: str, text: bytes | None) -> Rollout:
-    """The inverse of `write_rollout`; revision 0 if nobody set it."""
+    """The inverse of `write_rollout`; revision 0 if there is none."""
     if not text:
         return Rollout(model)
     with _unaltered(f"The rollout of {model!r}"):
@@ -55,7 +55,7 @@ def read_entry(model: str, text: bytes) -> HistoryEntry:
 
 
 def write_replica(replica: Replica) -> str:
-    """A sign of life."""
+    """A replica's heartbeat."""
     return json.dumps(asdict(replica))
 
 

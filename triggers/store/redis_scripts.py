@@ -1,4 +1,4 @@
-"""What Redis runs as one step each: a change of a model with its history entry, a whole look at it, signs of life."""
+"""Lua scripts of the store, each atomic: commit a change with its history entry, read a model, replica heartbeats."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[7], redis.call('RPUSH', K
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 1
 """
-"""Append an entry and what it tells of, unless the history went on since it was read (0). Entries are all different.
+"""Append an entry with its rollout or version; returns 0 if the history has grown since. Entries are all different.
 
-Whoever only publishes thus needs no right to the rollout's key."""
+A trainer that only publishes needs no right to the rollout's key."""
 
 LOOK = """
 return {redis.call('LRANGE', KEYS[1], 0, -1), redis.call('GET', KEYS[2]) or '', redis.call('LRANGE', KEYS[3], 0, -1)}
 """
-"""KEYS: history, rollout, versions. All of a model at one moment."""
+"""KEYS: history, rollout, versions. A consistent snapshot of a model."""
 
 REPORT = """
 -- KEYS: replicas; ARGV: name, seconds to live, JSON
@@ -31,7 +31,7 @@ for i = 1, #all, 2 do
 end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.6f', now + ARGV[2]) .. '|' .. ARGV[3])
 """
-"""Note a sign of life by the server's clock, and forget the replicas that gave none for too long."""
+"""Store a heartbeat by the server's clock, and delete expired replicas."""
 
 LIVING = """
 local at = redis.call('TIME')
@@ -43,4 +43,4 @@ for i = 1, #all do
 end
 return found
 """
-"""KEYS: replicas. Those that live, as JSON."""
+"""KEYS: replicas. Those that have not expired, as JSON."""

@@ -1,8 +1,8 @@
-"""The store of several machines: versions, rollout, history and signs of life in Redis, a server or a Cluster.
+"""The store of several machines: versions, rollout, history and replicas in Redis, a server or a Cluster.
 
-Every change appends to the model's history, so the history's last entry stands for the whole state: a change is worked
-out from what was read and committed by a script only if that entry is still the last. Files are content-addressed and
-written first; a publish that dies leaves bytes that no version refers to. Durability is the server's: docs/stores.md.
+Every change appends to the model's history, so the history's last entry identifies the whole state: a change is
+computed from what was read, and a script commits it only if that entry is still the last. Files are content-addressed
+and written first; a killed publish leaves bytes that no version refers to. Durability is the server's: docs/stores.md.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     import redis
 
 OPERATION_SECONDS = 5.0
-"""How long Redis may take to answer the store: far longer than it needs, for files of some megabytes."""
+"""Timeout of one Redis operation in seconds: ample, for files of some megabytes."""
 CONTENTION_SECONDS = 10.0
-"""How long a change is worked out again because another one came first."""
+"""Seconds for which a change is tried again after another one came first."""
 
 
 @dataclass(frozen=True)
 class HistoryDraft:
-    """What a change adds: an entry, and the rollout or version that it tells of. None: `result` stood before."""
+    """A change to commit: a history entry with its rollout or version. Without an entry `result` is already stored."""
 
     result: Any
     entry: HistoryEntry | None = None
@@ -88,7 +88,7 @@ class RedisStore:
         check_server(self._redis, "trigger versions and rollouts")
 
     def publish(self, artifact: TriggerArtifact, *, actor: str, reason: str = "") -> int:
-        """Put the file under its hash, then number and enter it."""
+        """Store the file under its hash, then number and index it."""
         data = to_bytes(artifact)
         checked = load_artifact(data)
         self._trust.check(checked.digest, checked.signature)
@@ -125,7 +125,7 @@ class RedisStore:
         return self._listed(model, digest)
 
     def _listed(self, model: str, digest: str) -> tuple[int | None, int]:
-        """As `_known`, from the versions: an older release entered some of them, or the index was altered."""
+        """As `_known`, from all versions, where an older release indexed only some, or the index was altered."""
         infos = self.versions(model)
         numbers = {info.digest: info.version for info in reversed(infos)}
         with translated():
@@ -167,7 +167,7 @@ class RedisStore:
         return self._bytes(self.version(model, version))
 
     def rollout(self, model: str) -> Rollout:
-        """Which version serves the model now."""
+        """The rollout of the model."""
         with translated():
             text: Any = self._redis.get(keys.rollout_key(check_model_name(model)))
         return records.read_rollout(model, text)
@@ -214,17 +214,17 @@ class RedisStore:
         return rollout
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` when the rollout of a model changed, at once unless a message is lost; returns what ends that."""
+        """Call `wake` when a model's rollout changed, unless the message is lost; returns a function that ends it."""
         return self._bus.watch(check_model_name(model), wake)
 
     def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
-        """Note which revision a running service serves."""
+        """Record which revision a running service serves."""
         text = records.write_replica(replace(replica, seen_at=self._now()))
         with translated():
             self._report([keys.replicas_key(check_model_name(model))], [replica.name, ttl_seconds, text])
 
     def withdraw(self, model: str, name: str) -> None:
-        """Forget a replica that stops."""
+        """Delete a replica that stops."""
         with translated():
             self._redis.hdel(keys.replicas_key(check_model_name(model)), name)
 
@@ -276,7 +276,7 @@ class RedisStore:
         self.close()
 
     def _change(self, model: str, draft: Callable[[HistoryEntry | None], HistoryDraft]) -> Any:
-        """Work a change out from the last entry and commit it, again and again while others come first."""
+        """Draft a change from the last entry and commit it; try again while others come first."""
         state, deadline = _state_keys(check_model_name(model)), time.monotonic() + CONTENTION_SECONDS
         while time.monotonic() < deadline:
             with translated():

@@ -1,4 +1,4 @@
-"""The SQLite side of the embedded store: rows in and out."""
+"""The SQLite index of the embedded store: tables, and functions that write and read their rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SqliteIndex(SqliteFile):
 
 
 def insert_version(db: sqlite3.Connection, info: VersionInfo) -> None:
-    """Enter a new version."""
+    """Insert a new version."""
     row = (info.model, info.version, info.digest, info.file_sha256, info.bytes, info.created_at, info.created_by)
     db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, info.manifest.model_dump_json()))
 
@@ -82,7 +82,7 @@ def select_models(db: sqlite3.Connection) -> list[str]:
 
 
 def select_rollout(db: sqlite3.Connection, model: str) -> Rollout:
-    """The rollout, at revision 0 if nobody set it. Raises StoreError if its plan cannot be read."""
+    """The rollout, at revision 0 if there is none. Raises StoreError if its plan cannot be read."""
     statement = """SELECT revision, champion, updated_at, updated_by, reason, plan
         FROM rollouts LEFT JOIN plans USING (model) WHERE model = ?"""
     row = db.execute(statement, (model,)).fetchone()
@@ -106,7 +106,7 @@ def replace_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
 
 
 def replace_replica(db: sqlite3.Connection, model: str, replica: Replica, now: float, expires: float) -> None:
-    """Note a sign of life, and forget the replicas that gave none for too long."""
+    """Store a heartbeat, and delete expired replicas."""
     db.execute("DELETE FROM replicas WHERE expires <= ?", (now,))
     facts = (replica.name, replica.revision, replica.champion, replica.refusal, replica.refused_revision)
     row = (model, *facts, replica.seen_at, expires)
@@ -114,14 +114,14 @@ def replace_replica(db: sqlite3.Connection, model: str, replica: Replica, now: f
 
 
 def select_replicas(db: sqlite3.Connection, model: str, now: float) -> list[Replica]:
-    """Those that live, by name."""
+    """Replicas that have not expired, by name."""
     columns = "name, revision, champion, refusal, refused_revision, seen_at"
     statement = f"SELECT {columns} FROM replicas WHERE model = ? AND expires > ? ORDER BY name"  # nosec B608
     return [Replica(*row) for row in db.execute(statement, (model, now))]
 
 
 def delete_replica(db: sqlite3.Connection, model: str, name: str) -> None:
-    """Forget one that left."""
+    """Delete a replica that stopped."""
     db.execute("DELETE FROM replicas WHERE model = ? AND name = ?", (model, name))
 
 

@@ -1,4 +1,4 @@
-"""Where triggers live: what every store can do, and `open_store`, which picks one by its URL."""
+"""The interface of trigger stores, and `open_store`, which opens one by its URL."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = [
 class Store(Protocol):
     """Artifacts by (model, version), one rollout per model, and a history of every change.
 
-    Synchronous and thread-safe. Versions are 1, 2, 3, ... per model and never overwritten. A model's name is checked
-    (ConfigError); a model nobody published for is not an error: no versions, rollout at revision 0, empty history.
+    Synchronous (not on the event loop) and thread-safe. Versions are 1, 2, 3, ... per model and never overwritten. A
+    model's name is checked (ConfigError); an unknown model has no versions, revision 0 and an empty history.
     Any method may raise StoreUnavailable; trying again is safe for all of them but `record_refusal`, which would
     record twice, and unconditional changes of the rollout, which would happen twice.
     """
@@ -70,7 +70,7 @@ class Store(Protocol):
         ...
 
     def rollout(self, model: str) -> Rollout:
-        """Which versions serve the model now."""
+        """The rollout of the model."""
         ...
 
     def set_rollout(
@@ -85,7 +85,7 @@ class Store(Protocol):
     ) -> Rollout:
         """Replace the whole plan; a version alone (None: the bare model) is a plan with that champion only.
 
-        Only at revision `if_revision`, unless that is None. `detail` goes into the history beside the reason. Every
+        Only at revision `if_revision`, unless that is None. `detail` goes into the history with the reason. Every
         call makes a new revision. Raises NotFound (no such version) or RevisionConflict.
         """
         ...
@@ -103,18 +103,18 @@ class Store(Protocol):
         ...
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` soon after the rollout of a model changed, from a thread of the store; returns what ends that.
+        """Call `wake` soon after a model's rollout changed, on a thread of the store; returns a function that ends it.
 
-        A hint, which a store may leave out or lose, and give for nothing: whoever watches polls as well.
+        A hint that a store may omit, lose, or send without a change: the caller must poll as well.
         """
         ...
 
     def report(self, model: str, replica: Replica, *, ttl_seconds: float) -> None:
-        """Note which revision a running service serves; it counts as running for so long, unless it reports again."""
+        """Record which revision a running service serves; it counts as running for `ttl_seconds` after a report."""
         ...
 
     def withdraw(self, model: str, name: str) -> None:
-        """Forget a replica that stops; one that is not there is no error."""
+        """Delete a replica that stops; an unknown one is no error."""
         ...
 
     def replicas(self, model: str) -> list[Replica]:
@@ -154,14 +154,13 @@ def open_store(
 ) -> Store:
     """Open a store by its address.
 
-        file:///dir or a folder                   made when missing unless `create` is False (then NotFound)
-        redis://host:6379/0, redis+sentinel://, redis+cluster://, with TLS rediss://...; see
-        triggers/storage/redis_client.py redis://host:6379/0?artifacts=s3://bucket/prefix   files there (or at any
-        fsspec URL) and the rest in Redis
+        file:///dir or a folder     made when missing unless `create` is False (then NotFound)
+        redis://host:6379/0         and the other URLs of triggers/storage/redis_client.py
+        redis://...?artifacts=s3://bucket/prefix     files there (or at any fsspec URL) and the rest in Redis
 
     Artifacts are published and handed out only if `trust` accepts their signatures. Entries of histories are signed by
     `signer`; `verify_history` wants the last decision signed by one of `history_trust`. Raises ConfigError for
-    an address nobody here can serve, StoreUnavailable if the store cannot be opened.
+    an unsupported address, StoreUnavailable if the store cannot be opened.
     """
     if urlsplit(str(url)).scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         return _redis_store(str(url), trust, signer, history_trust)

@@ -1,4 +1,4 @@
-"""The card of a version: what it is, for which model, and what it did to fairness, all from its counts."""
+"""The card of a version: its file, its manifest, and its fairness figures, computed from its counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Headline:
-    """The three figures a list shows; None where a figure is undefined."""
+    """The three figures of a version in a list; None where a figure is undefined."""
 
     accuracy: float | None
     demographic_parity: float | None

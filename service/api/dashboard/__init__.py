@@ -1,1 +1,1 @@
-"""The dashboard: a page that watches the service over its own REST interface, and decides rollouts with its token."""
+"""The dashboard: a page that shows the service through its REST API, and changes rollouts with the admin token."""

@@ -1,4 +1,4 @@
-"""The files of the dashboard: its own, which lie beside this module, and plotly's script from the installed package."""
+"""The static files of the dashboard: those in static/, and plotly's script from the installed package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 
 @dataclass(frozen=True)
 class StaticFile:
-    """What is sent: `packed` is `content` under gzip, `etag` its hash in quotes."""
+    """A file to send: `packed` is `content` compressed by gzip, `etag` its hash in quotes."""
 
     content: bytes
     packed: bytes
@@ -25,7 +25,7 @@ class StaticFile:
 
 
 def find_file(name: str) -> StaticFile | None:
-    """A file by its name; None for any that is not one of the few there are, and for plotly where it is missing."""
+    """A file by its name; None for an unknown name, and for plotly where it is not installed."""
     path = plotly_script() if name == PLOTLY else {each.name: each for each in STATIC_FOLDER.iterdir()}.get(name)
     if path is None or path.suffix not in MEDIA_TYPES:
         return None
@@ -34,7 +34,7 @@ def find_file(name: str) -> StaticFile | None:
 
 
 def plotly_script() -> Path | None:
-    """Where the installed plotly has its script; None without the extra `dashboard`."""
+    """Path of the installed plotly's script; None without the extra `dashboard`."""
     package = find_spec("plotly")  # finds it without importing it
     if package is None or package.origin is None:
         return None
@@ -44,7 +44,7 @@ def plotly_script() -> Path | None:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int, size: int) -> StaticFile:
-    """The content as of a change; packed once, since plotly's script is several megabytes."""
+    """A file, cached by modification time and size; compressed once, since plotly's script is several megabytes."""
     content = path.read_bytes()
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     return StaticFile(content, gzip.compress(content, 6, mtime=0), etag, MEDIA_TYPES[path.suffix])

@@ -1,4 +1,4 @@
-"""GET /dashboard: the page and its files, under a strict Content-Security-Policy, and whether a token is right."""
+"""Routes of the dashboard: the page and its files under a strict Content-Security-Policy, and a check of the token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.api.pooled_route import PooledRoute
 from service.errors import ProblemError
 
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-"""The hash of nothing: plotly makes an empty style element and fills it rule by rule, which scripts always may."""
+"""Hash of the empty string: plotly makes an empty style element and fills it rule by rule, which scripts always may."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -58,7 +58,7 @@ def show_file(request: Request, name: Annotated[str, Path(pattern=r"^[a-z][a-z.-
 
 
 def _answer(request: Request, file: StaticFile | None, status: int = 200) -> Response:
-    """A file as the client can read it; 304 if it has it already."""
+    """A file in an encoding that the client accepts; 304 if the client has it already."""
     assert file is not None, "the package data of service.api.dashboard are missing"
     headers = HEADERS | {"ETag": file.etag}
     if file.etag in request.headers.get("if-none-match", "") and status == 200:

@@ -1,4 +1,4 @@
-"""GET fairness: what the served predictions looked like, group by group, with intervals."""
+"""Fairness routes: live statistics of the served predictions by group, with intervals."""
 
 from __future__ import annotations
 

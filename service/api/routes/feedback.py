@@ -1,4 +1,4 @@
-"""POST feedback: true labels and groups that become known after the prediction."""
+"""The feedback route: true labels and groups that become known after the prediction."""
 
 from __future__ import annotations
 

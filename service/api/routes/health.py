@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it should get traffic, and its metrics."""
+"""Health routes: liveness, readiness and Prometheus metrics."""
 
 from __future__ import annotations
 

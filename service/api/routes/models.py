@@ -1,4 +1,4 @@
-"""GET models: what is served, and the card of each model."""
+"""Model routes: the served models and their cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST predict: inputs in three encodings, one answer each, every answer naming the version that computed it."""
+"""The predict route: inputs in three encodings, one answer each with the version that computed it."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ async def predict(
 
 
 ROUTE = router.routes[-1]
-"""Where predict is declared."""
+"""The route object of `predict`."""
 
 
 async def answer_predict(
     raw_request: RawRequest, service: ServiceRuntime, model: ServedModel
 ) -> tuple[bytes, dict[str, str]]:
-    """What `predict` answers: a JSON document and what its headers say beside it. Raises FairtriggerError."""
+    """The JSON body and the headers of a predict response. On the event loop. Raises FairtriggerError."""
     limit = timeout_ms(raw_request.header(b"x-timeout-ms"))
     key = request_key(raw_request.header(b"x-request-key"), raw_request.request_id)
     inputs = await read_inputs(

@@ -1,4 +1,4 @@
-"""The rollout of a model: read it, decide champion, challenger and shadows, roll back, and the history of all that."""
+"""Rollout routes: read or change a model's champion, challenger and shadows, roll back, read the history."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _decided(model: ServedModel, new: Rollout, response: Response, seconds: floa
 
 
 def _replicas(model: ServedModel) -> list[ReplicaOut] | None:
-    """What all replicas serve; None while the store does not answer."""
+    """All replicas and what they serve; None while the store does not answer."""
     try:
         return _listed(model.controller.replicas())
     except StoreError:
@@ -184,7 +184,7 @@ def _name(version: int | None) -> str | None:
 
 
 def _actor(request: Request) -> str:
-    """The host and, where there are several, the key: both are in the history for whoever asks who did it."""
+    """The actor in the history: the client's host and, with API keys, the key's id."""
     caller = caller_of(request.scope)
     key = f"{caller.id} " if caller and caller.id != ADMIN_TOKEN else ""
     return f"admin {key}{request.client.host}" if request.client else f"admin {key}".strip()

@@ -1,4 +1,4 @@
-"""GET triggers: the published versions of a model, their cards and pictures."""
+"""Trigger routes: the published versions of a model, their cards and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2, inference: BYTES tensors in, scores and labels out, in JSON or in binary."""
+"""Inference routes of the Open Inference Protocol V2: BYTES tensors in, scores and labels out, in JSON or in binary."""
 
 from __future__ import annotations
 

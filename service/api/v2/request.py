@@ -1,4 +1,4 @@
-"""Open Inference Protocol V2 requests to inputs, in JSON and with the binary extension. Nothing is decoded here."""
+"""Parsing of Open Inference Protocol V2 requests, in JSON or with the binary extension. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Elements = Sequence[str | bytes]
 
 @dataclass(frozen=True)
 class ParsedInferRequest:
-    """What a request wants: its inputs, the outputs (name -> whether in binary; none named: all), and its options."""
+    """A parsed request: its inputs, the outputs (name -> whether in binary; empty: all), and its options."""
 
     wanted: list[PredictInput]
     outputs: dict[TensorName, bool]
@@ -36,7 +36,7 @@ class ParsedInferRequest:
 
 
 async def read_infer_request(request: Request, version: str | None, max_items: int) -> ParsedInferRequest:
-    """A whole inference request; `version` is what its path says. Raises ProblemError or InputError."""
+    """Read a whole inference request; `version` is the one in its path. Raises ProblemError or InputError."""
     coding = request.headers.get("content-encoding", "identity")
     if coding != "identity":
         raise ProblemError(415, "unsupported_encoding", f"Content-Encoding is {coding[:100]!r}; send it uncompressed.")

@@ -1,4 +1,4 @@
-"""Answers as Open Inference Protocol V2 tensors, in JSON or with the binary extension."""
+"""Responses as Open Inference Protocol V2 tensors, in JSON or with the binary extension."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def infer_body(
 ) -> tuple[bytes, int | None]:
     """The response body, and the length of its JSON where bytes follow. Raises ProblemError if an input is unusable.
 
-    This protocol has no place for the error of one input, so one that cannot be used fails its own request - never
-    another one - and nothing of it is counted.
+    The protocol has no error per input, so an unusable input fails its whole request, and nothing of it is counted.
     """
     _refuse_failed(result.items)
     answers = [(item_result, item_result.answer) for item_result in result.items if item_result.answer]
@@ -59,7 +58,7 @@ def _place(number: int, problem: Problem) -> dict[str, Any]:
 def _tensors(
     model: ServedModel, answers: Sequence[tuple[ItemResult, Scored]], *, twins: bool, trusted: bool
 ) -> dict[TensorName, V2Tensor]:
-    """Every output there is. Counts the predictions."""
+    """All outputs by name. Records the predictions."""
     labels, rows = model.classifier.labels, len(answers)
     ids = [
         model.prediction_log.record_prediction(answer, item_result.wanted.group, trusted=trusted)

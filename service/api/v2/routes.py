@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2, what can be asked: health and metadata. A model's versions are its triggers."""
+"""Health and metadata routes of the Open Inference Protocol V2. A model's versions are its triggers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2 over the wire, as far as this service speaks it."""
+"""Pydantic models of the Open Inference Protocol V2, as far as this service supports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.api.schemas import GroupName, TriggerChoice
 from service.engine.deadline import MAX_TIMEOUT_MS
 
 TensorName = Literal["scores", "label", "prediction_id", "trigger", "truncated", "twin_scores", "twin_label", "flipped"]
-"""Every output that can be asked for; the last three exist only with the parameter `twin`."""
+"""Names of the outputs; the last three exist only with the parameter `twin`."""
 
 
 class _In(BaseModel):

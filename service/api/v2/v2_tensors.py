@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol V2: how bytes and numbers lie in JSON and in the binary extension."""
+"""Tensors of the Open Inference Protocol V2, and their encoding in JSON and in the binary extension."""
 
 from __future__ import annotations
 
