@@ -101,6 +101,6 @@ def set_up_logging(level: str) -> None:
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about what clients send
+            "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns about clients' input
         }
     )

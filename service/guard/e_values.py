@@ -1,8 +1,8 @@
 """E-values: evidence against a null hypothesis from counts per block of time, valid at any time of reading.
 
 A block is a range of sealed minutes. For each block a bet is placed with odds that the blocks before it suggest; if
-the null hypothesis is true, the bet multiplies the stake by at most 1 on average, whatever the rates do from block to
-block. The stake so far is an e-value: it exceeds 1 / alpha with probability alpha at most, however often one looks
+the null hypothesis is true, the bet multiplies the stake by at most 1 on average, however the rates vary from block
+to block. The stake so far is an e-value: it exceeds 1 / alpha with probability alpha at most, however often one looks
 (Ville). Both functions return the logarithm of the factor of each block; their running sum is the log e-value. `before`
 are sums over all earlier blocks; without it the given blocks are all there were.
 

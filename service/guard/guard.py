@@ -1,4 +1,4 @@
-"""The fairness guard: a thread that tests live fairness and rolls a version back when a test fires. Off without rules.
+"""The fairness guard: a thread that tests live fairness and, when a test fires, rolls back or alarms. Off by default.
 
 Every sealed minute is added to the evidence on each hypothesis of the rules (`sequential_tests`). Evidence starts with
 the first whole minute of a rollout revision, and anew with every revision (`observations`). Every replica tests the

@@ -126,7 +126,7 @@ class Keyring:
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Modification time, size and inode, which tell a changed file."""
+    """Modification time, size and inode, which change with the file."""
     try:
         found = path.stat() if path else None
     except OSError:

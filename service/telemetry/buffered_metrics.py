@@ -70,5 +70,5 @@ class BufferedMetrics:
 
 def _taken(waiting: list[_T]) -> list[_T]:
     taken = waiting[:]
-    del waiting[: len(taken)]  # what another thread appends meanwhile stays
+    del waiting[: len(taken)]  # values that another thread appends meanwhile stay
     return taken

@@ -1,6 +1,6 @@
 """OpenTelemetry traces, if enabled: one span per request, with child spans for decode, queue and infer.
 
-A span says which route, model, trigger and status; never an input, a group, a query or an address.
+A span has route, model, trigger and status; never an input, a group, a query or an address.
 """
 
 from __future__ import annotations

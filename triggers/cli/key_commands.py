@@ -1,4 +1,4 @@
-"""The commands that make keys: `keygen`, what a trainer signs with; `keys`, the API keys of the service."""
+"""The commands that make keys: `keygen` for a trainer's signatures, `keys` for the API keys of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fairtrigger`: look at trigger versions, check them, decide which one serves, move them between stores.
+"""The `fairtrigger` command line: show and check trigger versions, change rollouts, move artifacts between stores.
 
 A command that fails ends with 1 and one line on stderr; a wrong command line ends with 2.
 """

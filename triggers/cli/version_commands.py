@@ -1,4 +1,4 @@
-"""The commands that look at trigger versions: list, show, verify, history."""
+"""The commands that show and check trigger versions: list, show, verify, history."""
 
 from __future__ import annotations
 

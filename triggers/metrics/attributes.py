@@ -31,7 +31,7 @@ def sorted_name(group: str) -> str:
 
 
 def attribute_subsets(groups: Iterable[str]) -> list[tuple[str, ...]]:
-    """Every attribute among the groups, and every set of them smaller than all: [] unless there are 2 to 4."""
+    """Every non-empty proper subset of the groups' attributes; [] unless they have 2 to MAX_ATTRIBUTES."""
     names = sorted({name for group in groups for name in attributes_of(group)})
     sizes = range(1, len(names)) if 2 <= len(names) <= MAX_ATTRIBUTES else ()
     return [chosen for size in sizes for chosen in combinations(names, size)]

@@ -69,7 +69,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class FairnessReport:
-    """Every fairness figure of one set of counts; the last five gaps are None for two labels, which mirror."""
+    """Every fairness figure of one set of counts; the last five gaps need more than two labels, else they are None."""
 
     n: int
     labelled: int

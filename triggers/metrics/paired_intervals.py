@@ -33,7 +33,7 @@ def gain(rates: Sequence[ArrayLike], z: float) -> Limits:
     """Limits of "worst difference of two groups before, less the same after", of one or more rates (..., G, 4) each.
 
     All pairs of all rates hold at z. Positive is fairer after. The gain is no less than that of the pair that is worst
-    after, and no more than that of the one worst before; each may be any pair that the intervals leave in question.
+    after, and no more than that of the one worst before; each may be any pair that the intervals do not exclude.
     """
     each = [_pairs(np.asarray(rows, dtype=np.float64), z) for rows in rates]
     before, after, own = (

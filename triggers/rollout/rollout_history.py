@@ -54,7 +54,7 @@ class VersionInfo:
 
     @property
     def objective(self) -> ObjectiveRecord:
-        """What it was trained for."""
+        """The objective it was trained for."""
         return self.manifest.objective
 
 

@@ -60,7 +60,7 @@ from triggers.store.sqlite_index import (
 )
 
 INDEX_FILE = "index.sqlite"
-ABANDONED_SECONDS = 3600.0  # age of a temporary file whose process was killed
+ABANDONED_SECONDS = 3600.0  # a temporary file of this age has no writer any more
 
 
 class FileStore:
@@ -155,12 +155,12 @@ class FileStore:
         return self._bytes(self.version(model, version))
 
     def path_of(self, info: VersionInfo) -> Path:
-        """Where a version's file lies."""
+        """Path of a version's file."""
         name = f"{version_name(info.version)}-{info.digest.removeprefix('sha256:')[:12]}.safetensors"
         return self._artifacts(info.model) / name
 
     def rollout(self, model: str) -> Rollout:
-        """Which version serves the model now."""
+        """The rollout of the model."""
         with self._index.read() as db:
             return select_rollout(db, check_model_name(model))
 

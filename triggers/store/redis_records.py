@@ -15,7 +15,7 @@ from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, Ver
 
 
 def write_version(info: VersionInfo) -> str:
-    """A version without its model and number, which are its place."""
+    """A version without its model and number, which its key and position give."""
     fields = {name: getattr(info, name) for name in ("digest", "file_sha256", "bytes", "created_at", "created_by")}
     return json.dumps(fields | {"manifest": info.manifest.model_dump(mode="json")})
 

@@ -12,7 +12,7 @@ if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[7], redis.call('RPUSH', K
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 1
 """
-"""Append an entry and its rollout or version; returns 0 if the history has grown since it was read.
+"""Append an entry with its rollout or version; returns 0 if the history has grown since. Entries are all different.
 
 A trainer that only publishes needs no right to the rollout's key."""
 

@@ -167,7 +167,7 @@ class RedisStore:
         return self._bytes(self.version(model, version))
 
     def rollout(self, model: str) -> Rollout:
-        """Which version serves the model now."""
+        """The rollout of the model."""
         with translated():
             text: Any = self._redis.get(keys.rollout_key(check_model_name(model)))
         return records.read_rollout(model, text)

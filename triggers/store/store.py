@@ -70,7 +70,7 @@ class Store(Protocol):
         ...
 
     def rollout(self, model: str) -> Rollout:
-        """Which versions serve the model now."""
+        """The rollout of the model."""
         ...
 
     def set_rollout(

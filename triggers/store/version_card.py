@@ -1,4 +1,4 @@
-"""The card of a version: what it is, for which model, and what it did to fairness, all from its counts."""
+"""The card of a version: its file, its manifest, and its fairness figures, computed from its counts."""
 
 from __future__ import annotations
 

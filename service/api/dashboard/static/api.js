@@ -18,7 +18,7 @@ export async function useToken(text) {
   token = text;
 }
 
-/** A JSON document, with its ETag if it has one. Throws Problem, also when nobody answers. */
+/** A JSON document, with its ETag if it has one. Throws Problem, also without an answer. */
 export async function get(path, query = {}) {
   const response = await ask(path + (Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""));
   return response.json();

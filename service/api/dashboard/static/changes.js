@@ -1,4 +1,4 @@
-// What would be different under another rollout, in sentences for the person who decides.
+// The differences between two rollouts, in sentences for the person who decides.
 
 import { percent, versionName } from "./format.js";
 

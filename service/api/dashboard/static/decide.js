@@ -8,7 +8,7 @@ import { planBefore } from "./history.js";
 const NONE = "none", BARE = "bare";
 let state = { dirty: false, model: null, rollout: null, entries: [] };
 
-/** Bring the form up to date; what somebody is filling in stays, and they are told if the rollout changed meanwhile. */
+/** Update the form; unsent edits stay, with a notice if the rollout changed meanwhile. */
 export function refreshForm(form, model, rollout, triggers, entries, hooks) {
   const names = triggers.map(({ version }) => version);
   onChange(form, [model, names], () => { build(form, names, hooks); state.dirty = false; });

@@ -1,4 +1,4 @@
-// Elements made by hand: text never becomes markup, and what has not changed keeps its focus and its scroll position.
+// DOM helpers: text never becomes markup, and unchanged parts keep their focus and scroll position.
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

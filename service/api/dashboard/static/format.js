@@ -1,4 +1,4 @@
-// How figures and moments are written.
+// Formatting of figures and times.
 
 export const GAPS = {
   demographic_parity_difference: ["Demographic parity difference",

@@ -1,4 +1,4 @@
-// The front of versions: accuracy against a gap. Up and to the left is better; whoever is beaten in both is paler.
+// The front of versions: accuracy against a gap. Up and to the left is better; a version beaten in both is paler.
 
 import { bars, draw, styleOf } from "./plot.js";
 import { GAPS, count, figure, shownName } from "./format.js";

@@ -1,4 +1,4 @@
-// What a trigger changes on the same inputs: gains with intervals, and whose predictions flip in which direction.
+// What a trigger changes on the same inputs: gains with intervals, and flipped predictions by group and direction.
 
 import { bars, draw, styleOf } from "./plot.js";
 import { GAPS, count, figure, number, percent } from "./format.js";

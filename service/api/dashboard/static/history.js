@@ -1,4 +1,4 @@
-// What the history says, in words, and which rollout a rollback would return to.
+// The history in sentences, and the rollout that a rollback would return to.
 
 import { percent, versionName } from "./format.js";
 

@@ -1,4 +1,4 @@
-// Ties the page together: asks the service every few seconds and hands what it says to the parts.
+// The page's main loop: polls the service every few seconds and passes the data to the parts.
 
 import { Problem, forgetToken, get, hasToken, modelPath, useToken } from "./api.js";
 import { element, fill } from "./dom.js";
@@ -17,7 +17,7 @@ const THEME = "fairtrigger-theme";
 const find = (id) => document.getElementById(id);
 let paused = false, timer = null, turn = 0, last = null, told = {};
 
-/** Ask for everything once and show it; a newer call makes an older one fall silent. */
+/** Fetch everything once and show it; a newer call discards the result of an older one. */
 async function refresh() {
   const mine = ++turn;
   clearTimeout(timer);
@@ -57,7 +57,7 @@ async function show() {
   await showTriggers(find("triggers"), model, triggers, rollout);
 }
 
-/** Tell screen readers what they would want to be interrupted for: decisions and alarms, never mere figures. */
+/** Announce decisions and alarms to screen readers, never mere figures. */
 function announce() {
   const { model, rollout, history, fairness } = last, before = told;
   told = { model, revision: rollout.revision, alarms: fairness.alarms.filter((each) => each.fired).length };
@@ -67,7 +67,7 @@ function announce() {
   else if (told.alarms > before.alarms) find("news").textContent = `An alarm was raised for ${model}.`;
 }
 
-/** Show a problem until it is dismissed, or until what failed succeeds; one per kind. */
+/** Show a problem until it is dismissed, or until the failed request succeeds; one per kind. */
 function report(problem, kind) {
   if (!(problem instanceof Problem)) throw problem;
   clearProblem(kind);

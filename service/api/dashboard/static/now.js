@@ -1,4 +1,4 @@
-// What serves at this moment, and what may be missing from the figures.
+// The serving versions, and possible losses in the figures.
 
 import { element, onChange } from "./dom.js";
 import { count, figure, moment, percent, shownName, versionName } from "./format.js";

@@ -1,4 +1,4 @@
-// The versions of a model: what each looks like or says, what it was trained for, and what it did on held-out data.
+// The versions of a model: picture or words, objective, and figures on held-out data.
 
 import { get, modelPath } from "./api.js";
 import { element, onChange } from "./dom.js";
