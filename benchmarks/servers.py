@@ -64,7 +64,8 @@ def started(plans: Sequence[Plan], folder: Path, threads: int) -> Iterator[list[
         servers = []
         for plan in plans:
             log = stack.enter_context((folder / f"{plan.name}.log").open("w"))
-            environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+            paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+            environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
             popen = subprocess.Popen(
                 plan.command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
             )
