@@ -48,7 +48,7 @@ from triggers.store.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 if TYPE_CHECKING:
     import redis
 
-OPERATION_SECONDS = 5.0
+OPERATION_SECONDS = 3.0
 """Timeout of one Redis operation in seconds: ample, for files of some megabytes."""
 CONTENTION_SECONDS = 10.0
 """Seconds for which a change is tried again after another one came first."""
