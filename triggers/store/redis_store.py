@@ -48,8 +48,8 @@ from triggers.store.redis_scripts import COMMIT, LIVING, LOOK, REPORT
 if TYPE_CHECKING:
     import redis
 
-OPERATION_SECONDS = 3.0
-"""Timeout of one Redis operation in seconds: ample, for files of some megabytes."""
+OPERATION_SECONDS = 2.0
+"""Timeout of one Redis operation in seconds. A change of the rollout may wait for two, and is answered within five."""
 CONTENTION_SECONDS = 10.0
 """Seconds for which a change is tried again after another one came first."""
 
