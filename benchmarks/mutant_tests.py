@@ -22,16 +22,25 @@ class Guards:
         self._length = {path: (root / path).stat().st_size for path in names.values()}
 
     def of(self, path: str) -> list[str]:
-        """The mirror, test files that import the module, test files that import one that does; short ones first."""
+        """The mirror, test files that import the module, those of the mirror's folder, those that import an importer.
+
+        Of each kind the short ones first.
+        """
         own = mirror(path)
         found = [own] if own in self._imported else []
+        folder = PurePosixPath(own).parent
+        beside = {each for each in self._imported if PurePosixPath(each).match(f"{folder}/test_*.py")}
         near = {path}
         for _ in range(2):
             importers = {each for each, imported in self._imported.items() if imported & near}
             tests = {each for each in importers if PurePosixPath(each).name.startswith("test_")}
-            found += sorted(tests.difference(found), key=lambda each: (self._length[each], each))
+            found += self._shortest_first(tests.difference(found))
+            found += self._shortest_first(beside.difference(found))
             near = importers - tests
         return found
+
+    def _shortest_first(self, paths: Iterable[str]) -> list[str]:
+        return sorted(paths, key=lambda each: (self._length[each], each))
 
 
 def _module_name(path: str) -> str:
