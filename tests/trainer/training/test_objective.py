@@ -59,6 +59,8 @@ def test_a_zero_adversary_gradient_changes_nothing() -> None:
 def test_plain_gradient_by_hand() -> None:
     u, a = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 2.0]]])
     assert subtract_unprojected(u, a, torch.tensor([0.5])).tolist() == [[[3.0, 3.0]]]
+    both, strengths = torch.cat([u, u]), torch.tensor([0.5, 2.0])  # each trigger under its own strength
+    assert torch.equal(subtract_unprojected(both, torch.cat([a, a]), strengths), torch.cat([u - 0.5 * a, u - 2.0 * a]))
 
 
 def test_utility_is_each_triggers_own_cross_entropy() -> None:
