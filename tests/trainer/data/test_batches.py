@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainer.datasets import comments, digits
-from trainer.data.batches import Batches, flip_images, shift_images
+from trainer.data.batches import Batches, _generator, flip_images, shift_images
 from trainer.data.dataset import Dataset
 from trainer.distributed import ProcessGroup
 from triggers.preprocessing.preprocess import TextBatch
@@ -54,6 +54,16 @@ def test_flips_about_half_the_images_and_the_same_ones_again() -> None:
     assert torch.equal(batch, again)
     assert 30 < int(changed.sum()) < 70
     assert torch.equal(flip_images(batch, changed), plain)
+
+
+def test_what_is_flipped_is_drawn_apart_from_the_order() -> None:
+    data = small(100)
+    batches = Batches(data, 100, seed=1, flip=True)
+    found, plain = batches.batch(5).inputs, data.take(batches.rows(5)).inputs
+    assert isinstance(found, torch.Tensor) and isinstance(plain, torch.Tensor)
+    flipped = (found != plain).flatten(1).any(dim=1)
+    order = torch.rand(100, generator=_generator(1, 5, stream=0)) < 0.5
+    assert 0.2 < (flipped == order).float().mean().item() < 0.8
 
 
 def test_texts_come_by_length_in_pieces_that_pad_little_and_never_flipped() -> None:
