@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,20 +13,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from triggers.errors import InputError
+from triggers.preprocessing.image_pipeline import run_pipeline
+from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The image input of a network; `squash` ignores the aspect ratio, `crop` cuts the centre of the short side."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    channels: int = 3
-    resize: Literal["squash", "crop"] = "squash"
 
 
 @dataclass(frozen=True)
@@ -34,6 +25,10 @@ class TextSpec:
     """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
 
     max_tokens: int
+
+    def fields(self) -> dict[str, Any]:
+        """Everything stated, for cards and the fingerprint."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,10 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
         return pixels
     image = _open(data, limits)
     try:
-        image = _resize(_to_mode(ImageOps.exif_transpose(image), spec.channels), spec)
+        image = _to_mode(ImageOps.exif_transpose(image), spec)
+        return run_pipeline(image, spec)
     except (OSError, ValueError, SyntaxError, IndexError, EOFError, MemoryError) as error:
         raise InputError("image_undecodable", f"The image is damaged or cut short: {error}") from error
-    return _to_tensor(image, spec)
 
 
 def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
@@ -135,14 +130,7 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
     pixels = decode_plain(data)
-    if pixels is None or (size == (spec.size, spec.size) and spec.resize == "squash"):
-        return pixels
-    return _to_tensor(_resize(Image.fromarray(pixels.permute(1, 2, 0).numpy()), spec), spec)
-
-
-def _to_tensor(image: Image.Image, spec: ImageSpec) -> Tensor:
-    pixels = np.asarray(image, dtype=np.uint8).reshape(spec.size, spec.size, spec.channels)
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    return None if pixels is None else run_pipeline(pixels, spec)
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
@@ -165,22 +153,15 @@ def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
         raise InputError("image_too_many_pixels", message)
 
 
-def _to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Any colour mode to RGB or grey: 16 bits are scaled to 8, transparency is laid on black."""
+def _to_mode(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Any colour mode to RGB or grey: 16 bits are scaled to 8, transparency is laid on black or dropped."""
     if image.mode.startswith("I") or image.mode == "F":
         wide = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((np.clip(wide / 257.0, 0, 255) + 0.5).astype(np.uint8))
-    if image.has_transparency_data:
+    if spec.alpha == "black" and image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-    return image.convert("RGB" if channels == 3 else "L")
-
-
-def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    target = (spec.size, spec.size)
-    if spec.resize == "crop":
-        return ImageOps.fit(image, target, Image.Resampling.BILINEAR)
-    return image if image.size == target else image.resize(target, Image.Resampling.BILINEAR)
+    return image.convert("RGB" if spec.channels == 3 else "L")
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
