@@ -40,7 +40,7 @@ def probe_trigger(
     """All three readings as JSON values, from at most `rows` rows of each split drawn by `seed`."""
     tuning, val, test = (sample_rows(data, rows, seed) for data in (splits.tuning, splits.val, splits.test))
     names, null = test.group_names, classifier.null_trigger()
-    head = last_linear(classifier.network, len(classifier.labels))
+    head = last_linear(classifier.network, classifier.output_widths)
     (fitted,) = network_outputs(classifier, tuning, [null], batch)
     probe = fit_probe(fitted.features, tuning.groups, len(names))
     judged = network_outputs(classifier, test, [null, trigger], batch)

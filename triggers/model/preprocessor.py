@@ -52,6 +52,16 @@ class Preprocessor:
         """The rule from scores to one label."""
         return self.spec.decision
 
+    @property
+    def output_widths(self) -> tuple[int, ...]:
+        """Numbers of outputs that the network may have."""
+        return self.spec.head.widths(len(self.labels))
+
+    @property
+    def description_digest(self) -> str:
+        """Digest of all that `model.json` says."""
+        return json_digest(self.spec.model_dump(mode="json"))
+
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:
