@@ -1,5 +1,6 @@
 """Decoding of images and texts, the same in training and serving."""
 
-from triggers.preprocessing.preprocess import ImageLimits, ImageSpec, Inputs, TextBatch, TextSpec, TokenIds
+from triggers.preprocessing.image_files import ImageLimits
+from triggers.preprocessing.preprocess import ImageSpec, Inputs, TextBatch, TextSpec, TokenIds
 
 __all__ = ["ImageLimits", "ImageSpec", "Inputs", "TextBatch", "TextSpec", "TokenIds"]
