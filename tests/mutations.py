@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
@@ -57,7 +58,7 @@ def exif_block(orientation: int = 6) -> Image.Exif:
 
 def image_files() -> list[bytes]:
     """Small healthy files of every format that is read, with and without metadata, and some animations."""
-    about = {"exif": exif_block(), "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    about: dict[str, Any] = {"exif": exif_block(), "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "made for this test", zip=True)
@@ -96,7 +97,7 @@ def image_files() -> list[bytes]:
     ]
 
 
-def _second_frame() -> dict[str, object]:
+def _second_frame() -> dict[str, Any]:
     return {"save_all": True, "append_images": [picture().rotate(180)]}
 
 
