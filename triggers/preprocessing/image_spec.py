@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
+from triggers.preprocessing.image_files import Alpha
+
 Interpolation: TypeAlias = Literal["nearest", "nearest_exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 _STRICT = ConfigDict(extra="forbid")
@@ -120,7 +122,7 @@ class ImageSpec:
     steps: tuple[Step, ...]
     channels: int = 3
     channel_order: Literal["RGB", "BGR"] = "RGB"
-    alpha: Literal["black", "drop"] = "drop"
+    alpha: Alpha = "drop"
 
     def __post_init__(self) -> None:
         """Check that the parts fit together. Raises ValueError."""

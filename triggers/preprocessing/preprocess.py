@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from triggers.errors import InputError
+from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_pixels, read_image
 from triggers.preprocessing.image_pipeline import run_pipeline
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -29,14 +25,6 @@ class TextSpec:
     def fields(self) -> dict[str, Any]:
         """Everything stated, for cards and the fingerprint."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """Limits of a client's image: bytes of the file and pixels it claims to hold, checked before decoding."""
-
-    max_bytes: int = 16 * 1024 * 1024
-    max_pixels: int = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -96,29 +84,9 @@ class Tokenizer(Protocol):
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
     """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
-    if len(data) > limits.max_bytes:
-        message = f"The image has {len(data)} bytes; at most {limits.max_bytes} are accepted."
-        raise InputError("image_too_large", message)
-    if (pixels := _plain_jpeg(data, spec, limits)) is not None:
-        return pixels
-    image = _open(data, limits)
-    try:
-        image = _to_mode(ImageOps.exif_transpose(image), spec)
-        return run_pipeline(image, spec)
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError, MemoryError) as error:
-        raise InputError("image_undecodable", f"The image is damaged or cut short: {error}") from error
-
-
-def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
-    """Pixels that an image file claims to hold; 0 for one that is refused unread. Reads its header, decodes nothing."""
-    if len(data) > limits.max_bytes:
-        return 0
-    size = plain_size(data)
-    try:
-        width, height = size or _open(data, limits).size
-    except InputError:
-        return 0
-    return width * height if width * height <= limits.max_pixels else 0
+    check_bytes(data, limits)
+    pixels = _plain_jpeg(data, spec, limits)
+    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits), spec) if pixels is None else pixels
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
@@ -126,42 +94,11 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
     size = plain_size(data)
     if size is None or spec.channels != 3:
         return None
-    _check_pixels(*size, limits)
+    check_pixels(*size, limits)
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
     pixels = decode_plain(data)
     return None if pixels is None else run_pipeline(pixels, spec)
-
-
-def _open(data: bytes, limits: ImageLimits) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError("image_too_many_pixels", f"The image claims too many pixels: {error}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        known = ", ".join(FORMATS)
-        raise InputError("not_an_image", f"The bytes are not an image in a known format ({known}).") from error
-    _check_pixels(*image.size, limits)
-    if getattr(image, "n_frames", 1) > 1:
-        raise InputError("animated_image", "The image has several frames; send the one that is to be classified.")
-    return image
-
-
-def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
-    if width * height > limits.max_pixels:
-        message = f"The image claims {width} x {height} pixels; at most {limits.max_pixels} in all are accepted."
-        raise InputError("image_too_many_pixels", message)
-
-
-def _to_mode(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """Any colour mode to RGB or grey: 16 bits are scaled to 8, transparency is laid on black or dropped."""
-    if image.mode.startswith("I") or image.mode == "F":
-        wide = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((np.clip(wide / 257.0, 0, 255) + 0.5).astype(np.uint8))
-    if spec.alpha == "black" and image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-    return image.convert("RGB" if spec.channels == 3 else "L")
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:

@@ -11,7 +11,7 @@ from service.engine.decoding.passthrough import DecodedOrEncoded
 from service.engine.types import PredictInput
 from triggers.errors import InputError
 from triggers.preprocessing import ImageLimits
-from triggers.preprocessing.preprocess import claimed_pixels
+from triggers.preprocessing.image_files import claimed_pixels
 
 REQUEST_TOO_MANY_PIXELS = "request_too_many_pixels"
 

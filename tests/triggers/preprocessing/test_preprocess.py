@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from triggers.errors import InputError
-from triggers.preprocessing.image_spec import ImageSpec
-from triggers.preprocessing.preprocess import ImageLimits, TextBatch, decode_image
+from triggers.preprocessing import ImageLimits, ImageSpec, TextBatch
+from triggers.preprocessing.preprocess import decode_image
 
 SPEC = ImageSpec.square(size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
 GREY = ImageSpec.square(size=8, mean=(0.5,), std=(0.25,), channels=1)

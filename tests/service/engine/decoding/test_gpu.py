@@ -15,8 +15,8 @@ from PIL import Image
 from service.engine.decoding.gpu import GpuDecoder
 from tests.service.live import picture
 from triggers.errors import InputError
-from triggers.preprocessing.image_spec import ImageSpec
-from triggers.preprocessing.preprocess import ImageLimits, decode_image
+from triggers.preprocessing import ImageLimits, ImageSpec
+from triggers.preprocessing.preprocess import decode_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 
