@@ -95,13 +95,15 @@ SIX_LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_
 
 
 def multi_label_bundle(folder: Path, threshold: float | None, index: int = 0, seed: int = 0) -> Path:
-    """A two-layer BERT of six sigmoids, of which the one at `index` makes a text `toxic`."""
+    """A two-layer BERT of six sigmoids from 0 to 1, of which the one at `index` makes a text `toxic`."""
     network = {"id2label": dict(enumerate(SIX_LABELS)), "problem_type": "multi_label_classification"}
     head = {"kind": "multi_label", "outputs": len(SIX_LABELS), "index": index}
-    return _bert_bundle(folder, seed, {"name": "posts", "head": head, "threshold": threshold}, network)
+    return _bert_bundle(folder, seed, {"name": "posts", "head": head, "threshold": threshold}, network, sharpness=8)
 
 
-def _bert_bundle(folder: Path, seed: int, fields: dict[str, Any], network: dict[str, Any]) -> Path:
+def _bert_bundle(
+    folder: Path, seed: int, fields: dict[str, Any], network: dict[str, Any], sharpness: float = 1.0
+) -> Path:
     torch.manual_seed(seed)
     words = tokenizer()
     config = BertConfig(
@@ -115,7 +117,10 @@ def _bert_bundle(folder: Path, seed: int, fields: dict[str, Any], network: dict[
         **network,
     )
     transformers_logging.disable_progress_bar()
-    BertForSequenceClassification(config).save_pretrained(folder)
+    built = BertForSequenceClassification(config)
+    with torch.no_grad():
+        built.classifier.weight.mul_(sharpness)
+    built.save_pretrained(folder)
     words.save_pretrained(folder)
     spec = {
         "modality": "text",
