@@ -58,7 +58,10 @@ def exif_block(orientation: int = 6) -> Image.Exif:
 
 def image_files() -> list[bytes]:
     """Small healthy files of every format that is read, with and without metadata, and some animations."""
-    about: dict[str, Any] = {"exif": exif_block(), "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    about: dict[str, Any] = {
+        "exif": exif_block(),
+        "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    }
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "made for this test", zip=True)

@@ -9,8 +9,9 @@ from typing import Literal
 from fastapi import Request
 from pydantic import TypeAdapter
 
+from service.api.json_body import validated, validated_json
 from service.api.json_limits import check_json_size
-from service.api.request_parsing import check_count, parse_selector, request_key, validated
+from service.api.request_parsing import check_count, parse_selector, request_key
 from service.api.schemas import GroupName
 from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.api.v2.v2_tensors import flatten_elements, split_bytes
@@ -43,7 +44,7 @@ async def read_infer_request(request: Request, version: str | None, max_items: i
     body = await request.body()
     size = _head_size(request.headers.get(HEADER_LENGTH), len(body))
     check_json_size(body[:size], max_items)
-    head = validated(lambda: InferRequest.model_validate_json(body[:size]))
+    head = validated_json(InferRequest, body[:size])
     infer_request = head.parameters
     if version and infer_request.trigger and version != infer_request.trigger:
         detail = (
