@@ -36,8 +36,8 @@ class ParsedInferRequest:
     timeout_ms: int | None
 
 
-async def read_infer_request(request: Request, version: str | None, max_items: int) -> ParsedInferRequest:
-    """Read a whole inference request; `version` is the one in its path. Raises ProblemError or InputError."""
+async def read_infer_request(request: Request, model: str, version: str | None, max_items: int) -> ParsedInferRequest:
+    """Read a whole inference request; `model` and `version` are in its path. Raises ProblemError or InputError."""
     coding = request.headers.get("content-encoding", "identity")
     if coding != "identity":
         raise ProblemError(415, "unsupported_encoding", f"Content-Encoding is {coding[:100]!r}; send it uncompressed.")
@@ -45,6 +45,9 @@ async def read_infer_request(request: Request, version: str | None, max_items: i
     size = _head_size(request.headers.get(HEADER_LENGTH), len(body))
     check_json_size(body[:size], max_items)
     head = validated_json(InferRequest, body[:size])
+    if head.model_name not in (None, model):
+        detail = f"The path asks the model {model!r}, `model_name` is {head.model_name[:100]!r}; say the same in both."
+        raise ProblemError(422, "invalid_request", detail)
     infer_request = head.parameters
     if version and infer_request.trigger and version != infer_request.trigger:
         detail = (

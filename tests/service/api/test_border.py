@@ -128,6 +128,26 @@ def test_v2_texts_follow_the_same_rules(strict: httpx.Client) -> None:
     assert first == pytest.approx(second)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "1", "model_name": "posts"},  # KServe's client
+        {"id": None, "parameters": None, "outputs": None},  # MLServer's types, written with their nulls
+        {"parameters": {"content_type": "str", "headers": None}, "outputs": []},
+        {"outputs": [{"name": "scores", "parameters": None}]},
+    ],
+)
+@pytest.mark.parametrize("parameters", [{}, {"parameters": None}, {"parameters": {"content_type": "str"}}])
+def test_requests_as_clients_of_other_servers_write_them(
+    strict: httpx.Client, change: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [LOVELY]} | parameters
+    response = strict.post("/v2/models/posts/infer", json={"inputs": [tensor]} | change)
+    assert response.status_code == 200, response.text
+    found = next(each["data"] for each in response.json()["outputs"] if each["name"] == "scores")
+    assert found == pytest.approx(list(scores(predict(strict, "posts", [LOVELY])[0]).values()))
+
+
 def test_mixed_batches_of_broken_inputs(strict: httpx.Client) -> None:
     """Forty inputs a request, every fourth one whole: those are answered, and no other has a 5xx."""
     files = mutations.image_files()
