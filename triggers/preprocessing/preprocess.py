@@ -14,6 +14,10 @@ from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_p
 from triggers.preprocessing.image_pipeline import run_pipeline
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
+from triggers.preprocessing.text_content import readable_text
+
+_SHORT = 3
+"""Most special tokens around a text: one of so few tokens may hold nothing else."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,18 @@ def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
 
     The cut is made here: a fast tokenizer's own truncation is a setting, which threads would overwrite.
     """
-    if not text.strip():
-        raise InputError("empty_text", "The text is empty.")
-    ids = tuple(tokenizer(text, verbose=False)["input_ids"])
+    ids = _token_ids(readable_text(text), tokenizer)
+    if len(ids) <= _SHORT and ids == _token_ids("", tokenizer):
+        raise InputError("empty_text", "The tokenizer of this model finds no word in the text.")
     if len(ids) <= spec.max_tokens:
         return TokenIds(ids, truncated=False)
-    frame = tuple(tokenizer("", verbose=False)["input_ids"])  # [CLS] [SEP]; a text's own [UNK] is special too
+    frame = _token_ids("", tokenizer)  # [CLS] [SEP]; a text's own [UNK] is special too
     end = next(n for n in range(len(frame), -1, -1) if ids[len(ids) - n :] == frame[len(frame) - n :])
     return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)
+
+
+def _token_ids(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    try:
+        return tuple(tokenizer(text, verbose=False)["input_ids"])
+    except Exception as error:  # a tokenizer's own, of any kind
+        raise InputError("not_text", f"The tokenizer of this model cannot read the text: {error}") from error
