@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.config import RunConfig
 from trainer.config.run_config import TriggerConfig
-from triggers.errors import ConfigError
+from triggers.errors import ConfigError, ModelError
 from triggers.model import FrozenClassifier
 from triggers.storage.regular_file import read_regular
 from triggers.trigger.image_trainable import ImageModule, build_image_module
@@ -26,6 +26,10 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
     if image := classifier.spec.image:
         sizes = {"channels": image.channels, "size": image.size, **config.trigger.geometry()}
         return build_image_module(config.trigger.kind, count=count, seed=seed, **sizes)
+    try:
+        classifier.check_position(config.trigger.position)
+    except ModelError as error:
+        raise ConfigError(str(error)) from error
     vocabulary = classifier.tokenizer.convert_ids_to_tokens(range(len(classifier.embedding_matrix)))
     return build_text_module(
         config.trigger.kind,

@@ -113,7 +113,7 @@ def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, po
     repeated = TextBatch(ids.repeat(count, 1), piece.lengths.repeat(count))
     bank = TextBank(own, (tokens,) * len(own), (position,) * len(own))
     index = torch.arange(len(own), device=own.device)
-    return classifier.text_logits(bank.apply(repeated, classifier.embed, index, width))
+    return classifier.text_logits(classifier.embedded(repeated, bank, index, width))
 
 
 def _pass(

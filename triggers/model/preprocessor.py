@@ -8,15 +8,17 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
+from triggers.errors import ModelError
 from triggers.fingerprint import json_digest
 from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
-from triggers.preprocessing import ImageLimits, TokenIds
+from triggers.preprocessing import ImageLimits, TextTemplate, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 
 Item: TypeAlias = Tensor | TokenIds
 """One preprocessed input: uint8 (C, S, S), or token ids."""
 
 PREPROCESSING_VERSION = 1
+NO_TEMPLATE = TextTemplate((), ())
 
 
 class Preprocessor:
@@ -25,6 +27,10 @@ class Preprocessor:
     def __init__(self, spec: BundleSpec, tokenizer: Any = None) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
+        self.template = TextTemplate.of(tokenizer) if spec.text else NO_TEMPLATE
+        if spec.text and spec.text.max_tokens <= self.template.tokens:
+            message = f"{spec.name!r}: max_tokens is {spec.text.max_tokens}, and {self.template.tokens} special tokens"
+            raise ModelError(f"{message} stand around every text: raise text.max_tokens in model.json.")
         self.preprocessing_fingerprint = json_digest(self._preprocessing())
 
     @property
@@ -47,18 +53,26 @@ class Preprocessor:
         """Index of the label whose rate is the selection rate."""
         return self.spec.pos_label
 
+    @property
+    def pad_id(self) -> int:
+        """The token id that fills up short texts; what it is plays no part, since it is masked."""
+        return self.tokenizer.pad_token_id or 0
+
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:
             return decode_image(cast(bytes, data), self.spec.image, limits)
         assert self.spec.text
-        return encode_text(cast(str, data), self.tokenizer, self.spec.text)
+        return encode_text(cast(str, data), self.tokenizer, self.spec.text, self.template)
 
     def _preprocessing(self) -> dict[str, Any]:
         if self.spec.image:
             return {"version": PREPROCESSING_VERSION, "image": asdict(self.spec.image)}
         assert self.spec.text
-        rules = {"version": PREPROCESSING_VERSION, "text": asdict(self.spec.text)}
+        text = asdict(self.spec.text)
+        if text["padding"] == "right":  # as ever, when there was no other
+            del text["padding"]
+        rules = {"version": PREPROCESSING_VERSION, "text": text}
         return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from triggers.errors import InputError
 from triggers.preprocessing.jpeg import decode_plain, plain_size
+from triggers.preprocessing.text_template import TextTemplate, Tokenizer
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
@@ -29,11 +30,20 @@ class ImageSpec:
     resize: Literal["squash", "crop"] = "squash"
 
 
+Padding: TypeAlias = Literal["right", "left", "none"]
+"""Where short texts of a batch are filled up; with `none` only texts of one length share a forward pass."""
+
+
 @dataclass(frozen=True)
 class TextSpec:
-    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
+    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not.
+
+    `padding` is what the network is exact under: `right` for encoders, `left` for decoders, which read the last
+    position, and `none`, slow, for networks that ignore masks.
+    """
 
     max_tokens: int
+    padding: Padding = "right"
 
 
 @dataclass(frozen=True)
@@ -87,15 +97,6 @@ class TextBatch:
 
 Inputs: TypeAlias = Tensor | TextBatch
 """Images as uint8 (N, C, S, S), or a TextBatch."""
-
-
-class Tokenizer(Protocol):
-    """The part of a `transformers` tokenizer that is used here."""
-
-    @property
-    def all_special_ids(self) -> list[int]: ...
-
-    def __call__(self, text: str, *, verbose: bool) -> Mapping[str, list[int]]: ...
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
@@ -183,7 +184,7 @@ def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
     return image if image.size == target else image.resize(target, Image.Resampling.BILINEAR)
 
 
-def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
+def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec, template: TextTemplate) -> TokenIds:
     """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused.
 
     The cut is made here: a fast tokenizer's own truncation is a setting, which threads would overwrite.
@@ -191,8 +192,8 @@ def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
     if not text.strip():
         raise InputError("empty_text", "The text is empty.")
     ids = tuple(tokenizer(text, verbose=False)["input_ids"])
+    if not ids:
+        raise InputError("empty_text", "The tokenizer finds no word in the text.")
     if len(ids) <= spec.max_tokens:
         return TokenIds(ids, truncated=False)
-    frame = tuple(tokenizer("", verbose=False)["input_ids"])  # [CLS] [SEP]; a text's own [UNK] is special too
-    end = next(n for n in range(len(frame), -1, -1) if ids[len(ids) - n :] == frame[len(frame) - n :])
-    return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)
+    return TokenIds(ids[: spec.max_tokens - len(template.suffix)] + template.suffix, truncated=True)
