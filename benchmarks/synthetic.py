@@ -87,6 +87,8 @@ def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:
 class _NoTokenizer:
     """Stands where the fingerprint of the preprocessing wants a tokenizer; nothing is tokenised here."""
 
+    pad_token_id = 0
+
     class backend_tokenizer:
         """Named after the attribute of `transformers`."""
 

@@ -1,8 +1,9 @@
-"""Tiny random text classifiers of many families of `transformers`, with tokenizers trained on the spot."""
+"""Tiny random text classifiers of many families of `transformers`, with tokenizers made on the spot."""
 
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,6 +33,7 @@ SMALL: Mapping[str, Any] = {
     "max_position_embeddings": POSITIONS,
     "initializer_range": 0.3,
 }
+NAMES: Mapping[str, Any] = {"id2label": {0: "civil", 1: "toxic"}, "label2id": {"civil": 0, "toxic": 1}}
 DECODER: Mapping[str, Any] = {**SMALL, "num_key_value_heads": 1, "head_dim": 16}
 
 
@@ -44,8 +46,6 @@ class Family:
     frame: str
     padding: Padding | None
     config: Mapping[str, Any] = field(default_factory=lambda: SMALL)
-    types: str | None = None
-    """Token types of the frame and the words, if the tokenizer gives any: as `TemplateProcessing` wants them."""
     pad: bool = True
     """Whether its configuration names a pad token, without which decoders of `transformers` refuse batches."""
 
@@ -75,7 +75,7 @@ ENCODERS = {
         "xlnet",
         "unigram",
         "$A:0 <sep>:0 <cls>:2",
-        "none",
+        "left",
         {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "initializer_range": 0.3},
     ),
     "fnet": Family("fnet", "unigram", BERT, "none", {**SMALL, "type_vocab_size": 4}),
@@ -122,7 +122,9 @@ def family_bundle(folder: Path, family: Family, name: str = "posts", seed: int =
     words = family_tokenizer(family)
     ids = {f"{kind}_token_id": getattr(words, f"{kind}_token_id") for kind in ("bos", "eos")}
     pad = words.pad_token_id if family.pad else None
-    config = AutoConfig.for_model(family.model_type, vocab_size=len(words), pad_token_id=pad, **family.config, **ids)
+    config = AutoConfig.for_model(
+        family.model_type, vocab_size=len(words), pad_token_id=pad, **NAMES, **family.config, **ids
+    )
     torch.manual_seed(seed)
     network = AutoModelForSequenceClassification.from_config(config)
     network.save_pretrained(folder)
@@ -153,7 +155,7 @@ _TYPELESS = {"distilbert", "llama", "mistral", "gemma3_text", "t5"}
 
 @lru_cache
 def _trained(scheme: Scheme) -> str:
-    """A trained tokenizer as JSON."""
+    """A tokenizer as JSON."""
     specials = ["<pad>", "<unk>", "<cls>", "<sep>", "<s>", "</s>"]
     corpus = odd_texts(400, seed=7)
     if scheme == "wordpiece":
@@ -170,12 +172,13 @@ def _trained(scheme: Scheme) -> str:
             corpus, trainers.BpeTrainer(vocab_size=420, special_tokens=specials, initial_alphabet=alphabet)
         )
     else:
-        core = Tokenizer(models.Unigram())
+        words = [f"▁{word}" for word in dict.fromkeys([*WORDS, "café"])]
+        letters = ["▁", *string.ascii_letters, *string.digits, *".,!?'"]
+        pieces = [(name, 0.0) for name in specials] + [(word, -6.0) for word in words]
+        core = Tokenizer(models.Unigram([*pieces, *((letter, -9.0) for letter in letters)], unk_id=1))
         core.pre_tokenizer = pre_tokenizers.Metaspace()
         core.decoder = decoders.Metaspace()
-        core.train_from_iterator(
-            corpus, trainers.UnigramTrainer(vocab_size=400, special_tokens=specials, unk_token="<unk>")
-        )
+        core.add_special_tokens(specials)
     made: str = core.to_str()
     return made
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triggers.artifact.manifest import Manifest
 from triggers.artifact.manifest_checks import check_bounds
-from triggers.errors import ArtifactCorrupt, ArtifactMismatch
+from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ModelError
 from triggers.fingerprint import tensors_digest
 from triggers.model import FrozenClassifier, Trigger
 from triggers.trigger import ImageTrigger, TextTrigger
@@ -55,6 +55,11 @@ def check_shape(trigger: Trigger, classifier: FrozenClassifier) -> None:
         if tuple(trigger.keep.shape) != wanted:
             raise ArtifactMismatch(f"The trigger is {tuple(trigger.keep.shape)}, {classifier.name!r} takes {wanted}.")
         return
+    try:
+        classifier.check_position(trigger.position)
+        classifier.check_length(len(trigger.embeddings))
+    except ModelError as error:
+        raise ArtifactMismatch(f"The trigger does not fit {classifier.name!r}: {error}") from error
     matrix = classifier.embedding_matrix
     words, dim = matrix.shape
     if trigger.embeddings.shape[1] != dim:

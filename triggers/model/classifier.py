@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -16,10 +17,12 @@ from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
 from triggers.model.bundle import BundleSpec, build_network, read_spec
 from triggers.model.fused_inference import accelerate
+from triggers.model.positions import max_positions
 from triggers.model.preprocessor import Item as Item
-from triggers.model.preprocessor import Preprocessor, load_tokenizer
+from triggers.model.preprocessor import Preprocessor
 from triggers.model.text_input import TextInput, word_embeddings
-from triggers.preprocessing import Inputs, TextBatch, TokenIds
+from triggers.model.tokenizer import check_tokenizer, load_tokenizer
+from triggers.preprocessing import Inputs, Padding, TextBatch, TokenIds
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
 from triggers.trigger.text import EmbeddedText, Position
 
@@ -45,7 +48,6 @@ class FrozenClassifier(Preprocessor):
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
         if spec.text:
             self._text_input = TextInput(network)
-            self._padding = spec.text.padding
             self.template = self._text_input.template(self.template)
 
     @property
@@ -86,6 +88,11 @@ class FrozenClassifier(Preprocessor):
             return torch.stack(cast(list[Tensor], list(items))).to(self.device)
         return TextBatch.of([item.ids for item in cast(Sequence[TokenIds], items)], self.pad_id).to(self.device)
 
+    @property
+    def _padding(self) -> Padding:
+        assert self.spec.text
+        return self.spec.text.padding
+
     def null_trigger(self) -> Trigger:
         """The trigger that leaves this model's inputs as they are."""
         if self.spec.image:
@@ -105,6 +112,22 @@ class FrozenClassifier(Preprocessor):
         """Raise ModelError if triggers cannot stand at this position of this model's texts."""
         self._text_input.check_position(position, self.template, self._padding)
 
+    @cached_property
+    def max_positions(self) -> int | None:
+        """The most tokens of a text, special tokens and trigger included; None if the network sets no limit."""
+        return max_positions(self.network)
+
+    def check_length(self, trigger_tokens: int = 0) -> None:
+        """Raise ModelError unless texts of `max_tokens` with a trigger of so many tokens have enough positions."""
+        if self.spec.text is None or self.max_positions is None:
+            return
+        most = self.spec.text.max_tokens
+        if most + trigger_tokens > self.max_positions:
+            needed = f"texts of {most} tokens" + (f" and a trigger of {trigger_tokens}" if trigger_tokens else "")
+            message = f"{needed} (text.max_tokens of {self.name!r}) need {most + trigger_tokens} positions"
+            advice = f"lower text.max_tokens to {self.max_positions - trigger_tokens} in model.json"
+            raise ModelError(f"{message}, the network has {self.max_positions}: {advice}.")
+
     @property
     def embedding_matrix(self) -> Tensor:
         """The model's word embeddings (vocabulary, D), scaled where its network scales them."""
@@ -122,7 +145,7 @@ class FrozenClassifier(Preprocessor):
 
     def image_logits(self, images: Tensor) -> Tensor:
         """Float images (N, C, S, S) in [0, 1], before mean/std, to logits (N, labels)."""
-        return self._logits((self._compiled or self._image_outputs)(images))
+        return self.logits((self._compiled or self._image_outputs)(images))
 
     def text_logits(self, text: EmbeddedText) -> Tensor:
         """Token embeddings to logits (N, labels)."""
@@ -135,7 +158,7 @@ class FrozenClassifier(Preprocessor):
 
     def _text_logits(self, text: EmbeddedText) -> Tensor:
         options = self._text_input.options(text)
-        return self._logits((self._compiled or self._text_outputs)(text.embeds, **options))
+        return self.logits((self._compiled or self._text_outputs)(text.embeds, **options))
 
     def _image_outputs(self, images: Tensor) -> Any:
         return self.network((images.to(self._mean.dtype) - self._mean) / self._std)
@@ -143,7 +166,8 @@ class FrozenClassifier(Preprocessor):
     def _text_outputs(self, embeds: Tensor, **options: Any) -> Any:
         return self.network(inputs_embeds=embeds, **options)
 
-    def _logits(self, output: Any) -> Tensor:
+    def logits(self, output: Any) -> Tensor:
+        """A network's output as float32 logits (N, labels). Raises ModelError if they are not one per label."""
         logits: Tensor = output if isinstance(output, Tensor) else output.logits
         if logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -166,4 +190,9 @@ def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | 
     folder = Path(folder)
     spec = read_spec(folder)
     network = build_network(folder, spec, Factories.of_environment() if factories is None else factories)
-    return FrozenClassifier(spec, network, load_tokenizer(folder, spec), device)
+    tokenizer = load_tokenizer(folder, spec)
+    if spec.text:
+        check_tokenizer(tokenizer, len(cast(Any, network).get_input_embeddings().weight))
+    classifier = FrozenClassifier(spec, network, tokenizer, device)
+    classifier.check_length()
+    return classifier

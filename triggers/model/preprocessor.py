@@ -10,7 +10,8 @@ from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.fingerprint import json_digest
-from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
+from triggers.model.bundle import BundleSpec, read_spec
+from triggers.model.tokenizer import load_tokenizer, tokenizer_digest
 from triggers.preprocessing import ImageLimits, TextTemplate, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 
@@ -73,7 +74,7 @@ class Preprocessor:
         if text["padding"] == "right":  # as ever, when there was no other
             del text["padding"]
         rules = {"version": PREPROCESSING_VERSION, "text": text}
-        return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
+        return rules | {"tokenizer": tokenizer_digest(self.tokenizer)}
 
 
 def load_preprocessor(folder: Path | str) -> Preprocessor:
@@ -81,17 +82,3 @@ def load_preprocessor(folder: Path | str) -> Preprocessor:
     folder = Path(folder)
     spec = read_spec(folder)
     return Preprocessor(spec, load_tokenizer(folder, spec))
-
-
-def load_tokenizer(folder: Path, spec: BundleSpec) -> Any:
-    """The tokenizer of a text bundle, None for images. Raises ModelError."""
-    if spec.modality != "text":
-        return None
-    from transformers import AutoTokenizer
-
-    source, revision = str(folder), "main"
-    if isinstance(spec.loader, TransformersLoader):
-        source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
-    tokenizer = pretrained(AutoTokenizer, source, revision=revision)
-    tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
-    return tokenizer
