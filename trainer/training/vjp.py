@@ -109,11 +109,11 @@ def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, po
     """Logits (K * b, L) of b texts under triggers (K * b, T, D), padded to a width that attention kernels like."""
     tokens, count = own.shape[1], len(own) // len(piece)
     width = -(-(piece.ids.shape[1] + tokens) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-    ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]))
+    ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]), value=classifier.pad_id)
     repeated = TextBatch(ids.repeat(count, 1), piece.lengths.repeat(count))
     bank = TextBank(own, (tokens,) * len(own), (position,) * len(own))
     index = torch.arange(len(own), device=own.device)
-    return classifier.text_logits(bank.apply(repeated, classifier.embed, index, width))
+    return classifier.text_logits(classifier.embedded(repeated, bank, index, width))
 
 
 def _pass(
