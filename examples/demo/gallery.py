@@ -56,7 +56,7 @@ def _shown(classifier: FrozenClassifier, trigger: ImageTrigger, rows: Sequence[R
     inputs = classifier.batch([classifier.preprocess(row.content) for row in chosen])
     assert isinstance(inputs, torch.Tensor)
     bank = ImageBank.of([ImageTrigger.none(trigger.keep.shape[0], trigger.size), trigger])
-    said = sweep(classifier, inputs, bank).argmax(dim=-1)  # (2, N)
+    said = classifier.decision.labels(sweep(classifier, inputs, bank))  # (2, N)
     pictures = bank.apply_all(inputs).view(2, len(chosen), *trigger.keep.shape)
     labels = classifier.labels
     return [

@@ -70,6 +70,7 @@ class ServedModel:
         decoders: Executor,
     ) -> None:
         self.name, self.classifier, self.prediction_log = backend.name, backend.classifier, prediction_log
+        self.label_of_scores = self.classifier.decision.label_of_scores
         self.backend, self.controller = backend, follower
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)

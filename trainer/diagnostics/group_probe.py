@@ -6,7 +6,7 @@ layer) or on its outputs. Rows are weighted so that all groups count alike: with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ PENALTY = 0.01
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutputs:
-    """The network's outputs on N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
+    """The network's outputs on N inputs: penultimate features (N, F), the decision logits (N, labels); float32, CPU."""
 
     features: Tensor
     logits: Tensor
@@ -59,7 +59,7 @@ def network_outputs(
             for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
                 seen.clear()
                 inputs = data.take(index).to(classifier.device).inputs
-                logits = sweep(classifier, inputs, bank)
+                logits = classifier.decision.decision_logits(sweep(classifier, inputs, bank))
                 features = _flat(seen[-1], last=left).view(len(bank), len(index), -1) if seen else logits
                 found.append((features.float().cpu(), logits.float().cpu()))
     finally:
@@ -72,12 +72,12 @@ def network_outputs(
 def feature_layer(classifier: FrozenClassifier) -> nn.Linear | None:
     """The layer whose input are the features; None where rows do not pass it in one batch, as without padding."""
     text = classifier.spec.text
-    return None if text and text.padding == "none" else last_linear(classifier.network, len(classifier.labels))
+    return None if text and text.padding == "none" else last_linear(classifier.network, classifier.output_widths)
 
 
-def last_linear(network: nn.Module, labels: int) -> nn.Linear | None:
-    """The layer that makes the logits, one per label or a single one; None if the network ends otherwise."""
-    heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features in (1, labels)]
+def last_linear(network: nn.Module, widths: Collection[int]) -> nn.Linear | None:
+    """The layer that makes the outputs, as many as one of `widths`; None if the network ends otherwise."""
+    heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features in widths]
     return heads[-1] if heads else None
 
 

@@ -26,7 +26,7 @@ def confusion_counts(
     totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
         for batch in stream_batches(_taken(data), chunks(data, rows, process_group), data, rows, classifier.device):
-            predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
+            predictions = classifier.decision.labels(sweep(classifier, batch.inputs, bank))  # (V, B)
             totals += _count(predictions, batch.labels, batch.groups, _shape(data))
     process_group.all_reduce_sum([totals])
     return [_named(table, data.group_names) for table in totals.cpu()]

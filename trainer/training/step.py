@@ -44,7 +44,7 @@ class TriggerOptimizer(ObjectiveStep):
         process_group: ProcessGroup | None = None,
     ) -> None:
         device = classifier.device
-        super().__init__(config, train, len(classifier.labels), device)
+        super().__init__(config, train, classifier)
         self.classifier, self.train = classifier, train
         self.module = module.to(device)
         self.process_group = process_group or ProcessGroup()

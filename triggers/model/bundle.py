@@ -152,13 +152,16 @@ class BundleSpec(_Strict):
         return DecisionRule(self.pos_label, self.threshold)
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """What a fingerprint of this model covers besides its weights; empty for a plain softmax without threshold."""
+        """What a fingerprint of this model covers besides its weights; empty for a plain softmax without threshold.
+
+        The arguments of a factory count from format 2 on: those of format 1 are in no fingerprint that triggers name.
+        """
         fields: dict[str, Any] = {}
         if self.head != SoftmaxHead():
             fields["head"] = self.head.model_dump(mode="json")
         if self.threshold is not None:
             fields["threshold"] = self.threshold
-        if isinstance(self.loader, FactoryLoader) and self.loader.kwargs:
+        if self.format > 1 and isinstance(self.loader, FactoryLoader) and self.loader.kwargs:
             fields["factory"] = {"target": self.loader.target, "kwargs": self.loader.kwargs}
         return fields
 
@@ -167,11 +170,12 @@ def read_spec(folder: Path) -> BundleSpec:
     """Read and check `model.json`. Raises ModelError."""
     path = folder / SPEC_FILE
     try:
-        return BundleSpec.model_validate_json(read_regular(path))
+        spec = BundleSpec.model_validate_json(read_regular(path))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is no model bundle: {SPEC_FILE} is missing.") from error
     except (ValidationError, OSError) as error:
         raise ModelError(f"{path} cannot be used: {error}") from error
+    return spec if "format" in spec.model_fields_set else spec.model_copy(update={"format": 1})
 
 
 def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | None = None) -> None:

@@ -64,6 +64,16 @@ class Preprocessor:
         """The token id that fills up short texts; what it is plays no part, since it is masked."""
         return self.tokenizer.pad_token_id or 0
 
+    @property
+    def output_widths(self) -> tuple[int, ...]:
+        """Numbers of outputs that the network may have."""
+        return self.spec.head.widths(len(self.labels))
+
+    @property
+    def description_digest(self) -> str:
+        """Digest of all that `model.json` says."""
+        return json_digest(self.spec.model_dump(mode="json"))
+
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:

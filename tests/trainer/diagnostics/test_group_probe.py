@@ -56,7 +56,7 @@ def test_features_are_the_input_of_the_last_layer(
     digits_classifier: FrozenClassifier, comments_classifier: FrozenClassifier, rows: int
 ) -> None:
     for classifier, data in ((digits_classifier, digits.splits().val), (comments_classifier, comments.splits().val)):
-        head = last_linear(classifier.network, 2)
+        head = last_linear(classifier.network, (2, 1))
         assert head is not None
         null = classifier.null_trigger()
         one, two = network_outputs(classifier, data, [null, null], rows)
@@ -77,7 +77,7 @@ def test_features_belong_to_their_rows(comments_classifier: FrozenClassifier) ->
 def test_a_network_without_a_linear_head_gives_its_logits(digits_classifier: FrozenClassifier) -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten())
     classifier = FrozenClassifier(digits_classifier.spec, network)
-    assert last_linear(network, 2) is None
+    assert last_linear(network, (2, 1)) is None
     (seen,) = network_outputs(classifier, digits.splits().val, [classifier.null_trigger()], 64)
     assert torch.equal(seen.features, seen.logits)
 
