@@ -23,7 +23,7 @@ from triggers.trigger.text import EmbeddedText
 
 @dataclass(frozen=True, eq=False)
 class ImageSaliency:
-    """N images as the model reads them (N, C, S, S) in [0, 1], attributions (N, S, S) summed over the channels,
+    """N images as the model reads them (N, C, H, W) in [0, 1], attributions (N, H, W) summed over the channels,
     and the share (N,) of attribution mass that falls on what the trigger wrote.
     """
 
@@ -52,7 +52,7 @@ def log_odds(logits: Tensor, pos_label: int) -> Tensor:
 
 
 def image_saliency(classifier: FrozenClassifier, images: Tensor, trigger: ImageTrigger, steps: int) -> ImageSaliency:
-    """Explain uint8 images (N, C, S, S) under a trigger, against a black baseline."""
+    """Explain uint8 images (N, C, H, W) under a trigger, against a black baseline."""
     bank = cast(ImageBank, classifier.bank([trigger]))
     images = images.to(classifier.device)
     given = bank.apply(images, torch.zeros(len(images), dtype=torch.long, device=classifier.device)).detach()

@@ -24,7 +24,7 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
         raise ConfigError(f"{wrong}, {classifier.name!r} reads {classifier.modality}s; change trigger.kind.")
     count, seed = len(config.objective.strengths), config.train.seed
     if image := classifier.spec.image:
-        sizes = {"channels": image.channels, "size": image.height, **config.trigger.geometry()}
+        sizes = {"channels": image.channels, "size": (image.height, image.width), **config.trigger.geometry()}
         return build_image_module(config.trigger.kind, count=count, seed=seed, **sizes)
     try:
         classifier.check_position(config.trigger.position)

@@ -64,7 +64,7 @@ def _image_pass(
     classifier: FrozenClassifier, images: Tensor, bank: ImageBank, dtype: torch.dtype, antisymmetric: bool
 ) -> LogitsWithVjp:
     placed = _placed(images, bank)
-    full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, S, S)
+    full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, H, W)
     shown = full.clamp(0.0, 1.0)
     changeable = shown == full  # where clip lets a gradient through
     x = shown.flatten(0, 1).to(dtype, memory_format=torch.channels_last).requires_grad_()
@@ -78,7 +78,7 @@ def _image_pass(
 
 
 def _placed(images: Tensor, bank: ImageBank) -> Tensor:
-    """Float images (1 or K, B, C, S, S), shrunk as the triggers want it."""
+    """Float images (1 or K, B, C, H, W), shrunk as the triggers want it."""
     pixels = images.to(torch.float32) / 255.0
     if len(set(bank.inner)) == 1:
         return shrink_and_centre(pixels, bank.inner[0]).unsqueeze(0)

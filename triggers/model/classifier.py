@@ -98,7 +98,7 @@ class FrozenClassifier(Preprocessor):
     def null_trigger(self) -> Trigger:
         """The trigger that leaves this model's inputs as they are."""
         if self.spec.image:
-            return ImageTrigger.none(self.spec.image.channels, self.spec.image.height)
+            return ImageTrigger.none(*self.spec.image.pixel_shape)
         return TextTrigger.none(self._embedding().weight.shape[1])
 
     def bank(self, triggers: Sequence[Trigger]) -> Bank:

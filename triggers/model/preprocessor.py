@@ -16,7 +16,7 @@ from triggers.preprocessing import ImageLimits, TextTemplate, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 
 Item: TypeAlias = Tensor | TokenIds
-"""One preprocessed input: uint8 (C, S, S), or token ids."""
+"""One preprocessed input: uint8 (C, H, W), or token ids."""
 
 PREPROCESSING_VERSION = 1
 NO_TEMPLATE = TextTemplate((), ())

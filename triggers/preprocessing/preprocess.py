@@ -79,11 +79,11 @@ class TextBatch:
 
 
 Inputs: TypeAlias = Tensor | TextBatch
-"""Images as uint8 (N, C, S, S), or a TextBatch."""
+"""Images as uint8 (N, C, H, W), or a TextBatch."""
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
-    """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
+    """An image file as uint8 (C, H, W). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     check_bytes(data, limits)
     pixels = _plain_jpeg(data, spec, limits)

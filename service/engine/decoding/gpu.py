@@ -67,7 +67,7 @@ def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
 
 
 class GpuDecoder:
-    """Decodes files into images (C, S, S) uint8 on a device. On any thread, one at a time."""
+    """Decodes files into images (C, H, W) uint8 on a device. On any thread, one at a time."""
 
     def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
         self._spec, self._limits, self._device = spec, limits, device

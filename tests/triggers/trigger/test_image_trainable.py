@@ -53,7 +53,7 @@ def test_gradient_descent_moves_the_shown_image_to_a_target(kind: str) -> None:
 def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
     trigger = build("border").export()[0]
     assert trigger.inner == SIZE - 6
-    assert torch.equal(trigger.keep, (1 - border_mask(SIZE, 3)).expand(3, -1, -1))
+    assert torch.equal(trigger.keep, (1 - border_mask((SIZE, SIZE), 3)).expand(3, -1, -1))
     assert trigger.delta[:, 3:-3, 3:-3].abs().max() == 0
 
 
@@ -62,7 +62,7 @@ def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
     [("top_left", 0, 0), ("top_right", 0, -1), ("bottom_left", -1, 0), ("bottom_right", -1, -1)],
 )
 def test_patches_are_flush_with_their_corner(corner: str, rows: int, columns: int) -> None:
-    mask = patch_mask(SIZE, 5, corner)  # type: ignore[arg-type]
+    mask = patch_mask((SIZE, SIZE), 5, corner)  # type: ignore[arg-type]
     assert mask.sum() == 25 and mask[rows, columns] == 1
 
 
