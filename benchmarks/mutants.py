@@ -29,11 +29,11 @@ from benchmarks.mutant_tests import Guards
 
 VERDICTS = Path("tests/mutants.toml")
 ENOUGH = 0.95
-LONGEST, MOST_FILES = 240.0, 12
+LONGEST, MOST_FILES = 180.0, 12
 """Seconds that a test file may take without a fault, else it is left out; files that a fault meets at most, twice."""
 QUICK, LONG = "not (slow or process or redis or soak or gpu)", "(slow or process or redis) and not (soak or gpu)"
-NO_TESTS, TIMED_OUT = 5, -1
-"""Exit statuses: pytest collected nothing; the worker ended it."""
+PASSED, TIMED_OUT = (0, 5), -1
+"""Exit statuses: nothing failed, or pytest collected nothing; the worker ended it."""
 
 
 class Worker:
@@ -67,14 +67,14 @@ class Worker:
 
 
 class Trial:
-    """Runs the tests of mutants; what the tests of a module take without a fault is measured once."""
+    """Runs the tests of mutants; what a test file takes without a fault is measured once, when one fails."""
 
     def __init__(self, workers: Sequence[Worker], guards: Guards) -> None:
         self._free: SimpleQueue[Worker] = SimpleQueue()
         for worker in workers:
             self._free.put(worker)
         self._guards = guards
-        self._seconds: dict[tuple[str, ...], float | None] = {}
+        self._limits: dict[tuple[str, ...], float] = {}
 
     def caught(self, mutant: Mutant) -> bool:
         """Whether a test fails, or hangs, with the mutant, and does so again."""
@@ -88,26 +88,24 @@ class Trial:
 
     def _caught_by(self, worker: Worker, mutant: Mutant, tests: str, marked: str) -> bool:
         arguments = ("-x", "-q", "-p", "no:cacheprovider", "-m", marked, tests)
-        seconds = self._seconds_without(worker, mutant.path, arguments)
-        if seconds is None:
+        limit = self._limits.get(arguments, LONGEST)
+        if not limit or worker.run(mutant.path, mutant.source, arguments, limit)[0] in PASSED:
             return False
-        for _ in range(2):  # a busy machine may fail one that waits for a process
-            status, _ = worker.run(mutant.path, mutant.source, arguments, 3 * seconds + 20)
-            if not status:
-                return False
+        limit = self._limit(worker, mutant.path, arguments)  # again, as a busy machine may fail one that waits
+        status = worker.run(mutant.path, mutant.source, arguments, limit)[0] if limit else 0
         if status == TIMED_OUT:
             print(f"hangs, {tests}: {mutant}", flush=True)
-        return True
+        return status not in PASSED
 
-    def _seconds_without(self, worker: Worker, path: str, arguments: tuple[str, ...]) -> float | None:
-        """What tests take without a fault, measured once; None if there is none, or it takes too long or fails."""
-        if arguments not in self._seconds:
+    def _limit(self, worker: Worker, path: str, arguments: tuple[str, ...]) -> float:
+        """Seconds to allow tests, from what they take without a fault, measured once; 0: too many, or they fail."""
+        if arguments not in self._limits:
             status, seconds = worker.run(path, Path(path).read_text(), arguments, LONGEST)
-            if status not in (0, NO_TESTS):
+            if status not in PASSED:
                 why = f"over {LONGEST:.0f} s" if status == TIMED_OUT else "fails without a fault"
                 print(f"left out, {why}: {arguments[-1]}", flush=True)
-            self._seconds[arguments] = None if status else seconds
-        return self._seconds[arguments]
+            self._limits[arguments] = 3 * seconds + 20 if status in PASSED else 0.0
+        return self._limits[arguments]
 
 
 def verdicts() -> dict[tuple[str, str, str], str]:

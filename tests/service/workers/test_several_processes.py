@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import httpx
 import pytest
 
 from benchmarks.life import alive, descendants
-from benchmarks.life_models import sleeping_bundle
 from service.ledger.events import PredictionEvent
 from service.ledger.ledger import Ledger
 from service.workers.child_process import ChildProcess
@@ -198,17 +196,6 @@ def test_a_supervisor_that_is_killed_takes_its_children_along(tmp_path: Path, bu
         assert len(family) == 2 and all(map(alive, family))
         started.popen.kill()
         wait_until(lambda: not any(map(alive, family)))
-
-
-def test_a_request_in_work_at_sigterm_is_answered_before_its_engine_process_ends(tmp_path: Path) -> None:
-    bundle = sleeping_bundle(tmp_path / "faces", 1.0)
-    options = {"devices": "cpu", "http_workers": 1, "inline": False, "drain_seconds": 0}
-    with process(tmp_path, [bundle], **options) as started, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(predict, started.client, "faces", [picture(0)])
-        with fresh(started) as client:
-            wait_until(lambda: "requests_in_flight 2.0" in client.get("/metrics").text)
-        assert started.stop() == 0
-        assert asked.result()
 
 
 def test_what_never_started_is_not_started_again(tmp_path: Path) -> None:
