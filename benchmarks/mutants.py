@@ -40,17 +40,16 @@ class Worker:
     """A process that runs tests in its own copy of the tree."""
 
     def __init__(self, python: Path, folder: Path, files: Sequence[str]) -> None:
+        self.tree = folder / "tree"
         for path in files:
-            (folder / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, folder / "tree" / path)
+            (self.tree / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, self.tree / path)
         (folder / "tmp").mkdir()
-        places = {"PYTHONPATH": str(folder / "tree"), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
+        places = {"PYTHONPATH": str(self.tree), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
         environment = os.environ | places | {"PYTHONDONTWRITEBYTECODE": "1"}
         command = [str(python), "-m", "benchmarks.mutant_worker"]
         pipe = subprocess.PIPE
-        self._popen = subprocess.Popen(
-            command, cwd=folder / "tree", env=environment, stdin=pipe, stdout=pipe, text=True
-        )
+        self._popen = subprocess.Popen(command, cwd=self.tree, env=environment, stdin=pipe, stdout=pipe, text=True)
 
     def run(self, path: str, source: str, arguments: Sequence[str], seconds: float) -> tuple[int, float]:
         """pytest's exit status (TIMED_OUT: none in time) with this text of the module, and seconds."""
@@ -100,7 +99,7 @@ class Trial:
     def _limit(self, worker: Worker, path: str, arguments: tuple[str, ...]) -> float:
         """Seconds to allow tests, from what they take without a fault, measured once; 0: too many, or they fail."""
         if arguments not in self._limits:
-            status, seconds = worker.run(path, Path(path).read_text(), arguments, LONGEST)
+            status, seconds = worker.run(path, (worker.tree / path).read_text(), arguments, LONGEST)
             if status not in PASSED:
                 why = f"over {LONGEST:.0f} s" if status == TIMED_OUT else "fails without a fault"
                 print(f"left out, {why}: {arguments[-1]}", flush=True)
