@@ -66,6 +66,17 @@ def test_the_ratio_of_two_zeros_is_unknown() -> None:
     assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
 
 
+@given(samples(), samples())
+def test_a_pairs_ratio_is_that_of_the_smaller_rate_to_the_larger_in_either_order(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
+    (low, high), (back_low, back_high) = intervals.rate_ratio(*a, *b, z95), intervals.rate_ratio(*b, *a, z95)
+    for one, other in ((a, b), (b, a)):
+        hits, n = np.array([one, other]).T
+        found = [limit.item() for limit in intervals.pairwise_ratios(hits, n, z95)]
+        assert found == pytest.approx([float(min(low, back_low)), float(min(1.0, high, back_high))], rel=1e-9)
+
+
 def test_an_absolute_value_starts_at_zero_only_when_the_sign_is_open() -> None:
     low, high = intervals.absolute(np.array([-0.1, 0.1, -0.3]), np.array([0.2, 0.3, -0.2]))
     assert (low.tolist(), high.tolist()) == ([0.0, 0.1, 0.2], [0.2, 0.3, 0.3])

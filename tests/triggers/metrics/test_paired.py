@@ -57,6 +57,18 @@ def test_what_is_not_known_has_a_reason() -> None:
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+def test_a_group_that_no_gap_can_compare_is_named_with_its_own_reason() -> None:
+    joint: dict[tuple[str, int | None, int, int], int] = {
+        ("a", 1, 1, 0): 5, ("b", 1, 1, 1): 5, ("negatives", 0, 1, 0): 5, ("unlabelled", None, 1, 1): 5
+    }  # fmt: skip
+    report = evaluate_pairs(joint)
+    excluded = {"negatives": "zero_denominator", "unlabelled": "no_labels"}
+    assert report.equal_opportunity_difference.excluded == excluded
+    assert report.equalized_odds_difference.excluded == excluded | dict.fromkeys("ab", "zero_denominator")
+    assert report.accuracy_difference.excluded == {"unlabelled": "no_labels"}
+    assert report.demographic_parity_difference.excluded == {}
+
+
 def test_overlapping_groups_count_a_row_for_each() -> None:
     joint: dict[tuple[str, int | None, int, int], int] = {
         ("a + b", 1, 1, 0): 4,
