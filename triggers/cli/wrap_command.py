@@ -16,7 +16,7 @@ def register_wrap_command(app: typer.Typer) -> None:
 
 
 def wrap(
-    source: Annotated[str, typer.Argument(help="A transformers folder.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="A transformers folder, or torchvision:BUILDER.", show_default=False)],
     out: Annotated[Path | None, typer.Option("--out", help="The new bundle's folder; default models/NAME.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name in URLs and stores; default the source's.")] = None,
     label: Annotated[
@@ -33,6 +33,8 @@ def wrap(
         typer.Option("--threshold", help="Score from which --positive is the decision; default: best wins."),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens that longer texts are cut to.")] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights (safetensors), for torchvision.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="torchvision's preset, as IMAGENET1K_V1.")] = None,
     inputs: Annotated[
         Path | None, typer.Option("--inputs", help="Folder of images or file of texts, one a line, to compare on too.")
     ] = None,
@@ -50,6 +52,8 @@ def wrap(
         labels=tuple(each.strip() for each in labels.split(",")) if labels else None,
         threshold=threshold,
         max_tokens=max_tokens,
+        weights=weights,
+        preset=preset,
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)

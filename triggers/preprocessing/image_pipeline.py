@@ -69,12 +69,12 @@ def _resize(pixels: Pixels, step: Resize) -> Pixels:
 
 
 def _torchvision_resize(pixels: Pixels, step: Resize, height: int, width: int) -> Tensor:
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional
+    from torchvision.transforms import InterpolationMode, functional, v2
 
     tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(_channels_first(pixels))
     mode = InterpolationMode(step.interpolation.replace("_", "-"))
-    return cast(Tensor, functional.resize(tensor, [height, width], interpolation=mode, antialias=step.antialias))
+    resize = functional.resize if step.library == "torchvision_v1" else v2.functional.resize
+    return cast(Tensor, resize(tensor, [height, width], interpolation=mode, antialias=step.antialias))
 
 
 def _channels_first(image: Image.Image) -> Any:

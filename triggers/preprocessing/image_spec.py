@@ -2,7 +2,8 @@
 
 A picture is turned as its EXIF block says, brought to RGB or grey, and goes through `steps` in order, as 8-bit pixels
 all along; the last step must give `height` x `width`. The network then gets (pixel / 255 - mean) / std. Triggers act on
-the pixels before that. Resizing differs from library to library, so a step names the one that it follows.
+the pixels before that. Resizing differs from library to library, so a step names the one that it follows:
+PIL, or torchvision on tensors, whose older transforms (v1, also its presets) round otherwise than the newer ones.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Resize:
     shorter_edge: Side | None = None
     longer_edge: Side | None = None
     interpolation: Interpolation = "bilinear"
-    library: Literal["pil", "torchvision"] = "pil"
+    library: Literal["pil", "torchvision", "torchvision_v1"] = "pil"
     antialias: bool = True
 
     def __post_init__(self) -> None:

@@ -21,11 +21,13 @@ from triggers.sources.source import Source, WrapOptions, chosen_positive
 
 def read_source(source: str, options: WrapOptions) -> Source:
     """The source that a word of the command line stands for. Raises ModelError."""
-    from triggers.sources.transformers_folder import read_transformers
+    from triggers.sources import torchvision_builder, transformers_folder
 
+    if source.startswith(torchvision_builder.PREFIX):
+        return torchvision_builder.read_torchvision(source.removeprefix(torchvision_builder.PREFIX), options)
     if Path(source).is_dir():
-        return read_transformers(Path(source), options)
-    raise ModelError(f"{source!r} is none of: a transformers folder.")
+        return transformers_folder.read_transformers(Path(source), options)
+    raise ModelError(f"{source!r} is none of: a transformers folder, torchvision:BUILDER.")
 
 
 def write_bundle(
