@@ -48,6 +48,8 @@ class Family:
     config: Mapping[str, Any] = field(default_factory=lambda: SMALL)
     pad: bool = True
     """Whether its configuration names a pad token, without which decoders of `transformers` refuse batches."""
+    spare: int = 0
+    """Word embeddings that the tokenizer has no words for."""
 
 
 BERT, ROBERTA, NONE = "<cls> $A <sep>", "<s> $A </s>", "$A"
@@ -116,14 +118,16 @@ REFUSED = {
 FAMILIES = ENCODERS | DECODERS | REFUSED
 
 
-def family_bundle(folder: Path, family: Family, name: str = "posts", seed: int = 0, **text: Any) -> Path:
+def family_bundle(
+    folder: Path, family: Family, name: str = "posts", seed: int = 0, tokenizer: Any = None, **text: Any
+) -> Path:
     """A bundle of a tiny random network of this family; `text` goes into the section of model.json."""
     transformers_logging.disable_progress_bar()
-    words = family_tokenizer(family)
+    words = tokenizer or family_tokenizer(family)
     ids = {f"{kind}_token_id": getattr(words, f"{kind}_token_id") for kind in ("bos", "eos")}
     pad = words.pad_token_id if family.pad else None
     config = AutoConfig.for_model(
-        family.model_type, vocab_size=len(words), pad_token_id=pad, **NAMES, **family.config, **ids
+        family.model_type, vocab_size=len(words) + family.spare, pad_token_id=pad, **NAMES, **family.config, **ids
     )
     torch.manual_seed(seed)
     network = AutoModelForSequenceClassification.from_config(config)

@@ -59,7 +59,7 @@ def check_shape(trigger: Trigger, classifier: FrozenClassifier) -> None:
         classifier.check_position(trigger.position)
         classifier.check_length(len(trigger.embeddings))
     except ModelError as error:
-        raise ArtifactMismatch(f"The trigger does not fit {classifier.name!r}: {error}") from error
+        raise ArtifactMismatch(f"The trigger does not fit. {error}") from error
     matrix = classifier.embedding_matrix
     words, dim = matrix.shape
     if trigger.embeddings.shape[1] != dim:

@@ -125,10 +125,12 @@ class FrozenClassifier(Preprocessor):
             return
         most = self.spec.text.max_tokens
         if most + trigger_tokens > self.max_positions:
-            needed = f"texts of {most} tokens" + (f" and a trigger of {trigger_tokens}" if trigger_tokens else "")
-            message = f"{needed} (text.max_tokens of {self.name!r}) need {most + trigger_tokens} positions"
+            needed = f"{self.name!r}: texts of {most} tokens (text.max_tokens)"
+            needed += f" and a trigger of {trigger_tokens}" if trigger_tokens else ""
             advice = f"lower text.max_tokens to {self.max_positions - trigger_tokens} in model.json"
-            raise ModelError(f"{message}, the network has {self.max_positions}: {advice}.")
+            advice += ", or the trigger's tokens" if trigger_tokens else ""
+            have = f"need {most + trigger_tokens} positions, the network has {self.max_positions}"
+            raise ModelError(f"{needed} {have}: {advice}.")
 
     @property
     def embedding_matrix(self) -> Tensor:

@@ -41,7 +41,7 @@ def _python_rules(tokenizer: Any) -> dict[str, Any]:
     kind = type(tokenizer)
     try:
         with TemporaryDirectory() as folder:
-            files = [Path(name) for name in tokenizer.save_vocabulary(folder) or ()]
+            files = [Path(name) for name in tokenizer.save_vocabulary(folder, None) or ()]
             digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         vocabulary, given = tokenizer.get_vocab(), tokenizer.init_kwargs
     except (AttributeError, NotImplementedError, TypeError, OSError) as error:
