@@ -106,6 +106,7 @@ def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **chang
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
         "labels": classifier.labels,
         "pos_label": classifier.pos_label,
+        "scoring": classifier.spec.fingerprint_fields(),
         "seed": seed,
     }
     return make_artifact(trigger, manifest_for(trigger, **(facts | change)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -109,6 +110,22 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def text_bundle(folder: Path, name: str = "posts", seed: int = 0) -> Path:
     """A two-layer BERT with random, not too small weights; labels `civil` and `toxic`."""
+    return _bert_bundle(folder, seed, {"name": name}, {})
+
+
+SIX_LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+
+
+def multi_label_bundle(folder: Path, threshold: float | None, index: int = 0, seed: int = 0) -> Path:
+    """A two-layer BERT of six sigmoids from 0 to 1, of which the one at `index` makes a text `toxic`."""
+    network = {"id2label": dict(enumerate(SIX_LABELS)), "problem_type": "multi_label_classification"}
+    head = {"kind": "multi_label", "outputs": len(SIX_LABELS), "index": index}
+    return _bert_bundle(folder, seed, {"name": "posts", "head": head, "threshold": threshold}, network, sharpness=8)
+
+
+def _bert_bundle(
+    folder: Path, seed: int, fields: dict[str, Any], network: dict[str, Any], sharpness: float = 1.0
+) -> Path:
     torch.manual_seed(seed)
     words = tokenizer()
     config = BertConfig(
@@ -119,16 +136,20 @@ def text_bundle(folder: Path, name: str = "posts", seed: int = 0) -> Path:
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.3,
+        **network,
     )
     transformers_logging.disable_progress_bar()
-    BertForSequenceClassification(config).save_pretrained(folder)
+    built = BertForSequenceClassification(config)
+    with torch.no_grad():
+        built.classifier.weight.mul_(sharpness)
+    built.save_pretrained(folder)
     words.save_pretrained(folder)
     spec = {
-        "name": name,
         "modality": "text",
         "labels": ["civil", "toxic"],
         "loader": {"kind": "transformers"},
         "text": {"max_tokens": MAX_TOKENS},
+        **fields,
     }
     save_bundle(folder, BundleSpec.model_validate(spec))
     return folder
