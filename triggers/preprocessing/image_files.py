@@ -133,6 +133,7 @@ def _to_mode(image: Image.Image, channels: int, alpha: Alpha) -> Image.Image:
     if alpha == "black" and image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    image.info.pop("transparency", None)  # Pillow warns where a palette has several degrees of it
     return image.convert("RGB" if channels == 3 else "L")
 
 
