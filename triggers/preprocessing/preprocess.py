@@ -87,19 +87,18 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     limits = limits or ImageLimits()
     check_bytes(data, limits)
     pixels = _plain_jpeg(data, spec, limits)
-    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits), spec) if pixels is None else pixels
+    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits) if pixels is None else pixels, spec, limits)
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
-    """The image from the fast JPEG decoder; None where it does not apply."""
+    """The picture from the fast JPEG decoder; None where it does not apply."""
     size = plain_size(data)
     if size is None or spec.channels != 3:
         return None
     check_pixels(*size, limits)
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
-    pixels = decode_plain(data)
-    return None if pixels is None else run_pipeline(pixels, spec)
+    return decode_plain(data)
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec, template: TextTemplate) -> TokenIds:
