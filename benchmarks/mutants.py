@@ -165,9 +165,11 @@ def _survivors(trial: Trial, mutants: Sequence[Mutant], jobs: int) -> Iterator[M
     with ThreadPoolExecutor(jobs) as pool:
         trials = {pool.submit(trial.caught, mutant): mutant for mutant in mutants}
         for done, each in enumerate(as_completed(trials), 1):
-            if not each.result():
-                print(f"{done} of {len(mutants)}: survived: {trials[each]}", flush=True)
-                yield trials[each]
+            mutant, caught = trials[each], each.result()
+            what = f"caught: {mutant.path}:{mutant.line}" if caught else f"survived: {mutant}"
+            print(f"{done} of {len(mutants)}: {what}", flush=True)
+            if not caught:
+                yield mutant
 
 
 if __name__ == "__main__":
