@@ -12,7 +12,6 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from torch import nn
-from torchvision.models import get_model
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -81,6 +80,8 @@ def oblong_bundle(folder: Path, name: str = "oblong", seed: int = 0) -> Path:
 
 def torchvision_bundle(folder: Path, seed: int = 0) -> Path:
     """A ResNet-18 with random weights at 32 pixels."""
+    from torchvision.models import get_model
+
     torch.manual_seed(seed)
     spec = {
         "name": "resnet",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from triggers.metrics import intervals
 from triggers.metrics.intervals import Floats
@@ -27,6 +26,8 @@ def samples(draw: st.DrawFn) -> tuple[int, int]:
 
 @given(samples(), st.sampled_from([0.8, 0.95, 0.999]))
 def test_wilson_is_that_of_statsmodels(sample: tuple[int, int], confidence: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
     hits, n = sample
     low, high = intervals.wilson(hits, n, intervals.critical(confidence))
     expected = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
@@ -36,6 +37,8 @@ def test_wilson_is_that_of_statsmodels(sample: tuple[int, int], confidence: floa
 
 @given(samples(), samples())
 def test_newcombe_is_that_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
     low, high = intervals.newcombe(*a, *b, z95)
     expected = confint_proportions_2indep(*a, *b, method="newcomb", compare="diff", alpha=0.05)
     assert [float(low), float(high)] == pytest.approx(list(expected), abs=1e-12)
