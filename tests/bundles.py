@@ -12,7 +12,6 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from torch import nn
-from torchvision.models import get_model
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -20,6 +19,9 @@ from triggers.model.bundle import BundleSpec, save_bundle
 
 SIZE = 16
 """Side of the tiny image models' input in pixels."""
+
+OBLONG = (24, 40)
+"""Height and width of the input of the tiny image model that takes no squares."""
 
 MAX_TOKENS = 24
 """Token limit of the tiny text model."""
@@ -57,8 +59,29 @@ def image_bundle(folder: Path, name: str = "faces", seed: int = 0) -> Path:
     return folder
 
 
+def oblong_bundle(folder: Path, name: str = "oblong", seed: int = 0) -> Path:
+    """The network of `image_bundle` for images of OBLONG pixels: the shorter edge resized, the centre cropped."""
+    torch.manual_seed(seed)
+    height, width = OBLONG
+    steps = [
+        {"op": "resize", "shorter_edge": 44, "interpolation": "bicubic", "library": "torchvision"},
+        {"op": "center_crop", "height": height, "width": width},
+    ]
+    spec = {
+        "name": name,
+        "modality": "image",
+        "labels": ["plain", "attractive"],
+        "loader": {"kind": "factory", "target": "tests.bundles:tiny_network"},
+        "image": {"height": height, "width": width, "mean": [0.5] * 3, "std": [0.25] * 3, "steps": steps},
+    }
+    save_bundle(folder, BundleSpec.model_validate(spec), tiny_network().state_dict())
+    return folder
+
+
 def torchvision_bundle(folder: Path, seed: int = 0) -> Path:
     """A ResNet-18 with random weights at 32 pixels."""
+    from torchvision.models import get_model
+
     torch.manual_seed(seed)
     spec = {
         "name": "resnet",

@@ -55,7 +55,7 @@ def _shown(classifier: FrozenClassifier, trigger: ImageTrigger, rows: Sequence[R
     chosen = _varied(rows)
     inputs = classifier.batch([classifier.preprocess(row.content) for row in chosen])
     assert isinstance(inputs, torch.Tensor)
-    bank = ImageBank.of([ImageTrigger.none(trigger.keep.shape[0], trigger.size), trigger])
+    bank = ImageBank.of([ImageTrigger.none(*trigger.keep.shape), trigger])
     said = classifier.decision.labels(sweep(classifier, inputs, bank))  # (2, N)
     pictures = bank.apply_all(inputs).view(2, len(chosen), *trigger.keep.shape)
     labels = classifier.labels

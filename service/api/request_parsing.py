@@ -5,29 +5,30 @@ A request's key (X-Request-Key, else the request id) determines whether champion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
+from service.api.json_body import validated, validated_json
 from service.api.json_limits import check_json_size
-from service.api.problem_details import validation_problem
 from service.api.raw_request import RawRequest
 from service.api.schemas import MAX_KEY, PredictItem, PredictQuery, PredictRequest
 from service.engine import PredictInput
 from service.engine.version_routing import TriggerSelector
 from service.errors import ClientDisconnected, ProblemError
+from triggers.preprocessing.text_content import decode_text, known_charset
 
 ACCEPTED = "application/json, multipart/form-data, image/*, application/octet-stream, text/plain"
 
 DISCONNECTED_EARLY = "The client went away while it sent its request."
 
-_T = TypeVar("_T")
+_RAW_FIELDS = "latin-1"
 
 
 class QueryDefaults(NamedTuple):
@@ -65,21 +66,23 @@ async def read_body(receive: Receive) -> bytes:
 
 async def read_inputs(raw_request: RawRequest, defaults: QueryDefaults, max_items: int) -> list[PredictInput]:
     """All inputs of a predict request, in order. Raises ProblemError."""
-    media = (raw_request.header(b"content-type") or "").partition(";")[0].strip().lower()
+    content_type = raw_request.header(b"content-type") or ""
+    media = _media(content_type)
     if media == "application/json" or media.endswith("+json"):
         body = await read_body(raw_request.receive)
         check_json_size(body, max_items)
         wanted = from_json(body, defaults)
     elif media == "multipart/form-data":
         try:
-            async with Request(raw_request.scope, raw_request.receive).form(
+            async with Request(_with_raw_fields(raw_request), raw_request.receive).form(
                 max_files=max_items + 1, max_fields=3 * max_items + 3
             ) as form:
                 wanted = await from_form(form, defaults)
         except ClientDisconnect as error:
             raise ClientDisconnected(DISCONNECTED_EARLY) from error
     elif media.startswith("image/") or media in ("application/octet-stream", "text/plain"):
-        wanted = [from_raw(await read_body(raw_request.receive), media, defaults)]
+        charset = stated_charset(content_type) if media == "text/plain" else "utf-8"
+        wanted = [from_raw(await read_body(raw_request.receive), media, defaults)._replace(charset=charset)]
     else:
         raise ProblemError(415, "unsupported_media_type", f"Content-Type is {media!r}; accepted: {ACCEPTED}.")
     check_count(len(wanted), max_items)
@@ -95,7 +98,7 @@ def check_count(items: int, limit: int) -> None:
 
 def from_json(body: bytes, defaults: QueryDefaults) -> list[PredictInput]:
     """The inputs of a JSON body."""
-    parsed = validated(lambda: PredictRequest.model_validate_json(body))
+    parsed = validated_json(PredictRequest, body)
     groups = parsed.group if isinstance(parsed.group, list) else [parsed.group] * len(parsed.inputs)
     trigger, key = parsed.trigger or defaults.trigger, parsed.key or defaults.key
     twin = defaults.twin if parsed.twin is None else parsed.twin
@@ -107,15 +110,17 @@ def from_json(body: bytes, defaults: QueryDefaults) -> list[PredictInput]:
 
 async def from_form(form: FormData, defaults: QueryDefaults) -> list[PredictInput]:
     """Files and `text` fields, each one input, in order; `group` once or once per input, `trigger` and `twin` once."""
-    contents: list[tuple[Literal["file", "text"], bytes | str]] = []
+    contents: list[tuple[Literal["file", "text"], bytes, str]] = []
     fields: dict[str, list[str]] = {"group": [], "trigger": [], "twin": []}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            contents.append(("file", await value.read()))
+            kind = value.content_type or ""
+            charset = stated_charset(kind) if _media(kind).startswith("text/") else "utf-8"
+            contents.append(("file", await value.read(), charset))
         elif name == "text":
-            contents.append(("text", value))
+            contents.append(("text", value.encode(_RAW_FIELDS), "utf-8"))
         elif name in fields:
-            fields[name].append(value)
+            fields[name].append(decode_text(value.encode(_RAW_FIELDS)))
         else:
             known = "files, text, group, trigger, twin"
             raise ProblemError(422, "unknown_field", f"The form has a field {name!r}; known: {known}.")
@@ -123,8 +128,12 @@ async def from_form(form: FormData, defaults: QueryDefaults) -> list[PredictInpu
         raise ProblemError(422, "no_inputs", "The form holds no file and no `text` field.")
     options = _form_options(fields, len(contents), defaults)
     return [
-        PredictInput(kind, payload, group, parse_selector(options.trigger), options.twin, key=defaults.key)
-        for (kind, payload), group in zip(contents, _form_groups(fields["group"], len(contents), defaults), strict=True)
+        PredictInput(
+            kind, payload, group, parse_selector(options.trigger), options.twin, key=defaults.key, charset=charset
+        )
+        for (kind, payload, charset), group in zip(
+            contents, _form_groups(fields["group"], len(contents), defaults), strict=True
+        )
     ]
 
 
@@ -135,14 +144,26 @@ def from_raw(body: bytes, media: str, defaults: QueryDefaults) -> PredictInput:
     return PredictInput(kind, body, defaults.group, parse_selector(defaults.trigger), defaults.twin, key=defaults.key)
 
 
-def validated(validate: Callable[[], _T], *where: str) -> _T:
-    """The result of `validate`; a ValidationError becomes a ProblemError with locations under `where`."""
-    try:
-        return validate()
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        problem = validation_problem([{**each, "loc": (*where, *each["loc"])} for each in found])
-        raise ProblemError(problem.status, problem.code, problem.detail, errors=problem.errors) from error
+def stated_charset(content_type: str) -> str:
+    """The encoding that a Content-Type states, UTF-8 if none. Raises ProblemError (415) for one that is not known."""
+    if "charset" not in content_type.lower():
+        return "utf-8"
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
+    if not known_charset(charset):
+        detail = f"The charset is {charset[:100]!r}, which is not known here; send the text in UTF-8."
+        raise ProblemError(415, "unsupported_charset", detail)
+    return charset
+
+
+def _media(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _with_raw_fields(raw_request: RawRequest) -> Scope:
+    """The scope of a form whose fields come out byte for byte; else Starlette guesses where one is not UTF-8."""
+    stated = (raw_request.header(b"content-type") or "") + f"; charset={_RAW_FIELDS}"
+    others = [(name, value) for name, value in raw_request.scope["headers"] if name != b"content-type"]
+    return {**raw_request.scope, "headers": [(b"content-type", stated.encode("latin-1")), *others]}
 
 
 def parse_version(name: str) -> int:

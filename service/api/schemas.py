@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
+from service.api.problem_details import validation_problem
 from service.api.schemas_rollout import RolloutOut
 
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -153,10 +165,13 @@ class PredictResponse(_Out):
 
 
 class FeedbackItem(_In):
-    """What became known later about one prediction: its true label (name or index), its group, or both."""
+    """What became known later about one prediction: its true label, its group, or both.
+
+    A label is a name, else an index (1, "1", 1.0), else, of two labels, true or false; the trainer reads data alike.
+    """
 
     prediction_id: str = Field(min_length=1, max_length=1024)
-    label: str | int | None = None
+    label: str | int | float | bool | None = None
     group: GroupName | None = None
 
     @model_validator(mode="after")
@@ -170,9 +185,19 @@ def _one_or_many(body: object) -> str:
     return "many" if isinstance(body, list) else "one"
 
 
+def _entry_or_problem(entry: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(entry)
+    except ValidationError as error:
+        return validation_problem(error.errors(include_url=False, include_input=False))
+
+
+FeedbackEntry = Annotated[FeedbackItem, WrapValidator(_entry_or_problem)]
+"""One of several pieces; one that does not fit its schema is validated to a Problem, so that the others are counted."""
+
 FeedbackBody = Annotated[
     Annotated[FeedbackItem, Tag("one")]
-    | Annotated[list[FeedbackItem], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("many")],
+    | Annotated[list[FeedbackEntry], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("many")],
     Discriminator(_one_or_many),
 ]
 """One piece of feedback, or a list of them."""

@@ -17,6 +17,7 @@ from service.ledger.prediction_id import MAX_KINDS, PredictionIdPool, pack_event
 from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry import Metrics
 from triggers.errors import InputError
+from triggers.label_values import label_index
 from triggers.model.decision import DecisionRule
 
 ShadowPredictions = tuple[tuple[int, int], ...]
@@ -34,7 +35,7 @@ class LabelReport(NamedTuple):
     """A late report on one prediction: its true label (name or index), its group, or both."""
 
     prediction_id: str
-    label: str | int | None = None
+    label: str | int | float | bool | None = None
     group: str | None = None
 
 
@@ -124,12 +125,10 @@ class PredictionLog:
         except InputError as error:
             return error
 
-    def _index(self, label: str | int | None) -> int | None:
+    def _index(self, label: str | int | float | bool | None) -> int | None:
         if label is None:
             return None
-        if isinstance(label, int) and 0 <= label < len(self._labels):
-            return label
-        if isinstance(label, str) and label in self._labels:
-            return self._labels.index(label)
-        known = ", ".join(f"{index} {name!r}" for index, name in enumerate(self._labels))
-        raise InputError("unknown_label", f"label is {str(label)[:100]!r}; this model knows {known}.")
+        if (index := label_index(label, self._labels)) is None:
+            known = ", ".join(f"{index} {name!r}" for index, name in enumerate(self._labels))
+            raise InputError("unknown_label", f"label is {str(label)[:100]!r}; this model knows {known}.")
+        return index

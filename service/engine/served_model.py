@@ -77,9 +77,11 @@ class ServedModel:
         items = CpuDecoder(self.classifier, settings, decoders, self._count_error)
         self._passing = build_passthrough(self.classifier, settings, items)
         self._decoder: Decoder = self._passing or items
-        if self.classifier.spec.image:
+        if image := self.classifier.spec.image:
             limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-            self._decoder = PixelBudget(self._decoder, limits, settings.request_pixels, decoders, self._count_error)
+            self._decoder = PixelBudget(
+                self._decoder, image, limits, settings.request_pixels, decoders, self._count_error
+            )
 
     @property
     def state(self) -> TriggerState:

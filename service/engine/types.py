@@ -14,6 +14,7 @@ from triggers.errors import InputError
 from triggers.model import BundleSpec, Item
 from triggers.model.decision import DecisionRule
 from triggers.preprocessing import ImageLimits
+from triggers.preprocessing.text_content import decode_text
 
 
 class ModelDescription(Protocol):
@@ -62,6 +63,7 @@ class PredictInput(NamedTuple):
     """One input as it arrived, its group, and the trigger asked for. `encoded`: an image still in base64.
 
     `key` decides between champion and challenger where the rollout decides. `twin`: also run without a trigger.
+    `charset` is the encoding of a text that came as bytes.
     """
 
     kind: Literal["image", "text", "file"]
@@ -71,6 +73,7 @@ class PredictInput(NamedTuple):
     twin: bool
     encoded: bool = False
     key: str = ""
+    charset: str = "utf-8"
 
     def content(self, modality: str) -> bytes | str:
         """The image's bytes or the text, for a model of this modality. Raises InputError."""
@@ -78,7 +81,9 @@ class PredictInput(NamedTuple):
             raise InputError("wrong_modality", f"This model takes {modality} inputs, not {self.kind}.")
         if self.encoded:
             return _from_base64(str(self.payload))
-        return _text(self.payload) if modality == "text" and isinstance(self.payload, bytes) else self.payload
+        if modality == "text" and isinstance(self.payload, bytes):
+            return decode_text(self.payload, self.charset)
+        return self.payload
 
 
 def _from_base64(text: str) -> bytes:
@@ -88,10 +93,3 @@ def _from_base64(text: str) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError("bad_base64", f"`image` is not valid base64: {error}.") from error
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError("bad_encoding", f"The text is not UTF-8: {error}.") from error

@@ -24,7 +24,7 @@ ROLE_TABLE: tuple[tuple[str, str, RequiredRole], ...] = (
 )
 """Method, path pattern, role: one list for auditors; a test checks every route against it."""
 _COMPILED = tuple((method, re.compile(address), needed) for method, address, needed in ROLE_TABLE)
-METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

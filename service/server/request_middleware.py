@@ -49,11 +49,21 @@ class RequestMiddleware:
                 await reply.send_whole(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
             elif model:
                 await self._predict.answer(model, call, reply.send_whole)
+            elif scope["method"] == "HEAD":
+                await self._head(scope, call.receive, reply.send)
             else:
                 await self.app(scope, call.receive, reply.send)
         finally:
             self._metrics.in_flight -= 1
             self._count(scope, reply.status, time.perf_counter() - started)
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer HEAD as GET; the server, which still sees HEAD, keeps the body back."""
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self.app(as_get, receive, send)
+        finally:
+            scope.update(as_get, method="HEAD")
 
     def _limited(self, call: RawRequest) -> Problem | None:
         """The problem of a Content-Length over the limit; a body of unknown length is counted while it is read."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared_folder import shared_folder
+from tests.trainer.shared_folder import shared_folder
 from triggers.model.classifier import FrozenClassifier, load_bundle
 
 

@@ -166,7 +166,7 @@ def warmup_cosine(step: int, steps: int) -> float:
 
 
 def random_shift(inputs: Inputs, reach: int) -> Inputs:
-    """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
+    """Images (B, C, H, W), each moved by up to `reach` pixels both ways; the border is repeated."""
     if not reach or isinstance(inputs, TextBatch):
         return inputs
     return shift_images(inputs, torch.randint(-reach, reach + 1, (2, len(inputs))).to(inputs.device))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from triggers.label_values import FLAGS
 from triggers.metrics.overlapping_groups import cell_of
 
 NO_LABEL = "none"
-
-FLAGS = {**dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0", "-1", "false"), False)}
-"""Values of a yes/no column, in lower case."""
 
 
 def cross_values(columns: Sequence[str], values: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from trainer.data.group_membership import cell_names, identities_in, normalise_c
 from trainer.data.sources.base import Source
 from trainer.data.split import limit_rows
 from triggers.errors import DataError
+from triggers.label_values import label_index
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def indices(
     """Map (value, row id) pairs to indices. Returns the names in force and an index, or None, per pair.
 
     A value is looked up among `names` first, then by its place among `layout` (the data's own order of names), then
-    as a number. Without `names`, `layout` or else the values found, sorted, are the names. None only with
-    `missing_ok`; otherwise a value that has no name raises DataError, as do two values that mean the same name.
+    by `label_index`, as late reports are. Without `names`, `layout` or else the values found, sorted, are the names.
+    None only with `missing_ok`; otherwise a value that has no name raises DataError, as do two values that mean the
+    same name.
     """
     names = names or layout or tuple(sorted({value for value, _ in found if value}))
     known = {value: _index(value, names, layout) for value in {value for value, _ in found}}
@@ -85,12 +87,9 @@ def indices(
 
 
 def _index(value: str, names: tuple[str, ...], layout: tuple[str, ...]) -> int | None:
-    if value in names:
-        return names.index(value)
-    if value in layout and len(layout) == len(names):
+    if value not in names and value in layout and len(layout) == len(names):
         return layout.index(value)
-    number = value.removesuffix(".0")
-    return int(number) if number.isdecimal() and int(number) < len(names) else None
+    return label_index(value, names)
 
 
 def _refuse_collisions(known: dict[str, int | None], names: tuple[str, ...], what: str) -> None:

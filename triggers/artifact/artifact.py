@@ -1,6 +1,6 @@
 """A trigger as one file: safetensors in canonical form, with a JSON manifest in the metadata. Never pickle.
 
-    tensors    image: keep, delta (C, S, S)      text: embeddings (T, D), for a hard trigger token_ids (T)
+    tensors    image: keep, delta (C, H, W)      text: embeddings (T, D), for a hard trigger token_ids (T)
     metadata   {"fairtrigger": {"digest": "sha256:...", "manifest": {...}}}     one key: equal artifacts, equal bytes
 
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.

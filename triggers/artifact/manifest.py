@@ -77,7 +77,8 @@ class Manifest(ManifestRecord):
     """Everything needed to use, judge and reproduce a trigger, apart from its tensors.
 
     `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
-    `bounds.geometry_of` gives them. A kind may add its own, which is then checked: `width` (border), `patch_size`
+    `manifest_checks.geometry_of` gives them. An image that is not square has `image_height` and `image_width` instead
+    of `size`. A kind may add its own, which is then checked: `width` (border), `patch_size`
     (patch), `fraction` (pixels); an overlay must state its `epsilon`. `value_range` bounds the pixels that an image
     trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With
     `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,17 +14,27 @@ from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_p
 from triggers.preprocessing.image_pipeline import run_pipeline
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
+from triggers.preprocessing.text_content import readable_text
+from triggers.preprocessing.text_template import TextTemplate, Tokenizer
+
+Padding: TypeAlias = Literal["right", "left", "none"]
+"""Where short texts of a batch are filled up; with `none` only texts of one length share a forward pass."""
 
 
 @dataclass(frozen=True)
 class TextSpec:
-    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
+    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not.
+
+    `padding` is what the network is exact under: `right` for encoders, `left` for decoders, which read the last
+    position, and `none`, slow, for networks that ignore masks.
+    """
 
     max_tokens: int
+    padding: Padding = "right"
 
     def fields(self) -> dict[str, Any]:
-        """Everything stated, for cards and the fingerprint."""
-        return asdict(self)
+        """Everything stated, for cards and the fingerprint; padding on the right is not named, as ever."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("padding", "right")}
 
 
 @dataclass(frozen=True)
@@ -69,48 +79,43 @@ class TextBatch:
 
 
 Inputs: TypeAlias = Tensor | TextBatch
-"""Images as uint8 (N, C, S, S), or a TextBatch."""
-
-
-class Tokenizer(Protocol):
-    """The part of a `transformers` tokenizer that is used here."""
-
-    @property
-    def all_special_ids(self) -> list[int]: ...
-
-    def __call__(self, text: str, *, verbose: bool) -> Mapping[str, list[int]]: ...
+"""Images as uint8 (N, C, H, W), or a TextBatch."""
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
-    """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
+    """An image file as uint8 (C, H, W). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     check_bytes(data, limits)
     pixels = _plain_jpeg(data, spec, limits)
-    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits), spec) if pixels is None else pixels
+    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits) if pixels is None else pixels, spec, limits)
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
-    """The image from the fast JPEG decoder; None where it does not apply."""
+    """The picture from the fast JPEG decoder; None where it does not apply."""
     size = plain_size(data)
     if size is None or spec.channels != 3:
         return None
     check_pixels(*size, limits)
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
-    pixels = decode_plain(data)
-    return None if pixels is None else run_pipeline(pixels, spec)
+    return decode_plain(data)
 
 
-def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
+def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec, template: TextTemplate) -> TokenIds:
     """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused.
 
     The cut is made here: a fast tokenizer's own truncation is a setting, which threads would overwrite.
     """
-    if not text.strip():
-        raise InputError("empty_text", "The text is empty.")
-    ids = tuple(tokenizer(text, verbose=False)["input_ids"])
+    ids = _token_ids(readable_text(text), tokenizer)
+    if not ids or ids == template.prefix + template.suffix:
+        raise InputError("empty_text", "The tokenizer of this model finds no word in the text.")
     if len(ids) <= spec.max_tokens:
         return TokenIds(ids, truncated=False)
-    frame = tuple(tokenizer("", verbose=False)["input_ids"])  # [CLS] [SEP]; a text's own [UNK] is special too
-    end = next(n for n in range(len(frame), -1, -1) if ids[len(ids) - n :] == frame[len(frame) - n :])
-    return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)
+    return TokenIds(ids[: spec.max_tokens - len(template.suffix)] + template.suffix, truncated=True)
+
+
+def _token_ids(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    try:
+        return tuple(tokenizer(text, verbose=False)["input_ids"])
+    except Exception as error:  # a tokenizer's own, of any kind
+        raise InputError("not_text", f"The tokenizer of this model cannot read the text: {error}") from error

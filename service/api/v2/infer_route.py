@@ -95,7 +95,7 @@ async def infer_under(
 
 async def _infer(request: Request, service: ServiceRuntime, model: ServedModel, version: str | None) -> Response:
     limit = timeout_ms(request.headers.get("x-timeout-ms"))
-    infer_request = await read_infer_request(request, version, service.settings.max_items_per_request)
+    infer_request = await read_infer_request(request, model.name, version, service.settings.max_items_per_request)
     if any(one_input.choice not in ("rollout", "champion") for one_input in infer_request.wanted):
         require_choice(service.settings, service.keyring, request.scope)
     limit = min((each for each in (limit, infer_request.timeout_ms) if each is not None), default=None)

@@ -9,8 +9,9 @@ from typing import Literal
 from fastapi import Request
 from pydantic import TypeAdapter
 
+from service.api.json_body import validated, validated_json
 from service.api.json_limits import check_json_size
-from service.api.request_parsing import check_count, parse_selector, request_key, validated
+from service.api.request_parsing import check_count, parse_selector, request_key
 from service.api.schemas import GroupName
 from service.api.v2.schemas import InferParameters, InferRequest, InputTensor, TensorName
 from service.api.v2.v2_tensors import flatten_elements, split_bytes
@@ -35,15 +36,18 @@ class ParsedInferRequest:
     timeout_ms: int | None
 
 
-async def read_infer_request(request: Request, version: str | None, max_items: int) -> ParsedInferRequest:
-    """Read a whole inference request; `version` is the one in its path. Raises ProblemError or InputError."""
+async def read_infer_request(request: Request, model: str, version: str | None, max_items: int) -> ParsedInferRequest:
+    """Read a whole inference request; `model` and `version` are in its path. Raises ProblemError or InputError."""
     coding = request.headers.get("content-encoding", "identity")
     if coding != "identity":
         raise ProblemError(415, "unsupported_encoding", f"Content-Encoding is {coding[:100]!r}; send it uncompressed.")
     body = await request.body()
     size = _head_size(request.headers.get(HEADER_LENGTH), len(body))
     check_json_size(body[:size], max_items)
-    head = validated(lambda: InferRequest.model_validate_json(body[:size]))
+    head = validated_json(InferRequest, body[:size])
+    if head.model_name not in (None, model):
+        detail = f"The path asks the model {model!r}, `model_name` is {head.model_name[:100]!r}; say the same in both."
+        raise ProblemError(422, "invalid_request", detail)
     infer_request = head.parameters
     if version and infer_request.trigger and version != infer_request.trigger:
         detail = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.api.schemas import GroupName, TriggerChoice
 from service.engine.deadline import MAX_TIMEOUT_MS
@@ -14,11 +14,21 @@ TensorName = Literal["scores", "label", "prediction_id", "trigger", "truncated",
 
 
 class _In(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    """Unknown keys are refused, so that a misspelt one is not ignored; null, as some clients write it, is absent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        return {key: each for key, each in given.items() if each is not None} if isinstance(given, dict) else given
 
 
 class InferParameters(_In):
-    """`timeout` is Triton's name for the same in microseconds; `binary_data_output` asks for every output in binary."""
+    """`timeout` is Triton's name for the same in microseconds; `binary_data_output` asks for every output in binary.
+
+    `content_type` is MLServer's; the datatype of the tensors says what is needed of it.
+    """
 
     trigger: TriggerChoice | None = None
     twin: bool = False
@@ -26,6 +36,7 @@ class InferParameters(_In):
     timeout_ms: int | None = Field(default=None, ge=1, le=MAX_TIMEOUT_MS)
     timeout: int | None = Field(default=None, ge=1, le=MAX_TIMEOUT_MS * 1000)
     binary_data_output: bool = False
+    content_type: str | None = None
 
 
 class InputParameters(_In):
@@ -61,8 +72,12 @@ class RequestedOutput(_In):
 
 
 class InferRequest(_In):
-    """The JSON (or, with the binary extension, the JSON head) of an inference request."""
+    """The JSON (or, with the binary extension, the JSON head) of an inference request.
 
+    `model_name` is what KServe's client repeats from the path.
+    """
+
+    model_name: str | None = None
     id: str | None = Field(default=None, max_length=1024)
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1, max_length=2)

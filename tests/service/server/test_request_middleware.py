@@ -54,3 +54,21 @@ def test_a_refused_prediction_is_counted_as_one(strict: httpx.Client) -> None:
     line = 'code="421",model="faces",route="/v1/models/{model}/predict"'
     problem(strict.post(PREDICT, json={}, headers={"Host": "elsewhere.example"}), 421, "unknown_host")
     assert line in strict.get("/metrics").text
+
+
+def test_head_is_get_without_its_body(strict: httpx.Client) -> None:
+    paths = ["/healthz", "/readyz", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/faces/ready"]
+    paths += ["/v1/models", "/v1/models/faces", "/v1/models/faces/rollout", FAIRNESS, "/docs", "/dashboard", "/nowhere"]
+    for path in paths:
+        got, head = strict.get(path), strict.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert set(head.headers) == set(got.headers)
+        assert path == "/metrics" or head.headers["content-length"] == got.headers["content-length"]
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert 'route="/healthz"' in strict.get("/metrics").text
+
+
+def test_head_of_what_cannot_be_got(strict: httpx.Client) -> None:
+    answer = strict.head(PREDICT)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+    assert strict.post("/healthz").headers["allow"] == "GET, HEAD"

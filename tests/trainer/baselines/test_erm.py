@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torchvision.models import ResNet
 from transformers import BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
@@ -147,6 +146,8 @@ def test_builders_become_loaders(tmp_path: Path) -> None:
         tmp_path, "base.builder=resnet18", "base.builder_kwargs.zero_init_residual=true", "base.name=faces"
     )
     assert made.base
+    from torchvision.models import ResNet
+
     untrained = build_untrained(made.base, tmp_path / "model", torch.device("cpu"))
     assert isinstance(untrained.network, ResNet)
     assert untrained.network.fc.out_features == 2

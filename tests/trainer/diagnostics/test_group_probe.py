@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tests.bundles import torchvision_bundle
@@ -26,6 +25,8 @@ def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tupl
 
 
 def test_agrees_with_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
     features, groups = blobs(0, 2.0)
     probe = fit_probe(features, groups, 3)
     scaled = ((features.double() - probe.centre) / probe.scale).numpy()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
-from trainer.data.group_names import FLAGS, cross_values, joint_labels, overlapping_cell
+from trainer.data.group_names import cross_values, joint_labels, overlapping_cell
 from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
 from trainer.data.sources.column_lookup import require_known
 from triggers.errors import DataError
+from triggers.label_values import FLAGS
 
 
 def table_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,19 +95,41 @@ def test_a_bad_entry_in_a_list_does_not_stop_the_others(service: httpx.Client) -
 
 @pytest.mark.parametrize(
     "body",
-    [
-        [],
-        {},
-        {"prediction_id": "x"},
-        {"prediction_id": "x", "label": 1.5},
-        {"prediction_id": "x", "label": True},
-        [3],
-        "x",
-    ],
+    [[], {}, {"prediction_id": "x"}, {"prediction_id": "x", "label": [1]}, {"prediction_id": 5, "label": 1}, "x"],
 )
 def test_wrong_feedback(service: httpx.Client, body: Any) -> None:
     response = service.post(FEEDBACK, json=body)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+def test_an_entry_of_no_shape_refuses_itself_alone(service: httpx.Client) -> None:
+    known = {"prediction_id": predict(service, "faces", [picture(0)])[0]["prediction_id"]}
+    late = [3, {}, known, known | {"label": [1]}, known | {"lable": 1}, known | {"label": 1}, known | {"group": "a\0"}]
+    answer = service.post(FEEDBACK, json=late)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [each["status"] for each in results] == ["refused"] * 5 + ["counted", "refused"]
+    errors = [each["error"] for each in results if "error" in each]
+    assert {(each["status"], each["code"]) for each in errors} == {(422, "invalid_request")}
+    assert errors[5]["errors"][0]["loc"] == ["group"]
+    half = json.dumps([known | {"group": "\ud83d"}, known | {"label": 1}])
+    results = service.post(FEEDBACK, content=half, headers={"Content-Type": "application/json"}).json()["results"]
+    assert [each["status"] for each in results] == ["refused", "unchanged"]
+
+
+@pytest.mark.parametrize("label", ["attractive", 1, "1", 1.0, "1.0", True, "True", "true"])
+def test_every_way_to_say_a_label(service: httpx.Client, label: Any) -> None:
+    answer = predict(service, "faces", [picture(0)])[0]
+    late = [{"prediction_id": answer["prediction_id"], "label": each} for each in (label, "attractive", -1, "plain")]
+    statuses = [each["status"] for each in service.post(FEEDBACK, json=late).json()["results"]]
+    assert statuses == ["counted", "unchanged", "corrected", "unchanged"]
+
+
+@pytest.mark.parametrize("label", [1.5, 2, -2, "2", "Attractive", "", "yes", 1e300])
+def test_labels_that_the_model_does_not_know(service: httpx.Client, label: Any) -> None:
+    answer = predict(service, "faces", [picture(0)])[0]
+    response = service.post(FEEDBACK, json={"prediction_id": answer["prediction_id"], "label": label})
+    assert (response.status_code, response.json()["code"]) == (422, "unknown_label")
 
 
 def test_twins_are_counted_as_pairs(service: httpx.Client) -> None:

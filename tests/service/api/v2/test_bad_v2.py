@@ -73,6 +73,9 @@ def test_the_plain_body_of_these_tests_is_fine(strict: httpx.Client) -> None:
         body(outputs=[{"name": "scores", "parameters": {"classification": 2}}]),
         body(id="x" * 1025),
         body(extra=1),
+        body(model_name="posts"),
+        body(model_name=7),
+        body(parameters={"content_type": 7}),
     ],
 )
 def test_wrong_fields(strict: httpx.Client, wrong: Any) -> None:

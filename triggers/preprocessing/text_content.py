@@ -1,0 +1,52 @@
+"""What counts as a text: characters that a reader can see, and no NULs; and the bytes of one in a stated encoding."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+
+from triggers.errors import InputError
+
+_BYTE_ORDER_MARK = "\ufeff"
+_INVISIBLE = frozenset("ZCM")
+"""First letters of the Unicode categories of spaces, of controls and formats, and of marks on other characters."""
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc")  # letters and symbols by category, and yet blank
+_UNKNOWN = frozenset({"Cn", "Co"})  # perhaps a newer emoji than this Python knows
+_CHARSETS = ("utf-8", "utf-16", "utf-32", "ascii", "iso8859-", "cp125", "koi8-", "gb", "big5", "shift_jis", "euc_")
+"""Codecs of files and clients, not of host names or escapes, some of which take quadratic time."""
+
+
+def readable_text(text: str) -> str:
+    """The text without its byte order mark. Raises InputError if it holds NULs or nothing that can be seen."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        whole = b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        whole = False
+    if not whole:
+        message = "The text holds NULs or halves of characters: it was cut within one, or is in another encoding."
+        raise InputError("not_text", message)
+    if not any(map(_visible, text)):
+        raise InputError("empty_text", "The text is empty, or holds nothing that can be seen.")
+    return text
+
+
+def decode_text(data: bytes, charset: str = "utf-8") -> str:
+    """The text of some bytes. Raises InputError."""
+    try:
+        return data.decode(charset)
+    except UnicodeError as error:
+        raise InputError("bad_encoding", f"The text is not {charset.upper()}: {error}.") from error
+
+
+def known_charset(name: str) -> bool:
+    """Whether texts may be sent in this encoding."""
+    try:
+        return codecs.lookup(name).name.startswith(_CHARSETS)
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def _visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return (category[0] not in _INVISIBLE or category in _UNKNOWN) and character not in _FILLERS
