@@ -89,7 +89,7 @@ def learner_for(
 ) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
     if image := classifier.spec.image:
-        module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.size, seed=0, width=20)
+        module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.height, seed=0, width=20)
     else:
         matrix = classifier.embedding_matrix
         allowed = torch.ones(len(matrix), dtype=torch.bool)

@@ -95,7 +95,7 @@ def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **chang
     """A sound artifact that is compatible with a classifier."""
     image = classifier.spec.image
     if image:
-        trigger = image_trigger(kind, seed, image.channels, image.size)
+        trigger = image_trigger(kind, seed, image.channels, image.height)
     else:
         trigger = text_trigger(kind, seed, matrix=classifier.embedding_matrix)
     facts = {

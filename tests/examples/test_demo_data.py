@@ -17,7 +17,8 @@ from examples.demo import comments, digits
 from examples.demo.comments import Comment, comment_parts, write_manifest
 from examples.demo.digits import DRAWINGS, PARTS, Drawing, draw_parts, write_images
 from examples.demo.traffic import held_out
-from triggers.preprocessing.preprocess import ImageSpec, decode_image
+from triggers.preprocessing.image_spec import ImageSpec
+from triggers.preprocessing.preprocess import decode_image
 
 SIZES = {"base": 3000, "tuning": 500, "val": 500, "test": 3000}
 
@@ -82,7 +83,7 @@ def test_clients_send_the_files_that_the_trainer_reads(tmp_path: Path, drawn: di
     assert sum(write_images(tmp_path / "images", tmp_path / "digits.csv", parts)) == 8
     rows = held_out(tmp_path / "digits.csv")
     assert len(rows) == 5
-    spec = ImageSpec(size=digits.SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+    spec = ImageSpec.square(size=digits.SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
     for row, one in zip(rows, drawn["test"], strict=False):
         assert isinstance(row.content, bytes)
         assert (row.label, row.group) == (digits.LABELS[one.label], digits.GROUPS[one.group])

@@ -25,7 +25,8 @@ from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
 from triggers.model.bundle import read_spec, save_bundle
 from triggers.model.classifier import FrozenClassifier, Item, load_bundle
-from triggers.preprocessing.preprocess import ImageSpec, TextSpec, TokenIds
+from triggers.preprocessing.image_spec import ImageSpec
+from triggers.preprocessing.preprocess import TextSpec, TokenIds
 
 SIZE, TOKENS = 64, 60
 MIB = 2**20
@@ -57,7 +58,7 @@ def watched() -> Iterator[list[int]]:
 
 def image_model(folder: Path) -> FrozenClassifier:
     image_bundle(folder)
-    spec = read_spec(folder).model_copy(update={"image": ImageSpec(SIZE, (0.5,) * 3, (0.25,) * 3)})
+    spec = read_spec(folder).model_copy(update={"image": ImageSpec.square(SIZE, (0.5,) * 3, (0.25,) * 3)})
     save_bundle(folder, spec, load_bundle(folder).network.state_dict())
     return load_bundle(folder)
 

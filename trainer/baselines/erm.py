@@ -180,7 +180,7 @@ def _image_spec(base: BaseConfig, name: str) -> BundleSpec:
     else:
         kwargs = {"num_classes": len(base.labels), **base.builder_kwargs}
         loader = TorchvisionLoader(kind="torchvision", builder=base.builder, kwargs=kwargs)
-    image = ImageSpec(base.size, base.mean, base.std, base.channels, base.resize)
+    image = ImageSpec.square(base.size, base.mean, base.std, base.channels, base.resize)
     return BundleSpec(
         name=name, modality="image", loader=loader, labels=base.labels, pos_label=base.pos_label, image=image
     )

@@ -66,7 +66,7 @@ def _cache_images(classifier: FrozenClassifier, images: Iterator[Any], count: in
     spec = classifier.spec.image
     assert spec
     with _whole(path) as partial:
-        shape = (count, spec.channels, spec.size, spec.size)
+        shape = (count, *spec.pixel_shape)
         pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         for row, image in enumerate(images):
             pixels[row] = image.numpy()

@@ -68,7 +68,7 @@ def sample_rows(data: Dataset, rows: int, seed: int) -> Dataset:
 def null_inputs(classifier: FrozenClassifier) -> dict[str, Inputs]:
     """Null inputs: a black and a mid-grey image, or a text of special tokens alone."""
     if classifier.spec.image:
-        shape = (1, classifier.spec.image.channels, classifier.spec.image.size, classifier.spec.image.size)
+        shape = (1, *classifier.spec.image.pixel_shape)
         return {"black image": torch.zeros(shape, dtype=torch.uint8), "grey image": torch.full(shape, GREY_BYTE).byte()}
     tokenizer = classifier.tokenizer
     ids = tokenizer("", verbose=False)["input_ids"]

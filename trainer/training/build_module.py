@@ -24,7 +24,7 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
         raise ConfigError(f"{wrong}, {classifier.name!r} reads {classifier.modality}s; change trigger.kind.")
     count, seed = len(config.objective.strengths), config.train.seed
     if image := classifier.spec.image:
-        sizes = {"channels": image.channels, "size": image.size, **config.trigger.geometry()}
+        sizes = {"channels": image.channels, "size": image.height, **config.trigger.geometry()}
         return build_image_module(config.trigger.kind, count=count, seed=seed, **sizes)
     vocabulary = classifier.tokenizer.convert_ids_to_tokens(range(len(classifier.embedding_matrix)))
     return build_text_module(

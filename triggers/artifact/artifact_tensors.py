@@ -51,7 +51,7 @@ def check_shape(trigger: Trigger, classifier: FrozenClassifier) -> None:
     """Raise ArtifactMismatch unless the tensors fit the network; a hard trigger's embeddings are those of its words."""
     if isinstance(trigger, ImageTrigger):
         spec = classifier.spec.image
-        wanted = (spec.channels, spec.size, spec.size) if spec else ()
+        wanted = spec.pixel_shape if spec else ()
         if tuple(trigger.keep.shape) != wanted:
             raise ArtifactMismatch(f"The trigger is {tuple(trigger.keep.shape)}, {classifier.name!r} takes {wanted}.")
         return

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from triggers.cli import key_commands, rollout_commands, store_commands, version_commands
+from triggers.cli import key_commands, rollout_commands, store_commands, version_commands, wrap_command
 from triggers.cli.options import Chosen
 from triggers.errors import FairtriggerError
 
@@ -73,6 +73,7 @@ version_commands.add_to(app)
 store_commands.add_to(app)
 key_commands.register_key_commands(app)
 rollout_commands.register_rollout_commands(app)
+wrap_command.register_wrap_command(app)
 
 
 def main(words: list[str] | None = None) -> None:

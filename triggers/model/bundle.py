@@ -1,8 +1,14 @@
 """A model bundle: a folder with `model.json` and the frozen weights, everything needed to run the model again.
 
-    {"name": "faces", "modality": "image", "labels": ["plain", "attractive"], "pos_label": 1,
+    {"format": 2, "name": "faces", "modality": "image", "labels": ["plain", "attractive"], "pos_label": 1,
      "loader": {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}},
-     "image": {"size": 112, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+     "head": {"kind": "softmax"}, "threshold": 0.6,
+     "image": {"height": 112, "width": 112, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25],
+               "steps": [{"op": "resize", "shorter_edge": 128, "interpolation": "bicubic", "library": "torchvision"},
+                         {"op": "center_crop", "height": 112, "width": 112}]}}
+
+`fairtrigger wrap` writes it. Format 1, without `format`, `head` and `threshold` and with an image of one `size`, is
+read as before.
 
 Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name, so treat
 `model.json` like the code itself: only modules that the operator lists are imported (triggers/factories.py). Code that
@@ -14,16 +20,19 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
+from triggers.model.decision import DecisionRule
+from triggers.model.head import Head, SoftmaxHead
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
 
@@ -36,11 +45,15 @@ class _Strict(BaseModel):
 
 
 class TransformersLoader(_Strict):
-    """A `transformers` folder inside the bundle (relative path), or a hub id together with the revision to pin."""
+    """A `transformers` folder inside the bundle (relative path), or a hub id together with the revision to pin.
+
+    `dtype` is the number type to compute in; `auto` is that of the checkpoint.
+    """
 
     kind: Literal["transformers"]
     source: str = "."
     revision: str | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
 class TorchvisionLoader(_Strict):
@@ -64,12 +77,41 @@ class FactoryLoader(_Strict):
 Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field(discriminator="kind")]
 
 
+class ComparisonRecord(_Strict):
+    """What the bundle's own predictions gave beside those of the source's own pipeline, when it was wrapped."""
+
+    oracle: str
+    inputs: int
+    largest_difference: float
+    flips: int
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class SquareImage:
+    """The section `image` of format 1."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int = 3
+    resize: Literal["squash", "crop"] = "squash"
+
+    def spec(self) -> ImageSpec:
+        """The same input, said in full."""
+        return ImageSpec.square(self.size, self.mean, self.std, self.channels, self.resize)
+
+
 class BundleSpec(_Strict):
     """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate.
 
     `groups` are the group names that requests may give, besides those that the model's triggers were made for.
+    `head` turns outputs into scores (head.py), `threshold` scores into a label (decision.py). `origin` says what was
+    taken from where.
     """
 
+    format: Literal[1, 2] = 2
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     modality: Literal["image", "text"]
     loader: Loader
@@ -79,6 +121,18 @@ class BundleSpec(_Strict):
     text: TextSpec | None = None
     description: str = ""
     groups: tuple[str, ...] | None = None
+    head: Head = SoftmaxHead()
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    origin: dict[str, str] = {}
+    comparison: ComparisonRecord | None = None
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _image_of_format_1(cls, image: Any) -> Any:
+        """An image that states one `size` in its new words."""
+        if not isinstance(image, dict) or "size" not in image:
+            return image
+        return asdict(TypeAdapter(SquareImage).validate_python(image).spec())
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
@@ -88,9 +142,25 @@ class BundleSpec(_Strict):
             raise ValueError(f"pos_label {self.pos_label} is not an index into {len(self.labels)} labels")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must differ from each other")
-        if self.image and not len(self.image.mean) == len(self.image.std) == self.image.channels:
-            raise ValueError(f"mean and std need {self.image.channels} numbers each")
+        if not self.head.widths(len(self.labels)):
+            raise ValueError(f"a {self.head.kind} head as stated does not fit {len(self.labels)} labels")
         return self
+
+    @property
+    def decision(self) -> DecisionRule:
+        """The rule from scores to one label."""
+        return DecisionRule(self.pos_label, self.threshold)
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """What a fingerprint of this model covers besides its weights; empty for a plain softmax without threshold."""
+        fields: dict[str, Any] = {}
+        if self.head != SoftmaxHead():
+            fields["head"] = self.head.model_dump(mode="json")
+        if self.threshold is not None:
+            fields["threshold"] = self.threshold
+        if isinstance(self.loader, FactoryLoader) and self.loader.kwargs:
+            fields["factory"] = {"target": self.loader.target, "kwargs": self.loader.kwargs}
+        return fields
 
 
 def read_spec(folder: Path) -> BundleSpec:
@@ -168,7 +238,8 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
         if spec.modality == "text"
         else transformers.AutoModelForImageClassification
     )
-    network = pretrained(auto, source, revision=spec.loader.revision or "main", use_safetensors=True)
+    options = {"revision": spec.loader.revision or "main", "use_safetensors": True, "dtype": spec.loader.dtype}
+    network = pretrained(auto, source, **options)
     assert isinstance(network, nn.Module)
     return network
 

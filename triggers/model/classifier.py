@@ -17,6 +17,7 @@ from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
 from triggers.model.bundle import BundleSpec, build_network, read_spec
 from triggers.model.fused_inference import accelerate
+from triggers.model.head import head_logits
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor, load_tokenizer
 from triggers.preprocessing import Inputs, TextBatch, TokenIds
@@ -30,7 +31,7 @@ Bank: TypeAlias = ImageBank | TextBank
 class FrozenClassifier(Preprocessor):
     """A classifier whose weights need no gradients and stay in eval mode; gradients still flow to its input.
 
-    Logits are always (N, labels): a network with a single logit o counts as two with logits (0, o).
+    Logits are always (N, labels), whatever the network gives: head.py.
     """
 
     def __init__(self, spec: BundleSpec, network: nn.Module, tokenizer: Any = None, device: str = "cpu") -> None:
@@ -44,6 +45,7 @@ class FrozenClassifier(Preprocessor):
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
+            self._reversed = spec.image.channel_order == "BGR"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,7 +89,7 @@ class FrozenClassifier(Preprocessor):
     def null_trigger(self) -> Trigger:
         """The trigger that leaves this model's inputs as they are."""
         if self.spec.image:
-            return ImageTrigger.none(self.spec.image.channels, self.spec.image.size)
+            return ImageTrigger.none(self.spec.image.channels, self.spec.image.height)
         return TextTrigger.none(self.embedding_matrix.shape[1])
 
     def bank(self, triggers: Sequence[Trigger]) -> Bank:
@@ -108,7 +110,7 @@ class FrozenClassifier(Preprocessor):
         return self._embedding()
 
     def image_logits(self, images: Tensor) -> Tensor:
-        """Float images (N, C, S, S) in [0, 1], before mean/std, to logits (N, labels)."""
+        """Float images (N, C, H, W) in [0, 1], before mean/std, to logits (N, labels)."""
         return self._logits((self._compiled or self._image_outputs)(images))
 
     def text_logits(self, text: EmbeddedText) -> Tensor:
@@ -117,7 +119,8 @@ class FrozenClassifier(Preprocessor):
         return self._logits((self._compiled or self._text_outputs)(text.embeds, text.mask, **positions))
 
     def _image_outputs(self, images: Tensor) -> Any:
-        return self.network((images.to(self._mean.dtype) - self._mean) / self._std)
+        pixels = (images.to(self._mean.dtype) - self._mean) / self._std
+        return self.network(pixels.flip(1) if self._reversed else pixels)
 
     def _text_outputs(self, embeds: Tensor, mask: Tensor, **positions: Tensor) -> Any:
         return self.network(inputs_embeds=embeds, attention_mask=mask, **positions)
@@ -132,18 +135,13 @@ class FrozenClassifier(Preprocessor):
         return natural if offset is None else natural + offset + 1
 
     def _logits(self, output: Any) -> Tensor:
-        logits: Tensor = output if isinstance(output, Tensor) else output.logits
-        if logits.shape[1] == 1:
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        if logits.shape[1] != len(self.labels):
-            raise ModelError(f"The network has {logits.shape[1]} outputs for {len(self.labels)} labels.")
-        return logits.float()
+        return head_logits(self.spec.head, output, len(self.labels))
 
     def _embedding(self) -> nn.Embedding:
         return cast(nn.Embedding, cast(Any, self.network).get_input_embeddings())
 
     def _weights_digest(self) -> str:
-        return tensors_digest(self.network.state_dict())
+        return tensors_digest(self.network.state_dict(), self.spec.fingerprint_fields())
 
 
 def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | None = None) -> FrozenClassifier:

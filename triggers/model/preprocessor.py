@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from triggers.fingerprint import json_digest
 from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
+from triggers.model.decision import DecisionRule
 from triggers.preprocessing import ImageLimits, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 
@@ -47,6 +47,11 @@ class Preprocessor:
         """Index of the label whose rate is the selection rate."""
         return self.spec.pos_label
 
+    @property
+    def decision(self) -> DecisionRule:
+        """The rule from scores to one label."""
+        return self.spec.decision
+
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:
@@ -56,9 +61,9 @@ class Preprocessor:
 
     def _preprocessing(self) -> dict[str, Any]:
         if self.spec.image:
-            return {"version": PREPROCESSING_VERSION, "image": asdict(self.spec.image)}
+            return {"version": PREPROCESSING_VERSION, "image": self.spec.image.fields()}
         assert self.spec.text
-        rules = {"version": PREPROCESSING_VERSION, "text": asdict(self.spec.text)}
+        rules = {"version": PREPROCESSING_VERSION, "text": self.spec.text.fields()}
         return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -28,6 +28,8 @@ _TURNS: dict[object, Image.Transpose] = {
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _HALF_LEVEL = 0.5 / 255
 
+Alpha: TypeAlias = Literal["black", "drop"]
+
 _T = TypeVar("_T")
 
 
@@ -39,9 +41,12 @@ class ImageLimits:
     max_pixels: int = 50_000_000
 
 
-def read_image(data: bytes, channels: int, limits: ImageLimits) -> Image.Image:
-    """An image file, decoded, turned upright, in RGB (3 channels) or grey (1). Raises InputError, nothing else."""
-    return _lenient(data, lambda file: _decoded(file, channels, limits))
+def read_image(data: bytes, channels: int, alpha: Alpha, limits: ImageLimits) -> Image.Image:
+    """An image file, decoded, turned upright, in RGB (3 channels) or grey (1). Raises InputError, nothing else.
+
+    `alpha`: transparent pixels are laid on black, or transparency is dropped.
+    """
+    return _lenient(data, lambda file: _decoded(file, channels, alpha, limits))
 
 
 def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
@@ -83,11 +88,11 @@ def _lenient(data: bytes, read: Callable[[bytes], _T]) -> _T:
             raise error if second.code in _DAMAGED else second from None
 
 
-def _decoded(data: bytes, channels: int, limits: ImageLimits) -> Image.Image:
+def _decoded(data: bytes, channels: int, alpha: Alpha, limits: ImageLimits) -> Image.Image:
     image = _open(data, limits)
     try:
         image.load()
-        return _to_mode(_upright(image), channels)
+        return _to_mode(_upright(image), channels, alpha)
     except InputError:
         raise
     except Exception as error:  # a decoder's damaged file raises what it likes: struct.error, KeyError, OverflowError
@@ -121,11 +126,11 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Any colour mode to RGB or grey: wide values are scaled to 8 bits, transparency is laid on black."""
+def _to_mode(image: Image.Image, channels: int, alpha: Alpha) -> Image.Image:
+    """Any colour mode to RGB or grey: wide values are scaled to 8 bits, transparency is laid on black or dropped."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
-    if image.has_transparency_data:
+    if alpha == "black" and image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
     return image.convert("RGB" if channels == 3 else "L")

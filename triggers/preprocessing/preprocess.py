@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from triggers.errors import InputError
 from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_pixels, read_image
+from triggers.preprocessing.image_pipeline import run_pipeline
+from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
 from triggers.preprocessing.text_content import readable_text
 
@@ -21,21 +21,14 @@ _SHORT = 3
 
 
 @dataclass(frozen=True)
-class ImageSpec:
-    """The image input of a network; `squash` ignores the aspect ratio, `crop` cuts the centre of the short side."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    channels: int = 3
-    resize: Literal["squash", "crop"] = "squash"
-
-
-@dataclass(frozen=True)
 class TextSpec:
     """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
 
     max_tokens: int
+
+    def fields(self) -> dict[str, Any]:
+        """Everything stated, for cards and the fingerprint."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     limits = limits or ImageLimits()
     check_bytes(data, limits)
     pixels = _plain_jpeg(data, spec, limits)
-    return _to_tensor(_resize(read_image(data, spec.channels, limits), spec), spec) if pixels is None else pixels
+    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits), spec) if pixels is None else pixels
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
@@ -109,21 +102,7 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
     pixels = decode_plain(data)
-    if pixels is None or (size == (spec.size, spec.size) and spec.resize == "squash"):
-        return pixels
-    return _to_tensor(_resize(Image.fromarray(pixels.permute(1, 2, 0).numpy()), spec), spec)
-
-
-def _to_tensor(image: Image.Image, spec: ImageSpec) -> Tensor:
-    pixels = np.asarray(image, dtype=np.uint8).reshape(spec.size, spec.size, spec.channels)
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-
-
-def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    target = (spec.size, spec.size)
-    if spec.resize == "crop":
-        return ImageOps.fit(image, target, Image.Resampling.BILINEAR)
-    return image if image.size == target else image.resize(target, Image.Resampling.BILINEAR)
+    return None if pixels is None else run_pipeline(pixels, spec)
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
 
 from service.api.dependencies import Model, Runtime
@@ -40,7 +38,7 @@ def _card(model: ServedModel, service: ServiceRuntime) -> ModelCard:
         preprocessing_fingerprint=classifier.preprocessing_fingerprint,
         labels=list(classifier.labels),
         pos_label=classifier.labels[classifier.pos_label],
-        preprocessing=asdict(spec),
+        preprocessing=spec.fields(),
         limits=model.limits(),
         client_trigger=model.client_trigger,
         champion=TriggerUsed(version=state.champion, digest=state.digest(state.champion)),

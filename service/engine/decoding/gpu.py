@@ -21,6 +21,7 @@ from service.engine.predictor import BatchItem, BatchResult, Predictor, Scored
 from service.engine.types import EncodedFile, ModelDescription
 from triggers.errors import ConfigError, InputError
 from triggers.preprocessing import ImageLimits, ImageSpec
+from triggers.preprocessing.image_spec import Fit, Resize
 from triggers.preprocessing.jpeg import plain_size
 from triggers.preprocessing.preprocess import decode_image
 
@@ -48,10 +49,19 @@ MAX_SIDE_PIXELS = 4096
 """Longest side decoded on the GPU, so that a batch cannot fill its memory; larger files go to the CPU decoder."""
 
 
+def takes_gpu_pixels(spec: ImageSpec) -> bool:
+    """Whether the GPU decoder knows the steps of an image input: one resize or fit by PIL's bilinear filter."""
+    step = spec.steps[0] if len(spec.steps) == 1 else None
+    squash = (
+        isinstance(step, Resize) and bool(step.height) and (step.library, step.interpolation) == ("pil", "bilinear")
+    )
+    return squash or isinstance(step, Fit)
+
+
 def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
     """Whether a file is a plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, with its end mark."""
     size = plain_size(data) if len(data) <= limits.max_bytes else None
-    if size is None or spec.channels != 3 or not data.endswith(END_OF_IMAGE):
+    if size is None or spec.channels != 3 or not takes_gpu_pixels(spec) or not data.endswith(END_OF_IMAGE):
         return False
     return size[0] * size[1] <= limits.max_pixels and max(size) <= MAX_SIDE_PIXELS
 
@@ -95,16 +105,17 @@ class GpuDecoder:
             return error
 
     def _resized(self, image: Tensor) -> Tensor:
-        """Image (C, H, W) to (C, S, S); `crop` keeps the central square, to the pixel."""
-        size, (height, width) = self._spec.size, image.shape[-2:]
-        if self._spec.resize == "crop":
-            side = min(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            image = image[:, top : top + side, left : left + side]
-        if image.shape[-2:] == (size, size):
+        """Image (C, H, W) to the network's size; `fit` keeps the central part, to the pixel."""
+        target, (height, width) = (self._spec.height, self._spec.width), image.shape[-2:]
+        if isinstance(self._spec.steps[0], Fit):
+            scale = min(height / target[0], width / target[1])
+            rows, columns = round(scale * target[0]), round(scale * target[1])
+            top, left = (height - rows) // 2, (width - columns) // 2
+            image = image[:, top : top + rows, left : left + columns]
+        if image.shape[-2:] == target:
             return image
         floats = image[None].to(torch.float32)
-        small = interpolate(floats, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        small = interpolate(floats, size=target, mode="bilinear", antialias=True, align_corners=False)
         return small[0].round().clamp(0, 255).to(torch.uint8)
 
 

@@ -5,6 +5,7 @@ A plain JPEG is passed on, to another process if it fits into a slot; anything e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -54,5 +55,5 @@ def build_passthrough(
     if spec is None or not decodes_on_gpu(classifier, settings):
         return None
     limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-    longest = spec.channels * spec.size**2 if settings.engine_devices else limits.max_bytes
+    longest = math.prod(spec.pixel_shape) if settings.engine_devices else limits.max_bytes
     return EncodedPassthrough(others, spec, limits, longest)

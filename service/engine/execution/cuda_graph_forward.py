@@ -36,11 +36,13 @@ class CudaGraphForward:
     def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
         spec = classifier.spec.image
         assert spec
-        self._classifier, self.recorder, self._size = classifier, recorder, spec.size
+        self._classifier, self.recorder, self._size = classifier, recorder, spec.height
         self._buckets = BatchSizes(max_rows)
         with recorder.stream_scope():
-            self.buffers = StaticBuffers(max_rows, spec.channels, spec.size, len(classifier.labels), classifier.device)
-            self.bank = DeviceTriggerBank(max_triggers, spec.channels, spec.size, classifier.device, classifier.dtype)
+            self.buffers = StaticBuffers(
+                max_rows, spec.channels, spec.height, len(classifier.labels), classifier.device
+            )
+            self.bank = DeviceTriggerBank(max_triggers, spec.channels, spec.height, classifier.device, classifier.dtype)
         self._programs: dict[tuple[int, bool], GraphedFn] = {}
         self._fused = {False: recorder.compile_fn(apply_plain), True: recorder.compile_fn(apply_resized)}
         self._eager = EagerForward(classifier)

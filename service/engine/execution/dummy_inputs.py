@@ -12,7 +12,7 @@ def blank_input(classifier: FrozenClassifier) -> Item:
     """A black image, or a text of no words."""
     image = classifier.spec.image
     if image:
-        return torch.zeros(image.channels, image.size, image.size, dtype=torch.uint8)
+        return torch.zeros(image.pixel_shape, dtype=torch.uint8)
     return _text(classifier, 2)
 
 

@@ -35,7 +35,7 @@ class SlotLayout:
     def of(cls, spec: BundleSpec, count: int, start: int) -> SlotLayout:
         """The layout of `count` slots for a model's inputs, from byte `start`."""
         if spec.image:
-            shape = (spec.image.channels, spec.image.size, spec.image.size)
+            shape = spec.image.pixel_shape
             return cls(start, shape[0] * shape[1] * shape[2], count, shape)
         assert spec.text
         return cls(start, 4 * spec.text.max_tokens, count, None)

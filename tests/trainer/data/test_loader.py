@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
 from triggers.errors import DataError
 from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import TextBatch
+from triggers.preprocessing import ImageSpec, TextBatch
 
 
 def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -93,8 +92,10 @@ def test_another_preprocessing_is_decoded_anew(tmp_path: Path, image_model: Froz
     faces.celeba(tmp_path / "celeba")
     data = loader(config(tmp_path, CELEBA))
     squashed = data.load(image_model, "val")
-    assert image_model.spec.image
-    cropping = image_model.spec.model_copy(update={"image": replace(image_model.spec.image, resize="crop")})
+    image = image_model.spec.image
+    assert image
+    crop = ImageSpec.square(image.height, image.mean, image.std, resize="crop")
+    cropping = image_model.spec.model_copy(update={"image": crop})
     cropped = data.load(FrozenClassifier(cropping, faces.network()), "val")
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
     assert not torch.equal(torch.as_tensor(squashed.inputs), torch.as_tensor(cropped.inputs))

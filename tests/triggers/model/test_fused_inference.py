@@ -87,7 +87,7 @@ def test_a_faster_classifier_has_the_fingerprint_of_the_original(image_model: Fr
     assert fast.fingerprint == image_model.fingerprint
     spec = image_model.spec.image
     assert spec
-    images = torch.rand(4, spec.channels, spec.size, spec.size)
+    images = torch.rand(4, *spec.pixel_shape)
     rough, exact = fast.image_logits(images.bfloat16()), image_model.image_logits(images)
     assert rough.dtype == torch.float32
     assert torch.allclose(rough, exact, atol=0.05) and not torch.equal(rough, exact)

@@ -23,8 +23,8 @@ from triggers.preprocessing.preprocess import decode_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")  # what is odd about a file; the service is silent
 
-SPEC = ImageSpec(24, (0.5,) * 3, (0.25,) * 3)
-GREY = ImageSpec(24, (0.5,), (0.25,), channels=1)
+SPEC = ImageSpec.square(24, (0.5,) * 3, (0.25,) * 3)
+GREY = ImageSpec.square(24, (0.5,), (0.25,), channels=1)
 UNTURNED, TURNED, MAKER = encoded("JPEG"), encoded("JPEG", exif=exif_block()), b"\x01\x0f\x00\x02"
 
 

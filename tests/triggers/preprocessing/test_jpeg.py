@@ -14,10 +14,11 @@ from PIL import Image
 import triggers.preprocessing.preprocess as preprocess
 from tests.real_data import SHARED, need
 from triggers.errors import InputError
+from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
-from triggers.preprocessing.preprocess import ImageSpec, decode_image
+from triggers.preprocessing.preprocess import decode_image
 
-SPECS = [ImageSpec(32, (0.5,) * 3, (0.25,) * 3), ImageSpec(20, (0.5,) * 3, (0.25,) * 3, resize="crop")]
+SPECS = [ImageSpec.square(32, (0.5,) * 3, (0.25,) * 3), ImageSpec.square(20, (0.5,) * 3, (0.25,) * 3, resize="crop")]
 
 
 def jpeg(width: int, height: int, *, mode: str = "RGB", **options: object) -> bytes:

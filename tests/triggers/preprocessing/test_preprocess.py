@@ -15,8 +15,8 @@ from triggers.errors import InputError
 from triggers.preprocessing import ImageLimits, ImageSpec, TextBatch
 from triggers.preprocessing.preprocess import decode_image
 
-SPEC = ImageSpec(size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
-GREY = ImageSpec(size=8, mean=(0.5,), std=(0.25,), channels=1)
+SPEC = ImageSpec.square(size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+GREY = ImageSpec.square(size=8, mean=(0.5,), std=(0.25,), channels=1)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -66,7 +66,7 @@ def test_exif_orientation_is_followed() -> None:
 def test_crop_keeps_the_centre_and_squash_all() -> None:
     wide = Image.new("RGB", (24, 8))
     wide.paste((255, 255, 255), (8, 0, 16, 8))
-    crop = ImageSpec(size=8, mean=SPEC.mean, std=SPEC.std, resize="crop")
+    crop = ImageSpec.square(size=8, mean=SPEC.mean, std=SPEC.std, resize="crop")
     assert decode_image(encoded(wide), crop).min() == 255
     assert decode_image(encoded(wide), SPEC)[0, 4, 0] == 0
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:
 
 CUDA = torch.cuda.is_available()
 DEVICES = ["cpu", pytest.param("cuda", marks=(pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="needs a GPU")))]
-SPEC = ImageSpec(size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+SPEC = ImageSpec.square(size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def smooth(seed: int, width: int = 48, height: int = 32, **options: object) -> bytes:
@@ -43,7 +43,7 @@ def turned() -> bytes:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_images_are_nearly_those_of_the_ordinary_decoder(device: str, resize: str) -> None:
-    spec = ImageSpec(16, SPEC.mean, SPEC.std, resize=resize)  # type: ignore[arg-type]
+    spec = ImageSpec.square(16, SPEC.mean, SPEC.std, resize=resize)  # type: ignore[arg-type]
     fitting = smooth(9, 16, 16, subsampling=0)  # not resized; so small that coarser colours would be another picture
     files = [smooth(seed, 48 + 2 * seed, 32) for seed in range(5)] + [fitting, picture(1), turned()]
     found = GpuDecoder(spec, ImageLimits(), torch.device(device)).decode(files)

@@ -45,18 +45,18 @@ def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def images(model: FrozenClassifier, count: int, seed: int = 0) -> list[Item]:
     assert model.spec.image
-    size = model.spec.image.size
+    size = model.spec.image.height
     generator = torch.Generator().manual_seed(seed)
     return list(torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator))
 
 
 def of_every_kind(model: FrozenClassifier) -> list[ImageTrigger]:
     assert model.spec.image
-    made = [image_trigger(kind, seed, size=model.spec.image.size) for seed, kind in enumerate(IMAGE_KINDS)]
-    wider = image_trigger("border", 9, size=model.spec.image.size)
+    made = [image_trigger(kind, seed, size=model.spec.image.height) for seed, kind in enumerate(IMAGE_KINDS)]
+    wider = image_trigger("border", 9, size=model.spec.image.height)
     none = model.null_trigger()
     assert isinstance(none, ImageTrigger) and isinstance(wider, ImageTrigger)
-    narrow = ImageTrigger("border", model.spec.image.size - 7, wider.keep, wider.delta)
+    narrow = ImageTrigger("border", model.spec.image.height - 7, wider.keep, wider.delta)
     return [none, *(each for each in made if isinstance(each, ImageTrigger)), narrow]
 
 

@@ -13,7 +13,8 @@ from tests.trainer.sources import CELEBA, config, loader
 from trainer.data.loader import open_source
 from triggers.errors import ConfigError, DataError
 from triggers.model.classifier import FrozenClassifier
-from triggers.preprocessing.preprocess import ImageSpec, decode_image
+from triggers.preprocessing.image_spec import ImageSpec
+from triggers.preprocessing.preprocess import decode_image
 
 SAMPLE = "data/celeba10k.tar"
 EIGHT = ("Blond_Hair", "Smiling", "Attractive")
@@ -113,7 +114,7 @@ def test_the_real_sample_reads_straight_from_its_tar(tmp_path: Path) -> None:
     assert several.label_names[:4] == ("none", "Blond_Hair", "Smiling", "Blond_Hair & Smiling")
     assert (len(several.label_names), several.label_names[7]) == (8, "Blond_Hair & Smiling & Attractive")
     assert {row.label for row in several.rows} == set(several.label_names)
-    spec = ImageSpec(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    spec = ImageSpec.square(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     raw = source.read(0)
     assert isinstance(raw, bytes)
     assert decode_image(raw, spec).shape == (3, 32, 32)

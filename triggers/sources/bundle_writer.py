@@ -1,0 +1,87 @@
+"""The writing of a bundle from a source: read it, write beside the target, compare with the source, then take the name.
+
+A bundle that differs from its source is not kept, unless that is accepted; then it says so.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from triggers.errors import ModelError
+from triggers.model import load_bundle
+from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.sources.builtin_inputs import builtin_images, builtin_texts
+from triggers.sources.comparison import TOLERANCE, compare
+from triggers.sources.oracles import RawInput
+from triggers.sources.source import Source, WrapOptions, chosen_positive
+
+
+def read_source(source: str, options: WrapOptions) -> Source:
+    """The source that a word of the command line stands for. Raises ModelError."""
+    from triggers.sources.transformers_folder import read_transformers
+
+    if Path(source).is_dir():
+        return read_transformers(Path(source), options)
+    raise ModelError(f"{source!r} is none of: a transformers folder.")
+
+
+def write_bundle(
+    source: Source,
+    folder: Path,
+    options: WrapOptions,
+    inputs: Sequence[RawInput] = (),
+    *,
+    accept_difference: bool = False,
+) -> BundleSpec:
+    """Write a source as a bundle, compared with its own pipeline on built-in and given inputs. Raises ModelError."""
+    if folder.exists():
+        raise ModelError(f"{folder} exists already; choose another with --out.")
+    spec = BundleSpec(
+        name=options.name or bundle_name(source.name),
+        modality=source.modality,
+        loader=source.loader,
+        labels=source.labels,
+        pos_label=chosen_positive(source.labels, options),
+        head=source.head,
+        threshold=options.threshold,
+        image=source.image,
+        text=source.text,
+        origin=dict(source.origin),
+    )
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        source.copy(partial)
+        spec = _compared(source, partial, spec, inputs, accept_difference=accept_difference)
+        save_bundle(partial, spec)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return spec
+
+
+def _compared(
+    source: Source, folder: Path, spec: BundleSpec, inputs: Sequence[RawInput], *, accept_difference: bool
+) -> BundleSpec:
+    save_bundle(folder, spec)
+    built_in: Sequence[RawInput] = builtin_images() if spec.modality == "image" else builtin_texts()
+    record = compare(load_bundle(folder), source.oracle, [*built_in, *inputs])
+    if record.largest_difference > TOLERANCE or record.flips:
+        if not accept_difference:
+            raise ModelError(
+                f"The bundle would not answer as the source does: {record.flips} of {record.inputs} labels differ from "
+                f"{record.oracle}, scores by up to {record.largest_difference:.2g}. Nothing was written; "
+                "--accept-difference writes it, and every card will say so."
+            )
+        record = record.model_copy(update={"accepted": True})
+    return spec.model_copy(update={"comparison": record})
+
+
+def bundle_name(text: str) -> str:
+    """A model name made of any text."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:64]
+    return name or "model"

@@ -1,0 +1,148 @@
+"""A source that is a `transformers` folder, or a pinned id of the hub, for image or sequence classification."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from triggers.errors import ModelError
+from triggers.model.bundle import TransformersLoader, pretrained
+from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
+from triggers.preprocessing import TextSpec
+from triggers.sources.image_processor import image_spec_of
+from triggers.sources.oracles import Oracle, RawInput, open_rgb
+from triggers.sources.source import Source, WrapOptions
+
+NETWORK = "network"
+"""The folder inside the bundle."""
+FILES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
+TRIGGER_ROOM = 16
+"""Tokens that are kept free for a trigger where a network's positions are limited."""
+
+
+def read_transformers(folder: Path, options: WrapOptions) -> Source:
+    """The source in a folder with config.json and safetensors. Raises ModelError."""
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    _check_files(folder)
+    config = pretrained(AutoConfig, str(folder))
+    modality = _modality(config)
+    labels, head, about = _labels(config, options)
+    common: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "modality": modality,
+        "loader": TransformersLoader(kind="transformers", source=NETWORK, dtype="float32"),
+        "labels": labels,
+        "head": head,
+        "copy": partial(_copy, folder),
+    }
+    if modality == "image":
+        from transformers import AutoImageProcessor
+
+        processor = pretrained(AutoImageProcessor, str(folder))
+        image = image_spec_of(processor)
+        about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
+        oracle = _oracle("image-classification", folder, head, open_rgb)
+        return Source(**common, image=image, oracle=oracle, origin=about)
+    from transformers import AutoTokenizer
+
+    tokenizer = pretrained(AutoTokenizer, str(folder))
+    max_tokens, about["max_tokens"] = _max_tokens(config, tokenizer, options)
+    cut = {"truncation": True, "max_length": max_tokens}
+    oracle = _oracle("text-classification", folder, head, lambda text: text, **cut)
+    return Source(**common, text=TextSpec(max_tokens), oracle=oracle, origin=about)
+
+
+def _check_files(folder: Path) -> None:
+    names = [path.name for path in folder.iterdir()]
+    if "config.json" not in names:
+        raise ModelError(f"{folder} is no transformers folder: config.json is missing.")
+    if not any(name.endswith(".safetensors") for name in names):
+        convert = "AutoModelForSequenceClassification.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        raise ModelError(f"{folder} holds no safetensors; where you trust its .bin, convert it: {convert}")
+
+
+def _modality(config: Any) -> str:
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    named = " ".join(config.architectures or ())
+    image, text = "ImageClassification" in named, "SequenceClassification" in named
+    if image and type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        return "image"
+    if text and type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        return "text"
+    what = named or type(config).__name__
+    raise ModelError(f"{what} is no network for image or sequence classification (config.json, architectures).")
+
+
+def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, dict[str, str]]:
+    """Label names, head, and where both were taken from."""
+    names = tuple(str(config.id2label[n]) for n in range(config.num_labels))
+    about = {"labels": "config.json (id2label)", "head": f"config.json (problem_type {config.problem_type})"}
+    if config.problem_type == "regression":
+        raise ModelError("The network is a regression (problem_type): it has no labels to be fair about.")
+    if options.labels:
+        if len(options.labels) != max(2, len(names)):
+            raise ModelError(f"--labels names {len(options.labels)} labels, the network has {len(names)}.")
+        names, about["labels"] = options.labels, "--labels"
+    if len(names) == 1:
+        return (f"not {names[0]}", names[0]), SigmoidHead(), about
+    if config.problem_type == "multi_label_classification":
+        if options.label not in names:
+            raise ModelError(f"The network says several labels at once; choose one: --label {' | '.join(names)}")
+        about["labels"] += f", of which --label {options.label}"
+        index = names.index(options.label)
+        return (f"not {names[index]}", names[index]), MultiLabelHead(outputs=len(names), index=index), about
+    if len(names) == 2 and config.num_labels == 1:
+        return names, SigmoidHead(), about
+    return names, SoftmaxHead(), about
+
+
+def _max_tokens(config: Any, tokenizer: Any, options: WrapOptions) -> tuple[int, str]:
+    if options.max_tokens:
+        return options.max_tokens, "--max-tokens"
+    stated = tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else 512
+    positions = getattr(config, "max_position_embeddings", None) or stated + TRIGGER_ROOM
+    free = positions - TRIGGER_ROOM - (getattr(config, "pad_token_id", None) or 0) - 1
+    if stated <= free:
+        return int(stated), "tokenizer_config.json (model_max_length)"
+    return int(free), f"{positions} positions less {positions - free}, room for a trigger"
+
+
+def _copy(folder: Path, bundle: Path) -> None:
+    """Copy what `transformers` reads, and nothing else, into the bundle."""
+    target = bundle / NETWORK
+    target.mkdir(parents=True)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in FILES:
+            shutil.copyfile(path, target / path.name)
+
+
+def _oracle(task: str, folder: Path, head: Head, opened: Any, **call: Any) -> Oracle:
+    """`transformers.pipeline` in float32, one input at a time."""
+    import transformers
+
+    made = transformers.pipeline(task, model=str(folder), device="cpu", dtype="float32")  # type: ignore[call-overload]
+    names = [made.model.config.id2label[n] for n in range(made.model.config.num_labels)]
+
+    def scores(data: RawInput) -> Sequence[float]:
+        answers = made(opened(data), top_k=len(names), **call)
+        by_name = {answer["label"]: answer["score"] for answer in answers}
+        found = [by_name[name] for name in names]
+        if isinstance(head, MultiLabelHead):
+            return 1 - found[head.index], found[head.index]
+        return (1 - found[0], found[0]) if len(found) == 1 else found
+
+    return Oracle(f"transformers.pipeline({task!r})", scores)
+
+
+def hub_id(source: str) -> tuple[str, str] | None:
+    """`owner/name@commit` as id and commit; None for anything else."""
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", source)
+    return (match[1], match[2]) if match else None
