@@ -11,7 +11,7 @@ from torch import Tensor
 
 from triggers.errors import InputError
 from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_pixels, read_image
-from triggers.preprocessing.image_pipeline import run_pipeline
+from triggers.preprocessing.image_pipeline import Pixels, run_pipeline, size_of
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
 from triggers.preprocessing.text_content import readable_text
@@ -89,8 +89,13 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     check_bytes(data, limits)
-    pixels = _plain_jpeg(data, spec, limits)
-    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits), spec) if pixels is None else pixels
+    try:
+        plain = _plain_jpeg(data, spec, limits)
+        return _prepared(read_image(data, spec.channels, spec.alpha, limits) if plain is None else plain, spec, limits)
+    except InputError:
+        raise
+    except Exception as error:  # such as no memory, or a decoder's own of any kind
+        raise InputError("image_undecodable", f"The image cannot be decoded: {error!r}") from error
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
@@ -101,8 +106,19 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
     check_pixels(*size, limits)
     if size[0] * size[1] > ImageLimits.max_pixels:
         return None
-    pixels = decode_plain(data)
-    return None if pixels is None else run_pipeline(pixels, spec)
+    return decode_plain(data)
+
+
+def _prepared(pixels: Pixels, spec: ImageSpec, limits: ImageLimits) -> Tensor:
+    """The pixels through all steps, none of which may need more room than an image: the shorter edge of a strip would.
+
+    Up to four times what the network sees is fine, also for an image that claims to be small.
+    """
+    size, room = size_of(pixels), ImageLimits(max_pixels=max(limits.max_pixels, 4 * spec.height * spec.width))
+    for step in spec.steps:
+        size = step.target(*size)
+        check_pixels(size[1], size[0], room)
+    return run_pipeline(pixels, spec)
 
 
 def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
