@@ -58,10 +58,11 @@ def test_a_resolution_that_is_text_costs_nothing() -> None:
     assert not torch.equal(pixels(TURNED), pixels(UNTURNED))
 
 
-def test_an_orientation_behind_a_broken_tag_is_followed() -> None:
+@pytest.mark.parametrize("count", [17, 2**24])
+def test_an_orientation_behind_a_broken_tag_is_followed(count: int) -> None:
     block = big_endian(exif_block())
     at = block.index(MAKER)
-    broken = block[: at + 4] + (2**24).to_bytes(4) + (2**20).to_bytes(4) + block[at + 12 :]
+    broken = block[: at + 4] + count.to_bytes(4) + (2**20).to_bytes(4) + block[at + 12 :]
     assert torch.equal(pixels(encoded("JPEG", exif=broken)), pixels(TURNED))
     assert exif_orientation(broken) == 6
 
