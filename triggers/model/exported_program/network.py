@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from triggers.errors import ModelError
 from triggers.model.batch_invariance import check_rows
 from triggers.model.exported_program.calls import HOW_TO_EXPORT, Context, Value, call_of, is_check
-from triggers.model.exported_program.program_description import describe_program
+from triggers.model.exported_program.program_description import ExportedDescription, describe_program
 from triggers.model.exported_program.pt2_archive import read_program
 from triggers.storage.regular_file import open_regular
 
@@ -43,8 +43,7 @@ class ExportedNetwork(nn.Module):
                 raise ModelError(f"it holds no tensor {name!r}")
             self._keep(argument, name, tensors[name])
         self._calls = tuple(call_of(node) for node in content["nodes"] if not is_check(node["target"]))
-        digest = hashlib.sha256(json.dumps([content, self.description.output, names], sort_keys=True).encode()).digest()
-        self.register_buffer("graph", torch.tensor(list(digest), dtype=torch.uint8))
+        self.register_buffer("graph", torch.tensor(list(_digest(content, self.description, names)), dtype=torch.uint8))
         self.register_buffer("precision", torch.empty(0, dtype=self._file_dtype), persistent=False)
         self.eval()
 
@@ -104,6 +103,13 @@ def load_exported(path: Path | str, output: str | None = None) -> ExportedNetwor
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ModelError(f"{path} cannot be used: its graph is damaged or of an unknown kind ({reason}).") from error
+
+
+def _digest(content: Mapping[str, Any], description: ExportedDescription, names: Mapping[str, str]) -> bytes:
+    """SHA-256 over the calls, what they are given, and which tensor has which name."""
+    calls = [[node[key] for key in ("target", "inputs", "outputs")] for node in content["nodes"]]
+    parts = [description.input, description.output, description.shape, names, calls]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
 def _try(network: ExportedNetwork) -> None:

@@ -54,14 +54,14 @@ def _line(
     """Factor and term of every channel (C,), in double precision, if that is what the node applies to `source`."""
     kind = node.title.partition(" ")[0]
     others = [name for name in node.inputs if name != source]
-    if not others or not _stored(tuple(others), constants):
+    if kind not in ("Add", "BatchNormalization", "Mul") or not others or not _stored(tuple(others), constants):
         return None
     values = [constants[name].detach().double() for name in others]
     if kind == "BatchNormalization":
         scale, shift, mean, variance = values
         factor = scale / torch.sqrt(variance + node.attributes.get("epsilon", 1e-5))
         return factor, shift - mean * factor
-    value = _by_channel(values[0], *made) if kind in ("Add", "Mul") and len(node.inputs) == 2 else None
+    value = _by_channel(values[0], *made)
     if value is None:
         return None
     return (torch.ones_like(value), value) if kind == "Add" else (value, torch.zeros_like(value))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONSTANT = "onnx:"
 """Begins the names of tensors that are stored in the file; a dot in a name becomes a slash."""
 
-SMALL = 4096
+SHAPE_SIZED = 4096
 """Tensors of at most so many numbers may say a shape."""
 
 
@@ -72,7 +72,7 @@ class Graph:
     def hollow(self) -> Graph:
         """The same graph without the content of large tensors."""
         thin = {
-            name: tensor.cpu() if tensor.numel() <= SMALL else tensor.to("meta")
+            name: tensor.cpu() if tensor.numel() <= SHAPE_SIZED else tensor.to("meta")
             for name, tensor in self.constants.items()
         }
         return replace(self, constants=thin)

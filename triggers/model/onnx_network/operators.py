@@ -1,7 +1,7 @@
 """Operators of ONNX as functions of torch: inputs as arguments in order, attributes as keywords of the same names.
 
 What a function does not name, it cannot do: a node with another input or attribute is refused when the file is loaded.
-Inputs that say a shape, axes, a number of pieces and the like arrive as Python numbers (`NUMBERS_AT`), others as tensors.
+Inputs that say shapes, axes, numbers of pieces and the like arrive as Python numbers (`NUMBERS_AT`); others as tensors.
 """
 
 from __future__ import annotations
