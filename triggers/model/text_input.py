@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,23 @@ class TextInput:
         return natural if offset is None else natural + offset + 1
 
 
-def word_embeddings(embedding: nn.Module) -> Tensor:
+def input_embeddings(network: nn.Module) -> nn.Embedding:
+    """The network's table of word embeddings. Raises ModelError if it has none."""
+    try:
+        table = cast(Any, network).get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        table = None
+    if not isinstance(getattr(table, "weight", None), Tensor):
+        named = type(network).__name__
+        raise ModelError(
+            f"{named} has no table of word embeddings (get_input_embeddings), which triggers are put into."
+        )
+    return cast(nn.Embedding, table)
+
+
+def word_embeddings(embedding: nn.Embedding) -> Tensor:
     """Word embeddings (V, D) as the network uses them; a plain table's own weights."""
-    weight: Tensor = embedding.weight  # type: ignore[assignment]
+    weight = embedding.weight
     if type(embedding) is nn.Embedding and embedding.max_norm is None:
         return weight
     with torch.no_grad():
