@@ -26,7 +26,7 @@ from triggers.preprocessing import Padding
 
 PADDINGS: tuple[Padding, ...] = ("right", "left", "none")
 """The fastest first."""
-TOLERANCE = 1e-5
+LOGIT_TOLERANCE = 1e-5
 """Largest difference of logits that is rounding; more for logits beyond 1, in proportion."""
 SPREAD_SHARE, LEAST = 0.01, 2e-7
 """Nor may it be more than this share of the differences between texts, down to what float32 resolves."""
@@ -126,7 +126,7 @@ class _Samples:
     def limit(self) -> float:
         """The largest difference that is rounding."""
         spread = float((self.wanted.amax(dim=0) - self.wanted.amin(dim=0)).max())
-        allowed = TOLERANCE * max(1.0, float(self.wanted.abs().max()))
+        allowed = LOGIT_TOLERANCE * max(1.0, float(self.wanted.abs().max()))
         return min(allowed, max(SPREAD_SHARE * spread, LEAST))
 
 

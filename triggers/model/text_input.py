@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -95,12 +97,30 @@ def word_embeddings(embedding: nn.Embedding) -> Tensor:
 
 def _allow_batches(network: nn.Module) -> None:
     """Let the head of a decoder read the last position of every row, which `left` padding makes the text's own."""
-    config: Any = getattr(network, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    if config is not None and getattr(config, "pad_token_id", NO_PAD_ID) is None:
+    config = _text_config(network)
+    if getattr(config, "pad_token_id", NO_PAD_ID) is None:
         config.pad_token_id = NO_PAD_ID
     for name in ("transformers.modeling_layers", type(network).__module__):
         logging.getLogger(name).addFilter(_no_padding_warning)
+
+
+@contextmanager
+def original_pad_id(network: nn.Module) -> Iterator[None]:
+    """The network's configuration as it was given, for as long as it is saved."""
+    config = _text_config(network)
+    stood_in = getattr(config, "pad_token_id", None) == NO_PAD_ID
+    if stood_in:
+        config.pad_token_id = None
+    try:
+        yield
+    finally:
+        if stood_in:
+            config.pad_token_id = NO_PAD_ID
+
+
+def _text_config(network: nn.Module) -> Any:
+    config: Any = getattr(network, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
 def _no_padding_warning(record: logging.LogRecord) -> bool:
