@@ -21,7 +21,7 @@ from triggers.model.head import head_logits
 from triggers.model.positions import max_positions
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor
-from triggers.model.text_input import TextInput, word_embeddings
+from triggers.model.text_input import TextInput, input_embeddings, word_embeddings
 from triggers.model.tokenizer import check_tokenizer, load_tokenizer
 from triggers.preprocessing import Inputs, Padding, TextBatch, TokenIds
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
@@ -176,7 +176,7 @@ class FrozenClassifier(Preprocessor):
         return head_logits(self.spec.head, output, len(self.labels))
 
     def _embedding(self) -> nn.Embedding:
-        return cast(nn.Embedding, cast(Any, self.network).get_input_embeddings())
+        return input_embeddings(self.network)
 
     def _weights_digest(self) -> str:
         return tensors_digest(self.network.state_dict(), self.spec.fingerprint_fields())
@@ -192,7 +192,7 @@ def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | 
     network = build_network(folder, spec, Factories.of_environment() if factories is None else factories)
     tokenizer = load_tokenizer(folder, spec)
     if spec.text:
-        check_tokenizer(tokenizer, len(cast(Any, network).get_input_embeddings().weight))
+        check_tokenizer(tokenizer, len(input_embeddings(network).weight))
     classifier = FrozenClassifier(spec, network, tokenizer, device)
     classifier.check_length()
     return classifier
