@@ -157,13 +157,18 @@ def head_logits(head: Head, output: object, labels: int) -> Tensor:
 
     Raises ModelError.
     """
+    return head.logits(head_outputs(head, output, labels).float())
+
+
+def head_outputs(head: Head, output: object, labels: int) -> Tensor:
+    """The outputs (N, O) in what a network returned, as many as the head takes. Raises ModelError."""
     outputs = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise ModelError("The network returned no table (rows, outputs), nor an object whose `logits` are one.")
     if outputs.shape[1] not in head.widths(labels):
         message = f"The network has {outputs.shape[1]} outputs for {labels} labels and a {head.kind} head."
         raise ModelError(f"{message} Correct `labels` or `head` in model.json.")
-    return head.logits(outputs.float())
+    return outputs
 
 
 def head_fault(head: Head, outputs: Tensor) -> str | None:
