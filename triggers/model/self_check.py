@@ -19,7 +19,7 @@ from triggers.model.checkpoint import not_finite
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
-from triggers.model.padding_probe import check_padding
+from triggers.model.padding_probe import check_padding, find_padding
 from triggers.model.preprocessor import Item
 from triggers.model.reprogram import reprogram, scores
 from triggers.model.tokenizer import check_tokenizer
@@ -196,8 +196,10 @@ def _padding(bundle: LoadedBundle) -> str:
     """The same logits for a text's embeddings in a mixed batch and for its token ids alone."""
     found = check_padding(bundle.classifier, LONGEST)
     if found.reason:
-        advice = "run `fairtrigger wrap` on the model's own folder, which finds the right text.padding"
-        raise ModelError(f"under padding {found.padding!r} {found.reason}: {advice}.")
+        right = find_padding(bundle.classifier, LONGEST)
+        raise ModelError(
+            f'under padding "{found.padding}" {found.reason}: set text.padding to "{right}" in model.json.'
+        )
     return f"{found.padding}: embeddings in company differ by {found.difference:.1e} from token ids alone"
 
 
@@ -213,7 +215,8 @@ def _logits(classifier: FrozenClassifier, items: list[Item]) -> Tensor:
         spec = classifier.spec
         given = "texts" if spec.image is None else "images of {} x {} x {}".format(*spec.image.pixel_shape)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ModelError(f"the network does not take {given} (`{spec.modality}` in model.json): {reason}") from error
+        name = type(classifier.network).__name__
+        raise ModelError(f"{name} does not take {given} (`{spec.modality}` in model.json): {reason}") from error
 
 
 def _samples(classifier: FrozenClassifier) -> list[Item]:
