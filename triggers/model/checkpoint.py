@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 SHOWN = 3
@@ -37,7 +38,8 @@ def left_over(network: nn.Module, unexpected: Iterable[str]) -> list[str]:
 
 def not_finite(network: nn.Module) -> str:
     """Which weights are NaN or infinite; empty if none are."""
-    wrong = [name for name, weight in network.named_parameters() if not bool(weight.isfinite().all())]
+    suspects = [pair for pair in network.named_parameters() if not pair[1].sum(dtype=torch.float32).isfinite()]
+    wrong = [name for name, weight in suspects if not weight.isfinite().all()]  # a sum may also overflow
     return f"weights are NaN or infinite: {_named(wrong)}; export the checkpoint again" if wrong else ""
 
 

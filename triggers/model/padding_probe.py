@@ -64,10 +64,12 @@ def find_padding(classifier: FrozenClassifier, longest: int = LONGEST) -> Paddin
     raise ModelError(f"{network} cannot be given triggers, under no padding: {best.reason}.")
 
 
-def check_padding(classifier: FrozenClassifier, longest: int = LONGEST) -> PaddingCheck:
+def check_padding(
+    classifier: FrozenClassifier, longest: int = LONGEST, word_counts: Sequence[int] = WORD_COUNTS
+) -> PaddingCheck:
     """Whether the network is exact under the padding that its bundle states. Raises ModelError if it does not run."""
     assert classifier.spec.text
-    return _Samples.draw(classifier, longest).check(classifier.spec.text.padding)
+    return _Samples.draw(classifier, longest, word_counts).check(classifier.spec.text.padding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +81,10 @@ class _Samples:
     wanted: Tensor
 
     @classmethod
-    def draw(cls, classifier: FrozenClassifier, longest: int) -> _Samples:
+    def draw(cls, classifier: FrozenClassifier, longest: int, word_counts: Sequence[int] = WORD_COUNTS) -> _Samples:
         """Draw texts of the tokenizer's own words and run them one by one, in float32 if the network is narrower."""
         precise = _precise(classifier)
-        texts = _texts(precise, longest)
+        texts = _texts(precise, longest, word_counts)
         return cls(precise, [precise.preprocess(text) for text in texts], _own_logits(precise, texts))
 
     def check(self, padding: Padding) -> PaddingCheck:
@@ -128,7 +130,7 @@ def _padded(classifier: FrozenClassifier, padding: Padding) -> FrozenClassifier:
     return padded
 
 
-def _texts(classifier: FrozenClassifier, longest: int) -> list[str]:
+def _texts(classifier: FrozenClassifier, longest: int, word_counts: Sequence[int]) -> list[str]:
     """Texts of one word to `longest` tokens, the longest first."""
     assert classifier.spec.text
     vocabulary = Vocabulary.of(classifier.tokenizer, len(classifier.embedding_matrix))
@@ -137,7 +139,7 @@ def _texts(classifier: FrozenClassifier, longest: int) -> list[str]:
     words = [drawn.choice(known or ["the", "a", "good", "bad"]) for _ in range(longest)]
     most = min(longest, classifier.spec.text.max_tokens)
     long = next(n for n in range(longest, 0, -1) if n == 1 or _tokens(classifier, words[:n]) <= most)
-    counts = [long, *(min(count, long) for count in WORD_COUNTS)]
+    counts = [long, *(min(count, long) for count in word_counts)]
     return [" ".join(drawn.sample(words, count)) for count in counts]
 
 

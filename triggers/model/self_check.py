@@ -25,8 +25,8 @@ from triggers.model.reprogram import reprogram, scores
 from triggers.model.tokenizer import check_tokenizer
 from triggers.preprocessing import TokenIds
 
-LONGEST = 32
-"""Tokens of the longest text that is tried."""
+LONGEST, WORD_COUNTS = 16, (1, 3, 2)
+"""Tokens of the longest text that is tried, and words of the others."""
 COMPANY_TOLERANCE, NARROW_TOLERANCE = 1e-3, 0.05
 """Largest difference of a score between an image alone and in a batch, of float32 and of half precision."""
 
@@ -194,9 +194,9 @@ def _batches(bundle: LoadedBundle) -> str:
 
 def _padding(bundle: LoadedBundle) -> str:
     """The same logits for a text's embeddings in a mixed batch and for its token ids alone."""
-    found = check_padding(bundle.classifier, LONGEST)
+    found = check_padding(bundle.classifier, LONGEST, WORD_COUNTS)
     if found.reason:
-        right = find_padding(bundle.classifier, LONGEST)
+        right = find_padding(bundle.classifier)
         raise ModelError(
             f'under padding "{found.padding}" {found.reason}: set text.padding to "{right}" in model.json.'
         )

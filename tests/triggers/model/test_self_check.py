@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from triggers.model.bundle import save_bundle
 from triggers.model.bundle_loader import read_bundle
 from triggers.model.self_check import run_checks
 
-NAMES: Mapping[str, Any] = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
+NAMES: dict[str, Any] = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
 HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
 
@@ -55,14 +55,14 @@ def folder_bundle(folder: Path, network: Any, processor: Any = None, **spec: obj
 
 
 def vit(**config: Any) -> ViTForImageClassification:
-    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    small: Any = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(0)
     return ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, **small, **NAMES, **config))
 
 
 def resnet(**config: Any) -> ResNetForImageClassification:
     torch.manual_seed(0)
-    small = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    small: Any = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
     return ResNetForImageClassification(ResNetConfig(**small, **(NAMES | config)))
 
 
@@ -181,7 +181,7 @@ def test_a_head_that_contradicts_the_problem_type_is_refused(problem_type: str, 
     fault(folder, "`head` in model.json is softmax", f"problem_type {problem_type}", "fairtrigger wrap")
 
 
-CROPPED = {"size": {"shortest_edge": 32}, "crop_pct": 0.875, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+CROPPED: Any = {"size": {"shortest_edge": 32}, "crop_pct": 0.875, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 STEPS = [
     {"op": "resize", "shorter_edge": 36, "interpolation": "bicubic"},
     {"op": "center_crop", "height": 32, "width": 32},
