@@ -54,6 +54,11 @@ class FrozenClassifier(Preprocessor):
         """The number type that the network computes in."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
 
+    @property
+    def half_precision(self) -> bool:
+        """Whether the weights are of a type narrower than float32; services and counts then compute in float32."""
+        return self.dtype.itemsize < torch.float32.itemsize
+
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
         now = self._weights_digest()

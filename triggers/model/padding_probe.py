@@ -115,7 +115,7 @@ class _Samples:
 
 
 def _precise(classifier: FrozenClassifier) -> FrozenClassifier:
-    if classifier.dtype in (torch.float32, torch.float64):
+    if not classifier.half_precision:
         return classifier
     precise = copy.copy(classifier)
     precise.network = copy.deepcopy(classifier.network).float()

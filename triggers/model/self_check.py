@@ -184,7 +184,7 @@ def _batches(bundle: LoadedBundle) -> str:
     together = scores(_logits(classifier, samples))
     alone = torch.cat([scores(_logits(classifier, [sample])) for sample in samples])
     difference = float((together - alone).abs().max())
-    if difference > (COMPANY_TOLERANCE if classifier.dtype.itemsize >= 4 else NARROW_TOLERANCE):
+    if difference > (NARROW_TOLERANCE if classifier.half_precision else COMPANY_TOLERANCE):
         raise ModelError(
             f"scores of an image change by {difference:.2g} with the company of its batch, or from one time to the "
             "next: the network must do without statistics of a batch, and without chance."
