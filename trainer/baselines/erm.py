@@ -202,7 +202,7 @@ def _text_spec(base: BaseConfig, name: str) -> BundleSpec:
 
 def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
     """The bare network and, for texts, the encoder's tokenizer."""
-    if not isinstance(spec.loader, TransformersLoader):
+    if isinstance(spec.loader, TorchvisionLoader | FactoryLoader):
         return bare_network(spec.loader, Factories.of_environment()), None
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

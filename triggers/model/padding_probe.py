@@ -66,10 +66,12 @@ def find_padding(classifier: FrozenClassifier, longest: int = LONGEST) -> Paddin
     raise ModelError(f"{network} cannot be given triggers, under no padding: {best.reason}.")
 
 
-def check_padding(classifier: FrozenClassifier, longest: int = LONGEST) -> PaddingCheck:
+def check_padding(
+    classifier: FrozenClassifier, longest: int = LONGEST, word_counts: Sequence[int] = WORD_COUNTS
+) -> PaddingCheck:
     """Whether the network is exact under the padding that its bundle states. Raises ModelError if it does not run."""
     assert classifier.spec.text
-    return _Samples.draw(classifier, longest).check(classifier.spec.text.padding)
+    return _Samples.draw(classifier, longest, word_counts).check(classifier.spec.text.padding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +83,11 @@ class _Samples:
     wanted: Tensor
 
     @classmethod
-    def draw(cls, classifier: FrozenClassifier, longest: int) -> _Samples:
+    def draw(cls, classifier: FrozenClassifier, longest: int, word_counts: Sequence[int] = WORD_COUNTS) -> _Samples:
         """Draw texts of the tokenizer's own words and run them one by one, in float32 if the network is narrower."""
         _check_constant(classifier)
-        narrow = classifier.dtype not in (torch.float32, torch.float64)
-        return cls.of(_converted(classifier, torch.float32) if narrow else classifier, _texts(classifier, longest))
+        precise = _converted(classifier, torch.float32) if classifier.half_precision else classifier
+        return cls.of(precise, _texts(precise, longest, word_counts))
 
     @classmethod
     def of(cls, classifier: FrozenClassifier, texts: Sequence[str]) -> _Samples:
@@ -160,7 +162,7 @@ def _padded(classifier: FrozenClassifier, padding: Padding) -> FrozenClassifier:
     return padded
 
 
-def _texts(classifier: FrozenClassifier, longest: int) -> list[str]:
+def _texts(classifier: FrozenClassifier, longest: int, word_counts: Sequence[int]) -> list[str]:
     """Texts of one word to `longest` tokens, the longest first."""
     assert classifier.spec.text
     vocabulary = Vocabulary.of(classifier.tokenizer, len(classifier.embedding_matrix))
@@ -169,7 +171,7 @@ def _texts(classifier: FrozenClassifier, longest: int) -> list[str]:
     words = [drawn.choice(known or ["the", "a", "good", "bad"]) for _ in range(longest)]
     most = min(longest, classifier.spec.text.max_tokens)
     long = next(n for n in range(longest, 0, -1) if n == 1 or _tokens(classifier, words[:n]) <= most)
-    counts = [long, *(min(count, long) for count in WORD_COUNTS)]
+    counts = [long, *(min(count, long) for count in word_counts)]
     return [" ".join(drawn.sample(words, count)) for count in counts]
 
 
