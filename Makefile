@@ -96,7 +96,7 @@ life: install ## SIGTERM under load, overload and clients that leave, in full, w
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \
 	  $(BIN)/python -m benchmarks.life $$experiment --workers $$workers || exit 1; done; done
 
-soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), loads, large data, broken requests, then make life
+soak: install ## chaos for ten minutes (SOAK_SECONDS=60 for two), broken inputs and requests, loads, large data, make life
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),300) $(BIN)/python -m pytest -s -m soak tests/soak
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --ignore tests/soak
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.swapping --swaps 1000

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -23,6 +24,11 @@ def freeze_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)  # hundreds of requests in flight are not garbage
+
+
+def ignore_image_warnings() -> None:
+    """Ignore what Pillow warns of in clients' images: Python prints each new text, and remembers it for ever."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 STEP_SECONDS, COUNTS_SECONDS = 5.0, 10.0

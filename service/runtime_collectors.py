@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServingCollector(Collector):
-    """Queue depth, an info sample per trigger of the rollout, the history's head, and whether the rollout is behind."""
+    """Queue depth, an info sample per trigger of the rollout, the history's head, and whether it is followed."""
 
     def __init__(self, models: Mapping[str, ServedModel]) -> None:
         self._models = models
@@ -56,6 +56,11 @@ class ServingCollector(Collector):
         behind = GaugeMetricFamily(
             f"{METRIC_PREFIX}_rollout_behind", "1 while the store wants another", labels=["model"]
         )
+        fault = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_rollout_fault",
+            "1 while the store's rollout is refused, or was never read",
+            labels=["model"],
+        )
         for name, queued in (self.reading.value or {}).items():
             depth.add_metric([name], queued)
         for name, model in self._models.items():
@@ -65,7 +70,8 @@ class ServingCollector(Collector):
             for alias, version, digest in versions_by_alias(model.state):
                 info.add_metric([name, version_name(version), digest or "", alias], 1)
             behind.add_metric([name], float(desired.revision != model.state.revision))
-        return [depth, info, history, behind]
+            fault.add_metric([name], float(model.controller.fault is not None))
+        return [depth, info, history, behind, fault]
 
 
 class ProcessCollector(Collector):

@@ -99,7 +99,7 @@ def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **chang
     if image:
         trigger = image_trigger(kind, seed, image.channels, (image.height, image.width))
     else:
-        trigger = text_trigger(kind, seed, matrix=classifier.embedding_matrix)
+        trigger = text_trigger(kind, seed, matrix=classifier.embedding_matrix.float())
     facts = {
         "model": classifier.name,
         "model_fingerprint": classifier.fingerprint,

@@ -69,7 +69,7 @@ def interruptible() -> None:
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny image classifier `faces`."""
     from tests.bundles import image_bundle
-    from triggers.model.classifier import load_bundle
+    from triggers.model import load_bundle
 
     return load_bundle(image_bundle(tmp_path_factory.mktemp("faces")))
 
@@ -78,7 +78,7 @@ def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny text classifier `posts`."""
     from tests.bundles import text_bundle
-    from triggers.model.classifier import load_bundle
+    from triggers.model import load_bundle
 
     return load_bundle(text_bundle(tmp_path_factory.mktemp("posts")))
 

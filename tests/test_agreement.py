@@ -24,7 +24,7 @@ from trainer.config.run_config import RunConfig, load_config
 from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
 from trainer.train import FinishedRun, train
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.model.reprogram import scores, sweep
 from triggers.store.store import open_store
 

@@ -24,7 +24,7 @@ from tests.service.live import predict, running, settings, swap
 from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import FinishedRun, train
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 ROWS = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -119,9 +119,15 @@ FAMILIES = ENCODERS | DECODERS | REFUSED
 
 
 def family_bundle(
-    folder: Path, family: Family, name: str = "posts", seed: int = 0, tokenizer: Any = None, **text: Any
+    folder: Path,
+    family: Family,
+    name: str = "posts",
+    seed: int = 0,
+    tokenizer: Any = None,
+    change: Callable[[Any], None] | None = None,
+    **text: Any,
 ) -> Path:
-    """A bundle of a tiny random network of this family; `text` goes into the section of model.json."""
+    """A bundle of a tiny random network of this family, changed by `change`; `text` goes into model.json's section."""
     transformers_logging.disable_progress_bar()
     words = tokenizer or family_tokenizer(family)
     ids = {f"{kind}_token_id": getattr(words, f"{kind}_token_id") for kind in ("bos", "eos")}
@@ -131,6 +137,8 @@ def family_bundle(
     )
     torch.manual_seed(seed)
     network = AutoModelForSequenceClassification.from_config(config)
+    if change:
+        change(network)
     network.save_pretrained(folder)
     words.save_pretrained(folder)
     limit = {"max_tokens": MAX_TOKENS}

@@ -161,6 +161,9 @@ class PredictResponse(_Out):
     model_fingerprint: str
     revision: int = Field(description="the rollout revision that was applied when the batch was formed")
     predictions: list[Prediction | FailedItem]
+    fault: str | None = Field(
+        default=None, description="there while the rollout is refused here: why, and what answers in its place"
+    )
     timing: TimingOut
 
 

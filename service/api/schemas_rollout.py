@@ -72,6 +72,7 @@ class RolloutOut(_Out):
     applied_champion: str | None
     refusal: Refused | None
     store_error: str | None = Field(description="why the store could not be asked lately, if so")
+    fault: str | None = Field(default=None, description="why what was decided is not what answers here, and what does")
     replicas: list[ReplicaOut] | None = Field(default=None, description="all running replicas and what they serve")
     behind: list[str] | None = Field(default=None, description="with wait=true: the replicas that do not serve it yet")
 

@@ -102,6 +102,17 @@ class RolloutController:
         return self._status
 
     @property
+    def fault(self) -> str | None:
+        """Why what was decided is not what answers here; None where it is. Memory only: on any thread."""
+        status, champion = self._status, self._backend.state.champion
+        serving = "the bare model" if champion is None else version_name(champion)
+        if refusal := status.refusal:
+            return f"Revision {refusal.revision} of the rollout is refused, {serving} answers: {refusal.reason}"
+        if status.store_error and self._handled_revision < 0:
+            return f"The rollout could not be read yet, {serving} answers: {status.store_error}"
+        return None
+
+    @property
     def replica(self) -> str:
         """The name under which this process reports what it serves."""
         return self._heartbeat.name

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.config import ADMIN_SETUP_HINT, Settings
-from service.process_lifecycle import freeze_gc
+from service.process_lifecycle import freeze_gc, ignore_image_warnings
 from service.runtime import ServiceRuntime
 from service.server.http_timeouts import TimeoutProtocol, check_hook, close_slow
 from service.server.shared_listener import SharedListener, accept_waiting, listen, url_of
@@ -95,6 +95,7 @@ class DrainingServer(uvicorn.Server):
         """Start listening, then announce what is served where."""
         await super().startup([] if self._listener else sockets)
         freeze_gc()
+        ignore_image_warnings()
         if not self.started:
             return
         for listener in self._listeners:

@@ -18,7 +18,7 @@ import uvloop
 
 from service.config import Settings, read_settings, set_up_logging
 from service.engine import LocalBackend, set_torch_threads
-from service.process_lifecycle import Shutdown, freeze_gc
+from service.process_lifecycle import Shutdown, freeze_gc, ignore_image_warnings
 from service.rollout import follower_of, open_trigger_store, replica_name
 from service.telemetry import MULTIPROC_DIR_VARIABLE, Metrics
 from service.workers.control_socket import ControlSocket, Offer, exit_now, process_age
@@ -62,6 +62,7 @@ class EngineServer:
             await asyncio.to_thread(self._followers[name].start)
             await asyncio.to_thread(model.warm)
         freeze_gc()
+        ignore_image_warnings()
         self._watch(process_age())
         self._control.ready()
         await self._stopping.wait()

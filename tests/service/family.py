@@ -13,7 +13,7 @@ from benchmarks.life import descendants
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
 from tests.service.live import Process, picture, plain_client, wait_until
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from service.process_lifecycle import GC_THRESHOLD
+from service.process_lifecycle import GC_THRESHOLD, ignore_image_warnings
 from tests.bundles import image_bundle
+from tests.mutations import encoded, exif_block
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process
@@ -45,3 +49,16 @@ def test_an_inference_process_is_ready_when_its_models_are_out_of_garbage_collec
             here.close()
             process.wait(timeout=30)
     assert int(frozen) > 50_000 and int(young) == GC_THRESHOLD
+
+
+def test_odd_images_warn_nobody() -> None:
+    block = exif_block().tobytes()
+    at = block.index(b"\x01\x0f\x00\x02")
+    data = encoded("JPEG", exif=block[: at + 4] + b"\x00\xff\xff\xff" * 2 + block[at + 12 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning):
+            Image.open(io.BytesIO(data))
+        ignore_image_warnings()
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.getexif()

@@ -11,7 +11,7 @@ import torch
 from tests.artifacts import artifact_for
 from tests.service.live import ADMIN, predict, running, settings
 from tests.text_families import DECODERS, family_bundle, odd_texts
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 CLIENTS, REQUESTS, TEXTS = 8, 8, 200

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.shared_folder import shared_folder
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from tests.shared_folder import shared_folder
+from triggers.model import FrozenClassifier, load_bundle
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,9 @@ def confusion_counts(
 
 
 def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
-    """The classifier that counts: on a GPU the accelerated one."""
-    return classifier.accelerated() if classifier.device.type == "cuda" else classifier
+    """The classifier that counts: the accelerated one on a GPU, and where the checkpoint is in half precision."""
+    fast = classifier.device.type == "cuda" or classifier.half_precision
+    return classifier.accelerated() if fast else classifier
 
 
 def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tensor:

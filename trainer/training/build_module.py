@@ -31,7 +31,7 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
         classifier.check_length(config.trigger.tokens)
     except ModelError as error:
         raise ConfigError(str(error)) from error
-    matrix = classifier.embedding_matrix
+    matrix = classifier.embedding_matrix.float()  # triggers are learned in float32 whatever the checkpoint
     vocabulary = Vocabulary.of(classifier.tokenizer, len(matrix))
     return build_text_module(
         config.trigger.kind,

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
+from triggers.model.checkpoint import checkpoint_fault
 from triggers.model.decision import DecisionRule
 from triggers.model.head import Head, SoftmaxHead
 from triggers.model.module_code import code_digest, import_code
@@ -220,26 +221,30 @@ def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | No
     (folder / SPEC_FILE).write_text(text + "\n")
 
 
-def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> nn.Module:
-    """Build the bare network and load its weights. Raises ModelError with what to mend."""
+def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple[nn.Module, str]:
+    """Build the bare network and load its weights; also why these are not the whole network, empty if they are.
+
+    Raises ModelError with what to mend.
+    """
     if isinstance(spec.loader, TransformersLoader):
         return _transformers_network(folder, spec)
     if isinstance(spec.loader, OnnxLoader):
         from triggers.model.onnx_network import load_onnx
 
-        return load_onnx(folder / spec.loader.file, spec.loader.output)
+        return load_onnx(folder / spec.loader.file, spec.loader.output), ""
     if isinstance(spec.loader, ExportedLoader):
         from triggers.model.exported_program import load_exported
 
-        return load_exported(folder / spec.loader.file, spec.loader.output)
+        return load_exported(folder / spec.loader.file, spec.loader.output), ""
     network = bare_network(spec.loader, factories, folder)
     path = folder / spec.loader.weights
     try:
         check_regular(path)
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {error}") from error
-    return network
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {reason}") from error
+    return network, ""
 
 
 def bare_network(
@@ -276,7 +281,7 @@ def transformers_source(folder: Path, loader: TransformersLoader) -> str:
     return str(local) if local.is_dir() else loader.source
 
 
-def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
+def _transformers_network(folder: Path, spec: BundleSpec) -> tuple[nn.Module, str]:
     import transformers
 
     assert isinstance(spec.loader, TransformersLoader)
@@ -288,9 +293,9 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
         else transformers.AutoModelForImageClassification
     )
     options = {"revision": spec.loader.revision or "main", "use_safetensors": True, "dtype": spec.loader.dtype}
-    network = pretrained(auto, source, **options)
+    network, info = pretrained(auto, source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     assert isinstance(network, nn.Module)
-    return network
+    return network, checkpoint_fault(network, info)
 
 
 def _torchvision(loader: TorchvisionLoader) -> nn.Module:
@@ -298,7 +303,10 @@ def _torchvision(loader: TorchvisionLoader) -> nn.Module:
 
     if loader.builder not in list_models():
         raise ModelError(f"torchvision has no model {loader.builder!r}; see torchvision.models.list_models().")
-    network = get_model(loader.builder, weights=None, **loader.kwargs)
+    try:
+        network = get_model(loader.builder, weights=None, **loader.kwargs)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"torchvision's {loader.builder} does not take {loader.kwargs}: {error}") from error
     assert isinstance(network, nn.Module)
     return network
 
@@ -311,8 +319,9 @@ def _factory(loader: FactoryLoader, factories: Factories, folder: Path | None) -
         raise ModelError(f"The code of {loader.target!r} changed since it was wrapped ({found}): wrap it again.")
     try:
         network = getattr(import_code(name, code), function)(**loader.kwargs)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ModelError(f"The factory {loader.target!r} cannot be called: {error}") from error
+    except Exception as error:  # whatever the factory's code raises is the reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ModelError(f"The factory {loader.target!r} cannot be called: {reason}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"The factory {loader.target!r} returned a {type(network).__name__}, not a torch module.")
     return network

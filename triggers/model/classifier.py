@@ -6,23 +6,20 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
-from triggers.model.bundle import BundleSpec, build_network, read_spec
+from triggers.model.bundle import BundleSpec
 from triggers.model.fused_inference import accelerate
 from triggers.model.head import head_logits
 from triggers.model.positions import max_positions
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor
-from triggers.model.text_input import TextInput, word_embeddings
-from triggers.model.tokenizer import check_tokenizer, load_tokenizer
+from triggers.model.text_input import TextInput, input_embeddings, word_embeddings
 from triggers.preprocessing import Inputs, Padding, TextBatch, TokenIds
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
 from triggers.trigger.text import EmbeddedText, Position
@@ -47,7 +44,7 @@ class FrozenClassifier(Preprocessor):
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
-            self._reversed = spec.image.channel_order == "BGR"
+            self._reversed, self._pixel_dtype = spec.image.channel_order == "BGR", self.dtype
         if spec.text:
             self._text_input = TextInput(network)
             self.template = self._text_input.template(self.template)
@@ -56,6 +53,11 @@ class FrozenClassifier(Preprocessor):
     def dtype(self) -> torch.dtype:
         """The number type that the network computes in."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
+
+    @property
+    def half_precision(self) -> bool:
+        """Whether the weights are of a type narrower than float32; services and counts then compute in float32."""
+        return self.dtype.itemsize < torch.float32.itemsize
 
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
@@ -78,7 +80,7 @@ class FrozenClassifier(Preprocessor):
         fast = copy.copy(self)
         fast.network = accelerate(self.network, dtype)
         if self.spec.image:
-            fast._mean, fast._std = self._mean.to(dtype), self._std.to(dtype)
+            fast._mean, fast._std, fast._pixel_dtype = self._mean.to(dtype), self._std.to(dtype), dtype
         if compiled:
             run = fast._image_outputs if self.spec.image else fast._text_outputs
             fast._compiled = torch.compile(run)
@@ -165,7 +167,7 @@ class FrozenClassifier(Preprocessor):
         return self.logits((self._compiled or self._text_outputs)(text.embeds, **options))
 
     def _image_outputs(self, images: Tensor) -> Any:
-        pixels = (images.to(self._mean.dtype) - self._mean) / self._std
+        pixels = ((images.to(self._mean.dtype) - self._mean) / self._std).to(self._pixel_dtype)
         return self.network(pixels.flip(1) if self._reversed else pixels)
 
     def _text_outputs(self, embeds: Tensor, **options: Any) -> Any:
@@ -176,23 +178,7 @@ class FrozenClassifier(Preprocessor):
         return head_logits(self.spec.head, output, len(self.labels))
 
     def _embedding(self) -> nn.Embedding:
-        return cast(nn.Embedding, cast(Any, self.network).get_input_embeddings())
+        return input_embeddings(self.network)
 
     def _weights_digest(self) -> str:
         return tensors_digest(self.network.state_dict(), self.spec.fingerprint_fields())
-
-
-def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | None = None) -> FrozenClassifier:
-    """Load a model bundle. `factories` may build its network; default: those that the environment lists.
-
-    Raises ModelError with what to mend.
-    """
-    folder = Path(folder)
-    spec = read_spec(folder)
-    network = build_network(folder, spec, Factories.of_environment() if factories is None else factories)
-    tokenizer = load_tokenizer(folder, spec)
-    if spec.text:
-        check_tokenizer(tokenizer, len(cast(Any, network).get_input_embeddings().weight))
-    classifier = FrozenClassifier(spec, network, tokenizer, device)
-    classifier.check_length()
-    return classifier

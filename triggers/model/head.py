@@ -152,21 +152,29 @@ Head: TypeAlias = Annotated[
 ]
 
 
-def head_outputs(output: object) -> Tensor:
+def head_logits(head: Head, output: object, labels: int) -> Tensor:
+    """What a network returned, a tensor or an object with `logits`, as float32 logits (N, labels).
+
+    Raises ModelError.
+    """
+    return head.logits(head_outputs(head, output, labels).float())
+
+
+def head_outputs(head: Head, output: object, labels: int) -> Tensor:
+    """The outputs (N, O) in what a network returned, as many as the head takes. Raises ModelError."""
+    outputs = output_table(output)
+    if outputs.shape[1] not in head.widths(labels):
+        message = f"The network has {outputs.shape[1]} outputs for {labels} labels and a {head.kind} head."
+        raise ModelError(f"{message} Correct `labels` or `head` in model.json.")
+    return outputs
+
+
+def output_table(output: object) -> Tensor:
     """What a network returned, a tensor or an object with `logits`, as a table (N, O). Raises ModelError."""
     outputs = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise ModelError("The network returned no table (rows, outputs), nor an object whose `logits` are one.")
     return outputs
-
-
-def head_logits(head: Head, output: object, labels: int) -> Tensor:
-    """What a network returned as float32 logits (N, labels). Raises ModelError."""
-    outputs = head_outputs(output)
-    if outputs.shape[1] not in head.widths(labels):
-        message = f"The network has {outputs.shape[1]} outputs for {labels} labels and a {head.kind} head."
-        raise ModelError(f"{message} Correct `labels` or `head` in model.json.")
-    return head.logits(outputs.float())
 
 
 def head_fault(head: Head, outputs: Tensor) -> str | None:

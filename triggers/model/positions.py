@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from triggers.model.text_input import input_embeddings
 
 TOKENS = 7
 """Tokens of the pass: a number that no other lookup has."""
@@ -20,7 +22,7 @@ TOKENS = 7
 
 def max_positions(network: nn.Module) -> int | None:
     """The most tokens of a text, trigger included; None without a limit, or if the network does not run."""
-    embedding = cast(Any, network).get_input_embeddings()
+    embedding = input_embeddings(network)
     ids = torch.zeros(1, TOKENS, dtype=torch.long, device=embedding.weight.device)
     options = {}
     if "attention_mask" in inspect.signature(network.forward).parameters:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +71,23 @@ class TextInput:
         return natural if offset is None else natural + offset + 1
 
 
-def word_embeddings(embedding: nn.Module) -> Tensor:
+def input_embeddings(network: nn.Module) -> nn.Embedding:
+    """The network's table of word embeddings. Raises ModelError if it has none."""
+    try:
+        table = cast(Any, network).get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        table = None
+    if not isinstance(getattr(table, "weight", None), Tensor):
+        named = type(network).__name__
+        raise ModelError(
+            f"{named} has no table of word embeddings (get_input_embeddings), which triggers are put into."
+        )
+    return cast(nn.Embedding, table)
+
+
+def word_embeddings(embedding: nn.Embedding) -> Tensor:
     """Word embeddings (V, D) as the network uses them; a plain table's own weights."""
-    weight: Tensor = embedding.weight  # type: ignore[assignment]
+    weight = embedding.weight
     if type(embedding) is nn.Embedding and embedding.max_norm is None:
         return weight
     with torch.no_grad():
@@ -81,12 +97,30 @@ def word_embeddings(embedding: nn.Module) -> Tensor:
 
 def _allow_batches(network: nn.Module) -> None:
     """Let the head of a decoder read the last position of every row, which `left` padding makes the text's own."""
-    config: Any = getattr(network, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    if config is not None and getattr(config, "pad_token_id", NO_PAD_ID) is None:
+    config = _text_config(network)
+    if getattr(config, "pad_token_id", NO_PAD_ID) is None:
         config.pad_token_id = NO_PAD_ID
     for name in ("transformers.modeling_layers", type(network).__module__):
         logging.getLogger(name).addFilter(_no_padding_warning)
+
+
+@contextmanager
+def original_pad_id(network: nn.Module) -> Iterator[None]:
+    """The network's configuration as it was given, for as long as it is saved."""
+    config = _text_config(network)
+    stood_in = getattr(config, "pad_token_id", None) == NO_PAD_ID
+    if stood_in:
+        config.pad_token_id = None
+    try:
+        yield
+    finally:
+        if stood_in:
+            config.pad_token_id = NO_PAD_ID
+
+
+def _text_config(network: nn.Module) -> Any:
+    config: Any = getattr(network, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
 def _no_padding_warning(record: logging.LogRecord) -> bool:

@@ -86,8 +86,14 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
     """An image file as uint8 (C, H, W). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     check_bytes(data, limits)
-    pixels = _plain_jpeg(data, spec, limits)
-    return run_pipeline(read_image(data, spec.channels, spec.alpha, limits) if pixels is None else pixels, spec, limits)
+    try:
+        pixels = _plain_jpeg(data, spec, limits)
+        image = read_image(data, spec.channels, spec.alpha, limits) if pixels is None else pixels
+        return run_pipeline(image, spec, limits)
+    except InputError:
+        raise
+    except Exception as error:  # such as no memory, or a decoder's own of any kind
+        raise InputError("image_undecodable", f"The image cannot be decoded: {error!r}") from error
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:

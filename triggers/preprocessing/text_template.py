@@ -8,7 +8,7 @@ from typing import Protocol
 
 from triggers.errors import ModelError
 
-SAMPLES = ("a", "7", "the")
+SAMPLE_TEXTS = ("a", "7", "the")
 """Texts that a template is read off; it must be the same around each."""
 
 
@@ -44,7 +44,7 @@ class TextTemplate:
     def of(cls, tokenizer: Tokenizer) -> TextTemplate:
         """The template of a tokenizer. Raises ModelError if it does not frame every text alike."""
         frame = tuple(tokenizer("", verbose=False)["input_ids"])
-        samples = [tokenizer(text, verbose=False) for text in SAMPLES]
+        samples = [tokenizer(text, verbose=False) for text in SAMPLE_TEXTS]
         before = min(_shared(frame, sample["input_ids"]) for sample in samples)
         prefix, suffix = frame[:before], frame[before:]
         for sample in samples:

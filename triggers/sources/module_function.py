@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.model.bundle import WEIGHTS_FILE, FactoryLoader, bare_network
-from triggers.model.head import head_outputs
+from triggers.model.head import output_table
 from triggers.model.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import Source, WrapOptions
@@ -45,7 +45,7 @@ def read_module_function(target: str, options: WrapOptions) -> Source:
     network = bare_network(here, Factories((module,)), folder).eval()
     _load_weights(network, options)
     image = stated_image(options, None, None, None)
-    outputs = head_outputs(network(torch.zeros(1, *image.pixel_shape)))
+    outputs = output_table(network(torch.zeros(1, *image.pixel_shape)))
     labels, head, place = stated_head(options, outputs.shape[-1], None)
     run = partial(_run, network)
     return Source(
@@ -68,7 +68,7 @@ def read_module_function(target: str, options: WrapOptions) -> Source:
 
 
 def _run(network: nn.Module, pixels: Tensor) -> Tensor:
-    return head_outputs(network(pixels))
+    return output_table(network(pixels))
 
 
 def _located(path: str) -> tuple[str, Path | None]:

@@ -13,6 +13,7 @@ from service.api.pooled_route import PooledRoute
 from service.api.routes.rollout import rollout_document
 
 router = APIRouter(route_class=PooledRoute, tags=["health"])
+_TOLD = {"revision", "champion", "applied_revision", "applied_champion", "refusal", "store_error", "fault"}
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -25,11 +26,11 @@ async def healthz(service: Runtime) -> JSONResponse:
 async def readyz(request: Request, service: Runtime) -> JSONResponse:
     """200 once every model is warm; 503 before that and as soon as the process was told to stop.
 
-    Where keys are needed, `models` is empty without one. Of several `devices` one is enough to be ready.
+    Where keys are needed, `models` is empty without one. `fault` says why a model answers under another trigger than
+    was decided, or under none: it is ready all the same. Of several `devices` one is enough to be ready.
     """
     models: dict[str, Any] = {
-        name: rollout_document(model).model_dump(include={"revision", "applied_revision", "refusal", "store_error"})
-        for name, model in service.models.items()
+        name: rollout_document(model).model_dump(include=_TOLD) for name, model in service.models.items()
     }
     told = models if service.keyring.open or caller_of(request.scope) else {}
     body = {"ready": service.ready, "draining": service.draining, "models": told}

@@ -121,6 +121,7 @@ def _refuse_if_all_failed(result: RequestResult) -> None:
 
 
 def _document(model: ServedModel, result: RequestResult, trusted: bool) -> dict[str, Any]:
+    fault = model.controller.fault
     return {
         "model": model.name,
         "model_fingerprint": model.classifier.fingerprint,
@@ -132,6 +133,7 @@ def _document(model: ServedModel, result: RequestResult, trusted: bool) -> dict[
             "infer_ms": round(result.infer * 1e3, 3),
             "batch_size": max((timing.batch_size for timing in result.timings), default=0),
         },
+        **({"fault": fault} if fault else {}),
     }
 
 

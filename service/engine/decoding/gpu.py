@@ -97,9 +97,9 @@ class GpuDecoder:
         raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
         try:
             images = decode_jpeg(raw, mode=ImageReadMode.RGB, device=self._device)
+            return [self._resized(image) for image in images]
         except RuntimeError:
             return [None] if len(files) == 1 else [self._together([data])[0] for data in files]
-        return [self._resized(image) for image in images]
 
     def _alone(self, data: bytes) -> Tensor | InputError:
         """Decode one file by the CPU decoder, which also says what is wrong."""
@@ -113,7 +113,7 @@ class GpuDecoder:
         target, (height, width) = (self._spec.height, self._spec.width), image.shape[-2:]
         if isinstance(self._spec.steps[0], Fit):
             scale = min(height / target[0], width / target[1])
-            rows, columns = round(scale * target[0]), round(scale * target[1])
+            rows, columns = (max(1, round(scale * side)) for side in target)
             top, left = (height - rows) // 2, (width - columns) // 2
             image = image[:, top : top + rows, left : left + columns]
         if image.shape[-2:] == target:

@@ -23,7 +23,7 @@ from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
 from tests.redis_servers.server import RedisServer
 from tests.service.live import Process, picture, plain_client, predict, process, swap, wait_until
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.store import Store, open_store
 
 pytestmark = [pytest.mark.redis, pytest.mark.soak]

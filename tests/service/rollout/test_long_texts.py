@@ -11,7 +11,7 @@ from tests.artifacts import manifest_for, text_trigger
 from tests.service.live import predict, running, settings, swap
 from tests.text_families import ENCODERS, POSITIONS, family_bundle
 from triggers.artifact.artifact import TriggerArtifact, make_artifact
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.store.artifact_gate import activate_version
 from triggers.store.file_store import FileStore
 
@@ -22,8 +22,7 @@ NAMES = ("posts", "other")
 @pytest.fixture(scope="module")
 def classifiers(tmp_path_factory: pytest.TempPathFactory) -> list[FrozenClassifier]:
     tmp = tmp_path_factory.mktemp("models")
-    full = {"max_tokens": POSITIONS}
-    return [load_bundle(family_bundle(tmp / name, ENCODERS["bert"], name, **full)) for name in NAMES]
+    return [load_bundle(family_bundle(tmp / name, ENCODERS["bert"], name, max_tokens=POSITIONS)) for name in NAMES]
 
 
 def five_words(classifier: FrozenClassifier) -> TriggerArtifact:

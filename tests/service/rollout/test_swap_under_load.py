@@ -16,7 +16,7 @@ import pytest
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
 from tests.bundles import image_bundle, text_bundle
 from tests.service.live import ADMIN, Process, as_item, picture, plain_client, predict, process
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process

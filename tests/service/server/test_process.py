@@ -19,7 +19,7 @@ from service.config.settings import Settings
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import Process, as_item, picture, plain_client, predict, process, wait_until
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"

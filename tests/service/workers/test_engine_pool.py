@@ -21,7 +21,7 @@ from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run
 from triggers.errors import ModelError, NotFound, StoreUnavailable
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.preprocessor import Preprocessor
 from triggers.rollout.rollout_plan import RolloutPlan
 from triggers.store.file_store import FileStore

@@ -34,7 +34,7 @@ from trainer.train import open_run
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.decision import DecisionRule
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from tests.bundles import MAX_TOKENS, tokenizer
 from trainer.data.dataset import Dataset, Splits
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TextBatch
 
 GROUPS = ("man", "woman")

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.dataset import Dataset, Splits
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import FrozenClassifier, load_bundle
 
 SIZE = 16
 TINTS = ((1.0, 0.4, 0.4), (0.4, 0.4, 1.0))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tests.trainer.datasets import digits
 from trainer.data.dataset import Dataset, Splits
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 
 Codes = NDArray[np.int64]
 Pixels = NDArray[np.float64]

@@ -13,7 +13,7 @@ from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
 from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, network_outputs
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 
 
 def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from tests.trainer.runs import run_config
 from trainer.config.run_config import ObjectiveConfig, TriggerConfig
 from trainer.training.build_module import allowed_words, build_module
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.of(tokenizer(), len(tokenizer()))

@@ -9,12 +9,13 @@ from torch.optim import SGD
 
 from trainer.config.run_config import ObjectiveConfig, TrainConfig
 from trainer.training.objective_step import ObjectiveStep, StepConfig
+from triggers.model import FrozenClassifier
 
 
-def test_a_learning_rate_in_a_tensor_follows_the_schedule_in_place() -> None:
+def test_a_learning_rate_in_a_tensor_follows_the_schedule_in_place(digits_classifier: FrozenClassifier) -> None:
     """As on a GPU, where a recorded step keeps reading the same tensor; an optimizer on a CPU takes one too."""
     objective, train = ObjectiveConfig(adversary_lr=0.1), TrainConfig(steps=10, schedule="linear", lr=0.5)
-    step = ObjectiveStep(StepConfig(objective, 2, 10), train, 2, torch.device("cpu"))
+    step = ObjectiveStep(StepConfig(objective, 2, 10), train, digits_classifier)
     recorded = torch.tensor(0.5)
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=recorded)
     for number, share in ((0, 1.0), (3, 0.7), (9, 0.1)):

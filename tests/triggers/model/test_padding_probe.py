@@ -12,12 +12,13 @@ from tests.text_families import DECODERS, ENCODERS, FAMILIES, REFUSED, Family, f
 from triggers.errors import ModelError
 from triggers.model import FrozenClassifier, check_padding, find_padding, load_bundle
 from triggers.model.bundle import BundleSpec
+from triggers.model.bundle_loader import read_bundle
 
 
 @pytest.mark.parametrize("name", ENCODERS | DECODERS)
 def test_the_padding_of_a_family_is_found_and_holds(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
-    classifier = load_bundle(family_bundle(tmp_path, family, padding="right"))
+    classifier = read_bundle(family_bundle(tmp_path, family, padding="right")).classifier
     assert find_padding(classifier) == family.padding
     check = check_padding(load_bundle(family_bundle(tmp_path / "right", family)))
     assert check.padding == family.padding and check.difference < 1e-5 and not check.reason
@@ -25,14 +26,14 @@ def test_the_padding_of_a_family_is_found_and_holds(name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(("name", "reason"), [("t5", "Not|not"), ("bart", "not"), ("longformer", "run on embeddings")])
 def test_a_network_that_takes_no_embeddings_is_refused_in_one_line(name: str, reason: str, tmp_path: Path) -> None:
-    classifier = load_bundle(family_bundle(tmp_path, REFUSED[name]))
+    classifier = read_bundle(family_bundle(tmp_path, REFUSED[name])).classifier
     with pytest.raises(ModelError, match=f"ForSequenceClassification cannot .*{reason}") as refused:
         find_padding(classifier)
     assert "\n" not in str(refused.value)
 
 
 def test_a_decoder_said_to_be_padded_on_the_right_is_caught(tmp_path: Path) -> None:
-    check = check_padding(load_bundle(family_bundle(tmp_path, DECODERS["gpt2"], padding="right")))
+    check = check_padding(read_bundle(family_bundle(tmp_path, DECODERS["gpt2"], padding="right")).classifier)
     assert check.difference > 0.1 and "differ from those of token ids alone" in check.reason
 
 

@@ -10,7 +10,7 @@ from tests.artifacts import manifest_for, text_trigger
 from tests.text_families import DECODERS, ENCODERS, POSITIONS, family_bundle
 from triggers.artifact.artifact import check_compatible, make_artifact
 from triggers.errors import ArtifactMismatch, ModelError
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 
 FAMILIES = ENCODERS | DECODERS
 NO_TABLE = {"deberta-v2", "xlnet", "llama", "qwen2", "mistral", "gemma3_text"}

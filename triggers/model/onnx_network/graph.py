@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from triggers.model.onnx_network.operators import CREATORS, HOST, Operator, dtype_of, operator
+from triggers.model.onnx_network.arithmetic import Operator
+from triggers.model.onnx_network.operators import CREATORS, NUMBERS_AT, operator_of
+from triggers.model.onnx_network.rearrangement import dtype_of
 from triggers.model.onnx_network.refusal import Unsupported
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 CONSTANT = "onnx:"
 """Begins the names of tensors that are stored in the file; a dot in a name becomes a slash."""
+
+SHAPE_SIZED = 4096
+"""Tensors of at most so many numbers may say a shape."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,14 @@ class Graph:
     input: str
     output: str
     digest: bytes
+
+    def hollow(self) -> Graph:
+        """The same graph without the content of large tensors."""
+        thin = {
+            name: tensor.cpu() if tensor.numel() <= SHAPE_SIZED else tensor.to("meta")
+            for name, tensor in self.constants.items()
+        }
+        return replace(self, constants=thin)
 
 
 def graph_of(model: ModelProto, given: str, output: str) -> Graph:
@@ -117,7 +130,7 @@ def _needed(model: ModelProto, output: str) -> list[NodeProto]:
 def _node(proto: NodeProto, inputs: tuple[str, ...], opset: int, constants: Mapping[str, Tensor]) -> Node:
     title = f"{proto.op_type} {proto.name or proto.output[0]!r}"
     try:
-        function = operator(proto.op_type, opset)
+        function = operator_of(proto.op_type, opset)
     except KeyError:
         raise Unsupported(f"the operator {proto.op_type} is not supported ({title})") from None
     attributes = {entry.name: _attribute(entry, title) for entry in proto.attribute}
@@ -130,7 +143,7 @@ def _node(proto: NodeProto, inputs: tuple[str, ...], opset: int, constants: Mapp
     except ValueError:  # a builtin of torch, which takes tensors only
         if attributes:
             raise Unsupported(f"{title} has attributes that are not supported: {', '.join(attributes)}") from None
-    numbers = HOST.get(proto.op_type, frozenset())
+    numbers = NUMBERS_AT.get(proto.op_type, frozenset())
     if proto.op_type == "Gather" and inputs[1] in constants and constants[inputs[1]].numel() == 1:
         numbers = frozenset([1])  # one known place: a view
     return Node(title, function, inputs, tuple(proto.output), attributes, numbers, proto.op_type in CREATORS)
@@ -146,7 +159,7 @@ def _folded(
         if not isinstance(value, Tensor):
             value = torch.tensor(value, dtype=torch.float32 if "float" in entry.name else torch.int64)
         return {proto.output[0]: value}
-    node = replace(_node(proto, inputs, opset, {}))
+    node = _node(proto, inputs, opset, {})
     arguments = [
         None if not name else constants[name].tolist() if place in node.numbers else constants[name]
         for place, name in enumerate(inputs)

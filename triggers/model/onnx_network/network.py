@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
+from triggers.model.batch_invariance import check_rows
+from triggers.model.onnx_network.channel_folding import fold_channels
 from triggers.model.onnx_network.graph import Graph, graph_of
 from triggers.model.onnx_network.onnx_file import OnnxDescription, read_onnx
 from triggers.model.onnx_network.refusal import Unsupported
 from triggers.model.onnx_network.shapes import ROWS, Plan, plan
-
-TRIED_ROWS = 3
-CLOSE = 1e-4
 
 
 class OnnxNetwork(nn.Module):
@@ -40,7 +39,7 @@ class OnnxNetwork(nn.Module):
                 self.constants.register_buffer(name, tensor)
         self.register_buffer("graph", torch.tensor(list(graph.digest), dtype=torch.uint8))
         self.register_buffer("precision", torch.empty(0, dtype=getattr(torch, description.dtype)), persistent=False)
-        self._graph = graph
+        self._graph = graph.hollow()
         self._plans: dict[tuple[torch.Size, torch.dtype, torch.device], Plan] = {}
         self.eval()
 
@@ -58,6 +57,12 @@ class OnnxNetwork(nn.Module):
             return torch.vmap(self._run)(x.unsqueeze(1)).squeeze(1)
         return self._run(x)
 
+    def folded(self) -> OnnxNetwork:
+        """A copy with factors and terms of channels drawn into the convolutions before them."""
+        stored = {name: tensor.detach().clone() for name, tensor in self.constants.state_dict().items()}
+        graph = fold_channels(replace(self._graph, constants=stored))
+        return OnnxNetwork(graph, self.description, self.row_by_row).to(self.precision)
+
     def _run(self, x: Tensor) -> Tensor:
         size = (x.shape[1:], x.dtype, x.device)
         known = self._plans.get(size) or self._planned(*size)
@@ -73,7 +78,7 @@ class OnnxNetwork(nn.Module):
         assert found is not None
         return found
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _planned(self, row: torch.Size, dtype: torch.dtype, device: torch.device) -> Plan:
         rows = (1,) if self.row_by_row else ROWS
         try:
@@ -99,11 +104,11 @@ def load_onnx(path: Path | str, output: str | None = None) -> OnnxNetwork:
 
 
 def onnx_oracle(path: Path | str, output: str | None = None) -> Callable[[Tensor], Tensor]:
-    """The same file run by onnxruntime on the CPU: inputs as `load_onnx` takes them to its output. Raises ModelError."""
+    """The same file run by onnxruntime on the CPU, from inputs as `load_onnx` takes them. Raises ModelError."""
     try:
         import onnxruntime
     except ImportError as error:
-        message = "Comparing an ONNX file with its own runtime needs the extra onnx-check: pip install 'fairtrigger[onnx-check]'"
+        message = "Comparing with onnxruntime needs the extra onnx-check: pip install 'fairtrigger[onnx-check]'"
         raise ModelError(message) from error
     _, description = read_onnx(Path(path), output)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -117,18 +122,6 @@ def onnx_oracle(path: Path | str, output: str | None = None) -> Callable[[Tensor
         return torch.cat([torch.from_numpy(each) for each in made])
 
     return run
-
-
-def check_rows(network: nn.Module, row: tuple[int, ...]) -> None:
-    """Raise ModelError unless rows (N, *row) give the same together as each alone, up to rounding."""
-    dtype = next((weight.dtype for weight in network.parameters()), torch.float32)
-    rows = torch.rand(TRIED_ROWS, *row, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        together = network(rows).float()
-        alone = torch.cat([network(rows[number : number + 1]) for number in range(TRIED_ROWS)]).float()
-    most = max(CLOSE, 4 * torch.finfo(dtype).eps) * max(1.0, float(alone.abs().max()))
-    if together.shape != alone.shape or not bool((together - alone).abs().max() <= most):
-        raise ModelError("Rows of one batch change each other's answers: export the network with a dynamic batch.")
 
 
 def _with_any_number_of_rows(graph: Graph, description: OnnxDescription) -> OnnxNetwork:

@@ -1,9 +1,10 @@
-"""What an ONNX file says about itself, read without running anything, and the refusal of files that cannot be served."""
+"""What an ONNX file says about itself, and the refusal of files that cannot be served."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from triggers.errors import ModelError
@@ -110,7 +111,7 @@ def describe(model: ModelProto, output: str | None = None) -> OnnxDescription:
     )
 
 
-def require_onnx():  # type: ignore[no-untyped-def]
+def require_onnx() -> ModuleType:
     """The package `onnx`. Raises ModelError where it is not installed."""
     try:
         import onnx

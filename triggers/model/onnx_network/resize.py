@@ -13,15 +13,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from triggers.model.onnx_network.arithmetic import Operator
 from triggers.model.onnx_network.refusal import Unsupported
 
-Ints = Sequence[int]
-Floats = Sequence[float]
+_Ints = Sequence[int]
+_Floats = Sequence[float]
 
 
-def resize(
-    x: Tensor, roi: Floats | None = None, scales: Floats | None = None, sizes: Ints | None = None, *,
-    antialias: int = 0, axes: Ints | None = None, coordinate_transformation_mode: str = "half_pixel",
+def _resize(
+    x: Tensor, roi: _Floats | None = None, scales: _Floats | None = None, sizes: _Ints | None = None, *,
+    antialias: int = 0, axes: _Ints | None = None, coordinate_transformation_mode: str = "half_pixel",
     cubic_coeff_a: float = -0.75, exclude_outside: int = 0, extrapolation_value: float = 0.0,
     keep_aspect_ratio_policy: str = "stretch", mode: str = "nearest", nearest_mode: str = "round_prefer_floor",
 ) -> Tensor:  # fmt: skip
@@ -43,23 +44,23 @@ def resize(
     return x
 
 
-def upsample(
-    x: Tensor, factors: Floats | None = None, *, scales: Floats | None = None, mode: str = "nearest"
+def _upsample(
+    x: Tensor, factors: _Floats | None = None, *, scales: _Floats | None = None, mode: str = "nearest"
 ) -> Tensor:
     """`Upsample`, which `Resize` replaced."""
-    return resize_10(x, factors or scales, mode=mode)
+    return _resize_10(x, factors or scales, mode=mode)
 
 
-def resize_10(x: Tensor, scales: Floats | None = None, *, mode: str = "nearest") -> Tensor:
+def _resize_10(x: Tensor, scales: _Floats | None = None, *, mode: str = "nearest") -> Tensor:
     """`Resize` of opset 10, which had one way to count coordinates."""
-    return resize(x, None, scales, coordinate_transformation_mode="asymmetric", mode=mode, nearest_mode="floor")
+    return _resize(x, None, scales, coordinate_transformation_mode="asymmetric", mode=mode, nearest_mode="floor")
 
 
 def _along(x: Tensor, place: int, weights: Tensor) -> Tensor:
     """Weights (outputs, inputs) applied to one axis."""
     if bool(((weights == 1).sum(1) == 1).all()) and bool(((weights != 0).sum(1) == 1).all()):
         return x.index_select(place, weights.argmax(1).to(x.device))
-    mixed = torch.tensordot(x, weights.to(device=x.device, dtype=x.dtype), dims=([place], [1]))
+    mixed: Tensor = torch.tensordot(x, weights.to(device=x.device, dtype=x.dtype), dims=([place], [1]))
     return mixed.movedim(-1, place)
 
 
@@ -73,7 +74,7 @@ def _weights(
         if kernel[0] == "nearest":
             rows[output, min(max(_nearest(at, kernel[1]), 0), length - 1)] = 1
             continue
-        for place, weight in _taps(at, kernel, min(scale, 1.0) if smooth else 1.0, length, inside_only or smooth):
+        for place, weight in _taps(at, kernel, min(scale, 1.0) if smooth else 1.0, length, inside_only):
             rows[output, min(max(place, 0), length - 1)] += weight
     return rows
 
@@ -120,3 +121,8 @@ def _kernel(distance: float, kernel: tuple[str, str]) -> float:
     if d <= 1:
         return ((a + 2) * d - (a + 3)) * d * d + 1
     return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a if d < 2 else 0.0
+
+
+RESIZING: dict[str, Operator] = {
+    "Resize": _resize, "Resize<11": _resize_10, "Upsample": _upsample,
+}  # fmt: skip

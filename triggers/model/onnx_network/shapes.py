@@ -95,7 +95,7 @@ def _trace(graph: Graph, shape: tuple[int, ...], dtype: torch.dtype) -> _Trace:
     numbers: dict[tuple[int, int], Any] = {}
     for index, node in enumerate(graph.nodes):
         known = {name: values[name] if name in values else graph.constants[name] for name in node.inputs}
-        hollow = any(name in values and _is_meta(values[name]) for name in node.tensors)
+        hollow = any(_is_meta(known[name]) for name in node.tensors)
         arguments: list[Any] = []
         for place, name in enumerate(node.inputs):
             value = known[name]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from triggers.model.onnx_network.arithmetic import Operator
 from triggers.model.onnx_network.refusal import Unsupported
 
-Ints = Sequence[int]
+_Ints = Sequence[int]
 
 
 def _by_rank(rank: int, *functions: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +23,7 @@ def _by_rank(rank: int, *functions: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _sides(
-    x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints | None, auto_pad: str
+    x: Tensor, kernel: _Ints, strides: _Ints, dilations: _Ints, pads: _Ints | None, auto_pad: str
 ) -> tuple[list[int], list[int]]:
     """Padding before and after every length."""
     rank = len(kernel)
@@ -41,14 +42,14 @@ def _sides(
     return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
 
 
-def _padded(x: Tensor, before: Ints, after: Ints, value: float = 0.0) -> Tensor:
+def _padded(x: Tensor, before: _Ints, after: _Ints, value: float = 0.0) -> Tensor:
     pairs = [side for pair in reversed(list(zip(before, after, strict=True))) for side in pair]
     return F.pad(x, pairs, value=value) if any(pairs) else x
 
 
-def conv(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, auto_pad: str = "NOTSET", dilations: Ints | None = None,
-    group: int = 1, kernel_shape: Ints | None = None, pads: Ints | None = None, strides: Ints | None = None,
+def _conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, auto_pad: str = "NOTSET", dilations: _Ints | None = None,
+    group: int = 1, kernel_shape: _Ints | None = None, pads: _Ints | None = None, strides: _Ints | None = None,
 ) -> Tensor:  # fmt: skip
     """`Conv`."""
     kernel = weight.shape[2:]
@@ -62,10 +63,10 @@ def conv(
     return made
 
 
-def conv_transpose(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, auto_pad: str = "NOTSET", dilations: Ints | None = None,
-    group: int = 1, kernel_shape: Ints | None = None, output_padding: Ints | None = None, pads: Ints | None = None,
-    strides: Ints | None = None,
+def _conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, auto_pad: str = "NOTSET", dilations: _Ints | None = None,
+    group: int = 1, kernel_shape: _Ints | None = None, output_padding: _Ints | None = None, pads: _Ints | None = None,
+    strides: _Ints | None = None,
 ) -> Tensor:  # fmt: skip
     """`ConvTranspose` without a given output shape."""
     ones = [1] * (weight.ndim - 2)
@@ -83,9 +84,9 @@ def conv_transpose(
     return whole
 
 
-def max_pool(
-    x: Tensor, *, kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0, dilations: Ints | None = None,
-    pads: Ints | None = None, storage_order: int = 0, strides: Ints | None = None,
+def _max_pool(
+    x: Tensor, *, kernel_shape: _Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0, dilations: _Ints | None = None,
+    pads: _Ints | None = None, storage_order: int = 0, strides: _Ints | None = None,
 ) -> Tensor:  # fmt: skip
     """`MaxPool`, without its indices."""
     ones = [1] * len(kernel_shape)
@@ -99,9 +100,9 @@ def max_pool(
     return made
 
 
-def average_pool(
-    x: Tensor, *, kernel_shape: Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0, count_include_pad: int = 0,
-    dilations: Ints | None = None, pads: Ints | None = None, strides: Ints | None = None,
+def _average_pool(
+    x: Tensor, *, kernel_shape: _Ints, auto_pad: str = "NOTSET", ceil_mode: int = 0, count_include_pad: int = 0,
+    dilations: _Ints | None = None, pads: _Ints | None = None, strides: _Ints | None = None,
 ) -> Tensor:  # fmt: skip
     """`AveragePool` without dilation."""
     ones = [1] * len(kernel_shape)
@@ -122,19 +123,19 @@ def average_pool(
     return sums / inside
 
 
-def global_average_pool(x: Tensor) -> Tensor:
+def _global_average_pool(x: Tensor) -> Tensor:
     """`GlobalAveragePool`."""
     return x.mean(list(range(2, x.ndim)), keepdim=True)
 
 
-def global_max_pool(x: Tensor) -> Tensor:
+def _global_max_pool(x: Tensor) -> Tensor:
     """`GlobalMaxPool`."""
     return x.amax(list(range(2, x.ndim)), keepdim=True)
 
 
-def pad(
-    x: Tensor, sides: Ints | None = None, constant: float | list[float] | None = None, axes: Ints | None = None, *,
-    mode: str = "constant", pads: Ints | None = None, value: float = 0.0,
+def _pad(
+    x: Tensor, sides: _Ints | None = None, constant: float | list[float] | None = None, axes: _Ints | None = None, *,
+    mode: str = "constant", pads: _Ints | None = None, value: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """`Pad`; negative sides cut."""
     given = list((sides if pads is None else pads) or [])
@@ -163,19 +164,26 @@ def _pad_one(x: Tensor, place: int, before: int, after: int, mode: str, fill: fl
     return x.index_select(place, index)
 
 
-def depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
+def _depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
     """`DepthToSpace`."""
     rows, channels, height, width = x.shape
     if mode == "CRD":
         return F.pixel_shuffle(x, blocksize)
-    blocks = x.view(rows, blocksize, blocksize, channels // blocksize**2, height, width)
+    blocks = x.reshape(rows, blocksize, blocksize, channels // blocksize**2, height, width)
     return blocks.permute(0, 3, 4, 1, 5, 2).reshape(rows, -1, height * blocksize, width * blocksize)
 
 
-def space_to_depth(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
+def _space_to_depth(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
     """`SpaceToDepth`."""
     rows, channels, height, width = x.shape
     if mode != "DCR":
         return F.pixel_unshuffle(x, blocksize)
-    blocks = x.view(rows, channels, height // blocksize, blocksize, width // blocksize, blocksize)
+    blocks = x.reshape(rows, channels, height // blocksize, blocksize, width // blocksize, blocksize)
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(rows, -1, height // blocksize, width // blocksize)
+
+
+SPATIAL: dict[str, Operator] = {
+    "AveragePool": _average_pool, "Conv": _conv, "ConvTranspose": _conv_transpose, "DepthToSpace": _depth_to_space,
+    "GlobalAveragePool": _global_average_pool, "GlobalMaxPool": _global_max_pool, "MaxPool": _max_pool, "Pad": _pad,
+    "SpaceToDepth": _space_to_depth,
+}  # fmt: skip

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from tests.artifacts import artifact_for, image_trigger, manifest_for
-from tests.service.live import ADMIN, picture, predict, running, settings, swap, wait_until
+from tests.service.live import ADMIN, as_item, picture, predict, running, settings, swap, wait_until
 from triggers.artifact.artifact import TriggerArtifact, make_artifact, to_bytes
 from triggers.artifact.artifact_tensors import artifact_digest
+from triggers.errors import StoreUnavailable
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
+from triggers.store.store import Rollout
 from triggers.trigger.image import ImageTrigger
 
 ROLLOUT = "/v1/models/faces/rollout"
@@ -137,6 +139,67 @@ def test_a_bad_version_activated_elsewhere_is_refused_here(
     assert predict(service, "faces", [picture(0)])[0]["trigger"]["version"] == 1
     assert sum(entry.action == "refuse" for entry in filled_store.history("faces")) == 1
     assert swap(service, "faces", "v2").json()["refusal"] is None
+
+
+def told(client: httpx.Client) -> list[object]:
+    """Every place that says why the decided rollout does not answer."""
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [as_item(picture(0))["image"]]}
+    answers = [
+        client.post("/v1/models/faces/predict", json={"inputs": [as_item(picture(0))]}).json(),
+        client.post("/v2/models/faces/infer", json={"inputs": [tensor]}).json()["parameters"],
+        client.get("/readyz").json()["models"]["faces"],
+        client.get(ROLLOUT).json(),
+    ]
+    return [each.get("fault") for each in answers]
+
+
+def fault_metric(client: httpx.Client) -> str:
+    return client.get("/metrics").text.partition('fairtrigger_rollout_fault{model="faces"} ')[2][:3]
+
+
+@pytest.mark.parametrize("case", ["another model", "corrupted"])
+def test_a_bare_champion_that_nobody_decided_says_so(
+    tmp_path: Path, filled_store: FileStore, image_model: FrozenClassifier, case: str
+) -> None:
+    publish, _, reason = REFUSED[case]
+    version = publish(filled_store, image_model)
+    filled_store.set_rollout("faces", version, if_revision=None, actor="test", reason="")
+    with running(settings(tmp_path), filled_store, [image_model]) as client:
+        assert predict(client, "faces", [picture(0)])[0]["trigger"]["version"] is None
+        [fault] = set(told(client))
+        assert reason in str(fault) and "Revision 1 of the rollout is refused, the bare model answers" in str(fault)
+        ready = client.get("/readyz").json()["models"]["faces"]
+        assert (ready["champion"], ready["applied_champion"]) == (f"v{version}", None)
+        assert fault_metric(client) == "1.0"
+        assert swap(client, "faces", "v1").status_code == 200
+        assert told(client) == [None] * 4 and fault_metric(client) == "0.0"
+        filled_store.set_rollout("faces", version, if_revision=None, actor="test", reason="")
+        wait_until(lambda: client.get(ROLLOUT).json()["refusal"])
+        assert all("v1 answers" in str(each) for each in told(client)) and fault_metric(client) == "1.0"
+
+
+def test_a_bare_champion_decided_as_such_is_no_fault(service: httpx.Client) -> None:
+    assert told(service) == [None] * 4 and fault_metric(service) == "0.0"
+
+
+class _AwayStore(FileStore):
+    """A store that cannot be reached until it is `back`."""
+
+    back = False
+
+    def rollout(self, model: str) -> Rollout:
+        if not self.back:
+            raise StoreUnavailable("The disk is away.")
+        return super().rollout(model)
+
+
+def test_a_rollout_that_was_never_read_is_said(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    with _AwayStore(tmp_path / "store") as store, running(settings(tmp_path), store, [image_model]) as client:
+        [fault] = set(told(client))
+        assert fault == "The rollout could not be read yet, the bare model answers: The disk is away."
+        assert fault_metric(client) == "1.0"
+        store.back = True
+        wait_until(lambda: told(client) == [None] * 4)
 
 
 def test_after_a_restart_the_last_good_version_serves(

@@ -30,7 +30,7 @@ from tests.bundles import image_bundle
 from tests.service.engine.decoding.test_gpu import turned
 from tests.service.live import as_item, picture, predict, running, settings
 from triggers.errors import ConfigError, InputError
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.preprocessing import ImageLimits, ImageSpec
 from triggers.preprocessing.image_spec import CenterCrop, Fit, Resize, Step
 from triggers.store.file_store import FileStore

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.bundles import oblong_bundle
 from tests.service.live import as_item, encoded, running, settings
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 

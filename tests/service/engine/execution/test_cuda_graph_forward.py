@@ -23,7 +23,7 @@ from tests.bundles import SIZE, image_bundle, oblong_bundle, text_bundle, torchv
 from tests.service.live import picture, predict, running, settings
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier, Item, load_bundle
+from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.store.file_store import FileStore
 from triggers.trigger.image import ImageTrigger, shrink_and_centre
 

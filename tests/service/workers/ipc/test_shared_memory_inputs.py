@@ -29,7 +29,7 @@ from service.workers.ipc.messages import (
 from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout, shared_memory
 from tests.bundles import oblong_bundle
 from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TokenIds
 
 
