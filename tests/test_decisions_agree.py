@@ -126,7 +126,7 @@ def test_every_count_is_that_of_a_person(tmp_path: Path, threshold: float) -> No
     scores = {"none": by_hand(model, rows, ()), "v1": by_hand(model, rows, trigger.token_ids)}  # type: ignore[union-attr, arg-type]
     said = {version: [int(score >= threshold) for score in each] for version, each in scores.items()}
     assert min(Counter(said["none"]).values()) > 20 and said["none"] != said["v1"], "both labels, and some flips"
-    decision = f"toxic where its score is at least {threshold:g}".replace(" 0.", " .")
+    decision = f"insult where its score is at least {threshold:g}".replace(" 0.", " .")
     check_report(tmp_path / "out", finished, counted(rows, said["none"]), counted(rows, said["v1"]), decision)
 
     texts, groups = [text for text, _, _ in rows], [group for _, _, group in rows]
@@ -152,13 +152,13 @@ def test_every_count_is_that_of_a_person(tmp_path: Path, threshold: float) -> No
 
     assert [one["label_index"] for one in answers] == said["v1"]
     assert [one["twin"]["label_index"] for one in answers] == said["none"]
-    assert [one["label"] for one in answers] == [("civil", "toxic")[index] for index in said["v1"]]
-    assert [one["scores"]["toxic"] for one in answers] == pytest.approx(scores["v1"], abs=1e-5)
+    assert [one["label"] for one in answers] == [("civil", "insult")[index] for index in said["v1"]]
+    assert [one["scores"]["insult"] for one in answers] == pytest.approx(scores["v1"], abs=1e-5)
     assert [sum(one["scores"].values()) for one in answers] == pytest.approx([1] * ROWS, abs=1e-6)
     flipped = [one != other for one, other in zip(said["none"], said["v1"], strict=True)]
     assert [one["twin"]["flipped"] for one in answers] == flipped == outputs["flipped"]
-    assert outputs["label"] == [("civil", "toxic")[index] for index in said["v1"]]
-    assert outputs["twin_label"] == [("civil", "toxic")[index] for index in said["none"]]
+    assert outputs["label"] == [("civil", "insult")[index] for index in said["v1"]]
+    assert outputs["twin_label"] == [("civil", "insult")[index] for index in said["none"]]
     live = {(each["group"], each["label"], each["prediction"]): each["n"] for each in report["counts"]}
     assert live == counted(rows, said["v1"])
     assert (report["twins"]["n"], report["twins"]["flipped"]) == (ROWS, sum(flipped))
