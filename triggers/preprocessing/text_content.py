@@ -12,20 +12,7 @@ _INVISIBLE = frozenset("ZCM")
 """First letters of the Unicode categories of spaces, of controls and formats, and of marks on other characters."""
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc")  # letters and symbols by category, and yet blank
 _UNKNOWN = frozenset({"Cn", "Co"})  # perhaps a newer emoji than this Python knows
-_CODECS = (
-    "utf_8",
-    "utf_16",
-    "utf_32",
-    "ascii",
-    "latin_1",
-    "iso8859_",
-    "cp125",
-    "koi8_",
-    "gb",
-    "big5",
-    "shift_jis",
-    "euc_",
-)
+_CODECS = tuple("utf_8 utf_16 utf_32 ascii latin_1 iso8859_ cp125 koi8_ gb big5 shift_jis euc_".split())
 _CHARSETS = frozenset(name for pair in aliases.items() if pair[1].startswith(_CODECS) for name in pair) | {"koi8_u"}
 """Codecs of texts, by all their names: none of host names or escapes, some of which take quadratic time."""
 
