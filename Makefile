@@ -8,7 +8,8 @@ GPUS ?= 1,2
 MINIMUM := build/minimum
 SMOKE := $(addprefix tests/service/,server/test_process.py server/test_slow_clients.py api/routes/test_predict.py \
   api/routes/test_feedback.py telemetry/test_tracing.py) tests/triggers/store/test_redis_store.py
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# PYTHONDONTWRITEBYTECODE, where it is set, would have every process compile all tests again
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help

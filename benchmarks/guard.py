@@ -101,7 +101,7 @@ def scraping(groups: int) -> float:
                 for _ in range(n):
                     ledger.count(cell._replace(minute=began + at))
         trial = Trial(rules, now=60.0 * 6, minutes={level: [{}, *drawn] for level in (Level.MINUTE, Level.ARRIVAL)})
-        guard = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now, acts=False)
+        guard = Guard({"m": trial}, trial.read, seal_seconds=0, every_seconds=60, clock=lambda: trial.now, acts=False)
         guard.check("m")
         fairness, metrics = FairnessCollector(FairnessMonitor(ledger, {"m": TwoLabels()}), ["m"]), Metrics()
         for collector in (fairness, GuardCollector(guard, ["m"])):

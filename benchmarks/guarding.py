@@ -83,7 +83,7 @@ LOOK_AFTER = [*range(10, 100, 10), *range(100, LOOKS + 1, 100)]
 def guarded(rules: GuardRules, new: Sequence[float], wrong: float, repeat: int) -> float:
     """The minute until which the evidence was read that rolled the challenger or champion back; infinite if none."""
     trial = Trial(rules, minutes=traffic(random(repeat), new, wrong))
-    watching = Guard({"m": trial}, trial.read, seal_seconds=0, clock=lambda: trial.now)
+    watching = Guard({"m": trial}, trial.read, seal_seconds=0, every_seconds=60, clock=lambda: trial.now)
     for minute in LOOK_AFTER:
         trial.now = 60.0 * (minute + 1)
         watching.check("m")

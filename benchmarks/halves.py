@@ -106,7 +106,8 @@ class Candidates:
             bank, val = self.run.optimizer.average.render(), self.run.val
             predicted = torch.empty(len(bank), len(val), dtype=torch.long, device=val.labels.device)
             for rows in chunks(val, 512, ProcessGroup()):
-                predicted[:, rows] = sweep(self.run.counter, val.take(rows).inputs, bank).argmax(-1)
+                logits = sweep(self.run.counter, val.take(rows).inputs, bank)
+                predicted[:, rows] = self.run.counter.decision.labels(logits)
         self.found.append(predicted.cpu())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -157,7 +158,7 @@ def group_thresholds(classifier: FrozenClassifier, val: Dataset) -> Tensor:
 
 def rows_of(classifier: FrozenClassifier, val: Dataset, criterion: Criterion) -> Rows:
     """What is known of validation rows."""
-    bare = bare_logits(classifier, val, 512).argmax(dim=1).cpu()
+    bare = classifier.decision.labels(bare_logits(classifier, val, 512)).cpu()
     return Rows(val.labels.cpu(), val.groups.cpu(), bare, criterion)
 
 

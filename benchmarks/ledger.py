@@ -34,6 +34,7 @@ from service.ledger import Cell, Ledger, PredictionIdCodec
 from service.ledger.backend import CountBatch
 from service.ledger.prediction_id import new_sealing_key, parse_sealing_key
 from service.telemetry import Metrics
+from triggers.model.decision import DecisionRule
 
 GROUPS, DAYS, FINE_DAYS = 8, 90, 8
 
@@ -87,7 +88,9 @@ def counting() -> None:
         for name in ("on", "off"):
             with Ledger(Path(folder) / "ledger.sqlite") as ledger:
                 receipts = PredictionIdCodec([parse_sealing_key(new_sealing_key(), "here")])
-                counts = PredictionLog("m", ("no", "yes"), ledger, receipts, Metrics(), on=name == "on")
+                counts = PredictionLog(
+                    "m", ("no", "yes"), DecisionRule(1), ledger, receipts, Metrics(), on=name == "on"
+                )
                 answer = Scored((0.2, 0.8), 1, "digest", 1, None)
                 took = median_ms(lambda c=counts, a=answer: [c.record_prediction(a, "a") for _ in range(2000)])  # type: ignore[misc]
                 print(f"counting a prediction, statistics={name}: {took / 2:.2f} us")

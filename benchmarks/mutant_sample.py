@@ -45,8 +45,8 @@ def sample(paths: Iterable[str], modules: int, count: int, seed: int) -> list[Mu
 
 
 def sites(source: str) -> dict[Span, list[tuple[str, int]]]:
-    """The places for a fault outside annotations, each with its (operator, occurrence) pairs."""
-    left_alone = list(_annotations(ast.parse(source)))
+    """The places for a fault that runs and can be seen, each with its (operator, occurrence) pairs."""
+    left_alone = list(_left_alone(ast.parse(source)))
     nodes = list(ast_nodes(get_ast(source)))
     found: dict[Span, list[tuple[str, int]]] = {}
     for name in operator_names():
@@ -60,16 +60,16 @@ def sites(source: str) -> dict[Span, list[tuple[str, int]]]:
     return found
 
 
-def _annotations(tree: ast.Module) -> Iterator[Span]:
-    """Where annotations and type aliases are: a fault there changes nothing that runs."""
+def _left_alone(tree: ast.Module) -> Iterator[Span]:
+    """Where annotations and type aliases are, which do not run, and the `strict` of `zip`, an assertion."""
     for node in ast.walk(tree):
-        for part in _annotations_of(node):
+        for part in _unseen(node):
             if part is not None:
                 end = (part.end_lineno or part.lineno, part.end_col_offset or part.col_offset)
                 yield (part.lineno, part.col_offset), end
 
 
-def _annotations_of(node: ast.AST) -> list[ast.expr | None]:
+def _unseen(node: ast.AST) -> list[ast.expr | None]:
     match node:
         case ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
             return [node.annotation, node.value]
@@ -77,6 +77,8 @@ def _annotations_of(node: ast.AST) -> list[ast.expr | None]:
             return [node.annotation]
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return [node.returns]
+        case ast.Call(func=ast.Name(id="zip")):
+            return [keyword.value for keyword in node.keywords]
     return []
 
 

@@ -21,8 +21,8 @@ class Guards:
         self._imported = {path: _imports(root / path, names) for path in names.values()}
         self._length = {path: (root / path).stat().st_size for path in names.values()}
 
-    def of(self, path: str) -> list[str]:
-        """The mirror, test files that import the module, those of the mirror's folder, those that import an importer.
+    def of(self, path: str, distance: int) -> list[str]:
+        """The mirror, tests that import the module, those of the mirror's folder; at 2 those that import an importer.
 
         Of each kind the short ones first.
         """
@@ -31,7 +31,7 @@ class Guards:
         folder = PurePosixPath(own).parent
         beside = {each for each in self._imported if PurePosixPath(each).match(f"{folder}/test_*.py")}
         near = {path}
-        for _ in range(2):
+        for _ in range(distance):
             importers = {each for each, imported in self._imported.items() if imported & near}
             tests = {each for each in importers if PurePosixPath(each).name.startswith("test_")}
             found += self._shortest_first(tests.difference(found))

@@ -6,6 +6,7 @@ import is imported once; each order is a fork of this process, ended with all th
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import torchvision  # noqa: F401
 import transformers  # noqa: F401
 
 TIMED_OUT = -1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
@@ -48,6 +50,7 @@ def tested(path: Path, source: str, arguments: Sequence[str], seconds: float) ->
 
 
 def _forked(arguments: Sequence[str], seconds: float) -> int:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = os.fork()
     if not child:
         _run(arguments)
@@ -56,14 +59,17 @@ def _forked(arguments: Sequence[str], seconds: float) -> int:
         ended, code = os.waitpid(child, os.WNOHANG)
         status = os.waitstatus_to_exitcode(code) if ended else None
         time.sleep(0.02)
-    try:
-        os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:  # it left nothing behind
-        pass
-    if status is None:
-        os.waitpid(child, 0)
-        return TIMED_OUT
-    return status
+    _end_children()
+    return TIMED_OUT if status is None else status
+
+
+def _end_children() -> None:
+    """End what is left of the fork and of all that it started: an orphan becomes a child of this process."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while pids := children.read_text().split():
+        for pid in map(int, pids):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _run(arguments: Sequence[str]) -> NoReturn:

@@ -87,6 +87,8 @@ def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:
 class _NoTokenizer:
     """Stands where the fingerprint of the preprocessing wants a tokenizer; nothing is tokenised here."""
 
+    pad_token_id = 0
+
     class backend_tokenizer:
         """Named after the attribute of `transformers`."""
 
@@ -94,6 +96,10 @@ class _NoTokenizer:
         def to_str() -> str:
             """No tokenizer at all."""
             return ""
+
+    def __call__(self, text: str, *, verbose: bool) -> dict[str, list[int]]:
+        """[CLS] and [SEP] of BERT around nothing."""
+        return {"input_ids": [101, 102]}
 
 
 def image_batch(sizes: Sizes, device: torch.device) -> Dataset:

@@ -109,14 +109,16 @@ class ServiceRuntime:
             metrics.add(ProcessCollector(self.devices))
 
     def _served(self, backend: ModelBackend, codec: PredictionIdCodec, replica: str) -> ServedModel:
-        name, settings, metrics, labels = backend.name, self.settings, self.metrics, backend.classifier.labels
+        name, settings, metrics, described = backend.name, self.settings, self.metrics, backend.classifier
 
         def swapped(result: str) -> None:
             if self._guards:
                 metrics.swaps.labels(name, result).inc()
 
         follower = follower_of(backend, self.store, settings, replica, swapped)
-        counting = PredictionLog(name, labels, self.ledger, codec, metrics, on=settings.statistics == "on")
+        counting = PredictionLog(
+            name, described.labels, described.decision, self.ledger, codec, metrics, on=settings.statistics == "on"
+        )
         model = ServedModel(backend, follower, settings, metrics, counting, self._decoders)
         self._declare_groups(model)
         return model

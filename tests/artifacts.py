@@ -27,7 +27,9 @@ PROVENANCE = Provenance(
 )
 
 
-def image_trigger(kind: str = "border", seed: int = 0, channels: int = 3, size: int = SIZE) -> Trigger:
+def image_trigger(
+    kind: str = "border", seed: int = 0, channels: int = 3, size: int | tuple[int, int] = SIZE
+) -> Trigger:
     """An untrained image trigger."""
     return build_image_module(kind, count=1, channels=channels, size=size, seed=seed, **IMAGE_KINDS[kind]).export()[0]
 
@@ -95,15 +97,16 @@ def artifact_for(classifier: FrozenClassifier, kind: str, seed: int = 0, **chang
     """A sound artifact that is compatible with a classifier."""
     image = classifier.spec.image
     if image:
-        trigger = image_trigger(kind, seed, image.channels, image.height)
+        trigger = image_trigger(kind, seed, image.channels, (image.height, image.width))
     else:
-        trigger = text_trigger(kind, seed, matrix=classifier.embedding_matrix)
+        trigger = text_trigger(kind, seed, matrix=classifier.embedding_matrix.float())
     facts = {
         "model": classifier.name,
         "model_fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
         "labels": classifier.labels,
         "pos_label": classifier.pos_label,
+        "scoring": classifier.spec.fingerprint_fields(),
         "seed": seed,
     }
     return make_artifact(trigger, manifest_for(trigger, **(facts | change)))

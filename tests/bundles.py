@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -11,7 +12,6 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from torch import nn
-from torchvision.models import get_model
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -19,6 +19,9 @@ from triggers.model.bundle import BundleSpec, save_bundle
 
 SIZE = 16
 """Side of the tiny image models' input in pixels."""
+
+OBLONG = (24, 40)
+"""Height and width of the input of the tiny image model that takes no squares."""
 
 MAX_TOKENS = 24
 """Token limit of the tiny text model."""
@@ -56,8 +59,29 @@ def image_bundle(folder: Path, name: str = "faces", seed: int = 0) -> Path:
     return folder
 
 
+def oblong_bundle(folder: Path, name: str = "oblong", seed: int = 0) -> Path:
+    """The network of `image_bundle` for images of OBLONG pixels: the shorter edge resized, the centre cropped."""
+    torch.manual_seed(seed)
+    height, width = OBLONG
+    steps = [
+        {"op": "resize", "shorter_edge": 44, "interpolation": "bicubic", "library": "torchvision"},
+        {"op": "center_crop", "height": height, "width": width},
+    ]
+    spec = {
+        "name": name,
+        "modality": "image",
+        "labels": ["plain", "attractive"],
+        "loader": {"kind": "factory", "target": "tests.bundles:tiny_network"},
+        "image": {"height": height, "width": width, "mean": [0.5] * 3, "std": [0.25] * 3, "steps": steps},
+    }
+    save_bundle(folder, BundleSpec.model_validate(spec), tiny_network().state_dict())
+    return folder
+
+
 def torchvision_bundle(folder: Path, seed: int = 0) -> Path:
     """A ResNet-18 with random weights at 32 pixels."""
+    from torchvision.models import get_model
+
     torch.manual_seed(seed)
     spec = {
         "name": "resnet",
@@ -87,6 +111,25 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def text_bundle(folder: Path, name: str = "posts", seed: int = 0) -> Path:
     """A two-layer BERT with random, not too small weights; labels `civil` and `toxic`."""
+    return _bert_bundle(folder, seed, {"name": name}, {})
+
+
+SIX_LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+
+
+def multi_label_bundle(folder: Path, threshold: float | None, index: int = 0, seed: int = 0) -> Path:
+    """A two-layer BERT of six sigmoids from 0 to 1, of which the one at `index` counts."""
+    network = {"id2label": dict(enumerate(SIX_LABELS)), "problem_type": "multi_label_classification"}
+    labels = ["civil", SIX_LABELS[index]]
+    head = {"kind": "multi_label", "outputs": len(SIX_LABELS), "index": index}
+    return _bert_bundle(
+        folder, seed, {"name": "posts", "labels": labels, "head": head, "threshold": threshold}, network, sharpness=8
+    )
+
+
+def _bert_bundle(
+    folder: Path, seed: int, fields: dict[str, Any], network: dict[str, Any], sharpness: float = 1.0
+) -> Path:
     torch.manual_seed(seed)
     words = tokenizer()
     config = BertConfig(
@@ -97,16 +140,20 @@ def text_bundle(folder: Path, name: str = "posts", seed: int = 0) -> Path:
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.3,
+        **network,
     )
     transformers_logging.disable_progress_bar()
-    BertForSequenceClassification(config).save_pretrained(folder)
+    built = BertForSequenceClassification(config)
+    with torch.no_grad():
+        built.classifier.weight.mul_(sharpness)
+    built.save_pretrained(folder)
     words.save_pretrained(folder)
     spec = {
-        "name": name,
         "modality": "text",
         "labels": ["civil", "toxic"],
         "loader": {"kind": "transformers"},
         "text": {"max_tokens": MAX_TOKENS},
+        **fields,
     }
     save_bundle(folder, BundleSpec.model_validate(spec))
     return folder

@@ -5,9 +5,12 @@ What is imported here every test pays for, so torch and the service are imported
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: no collection of garbage has to look through it, then and later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # else libraries say at the end that they leak
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with tests that take long come first: at the end none of them is left with nothing to run beside it."""
     long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
@@ -54,7 +69,7 @@ def interruptible() -> None:
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny image classifier `faces`."""
     from tests.bundles import image_bundle
-    from triggers.model.classifier import load_bundle
+    from triggers.model import load_bundle
 
     return load_bundle(image_bundle(tmp_path_factory.mktemp("faces")))
 
@@ -63,21 +78,34 @@ def image_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
     """The tiny text classifier `posts`."""
     from tests.bundles import text_bundle
-    from triggers.model.classifier import load_bundle
+    from triggers.model import load_bundle
 
     return load_bundle(text_bundle(tmp_path_factory.mktemp("posts")))
 
 
-@pytest.fixture
-def filled_store(tmp_path: Path, image_model: FrozenClassifier, text_model: FrozenClassifier) -> Iterator[FileStore]:
-    """A store with one version per trigger kind and nobody champion: faces v1 to v4, posts v1 to v3."""
+@pytest.fixture(scope="session")
+def filled_folder(
+    tmp_path_factory: pytest.TempPathFactory, image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> Path:
+    """The folder of a closed store as `filled_store` says, to be copied."""
     from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
     from triggers.store.file_store import FileStore
 
-    with FileStore(tmp_path / "store") as store:
+    folder = tmp_path_factory.mktemp("filled") / "store"
+    with FileStore(folder) as store:
         for model, kinds in ((image_model, tuple(IMAGE_KINDS)), (text_model, TEXT_KINDS)):
             for seed, kind in enumerate(kinds):
                 store.publish(artifact_for(model, kind, seed=seed), actor="test")
+    return folder
+
+
+@pytest.fixture
+def filled_store(tmp_path: Path, filled_folder: Path) -> Iterator[FileStore]:
+    """A store with one version per trigger kind and nobody champion: faces v1 to v4, posts v1 to v3."""
+    from triggers.store.file_store import FileStore
+
+    shutil.copytree(filled_folder, tmp_path / "store")
+    with FileStore(tmp_path / "store") as store:
         yield store
 
 

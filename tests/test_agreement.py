@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 
 from service.config.settings import Settings
-from tests.bundles import WORDS, image_bundle, text_bundle
+from tests.bundles import WORDS, image_bundle, oblong_bundle, text_bundle
 from tests.service.live import as_item, predict, running
 from trainer.config.run_config import RunConfig, load_config
 from trainer.data.loader import DataLoader
 from trainer.progress import LineProgress
 from trainer.train import FinishedRun, train
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.model.reprogram import scores, sweep
 from triggers.store.store import open_store
 
@@ -120,18 +120,29 @@ def served(client: httpx.Client, model: str, raw: list[bytes | str], choice: str
 def test_scores_over_http_are_the_trainers(kind: str, objective: str, tmp_path: Path) -> None:
     random = np.random.default_rng(7)
     if kind in IMAGE_KINDS:
-        classifier = load_bundle(image_bundle(tmp_path / "model"))
-        manifest(tmp_path, "path", photos(tmp_path, random), classifier.labels, random)
-        config, finished = trained(tmp_path, kind, IMAGE_KINDS[kind], objective)
+        image_bundle(tmp_path / "model")
+        _agree(tmp_path, kind, IMAGE_KINDS[kind], objective, "path", photos(tmp_path, random))
     else:
-        classifier = load_bundle(text_bundle(tmp_path / "model"))
-        manifest(tmp_path, "text", texts(tmp_path, random), classifier.labels, random)
-        config, finished = trained(tmp_path, kind, f'tokens = 4\nposition = "{TEXT_KINDS[kind]}"', objective)
+        text_bundle(tmp_path / "model")
+        geometry = f'tokens = 4\nposition = "{TEXT_KINDS[kind]}"'
+        _agree(tmp_path, kind, geometry, objective, "text", texts(tmp_path, random))
+
+
+def test_scores_of_images_that_are_not_square_are_the_trainers(tmp_path: Path) -> None:
+    oblong_bundle(tmp_path / "model")
+    _agree(tmp_path, "border", "width = 3", "gap", "path", photos(tmp_path, np.random.default_rng(7)))
+
+
+def _agree(folder: Path, kind: str, geometry: str, objective: str, column: str, inputs: list[str]) -> None:
+    """Train a trigger of the bundle `model` in the folder, serve it, and compare the scores of held-out inputs."""
+    classifier = load_bundle(folder / "model")
+    manifest(folder, column, inputs, classifier.labels, np.random.default_rng(7))
+    config, finished = trained(folder, kind, geometry, objective)
     raw, wanted = expected(config, finished)
     assert len(raw) == HELD_OUT and wanted[1].sub(wanted[0]).abs().max() > 1e-4, "the trigger must do something"
 
-    settings = Settings(data_dir=tmp_path / "data", client_trigger="open")
-    with open_store(tmp_path / "store") as store, running(settings, store, [load_bundle(tmp_path / "model")]) as client:
+    settings = Settings(data_dir=folder / "data", client_trigger="open")
+    with open_store(folder / "store") as store, running(settings, store, [load_bundle(folder / "model")]) as client:
         for row, choice in enumerate(["none", *(f"v{one.version}" for one in finished.published)]):
             found, digests = served(client, classifier.name, raw, choice)
             assert (found - wanted[row]).abs().max() < 1e-5, choice
@@ -141,4 +152,4 @@ def test_scores_over_http_are_the_trainers(kind: str, objective: str, tmp_path: 
 
     fingerprints = {one.manifest.model_fingerprint for one in finished.artifacts}
     assert fingerprints == {classifier.fingerprint} == {card["fingerprint"]} == {answer["model_fingerprint"]}
-    assert load_bundle(tmp_path / "model").fingerprint == classifier.fingerprint
+    assert load_bundle(folder / "model").fingerprint == classifier.fingerprint

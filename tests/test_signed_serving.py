@@ -21,7 +21,7 @@ from trainer.train import train
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.artifact.signature import Signer, make_keys, read_signer
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 from triggers.store.store import version_name
 from triggers.trigger.image import ImageTrigger

@@ -1,4 +1,4 @@
-"""Commands that only print are there at once: none of them imports torch."""
+"""Programs import what they need: those that only print no torch, a service no compiler."""
 
 from __future__ import annotations
 
@@ -45,6 +45,22 @@ def test_listing_a_store_imports_no_torch(filled_store: FileStore) -> None:
     assert "faces" in out
     assert "sqlite3" in modules and "torch" not in modules
     assert seconds < started("-c", "pass")[2] + BOUND_SECONDS
+
+
+DECODING = """
+import io, service.app
+from PIL import Image
+from triggers.preprocessing.jpeg import decode_plain
+out = io.BytesIO()
+Image.new("RGB", (8, 4)).save(out, "JPEG")
+print(tuple(decode_plain(out.getvalue()).shape))
+"""
+
+
+def test_decoding_imports_no_compiler() -> None:
+    out, modules, _ = started("-c", DECODING)
+    assert out == "(3, 4, 8)\n"
+    assert "torch" in modules and not modules & {"torchvision", "torch._dynamo"}
 
 
 WITHOUT = """

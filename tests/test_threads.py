@@ -23,7 +23,10 @@ def targets() -> Iterator[tuple[str, ast.AST]]:
     for path in sorted(
         path for package in ("triggers", "service", "trainer") for path in ROOT.glob(f"{package}/**/*.py")
     ):
-        tree = ast.parse(path.read_text())
+        text = path.read_text()
+        if "Thread(" not in text:
+            continue
+        tree = ast.parse(text)
         functions = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("Thread"):

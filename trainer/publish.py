@@ -121,6 +121,7 @@ def _manifest(
         preprocessing_fingerprint=classifier.preprocessing_fingerprint,
         labels=classifier.labels,
         pos_label=classifier.pos_label,
+        scoring=classifier.spec.fingerprint_fields(),
         groups=group_names,
         groups_overlap=config.data.groups_overlap,
         objective=ObjectiveRecord(name=objective.name, criterion=objective.criterion, strength=candidate.strength),

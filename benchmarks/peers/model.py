@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -33,7 +32,9 @@ def tiny_cnn() -> nn.Module:
 
 def resnet18() -> nn.Module:
     """So much work that the network is what is measured."""
-    network: nn.Module = torchvision.models.resnet18(num_classes=2)
+    from torchvision import models
+
+    network: nn.Module = models.resnet18(num_classes=2)
     return network
 
 

@@ -55,8 +55,8 @@ def _shown(classifier: FrozenClassifier, trigger: ImageTrigger, rows: Sequence[R
     chosen = _varied(rows)
     inputs = classifier.batch([classifier.preprocess(row.content) for row in chosen])
     assert isinstance(inputs, torch.Tensor)
-    bank = ImageBank.of([ImageTrigger.none(trigger.keep.shape[0], trigger.size), trigger])
-    said = sweep(classifier, inputs, bank).argmax(dim=-1)  # (2, N)
+    bank = ImageBank.of([ImageTrigger.none(*trigger.keep.shape), trigger])
+    said = classifier.decision.labels(sweep(classifier, inputs, bank))  # (2, N)
     pictures = bank.apply_all(inputs).view(2, len(chosen), *trigger.keep.shape)
     labels = classifier.labels
     return [

@@ -229,6 +229,10 @@ class ModelCard(_Out):
     preprocessing_fingerprint: str
     labels: list[str]
     pos_label: str
+    head: dict[str, Any] | None = Field(default=None, description="how the network's outputs become scores")
+    threshold: float | None = Field(
+        default=None, description="score from which `pos_label` is the answer; null: the largest score wins"
+    )
     preprocessing: dict[str, Any]
     limits: dict[str, int]
     client_trigger: Literal["admin", "open"]

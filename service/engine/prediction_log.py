@@ -18,6 +18,7 @@ from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry import Metrics
 from triggers.errors import InputError
 from triggers.label_values import label_index
+from triggers.model.decision import DecisionRule
 
 ShadowPredictions = tuple[tuple[int, int], ...]
 
@@ -45,6 +46,7 @@ class PredictionLog:
         self,
         model: str,
         labels: Sequence[str],
+        decision: DecisionRule,
         ledger: Ledger,
         codec: PredictionIdCodec,
         metrics: Metrics,
@@ -52,6 +54,7 @@ class PredictionLog:
         on: bool = True,
     ) -> None:
         self._model, self._labels, self._on = model, tuple(labels), on
+        self._label_of_scores = decision.label_of_scores
         self._ledger, self._codec, self._metrics = ledger, codec, metrics
         self._ids = PredictionIdPool(codec, model)
         self._kind = lru_cache(maxsize=MAX_KINDS)(self._new_kind)
@@ -64,11 +67,10 @@ class PredictionLog:
         if not self._on:
             return None
         name = self._ledger.canonical_group(self._model, group)
-        prediction, bare = (
-            argmax(answer.scores),
-            None if answer.baseline_scores is None else argmax(answer.baseline_scores),
-        )
-        shadows = tuple([(number, argmax(scores)) for number, scores in answer.shadows.items()])
+        label_of = self._label_of_scores
+        prediction = label_of(answer.scores)
+        bare = None if answer.baseline_scores is None else label_of(answer.baseline_scores)
+        shadows = tuple([(number, label_of(scores)) for number, scores in answer.shadows.items()])
         kind = self._kind(int(time.time() // 60), answer.version, prediction, name, bare, shadows, trusted)
         for cell in kind.cells:
             self._ledger.count(cell)
@@ -130,8 +132,3 @@ class PredictionLog:
             known = ", ".join(f"{index} {name!r}" for index, name in enumerate(self._labels))
             raise InputError("unknown_label", f"label is {str(label)[:100]!r}; this model knows {known}.")
         return index
-
-
-def argmax(scores: Sequence[float]) -> int:
-    """Index of the highest score: the predicted label."""
-    return scores.index(max(scores))

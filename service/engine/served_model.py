@@ -70,15 +70,18 @@ class ServedModel:
         decoders: Executor,
     ) -> None:
         self.name, self.classifier, self.prediction_log = backend.name, backend.classifier, prediction_log
+        self.label_of_scores = self.classifier.decision.label_of_scores
         self.backend, self.controller = backend, follower
         self._settings, self._metrics = settings, metrics
         self._decode_seconds = metrics.decode_seconds.labels(self.name)
         items = CpuDecoder(self.classifier, settings, decoders, self._count_error)
         self._passing = build_passthrough(self.classifier, settings, items)
         self._decoder: Decoder = self._passing or items
-        if self.classifier.spec.image:
+        if image := self.classifier.spec.image:
             limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-            self._decoder = PixelBudget(self._decoder, limits, settings.request_pixels, decoders, self._count_error)
+            self._decoder = PixelBudget(
+                self._decoder, image, limits, settings.request_pixels, decoders, self._count_error
+            )
 
     @property
     def state(self) -> TriggerState:

@@ -12,6 +12,7 @@ import torch
 from service.engine.version_routing import TriggerSelector
 from triggers.errors import InputError
 from triggers.model import BundleSpec, Item
+from triggers.model.decision import DecisionRule
 from triggers.preprocessing import ImageLimits
 from triggers.preprocessing.text_content import decode_text
 
@@ -42,6 +43,9 @@ class ModelDescription(Protocol):
 
     @property
     def pos_label(self) -> int: ...
+
+    @property
+    def decision(self) -> DecisionRule: ...
 
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""

@@ -78,7 +78,7 @@ class RolloutController:
         *,
         poll_seconds: float,
         replica: str,
-        heartbeat_seconds: float = 5.0,
+        heartbeat_seconds: float,
         on_swap: Callable[[str], None] = lambda result: None,
         trust: Trust = TRUST_ANYONE,
     ) -> None:

@@ -187,6 +187,7 @@ def _described(model: LocalBackend) -> Message:
     return {
         "fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
+        "description_digest": classifier.description_digest,
         "device": str(classifier.device),
         "state": model.state.to_dict(),
     }

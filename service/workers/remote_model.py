@@ -96,8 +96,8 @@ class RemoteModel(Preprocessor):
     def __init__(self, local: Preprocessor, pool: EnginePool) -> None:
         super().__init__(local.spec, local.tokenizer)
         self._pool = pool
-        theirs = pool.hello["models"].get(self.name, {}).get("preprocessing_fingerprint")
-        if theirs != self.preprocessing_fingerprint:
+        theirs = pool.hello["models"].get(self.name, {})
+        if any(theirs.get(name) != getattr(self, name) for name in ("preprocessing_fingerprint", "description_digest")):
             raise ModelError(f"The bundle of {self.name!r} was changed while it was loaded: restart the service.")
 
     @property

@@ -61,3 +61,31 @@ def test_a_factory_is_called_only_if_its_module_is_listed(tmp_path: Path) -> Non
     assert not mark.exists() and done.returncode == 2
     done = served(bundle, tmp_path, FAIRTRIGGER_ALLOW_FACTORIES="os")
     assert mark.exists() and done.returncode == 2  # what it returns is no network
+
+
+EVIL_TOKENIZER = """
+from pathlib import Path
+from transformers import PreTrainedTokenizerFast
+Path({mark!r}).touch()
+class EvilTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+def test_a_tokenizer_in_a_bundle_is_not_run_by_a_yes_on_a_terminal(tmp_path: Path) -> None:
+    bundle, mark = text_bundle(tmp_path / "posts"), tmp_path / "ran"
+    (bundle / "evil.py").write_text(EVIL_TOKENIZER.format(mark=str(mark)))
+    path = bundle / "tokenizer_config.json"
+    named = {"tokenizer_class": "EvilTokenizer", "auto_map": {"AutoTokenizer": ["evil.EvilTokenizer", None]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    load = f"from triggers.model import load_bundle; load_bundle({str(bundle)!r})"
+    master, terminal = os.openpty()
+    os.write(master, b"y\n" * 20)
+    done = subprocess.run(
+        [sys.executable, "-c", load], stdin=terminal, capture_output=True, text=True, timeout=100,
+        cwd=Path(__file__).parents[2], env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    os.close(terminal)
+    os.close(master)
+    assert not mark.exists() and "[y/N]" not in done.stdout + done.stderr
+    assert done.returncode == 0 or "ModelError" in done.stderr.splitlines()[-1], done.stderr

@@ -20,7 +20,7 @@ from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, as_item, decided, encoded, picture, running, settings
 from triggers.api_keys import add_key, new_api_key
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT, FAIRNESS = "/v1/models/faces/predict", "/v1/models/faces/fairness"

@@ -17,7 +17,8 @@ TREE = {
     "kernel/rates.py": "def half(n):\n    return n // 2\n",
     "kernel/report.py": "from kernel import rates\n",
     "tests/kernel/test_rates.py": "import kernel.rates\n\n\ndef test_half():\n    assert kernel.rates.half(3) == 1\n",
-    "tests/kernel/test_report.py": "from kernel.report import rates\n",
+    "tests/kernel/test_beside.py": "",
+    "tests/test_report.py": "from kernel.report import rates\n",
     "tests/test_long.py": "# longer\nfrom kernel.rates import half\n" + "#" * 80,
     "tests/test_short.py": "from kernel.rates import half\n",
     "tests/test_other.py": "",
@@ -35,35 +36,43 @@ def tree(tmp_path: Path) -> Path:
 def test_a_module_is_guarded_by_its_mirror_then_by_those_that_import_it_then_by_those_that_import_these(
     tree: Path,
 ) -> None:
-    assert Guards(tree, TREE).of("kernel/rates.py") == [
-        "tests/kernel/test_rates.py",
-        "tests/test_short.py",
-        "tests/test_long.py",
-        "tests/kernel/test_report.py",
-    ]
-    assert Guards(tree, TREE).of("tests/test_other.py") == []
+    near = ["tests/kernel/test_rates.py", "tests/test_short.py", "tests/test_long.py", "tests/kernel/test_beside.py"]
+    assert Guards(tree, TREE).of("kernel/rates.py", 1) == near
+    assert Guards(tree, TREE).of("kernel/rates.py", 2) == [*near, "tests/test_report.py"]
+    assert Guards(tree, TREE).of("tests/test_other.py", 2) == []
 
 
 def test_the_mirror_follows_the_folders() -> None:
     assert mirror("service/engine/batcher.py") == "tests/service/engine/test_batcher.py"
 
 
+LEAVES_A_PROCESS = """
+import subprocess
+def half(n):
+    left = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    with open("left", "w") as file:
+        print(left.pid, file=file)
+"""
+
+
 @pytest.mark.slow
-def test_a_fault_is_noticed_a_hanging_test_is_ended_and_the_module_is_put_back(tree: Path) -> None:
-    asked = """
+def test_a_fault_is_noticed_what_a_test_leaves_is_ended_and_the_module_is_put_back(tree: Path) -> None:
+    asked = f"""
 import sys
 from pathlib import Path
 from benchmarks.mutant_worker import tested
 rates, arguments = Path("kernel/rates.py"), ["-q", "-p", "no:cacheprovider", "tests/kernel/test_rates.py"]
-hangs = "import time\\ntime.sleep(60)\\n"
 sys.dont_write_bytecode = True
-for source in (rates.read_text(), "def half(n):\\n    return n / 2\\n", hangs):
-    print(tested(rates, source, arguments, 90 if source != hangs else 0.5))
+print(tested(rates, rates.read_text(), arguments, 90))
+print(tested(rates, "def half(n): return n / 2", arguments, 90))
+print(tested(rates, {LEAVES_A_PROCESS!r}, arguments, 90))
+print(tested(rates, "import time; time.sleep(60)", arguments, 0.5))
 """
     command = [sys.executable, "-c", asked]
     environment = {"PYTHONPATH": f"{tree}:{ROOT}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=250)
-    assert done.stdout.split() == ["0", "1", "-1"], done.stderr
+    assert done.stdout.split() == ["0", "1", "1", "-1"], done.stderr
+    assert not Path("/proc", (tree / "left").read_text().strip()).exists()
     assert (tree / "kernel/rates.py").read_text() == TREE["kernel/rates.py"]
 
 

@@ -20,7 +20,7 @@ from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
 from triggers.artifact.artifact import check_compatible
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.store.store import Store, open_store
 
 WRITTEN = Path(__file__).parent / "v0_1"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ TARGETS = sorted(
 """Folders that can be applied on their own."""
 
 
+@cache
 def render(target: str) -> list[dict[str, Any]]:
-    """What `kubectl apply -k` would send. Skips, and in CI fails, where no kustomize is installed."""
+    """What `kubectl apply -k` would send, to be read only. Skips, and in CI fails, where no kustomize is installed."""
     command = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
     if not shutil.which(command[0]):
         missing("kubectl or kustomize")
     done = subprocess.run([*command, str(KUSTOMIZE / target)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document]
 
 
 def missing(what: str) -> None:

@@ -12,8 +12,8 @@ import httpx
 from benchmarks.life import descendants
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
-from tests.service.live import Process, picture, wait_until
-from triggers.model.classifier import load_bundle
+from tests.service.live import Process, picture, plain_client, wait_until
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
@@ -36,7 +36,7 @@ def children(service: Process, role: str) -> list[int]:
 
 
 def fresh(service: Process) -> httpx.Client:
-    return httpx.Client(base_url=service.client.base_url, timeout=30, verify=False)  # reads no certificates: http
+    return plain_client(service.client.base_url)
 
 
 class Load(threading.Thread):

@@ -24,7 +24,7 @@ import httpx
 from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import ADMIN, picture, predict, process
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 KINDS = tuple(IMAGE_KINDS)[:3]

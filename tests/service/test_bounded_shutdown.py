@@ -15,7 +15,7 @@ from service.process_lifecycle import run_bounded
 from tests.bundles import image_bundle
 from tests.service.live import settings
 from triggers.errors import StoreUnavailable
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 

@@ -28,7 +28,7 @@ from tests.redis_servers.server import RedisServer
 from tests.service.live import ADMIN, Process, process
 from tests.soak.faults import Fault, children, disk, holds, of_processes, of_redis, state
 from tests.soak.traffic import ANSWER_SECONDS, BROKEN, GROUPS, REFUSED, UNANSWERED, Traffic, ask, summary, traffic
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.store import open_store
 
 pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.shared_folder import shared_folder
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from trainer.data.decode import decode_inputs
 from trainer.progress import LineProgress
 from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
+from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.model.bundle import read_spec, save_bundle
-from triggers.model.classifier import FrozenClassifier, Item, load_bundle
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.preprocess import TextSpec, TokenIds
 

@@ -24,7 +24,7 @@ from trainer.train import FinishedRun, train
 from triggers.artifact.artifact import check_compatible, load_artifact
 from triggers.errors import ConfigError
 from triggers.metrics.fairness_report import evaluate_counts
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.store import open_store
 
 pytestmark = pytest.mark.slow

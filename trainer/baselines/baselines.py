@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -131,7 +132,8 @@ def _start(system: Baseline, config: RunConfig, classifier: FrozenClassifier) ->
     if system == "adv_in":
         assert config.base
         fresh = build_untrained(config.base.named(classifier.labels), config.model.bundle, classifier.device)
-        return FrozenClassifier(_spec(fresh.spec, system), fresh.network, fresh.tokenizer, device)
+        spec = fresh.spec.model_copy(update=_threshold(classifier.spec))
+        return FrozenClassifier(_spec(spec, system), fresh.network, fresh.tokenizer, device)
     network = copy.deepcopy(classifier.network)
     return FrozenClassifier(_spec(classifier.spec, system), network, classifier.tokenizer, device)
 
@@ -144,7 +146,12 @@ def _spec(spec: BundleSpec, system: Baseline) -> BundleSpec:
     else:
         loader = loader.model_copy(update={"weights": WEIGHTS_FILE})
     name = f"{spec.name[:50]}-{system.replace('_', '-')}"
-    return spec.model_copy(update={"name": name, "loader": loader})
+    return spec.model_copy(update={"name": name, "loader": loader, "origin": {}, "comparison": None})
+
+
+def _threshold(spec: BundleSpec) -> dict[str, Any]:
+    """The fields of a decision at a threshold, which a model in the classifier's place has to make too."""
+    return {} if spec.threshold is None else {"threshold": spec.threshold, "pos_label": spec.pos_label}
 
 
 def _comparison(system: Baseline, strength: float, one: _Trained, *, chosen: bool) -> Comparison:

@@ -9,7 +9,7 @@ Departure from the paper's code: there, the base model is fitted on the trigger'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, cos, isfinite, pi
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from trainer.evaluation.counts import accuracy
 from trainer.progress import Progress, Task
 from triggers.errors import ConfigError, DataError, ModelError
 from triggers.factories import Factories
-from triggers.model import BundleSpec, FrozenClassifier
+from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import (
     FactoryLoader,
     TorchvisionLoader,
@@ -35,6 +35,8 @@ from triggers.model.bundle import (
     save_bundle,
 )
 from triggers.model.reprogram import reprogram
+from triggers.model.text_input import original_pad_id
+from triggers.model.tokenizer import check_tokenizer
 from triggers.preprocessing import ImageSpec, Inputs, TextBatch, TextSpec
 from triggers.storage.regular_file import read_regular
 
@@ -84,6 +86,11 @@ def build_untrained(base: BaseConfig, folder: Path, device: torch.device) -> Fro
         raise ConfigError(f"[base] cannot make a model bundle named {name!r} (base.name): {error}") from error
     network, tokenizer = _network(base, spec)
     untrained = FrozenClassifier(spec, network, tokenizer, str(device))
+    if spec.text:
+        check_tokenizer(tokenizer, len(untrained.embedding_matrix))
+        untrained.check_length()
+        text = replace(spec.text, padding=find_padding(untrained))
+        untrained = FrozenClassifier(spec.model_copy(update={"text": text}), network, tokenizer, str(device))
     untrained.network.requires_grad_(True)
     return untrained
 
@@ -166,7 +173,7 @@ def warmup_cosine(step: int, steps: int) -> float:
 
 
 def random_shift(inputs: Inputs, reach: int) -> Inputs:
-    """Images (B, C, S, S), each moved by up to `reach` pixels both ways; the border is repeated."""
+    """Images (B, C, H, W), each moved by up to `reach` pixels both ways; the border is repeated."""
     if not reach or isinstance(inputs, TextBatch):
         return inputs
     return shift_images(inputs, torch.randint(-reach, reach + 1, (2, len(inputs))).to(inputs.device))
@@ -195,7 +202,7 @@ def _text_spec(base: BaseConfig, name: str) -> BundleSpec:
 
 def _network(base: BaseConfig, spec: BundleSpec) -> tuple[nn.Module, Any]:
     """The bare network and, for texts, the encoder's tokenizer."""
-    if not isinstance(spec.loader, TransformersLoader):
+    if isinstance(spec.loader, TorchvisionLoader | FactoryLoader):
         return bare_network(spec.loader, Factories.of_environment()), None
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -216,7 +223,8 @@ def write_bundle(folder: Path, classifier: FrozenClassifier, contents: Sequence[
     (folder / TRAINED_ON).write_text("\n".join(contents) + "\n")
     if isinstance(classifier.spec.loader, TransformersLoader):
         network: Any = classifier.network
-        network.save_pretrained(folder)
+        with original_pad_id(network):
+            network.save_pretrained(folder)
         if classifier.tokenizer:
             classifier.tokenizer.save_pretrained(folder)
         save_bundle(folder, classifier.spec)

@@ -27,7 +27,7 @@ class FinetuneOptimizer(ObjectiveStep):
     """
 
     def __init__(self, model: FrozenClassifier, hyperparameters: Hyperparameters, config: StepConfig) -> None:
-        super().__init__(config, hyperparameters, len(model.labels), model.device)
+        super().__init__(config, hyperparameters, model)
         self.model, self.hyperparameters = model, hyperparameters
         self.bare = model.bank([model.null_trigger()])
         self.parameters = list(model.network.requires_grad_(True).parameters())

@@ -1,7 +1,8 @@
 """The threshold control: one global shift of the positive label's logit, without any trigger.
 
-A row is predicted positive when the shift exceeds its margin: what its positive logit lacks to win. So one forward pass
-gives the counts at every shift. With more than two labels, a row that is not positive keeps the best other label.
+The logits are those of the model's own decision: shift 0 is that decision, whatever its threshold. A row is predicted
+positive when the shift exceeds its margin: what its positive logit lacks to win. So one forward pass gives the counts
+at every shift. With more than two labels, a row that is not positive keeps the best other label.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from trainer.evaluation import bare_logits
 from trainer.evaluation.counts import count_predictions
 from trainer.evaluation.run_result import ConfusionCounts
 from triggers.model import FrozenClassifier
+
+NEAREST = 1e-9
+"""Least distance of a margin from 0 where the model decides at a threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +55,16 @@ class Margins:
 
 def margins(classifier: FrozenClassifier, data: Dataset, rows: int) -> Margins:
     """Run the bare classifier on a data set, `rows` at a time."""
-    logits = bare_logits(classifier, data, rows)
+    found, decision = bare_logits(classifier, data, rows), classifier.decision
+    logits = decision.decision_logits(found).clone()
     positive = logits[:, classifier.pos_label].clone()
     logits[:, classifier.pos_label] = -torch.inf
     best, otherwise = logits.max(dim=1)
-    return Margins(data, best - positive, otherwise, classifier.pos_label)
+    lacking = best - positive
+    if decision.threshold is not None:  # rounding must not move a row whose score is the threshold
+        chosen = decision.labels(found) == classifier.pos_label
+        lacking = torch.where(chosen, lacking.clamp(max=-NEAREST), lacking.clamp(min=NEAREST))
+    return Margins(data, lacking, otherwise, classifier.pos_label)
 
 
 def thinned(shifts: Tensor, most: int) -> list[float]:

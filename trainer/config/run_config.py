@@ -113,8 +113,10 @@ class TriggerConfig:
     resolution: PositiveInt | None = None  # overlay: cells a side, learned and then enlarged; None: every pixel
     fraction: PositiveFloat | None = None  # pixels: share of the pixels that are replaced; None: a tenth
     tokens: PositiveInt = 5  # texts: number of trigger tokens
-    position: Literal["after_cls", "before_sep", "as_published"] = "after_cls"  # texts
-    allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of the vocabulary, or any piece of it
+    position: Literal["after_cls", "before_sep", "as_published"] = (
+        "after_cls"  # texts: before the first word, behind the last
+    )
+    allowed_words: Literal["whole", "any"] = "whole"  # texts: whole words of letters, or any token
     allowed_words_file: ConfigPath | None = None  # texts: only these words, one per line
 
     def __post_init__(self) -> None:

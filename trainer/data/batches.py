@@ -119,14 +119,16 @@ class Batches:
 
 
 def flip_images(images: Tensor, chosen: Tensor) -> Tensor:
-    """Images (B, C, S, S) with the chosen ones (B,) mirrored left to right."""
+    """Images (B, C, H, W) with the chosen ones (B,) mirrored left to right."""
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
 def shift_images(images: Tensor, steps: Tensor) -> Tensor:
-    """Images (B, C, S, S), each moved by its steps (2, B) down and right, in pixels; the border is repeated."""
-    size = images.shape[-1]
-    y, x = (torch.arange(size, device=images.device) - steps[:, :, None]).clamp(0, size - 1)  # (B, S) each
+    """Images (B, C, H, W), each moved by its steps (2, B) down and right, in pixels; the border is repeated."""
+    y, x = (  # (B, H) and (B, W)
+        (torch.arange(side, device=images.device) - step[:, None]).clamp(0, side - 1)
+        for side, step in zip(images.shape[-2:], steps, strict=True)
+    )
     down = images.gather(2, y[:, None, :, None].expand_as(images))
     return down.gather(3, x[:, None, None, :].expand_as(images))
 

@@ -18,7 +18,7 @@ NO_TABLE = torch.empty(0, 0, dtype=torch.bool)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N examples: inputs (uint8 (N, C, S, S) or TextBatch), labels (N,) and groups (N,) as int64, and their ids.
+    """N examples: inputs (uint8 (N, C, H, W) or TextBatch), labels (N,) and groups (N,) as int64, and their ids.
 
     The inputs of a whole part may be mapped from a file that is larger than memory: take rows, never all of them.
 

@@ -75,7 +75,7 @@ def _cache_images(classifier: FrozenClassifier, images: Iterator[Any], count: in
 
 def _cache_texts(classifier: FrozenClassifier, texts: Iterator[Any], count: int, ids: Path, lengths: Path) -> int:
     """Write token ids padded to the model's limit, text by text; returns how many texts had to be cut."""
-    spec, pad_id = classifier.spec.text, classifier.tokenizer.pad_token_id or 0
+    spec, pad_id = classifier.spec.text, classifier.pad_id
     assert spec
     cut, sizes = 0, np.zeros(count, dtype=np.int32)
     with _whole(ids) as partial:

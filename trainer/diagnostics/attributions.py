@@ -19,7 +19,7 @@ from triggers.trigger import ImageTrigger, TextTrigger
 
 @dataclass(frozen=True, eq=False)
 class ExplainedImages:
-    """All examples without and with the trigger; `plain` (N, C, S, S) in [0, 1] are the images themselves."""
+    """All examples without and with the trigger; `plain` (N, C, H, W) in [0, 1] are the images themselves."""
 
     plain: Tensor
     bare: ImageSaliency

@@ -6,7 +6,7 @@ layer) or on its outputs. Rows are weighted so that all groups count alike: with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ PENALTY = 0.01
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutputs:
-    """The network's outputs on N inputs: penultimate features (N, F) and logits (N, labels), float32 on the CPU."""
+    """The network's outputs on N inputs: penultimate features (N, F), the decision logits (N, labels); float32, CPU."""
 
     features: Tensor
     logits: Tensor
@@ -50,7 +50,8 @@ def network_outputs(
     classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trigger], rows: int
 ) -> list[NetworkOutputs]:
     """Run all inputs under each trigger, `rows` at a time. Without a linear head the logits are the features."""
-    head, seen = last_linear(classifier.network, len(classifier.labels)), []
+    head, seen = feature_layer(classifier), []
+    left = classifier.spec.text is not None and classifier.spec.text.padding == "left"
     hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head else None
     bank, found = classifier.bank(triggers), []
     try:
@@ -58,8 +59,8 @@ def network_outputs(
             for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
                 seen.clear()
                 inputs = data.take(index).to(classifier.device).inputs
-                logits = sweep(classifier, inputs, bank)
-                features = _flat(seen[-1]).view(len(bank), len(index), -1) if seen else logits
+                logits = classifier.decision.decision_logits(sweep(classifier, inputs, bank))
+                features = _flat(seen[-1], last=left).view(len(bank), len(index), -1) if seen else logits
                 found.append((features.float().cpu(), logits.float().cpu()))
     finally:
         if hook:
@@ -68,9 +69,15 @@ def network_outputs(
     return [NetworkOutputs(features[v], logits[v]) for v in range(len(bank))]
 
 
-def last_linear(network: nn.Module, labels: int) -> nn.Linear | None:
-    """The layer that makes the logits, one per label or a single one; None if the network ends otherwise."""
-    heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features in (1, labels)]
+def feature_layer(classifier: FrozenClassifier) -> nn.Linear | None:
+    """The layer whose input are the features; None where rows do not pass it in one batch, as without padding."""
+    text = classifier.spec.text
+    return None if text and text.padding == "none" else last_linear(classifier.network, classifier.output_widths)
+
+
+def last_linear(network: nn.Module, widths: Collection[int]) -> nn.Linear | None:
+    """The layer that makes the outputs, as many as one of `widths`; None if the network ends otherwise."""
+    heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features in widths]
     return heads[-1] if heads else None
 
 
@@ -112,6 +119,8 @@ def balanced_accuracy(posterior: Tensor, groups: Tensor) -> dict[str, Any]:
     return {"value": float(value), "low": float(value - below), "high": float(value + above), "n": int(n.sum())}
 
 
-def _flat(features: Tensor) -> Tensor:
-    """Features as (N, F), averaged over positions between, if there are any."""
+def _flat(features: Tensor, *, last: bool) -> Tensor:
+    """Features as (N, F): of the last position, which a decoder reads, or averaged over positions, if there are any."""
+    if last and features.ndim == 3:
+        return features[:, -1]
     return features.flatten(1, -2).mean(dim=1) if features.ndim > 2 else features

@@ -23,7 +23,7 @@ def predictions(classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: i
     with torch.inference_mode():
         for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
             inputs = data.take(index).to(device).inputs
-            found.append(sweep(classifier, inputs, bank).argmax(dim=-1).cpu())
+            found.append(classifier.decision.labels(sweep(classifier, inputs, bank)).cpu())
     return torch.cat(found, dim=1)
 
 

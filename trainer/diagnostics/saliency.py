@@ -1,7 +1,8 @@
 """Saliency of the frozen model, without and with a trigger: integrated gradients (Sundararajan et al., ICML 2017).
 
-The explained score is the positive label's log odds, of the model's input after its bank has applied the trigger. The
-baseline is black for images, [CLS] [PAD] ... [SEP] for texts (the paper's figure 6). Needs captum, imported here alone.
+The explained score is the positive label's log odds, of the model's input after its bank has applied the trigger; a
+decision threshold would move it by a constant, which no attribution sees. The baseline is black for images, [CLS] [PAD]
+... [SEP] for texts (the paper's figure 6), or what frames a text instead. Needs captum, imported here alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from triggers.trigger.text import EmbeddedText
 
 @dataclass(frozen=True, eq=False)
 class ImageSaliency:
-    """N images as the model reads them (N, C, S, S) in [0, 1], attributions (N, S, S) summed over the channels,
+    """N images as the model reads them (N, C, H, W) in [0, 1], attributions (N, H, W) summed over the channels,
     and the share (N,) of attribution mass that falls on what the trigger wrote.
     """
 
@@ -51,7 +52,7 @@ def log_odds(logits: Tensor, pos_label: int) -> Tensor:
 
 
 def image_saliency(classifier: FrozenClassifier, images: Tensor, trigger: ImageTrigger, steps: int) -> ImageSaliency:
-    """Explain uint8 images (N, C, S, S) under a trigger, against a black baseline."""
+    """Explain uint8 images (N, C, H, W) under a trigger, against a black baseline."""
     bank = cast(ImageBank, classifier.bank([trigger]))
     images = images.to(classifier.device)
     given = bank.apply(images, torch.zeros(len(images), dtype=torch.long, device=classifier.device)).detach()
@@ -66,15 +67,15 @@ def image_saliency(classifier: FrozenClassifier, images: Tensor, trigger: ImageT
 def text_saliency(classifier: FrozenClassifier, ids: Tensor, trigger: TextTrigger, steps: int) -> TextSaliency:
     """Explain one text, token ids (L,) with special tokens, under a trigger."""
     bank = cast(TextBank, classifier.bank([trigger]))
-    pad = classifier.tokenizer.pad_token_id or 0
-    empty = torch.tensor([ids[0], *[pad] * (len(ids) - 2), ids[-1]])
+    pad, template = classifier.pad_id, classifier.template
+    empty = torch.tensor([*template.prefix, *[pad] * (len(ids) - template.tokens), *template.suffix])
     nothing = classifier.embed(torch.tensor(pad, device=classifier.device)).detach()
     blank = replace(bank, embeddings=nothing.expand_as(bank.embeddings))
     given, baseline = (_embedded(classifier, words, each) for words, each in ((ids, bank), (empty, blank)))
-    rest = (given.mask, given.position_ids)
+    rest = (given.mask, given.position_ids, given.token_types)
 
-    def score(embeds: Tensor, mask: Tensor, positions: Tensor | None) -> Tensor:
-        return log_odds(classifier.text_logits(EmbeddedText(embeds, mask, positions)), classifier.pos_label)
+    def score(embeds: Tensor, mask: Tensor, *others: Tensor | None) -> Tensor:
+        return log_odds(classifier.text_logits(EmbeddedText(embeds, mask, *others)), classifier.pos_label)
 
     gradient = _integrate(score, given.embeds, baseline.embeds, steps, rest)
     summed = (gradient * (given.embeds - baseline.embeds)).sum(dim=2)[0].cpu()
@@ -109,7 +110,7 @@ def _integrate(
 def _embedded(classifier: FrozenClassifier, ids: Tensor, bank: TextBank) -> EmbeddedText:
     device = classifier.device
     batch = TextBatch(ids[None], torch.tensor([len(ids)])).to(device)
-    made = bank.apply(batch, classifier.embed, torch.zeros(1, dtype=torch.long, device=device))
+    made = classifier.embedded(batch, bank, torch.zeros(1, dtype=torch.long, device=device))
     return replace(made, embeds=made.embeds.detach())
 
 
@@ -119,6 +120,8 @@ def _tokens(
     """The tokens in the order in which the model reads them, and which are the trigger's."""
     words = list(classifier.tokenizer.convert_ids_to_tokens(ids.tolist()))
     own = list(trigger.words or (f"t{number + 1}" for number in range(len(trigger.embeddings))))
-    at = {"after_cls": 1, "before_sep": len(words) - 1, "as_published": 0}[trigger.position]
+    template = classifier.template
+    before, behind = len(template.prefix), len(words) - len(template.suffix)
+    at = {"after_cls": before, "before_sep": behind, "as_published": 0}[trigger.position]
     marks = [False] * at + [True] * len(own) + [False] * (len(words) - at)
     return (*words[:at], *own, *words[at:]), tuple(marks)

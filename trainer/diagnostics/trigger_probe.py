@@ -24,8 +24,8 @@ from trainer.diagnostics.group_probe import (
     NetworkOutputs,
     Probe,
     balanced_accuracy,
+    feature_layer,
     fit_probe,
-    last_linear,
     network_outputs,
 )
 from triggers.model import FrozenClassifier, Trigger
@@ -40,7 +40,7 @@ def probe_trigger(
     """All three readings as JSON values, from at most `rows` rows of each split drawn by `seed`."""
     tuning, val, test = (sample_rows(data, rows, seed) for data in (splits.tuning, splits.val, splits.test))
     names, null = test.group_names, classifier.null_trigger()
-    head = last_linear(classifier.network, len(classifier.labels))
+    head = feature_layer(classifier)
     (fitted,) = network_outputs(classifier, tuning, [null], batch)
     probe = fit_probe(fitted.features, tuning.groups, len(names))
     judged = network_outputs(classifier, test, [null, trigger], batch)
@@ -70,10 +70,9 @@ def null_inputs(classifier: FrozenClassifier) -> dict[str, Inputs]:
     if classifier.spec.image:
         shape = (1, *classifier.spec.image.pixel_shape)
         return {"black image": torch.zeros(shape, dtype=torch.uint8), "grey image": torch.full(shape, GREY_BYTE).byte()}
-    tokenizer = classifier.tokenizer
-    ids = tokenizer("", verbose=False)["input_ids"]
-    words = " ".join(tokenizer.convert_ids_to_tokens(ids))
-    return {f"empty text {words}": TextBatch.of([ids], tokenizer.pad_token_id or 0)} if ids else {}
+    ids = classifier.template.prefix + classifier.template.suffix
+    words = " ".join(classifier.tokenizer.convert_ids_to_tokens(list(ids)))
+    return {f"empty text {words}": TextBatch.of([ids], classifier.pad_id)} if ids else {}
 
 
 def _null(classifier: FrozenClassifier, trigger: Trigger, probe: Probe, names: tuple[str, ...]) -> list[dict[str, Any]]:

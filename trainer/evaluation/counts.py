@@ -26,15 +26,16 @@ def confusion_counts(
     totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
     with torch.inference_mode():
         for batch in stream_batches(_taken(data), chunks(data, rows, process_group), data, rows, classifier.device):
-            predictions = sweep(classifier, batch.inputs, bank).argmax(dim=-1)  # (V, B)
+            predictions = classifier.decision.labels(sweep(classifier, batch.inputs, bank))  # (V, B)
             totals += _count(predictions, batch.labels, batch.groups, _shape(data))
     process_group.all_reduce_sum([totals])
     return [_named(table, data.group_names) for table in totals.cpu()]
 
 
 def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
-    """The classifier that counts: on a GPU the accelerated one."""
-    return classifier.accelerated() if classifier.device.type == "cuda" else classifier
+    """The classifier that counts: the accelerated one on a GPU, and where the checkpoint is in half precision."""
+    fast = classifier.device.type == "cuda" or classifier.half_precision
+    return classifier.accelerated() if fast else classifier
 
 
 def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tensor:

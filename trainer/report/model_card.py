@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainer.formatting import Json, inputs_word, join_words, objective_gap, shown_candidate
 from trainer.report.report_tables import ReportTable, data_table, group_rates, key_figures, worst_cell
-from trainer.report.run_summary import cautions, headline_sentence, verdict
+from trainer.report.run_summary import cautions, headline_sentence, scoring_sentence, verdict
 
 LIMITATIONS = (
     "It is tuned for one stated criterion, for the groups that were named, on data like the tuning set. Criteria"
@@ -101,7 +101,7 @@ def _metrics(summary: Json) -> list[str]:
     name, gap = objective_gap(report, criterion)
     return [
         f"Trained and selected by the {name} ({gap['aggregation']}).",
-        f"“Selected” is a prediction of {summary['labels'][summary['pos_label']]}.",
+        f"“Selected” is a prediction of {summary['labels'][summary['pos_label']]}. {scoring_sentence(summary)}",
         "Rates have Wilson intervals, gaps simultaneous pairwise Newcombe intervals, changes a paired bootstrap, all at"
         f" {report['confidence']:.0%}.",
     ]

@@ -88,6 +88,8 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "model_fingerprint": classifier.fingerprint,
         "labels": list(classifier.labels),
         "pos_label": classifier.pos_label,
+        "head": classifier.spec.head.model_dump(mode="json"),
+        "threshold": classifier.spec.threshold,
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "device": result.device,

@@ -16,6 +16,7 @@ from trainer.formatting import (
     shown_candidate,
     system_name,
 )
+from triggers.artifact.scoring_words import decision_words, head_words
 
 FEW = 30
 """Rows of a group and label below which a rate says little."""
@@ -65,6 +66,12 @@ def headline_sentence(summary: Json) -> str:
         f"accuracy"
         f" {_moved(old, accuracy)} from {format_interval(old)} to {format_interval(accuracy)}."
     )
+
+
+def scoring_sentence(summary: Json) -> str:
+    """How the model comes to a label."""
+    decision = decision_words(summary["labels"], summary["pos_label"], summary["threshold"])
+    return f"The model's answer is {decision}; scores are {head_words(summary['head'])}."
 
 
 def cautions(summary: Json) -> list[str]:

@@ -2,7 +2,8 @@
 
 A model that was fitted to the end has scores near 0 or 1 for all rows: the adversary sees nothing else, and the few
 confident mistakes dominate the utility loss. Divided by the calibrating temperature, the logits give calibrated
-probabilities, and every row counts; predictions are the same.
+probabilities, and every row counts; predictions are the same. Where the model decides at a threshold, the logits
+are the decision's, which the losses see.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ HIGHEST = 50.0
 
 def calibrating_temperature(classifier: FrozenClassifier, data: Dataset, rows: int) -> float:
     """The temperature of the bare model on a data set, run `rows` at a time, to two digits; 1 if not overconfident."""
-    return float(f"{temperature_of(bare_logits(classifier, data, rows), data.labels):.2g}")
+    logits = classifier.decision.decision_logits(bare_logits(classifier, data, rows))
+    return float(f"{temperature_of(logits, data.labels):.2g}")
 
 
 def temperature_of(logits: Tensor, labels: Tensor) -> float:

@@ -2,6 +2,10 @@
 
 Losses see detached logits (K, B, L), so their gradients there are cheap. The gradients from the logits back to the
 trained parameters are in trainer/training/step.py for triggers, in trainer/baselines/finetune_step.py for whole models.
+
+Where the model decides at a threshold all losses, of utility, of the groups' distance and the adversary's, are taken of
+the decision's logits (triggers/model/decision.py): accuracy and gaps are counted from decisions, and a loss that stands
+for them has to be steep where the decision changes. Without a threshold these are the logits themselves.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from trainer.data import Dataset
 from trainer.training.adversary import Adversaries, adversary_loss
 from trainer.training.objective import cell_weights, fair_gradients, group_distance, utility_loss
 from triggers.errors import ConfigError
+from triggers.model import FrozenClassifier
 
 FINETUNE_REPORT_EVERY = 10
 """Steps between two reads of the losses: each read waits for the GPU."""
@@ -30,7 +35,7 @@ class StepConfig:
     """Settings of a step.
 
     `groups` counts identities, which may be `overlapping`. `cell_weights` (L, groups) weighs the rows of the utility
-    loss by label and group; None: all alike. All losses see the logits over `temperature`.
+    loss by label and group; None: all alike. All losses see the decision's logits over `temperature`.
     """
 
     objective: ObjectiveConfig
@@ -71,15 +76,13 @@ class ObjectiveStep:
     `rates` has the learning rate, its schedule and the seed of the adversaries; `sizes` is (L, groups).
     """
 
-    def __init__(
-        self, config: StepConfig, rates: TrainConfig | Hyperparameters, labels: int, device: torch.device
-    ) -> None:
-        objective = config.objective
+    def __init__(self, config: StepConfig, rates: TrainConfig | Hyperparameters, classifier: FrozenClassifier) -> None:
+        objective, device, self.decision = config.objective, classifier.device, classifier.decision
         self.objective, self.steps, self.overlapping = objective, config.steps, config.overlapping
         self.temperature, self.rates = config.temperature, rates
         self.cell_weights = None if config.cell_weights is None else config.cell_weights.to(device)
         self.strengths = torch.tensor(objective.strengths, device=device)
-        self.sizes = (labels, config.groups)
+        self.sizes = (len(classifier.labels), config.groups)
         self.adversaries = Adversaries(
             len(objective.strengths),
             *self.sizes,
@@ -92,23 +95,24 @@ class ObjectiveStep:
         self.adversary_optimizer = adam(list(self.adversaries.parameters()), objective.adversary_lr)
 
     def cotangents(self, logits: Tensor, batch: Dataset) -> tuple[Losses, list[Tensor]]:
-        """The losses of logits (K, B, L), a leaf, and their gradients there (K, B, L).
+        """The losses of logits over the temperature (K, B, L), a leaf, and their gradients there (K, B, L).
 
         With an adversary two: of its own loss, by which it is updated too, and of utility; else one, of the sum.
         """
+        leaf, logits = logits, self._decided(logits)
         weights = None if self.cell_weights is None else self.cell_weights[batch.labels, batch.groups]
         utility = utility_loss(logits, batch.labels, weights)
         if self.objective.name != "adversarial":
             fairness = self._distance(logits, batch)
-            found = torch.autograd.grad((utility + self.strengths * fairness).sum(), logits)
+            found = torch.autograd.grad((utility + self.strengths * fairness).sum(), leaf)
             return Losses(utility.detach(), fairness.detach()), list(found)
         fairness = adversary_loss(self.adversaries(logits, batch.labels), batch.members, overlapping=self.overlapping)
         losses = Losses(utility.detach(), fairness.detach())
         if self.objective.gap_weight:
             utility = utility + self.objective.gap_weight * self.strengths * self._distance(logits, batch)
         learning: list[Tensor] = list(self.adversaries.parameters())
-        of_adversary, *theirs = torch.autograd.grad(fairness.sum(), [logits, *learning])
-        (of_utility,) = torch.autograd.grad(utility.sum(), logits)
+        of_adversary, *theirs = torch.autograd.grad(fairness.sum(), [leaf, *learning], retain_graph=logits is not leaf)
+        (of_utility,) = torch.autograd.grad(utility.sum(), leaf)
         descend(self.adversary_optimizer, learning, theirs)
         return losses, [of_adversary, of_utility]
 
@@ -118,6 +122,12 @@ class ObjectiveStep:
             return list(found[0])
         of_adversary, of_utility = found
         return fair_gradients(of_utility, of_adversary, self.strengths, projection=self.objective.projection)
+
+    def _decided(self, logits: Tensor) -> Tensor:
+        """The decision's logits over the temperature: the threshold is one of scores without a temperature."""
+        if self.decision.threshold is None:
+            return logits
+        return self.decision.decision_logits(logits * self.temperature) / self.temperature
 
     def _distance(self, logits: Tensor, batch: Dataset) -> Tensor:
         return group_distance(logits, batch.labels, batch.members, self.objective, overlapping=self.overlapping)

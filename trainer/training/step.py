@@ -44,7 +44,7 @@ class TriggerOptimizer(ObjectiveStep):
         process_group: ProcessGroup | None = None,
     ) -> None:
         device = classifier.device
-        super().__init__(config, train, len(classifier.labels), device)
+        super().__init__(config, train, classifier)
         self.classifier, self.train = classifier, train
         self.module = module.to(device)
         self.process_group = process_group or ProcessGroup()
@@ -54,7 +54,9 @@ class TriggerOptimizer(ObjectiveStep):
         self.parameters: list[Tensor] = list(module.parameters())
         self.average = copy.deepcopy(self.module) if train.average else self.module
         self.optimizer = adam(self.parameters, train.lr, train.weight_decay)
-        self._replay = CudaGraphStep(self._run) if train.graph and device.type == "cuda" else None
+        text = classifier.spec.text
+        recordable = device.type == "cuda" and not (text and text.padding == "none")  # whose passes depend on lengths
+        self._replay = CudaGraphStep(self._run) if train.graph and recordable else None
 
     def step(self, number: int, batch: Dataset) -> Losses:
         """Train all K triggers on one batch; `number` counts from 0 and sets the learning rates.

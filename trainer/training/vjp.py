@@ -64,7 +64,7 @@ def _image_pass(
     classifier: FrozenClassifier, images: Tensor, bank: ImageBank, dtype: torch.dtype, antisymmetric: bool
 ) -> LogitsWithVjp:
     placed = _placed(images, bank)
-    full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, S, S)
+    full = placed * bank.keep.detach().unsqueeze(1) + bank.delta.detach().unsqueeze(1)  # (K, B, C, H, W)
     shown = full.clamp(0.0, 1.0)
     changeable = shown == full  # where clip lets a gradient through
     x = shown.flatten(0, 1).to(dtype, memory_format=torch.channels_last).requires_grad_()
@@ -78,7 +78,7 @@ def _image_pass(
 
 
 def _placed(images: Tensor, bank: ImageBank) -> Tensor:
-    """Float images (1 or K, B, C, S, S), shrunk as the triggers want it."""
+    """Float images (1 or K, B, C, H, W), shrunk as the triggers want it."""
     pixels = images.to(torch.float32) / 255.0
     if len(set(bank.inner)) == 1:
         return shrink_and_centre(pixels, bank.inner[0]).unsqueeze(0)
@@ -109,11 +109,11 @@ def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, po
     """Logits (K * b, L) of b texts under triggers (K * b, T, D), padded to a width that attention kernels like."""
     tokens, count = own.shape[1], len(own) // len(piece)
     width = -(-(piece.ids.shape[1] + tokens) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-    ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]))
+    ids = pad(piece.ids, (0, width - tokens - piece.ids.shape[1]), value=classifier.pad_id)
     repeated = TextBatch(ids.repeat(count, 1), piece.lengths.repeat(count))
     bank = TextBank(own, (tokens,) * len(own), (position,) * len(own))
     index = torch.arange(len(own), device=own.device)
-    return classifier.text_logits(bank.apply(repeated, classifier.embed, index, width))
+    return classifier.text_logits(classifier.embedded(repeated, bank, index, width))
 
 
 def _pass(

@@ -1,6 +1,6 @@
 """A trigger as one file: safetensors in canonical form, with a JSON manifest in the metadata. Never pickle.
 
-    tensors    image: keep, delta (C, S, S)      text: embeddings (T, D), for a hard trigger token_ids (T)
+    tensors    image: keep, delta (C, H, W)      text: embeddings (T, D), for a hard trigger token_ids (T)
     metadata   {"fairtrigger": {"digest": "sha256:...", "manifest": {...}}}     one key: equal artifacts, equal bytes
 
 The digest covers the tensors and the manifest without `provenance`: the same training gives the same digest on any day.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from triggers.artifact.manifest import MANIFEST_FORMAT, Manifest, check_model_name
+from triggers.artifact.scoring_words import scoring_difference
 from triggers.artifact.signature import Signature
 from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
 from triggers.fingerprint import canonical_json
@@ -108,8 +109,16 @@ def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) ->
     }
     for name, (ours, theirs) in sides.items():
         if ours != theirs:
-            raise ArtifactMismatch(f"The trigger was made for {name} {ours}, but {classifier.name!r} has {theirs}.")
+            message = f"The trigger was made for {name} {ours}, but {classifier.name!r} has {theirs}."
+            raise ArtifactMismatch(message + _changed_scoring(manifest, classifier))
     check_shape(artifact.trigger, classifier)
+
+
+def _changed_scoring(manifest: Manifest, classifier: FrozenClassifier) -> str:
+    changed = scoring_difference(manifest.scoring, classifier.spec.fingerprint_fields())
+    if changed is None:
+        return ""
+    return f" Its way from outputs to a label is another: {changed}. Train a trigger for it, or restore model.json."
 
 
 def read_limited(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triggers.artifact.manifest import Manifest
 from triggers.artifact.manifest_checks import check_bounds
-from triggers.errors import ArtifactCorrupt, ArtifactMismatch
+from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ModelError
 from triggers.fingerprint import tensors_digest
 from triggers.model import FrozenClassifier, Trigger
 from triggers.trigger import ImageTrigger, TextTrigger
@@ -55,13 +55,19 @@ def check_shape(trigger: Trigger, classifier: FrozenClassifier) -> None:
         if tuple(trigger.keep.shape) != wanted:
             raise ArtifactMismatch(f"The trigger is {tuple(trigger.keep.shape)}, {classifier.name!r} takes {wanted}.")
         return
-    words, dim = classifier.embedding_matrix.shape
+    try:
+        classifier.check_position(trigger.position)
+        classifier.check_length(len(trigger.embeddings))
+    except ModelError as error:
+        raise ArtifactMismatch(f"The trigger does not fit. {error}") from error
+    matrix = classifier.embedding_matrix
+    words, dim = matrix.shape
     if trigger.embeddings.shape[1] != dim:
         raise ArtifactMismatch(f"The trigger's embeddings have width {trigger.embeddings.shape[1]}, the model's {dim}.")
     if trigger.token_ids:
         if max(trigger.token_ids) >= words:
             raise ArtifactMismatch(f"Token id {max(trigger.token_ids)} is beyond the model's {words} words.")
-        rows = classifier.embedding_matrix[list(trigger.token_ids)].detach().float().cpu()
+        rows = matrix[list(trigger.token_ids)].detach().float().cpu()
         if trigger.kind == "hard" and not torch.allclose(rows, trigger.embeddings, atol=1e-6, rtol=0):
             raise ArtifactMismatch("The hard trigger's embeddings are not the model's embeddings of its words.")
 

@@ -77,10 +77,12 @@ class Manifest(ManifestRecord):
     """Everything needed to use, judge and reproduce a trigger, apart from its tensors.
 
     `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
-    `bounds.geometry_of` gives them. A kind may add its own, which is then checked: `width` (border), `patch_size`
+    `manifest_checks.geometry_of` gives them. An image that is not square has `image_height` and `image_width` instead
+    of `size`. A kind may add its own, which is then checked: `width` (border), `patch_size`
     (patch), `fraction` (pixels); an overlay must state its `epsilon`. `value_range` bounds the pixels that an image
     trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With
     `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).
+    `scoring` is `BundleSpec.fingerprint_fields` of the model: its head and threshold, where they are not plain softmax.
     """
 
     format: Literal[1] = MANIFEST_FORMAT
@@ -93,6 +95,7 @@ class Manifest(ManifestRecord):
     preprocessing_fingerprint: Sha256
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     pos_label: ClassIndex
+    scoring: dict[str, JsonValue] = {}
     groups: tuple[str, ...]
     groups_overlap: bool = False
     objective: ObjectiveRecord
@@ -128,9 +131,9 @@ class Manifest(ManifestRecord):
 
     @model_serializer(mode="wrap")
     def _as_ever(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `groups_overlap` where it is false, so that artifacts older than the field keep their digests."""
+        """Leave out `groups_overlap` and `scoring` where empty: artifacts that are older keep their digests."""
         fields: dict[str, Any] = plain(self)
-        return {name: value for name, value in fields.items() if name != "groups_overlap" or value}
+        return {name: value for name, value in fields.items() if name not in ("groups_overlap", "scoring") or value}
 
     def content(self) -> dict[str, JsonValue]:
         """Everything but `provenance`, JSON-ready: the part that the digest covers."""

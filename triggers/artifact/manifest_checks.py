@@ -1,7 +1,7 @@
 """Checks of a trigger against its manifest; an artifact that fails one is refused, even with a trusted signature.
 
 none      keep 1, delta 0
-border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner` x `inner`
+border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner`
 patch     one square that is replaced, the rest untouched
 overlay   everything kept, |delta| <= epsilon
 pixels    chosen entries replaced, the rest untouched
@@ -24,7 +24,9 @@ TOLERANCE = 1e-6  # one float32 rounding step on a value near 1
 def geometry_of(trigger: ImageTrigger | TextTrigger) -> dict[str, int | float | str]:
     """The geometry every manifest of this modality must state."""
     if isinstance(trigger, ImageTrigger):
-        return {"channels": trigger.keep.shape[0], "size": trigger.size, "inner": trigger.inner}
+        channels, height, width = trigger.keep.shape
+        sides = {"size": height} if height == width else {"image_height": height, "image_width": width}
+        return {"channels": channels, **sides, "inner": trigger.inner}
     tokens, dim = trigger.embeddings.shape
     return {"tokens": tokens, "dim": dim, "position": trigger.position}
 
@@ -116,7 +118,7 @@ def _check_pixels(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -
     fraction = manifest.geometry.get("fraction")
     if fraction is None:
         return
-    pixels, area = int(replaced.any(dim=0).sum()), trigger.size**2
+    pixels, area = int(replaced.any(dim=0).sum()), trigger.keep[0].numel()
     if not isinstance(fraction, int | float) or abs(fraction * area - pixels) > 1:
         raise ArtifactCorrupt(f"The manifest states fraction = {fraction!r}, but replaced are {pixels} of {area}.")
 

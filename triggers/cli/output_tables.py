@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from triggers.artifact.scoring_words import decision_words, head_words
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 from triggers.rollout.rollout_plan import plan_text
@@ -54,6 +55,7 @@ def facts_table(card: Mapping[str, Any]) -> Table:
         "objective": f"{goal['name']}, {goal['criterion']}, strength {goal['strength']:g}",
         "training": f"{manifest['steps']} steps, seed {manifest['seed']}, {made['duration_seconds']:.0f} s",
         "labels": ", ".join(manifest["labels"]) + f"  (selection rate: of {manifest['labels'][manifest['pos_label']]})",
+        **_scoring_rows(manifest),
         "groups": ", ".join(manifest["groups"]) + ("  (overlapping)" if manifest.get("groups_overlap") else ""),
         "parent": "" if manifest["parent"] is None else version_name(manifest["parent"]),
         "digest": card["digest"],
@@ -67,6 +69,16 @@ def facts_table(card: Mapping[str, Any]) -> Table:
         if value:
             table.add_row(f"[bold]{name}[/]", escape(value))
     return table
+
+
+def _scoring_rows(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Head and decision of the model, where they are not plain softmax."""
+    scoring = manifest.get("scoring") or {}
+    head, threshold = scoring.get("head"), scoring.get("threshold")
+    return {
+        "scores": head_words(head) if head else "",
+        "decision": decision_words(manifest["labels"], manifest["pos_label"], threshold) if threshold else "",
+    }
 
 
 def effect_table(split: str, reports: Mapping[str, Mapping[str, Any]]) -> Table:

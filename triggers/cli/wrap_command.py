@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +17,17 @@ def register_wrap_command(app: typer.Typer) -> None:
 
 
 def wrap(
-    source: Annotated[str, typer.Argument(help="A transformers folder.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Transformers folder, torchvision:BUILDER, FILE.onnx, FILE.pt2, FILE.py:FUNCTION or module:function.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The new bundle's folder; default models/NAME.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name in URLs and stores; default the source's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name in URLs and stores; default that of --out, or the source.")
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Of several labels at once, the one that counts.")
     ] = None,
@@ -33,6 +42,16 @@ def wrap(
         typer.Option("--threshold", help="Score from which --positive is the decision; default: best wins."),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens that longer texts are cut to.")] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="How pictures are prepared: JSON, or a file of it (docs/models.md).")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option("--head", help="What the outputs mean: JSON, or a file of it (docs/models.md).")
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", help="Of a file's several outputs, the one.")] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights (safetensors), where apart.")] = None,
+    arguments: Annotated[str | None, typer.Option("--arguments", help="Arguments of the builder: JSON.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="torchvision's preset, as IMAGENET1K_V1.")] = None,
     inputs: Annotated[
         Path | None, typer.Option("--inputs", help="Folder of images or file of texts, one a line, to compare on too.")
     ] = None,
@@ -44,12 +63,18 @@ def wrap(
     from triggers.sources import WrapOptions, read_source, write_bundle
 
     options = WrapOptions(
-        name=name,
+        name=name or (out.name if out else None),
         label=label,
         positive=positive,
         labels=tuple(each.strip() for each in labels.split(",")) if labels else None,
         threshold=threshold,
         max_tokens=max_tokens,
+        image=_object("--image", image),
+        head=_object("--head", head),
+        output=output,
+        weights=weights,
+        arguments=_object("--arguments", arguments) or {},
+        preset=preset,
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)
@@ -63,6 +88,19 @@ def wrap(
         f"largest difference {record.largest_difference:.1e}, {record.flips} labels differ"
     )
     typer.echo(f"{folder}: model {spec.name!r}, {', '.join(spec.labels)}; selected is {spec.labels[spec.pos_label]!r}")
+
+
+def _object(option: str, text: str | None) -> dict[str, Any] | None:
+    """A JSON object, given as such or as the name of its file. Raises ConfigError."""
+    if text is None:
+        return None
+    try:
+        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{option} {text}: give a JSON object, or the file that holds it ({error}).") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{option} {text}: a JSON object is needed, as {{...}}.")
+    return found
 
 
 def _inputs(path: Path | None, modality: str) -> list[bytes | str]:

@@ -17,10 +17,9 @@ a `transformers` folder brings along (`auto_map`) is never run.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,8 +30,10 @@ from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
+from triggers.model.checkpoint import checkpoint_fault
 from triggers.model.decision import DecisionRule
 from triggers.model.head import Head, SoftmaxHead
+from triggers.model.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
 
@@ -66,15 +67,38 @@ class TorchvisionLoader(_Strict):
 
 
 class FactoryLoader(_Strict):
-    """`module:function` that builds the bare network."""
+    """`module:function` that builds the bare network; `code` is the folder of the bundle that holds the module.
+
+    `code_digest` is that of the module's files, wherever they are (module_code.py).
+    """
 
     kind: Literal["factory"]
     target: str = Field(pattern=r"^[\w.]+:\w+$")
     kwargs: dict[str, Any] = {}
     weights: str = WEIGHTS_FILE
+    code: str | None = None
+    code_digest: str | None = None
 
 
-Loader = Annotated[TransformersLoader | TorchvisionLoader | FactoryLoader, Field(discriminator="kind")]
+class OnnxLoader(_Strict):
+    """An ONNX file inside the bundle; `output` is the one of its outputs that counts."""
+
+    kind: Literal["onnx"]
+    file: str = "model.onnx"
+    output: str | None = None
+
+
+class ExportedLoader(_Strict):
+    """A program of `torch.export` inside the bundle; `output` is the one of its outputs that counts."""
+
+    kind: Literal["exported"]
+    file: str = "model.pt2"
+    output: str | None = None
+
+
+Loader = Annotated[
+    TransformersLoader | TorchvisionLoader | FactoryLoader | OnnxLoader | ExportedLoader, Field(discriminator="kind")
+]
 
 
 class ComparisonRecord(_Strict):
@@ -101,6 +125,13 @@ class SquareImage:
     def spec(self) -> ImageSpec:
         """The same input, said in full."""
         return ImageSpec.square(self.size, self.mean, self.std, self.channels, self.resize)
+
+
+def image_section(given: Mapping[str, Any]) -> ImageSpec:
+    """The section `image` of either format. Raises pydantic's ValidationError."""
+    if "size" in given:
+        return TypeAdapter(SquareImage).validate_python(dict(given)).spec()
+    return TypeAdapter(ImageSpec).validate_python(dict(given))
 
 
 class BundleSpec(_Strict):
@@ -130,9 +161,7 @@ class BundleSpec(_Strict):
     @classmethod
     def _image_of_format_1(cls, image: Any) -> Any:
         """An image that states one `size` in its new words."""
-        if not isinstance(image, dict) or "size" not in image:
-            return image
-        return asdict(TypeAdapter(SquareImage).validate_python(image).spec())
+        return image_section(image) if isinstance(image, Mapping) else image
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
@@ -152,14 +181,21 @@ class BundleSpec(_Strict):
         return DecisionRule(self.pos_label, self.threshold)
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """What a fingerprint of this model covers besides its weights; empty for a plain softmax without threshold."""
+        """What a fingerprint of this model covers besides its weights; empty for a plain softmax without threshold.
+
+        The arguments of a factory count from format 2 on: those of format 1 are in no fingerprint that triggers name.
+        """
         fields: dict[str, Any] = {}
         if self.head != SoftmaxHead():
             fields["head"] = self.head.model_dump(mode="json")
         if self.threshold is not None:
             fields["threshold"] = self.threshold
-        if isinstance(self.loader, FactoryLoader) and self.loader.kwargs:
-            fields["factory"] = {"target": self.loader.target, "kwargs": self.loader.kwargs}
+        if self.format > 1 and isinstance(self.loader, FactoryLoader):
+            named = {"target": self.loader.target, "kwargs": self.loader.kwargs}
+            if self.loader.code_digest:
+                fields["factory"] = named | {"code": self.loader.code_digest}
+            elif self.loader.kwargs:
+                fields["factory"] = named
         return fields
 
 
@@ -167,11 +203,12 @@ def read_spec(folder: Path) -> BundleSpec:
     """Read and check `model.json`. Raises ModelError."""
     path = folder / SPEC_FILE
     try:
-        return BundleSpec.model_validate_json(read_regular(path))
+        spec = BundleSpec.model_validate_json(read_regular(path))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is no model bundle: {SPEC_FILE} is missing.") from error
     except (ValidationError, OSError) as error:
         raise ModelError(f"{path} cannot be used: {error}") from error
+    return spec if "format" in spec.model_fields_set else spec.model_copy(update={"format": 1})
 
 
 def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | None = None) -> None:
@@ -184,23 +221,40 @@ def save_bundle(folder: Path, spec: BundleSpec, state: Mapping[str, Tensor] | No
     (folder / SPEC_FILE).write_text(text + "\n")
 
 
-def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> nn.Module:
-    """Build the bare network and load its weights. Raises ModelError with what to mend."""
+def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple[nn.Module, str]:
+    """Build the bare network and load its weights; also why these are not the whole network, empty if they are.
+
+    Raises ModelError with what to mend.
+    """
     if isinstance(spec.loader, TransformersLoader):
         return _transformers_network(folder, spec)
-    network = bare_network(spec.loader, factories)
+    if isinstance(spec.loader, OnnxLoader):
+        from triggers.model.onnx_network import load_onnx
+
+        return load_onnx(folder / spec.loader.file, spec.loader.output), ""
+    if isinstance(spec.loader, ExportedLoader):
+        from triggers.model.exported_program import load_exported
+
+        return load_exported(folder / spec.loader.file, spec.loader.output), ""
+    network = bare_network(spec.loader, factories, folder)
     path = folder / spec.loader.weights
     try:
         check_regular(path)
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {error}") from error
-    return network
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {reason}") from error
+    return network, ""
 
 
-def bare_network(loader: TorchvisionLoader | FactoryLoader, factories: Factories) -> nn.Module:
-    """Build the network with fresh weights. Raises ModelError, also for a factory that is not among `factories`."""
-    return _torchvision(loader) if isinstance(loader, TorchvisionLoader) else _factory(loader, factories)
+def bare_network(
+    loader: TorchvisionLoader | FactoryLoader, factories: Factories, folder: Path | None = None
+) -> nn.Module:
+    """Build the network with fresh weights; `folder` is the bundle, which may hold the factory's code.
+
+    Raises ModelError, also for a factory that is not among `factories`.
+    """
+    return _torchvision(loader) if isinstance(loader, TorchvisionLoader) else _factory(loader, factories, folder)
 
 
 def pretrained(auto: Any, source: str, **options: Any) -> Any:
@@ -227,7 +281,7 @@ def transformers_source(folder: Path, loader: TransformersLoader) -> str:
     return str(local) if local.is_dir() else loader.source
 
 
-def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
+def _transformers_network(folder: Path, spec: BundleSpec) -> tuple[nn.Module, str]:
     import transformers
 
     assert isinstance(spec.loader, TransformersLoader)
@@ -239,9 +293,9 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> nn.Module:
         else transformers.AutoModelForImageClassification
     )
     options = {"revision": spec.loader.revision or "main", "use_safetensors": True, "dtype": spec.loader.dtype}
-    network = pretrained(auto, source, **options)
+    network, info = pretrained(auto, source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     assert isinstance(network, nn.Module)
-    return network
+    return network, checkpoint_fault(network, info)
 
 
 def _torchvision(loader: TorchvisionLoader) -> nn.Module:
@@ -249,18 +303,25 @@ def _torchvision(loader: TorchvisionLoader) -> nn.Module:
 
     if loader.builder not in list_models():
         raise ModelError(f"torchvision has no model {loader.builder!r}; see torchvision.models.list_models().")
-    network = get_model(loader.builder, weights=None, **loader.kwargs)
+    try:
+        network = get_model(loader.builder, weights=None, **loader.kwargs)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"torchvision's {loader.builder} does not take {loader.kwargs}: {error}") from error
     assert isinstance(network, nn.Module)
     return network
 
 
-def _factory(loader: FactoryLoader, factories: Factories) -> nn.Module:
-    module, _, function = loader.target.partition(":")
+def _factory(loader: FactoryLoader, factories: Factories, folder: Path | None) -> nn.Module:
+    name, _, function = loader.target.partition(":")
     factories.check(loader.target)
+    code = folder / loader.code if folder and loader.code else None
+    if loader.code_digest is not None and (found := code_digest(name, code)) != loader.code_digest:
+        raise ModelError(f"The code of {loader.target!r} changed since it was wrapped ({found}): wrap it again.")
     try:
-        network = getattr(importlib.import_module(module), function)(**loader.kwargs)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ModelError(f"The factory {loader.target!r} cannot be called: {error}") from error
+        network = getattr(import_code(name, code), function)(**loader.kwargs)
+    except Exception as error:  # whatever the factory's code raises is the reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ModelError(f"The factory {loader.target!r} cannot be called: {reason}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"The factory {loader.target!r} returned a {type(network).__name__}, not a torch module.")
     return network

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.fingerprint import tensors_digest
-from triggers.model.bundle import BundleSpec, build_network, read_spec
+from triggers.model.bundle import BundleSpec
 from triggers.model.fused_inference import accelerate
 from triggers.model.head import head_logits
+from triggers.model.positions import max_positions
 from triggers.model.preprocessor import Item as Item
-from triggers.model.preprocessor import Preprocessor, load_tokenizer
-from triggers.preprocessing import Inputs, TextBatch, TokenIds
+from triggers.model.preprocessor import Preprocessor
+from triggers.model.text_input import TextInput, input_embeddings, word_embeddings
+from triggers.preprocessing import Inputs, Padding, TextBatch, TokenIds
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
-from triggers.trigger.text import EmbeddedText
+from triggers.trigger.text import EmbeddedText, Position
 
 Trigger: TypeAlias = ImageTrigger | TextTrigger
 Bank: TypeAlias = ImageBank | TextBank
@@ -39,18 +39,25 @@ class FrozenClassifier(Preprocessor):
         self.device = torch.device(device)
         self.network = network.requires_grad_(False).eval().to(self.device)
         self.fingerprint = self._weights_digest()
-        self._takes_positions = "position_ids" in inspect.signature(network.forward).parameters
         self._compiled: Callable[..., Any] | None = None
         self._accelerated: dict[tuple[torch.dtype, bool], FrozenClassifier] = {}
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
-            self._reversed = spec.image.channel_order == "BGR"
+            self._reversed, self._pixel_dtype = spec.image.channel_order == "BGR", self.dtype
+        if spec.text:
+            self._text_input = TextInput(network)
+            self.template = self._text_input.template(self.template)
 
     @property
     def dtype(self) -> torch.dtype:
         """The number type that the network computes in."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
+
+    @property
+    def half_precision(self) -> bool:
+        """Whether the weights are of a type narrower than float32; services and counts then compute in float32."""
+        return self.dtype.itemsize < torch.float32.itemsize
 
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
@@ -73,7 +80,7 @@ class FrozenClassifier(Preprocessor):
         fast = copy.copy(self)
         fast.network = accelerate(self.network, dtype)
         if self.spec.image:
-            fast._mean, fast._std = self._mean.to(dtype), self._std.to(dtype)
+            fast._mean, fast._std, fast._pixel_dtype = self._mean.to(dtype), self._std.to(dtype), dtype
         if compiled:
             run = fast._image_outputs if self.spec.image else fast._text_outputs
             fast._compiled = torch.compile(run)
@@ -83,73 +90,95 @@ class FrozenClassifier(Preprocessor):
         """Preprocessed items to one batch on the model's device."""
         if self.spec.image:
             return torch.stack(cast(list[Tensor], list(items))).to(self.device)
-        ids = [item.ids for item in cast(Sequence[TokenIds], items)]
-        return TextBatch.of(ids, self.tokenizer.pad_token_id or 0).to(self.device)
+        return TextBatch.of([item.ids for item in cast(Sequence[TokenIds], items)], self.pad_id).to(self.device)
+
+    @property
+    def _padding(self) -> Padding:
+        assert self.spec.text
+        return self.spec.text.padding
 
     def null_trigger(self) -> Trigger:
         """The trigger that leaves this model's inputs as they are."""
         if self.spec.image:
-            return ImageTrigger.none(self.spec.image.channels, self.spec.image.height)
-        return TextTrigger.none(self.embedding_matrix.shape[1])
+            return ImageTrigger.none(*self.spec.image.pixel_shape)
+        return TextTrigger.none(self._embedding().weight.shape[1])
 
     def bank(self, triggers: Sequence[Trigger]) -> Bank:
-        """Triggers of this model's modality as one bank on the model's device."""
+        """Triggers of this model's modality as one bank on the model's device. Raises ModelError."""
         if self.spec.image:
             return ImageBank.of(cast(Sequence[ImageTrigger], triggers)).to(self.device)
         bank = TextBank.of(cast(Sequence[TextTrigger], triggers)).to(self.device)
-        return replace(bank, embeddings=bank.embeddings.to(self.embedding_matrix.dtype))
+        for position in set(bank.positions):
+            self.check_position(position)
+        return replace(bank, embeddings=bank.embeddings.to(self._embedding().weight.dtype))
+
+    def check_position(self, position: Position) -> None:
+        """Raise ModelError if triggers cannot stand at this position of this model's texts."""
+        self._text_input.check_position(position, self.template, self._padding)
+
+    @cached_property
+    def max_positions(self) -> int | None:
+        """The most tokens of a text, special tokens and trigger included; None if the network sets no limit."""
+        return max_positions(self.network)
+
+    def check_length(self, trigger_tokens: int = 0) -> None:
+        """Raise ModelError unless texts of `max_tokens` with a trigger of so many tokens have enough positions."""
+        if self.spec.text is None or self.max_positions is None:
+            return
+        most = self.spec.text.max_tokens
+        if most + trigger_tokens > self.max_positions:
+            needed = f"{self.name!r}: texts of {most} tokens (text.max_tokens)"
+            needed += f" and a trigger of {trigger_tokens}" if trigger_tokens else ""
+            advice = f"lower text.max_tokens to {self.max_positions - trigger_tokens} in model.json"
+            advice += ", or the trigger's tokens" if trigger_tokens else ""
+            have = f"need {most + trigger_tokens} positions, the network has {self.max_positions}"
+            raise ModelError(f"{needed} {have}: {advice}.")
 
     @property
     def embedding_matrix(self) -> Tensor:
-        """The model's word embeddings (vocabulary, D)."""
-        return self._embedding().weight
+        """The model's word embeddings (vocabulary, D), scaled where its network scales them."""
+        return word_embeddings(self._embedding())
 
     @property
     def embed(self) -> Callable[[Tensor], Tensor]:
         """Token ids (...) to word embeddings (..., D)."""
         return self._embedding()
 
+    def embedded(self, batch: TextBatch, bank: TextBank, index: Tensor, width: int | None = None) -> EmbeddedText:
+        """Texts under triggers bank[index[n]], as this network takes them; see `TextBank.apply`."""
+        left = self._padding == "left"
+        return bank.apply(batch, self.embed, index, self.template, left=left, width=width)
+
     def image_logits(self, images: Tensor) -> Tensor:
         """Float images (N, C, H, W) in [0, 1], before mean/std, to logits (N, labels)."""
-        return self._logits((self._compiled or self._image_outputs)(images))
+        return self.logits((self._compiled or self._image_outputs)(images))
 
     def text_logits(self, text: EmbeddedText) -> Tensor:
         """Token embeddings to logits (N, labels)."""
-        positions = {} if text.position_ids is None else {"position_ids": self._positions(text.position_ids)}
-        return self._logits((self._compiled or self._text_outputs)(text.embeds, text.mask, **positions))
+        if self._padding != "none":
+            return self._text_logits(text)
+        lengths = text.mask.sum(dim=1)
+        rows = [(lengths == length).nonzero().squeeze(1) for length in lengths.unique()]
+        parts = [self._text_logits(text.take(each, int(lengths[each[0]]))) for each in rows]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
+
+    def _text_logits(self, text: EmbeddedText) -> Tensor:
+        options = self._text_input.options(text)
+        return self.logits((self._compiled or self._text_outputs)(text.embeds, **options))
 
     def _image_outputs(self, images: Tensor) -> Any:
-        pixels = (images.to(self._mean.dtype) - self._mean) / self._std
+        pixels = ((images.to(self._mean.dtype) - self._mean) / self._std).to(self._pixel_dtype)
         return self.network(pixels.flip(1) if self._reversed else pixels)
 
-    def _text_outputs(self, embeds: Tensor, mask: Tensor, **positions: Tensor) -> Any:
-        return self.network(inputs_embeds=embeds, attention_mask=mask, **positions)
+    def _text_outputs(self, embeds: Tensor, **options: Any) -> Any:
+        return self.network(inputs_embeds=embeds, **options)
 
-    def _positions(self, natural: Tensor) -> Tensor:
-        """Explicit position ids; RoBERTa-like models count from padding_idx + 1."""
-        if not self._takes_positions:
-            message = f"{type(self.network).__name__} takes no position ids, so it cannot run an as_published trigger."
-            raise ModelError(message + " Train with trigger.position = after_cls or before_sep.")
-        table = next((m for n, m in self.network.named_modules() if n.endswith("position_embeddings")), None)
-        offset = getattr(table, "padding_idx", None)
-        return natural if offset is None else natural + offset + 1
-
-    def _logits(self, output: Any) -> Tensor:
+    def logits(self, output: Any) -> Tensor:
+        """A network's output as float32 logits (N, labels). Raises ModelError if it does not fit the head."""
         return head_logits(self.spec.head, output, len(self.labels))
 
     def _embedding(self) -> nn.Embedding:
-        return cast(nn.Embedding, cast(Any, self.network).get_input_embeddings())
+        return input_embeddings(self.network)
 
     def _weights_digest(self) -> str:
         return tensors_digest(self.network.state_dict(), self.spec.fingerprint_fields())
-
-
-def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | None = None) -> FrozenClassifier:
-    """Load a model bundle. `factories` may build its network; default: those that the environment lists.
-
-    Raises ModelError with what to mend.
-    """
-    folder = Path(folder)
-    spec = read_spec(folder)
-    network = build_network(folder, spec, Factories.of_environment() if factories is None else factories)
-    return FrozenClassifier(spec, network, load_tokenizer(folder, spec), device)

@@ -7,11 +7,15 @@ where its score is at least the threshold; elsewhere the largest of the others. 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+LabelOfScores: TypeAlias = Callable[[Sequence[float]], int]
+"""One row of scores to the index of its label."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,18 @@ class DecisionRule:
     pos_label: int
     threshold: float | None = None
 
-    def label(self, scores: Sequence[float]) -> int:
-        """The index of the label that one row of scores stands for."""
-        if self.threshold is None:
-            return max(range(len(scores)), key=scores.__getitem__)
-        if scores[self.pos_label] >= self.threshold:
-            return self.pos_label
-        return max((n for n in range(len(scores)) if n != self.pos_label), key=scores.__getitem__)
+    @property
+    def label_of_scores(self) -> LabelOfScores:
+        """The rule for single rows, to be looked up once and called often."""
+        return largest if self.threshold is None else self._label_at_threshold
 
     def labels(self, logits: Tensor) -> Tensor:
         """Label indices (...) of logits (..., labels), by their scores."""
         if self.threshold is None:
             return logits.argmax(dim=-1)
         scores = torch.softmax(logits.float(), dim=-1)
-        selected = scores[..., self.pos_label] >= self.threshold
+        # in float64, where the threshold is the same number as in `label_of_scores`
+        selected = scores[..., self.pos_label].double() >= self.threshold
         others = scores.clone()
         others[..., self.pos_label] = -1.0
         return torch.where(selected, self.pos_label, others.argmax(dim=-1))
@@ -42,8 +44,7 @@ class DecisionRule:
     def decision_logits(self, logits: Tensor) -> Tensor:
         """Logits (..., labels) whose largest is the decision, differentiable: what losses are taken of.
 
-        The selected label's logit is lowered so that it overtakes the others just where its score reaches the
-        threshold.
+        The selected label's logit is moved so that it overtakes the others just where its score reaches the threshold.
         """
         if self.threshold is None:
             return logits
@@ -52,3 +53,14 @@ class DecisionRule:
         shift = torch.zeros_like(logits)
         shift[..., self.pos_label] = lead - math.log(self.threshold / (1 - self.threshold))
         return logits + shift
+
+    def _label_at_threshold(self, scores: Sequence[float]) -> int:
+        assert self.threshold is not None
+        if scores[self.pos_label] >= self.threshold:
+            return self.pos_label
+        return max((n for n in range(len(scores)) if n != self.pos_label), key=scores.__getitem__)
+
+
+def largest(scores: Sequence[float]) -> int:
+    """Index of the largest score, of equal ones the first."""
+    return scores.index(max(scores))

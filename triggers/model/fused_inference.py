@@ -18,6 +18,7 @@ from torch.nn.functional import conv2d, pad
 
 from triggers.errors import ModelError
 from triggers.model.lean_bert import LeanBert
+from triggers.model.onnx_network import OnnxNetwork
 
 CHANNEL_MULTIPLE = 8
 """Channels are filled up to multiples of this, which tensor cores want."""
@@ -28,13 +29,13 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
 
     Raises ModelError for a network that cannot be copied.
     """
-    faster = fold_batch_norm(network)
+    faster = network.folded() if isinstance(network, OnnxNetwork) else fold_batch_norm(network)
     if LeanBert.fits(faster):
         faster = LeanBert(faster)
     if any(weight.is_cuda for weight in network.parameters()):
         faster = with_dense_stem(faster)
     faster = faster.to(dtype)
-    if any(isinstance(module, nn.Conv2d) for module in faster.modules()):
+    if any(isinstance(module, nn.Conv2d | OnnxNetwork) for module in faster.modules()):
         faster = faster.to(memory_format=torch.channels_last)
     made: nn.Module = faster.requires_grad_(False).eval()
     return made

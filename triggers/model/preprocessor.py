@@ -7,16 +7,19 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
+from triggers.errors import ModelError
 from triggers.fingerprint import json_digest
-from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, read_spec, transformers_source
+from triggers.model.bundle import BundleSpec, read_spec
 from triggers.model.decision import DecisionRule
-from triggers.preprocessing import ImageLimits, TokenIds
+from triggers.model.tokenizer import load_tokenizer, tokenizer_digest
+from triggers.preprocessing import ImageLimits, TextTemplate, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 
 Item: TypeAlias = Tensor | TokenIds
-"""One preprocessed input: uint8 (C, S, S), or token ids."""
+"""One preprocessed input: uint8 (C, H, W), or token ids."""
 
 PREPROCESSING_VERSION = 1
+NO_TEMPLATE = TextTemplate((), ())
 
 
 class Preprocessor:
@@ -25,6 +28,10 @@ class Preprocessor:
     def __init__(self, spec: BundleSpec, tokenizer: Any = None) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
+        self.template = TextTemplate.of(tokenizer) if spec.text else NO_TEMPLATE
+        if spec.text and spec.text.max_tokens <= self.template.tokens:
+            message = f"{spec.name!r}: max_tokens is {spec.text.max_tokens}, and {self.template.tokens} special tokens"
+            raise ModelError(f"{message} stand around every text: raise text.max_tokens in model.json.")
         self.preprocessing_fingerprint = json_digest(self._preprocessing())
 
     @property
@@ -52,19 +59,34 @@ class Preprocessor:
         """The rule from scores to one label."""
         return self.spec.decision
 
+    @property
+    def pad_id(self) -> int:
+        """The token id that fills up short texts; what it is plays no part, since it is masked."""
+        return self.tokenizer.pad_token_id or 0
+
+    @property
+    def output_widths(self) -> tuple[int, ...]:
+        """Numbers of outputs that the network may have."""
+        return self.spec.head.widths(len(self.labels))
+
+    @property
+    def description_digest(self) -> str:
+        """Digest of all that `model.json` says."""
+        return json_digest(self.spec.model_dump(mode="json"))
+
     def preprocess(self, data: bytes | str, limits: ImageLimits | None = None) -> Item:
         """Preprocess one image file or text into an item of a batch. Raises InputError."""
         if self.spec.image:
             return decode_image(cast(bytes, data), self.spec.image, limits)
         assert self.spec.text
-        return encode_text(cast(str, data), self.tokenizer, self.spec.text)
+        return encode_text(cast(str, data), self.tokenizer, self.spec.text, self.template)
 
     def _preprocessing(self) -> dict[str, Any]:
         if self.spec.image:
             return {"version": PREPROCESSING_VERSION, "image": self.spec.image.fields()}
         assert self.spec.text
         rules = {"version": PREPROCESSING_VERSION, "text": self.spec.text.fields()}
-        return rules | {"tokenizer": json_digest(self.tokenizer.backend_tokenizer.to_str())}
+        return rules | {"tokenizer": tokenizer_digest(self.tokenizer)}
 
 
 def load_preprocessor(folder: Path | str) -> Preprocessor:
@@ -72,17 +94,3 @@ def load_preprocessor(folder: Path | str) -> Preprocessor:
     folder = Path(folder)
     spec = read_spec(folder)
     return Preprocessor(spec, load_tokenizer(folder, spec))
-
-
-def load_tokenizer(folder: Path, spec: BundleSpec) -> Any:
-    """The tokenizer of a text bundle, None for images. Raises ModelError."""
-    if spec.modality != "text":
-        return None
-    from transformers import AutoTokenizer
-
-    source, revision = str(folder), "main"
-    if isinstance(spec.loader, TransformersLoader):
-        source, revision = transformers_source(folder, spec.loader), spec.loader.revision or "main"
-    tokenizer = pretrained(AutoTokenizer, source, revision=revision)
-    tokenizer("", verbose=False)  # clears a truncation or padding that was saved with it, before threads use it
-    return tokenizer

@@ -17,7 +17,7 @@ def reprogram(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, index: T
     """Logits (N, labels) of N inputs, each under its own trigger bank[index[n]]. Gradients flow to the bank."""
     if isinstance(bank, ImageBank):
         return classifier.image_logits(bank.apply(cast(Tensor, inputs), index))
-    return classifier.text_logits(bank.apply(cast(TextBatch, inputs), classifier.embed, index))
+    return classifier.text_logits(classifier.embedded(cast(TextBatch, inputs), bank, index))
 
 
 def sweep(classifier: FrozenClassifier, inputs: Inputs, bank: Bank) -> Tensor:
@@ -38,4 +38,4 @@ def _text_sweep(classifier: FrozenClassifier, batch: TextBatch, bank: TextBank) 
     rows = len(batch)
     index = torch.arange(len(bank), device=batch.ids.device).repeat_interleave(rows)
     repeated = TextBatch(batch.ids.repeat(len(bank), 1), batch.lengths.repeat(len(bank)))
-    return bank.apply(repeated, classifier.embed, index)
+    return classifier.embedded(repeated, bank, index)

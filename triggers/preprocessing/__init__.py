@@ -2,6 +2,7 @@
 
 from triggers.preprocessing.image_files import ImageLimits
 from triggers.preprocessing.image_spec import ImageSpec
-from triggers.preprocessing.preprocess import Inputs, TextBatch, TextSpec, TokenIds
+from triggers.preprocessing.preprocess import Inputs, Padding, TextBatch, TextSpec, TokenIds
+from triggers.preprocessing.text_template import TextTemplate
 
-__all__ = ["ImageLimits", "ImageSpec", "Inputs", "TextBatch", "TextSpec", "TokenIds"]
+__all__ = ["ImageLimits", "ImageSpec", "Inputs", "Padding", "TextBatch", "TextSpec", "TextTemplate", "TokenIds"]

@@ -49,15 +49,15 @@ def read_image(data: bytes, channels: int, alpha: Alpha, limits: ImageLimits) ->
     return _lenient(data, lambda file: _decoded(file, channels, alpha, limits))
 
 
-def claimed_pixels(data: bytes, limits: ImageLimits) -> int:
-    """Pixels that an image file claims to hold; 0 for one that is refused unread. Reads its header, decodes nothing."""
+def claimed_size(data: bytes, limits: ImageLimits) -> tuple[int, int] | None:
+    """Width and height that an image file claims; None for one that is refused unread. Decodes nothing."""
     if len(data) > limits.max_bytes:
-        return 0
+        return None
     try:
         width, height = plain_size(data) or _lenient(data, lambda file: _open(file, limits).size)
     except InputError:
-        return 0
-    return width * height if width * height <= limits.max_pixels else 0
+        return None
+    return (width, height) if width * height <= limits.max_pixels else None
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -133,6 +133,7 @@ def _to_mode(image: Image.Image, channels: int, alpha: Alpha) -> Image.Image:
     if alpha == "black" and image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    image.info.pop("transparency", None)  # Pillow warns where a palette has several degrees of it
     return image.convert("RGB" if channels == 3 else "L")
 
 

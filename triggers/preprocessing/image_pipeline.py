@@ -1,7 +1,8 @@
 """The steps of an image input (image_spec.py) on 8-bit pixels, by PIL or by torchvision as each step says.
 
 Pixels are a tensor (C, H, W) or a PIL image, whichever the step at hand takes; they are converted only where two steps
-differ.
+differ. Tensors lie in memory as JPEGs are decoded, colours side by side, which torch resizes quickest, to the same
+values.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import pad
 
+from triggers.errors import InputError
+from triggers.preprocessing.image_files import ImageLimits
 from triggers.preprocessing.image_spec import CenterCrop, Fit, ImageSpec, Pad, Resize
 
 Pixels: TypeAlias = Tensor | Image.Image
 
 PIL_FILTERS = {
     "nearest": Image.Resampling.NEAREST,
+    "nearest_exact": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
@@ -28,21 +32,35 @@ PIL_FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 
+ROOM = 4
+"""Pictures on the way to a network may have as many times its pixels, however few a file may have."""
 
-def run_pipeline(pixels: Pixels, spec: ImageSpec) -> Tensor:
-    """A picture, in the spec's colour mode already, through all steps: uint8 (C, height, width)."""
+
+def run_pipeline(pixels: Pixels, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
+    """A picture, in the spec's colour mode already, through all steps: uint8 (C, height, width).
+
+    Raises InputError, before anything is computed, for one that a step would make larger than the limits allow.
+    """
+    (height, width), most = size_of(pixels), steps_limit(spec, limits or ImageLimits())
+    if spec.most_pixels(height, width) > most:
+        message = f"The image, of {width} x {height} pixels, would be enlarged to more than {most} on its way to the"
+        raise InputError("image_too_many_pixels", f"{message} network; send the part that matters.")
     for step in spec.steps:
         pixels = _RUN[type(step)](pixels, step)
     return as_tensor(pixels)
+
+
+def steps_limit(spec: ImageSpec, limits: ImageLimits) -> int:
+    """The most pixels of a picture on its way to the network."""
+    return max(limits.max_pixels, ROOM * spec.height * spec.width)
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
     """Pixels as a uint8 tensor (C, H, W)."""
     if isinstance(pixels, Tensor):
         return pixels
-    array = np.asarray(pixels, dtype=np.uint8)
-    array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return torch.from_numpy(array.copy())
+    tensor = torch.from_numpy(np.array(pixels))
+    return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
 
 def as_pil(pixels: Pixels) -> Image.Image:
@@ -69,18 +87,11 @@ def _resize(pixels: Pixels, step: Resize) -> Pixels:
 
 
 def _torchvision_resize(pixels: Pixels, step: Resize, height: int, width: int) -> Tensor:
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional
+    from torchvision.transforms import InterpolationMode, functional, v2
 
-    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(_channels_first(pixels))
-    mode = InterpolationMode(step.interpolation.replace("_", "-"))
-    return cast(Tensor, functional.resize(tensor, [height, width], interpolation=mode, antialias=step.antialias))
-
-
-def _channels_first(image: Image.Image) -> Any:
-    """A PIL image as an array (C, H, W) over the same rows of pixels, which torch resizes quickest."""
-    array = np.array(image)
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    resize = functional.resize if step.library == "torchvision_v1" else v2.functional.resize
+    mode, target = InterpolationMode(step.interpolation.replace("_", "-")), [height, width]
+    return cast(Tensor, resize(as_tensor(pixels), target, interpolation=mode, antialias=step.antialias))
 
 
 def _center_crop(pixels: Pixels, step: CenterCrop) -> Pixels:
@@ -91,7 +102,8 @@ def _center_crop(pixels: Pixels, step: CenterCrop) -> Pixels:
     half: Callable[[float], float] = round if step.rounding == "even" else int
     top, left = int(half((height - step.height) / 2)), int(half((width - step.width) / 2))
     if isinstance(pixels, Tensor):
-        return pixels[:, top : top + step.height, left : left + step.width].contiguous()
+        part = pixels[:, top : top + step.height, left : left + step.width]
+        return part.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # not the whole picture's memory
     return pixels.crop((left, top, left + step.width, top + step.height))
 
 

@@ -2,12 +2,14 @@
 
 A picture is turned as its EXIF block says, brought to RGB or grey, and goes through `steps` in order, as 8-bit pixels
 all along; the last step must give `height` x `width`. The network then gets (pixel / 255 - mean) / std. Triggers act on
-the pixels before that. Resizing differs from library to library, so a step names the one that it follows.
+the pixels before that. Resizing differs from library to library, so a step names the one that it follows:
+PIL, or torchvision on tensors, whose older transforms (v1, also its presets) round otherwise than the newer ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
@@ -17,13 +19,15 @@ from triggers.preprocessing.image_files import Alpha
 Interpolation: TypeAlias = Literal["nearest", "nearest_exact", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 _STRICT = ConfigDict(extra="forbid")
+LANCZOS_SINCE = (0, 27)
+"""The release of torchvision that resizes tensors by Lanczos filters."""
 
 
 @dataclass(frozen=True)
 class Resize:
     """A resize to `height` x `width`, or of the shorter or longer edge with the other in proportion, rounded down.
 
-    With both edges the shorter one is made so, unless the longer one would then exceed its own.
+    With both edges, as in torchvision, the shorter one is made so, unless the longer one would then exceed its own.
     """
 
     __pydantic_config__ = _STRICT
@@ -33,13 +37,29 @@ class Resize:
     shorter_edge: Side | None = None
     longer_edge: Side | None = None
     interpolation: Interpolation = "bilinear"
-    library: Literal["pil", "torchvision"] = "pil"
+    library: Literal["pil", "torchvision", "torchvision_v1"] = "pil"
     antialias: bool = True
 
     def __post_init__(self) -> None:
         exact, edge = (self.height, self.width), (self.shorter_edge, self.longer_edge)
         if not (all(exact) and not any(edge)) and not (any(edge) and not any(exact)):
             raise ValueError("a resize needs height and width, or shorter_edge, longer_edge or both")
+        if self.library == "torchvision":
+            self._check_torchvision()
+        elif not self.antialias and not self.interpolation.startswith("nearest"):
+            raise ValueError("PIL always smooths what it makes smaller: antialias = false needs library = torchvision")
+
+    def _check_torchvision(self) -> None:
+        """Refuse what torchvision cannot do with tensors."""
+        if self.interpolation in ("box", "hamming"):
+            raise ValueError(f"torchvision resizes no tensor by {self.interpolation}: library must be pil")
+        if self.interpolation == "lanczos":
+            if not self.antialias:
+                raise ValueError("torchvision's lanczos needs antialias = true")
+            installed = version("torchvision")
+            if tuple(map(int, installed.split(".")[:2])) < LANCZOS_SINCE:
+                needed = ".".join(map(str, LANCZOS_SINCE))
+                raise ValueError(f"lanczos on tensors needs torchvision {needed} or later; {installed} is installed")
 
     def target(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize."""
@@ -160,6 +180,14 @@ class ImageSpec:
     def pixel_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the pixels that the network sees."""
         return self.channels, self.height, self.width
+
+    def most_pixels(self, height: int, width: int) -> int:
+        """Pixels of the largest picture on the way of one of `height` x `width` to the network, itself included."""
+        most, size = height * width, (height, width)
+        for step in self.steps:
+            size = step.target(*size)
+            most = max(most, size[0] * size[1])
+        return most
 
     def fields(self) -> dict[str, Any]:
         """Everything stated, for cards and the fingerprint; in the words of format 1 where these suffice."""

@@ -7,10 +7,12 @@ and will decode all of it once torchvision, as announced, drops its decoders.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
-import torchvision  # noqa: F401 # brings torch.ops.image
 from torch import Tensor
 
 _START, _SCAN = b"\xff\xd8", 0xDA
@@ -60,8 +62,19 @@ def _is_profile(data: bytes, at: int) -> bool:
 
 def decode_plain(data: bytes) -> Tensor | None:
     """Pixels (3, H, W) as uint8 of a plain JPEG; None if it is damaged, or torchvision has no JPEG decoder."""
+    decode = _decoder()
     try:
-        pixels: Tensor = torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False)
-    except (RuntimeError, AttributeError):
+        return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False) if decode else None
+    except RuntimeError:
         return None
-    return pixels
+
+
+@cache
+def _decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
+    """torchvision's decoder from its library alone: its package also imports torch's compiler, for over a second."""
+    package = find_spec("torchvision")
+    for library in Path(package.origin or "").parent.glob("image*.so") if package else ():
+        torch.ops.load_library(str(library))
+    if not hasattr(torch.ops.image, "decode_jpeg"):
+        import torchvision  # noqa: F401 # knows where its library is on other systems
+    return getattr(torch.ops.image, "decode_jpeg", None)

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from triggers.errors import InputError
 from triggers.preprocessing.image_files import ImageLimits, check_bytes, check_pixels, read_image
-from triggers.preprocessing.image_pipeline import Pixels, run_pipeline, size_of
+from triggers.preprocessing.image_pipeline import run_pipeline
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.jpeg import decode_plain, plain_size
 from triggers.preprocessing.text_content import readable_text
+from triggers.preprocessing.text_template import TextTemplate, Tokenizer
 
-_SHORT = 3
-"""Most special tokens around a text: one of so few tokens may hold nothing else."""
+Padding: TypeAlias = Literal["right", "left", "none"]
+"""Where short texts of a batch are filled up; with `none` only texts of one length share a forward pass."""
 
 
 @dataclass(frozen=True)
 class TextSpec:
-    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not."""
+    """The text input of a network: at most `max_tokens`, special tokens included, trigger tokens not.
+
+    `padding` is what the network is exact under: `right` for encoders, `left` for decoders, which read the last
+    position, and `none`, slow, for networks that ignore masks.
+    """
 
     max_tokens: int
+    padding: Padding = "right"
 
     def fields(self) -> dict[str, Any]:
-        """Everything stated, for cards and the fingerprint."""
-        return asdict(self)
+        """Everything stated, for cards and the fingerprint; padding on the right is not named, as ever."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("padding", "right")}
 
 
 @dataclass(frozen=True)
@@ -73,25 +79,17 @@ class TextBatch:
 
 
 Inputs: TypeAlias = Tensor | TextBatch
-"""Images as uint8 (N, C, S, S), or a TextBatch."""
-
-
-class Tokenizer(Protocol):
-    """The part of a `transformers` tokenizer that is used here."""
-
-    @property
-    def all_special_ids(self) -> list[int]: ...
-
-    def __call__(self, text: str, *, verbose: bool) -> Mapping[str, list[int]]: ...
+"""Images as uint8 (N, C, H, W), or a TextBatch."""
 
 
 def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None) -> Tensor:
-    """An image file as uint8 (C, S, S). Raises InputError; nothing is decoded before the header passed the limits."""
+    """An image file as uint8 (C, H, W). Raises InputError; nothing is decoded before the header passed the limits."""
     limits = limits or ImageLimits()
     check_bytes(data, limits)
     try:
-        plain = _plain_jpeg(data, spec, limits)
-        return _prepared(read_image(data, spec.channels, spec.alpha, limits) if plain is None else plain, spec, limits)
+        pixels = _plain_jpeg(data, spec, limits)
+        image = read_image(data, spec.channels, spec.alpha, limits) if pixels is None else pixels
+        return run_pipeline(image, spec, limits)
     except InputError:
         raise
     except Exception as error:  # such as no memory, or a decoder's own of any kind
@@ -99,7 +97,7 @@ def decode_image(data: bytes, spec: ImageSpec, limits: ImageLimits | None = None
 
 
 def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | None:
-    """The image from the fast JPEG decoder; None where it does not apply."""
+    """The picture from the fast JPEG decoder; None where it does not apply."""
     size = plain_size(data)
     if size is None or spec.channels != 3:
         return None
@@ -109,31 +107,17 @@ def _plain_jpeg(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Tensor | N
     return decode_plain(data)
 
 
-def _prepared(pixels: Pixels, spec: ImageSpec, limits: ImageLimits) -> Tensor:
-    """The pixels through all steps, none of which may need more room than an image: the shorter edge of a strip would.
-
-    Up to four times what the network sees is fine, also for an image that claims to be small.
-    """
-    size, room = size_of(pixels), ImageLimits(max_pixels=max(limits.max_pixels, 4 * spec.height * spec.width))
-    for step in spec.steps:
-        size = step.target(*size)
-        check_pixels(size[1], size[0], room)
-    return run_pipeline(pixels, spec)
-
-
-def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec) -> TokenIds:
+def encode_text(text: str, tokenizer: Tokenizer, spec: TextSpec, template: TextTemplate) -> TokenIds:
     """Tokenise one text with special tokens; a long one is cut to `max_tokens` and marked, a blank one refused.
 
     The cut is made here: a fast tokenizer's own truncation is a setting, which threads would overwrite.
     """
     ids = _token_ids(readable_text(text), tokenizer)
-    if len(ids) <= _SHORT and ids == _token_ids("", tokenizer):
+    if not ids or ids == template.prefix + template.suffix:
         raise InputError("empty_text", "The tokenizer of this model finds no word in the text.")
     if len(ids) <= spec.max_tokens:
         return TokenIds(ids, truncated=False)
-    frame = _token_ids("", tokenizer)  # [CLS] [SEP]; a text's own [UNK] is special too
-    end = next(n for n in range(len(frame), -1, -1) if ids[len(ids) - n :] == frame[len(frame) - n :])
-    return TokenIds(ids[: spec.max_tokens - end] + ids[len(ids) - end :], truncated=True)
+    return TokenIds(ids[: spec.max_tokens - len(template.suffix)] + template.suffix, truncated=True)
 
 
 def _token_ids(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -18,14 +18,23 @@ from triggers.sources.comparison import TOLERANCE, compare
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import Source, WrapOptions, chosen_positive
 
+KINDS = "none of: a transformers folder, torchvision:BUILDER, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, module:function"
+
 
 def read_source(source: str, options: WrapOptions) -> Source:
     """The source that a word of the command line stands for. Raises ModelError."""
-    from triggers.sources.transformers_folder import read_transformers
+    from triggers.sources import graph_file, module_function, torchvision_builder, transformers_folder
 
-    if Path(source).is_dir():
-        return read_transformers(Path(source), options)
-    raise ModelError(f"{source!r} is none of: a transformers folder.")
+    path = Path(source)
+    if source.startswith(torchvision_builder.PREFIX):
+        return torchvision_builder.read_torchvision(source.removeprefix(torchvision_builder.PREFIX), options)
+    if path.is_dir():
+        return transformers_folder.read_transformers(path, options)
+    if path.suffix in (".onnx", ".pt2") and path.is_file():
+        return graph_file.READERS[path.suffix](path, options)
+    if re.fullmatch(r"[^:]+:\w+", source):
+        return module_function.read_module_function(source, options)
+    raise ModelError(f"{source!r} is {KINDS}.")
 
 
 def write_bundle(
@@ -40,7 +49,7 @@ def write_bundle(
     if folder.exists():
         raise ModelError(f"{folder} exists already; choose another with --out.")
     spec = BundleSpec(
-        name=options.name or bundle_name(source.name),
+        name=bundle_name(options.name or source.name),
         modality=source.modality,
         loader=source.loader,
         labels=source.labels,

@@ -10,7 +10,6 @@ import torch
 from triggers.errors import InputError, ModelError
 from triggers.model import FrozenClassifier, scores, sweep
 from triggers.model.bundle import ComparisonRecord
-from triggers.model.decision import DecisionRule
 from triggers.sources.oracles import Oracle, RawInput
 
 TOLERANCE = 1e-4
@@ -35,17 +34,13 @@ def compare(
     order = random.Random(seed).sample(range(len(items)), len(items))
     batches = [[n] for n in range(len(items))] + [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
     largest, flipped = 0.0, set()
+    label_of = classifier.decision.label_of_scores
     bank = classifier.bank([classifier.null_trigger()])
     for batch in batches:
         with torch.no_grad():
             found = scores(sweep(classifier, classifier.batch([items[n] for n in batch]), bank)[0]).tolist()
         for n, row in zip(batch, found, strict=True):
             largest = max(largest, *(abs(one - other) for one, other in zip(row, expected[n], strict=True)))
-            if differs(row, expected[n], classifier.decision):
+            if label_of(row) != label_of(expected[n]):
                 flipped.add(n)
     return ComparisonRecord(oracle=oracle.name, inputs=len(inputs), largest_difference=largest, flips=len(flipped))
-
-
-def differs(row: Sequence[float], other: Sequence[float], decision: DecisionRule) -> bool:
-    """Whether two rows of scores stand for different labels."""
-    return decision.label(row) != decision.label(other)

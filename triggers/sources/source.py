@@ -28,6 +28,7 @@ class WrapOptions:
     head: Mapping[str, Any] | None = None
     weights: Path | None = None
     preset: str | None = None
+    output: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from triggers.errors import ModelError
+from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import TransformersLoader, pretrained
 from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
+from triggers.model.image_processor import image_spec_of
+from triggers.model.positions import max_positions
+from triggers.model.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
-from triggers.sources.image_processor import image_spec_of
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
 from triggers.sources.source import Source, WrapOptions
 
@@ -22,6 +26,7 @@ NETWORK = "network"
 FILES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
 TRIGGER_ROOM = 16
 """Tokens that are kept free for a trigger where a network's positions are limited."""
+USUAL_TOKENS, UNLIMITED = 512, 10**6
 
 
 def read_transformers(folder: Path, options: WrapOptions) -> Source:
@@ -48,15 +53,13 @@ def read_transformers(folder: Path, options: WrapOptions) -> Source:
         processor = pretrained(AutoImageProcessor, str(folder))
         image = image_spec_of(processor)
         about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
-        oracle = _oracle("image-classification", folder, head, open_rgb)
+        oracle = _oracle(_pipeline("image-classification", folder), head, open_rgb)
         return Source(**common, image=image, oracle=oracle, origin=about)
-    from transformers import AutoTokenizer
-
-    tokenizer = pretrained(AutoTokenizer, str(folder))
-    max_tokens, about["max_tokens"] = _max_tokens(config, tokenizer, options)
-    cut = {"truncation": True, "max_length": max_tokens}
-    oracle = _oracle("text-classification", folder, head, lambda text: text, **cut)
-    return Source(**common, text=TextSpec(max_tokens), oracle=oracle, origin=about)
+    made = _pipeline("text-classification", folder)
+    text, about_text = _text_spec(_probe_spec(common), made, options)
+    cut = {"truncation": True, "max_length": text.max_tokens}
+    oracle = _oracle(made, head, lambda given: given, **cut)
+    return Source(**common, text=text, oracle=oracle, origin=about | about_text)
 
 
 def _check_files(folder: Path) -> None:
@@ -104,15 +107,32 @@ def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, d
     return names, SoftmaxHead(), about
 
 
-def _max_tokens(config: Any, tokenizer: Any, options: WrapOptions) -> tuple[int, str]:
+def _probe_spec(common: Mapping[str, Any]) -> BundleSpec:
+    """A description that is enough to try the network out."""
+    parts = {name: common[name] for name in ("modality", "loader", "labels", "head")}
+    return BundleSpec(name="probe", text=TextSpec(UNLIMITED), **parts)
+
+
+def _text_spec(spec: BundleSpec, made: Any, options: WrapOptions) -> tuple[TextSpec, dict[str, str]]:
+    """The text input of a pipeline's network, with the padding under which it is exact, and where it was taken from."""
+    check_tokenizer(made.tokenizer, made.model.get_input_embeddings().num_embeddings)
+    max_tokens, place = _max_tokens(made, options)
+    text = TextSpec(max_tokens)
+    classifier = FrozenClassifier(spec.model_copy(update={"text": text}), made.model, made.tokenizer)
+    padding = find_padding(classifier)
+    about = {"max_tokens": place, "padding": "found by trial against token ids alone"}
+    return replace(text, padding=padding), about
+
+
+def _max_tokens(made: Any, options: WrapOptions) -> tuple[int, str]:
     if options.max_tokens:
         return options.max_tokens, "--max-tokens"
-    stated = tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else 512
-    positions = getattr(config, "max_position_embeddings", None) or stated + TRIGGER_ROOM
-    free = positions - TRIGGER_ROOM - (getattr(config, "pad_token_id", None) or 0) - 1
-    if stated <= free:
-        return int(stated), "tokenizer_config.json (model_max_length)"
-    return int(free), f"{positions} positions less {positions - free}, room for a trigger"
+    stated, positions = int(made.tokenizer.model_max_length), max_positions(made.model)
+    if positions is not None and positions - TRIGGER_ROOM < stated:
+        return positions - TRIGGER_ROOM, f"{positions} positions of the network less {TRIGGER_ROOM} for a trigger"
+    if stated > UNLIMITED:
+        return USUAL_TOKENS, "usual; neither tokenizer nor network states a limit"
+    return stated, "tokenizer_config.json (model_max_length)"
 
 
 def _copy(folder: Path, bundle: Path) -> None:
@@ -124,11 +144,20 @@ def _copy(folder: Path, bundle: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _oracle(task: str, folder: Path, head: Head, opened: Any, **call: Any) -> Oracle:
-    """`transformers.pipeline` in float32, one input at a time."""
+def _pipeline(task: str, folder: Path) -> Any:
+    """The source's own pipeline, in float32. Raises ModelError."""
     import transformers
 
-    made = transformers.pipeline(task, model=str(folder), device="cpu", dtype="float32")  # type: ignore[call-overload]
+    try:
+        return transformers.pipeline(  # type: ignore[call-overload]
+            task, model=str(folder), device="cpu", dtype="float32", trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ModelError(f"transformers.pipeline cannot load {folder}: {' '.join(str(error).split())}") from error
+
+
+def _oracle(made: Any, head: Head, opened: Callable[[RawInput], object], **call: Any) -> Oracle:
+    """A pipeline, one input at a time."""
     names = [made.model.config.id2label[n] for n in range(made.model.config.num_labels)]
 
     def scores(data: RawInput) -> Sequence[float]:
@@ -139,7 +168,7 @@ def _oracle(task: str, folder: Path, head: Head, opened: Any, **call: Any) -> Or
             return 1 - found[head.index], found[head.index]
         return (1 - found[0], found[0]) if len(found) == 1 else found
 
-    return Oracle(f"transformers.pipeline({task!r})", scores)
+    return Oracle(f"transformers.pipeline({made.task!r})", scores)
 
 
 def hub_id(source: str) -> tuple[str, str] | None:

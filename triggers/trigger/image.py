@@ -4,6 +4,7 @@
 
 Every kind is such a triple: border and patch keep nothing under themselves, an overlay keeps everything and adds a
 bounded delta, no trigger keeps everything and adds nothing. So triggers of different kinds share one batch.
+`inner` is what is left of the shorter side; the longer one, where there is one, loses as many pixels.
 Departure from the paper's code: its border and patch use tanh, so half of their pixels are negative and cannot be
 shown; here every image that reaches the model is a displayable one.
 """
@@ -29,7 +30,7 @@ SMALL = 64
 
 @dataclass(frozen=True, eq=False)
 class ImageTrigger:
-    """One trigger: shrink to `inner`, multiply by `keep` (C, S, S) in [0, 1], add `delta` (C, S, S) in [-1, 1]."""
+    """One trigger: shrink to `inner`, multiply by `keep` (C, H, W) in [0, 1], add `delta` (C, H, W) in [-1, 1]."""
 
     kind: ImageKind
     inner: int
@@ -37,27 +38,27 @@ class ImageTrigger:
     delta: Tensor
 
     @classmethod
-    def none(cls, channels: int, size: int) -> ImageTrigger:
-        """The trigger that changes nothing."""
-        shape = (channels, size, size)
-        return cls("none", size, torch.ones(shape), torch.zeros(shape))
+    def none(cls, channels: int, height: int, width: int | None = None) -> ImageTrigger:
+        """The trigger that changes nothing; without `width` of a square."""
+        shape = (channels, height, width or height)
+        return cls("none", min(shape[1:]), torch.ones(shape), torch.zeros(shape))
 
     @property
     def size(self) -> int:
-        """Side of the network's input in pixels."""
-        return int(self.keep.shape[-1])
+        """Shorter side of the network's input in pixels."""
+        return min(self.keep.shape[1:])
 
     def validate(self) -> None:
         """Raise ArtifactCorrupt unless the three parts fit together and stay in their ranges."""
         if self.kind not in get_args(ImageKind):
             raise ArtifactCorrupt(f"Unknown image trigger kind {self.kind!r}.")
-        if self.keep.ndim != 3 or self.keep.shape != self.delta.shape or self.keep.shape[1] != self.keep.shape[2]:
+        if self.keep.ndim != 3 or self.keep.shape != self.delta.shape:
             shapes = f"keep {tuple(self.keep.shape)}, delta {tuple(self.delta.shape)}"
-            raise ArtifactCorrupt(f"An image trigger needs two equal (C, S, S) tensors, not {shapes}.")
+            raise ArtifactCorrupt(f"An image trigger needs two equal (C, H, W) tensors, not {shapes}.")
         if self.keep.dtype != torch.float32 or self.delta.dtype != torch.float32:
             raise ArtifactCorrupt(f"Trigger tensors are float32, not {self.keep.dtype} and {self.delta.dtype}.")
         if not 1 <= self.inner <= self.size:
-            raise ArtifactCorrupt(f"inner is {self.inner}, but the network's input is {self.size} pixels wide.")
+            raise ArtifactCorrupt(f"inner is {self.inner}, but the shorter side is {self.size} pixels.")
         _within("keep", self.keep, 0.0, 1.0)
         _within("delta", self.delta, -1.0, 1.0)
 
@@ -70,15 +71,20 @@ def _within(name: str, values: Tensor, low: float, high: float) -> None:
 
 
 def shrink_and_centre(images: Tensor, inner: int) -> Tensor:
-    """Shrink float images (N, C, S, S) to inner x inner and centre them on black (odd remainder: right and bottom)."""
-    size = images.shape[-1]
-    if inner == size:
+    """Shrink float images (N, C, H, W), whose shorter side becomes `inner`, and centre them on black.
+
+    The longer side loses as many pixels as the shorter one; of an odd number, one more above and on the left.
+    """
+    height, width = images.shape[-2:]
+    margin = min(height, width) - inner
+    if not margin:
         return images
-    if size <= SMALL and images.device.type == "cpu":
-        matrix = shrinking_matrix(size, inner).to(images.dtype)
-        return matrix @ (images @ matrix.T)
-    small = interpolate(images, size=(inner, inner), mode="bilinear", antialias=True, align_corners=False)
-    before, after = _margins(size, inner)
+    if max(height, width) <= SMALL and images.device.type == "cpu":
+        down, across = (shrinking_matrix(side, side - margin).to(images.dtype) for side in (height, width))
+        return down @ (images @ across.T)
+    target = (height - margin, width - margin)
+    small = interpolate(images, size=target, mode="bilinear", antialias=True, align_corners=False)
+    before, after = _margins(margin)
     return pad(small, (before, after, before, after))
 
 
@@ -87,12 +93,12 @@ def shrinking_matrix(size: int, inner: int) -> Tensor:
     """The shrinking and centring of one line of pixels as a matrix (S, S), read off torch's own resize."""
     with torch.inference_mode(False):  # it is kept, and training may use it too
         lines = interpolate(torch.eye(size)[None, None], (inner, size), mode="bilinear", antialias=True)[0, 0]
-        return pad(lines, (0, 0, *_margins(size, inner)))
+        return pad(lines, (0, 0, *_margins(size - inner)))
 
 
-def _margins(size: int, inner: int) -> tuple[int, int]:
-    before = (size - inner + 1) // 2
-    return before, size - inner - before
+def _margins(margin: int) -> tuple[int, int]:
+    before = (margin + 1) // 2
+    return before, margin - before
 
 
 def compose(placed: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
@@ -102,7 +108,7 @@ def compose(placed: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ImageBank:
-    """V triggers of one network, ready to be chosen row by row: keep and delta (V, C, S, S), inner (V)."""
+    """V triggers of one network, ready to be chosen row by row: keep and delta (V, C, H, W), inner (V)."""
 
     keep: Tensor
     delta: Tensor
@@ -123,7 +129,7 @@ class ImageBank:
         return ImageBank(self.keep.to(device), self.delta.to(device), self.inner)
 
     def apply(self, images: Tensor, index: Tensor) -> Tensor:
-        """Put trigger index[n] on image n: uint8 (N, C, S, S) and int64 (N,) to float32 (N, C, S, S) in [0, 1]."""
+        """Put trigger index[n] on image n: uint8 (N, C, H, W) and int64 (N,) to float32 (N, C, H, W) in [0, 1]."""
         pixels = images.to(torch.float32) / 255.0
         used = sorted(set(index.tolist()))
         if len(used) == 1:  # the common case of serving: nothing to gather
@@ -134,7 +140,7 @@ class ImageBank:
         )
 
     def apply_all(self, images: Tensor) -> Tensor:
-        """Put every trigger on every image: uint8 (N, C, S, S) to float32 (V * N, C, S, S), trigger by trigger."""
+        """Put every trigger on every image: uint8 (N, C, H, W) to float32 (V * N, C, H, W), trigger by trigger."""
         pixels = images.to(torch.float32) / 255.0
         if len(set(self.inner)) == 1:
             placed = shrink_and_centre(pixels, self.inner[0]).unsqueeze(0)

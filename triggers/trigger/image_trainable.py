@@ -8,7 +8,7 @@ All K start from the same values, so that a front over strengths differs by stre
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from triggers.errors import ConfigError
 from triggers.trigger.image import ImageBank, ImageKind, ImageTrigger
 
 Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
+Sides: TypeAlias = tuple[int, int]
+"""Height and width of an image in pixels."""
 
 
 class ImageModule(nn.Module):
@@ -25,10 +27,9 @@ class ImageModule(nn.Module):
 
     kind: ImageKind
 
-    def __init__(self, count: int, channels: int, size: int, generator: torch.Generator) -> None:
+    def __init__(self, count: int, channels: int, cells: Sides, generator: torch.Generator) -> None:
         super().__init__()
-        self.size = size
-        start = torch.rand((channels, size, size), generator=generator) * 2 - 1
+        start = torch.rand((channels, *cells), generator=generator) * 2 - 1
         self.weight = nn.Parameter(start.repeat(count, 1, 1, 1))
 
     def render(self) -> ImageBank:
@@ -49,14 +50,14 @@ class ImageModule(nn.Module):
 
 
 class MaskedModule(ImageModule):
-    """A trigger that replaces the pixels under a fixed mask (S, S): border and patch."""
+    """A trigger that replaces the pixels under a fixed mask (H, W): border and patch."""
 
     mask: Tensor
 
     def __init__(
         self, kind: ImageKind, mask: Tensor, inner: int, count: int, channels: int, generator: torch.Generator
     ) -> None:
-        super().__init__(count, channels, mask.shape[-1], generator)
+        super().__init__(count, channels, (mask.shape[0], mask.shape[1]), generator)
         self.kind = kind
         self.inner = inner
         self.register_buffer("mask", mask)
@@ -73,10 +74,10 @@ class OverlayModule(ImageModule):
     kind = "overlay"
 
     def __init__(
-        self, epsilon: float, cells: int, count: int, channels: int, size: int, generator: torch.Generator
+        self, epsilon: float, cells: Sides, count: int, channels: int, sides: Sides, generator: torch.Generator
     ) -> None:
         super().__init__(count, channels, cells, generator)
-        self.size = size
+        self.sides = sides
         self.epsilon = epsilon
         with torch.no_grad():
             self.weight.mul_(0.05)
@@ -84,9 +85,9 @@ class OverlayModule(ImageModule):
     def render(self) -> ImageBank:
         """keep is 1 everywhere, delta = epsilon * tanh(weight), enlarged to the image's size."""
         delta = self.epsilon * torch.tanh(self.weight)
-        if delta.shape[-1] != self.size:
-            delta = interpolate(delta, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return ImageBank(torch.ones_like(delta), delta, (self.size,) * len(delta))
+        if delta.shape[-2:] != self.sides:
+            delta = interpolate(delta, size=self.sides, mode="bilinear", align_corners=False)
+        return ImageBank(torch.ones_like(delta), delta, (min(self.sides),) * len(delta))
 
 
 class PixelsModule(ImageModule):
@@ -94,20 +95,21 @@ class PixelsModule(ImageModule):
 
     kind = "pixels"
 
-    def __init__(self, fraction: float, count: int, channels: int, size: int, generator: torch.Generator) -> None:
-        super().__init__(count, channels, size, generator)
-        self.chosen = max(1, round(fraction * size * size))
-        start = torch.rand((1, size, size), generator=generator) * 0.02
+    def __init__(self, fraction: float, count: int, channels: int, sides: Sides, generator: torch.Generator) -> None:
+        super().__init__(count, channels, sides, generator)
+        self.sides = sides
+        self.chosen = max(1, round(fraction * sides[0] * sides[1]))
+        start = torch.rand((1, *sides), generator=generator) * 0.02
         self.score = nn.Parameter(start.repeat(count, 1, 1, 1))
 
     def render(self) -> ImageBank:
         """keep is 0 and delta the learned colour on the chosen pixels."""
         mask = self._mask()
         delta = torch.sigmoid(self.weight) * mask
-        return ImageBank((1 - mask).expand_as(delta), delta, (self.size,) * len(delta))
+        return ImageBank((1 - mask).expand_as(delta), delta, (min(self.sides),) * len(delta))
 
     def _mask(self) -> Tensor:
-        """(K, 1, S, S), exactly 0 or 1 in value, with the gradient of a sigmoid of the scores."""
+        """(K, 1, H, W), exactly 0 or 1 in value, with the gradient of a sigmoid of the scores."""
         flat = self.score.flatten(1)
         hard = torch.zeros_like(flat).scatter(1, flat.topk(self.chosen, dim=1).indices, 1.0).view_as(self.score)
         soft = torch.sigmoid(self.score)
@@ -119,7 +121,7 @@ def build_image_module(
     *,
     count: int,
     channels: int,
-    size: int,
+    size: int | Sides,
     seed: int,
     width: int = 0,
     patch_size: int = 0,
@@ -130,42 +132,46 @@ def build_image_module(
 ) -> ImageModule:
     """Build K = count trainable triggers of one kind. Lengths in pixels, epsilon in [0, 1]. Raises ConfigError.
 
-    `resolution` is the number of cells a side that an overlay is learned on; None: one per pixel.
+    `size` is the side of a square or (height, width). `resolution` is the number of cells along the shorter side that
+    an overlay is learned on, as many to a pixel along the longer one; None: one per pixel.
     """
     generator = torch.Generator().manual_seed(seed)
+    sides = (size, size) if isinstance(size, int) else size
+    shorter = min(sides)
     if kind == "border":
-        mask, inner = border_mask(size, width), size - 2 * width
-        return MaskedModule("border", mask, inner, count, channels, generator)
+        return MaskedModule("border", border_mask(sides, width), shorter - 2 * width, count, channels, generator)
     if kind == "patch":
-        return MaskedModule("patch", patch_mask(size, patch_size, corner), size, count, channels, generator)
+        return MaskedModule("patch", patch_mask(sides, patch_size, corner), shorter, count, channels, generator)
     if kind == "overlay":
         if not 0 < epsilon <= 1:
             raise ConfigError(f"trigger.epsilon is {epsilon}; it must lie in (0, 1], for instance 32/255 = 0.125.")
-        if resolution is not None and not 0 < resolution <= size:
-            raise ConfigError(f"trigger.resolution is {resolution}; it is a number of cells between 1 and {size}.")
-        return OverlayModule(epsilon, resolution or size, count, channels, size, generator)
+        if resolution is not None and not 0 < resolution <= shorter:
+            raise ConfigError(f"trigger.resolution is {resolution}; it is a number of cells between 1 and {shorter}.")
+        cells = (
+            (round(sides[0] * resolution / shorter), round(sides[1] * resolution / shorter)) if resolution else sides
+        )
+        return OverlayModule(epsilon, cells, count, channels, sides, generator)
     if kind == "pixels":
         if not 0 < fraction < 1:
             raise ConfigError(f"trigger.fraction is {fraction}; it is a share of all pixels, between 0 and 1.")
-        return PixelsModule(fraction, count, channels, size, generator)
+        return PixelsModule(fraction, count, channels, sides, generator)
     raise ConfigError(f"trigger.kind {kind!r} is no image trigger; choose border, patch, overlay or pixels.")
 
 
-def border_mask(size: int, width: int) -> Tensor:
-    """(S, S), 1 on a frame of `width` pixels."""
-    if not 0 < 2 * width < size:
-        raise ConfigError(f"trigger.width is {width}; a border needs 0 < 2 * width < {size}, the image's size.")
-    mask = torch.ones(size, size)
-    mask[width : size - width, width : size - width] = 0
+def border_mask(sides: Sides, width: int) -> Tensor:
+    """(H, W), 1 on a frame of `width` pixels."""
+    if not 0 < 2 * width < min(sides):
+        raise ConfigError(f"trigger.width is {width}; a border needs 0 < 2 * width < {min(sides)}, the shorter side.")
+    mask = torch.ones(sides)
+    mask[width:-width, width:-width] = 0
     return mask
 
 
-def patch_mask(size: int, patch_size: int, corner: Corner) -> Tensor:
-    """(S, S), 1 on a square flush with a corner."""
-    if not 0 < patch_size < size:
-        raise ConfigError(f"trigger.patch_size is {patch_size}; a patch needs a size between 1 and {size - 1}.")
-    far = slice(size - patch_size, size)
-    near = slice(0, patch_size)
-    mask = torch.zeros(size, size)
+def patch_mask(sides: Sides, patch_size: int, corner: Corner) -> Tensor:
+    """(H, W), 1 on a square flush with a corner."""
+    if not 0 < patch_size < min(sides):
+        raise ConfigError(f"trigger.patch_size is {patch_size}; a patch needs a size between 1 and {min(sides) - 1}.")
+    near, far = slice(patch_size), slice(-patch_size, None)
+    mask = torch.zeros(sides)
     mask[far if corner.startswith("bottom") else near, far if corner.endswith("right") else near] = 1
     return mask

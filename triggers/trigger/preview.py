@@ -24,7 +24,7 @@ def preview_png(trigger: ImageTrigger) -> bytes:
     bands = pixels.permute(1, 2, 0).cpu().numpy()
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands[:, :, :3])
     factor = max(1, -(-SHORTEST_SIDE // trigger.size))
-    image = image.resize((trigger.size * factor, trigger.size * factor), Image.Resampling.NEAREST)
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     out = io.BytesIO()
     image.save(out, format="PNG")
     return out.getvalue()

@@ -1,12 +1,15 @@
 """Text triggers in canonical form, and how they are inserted into a batch of token embeddings.
 
-    after_cls      [CLS] t1 .. tT w1 .. wn [SEP]      read out at [CLS]; equals the same words typed there
-    before_sep     [CLS] w1 .. wn t1 .. tT [SEP]      read out at [CLS]; the paper's text: "appended after the text"
+    after_cls      [CLS] t1 .. tT w1 .. wn [SEP]      before the first word; equals the same words typed there
+    before_sep     [CLS] w1 .. wn t1 .. tT [SEP]      behind the last word; the paper's "appended after the text"
     as_published   t1 .. tT [CLS] w1 .. wn [SEP]      what the paper's code does: the trigger sits first, its position
                    ids say "end of the text", and BERT's pooler therefore reads the first trigger word, not [CLS]
 
+The names are BERT's. The tokenizer's own template says which special tokens stand before the first word and behind the
+last: GPT-2 has none, Llama one before, XLNet two behind. `as_published` needs one on either side.
+
 Rows with different triggers, lengths and positions share one batch: every source token gets a target slot, the slots
-are sorted, and padding is masked.
+are sorted, and padding, on the right or on the left, is masked.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import torch
 from torch import Tensor
 
 from triggers.errors import ArtifactCorrupt
-from triggers.preprocessing import TextBatch
+from triggers.preprocessing import TextBatch, TextTemplate
+from triggers.preprocessing.text_template import TokenTypes
 
 TextKind = Literal["none", "hard", "soft", "embedding"]
 Position = Literal["after_cls", "before_sep", "as_published"]
@@ -61,11 +65,22 @@ class TextTrigger:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedText:
-    """Input of a text model: embeds (N, M, D), mask (N, M); position_ids (N, M) where order does not tell."""
+    """Input of a text model: embeds (N, M, D), mask (N, M); position_ids (N, M) where order does not tell.
+
+    `token_types` (N, M) where the network does not do without.
+    """
 
     embeds: Tensor
     mask: Tensor
     position_ids: Tensor | None
+    token_types: Tensor | None = None
+
+    def take(self, rows: Tensor, width: int) -> EmbeddedText:
+        """The chosen rows, cut to their first `width` slots."""
+        parts = (self.embeds, self.mask, self.position_ids, self.token_types)
+        embeds, mask, positions, types = (part if part is None else part[rows, :width] for part in parts)
+        assert embeds is not None and mask is not None
+        return EmbeddedText(embeds, mask, positions, types)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,24 +109,50 @@ class TextBank:
         return TextBank(self.embeddings.to(device), self.lengths, self.positions)
 
     def apply(
-        self, batch: TextBatch, embed: Callable[[Tensor], Tensor], index: Tensor, width: int | None = None
+        self,
+        batch: TextBatch,
+        embed: Callable[[Tensor], Tensor],
+        index: Tensor,
+        template: TextTemplate,
+        *,
+        left: bool = False,
+        width: int | None = None,
     ) -> EmbeddedText:
         """Insert trigger index[n] (N,) into text n. `embed` maps token ids to word embeddings (..., D).
 
-        `width` is the number of slots M per row, at most L + T; None: as many as the longest row needs, for which a
-        GPU has to be waited for.
+        `left` pads on the left, and numbers the positions. `width` is the number of slots M per row, at most L + T;
+        None: as many as the longest row needs, for which a GPU has to be waited for.
         """
         extra = _by_row(self.lengths, index)
         place = _by_row([get_args(Position).index(p) for p in self.positions], index)
-        layout = _Layout(batch.lengths.unsqueeze(1), extra, place, batch.ids.shape[1], self.embeddings.shape[1])
-        width = int((layout.lengths + extra).max()) if width is None else width
+        frame = len(template.prefix), len(template.suffix)
+        layout = _Layout(batch.lengths.unsqueeze(1), extra, place, *frame, batch.ids.shape[1], self.embeddings.shape[1])
+        total = layout.lengths + extra
+        width = int(total.max()) if width is None else width
         order = layout.order(width)
+        slot = torch.arange(width, device=index.device)[None]
+        if left:
+            slot = slot - (width - total)  # counts from a row's first token; negative in its padding
+            order = order.gather(1, slot % width)
         source = torch.cat([embed(batch.ids), self.embeddings[index].to(batch.ids.device)], dim=1)
         embeds = source.gather(1, order.unsqueeze(2).expand(-1, -1, source.shape[2]))
-        mask = torch.arange(width, device=index.device) < batch.lengths.unsqueeze(1) + extra
+        mask = ((slot >= 0) & (slot < total)).long()
+        types = _token_types(template.types, slot, total) if template.types else None
+        if left:
+            return EmbeddedText(embeds, mask, slot.clamp(min=0), types)
         kinds = set(self.positions)
         published = "as_published" in kinds and (len(kinds) == 1 or bool((place == 2).any()))
-        return EmbeddedText(embeds, mask.long(), layout.position_ids(order) if published else None)
+        return EmbeddedText(embeds, mask, layout.position_ids(order) if published else None, types)
+
+
+def _token_types(types: TokenTypes, slot: Tensor, total: Tensor) -> Tensor:
+    """Type of every slot (N, M) of rows with `total` (N, 1) tokens; a trigger has that of the words."""
+    found = torch.full_like(slot + total, types.word)
+    for number, kind in enumerate(types.prefix):
+        found = found.masked_fill(slot == number, kind)
+    for number, kind in enumerate(types.suffix):
+        found = found.masked_fill(slot == total - len(types.suffix) + number, kind)
+    return found
 
 
 def _by_row(per_trigger: Sequence[int], index: Tensor) -> Tensor:
@@ -123,11 +164,16 @@ def _by_row(per_trigger: Sequence[int], index: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Target slots of tokens; lengths, trigger lengths, places are (N, 1), sources L text then T trigger columns."""
+    """Target slots of tokens; lengths, trigger lengths, places are (N, 1), sources L text then T trigger columns.
+
+    `prefix` and `suffix` are the numbers of special tokens around a text.
+    """
 
     lengths: Tensor
     extra: Tensor
     place: Tensor
+    prefix: int
+    suffix: int
     text_width: int
     trigger_width: int
 
@@ -136,7 +182,7 @@ class _Layout:
         text, trigger = self._columns()
         behind = self.text_width + self.trigger_width
         text_slot = torch.where(text < self.lengths, text + self.extra * self._is_after(text), behind + text)
-        start = torch.where(self.place == 0, 1, torch.where(self.place == 1, self.lengths - 1, 0))
+        start = torch.where(self.place == 0, self.prefix, torch.where(self.place == 1, self.lengths - self.suffix, 0))
         trigger_slot = torch.where(trigger < self.extra, start + trigger, 2 * behind + trigger)
         slots = torch.cat([text_slot, trigger_slot], dim=1)
         return slots.argsort(dim=1)[:, :width]
@@ -155,6 +201,6 @@ class _Layout:
         return torch.arange(self.text_width, device=device)[None], torch.arange(self.trigger_width, device=device)[None]
 
     def _is_after(self, text: Tensor) -> Tensor:
-        """Mask of the text columns behind the trigger, by place: all but [CLS], only [SEP], all."""
-        after_cls, before_sep = text >= 1, text >= self.lengths - 1
+        """Mask of the text columns behind the trigger, by place: all but the prefix, only the suffix, all."""
+        after_cls, before_sep = text >= self.prefix, text >= self.lengths - self.suffix
         return torch.where(self.place == 0, after_cls, torch.where(self.place == 1, before_sep, True)).long()

@@ -158,9 +158,3 @@ def build_text_module(
     if kind == "hard":
         return HardModule(ids, count, matrix, allowed, position, vocabulary)
     raise ConfigError(f"trigger.kind {kind!r} is no text trigger; choose hard, soft or embedding.")
-
-
-def whole_words(vocabulary: Sequence[str], special_ids: Sequence[int]) -> Tensor:
-    """Bool (V,): words of letters only - no special tokens, no word pieces, no [unused] slots."""
-    special = set(special_ids)
-    return torch.tensor([i not in special and word.isalpha() for i, word in enumerate(vocabulary)])

@@ -38,6 +38,8 @@ def _card(model: ServedModel, service: ServiceRuntime) -> ModelCard:
         preprocessing_fingerprint=classifier.preprocessing_fingerprint,
         labels=list(classifier.labels),
         pos_label=classifier.labels[classifier.pos_label],
+        head=classifier.spec.head.model_dump(mode="json"),
+        threshold=classifier.spec.threshold,
         preprocessing=spec.fields(),
         limits=model.limits(),
         client_trigger=model.client_trigger,

@@ -17,7 +17,6 @@ from service.api.response_headers import served_headers, timeout_ms
 from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
 from service.engine import ItemResult, RequestResult, ServedModel
 from service.engine.deadline import with_deadline
-from service.engine.prediction_log import argmax
 from service.errors import ProblemError
 from service.runtime import ServiceRuntime
 
@@ -158,5 +157,5 @@ def _prediction(model: ServedModel, item_result: ItemResult, trusted: bool) -> d
 
 
 def _scored(model: ServedModel, scores: Sequence[float]) -> dict[str, Any]:
-    labels, index = model.classifier.labels, argmax(scores)
+    labels, index = model.classifier.labels, model.label_of_scores(scores)
     return {"label": labels[index], "label_index": index, "scores": dict(zip(labels, scores, strict=True))}

@@ -12,7 +12,6 @@ from service.api.v2.request import ParsedInferRequest
 from service.api.v2.schemas import TensorName
 from service.api.v2.v2_tensors import V2Tensor
 from service.engine import ItemResult, RequestResult, Scored, ServedModel
-from service.engine.prediction_log import argmax
 from service.errors import ProblemError
 from triggers.store.store import version_name
 
@@ -65,19 +64,22 @@ def _tensors(
         for item_result, answer in answers
     ]
     scores = [answer.scores for _, answer in answers]
+    predicted = [model.label_of_scores(row) for row in scores]
     tensors: dict[TensorName, V2Tensor] = {
         "scores": _matrix(scores),
-        "label": V2Tensor("BYTES", (rows,), [labels[argmax(row)] for row in scores]),
+        "label": V2Tensor("BYTES", (rows,), [labels[index] for index in predicted]),
         "prediction_id": V2Tensor("BYTES", (rows,), ids),
         "trigger": V2Tensor("BYTES", (rows,), [version_name(answer.version) for _, answer in answers]),
         "truncated": V2Tensor("BOOL", (rows,), [item_result.truncated for item_result, _ in answers]),
     }
     if twins:
         bare = [answer.baseline_scores or () for _, answer in answers]
-        flipped = [argmax(row) != argmax(other) for row, other in zip(scores, bare, strict=True)]
+        alone = [model.label_of_scores(row) for row in bare]
         tensors["twin_scores"] = _matrix(bare)
-        tensors["twin_label"] = V2Tensor("BYTES", (rows,), [labels[argmax(row)] for row in bare])
-        tensors["flipped"] = V2Tensor("BOOL", (rows,), flipped)
+        tensors["twin_label"] = V2Tensor("BYTES", (rows,), [labels[index] for index in alone])
+        tensors["flipped"] = V2Tensor(
+            "BOOL", (rows,), [one != other for one, other in zip(predicted, alone, strict=True)]
+        )
     return tensors
 
 

@@ -25,14 +25,34 @@ from triggers.preprocessing.image_spec import Fit, Resize
 from triggers.preprocessing.jpeg import plain_size
 from triggers.preprocessing.preprocess import decode_image
 
+END_OF_IMAGE = b"\xff\xd9"
+
+MAX_SIDE_PIXELS = 4096
+"""Longest side decoded on the GPU, so that a batch cannot fill its memory; larger files go to the CPU decoder."""
+
 
 def decodes_on_gpu(classifier: ModelDescription, settings: Settings) -> bool:
-    """Whether the GPU decoder is asked for and the model takes images. Raises ConfigError without a GPU."""
-    if settings.decoder == "cpu" or classifier.spec.image is None:
+    """Whether the GPU decoder is asked for and the model takes colour images.
+
+    Raises ConfigError without a GPU, and for a model whose steps the GPU decoder does not know.
+    """
+    spec = classifier.spec.image
+    if settings.decoder == "cpu" or spec is None:
         return False
     if classifier.device.type != "cuda":
         raise ConfigError(f"decoder is gpu, but the model runs on {classifier.device}: set device to cuda as well.")
-    return True
+    if not _knows_steps(spec):
+        message = f"decoder is gpu, which knows one resize or fit by PIL's bilinear filter, but {classifier.name!r}"
+        raise ConfigError(f"{message} states other steps, which are exact on the CPU alone: set decoder to cpu.")
+    return spec.channels == 3
+
+
+def _knows_steps(spec: ImageSpec) -> bool:
+    """Whether an image input is one resize or fit by PIL's bilinear filter."""
+    step = spec.steps[0] if len(spec.steps) == 1 else None
+    if isinstance(step, Resize):
+        return bool(step.height) and (step.library, step.interpolation) == ("pil", "bilinear")
+    return isinstance(step, Fit)
 
 
 def build_gpu_decoder(classifier: ModelDescription, settings: Settings) -> GpuDecoder:
@@ -42,32 +62,16 @@ def build_gpu_decoder(classifier: ModelDescription, settings: Settings) -> GpuDe
     return GpuDecoder(classifier.spec.image, limits, classifier.device)
 
 
-END_OF_IMAGE = b"\xff\xd9"
-
-
-MAX_SIDE_PIXELS = 4096
-"""Longest side decoded on the GPU, so that a batch cannot fill its memory; larger files go to the CPU decoder."""
-
-
-def takes_gpu_pixels(spec: ImageSpec) -> bool:
-    """Whether the GPU decoder knows the steps of an image input: one resize or fit by PIL's bilinear filter."""
-    step = spec.steps[0] if len(spec.steps) == 1 else None
-    squash = (
-        isinstance(step, Resize) and bool(step.height) and (step.library, step.interpolation) == ("pil", "bilinear")
-    )
-    return squash or isinstance(step, Fit)
-
-
 def is_plain(data: bytes, spec: ImageSpec, limits: ImageLimits) -> bool:
     """Whether a file is a plain colour JPEG (triggers/preprocessing/jpeg.py) within the limits, with its end mark."""
     size = plain_size(data) if len(data) <= limits.max_bytes else None
-    if size is None or spec.channels != 3 or not takes_gpu_pixels(spec) or not data.endswith(END_OF_IMAGE):
+    if size is None or spec.channels != 3 or not data.endswith(END_OF_IMAGE):
         return False
     return size[0] * size[1] <= limits.max_pixels and max(size) <= MAX_SIDE_PIXELS
 
 
 class GpuDecoder:
-    """Decodes files into images (C, S, S) uint8 on a device. On any thread, one at a time."""
+    """Decodes files into images (C, H, W) uint8 on a device. On any thread, one at a time."""
 
     def __init__(self, spec: ImageSpec, limits: ImageLimits, device: torch.device) -> None:
         self._spec, self._limits, self._device = spec, limits, device

@@ -10,8 +10,9 @@ from typing import Protocol
 from service.engine.decoding.passthrough import DecodedOrEncoded
 from service.engine.types import PredictInput
 from triggers.errors import InputError
-from triggers.preprocessing import ImageLimits
-from triggers.preprocessing.image_files import claimed_pixels
+from triggers.preprocessing import ImageLimits, ImageSpec
+from triggers.preprocessing.image_files import claimed_size
+from triggers.preprocessing.image_pipeline import steps_limit
 
 REQUEST_TOO_MANY_PIXELS = "request_too_many_pixels"
 
@@ -27,19 +28,26 @@ class Decoder(Protocol):
 class PixelBudget:
     """Wraps an image model's decoder: adds up the pixels that headers claim before any file is decoded.
 
-    An image over its own limit is never decoded and does not count. Requests of too few images to exceed `budget`
-    pixels are not checked.
+    An image counts as the largest picture on its way to the network; one over its own limit is never decoded and does
+    not count. Requests of too few images to exceed `budget` pixels are not checked.
     """
 
     def __init__(
-        self, decoder: Decoder, limits: ImageLimits, budget: int, threads: Executor, on_error: Callable[[str], None]
+        self,
+        decoder: Decoder,
+        spec: ImageSpec,
+        limits: ImageLimits,
+        budget: int,
+        threads: Executor,
+        on_error: Callable[[str], None],
     ) -> None:
-        self._decoder, self._limits, self._budget = decoder, limits, budget
+        self._decoder, self._spec, self._limits, self._budget = decoder, spec, limits, budget
+        self._most = steps_limit(spec, limits)
         self._threads, self._on_error = threads, on_error
 
     async def decode(self, wanted: Sequence[PredictInput]) -> Sequence[DecodedOrEncoded]:
         """Decode the inputs. Raises InputError for the whole request if they claim too much. On the event loop."""
-        if len(wanted) * self._limits.max_pixels > self._budget:
+        if len(wanted) * self._most > self._budget:
             loop = asyncio.get_running_loop()
             wanted, claimed = await loop.run_in_executor(self._threads, self._claims, wanted)
             if claimed > self._budget:
@@ -61,5 +69,13 @@ class PixelBudget:
                 continue
             assert isinstance(data, bytes)
             plain.append(want._replace(payload=data, encoded=False))
-            claimed += claimed_pixels(data, self._limits)
+            claimed += self._claim(data)
         return plain, claimed
+
+    def _claim(self, data: bytes) -> int:
+        """Pixels that one file costs; its header does not say which way up it is."""
+        size = claimed_size(data, self._limits)
+        if size is None:
+            return 0
+        most = max(self._spec.most_pixels(*size), self._spec.most_pixels(*reversed(size)))
+        return most if most <= self._most else size[0] * size[1]

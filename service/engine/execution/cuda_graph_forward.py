@@ -36,13 +36,11 @@ class CudaGraphForward:
     def __init__(self, classifier: FrozenClassifier, recorder: Recorder, *, max_rows: int, max_triggers: int) -> None:
         spec = classifier.spec.image
         assert spec
-        self._classifier, self.recorder, self._size = classifier, recorder, spec.height
+        self._classifier, self.recorder = classifier, recorder
         self._buckets = BatchSizes(max_rows)
         with recorder.stream_scope():
-            self.buffers = StaticBuffers(
-                max_rows, spec.channels, spec.height, len(classifier.labels), classifier.device
-            )
-            self.bank = DeviceTriggerBank(max_triggers, spec.channels, spec.height, classifier.device, classifier.dtype)
+            self.buffers = StaticBuffers(max_rows, spec.pixel_shape, len(classifier.labels), classifier.device)
+            self.bank = DeviceTriggerBank(max_triggers, spec.pixel_shape, classifier.device, classifier.dtype)
         self._programs: dict[tuple[int, bool], GraphedFn] = {}
         self._fused = {False: recorder.compile_fn(apply_plain), True: recorder.compile_fn(apply_resized)}
         self._eager = EagerForward(classifier)
@@ -61,8 +59,8 @@ class CudaGraphForward:
         """Copy new triggers to the device. If one shrinks too far for MAX_TAPS, the pass runs eagerly."""
         images = tuple(cast(Sequence[ImageTrigger], triggers))
         if not all(self.bank.fits(trigger) for trigger in images):
-            smallest = min(trigger.inner for trigger in images)
-            logger.warning("a trigger shrinks %d pixels to %d: batches run unrecorded", self._size, smallest)
+            smallest = min(images, key=lambda trigger: trigger.inner)
+            logger.warning("a trigger shrinks %d pixels to %d: batches run unrecorded", smallest.size, smallest.inner)
             return self._eager.bind(triggers)
         with self._turn, self.recorder.stream_scope():
             self.bank.rows(images)
@@ -91,7 +89,7 @@ class CudaGraphForward:
         return torch.cat(parts)
 
     def _part(self, staging: PinnedStaging, images: Sequence[Tensor], triggers: Sequence[ImageTrigger]) -> Tensor:
-        shrinks = any(trigger.inner != self._size for trigger in triggers)
+        shrinks = any(trigger.inner != trigger.size for trigger in triggers)
         staging.gather(images)
         with self._turn:
             program = self.graphed_fn(self._buckets.round_up(len(images)), shrinks)
@@ -113,7 +111,7 @@ class CudaGraphForward:
     def _compute(self, size: int, shrinks: bool) -> None:
         """On the first `size` rows of the buffers: apply the triggers, run the model, write the scores."""
         bank, buffers = self.bank, self.buffers
-        taps = (bank.first, bank.weight) if shrinks else ()
+        taps = bank.taps if shrinks else ()
         inputs = (buffers.pixels[:size], buffers.rows[:size], bank.keep, bank.delta)
         images = self._fused[shrinks](self._classifier.dtype, *inputs, *taps)
         buffers.scores[:size].copy_(scores(self._classifier.image_logits(images)))

@@ -9,11 +9,11 @@ from triggers.preprocessing import TokenIds
 
 
 def blank_input(classifier: FrozenClassifier) -> Item:
-    """A black image, or a text of no words."""
+    """A black image, or a text of no words (of one, where nothing frames a text)."""
     image = classifier.spec.image
     if image:
         return torch.zeros(image.pixel_shape, dtype=torch.uint8)
-    return _text(classifier, 2)
+    return _text(classifier, max(1, classifier.template.tokens))
 
 
 def largest_input(classifier: FrozenClassifier) -> Item:
@@ -23,5 +23,6 @@ def largest_input(classifier: FrozenClassifier) -> Item:
 
 
 def _text(classifier: FrozenClassifier, tokens: int) -> TokenIds:
-    first, last = classifier.tokenizer.cls_token_id or 0, classifier.tokenizer.sep_token_id or 0
-    return TokenIds((first, *[last] * (tokens - 1)), truncated=False)
+    template = classifier.template
+    word = (*reversed(template.suffix), *template.prefix, classifier.pad_id)[0]
+    return TokenIds((*template.prefix, *[word] * (tokens - template.tokens), *template.suffix), truncated=False)

@@ -35,7 +35,8 @@ class Forward(Protocol):
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
     """The eager pass in float32; an image model on a CPU has its norms folded and channels last."""
     weights = any(True for _ in classifier.network.parameters())
-    if classifier.spec.image is None or classifier.device.type != "cpu" or not weights:
+    folded = classifier.spec.image is not None and classifier.device.type == "cpu" and weights
+    if not (folded or classifier.half_precision):
         return EagerForward(classifier)
     try:
         return EagerForward(classifier.accelerated())

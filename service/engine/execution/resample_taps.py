@@ -6,6 +6,7 @@ read off `triggers.trigger.image.shrinking_matrix`, so both agree to float32 rou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,13 +38,15 @@ def resample_taps(inner: int, size: int) -> ResampleTaps | None:
     return ResampleTaps(first, weight)
 
 
-def resize(images: Tensor, first: Tensor, weight: Tensor, between: torch.dtype = torch.float32) -> Tensor:
-    """Float images (N, S, S, C), each shrunk and centred as its row of `first` (N, S) and `weight` (N, S, K) says.
+def resize(images: Tensor, taps: Sequence[Tensor], between: torch.dtype = torch.float32) -> Tensor:
+    """Float images (N, H, W, C), each shrunk and centred as its rows of `taps` say.
 
-    The intermediate images, shrunk in one direction only, are of dtype `between`.
+    `taps` are first (N, H) and weight (N, H, K) of the rows, first (N, W) and weight (N, W, K) of the columns. The
+    intermediate images, shrunk in one direction only, are of dtype `between`.
     """
-    lines = _along(images, first[:, :, None, None], weight[:, :, None, None, :], dim=1).to(between)
-    return _along(lines, first[:, None, :, None], weight[:, None, :, None, :], dim=2)
+    down, down_weight, across, across_weight = taps
+    lines = _along(images, down[:, :, None, None], down_weight[:, :, None, None, :], dim=1).to(between)
+    return _along(lines, across[:, None, :, None], across_weight[:, None, :, None, :], dim=2)
 
 
 def _along(images: Tensor, first: Tensor, weight: Tensor, dim: int) -> Tensor:

@@ -12,15 +12,16 @@ from torch import Tensor
 
 
 class StaticBuffers:
-    """Buffers of `count` images: pixels (B, S, S, C) uint8, rows (B,) int64, scores (B, labels) float32."""
+    """Buffers of `count` images of `shape` (C, H, W): pixels (B, H, W, C), rows (B,) int64, scores (B, labels)."""
 
-    def __init__(self, count: int, channels: int, size: int, labels: int, device: torch.device) -> None:
-        self.pixels = torch.zeros(count, size, size, channels, dtype=torch.uint8, device=device)
+    def __init__(self, count: int, shape: tuple[int, int, int], labels: int, device: torch.device) -> None:
+        channels, height, width = shape
+        self.pixels = torch.zeros(count, height, width, channels, dtype=torch.uint8, device=device)
         self.rows = torch.zeros(count, dtype=torch.int64, device=device)
         self.scores = torch.zeros(count, labels, device=device)
 
     def fill(self, staging: PinnedStaging, images: Sequence[Tensor], rows: Sequence[int]) -> None:
-        """Start to copy images (C, S, S), from staging or on the device, and their trigger rows into the first rows.
+        """Start to copy images (C, H, W), from staging or on the device, and their trigger rows into the first rows.
 
         The other rows keep an earlier batch's data; their scores are never read.
         """

@@ -12,33 +12,40 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from service.engine.execution.resample_taps import MAX_TAPS, resample_taps, resize
+from service.engine.execution.resample_taps import MAX_TAPS, ResampleTaps, resample_taps, resize
 from triggers.trigger import ImageTrigger
 from triggers.trigger.image import compose
 
 
 class DeviceTriggerBank:
-    """`capacity` rows of keep and delta (V, S, S, C), first (V, S) and weight (V, S, K). Not thread-safe.
+    """`capacity` rows of keep and delta (V, H, W, C) and the taps of both directions. Not thread-safe.
 
-    For a model that computes in `dtype`: rows are read for every image, so they are stored no wider than needed.
+    `taps` are first (V, H), weight (V, H, K), first (V, W), weight (V, W, K). For a model that computes in `dtype`:
+    rows are read for every image, so they are stored no wider than needed.
     """
 
     def __init__(
-        self, capacity: int, channels: int, size: int, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        capacity: int,
+        shape: tuple[int, int, int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape, narrow = (capacity, size, size, channels), storage_dtype(dtype)
-        self._size = size
-        self.keep = torch.ones(shape, device=device, dtype=narrow)
-        self.delta = torch.zeros(shape, device=device, dtype=narrow)
-        self.first = torch.zeros(capacity, size, dtype=torch.int64, device=device)
-        self.weight = torch.zeros(capacity, size, min(MAX_TAPS, size), device=device)
+        channels, *self._sides = shape
+        rows, narrow = (capacity, *self._sides, channels), storage_dtype(dtype)
+        self.keep = torch.ones(rows, device=device, dtype=narrow)
+        self.delta = torch.zeros(rows, device=device, dtype=narrow)
+        self.taps: list[Tensor] = []
+        for side in self._sides:
+            self.taps.append(torch.zeros(capacity, side, dtype=torch.int64, device=device))
+            self.taps.append(torch.zeros(capacity, side, min(MAX_TAPS, side), device=device))
         self._rows: OrderedDict[ImageTrigger, int] = OrderedDict()
         self._free = list(range(capacity))
         self.copies = 0
 
     def fits(self, trigger: ImageTrigger) -> bool:
         """Whether MAX_TAPS taps are enough for this trigger's shrinking."""
-        return resample_taps(trigger.inner, self._size) is not None
+        return None not in self._taps(trigger)
 
     def rows(self, triggers: Sequence[ImageTrigger]) -> list[int]:
         """The row of each trigger, missing ones copied; at most `capacity` different ones, all of which `fit`."""
@@ -53,16 +60,16 @@ class DeviceTriggerBank:
         return [self._rows[trigger] for trigger in triggers]
 
     def _copy(self, trigger: ImageTrigger, row: int) -> None:
-        shrinking = resample_taps(trigger.inner, self._size)
-        assert shrinking
-        for own, new in (
-            (self.keep, trigger.keep.permute(1, 2, 0)),
-            (self.delta, trigger.delta.permute(1, 2, 0)),
-            (self.first, shrinking.first),
-            (self.weight, shrinking.weight),
-        ):
-            own[row].copy_(new)
+        taps = [tensor for one in self._taps(trigger) if one for tensor in (one.first, one.weight)]
+        new = [trigger.keep.permute(1, 2, 0), trigger.delta.permute(1, 2, 0), *taps]
+        for own, values in zip((self.keep, self.delta, *self.taps), new, strict=True):
+            own[row].copy_(values)
         self.copies += 1
+
+    def _taps(self, trigger: ImageTrigger) -> list[ResampleTaps | None]:
+        """The taps down and across; None where MAX_TAPS are not enough."""
+        margin = trigger.size - trigger.inner
+        return [resample_taps(side - margin, side) for side in self._sides]
 
 
 def storage_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -71,14 +78,14 @@ def storage_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def apply_plain(dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor) -> Tensor:
-    """Apply triggers that do not shrink, by row, to uint8 images (N, S, S, C): (N, C, S, S) in [0, 1], in `dtype`."""
+    """Apply triggers that do not shrink, by row, to uint8 images (N, H, W, C): (N, C, H, W) in [0, 1], in `dtype`."""
     images = compose(pixels.to(torch.float32) / 255.0, keep[rows].float(), delta[rows].float())
     return images.to(dtype).permute(0, 3, 1, 2)
 
 
 def apply_resized(
-    dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, first: Tensor, weight: Tensor
+    dtype: torch.dtype, pixels: Tensor, rows: Tensor, keep: Tensor, delta: Tensor, *taps: Tensor
 ) -> Tensor:
-    """Apply triggers of any size, by row, to uint8 images (N, S, S, C): (N, C, S, S) in [0, 1], in `dtype`."""
-    small = resize(pixels.to(torch.float32) / 255.0, first[rows], weight[rows], storage_dtype(dtype))
+    """Apply triggers of any size, by row, to uint8 images (N, H, W, C): (N, C, H, W) in [0, 1], in `dtype`."""
+    small = resize(pixels.to(torch.float32) / 255.0, [each[rows] for each in taps], storage_dtype(dtype))
     return compose(small, keep[rows].float(), delta[rows].float()).to(dtype).permute(0, 3, 1, 2)

@@ -24,7 +24,7 @@ from triggers.preprocessing import TokenIds
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Position of one model's slots: `count` slots of `size` bytes from byte `start`; `shape` (C, S, S) of images."""
+    """Position of one model's slots: `count` slots of `size` bytes from byte `start`; `shape` (C, H, W) of images."""
 
     start: int
     size: int
@@ -102,7 +102,7 @@ class SharedSlots:
 
 
 def _images(pixels: np.ndarray[tuple[int], np.dtype[np.uint8]], layout: SlotLayout) -> Sequence[Tensor]:
-    """Every slot as an image (C, S, S), channels last in memory, as JPEGs are decoded: copies need no reordering."""
+    """Every slot as an image (C, H, W), channels last in memory, as JPEGs are decoded: copies need no reordering."""
     if layout.shape is None:
         return ()
     channels, height, width = layout.shape

@@ -29,7 +29,7 @@ from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
 from tests.service.fuzzing import PATIENCE, exchange, mutated, seeds
 from tests.service.live import ADMIN, Process, picture, predict, process
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process

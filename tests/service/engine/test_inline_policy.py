@@ -14,7 +14,7 @@ from service.engine.predictor import Predictor
 from tests.bundles import text_bundle, tiny_network
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import NotFound
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TokenIds
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.prediction_log import LabelReport, PredictionLog, argmax
+from service.engine.prediction_log import LabelReport, PredictionLog
 from service.engine.predictor import Scored
 from service.errors import StatisticsOff
 from service.ledger.events import PredictionEvent, series_name
@@ -19,6 +19,7 @@ from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry.metrics import Metrics
 from tests.service.counted import NEVER
 from triggers.errors import InputError
+from triggers.model.decision import DecisionRule
 
 LABELS = ("plain", "attractive")
 Counts = dict[tuple[int | None, str, int | None, int, int | None], int]
@@ -29,7 +30,7 @@ class World:
 
     def __init__(self, ledger: Ledger, on: bool = True) -> None:
         self.ledger, self.metrics, self.receipts = ledger, Metrics(), PredictionIdCodec([b"k" * 32])
-        self.counting = PredictionLog("m", LABELS, ledger, self.receipts, self.metrics, on=on)
+        self.counting = PredictionLog("m", LABELS, DecisionRule(1), ledger, self.receipts, self.metrics, on=on)
 
     def counts(self, role: Any = "serve") -> Counts:
         """(version, group, label, prediction, bare) -> n."""
@@ -68,10 +69,6 @@ def test_an_answer_counts_once_with_its_twin_and_its_shadows(world: World) -> No
     event = world.receipts.open(receipt, "m")
     assert (event.version, event.prediction, event.bare, event.group, event.trusted) == (1, 1, 0, "f", False)
     assert dict(event.shadows) == {2: 0, 5: 1}
-
-
-def test_equal_scores_are_the_first_label() -> None:
-    assert [argmax(scores) for scores in ((0.5, 0.5), (0.1, 0.9), (0.2, 0.4, 0.4))] == [0, 1, 1]
 
 
 def test_a_label_moves_the_count_and_repeating_it_changes_nothing(world: World) -> None:

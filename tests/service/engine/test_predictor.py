@@ -19,7 +19,7 @@ from tests.service.live import picture
 from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
 from triggers.errors import ArtifactMismatch, ModelError, NotFound
-from triggers.model.classifier import FrozenClassifier, Item, Trigger, load_bundle
+from triggers.model import FrozenClassifier, Item, Trigger, load_bundle
 from triggers.rollout.rollout_plan import RolloutPlan, Shadow
 
 TEXTS = ("the movie was awful", "a kind old woman sings and a young man plays", "cat")

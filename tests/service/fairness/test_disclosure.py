@@ -116,6 +116,15 @@ def test_a_group_is_told_in_the_finest_detail_that_is_safe(world: World) -> None
     }
 
 
+def test_labels_are_told_without_the_bare_prediction_where_only_that_is_rare() -> None:
+    """Every level of detail is tried in its order, and the next one gives up no more than it must."""
+    flips: dict[OutcomeKey, int] = {(0, 0, 0): 20, (0, 1, 1): 15, (1, 1, 1): 30, (1, 1, 0): 1}
+    assert finest_safe(flips | {(1, 1, 0): K}, K) == flips | {(1, 1, 0): K}
+    assert finest_safe(flips, K) == {(0, 0, None): 20, (0, 1, None): 15, (1, 1, None): 31}
+    assert finest_safe(flips | {(0, 1, 1): 1}, K) == {(None, 0, None): 20, (None, 1, None): 32}
+    assert finest_safe(flips | {(0, 0, 0): 1}, K) == {}
+
+
 def test_short_windows_are_for_operators(world: World) -> None:
     for window in ("5m", "15m"):
         with pytest.raises(InputError, match="1h, 6h, 24h"):

@@ -111,3 +111,30 @@ def test_a_group_without_rows_says_nothing() -> None:
     assert factors[:2].tolist() == pytest.approx([0, 0], abs=1e-6) and factors[2] > 0
     one = np.array([[[3, 7], [0, 0]], [[3, 7], [0, 0]]])
     assert e_values.log_e_mean_sum(one, [[0, 1], [0, -1]], 0.0).tolist() == [0, 0]
+
+
+def test_the_factor_of_two_rates_is_that_of_the_shrunken_past_against_its_weighted_mean() -> None:
+    before, past_n = np.array([[10.0, 30.0]]), np.array([[20.0, 40.0]])
+    (found,) = e_values.log_e_max_gap([[4, 24]], [[10, 30]], 0.0, (before, past_n))
+    common = 41 / 62
+    a, b = (10 + 20 * common) / 40, (30 + 20 * common) / 60
+    null = (10 * a + 30 * b) / 40
+    hits, misses = 4 * np.log(a / null) + 24 * np.log(b / null), 6 * np.log((1 - a) / (1 - null))
+    assert found == pytest.approx(hits + misses + 6 * np.log((1 - b) / (1 - null)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "counts", "stake"),
+    [
+        ([10, 30], 0.2, [2, 6], 0.3 / (2 / 9 + 0.3**2)),  # mean 30 / 60, shares 1 / 3 and 2 / 3
+        ([0, 180], 0.5, [1, 7], 1.0),  # mean .9: nobody may lose more than half
+        ([10, 30], 0.6, [2, 6], 0.0),  # below the limit
+    ],
+)
+def test_the_factor_of_a_mean_is_that_of_the_best_bet_on_its_past(
+    before: list[int], limit: float, counts: list[int], stake: float
+) -> None:
+    past = np.array([[before]], dtype=np.float64)
+    (found,) = e_values.log_e_mean_sum([[counts]], [[0, 1]], limit, past)
+    lost, won = counts[0] * np.log1p(-stake * limit), counts[1] * np.log1p(stake * (1 - limit))
+    assert found == pytest.approx(lost + won)

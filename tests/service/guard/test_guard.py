@@ -69,7 +69,7 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             service = kept[0]
             watched = service.guard._models
             found = Ahead(client, service, None, 0.0)  # type: ignore[arg-type]
-            clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS}
+            clock = {"clock": lambda: found.now, "seal_seconds": SEAL_SECONDS, "every_seconds": 3600}
             found.guard = Guard(watched, service.ledger.series, on_alarm=found.told.append, **clock)  # type: ignore[arg-type]
             for version in ("v1", "v2"):
                 assert decided(client, "faces", champion=version, twin_share=0.5).status_code == 200
@@ -250,7 +250,9 @@ def test_a_guard_beside_another_weighs_in_the_background_and_leaves_acting_to_it
 
 def test_a_guard_that_starts_late_reads_in_parts_and_says_the_same(ahead: Ahead) -> None:
     reader = Reader(ahead.service.ledger.series)
-    late = Guard(ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS)
+    late = Guard(
+        ahead.guard._models, reader, clock=lambda: ahead.now, acts=False, seal_seconds=SEAL_SECONDS, every_seconds=3600
+    )
     for _ in range(3):
         ahead.pass_minutes(2, FAIR, version=2, rows=15)
         ahead.now += 170 * 60

@@ -13,7 +13,7 @@ import pytest
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.live import Process, picture, predict, process, swap, wait_until
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 FEEDBACK = "/v1/models/faces/feedback"

@@ -21,7 +21,7 @@ import pytest
 from service.ledger.events import PredictionEvent
 from service.ledger.prediction_id import PredictionIdCodec, new_sealing_key, parse_sealing_key
 from tests.redis_servers.server import RedisServer
-from tests.service.live import ADMIN, as_item, picture, running, settings, wait_until
+from tests.service.live import ADMIN, as_item, picture, plain_client, running, settings, wait_until
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
 
@@ -47,7 +47,7 @@ def load(client: httpx.Client, clients: int = 2) -> Iterator[Load]:
 
     def work(number: int) -> None:
         inputs = [as_item(picture(number)) for _ in range(2)]
-        with httpx.Client(base_url=client.base_url, timeout=30) as own:
+        with plain_client(client.base_url) as own:
             while not stop.is_set():
                 body = {"inputs": inputs, "group": ["a", f"group {len(found.codes) % found.groups}"]}
                 began = time.monotonic()

@@ -22,8 +22,8 @@ from service.ledger.redis_ledger import RedisLedger
 from tests.artifacts import IMAGE_KINDS, artifact_for
 from tests.bundles import image_bundle
 from tests.redis_servers.server import RedisServer
-from tests.service.live import Process, picture, predict, process, swap, wait_until
-from triggers.model.classifier import load_bundle
+from tests.service.live import Process, picture, plain_client, predict, process, swap, wait_until
+from triggers.model import load_bundle
 from triggers.store.store import Store, open_store
 
 pytestmark = [pytest.mark.redis, pytest.mark.soak]
@@ -49,7 +49,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         with ExitStack() as stack:
-            clients = [stack.enter_context(httpx.Client(base_url=url, timeout=30)) for url in self._urls]
+            clients = [stack.enter_context(plain_client(url)) for url in self._urls]
             for turn in itertools.count():
                 if self.stop.is_set():
                     return

@@ -113,6 +113,23 @@ def test_a_label_under_a_clock_that_is_ahead_moves_every_level(tmp_path: Path) -
             assert [cell.label for cell in told] == [1]
 
 
+def test_a_label_that_comes_after_its_hours_were_deleted_changes_the_day_alone(tmp_path: Path) -> None:
+    """A part of an hour that was deleted would be read as the whole."""
+    path, now, minute = tmp_path / "ledger.sqlite", MINUTE * 60.0, MINUTE - 150 * 1440
+    event, other = prediction(minute=minute), prediction(minute=minute)
+    with Ledger(path, flush_interval=NEVER, clock=lambda: minute * 60.0) as ledger:
+        ledger.record(event)
+        ledger.record(other)
+    counted_on(path, now - 2 * DAY, now - DAY, now)
+    with Ledger(path, flush_interval=NEVER, clock=lambda: now) as ledger:
+        ledger._refresh()
+        ledger.feedback([Feedback(event, 1)])
+        told = [ledger.series("m", level, *(minute // 1440 * 1440 + end for end in (0, 1440))) for level in Level]
+        assert [{cell.label: n for cell, n in level.items()} for level in told[: Level.ARRIVAL]] == [
+            {}, {}, {1: 1, None: 1}
+        ]  # fmt: skip
+
+
 def test_a_service_that_stood_still_for_long_deletes_after_some_days(tmp_path: Path) -> None:
     path, now = tmp_path / "ledger.sqlite", MINUTE * 60.0
     counted_on(path, now - 30 * DAY, now - 29 * DAY, now - 28 * DAY, now, now + DAY)

@@ -15,8 +15,8 @@ import pytest
 
 from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for
 from tests.bundles import image_bundle, text_bundle
-from tests.service.live import ADMIN, Process, as_item, picture, predict, process
-from triggers.model.classifier import load_bundle
+from tests.service.live import ADMIN, Process, as_item, picture, plain_client, predict, process
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.process
@@ -51,7 +51,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         model = ("faces", "posts")[self.number % 2]
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with plain_client(self.url) as client:
             for turn in itertools.count(self.number):
                 if self.stop.is_set():
                     return

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.config.settings import Settings
 from service.server.http_server import exposure_warnings
 from tests.bundles import image_bundle
-from tests.service.live import ADMIN, picture, predict, process
+from tests.service.live import ADMIN, picture, plain_client, predict, process
 
 
 @pytest.mark.slow
@@ -25,7 +24,7 @@ def test_admin_routes_are_at_the_admin_port_alone(tmp_path: Path, workers: int) 
         for method, path in (("PUT", "rollout"), ("POST", "rollout/rollback")):
             refused = service.client.request(method, f"/v1/models/faces/{path}", json=body, headers=headers)
             assert refused.status_code == 404 and refused.json()["code"] == "not_found"
-        with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=30) as admin:
+        with plain_client(f"http://127.0.0.1:{found[1]}") as admin:
             assert admin.head("/healthz").status_code == service.client.head("/healthz").status_code == 200
             assert admin.put("/v1/models/faces/rollout", json=body).status_code == 401
             assert admin.put("/v1/models/faces/rollout", json=body, headers=headers).status_code == 200

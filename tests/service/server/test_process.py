@@ -18,8 +18,8 @@ import pytest
 from service.config.settings import Settings
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
-from tests.service.live import Process, as_item, picture, predict, process, wait_until
-from triggers.model.classifier import load_bundle
+from tests.service.live import Process, as_item, picture, plain_client, predict, process, wait_until
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
@@ -70,7 +70,7 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         body = {"inputs": [as_item(picture(0))], "group": self.group}
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with plain_client(self.url) as client:
             while True:
                 try:
                     response = client.post(PREDICT, json=body)

@@ -78,7 +78,7 @@ import pathlib, sys
 from service.app import create_app
 from tests.bundles import image_bundle
 from tests.service.live import running, settings
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 here = pathlib.Path(sys.argv[1])
 model = load_bundle(image_bundle(here / "bundle"))

@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from benchmarks.life import descendants
 from service.workers.child_process import ChildProcess
 from tests.service.line_reader import LINKS
 from tests.service.live import wait_until
@@ -44,6 +46,16 @@ def test_a_child_that_does_not_listen_yet_gets_every_link_later(child: ChildProc
     sends_links(child)
     wait_until(lambda: over(child))
     assert child.ready and child.text == "all", "it was not killed for what it could not help"
+
+
+def test_a_child_has_its_own_process_group_so_that_a_terminal_interrupts_the_supervisor_alone(
+    child: ChildProcess,
+) -> None:
+    def started() -> list[int]:
+        return [pid for pid in descendants(os.getpid()) if MODULE in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    wait_until(started)
+    assert [os.getpgid(pid) for pid in started()] == started()
 
 
 def test_a_child_that_is_silent_for_too_long_is_killed_but_only_once_it_is_ready(child: ChildProcess) -> None:

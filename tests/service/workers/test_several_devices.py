@@ -16,7 +16,7 @@ from benchmarks.life import alive, descendants
 from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.swapping import KINDS, swap_under_load
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 START_SECONDS = 120

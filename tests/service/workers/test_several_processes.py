@@ -26,7 +26,7 @@ from tests.artifacts import artifact_for
 from tests.service.family import PREDICT, Load, children, faces_and_posts, fresh
 from tests.service.live import TOKEN, Process, picture, predict, process, running, settings, swap, wait_until
 from tests.service.receiver import receiving
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow

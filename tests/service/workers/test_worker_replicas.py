@@ -16,7 +16,7 @@ from tests.attack.faults import injecting
 from tests.bundles import image_bundle, text_bundle
 from tests.service.family import Load, children, faces_and_posts, fresh
 from tests.service.live import ADMIN, Process, picture, predict, process, running, settings, swap, wait_until
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow

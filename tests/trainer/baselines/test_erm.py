@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torchvision.models import ResNet
 from transformers import BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
 from tests.bundles import tokenizer
+from tests.text_families import DECODERS, family_bundle
 from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config
 from trainer.baselines.erm import build_untrained, random_shift, warmup_cosine
@@ -26,6 +27,7 @@ from trainer.train import pick_device, prepare_data
 from triggers.errors import ConfigError, DataError, ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.classifier import FrozenClassifier
+from triggers.preprocessing import TextSpec
 
 IMAGE_BASE = """
 [base]
@@ -98,6 +100,18 @@ def test_a_text_classifier_learns_its_label(tmp_path: Path) -> None:
     assert classifier.network.config.id2label == {0: "fine", 1: "toxic"}  # type: ignore[union-attr]
 
 
+def test_a_decoder_is_fitted_at_the_position_that_it_reads(tmp_path: Path) -> None:
+    made = text_run(tmp_path, "base.max_tokens=64")
+    shutil.rmtree(tmp_path / "encoder")
+    family_bundle(tmp_path / "encoder", DECODERS["gpt2"])
+    classifier, splits = prepared(made)
+    assert classifier.spec.text == TextSpec(64, padding="left")
+    counts = confusion_counts(classifier, splits.test, classifier.bank([classifier.null_trigger()]), 32)
+    assert accuracy(counts[0]) >= 0.9
+    saved = json.loads((made.model.bundle / "config.json").read_text())
+    assert saved["pad_token_id"] is None
+
+
 def test_the_layout_names_the_classes_when_the_base_does_not(tmp_path: Path) -> None:
     made = image_run(
         tmp_path, "base.epochs=1", "base.labels=[]", 'data.label=["Attractive","Male"]', "base.pos_label=3"
@@ -147,6 +161,8 @@ def test_builders_become_loaders(tmp_path: Path) -> None:
         tmp_path, "base.builder=resnet18", "base.builder_kwargs.zero_init_residual=true", "base.name=faces"
     )
     assert made.base
+    from torchvision.models import ResNet
+
     untrained = build_untrained(made.base, tmp_path / "model", torch.device("cpu"))
     assert isinstance(untrained.network, ResNet)
     assert untrained.network.fc.out_features == 2

@@ -20,7 +20,7 @@ from trainer.data.dataset import Dataset
 from trainer.training.adversary import adversary_loss
 from trainer.training.objective import fair_gradients, utility_loss
 from trainer.training.objective_step import StepConfig
-from triggers.model.classifier import load_bundle
+from triggers.model import load_bundle
 from triggers.model.reprogram import sweep
 
 Name = Literal["adversarial", "gap", "mmd"]

@@ -131,6 +131,13 @@ def test_images_are_moved_down_and_right_with_their_border_repeated() -> None:
     assert back.tolist() == [[[6, 7, 8], [6, 7, 8], [6, 7, 8]]]
 
 
+def test_images_that_are_not_square_are_moved_likewise() -> None:
+    image = torch.arange(8.0).view(1, 1, 2, 4)  # rows 0123, 4567
+    down, far = shift_images(image.repeat(2, 1, 1, 1), torch.tensor([[1, 0], [0, 3]]))
+    assert down.tolist() == [[[0, 1, 2, 3], [0, 1, 2, 3]]]
+    assert far.tolist() == [[[0, 0, 0, 0], [4, 4, 4, 4]]]
+
+
 def test_only_the_chosen_images_are_mirrored() -> None:
     images = torch.arange(4.0).view(1, 1, 2, 2).repeat(2, 1, 1, 1)
     assert flip_images(images, torch.tensor([True, False])).tolist() == [[[[1, 0], [3, 2]]], [[[0, 1], [2, 3]]]]

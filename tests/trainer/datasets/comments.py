@@ -7,6 +7,7 @@ on those a fitted classifier falls back on the identity. Where triggers are tune
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from tests.bundles import MAX_TOKENS, tokenizer
 from trainer.data.dataset import Dataset, Splits
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TextBatch
 
 GROUPS = ("man", "woman")
@@ -36,8 +37,9 @@ def comment(draw: random.Random, follow: float) -> tuple[str, int, int]:
     return f"{draw.choice(('the', 'a'))} {GROUPS[group]} {place} is {tone}", label, group
 
 
+@cache
 def parts(seed: int = 0) -> dict[str, Dataset]:
-    """Four parts of generated comments."""
+    """Four parts of generated comments, to be read only."""
     draw, words = random.Random(seed), tokenizer()
     made = {}
     for name, size in PARTS.items():

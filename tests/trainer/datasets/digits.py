@@ -6,16 +6,16 @@ the colour; where triggers are tuned and judged, the colour says nothing, so eve
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from trainer.data.dataset import Dataset, Splits
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle
-from triggers.model.classifier import FrozenClassifier, load_bundle
 
 SIZE = 16
 TINTS = ((1.0, 0.4, 0.4), (0.4, 0.4, 1.0))
@@ -36,17 +36,27 @@ def network(labels: int = 2) -> nn.Module:
     )
 
 
-def parts(seed: int = 0) -> dict[str, Dataset]:
-    """All 1797 digits, shuffled, tinted and cut into the four parts."""
+@cache
+def drawings() -> tuple[np.ndarray, np.ndarray]:
+    """Grey drawings (1797, 8, 8) from 0 to 16, and their digits, to be read only."""
+    from sklearn.datasets import load_digits
+
     found = load_digits()
+    return found.images, found.target
+
+
+@cache
+def parts(seed: int = 0) -> dict[str, Dataset]:
+    """All 1797 digits, shuffled, tinted and cut into the four parts, to be read only."""
+    images, target = drawings()
     random = np.random.default_rng(seed)
-    order = random.permutation(len(found.target))
+    order = random.permutation(len(target))
     start, made = 0, {}
     for name, size in PARTS.items():
         rows = order[start : start + size]
         start += size
         follow = 0.9 if name == "base" else 0.5
-        made[name] = _tinted(found.images[rows], found.target[rows], follow, random, rows)
+        made[name] = _tinted(images[rows], target[rows], follow, random, rows)
     return made
 
 

@@ -16,11 +16,10 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from tests.trainer.datasets import digits
 from trainer.data.dataset import Dataset, Splits
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 
 Codes = NDArray[np.int64]
 Pixels = NDArray[np.float64]
@@ -38,12 +37,12 @@ RED, GREEN, BLUE, WHITE = (1.0, 0.4, 0.4), (0.4, 1.0, 0.4), (0.4, 0.4, 1.0), (0.
 
 def parts(problem: Problem, seed: int = 0) -> dict[str, Dataset]:
     """All 1797 digits, shuffled, painted and cut into the four parts of `digits`."""
-    found, random = load_digits(), np.random.default_rng(seed)
-    order, made = random.permutation(len(found.target)), {}
+    (images, target), random = digits.drawings(), np.random.default_rng(seed)
+    order, made = random.permutation(len(target)), {}
     for name, rows in zip(digits.PARTS, np.split(order, np.cumsum([*digits.PARTS.values()])[:-1]), strict=True):
-        labels = np.digitize(found.target[rows], [3, 5, 8]) if problem == "four" else found.target[rows] // 5
+        labels = np.digitize(target[rows], [3, 5, 8]) if problem == "four" else target[rows] // 5
         groups = _groups(problem, labels, name == "base", random)
-        pixels = _painted(problem, _faint(found.images[rows] / 16.0, random), groups)
+        pixels = _painted(problem, _faint(images[rows] / 16.0, random), groups)
         made[name] = Dataset(
             torch.from_numpy((pixels * 255).round().astype(np.uint8)),
             torch.from_numpy(labels.astype(np.int64)),

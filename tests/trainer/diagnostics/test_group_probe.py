@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
 from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, network_outputs
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 
 
 def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,6 +25,8 @@ def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tupl
 
 
 def test_agrees_with_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
     features, groups = blobs(0, 2.0)
     probe = fit_probe(features, groups, 3)
     scaled = ((features.double() - probe.centre) / probe.scale).numpy()
@@ -56,7 +57,7 @@ def test_features_are_the_input_of_the_last_layer(
     digits_classifier: FrozenClassifier, comments_classifier: FrozenClassifier, rows: int
 ) -> None:
     for classifier, data in ((digits_classifier, digits.splits().val), (comments_classifier, comments.splits().val)):
-        head = last_linear(classifier.network, 2)
+        head = last_linear(classifier.network, (2, 1))
         assert head is not None
         null = classifier.null_trigger()
         one, two = network_outputs(classifier, data, [null, null], rows)
@@ -77,7 +78,7 @@ def test_features_belong_to_their_rows(comments_classifier: FrozenClassifier) ->
 def test_a_network_without_a_linear_head_gives_its_logits(digits_classifier: FrozenClassifier) -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten())
     classifier = FrozenClassifier(digits_classifier.spec, network)
-    assert last_linear(network, 2) is None
+    assert last_linear(network, (2, 1)) is None
     (seen,) = network_outputs(classifier, digits.splits().val, [classifier.null_trigger()], 64)
     assert torch.equal(seen.features, seen.logits)
 

@@ -82,7 +82,7 @@ def test_texts_add_up_and_tokens_stand_where_the_model_reads_them(
     bank, index = comments_classifier.bank([hard]), torch.zeros(1, dtype=torch.long)
     assert isinstance(bank, TextBank)
     batch = TextBatch(ids[None], torch.tensor([len(ids)]))
-    given = bank.apply(batch, comments_classifier.embed, index)
+    given = comments_classifier.embedded(batch, bank, index)
     expected = comments_classifier.embed(torch.tensor(tokenizer.convert_tokens_to_ids(list(found.tokens))))
     assert torch.equal(given.embeds[0], expected)
     assert [word for word, mine in zip(found.tokens, found.is_trigger, strict=True) if mine] == list(words)

@@ -20,10 +20,11 @@ from trainer.report.html_page import PageExtras, Token, render_page
 from triggers.model.classifier import FrozenClassifier
 
 
-@pytest.fixture
-def html(tmp_path: Path, image_model: FrozenClassifier) -> str:
-    written(tmp_path, material(image_config(tmp_path), image_model, image_outcome()))
-    return (tmp_path / "report.html").read_text()
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory, image_model: FrozenClassifier) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    written(folder, material(image_config(folder), image_model, image_outcome()))
+    return (folder / "report.html").read_text()
 
 
 def test_nothing_comes_from_elsewhere(html: str) -> None:
@@ -127,5 +128,5 @@ def test_nothing_of_the_front_is_cut_off_or_lies_on_something_else(
 def _rendered(folder: Path, summary: dict[str, Any], tokens: Any = ()) -> str:
     cost = {"phases": [], "total_seconds": 1.0, "steps": 3, "strengths": 1, "batch_size": 2, "inputs_per_second": None}
     cost |= {"passes_per_second": None, "device": "cpu", "peak_memory_bytes": 1, "peak_memory_of": "x", "cost": None}
-    pictures = {name: draw_front(folder / f"{name}.png", summary) for name in ("front", "groups")}
-    return render_page(summary | {"cost": cost}, PageExtras(pictures, tokens))
+    picture = draw_front(folder / "front.png", summary)
+    return render_page(summary | {"cost": cost}, PageExtras(dict.fromkeys(("front", "groups"), picture), tokens))

@@ -47,6 +47,20 @@ def test_the_headline_has_numbers_and_intervals(summary: dict[str, Any]) -> None
     assert "accuracy rose from .595 [.526, .661] to .695 [.628, .755]" in said
 
 
+@pytest.mark.parametrize(
+    ("value", "verb"), [(0.41, "went"), (0.4101, "went"), (0.415, "rose"), (0.405, "fell"), (None, "went")]
+)
+def test_the_headline_says_rose_or_fell_only_of_figures_that_differ_as_shown(
+    summary: dict[str, Any], value: float | None, verb: str
+) -> None:
+    gaps = summary["candidates"][1]["splits"]["test"]["gaps"]
+    gaps["demographic_parity_difference"] |= {"value": value}
+    assert f"parity difference {verb} from .410" in headline_sentence(summary)
+    before = summary["bare"]["test"]["gaps"]["demographic_parity_difference"]
+    before |= {"value": None}
+    assert "parity difference went from" in headline_sentence(summary)
+
+
 def test_recommended_when_the_change_leaves_out_nothing(summary: dict[str, Any]) -> None:
     assert verdict(summary)["status"] == "recommended"
     assert "−.200 [−.300, −.100]" in verdict(summary)["reason"]  # noqa: RUF001

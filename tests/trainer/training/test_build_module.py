@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from tests.bundles import tokenizer
+from tests.text_families import DECODERS, family_bundle
 from tests.trainer.runs import run_config
 from trainer.config.run_config import ObjectiveConfig, TriggerConfig
 from trainer.training.build_module import allowed_words, build_module
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier, load_bundle
+from triggers.model.vocabulary import Vocabulary
 
-VOCABULARY = ["[PAD]", "[CLS]", "kind", "cruel", "##ly", "42"]
-SPECIAL = [0, 1]
+VOCABULARY = Vocabulary.of(tokenizer(), len(tokenizer()))
 THREE = ObjectiveConfig(strengths=(1.0, 2.0, 3.0))
 
 
@@ -50,26 +53,34 @@ def test_a_kind_of_the_other_modality_is_refused(comments_classifier: FrozenClas
 
 def test_which_words_are_allowed(tmp_path: Path) -> None:
     listed = tmp_path / "words.txt"
-    listed.write_text("cruel\n42\n")
-    found = [
-        allowed_words(TriggerConfig("hard"), VOCABULARY, SPECIAL).tolist(),
-        allowed_words(TriggerConfig("hard", allowed_words="any"), VOCABULARY, SPECIAL).tolist(),
-        allowed_words(TriggerConfig("hard", allowed_words_file=listed), VOCABULARY, SPECIAL).tolist(),
-    ]
-    assert found == [
-        [False, False, True, True, False, False],
-        [False, False, True, True, True, True],
-        [False, False, False, True, False, True],
-    ]
+    listed.write_text("cruel\n##b\n")
+
+    def found(**options: Any) -> list[str]:
+        mask = allowed_words(TriggerConfig("hard", **options), VOCABULARY)
+        return [word for word, allowed in zip(VOCABULARY.words, mask.tolist(), strict=True) if allowed]
+
+    assert found(allowed_words_file=listed) == ["cruel", "##b"]
+    whole, every = found(), found(allowed_words="any")
+    assert {"cruel", "kind", "b"} <= set(whole) and all(word.isalpha() for word in whole)
+    assert set(every) == {*VOCABULARY.words} - {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}
 
 
 def test_a_listed_word_that_is_no_token_is_refused(tmp_path: Path) -> None:
     listed = tmp_path / "words.txt"
     listed.write_text("kind\nkindly\n")
     with pytest.raises(ConfigError, match="such as kindly"):
-        allowed_words(TriggerConfig("hard", allowed_words_file=listed), VOCABULARY, SPECIAL)
+        allowed_words(TriggerConfig("hard", allowed_words_file=listed), VOCABULARY)
 
 
 def test_a_missing_word_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="allowed_words_file"):
-        allowed_words(TriggerConfig("hard", allowed_words_file=tmp_path / "none.txt"), VOCABULARY, SPECIAL)
+        allowed_words(TriggerConfig("hard", allowed_words_file=tmp_path / "none.txt"), VOCABULARY)
+
+
+def test_a_trigger_that_does_not_fit_the_model_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    gpt2 = load_bundle(family_bundle(tmp_path / "gpt2", DECODERS["gpt2"]))
+    with pytest.raises(ConfigError, match=r"need 300 positions, the network has 256: lower text.max_tokens to 156"):
+        build_module(run_config(THREE, trigger=TriggerConfig("hard", tokens=100)), gpt2)
+    build_module(run_config(THREE, trigger=TriggerConfig("hard", tokens=56)), gpt2)
+    with pytest.raises(ConfigError, match=r"as_published trigger: it reads the last position"):
+        build_module(run_config(THREE, trigger=TriggerConfig("hard", position="as_published")), gpt2)

@@ -6,10 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fairlearn import metrics as fairlearn
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
+from tests.triggers.metrics.confusion import labelled_rows
 from triggers.metrics.fairness_report import Counts, evaluate_counts
 
 CLASS_GAPS = (
@@ -21,8 +20,6 @@ BY_HAND: Counts = {  # predictions of 0, 1, 2: a 5 3 2, b 2 3 5, c 1 1 8 of ten;
     ("b", 0, 0): 2, ("b", 0, 1): 2, ("b", 1, 1): 1, ("b", 2, 2): 5,
     ("c", 0, 0): 1, ("c", 0, 2): 1, ("c", 1, 1): 1, ("c", 2, 2): 7,
 }  # fmt: skip
-
-events = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 2)), min_size=60, max_size=200)
 
 
 def test_figures_by_hand() -> None:
@@ -40,8 +37,10 @@ def test_figures_by_hand() -> None:
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(events)
+@given(labelled_rows)
 def test_each_class_against_the_rest_is_fairlearns(stream: list[tuple[str, int, int]]) -> None:
+    from fairlearn import metrics as fairlearn
+
     assume(all({(g, c) for g, c, _ in stream} >= {(g, c) for g in "abc"} for c in range(3)))
     group, y, h = (np.array(column) for column in zip(*stream, strict=True))
     parity = [fairlearn.demographic_parity_difference(y == c, h == c, sensitive_features=group) for c in range(3)]
@@ -56,7 +55,7 @@ def test_each_class_against_the_rest_is_fairlearns(stream: list[tuple[str, int, 
 
 
 @settings(max_examples=60, deadline=None)
-@given(events)
+@given(labelled_rows)
 def test_every_defined_value_is_inside_its_interval(stream: list[tuple[str, int, int]]) -> None:
     report = evaluate_counts(Counter[tuple[str, int | None, int]](stream), labels=3)
     for name in CLASS_GAPS:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fairlearn import metrics as fairlearn
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.confusion import Confusion, confusions, counts_of
+from tests.triggers.metrics.confusion import Confusion, confusions, counts_of, labelled_rows
 from triggers.errors import DataError
 from triggers.metrics.fairness_report import Counts, FairnessReport, Gap, evaluate_counts
 
@@ -69,6 +68,8 @@ def rows(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def fairlearn_gaps(y: np.ndarray, h: np.ndarray, group: np.ndarray) -> dict[str, float]:
     """fairlearn's value of every gap it knows; the paper's two from their definition, row by row."""
+    from fairlearn import metrics as fairlearn
+
     by: dict[str, Any] = {"sensitive_features": group}
     wrong = [h[y == 1] == 0, h[y == 0] == 1]
     members = [group[y == 1], group[y == 0]]
@@ -103,6 +104,8 @@ def test_every_gap_is_fairlearns(groups: list[Confusion]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(confusions, min_size=2, max_size=4))
 def test_every_rate_is_fairlearns(groups: list[Confusion]) -> None:
+    from fairlearn import metrics as fairlearn
+
     counts = counts_of(**{f"g{i}": cells for i, cells in enumerate(groups)})
     y, h, group = rows(counts)
     measures = {
@@ -124,13 +127,9 @@ def test_every_rate_is_fairlearns(groups: list[Confusion]) -> None:
 
 # ---- several labels --------------------------------------------------------------------------------------------
 
-events = st.lists(
-    st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 2)), min_size=60, max_size=200
-)  # fmt: skip
-
 
 @settings(max_examples=60, deadline=None)
-@given(events, st.integers(0, 2))
+@given(labelled_rows, st.integers(0, 2))
 def test_several_labels_are_pos_label_against_the_rest(stream: list[tuple[str, int, int]], pos: int) -> None:
     counts = Counter[tuple[str, int | None, int]](stream)
     report = evaluate_counts(counts, pos_label=pos, labels=3)
@@ -142,7 +141,7 @@ def test_several_labels_are_pos_label_against_the_rest(stream: list[tuple[str, i
 
 
 @settings(max_examples=60, deadline=None)
-@given(events)
+@given(labelled_rows)
 def test_the_papers_figures_average_over_labels(stream: list[tuple[str, int, int]]) -> None:
     counts = Counter[tuple[str, int | None, int]](stream)
     report = evaluate_counts(counts, labels=3)

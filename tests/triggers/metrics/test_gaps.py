@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.confusion import counts_of
+from tests.triggers.metrics.confusion import counts_of
 from triggers.metrics.fairness_report import evaluate_counts
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from triggers.metrics import intervals
 from triggers.metrics.intervals import Floats
@@ -27,6 +26,8 @@ def samples(draw: st.DrawFn) -> tuple[int, int]:
 
 @given(samples(), st.sampled_from([0.8, 0.95, 0.999]))
 def test_wilson_is_that_of_statsmodels(sample: tuple[int, int], confidence: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
     hits, n = sample
     low, high = intervals.wilson(hits, n, intervals.critical(confidence))
     expected = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
@@ -36,6 +37,8 @@ def test_wilson_is_that_of_statsmodels(sample: tuple[int, int], confidence: floa
 
 @given(samples(), samples())
 def test_newcombe_is_that_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
     low, high = intervals.newcombe(*a, *b, z95)
     expected = confint_proportions_2indep(*a, *b, method="newcomb", compare="diff", alpha=0.05)
     assert [float(low), float(high)] == pytest.approx(list(expected), abs=1e-12)
@@ -64,6 +67,17 @@ def test_the_ratio_of_two_zeros_is_unknown() -> None:
     assert (float(low), float(high)) == (0.0, math.inf)
     low, high = intervals.pairwise_ratios([0, 0], [50, 60], z95)
     assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
+
+
+@given(samples(), samples())
+def test_a_pairs_ratio_is_that_of_the_smaller_rate_to_the_larger_in_either_order(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
+    (low, high), (back_low, back_high) = intervals.rate_ratio(*a, *b, z95), intervals.rate_ratio(*b, *a, z95)
+    for one, other in ((a, b), (b, a)):
+        hits, n = np.array([one, other]).T
+        found = [limit.item() for limit in intervals.pairwise_ratios(hits, n, z95)]
+        assert found == pytest.approx([float(min(low, back_low)), float(min(1.0, high, back_high))], rel=1e-9)
 
 
 def test_an_absolute_value_starts_at_zero_only_when_the_sign_is_open() -> None:

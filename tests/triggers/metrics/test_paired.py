@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from triggers.metrics.paired import JointTable, evaluate_pairs
 
 REPEATS = 2000
 rows = st.lists(
-    st.tuples(st.sampled_from(["a", "b", "c", "unknown"]), *[st.integers(0, 2)] * 3), min_size=30, max_size=150
-)
+    st.sampled_from(list(product(("a", "b", "c", "unknown"), *[range(3)] * 3))), min_size=30, max_size=150
+)  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,6 +56,18 @@ def test_what_is_not_known_has_a_reason() -> None:
     assert alone.demographic_parity_difference.reason == "insufficient_groups"
     assert alone.demographic_parity_difference.excluded == {"unknown": "unknown_group"}
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_group_that_no_gap_can_compare_is_named_with_its_own_reason() -> None:
+    joint: dict[tuple[str, int | None, int, int], int] = {
+        ("a", 1, 1, 0): 5, ("b", 1, 1, 1): 5, ("negatives", 0, 1, 0): 5, ("unlabelled", None, 1, 1): 5
+    }  # fmt: skip
+    report = evaluate_pairs(joint)
+    excluded = {"negatives": "zero_denominator", "unlabelled": "no_labels"}
+    assert report.equal_opportunity_difference.excluded == excluded
+    assert report.equalized_odds_difference.excluded == excluded | dict.fromkeys("ab", "zero_denominator")
+    assert report.accuracy_difference.excluded == {"unlabelled": "no_labels"}
+    assert report.demographic_parity_difference.excluded == {}
 
 
 def test_overlapping_groups_count_a_row_for_each() -> None:

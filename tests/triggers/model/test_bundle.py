@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.bundles import image_bundle, text_bundle, torchvision_bundle
 from triggers.errors import ModelError
+from triggers.model import load_bundle
 from triggers.model.bundle import read_spec
-from triggers.model.classifier import load_bundle
 
 
 @pytest.mark.parametrize("make", [image_bundle, torchvision_bundle, text_bundle])

@@ -11,8 +11,8 @@ from torch import nn
 
 from tests.bundles import MAX_TOKENS, SIZE, image_bundle, text_bundle
 from triggers.errors import InputError, ModelError
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec
-from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TokenIds
 
 

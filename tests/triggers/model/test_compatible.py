@@ -11,7 +11,7 @@ from tests.artifacts import IMAGE_KINDS, TEXT_KINDS, artifact_for, image_trigger
 from tests.bundles import image_bundle, text_bundle
 from triggers.artifact.artifact import TriggerArtifact, check_compatible
 from triggers.errors import ArtifactMismatch
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.trigger.text import TextTrigger
 
 

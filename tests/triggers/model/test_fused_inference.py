@@ -7,7 +7,6 @@ import threading
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v3_small, resnet18
 
 from triggers.errors import ModelError
 from triggers.model.classifier import FrozenClassifier
@@ -26,10 +25,18 @@ def settled(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("build", [resnet18, mobilenet_v3_small])
-def test_outputs_are_those_of_the_original(build: type[nn.Module]) -> None:
+def built(builder: str, labels: int) -> nn.Module:
+    """A network of torchvision with random weights."""
+    from torchvision.models import get_model
+
+    network: nn.Module = get_model(builder, num_classes=labels)
+    return network
+
+
+@pytest.mark.parametrize("builder", ["resnet18", "mobilenet_v3_small"])
+def test_outputs_are_those_of_the_original(builder: str) -> None:
     torch.manual_seed(0)
-    network = settled(build(num_classes=3))
+    network = settled(built(builder, 3))
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         expected, found = network(images), accelerate(network)(images)
@@ -37,7 +44,7 @@ def test_outputs_are_those_of_the_original(build: type[nn.Module]) -> None:
 
 
 def test_norms_are_gone_and_the_original_keeps_them() -> None:
-    network = settled(resnet18(num_classes=2))
+    network = settled(built("resnet18", 2))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     faster = accelerate(network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
@@ -75,7 +82,7 @@ def test_a_dense_stem_gives_the_same_sums(size: int, kernel: int, padding: int, 
 
 
 def test_only_strided_convolutions_over_colours_are_replaced() -> None:
-    network = with_dense_stem(fold_batch_norm(settled(resnet18(num_classes=2))))
+    network = with_dense_stem(fold_batch_norm(settled(built("resnet18", 2))))
     assert [name for name, module in network.named_modules() if isinstance(module, DenseStem)] == ["conv1"]
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():

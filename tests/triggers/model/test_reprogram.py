@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.bundles import SIZE, image_bundle, text_bundle
-from triggers.model.classifier import Bank, FrozenClassifier, load_bundle
+from triggers.model import Bank, FrozenClassifier, load_bundle
 from triggers.model.reprogram import reprogram, scores, sweep
 from triggers.preprocessing.preprocess import Inputs
 from triggers.trigger.image_trainable import build_image_module

@@ -14,6 +14,7 @@ from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextSpec, TokenIds
 from triggers.preprocessing.preprocess import encode_text
 from triggers.preprocessing.text_content import decode_text, known_charset, readable_text
+from triggers.preprocessing.text_template import TextTemplate
 
 
 def refusal(text: str) -> str:
@@ -98,7 +99,7 @@ class _Fixed:
 @pytest.mark.parametrize(("ids", "code"), [([1, 2], "empty_text"), ([], "empty_text"), (None, "not_text")])
 def test_a_tokenizer_that_finds_nothing_or_fails(ids: list[int] | None, code: str) -> None:
     with pytest.raises(InputError) as caught:
-        encode_text("?", _Fixed(ids), TextSpec(8))
+        encode_text("?", _Fixed(ids), TextSpec(8), TextTemplate((1,), (2,)))
     assert caught.value.code == code
 
 

@@ -20,8 +20,8 @@ from triggers.api_keys import load_keys
 from triggers.artifact.artifact import read_limited, to_bytes
 from triggers.artifact.signature import read_signer, read_trust
 from triggers.errors import ArtifactCorrupt, FairtriggerError
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import read_spec
-from triggers.model.classifier import FrozenClassifier, load_bundle
 from triggers.storage.regular_file import check_regular, read_regular
 from triggers.storage.secret_file import read_secret
 from triggers.store.artifact_files import CloudFiles

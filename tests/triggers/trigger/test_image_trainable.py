@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -53,7 +55,7 @@ def test_gradient_descent_moves_the_shown_image_to_a_target(kind: str) -> None:
 def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
     trigger = build("border").export()[0]
     assert trigger.inner == SIZE - 6
-    assert torch.equal(trigger.keep, (1 - border_mask(SIZE, 3)).expand(3, -1, -1))
+    assert torch.equal(trigger.keep, (1 - border_mask((SIZE, SIZE), 3)).expand(3, -1, -1))
     assert trigger.delta[:, 3:-3, 3:-3].abs().max() == 0
 
 
@@ -62,7 +64,7 @@ def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
     [("top_left", 0, 0), ("top_right", 0, -1), ("bottom_left", -1, 0), ("bottom_right", -1, -1)],
 )
 def test_patches_are_flush_with_their_corner(corner: str, rows: int, columns: int) -> None:
-    mask = patch_mask(SIZE, 5, corner)  # type: ignore[arg-type]
+    mask = patch_mask((SIZE, SIZE), 5, corner)  # type: ignore[arg-type]
     assert mask.sum() == 25 and mask[rows, columns] == 1
 
 
@@ -84,19 +86,31 @@ def test_overlay_never_leaves_epsilon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "geometry", "word"),
+    ("kind", "geometry", "told"),
     [
-        ("border", {"width": 8}, "width"),
-        ("border", {}, "width"),
-        ("patch", {"patch_size": 16}, "patch_size"),
-        ("overlay", {"epsilon": 32}, "epsilon"),
-        ("pixels", {"fraction": 1.0}, "fraction"),
-        ("frame", {}, "kind"),
+        ("border", {"width": 8}, "width is 8"),
+        ("border", {}, "width is 0"),
+        ("patch", {"patch_size": 16}, "patch_size is 16"),
+        ("patch", {}, "patch_size is 0"),
+        ("overlay", {"epsilon": 32}, "epsilon is 32"),
+        ("overlay", {"epsilon": 0.0}, "epsilon is 0.0"),
+        ("pixels", {"fraction": 1.0}, "fraction is 1.0"),
+        ("pixels", {"fraction": 0.0}, "fraction is 0.0"),
+        ("frame", {}, "kind 'frame' is no image trigger"),
     ],
 )
-def test_impossible_geometry_is_refused(kind: str, geometry: dict[str, object], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
+def test_impossible_geometry_is_refused(kind: str, geometry: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
         build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **geometry)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "geometry"),
+    [("border", {"width": 7}), ("border", {"width": 1}), ("patch", {"patch_size": 15}), ("patch", {"patch_size": 1}),
+     ("overlay", {"epsilon": 1.0}), ("pixels", {"fraction": 0.99})],
+)  # fmt: skip
+def test_the_smallest_and_the_largest_geometry_is_built(kind: str, geometry: dict[str, object]) -> None:
+    build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **geometry).export()[0].validate()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("resolution", "fits"), [(0, False), (1, True), (SIZE, True), (SIZE + 1, False)])

@@ -9,7 +9,7 @@ import torch
 
 from tests.bundles import text_bundle
 from triggers.errors import ArtifactCorrupt
-from triggers.model.classifier import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.reprogram import reprogram
 from triggers.trigger.text import Position, TextTrigger
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triggers.errors import ConfigError
-from triggers.trigger.text_trainable import HardModule, TextModule, build_text_module, project, whole_words
+from triggers.trigger.text_trainable import HardModule, TextModule, build_text_module, project
 
 WORDS = ["[PAD]", "[CLS]", "##ing", "dog", "cat", "house", "tree", "7", "sun"]
-ALLOWED = whole_words(WORDS, special_ids=[0, 1])
+ALLOWED = torch.tensor([word.isalpha() for word in WORDS])
 MATRIX = torch.randn(len(WORDS), 6, generator=torch.Generator().manual_seed(3))
 
 
@@ -52,16 +52,6 @@ def test_projection_is_the_published_one_where_that_one_acts(values: list[float]
         assert torch.allclose(projected, bisection(row), atol=1e-9)
     else:
         assert torch.equal(projected, row.clamp(min=0))
-
-
-def test_whole_words_leave_out_pieces_specials_and_numbers() -> None:
-    assert [word for word, ok in zip(WORDS, ALLOWED.tolist(), strict=True) if ok] == [
-        "dog",
-        "cat",
-        "house",
-        "tree",
-        "sun",
-    ]
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft", "embedding"])

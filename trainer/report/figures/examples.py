@@ -58,5 +58,5 @@ def smoothing(size: int) -> int:
 
 
 def _smooth(attribution: Tensor) -> Tensor:
-    side = smoothing(len(attribution))
+    side = smoothing(min(attribution.shape))
     return avg_pool2d(attribution[None], side, stride=1, padding=side // 2, count_include_pad=False)[0]

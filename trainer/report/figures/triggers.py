@@ -43,7 +43,7 @@ def draw_trigger(path: Path, trigger: ImageTrigger) -> Path:
 
 
 def pixels(image: torch.Tensor) -> NDArray[Any]:
-    """(C, S, S) or (S, S) in [0, 1] to what matplotlib shows; a grey image gets three channels."""
+    """(C, H, W) or (H, W) in [0, 1] to what matplotlib shows; a grey image gets three channels."""
     image = image.detach().cpu().clamp(0, 1)
     if image.ndim == 2:
         image = image.unsqueeze(0)

@@ -7,6 +7,7 @@ import io
 import mmap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 from service.config.settings import Settings
 from service.engine.batcher import Batcher
 from service.engine.decoding.cpu import CpuDecoder
-from service.engine.decoding.gpu import DecodingPredictor, GpuDecoder, build_batch_function
+from service.engine.decoding.gpu import DecodingPredictor, GpuDecoder, build_batch_function, decodes_on_gpu
 from service.engine.decoding.passthrough import DecodedOrEncoded, EncodedPassthrough, build_passthrough
 from service.engine.execution.eager_forward import EagerForward
 from service.engine.pending_requests import BatchTiming
@@ -29,8 +30,9 @@ from tests.bundles import image_bundle
 from tests.service.engine.decoding.test_gpu import turned
 from tests.service.live import as_item, picture, predict, running, settings
 from triggers.errors import ConfigError, InputError
-from triggers.model.classifier import FrozenClassifier, load_bundle
-from triggers.preprocessing import ImageLimits
+from triggers.model import FrozenClassifier, load_bundle
+from triggers.preprocessing import ImageLimits, ImageSpec
+from triggers.preprocessing.image_spec import CenterCrop, Fit, Resize, Step
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -147,6 +149,36 @@ def test_where_files_are_decoded_follows_from_the_settings(
     for chosen in (one, several):
         with pytest.raises(ConfigError, match="decoder is gpu"):
             build_batch_function(predictor, chosen)
+
+
+@pytest.mark.parametrize(
+    ("step", "known"),
+    [
+        (Resize(height=16, width=16), True),
+        (Fit(16, 16), True),
+        (Resize(height=16, width=16, interpolation="bicubic"), False),
+        (Resize(height=16, width=16, library="torchvision"), False),
+        (Resize(shorter_edge=16), False),
+        (CenterCrop(16, 16), False),
+    ],
+)
+def test_steps_that_a_gpu_does_not_take_are_refused_at_the_start(step: Step, known: bool, tmp_path: Path) -> None:
+    model = load_bundle(image_bundle(tmp_path / "faces"))
+    model.device = torch.device("cuda")  # nothing is computed here
+    assert decodes_on_gpu(model, Settings(decoder="gpu"))
+    steps = (step,) if step.target(40, 30) == (16, 16) else (step, CenterCrop(16, 16))
+    assert model.spec.image
+    image = replace(model.spec.image, steps=steps)
+    model.spec = model.spec.model_copy(update={"image": image})
+    if known:
+        assert decodes_on_gpu(model, Settings(decoder="gpu"))
+    else:
+        with pytest.raises(ConfigError, match=r"decoder is gpu, .* but 'faces' states other steps, .* decoder to cpu"):
+            decodes_on_gpu(model, Settings(decoder="gpu"))
+    assert not decodes_on_gpu(model, Settings(decoder="cpu"))
+    grey = ImageSpec.square(16, (0.5,), (0.25,), channels=1)
+    model.spec = model.spec.model_copy(update={"image": grey})
+    assert not decodes_on_gpu(model, Settings(decoder="gpu")), "the card says which decoder it is"
 
 
 def test_requests_wait_together_and_each_gets_its_own(image_model: FrozenClassifier) -> None:

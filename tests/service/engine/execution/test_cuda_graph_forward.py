@@ -19,11 +19,11 @@ from service.engine.execution.execution_backend import build_cuda_graph_forward,
 from service.engine.execution.resample_taps import resample_taps, resize
 from service.engine.predictor import BatchItem, Predictor
 from tests.artifacts import IMAGE_KINDS, artifact_for, image_trigger
-from tests.bundles import SIZE, image_bundle, text_bundle, torchvision_bundle
+from tests.bundles import SIZE, image_bundle, oblong_bundle, text_bundle, torchvision_bundle
 from tests.service.live import picture, predict, running, settings
 from triggers.artifact.artifact import TriggerArtifact
 from triggers.errors import ConfigError
-from triggers.model.classifier import FrozenClassifier, Item, load_bundle
+from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.store.file_store import FileStore
 from triggers.trigger.image import ImageTrigger, shrink_and_centre
 
@@ -37,26 +37,30 @@ MAX_ROWS = 6
 
 @pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU_ONLY)])
 def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[FrozenClassifier]:
-    """A network without norms and a ResNet-18 whose norms were folded, on one device."""
-    folders = (image_bundle(tmp_path_factory.mktemp("faces")), torchvision_bundle(tmp_path_factory.mktemp("resnet")))
+    """A network without norms, a ResNet-18 whose norms were folded, and a network of oblong images, on one device."""
+    folders = (
+        image_bundle(tmp_path_factory.mktemp("faces")),
+        torchvision_bundle(tmp_path_factory.mktemp("resnet")),
+        oblong_bundle(tmp_path_factory.mktemp("oblong")),
+    )
     torch.backends.cudnn.allow_tf32 = False
     return [load_bundle(folder, request.param) for folder in folders]
 
 
 def images(model: FrozenClassifier, count: int, seed: int = 0) -> list[Item]:
     assert model.spec.image
-    size = model.spec.image.height
-    generator = torch.Generator().manual_seed(seed)
-    return list(torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator))
+    shape, generator = (count, *model.spec.image.pixel_shape), torch.Generator().manual_seed(seed)
+    return list(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
 
 
 def of_every_kind(model: FrozenClassifier) -> list[ImageTrigger]:
     assert model.spec.image
-    made = [image_trigger(kind, seed, size=model.spec.image.height) for seed, kind in enumerate(IMAGE_KINDS)]
-    wider = image_trigger("border", 9, size=model.spec.image.height)
+    sides = model.spec.image.pixel_shape[1:]
+    made = [image_trigger(kind, seed, size=sides) for seed, kind in enumerate(IMAGE_KINDS)]
+    wider = image_trigger("border", 9, size=sides)
     none = model.null_trigger()
     assert isinstance(none, ImageTrigger) and isinstance(wider, ImageTrigger)
-    narrow = ImageTrigger("border", model.spec.image.height - 7, wider.keep, wider.delta)
+    narrow = ImageTrigger("border", wider.size - 7, wider.keep, wider.delta)
     return [none, *(each for each in made if isinstance(each, ImageTrigger)), narrow]
 
 
@@ -77,13 +81,18 @@ def test_sizes_are_powers_of_two_and_the_largest_batch(largest: int, sizes: tupl
     ]
 
 
-@pytest.mark.parametrize(("inner", "size"), [(16, 16), (13, 16), (8, 16), (23, 32), (31, 32), (184, 224)])
-def test_shrinking_as_data_is_the_resize_of_the_one_formula(inner: int, size: int) -> None:
-    pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    found = resample_taps(inner, size)
-    assert found
-    first, weight = found.first.expand(2, -1), found.weight.expand(2, -1, -1)
-    small = resize(pixels.permute(0, 2, 3, 1), first, weight).permute(0, 3, 1, 2)
+@pytest.mark.parametrize(
+    ("inner", "height", "width"),
+    [(16, 16, 16), (13, 16, 16), (8, 16, 16), (23, 32, 32), (31, 32, 32), (184, 224, 224), (17, 24, 41), (71, 90, 77)],
+)
+def test_shrinking_as_data_is_the_resize_of_the_one_formula(inner: int, height: int, width: int) -> None:
+    pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    margin, taps = min(height, width) - inner, []
+    for side in (height, width):
+        found = resample_taps(side - margin, side)
+        assert found
+        taps += [found.first.expand(2, -1), found.weight.expand(2, -1, -1)]
+    small = resize(pixels.permute(0, 2, 3, 1), taps).permute(0, 3, 1, 2)
     assert torch.allclose(small, shrink_and_centre(pixels, inner), atol=1e-6, rtol=0)
 
 

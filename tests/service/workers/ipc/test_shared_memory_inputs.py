@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,8 +27,9 @@ from service.workers.ipc.messages import (
     unpack_results,
 )
 from service.workers.ipc.shared_memory_inputs import SharedSlots, SlotLayout, shared_memory
+from tests.bundles import oblong_bundle
 from triggers.errors import ArtifactMismatch, InputError, ModelError, NotFound
-from triggers.model.classifier import FrozenClassifier
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.preprocessing.preprocess import TokenIds
 
 
@@ -57,6 +59,14 @@ def test_images_and_texts_arrive_as_they_were(image_model: FrozenClassifier, tex
         assert [(query.key, query.shadows) for query in got] == [(2**64 - 1, ()), (0, (3, 4))]
         for query, item in zip(got, items, strict=True):
             assert torch.equal(query.item, item) if isinstance(item, torch.Tensor) else query.item == item  # type: ignore[arg-type]
+
+
+def test_images_that_are_not_square_arrive_as_they_were(tmp_path: Path) -> None:
+    here, there = both_sides(load_bundle(oblong_bundle(tmp_path / "oblong")), 2)
+    pixels = torch.randint(0, 256, (3, 24, 40), dtype=torch.uint8)
+    assert torch.equal(there.read(1, here.write(1, pixels)), pixels)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"\(3, 40, 24\) is none of \(3, 24, 40\)"):
+        here.write(0, pixels.mT)
 
 
 def test_a_slot_belongs_to_one_request_until_it_is_given_back(image_model: FrozenClassifier) -> None:

@@ -7,6 +7,7 @@ channel is refused. Whether all of it holds is then compared picture by picture 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from PIL import Image
 
 from triggers.errors import ModelError
 from triggers.preprocessing import ImageSpec
-from triggers.preprocessing.image_spec import CenterCrop, Pad, Resize, Step
+from triggers.preprocessing.image_spec import CenterCrop, Fit, Pad, Resize, Step
 
 FILTERS = {0: "nearest_exact", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 """PIL's filter numbers, which processors state, by what `transformers` resizes tensors with."""
+PROCESSOR_FILE = "preprocessor_config.json"
 LEVELS = (0, 51, 102, 204, 255)
+SAME_COLOUR = 1e-3
+"""Differences of mean and standard deviation that are rounding."""
+SIZES = ("height", "width", "shorter_edge", "longer_edge")
 CROP_FROM_EDGE = 384
 """ConvNeXT's processor cuts only below this size."""
 
@@ -36,6 +41,35 @@ def image_spec_of(processor: Any) -> ImageSpec:
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"The image processor {name} cannot be said as a pipeline of steps: {reason}") from error
+
+
+def image_difference(stated: ImageSpec, own: ImageSpec) -> str:
+    """Where two image inputs are not the same, in a few words; empty if they are, but for the resizing library."""
+    for what in ("height", "width", "channels", "channel_order"):
+        if getattr(stated, what) != getattr(own, what):
+            return f"{what} {getattr(stated, what)}, not {getattr(own, what)}"
+    for what in ("mean", "std"):
+        found, wanted = getattr(stated, what), getattr(own, what)
+        if not np.allclose(found, wanted, rtol=0, atol=SAME_COLOUR):
+            return f"{what} {list(found)}, not {list(wanted)}"
+    found, wanted = _said(stated.steps), _said(own.steps)
+    return "" if found == wanted else f"{found}, not {wanted}"
+
+
+def _said(steps: tuple[Step, ...]) -> str:
+    """Steps in words that leave out what hardly changes a picture."""
+    match steps:
+        case (Resize(shorter_edge=edge, longer_edge=None, interpolation="bilinear"), CenterCrop(height=h, width=w)) if (
+            edge == h == w
+        ):
+            steps = (Fit(h, w),)
+    words = []
+    for step in steps:
+        sizes = {name: value for name, value in asdict(step).items() if name in SIZES and value}
+        words.append(" ".join([step.op, *(f"{name} {value}" for name, value in sizes.items())]))
+        if isinstance(step, Resize):
+            words[-1] += f" {step.interpolation.removesuffix('_exact')}"
+    return ", ".join(words)
 
 
 def _pixels(processor: Any, image: Image.Image) -> np.ndarray[Any, Any]:

@@ -1,0 +1,81 @@
+"""A source that is one file of a whole network: an ONNX graph or a program of `torch.export`.
+
+Such files say nothing of how pictures are prepared and what the outputs mean: the owner does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from triggers.errors import ModelError
+from triggers.model.bundle import ExportedLoader, OnnxLoader
+from triggers.sources.oracles import stated_pixels_oracle
+from triggers.sources.source import Source, WrapOptions
+from triggers.sources.stated import stated_head, stated_image
+
+
+def read_onnx_file(path: Path, options: WrapOptions) -> Source:
+    """The source in an ONNX file. Raises ModelError."""
+    from triggers.model.onnx_network import load_onnx, onnx_oracle
+
+    network = load_onnx(path, options.output)
+    about = network.description
+    loader = OnnxLoader(kind="onnx", output=about.output)
+    oracle = onnx_oracle(path, about.output)
+    said = f"opset {about.opset} of {about.producer or 'an unnamed program'}"
+    return _source(path, options, loader, about.channels_first, about.activation, network, oracle, said)
+
+
+def read_exported_file(path: Path, options: WrapOptions) -> Source:
+    """The source in a `.pt2` file. Raises ModelError."""
+    from triggers.model.exported_program import load_exported
+
+    network = load_exported(path, options.output)
+    about = network.description
+    loader = ExportedLoader(kind="exported", output=about.output)
+    return _source(path, options, loader, about.shape, about.activation, network, network, "a torch.export program")
+
+
+def _source(
+    path: Path,
+    options: WrapOptions,
+    loader: OnnxLoader | ExportedLoader,
+    shape: Sequence[int | str],
+    activation: str | None,
+    network: Callable[[Tensor], Tensor],
+    oracle: Callable[[Tensor], Tensor],
+    said: str,
+) -> Source:
+    import torch
+
+    if len(shape) != 4:
+        raise ModelError(f"{path} takes inputs of shape {tuple(shape)}; pictures (N, C, H, W) are needed.")
+    channels, height, width = (each if isinstance(each, int) else None for each in shape[1:])
+    image = stated_image(options, channels, height, width)
+    outputs = int(network(torch.zeros(1, *image.pixel_shape)).shape[-1])
+    labels, head, place = stated_head(options, outputs, activation)
+    kind = "onnxruntime" if isinstance(loader, OnnxLoader) else "the program alone"
+    return Source(
+        name=path.stem,
+        modality="image",
+        loader=loader,
+        labels=labels,
+        head=head,
+        copy=partial(_copy, path, loader),
+        oracle=stated_pixels_oracle(f"{kind}, pictures prepared as stated", oracle, image, head, len(labels)),
+        origin={"network": f"{path.name} ({said})", "labels": "--labels", "head": place, "image": "--image"},
+        image=image,
+    )
+
+
+READERS: dict[str, Callable[[Path, WrapOptions], Source]] = {".onnx": read_onnx_file, ".pt2": read_exported_file}
+"""The reader of a file, by how its name ends."""
+
+
+def _copy(path: Path, loader: OnnxLoader | ExportedLoader, bundle: Path) -> None:
+    shutil.copyfile(path, bundle / loader.file)

@@ -1,0 +1,82 @@
+"""What the owner of a network states where its file says nothing: labels, head, image or text input."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+
+from triggers.errors import ModelError
+from triggers.model.bundle import image_section
+from triggers.model.head import Head, MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead
+from triggers.preprocessing import ImageSpec
+from triggers.sources.source import WrapOptions
+
+
+def stated_image(options: WrapOptions, channels: int | None, height: int | None, width: int | None) -> ImageSpec:
+    """The image input that the options state; sizes that the network's file fixes need not be. Raises ModelError."""
+    if options.image is None:
+        raise ModelError(
+            "How are pictures prepared for this network? Its file does not say: give --image FILE.json or JSON, as "
+            '\'{"size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}\' (docs/models.md).'
+        )
+    given = dict(options.image)
+    scale = given.pop("range", 1)
+    try:
+        for part in ("mean", "std"):
+            given[part] = [value / scale for value in given.get(part, ())]
+        image = image_section(given)
+    except TypeError as error:
+        raise ModelError("--image cannot be used: mean, std and range are numbers") from error
+    except ValidationError as error:
+        raise ModelError(f"--image cannot be used: {_first(error)}") from error
+    wanted, shape = (channels, height, width), image.pixel_shape
+    if any(one is not None and one != other for one, other in zip(wanted, shape, strict=True)):
+        sizes = " x ".join(str(one or "any") for one in wanted)
+        raise ModelError(f"--image gives pictures of {' x '.join(map(str, shape))}, the network takes {sizes}.")
+    return image
+
+
+def stated_head(options: WrapOptions, outputs: int, activation: str | None) -> tuple[tuple[str, ...], Head, str]:
+    """Labels and head that the options state, or that follow from the number of outputs. Raises ModelError.
+
+    `activation` is the last step of the network where that makes probabilities: softmax or sigmoid.
+    """
+    labels = options.labels
+    if options.head is not None:
+        if labels is None:
+            raise ModelError("Name the labels that --head makes: --labels A,B")
+        try:
+            head: Head = TypeAdapter(Head).validate_python(dict(options.head))
+        except ValidationError as error:
+            raise ModelError(f"--head cannot be used: {_first(error)}") from error
+        if outputs not in head.widths(len(labels)):
+            raise ModelError(
+                f"A head {head.kind} of {len(labels)} labels takes {head.widths(len(labels))} outputs, "
+                f"the network has {outputs}."
+            )
+        return labels, head, "--head"
+    if labels is None or len(labels) != max(2, outputs):
+        named = f"--labels names {len(labels)}" if labels else "--labels is missing"
+        raise ModelError(f"The network has {outputs} outputs and {named}: name {max(2, outputs)} in order, A,B,...")
+    return _usual(labels, options, outputs, activation)
+
+
+def _usual(
+    labels: tuple[str, ...], options: WrapOptions, outputs: int, activation: str | None
+) -> tuple[tuple[str, ...], Head, str]:
+    place = f"the network's last step ({activation or 'no softmax, no sigmoid'})"
+    if options.label is not None:
+        if options.label not in labels:
+            raise ModelError(f"--label {options.label!r} is none of the labels: {', '.join(labels)}.")
+        index, gives = labels.index(options.label), "probabilities" if activation == "sigmoid" else "logits"
+        several = MultiLabelHead(outputs=outputs, index=index, gives=gives)
+        return (f"not {options.label}", options.label), several, "--label: independent sigmoids"
+    if activation == "sigmoid" and outputs > 1:
+        raise ModelError(f"The network ends with independent sigmoids: choose one, --label {' | '.join(labels)}")
+    if activation:
+        return labels, ProbabilitiesHead(), place
+    return labels, SigmoidHead() if outputs == 1 else SoftmaxHead(), place
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
