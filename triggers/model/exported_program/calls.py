@@ -29,18 +29,20 @@ ATEN = frozenset(
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d add addmm alias amax amin arange
     argmax argmin avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bitwise_and bitwise_not bitwise_or bmm cat
     ceil celu channel_shuffle chunk clamp clamp_max clamp_min clone constant_pad_nd contiguous conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d convolution cos cumsum div dropout einsum elu embedding eq
-    erf exp expand expand_as feature_dropout fill flatten flip floor floor_divide full full_like gather ge gelu glu
-    group_norm gt hardsigmoid hardswish hardtanh index index_select instance_norm layer_norm le leaky_relu
-    lift_fresh_copy linalg_vector_norm linear log log10 log1p log2 log_softmax logical_and logical_not logical_or
-    logsumexp lt masked_fill matmul max max_pool1d max_pool2d max_pool3d maximum mean min minimum mish mm movedim
-    mul narrow ne neg new_full new_ones new_zeros norm ones ones_like pad permute pixel_shuffle pixel_unshuffle pow
-    prelu reciprocal reflection_pad1d reflection_pad2d relu relu6 remainder repeat repeat_interleave
-    replication_pad1d replication_pad2d reshape rms_norm roll rsqrt rsub scalar_tensor scaled_dot_product_attention
-    select selu sigmoid sign silu sin slice softmax softplus split split_with_sizes sqrt square squeeze stack std
-    sub sum sym_numel sym_size t tanh tensor_split threshold to transpose tril triu true_divide type_as unbind
-    unflatten unfold unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-    upsample_nearest2d var view view_as where zeros zeros_like
+    conv_transpose1d conv_transpose2d conv_transpose3d convolution cos cumsum diagonal div dropout einsum elu
+    embedding eq erf exp expand expand_as feature_dropout fill flatten flip floor floor_divide fmod full full_like
+    gather ge gelu glu group_norm gt hardsigmoid hardswish hardtanh index index_put index_select instance_norm
+    layer_norm le leaky_relu lift_fresh_copy linalg_vector_norm linear log log10 log1p log2 log_sigmoid log_softmax
+    logical_and logical_not logical_or logit logsumexp lt masked_fill matmul max max_pool1d max_pool2d max_pool3d
+    maximum mean min minimum mish mm movedim mul narrow native_group_norm native_layer_norm ne neg new_full new_ones
+    new_zeros norm numpy_T ones ones_like pad permute pixel_shuffle pixel_unshuffle pow prelu reciprocal
+    reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 remainder repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d reshape rms_norm roll rsqrt rsub scalar_tensor
+    scaled_dot_product_attention select select_scatter selu sigmoid sign silu sin slice slice_scatter softmax
+    softplus split split_with_sizes sqrt square squeeze stack std std_mean sub sum swapaxes swapdims sym_numel
+    sym_size t tanh tensor_split threshold to transpose tril triu true_divide trunc type_as unbind unflatten unfold
+    unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d var
+    var_mean view view_as where zeros zeros_like
     """.split()
 )
 """Operators that may run, each with its variants, also in place."""

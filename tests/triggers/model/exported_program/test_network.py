@@ -26,7 +26,9 @@ Edit = Callable[[dict[str, bytes]], None]
 
 
 class Small(nn.Module):
-    """A convolution, a norm, steps in place, a dropout, a shape in the graph, a constant, attention and two outputs."""
+    """A convolution, a norm, steps in place, a dropout, a shape in the graph, a constant and attention."""
+
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +48,8 @@ class Small(nn.Module):
 
 class Changing(nn.Module):
     """Counts its calls."""
+
+    calls: Tensor
 
     def __init__(self) -> None:
         super().__init__()
