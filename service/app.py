@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ def _check_names(names: Sequence[str]) -> None:
         raise ConfigError(f"Two bundles share the name {sorted(twice)}: change `name` in one model.json.")
 
 
+@cache
 def _version() -> str:
     try:
         return version("fairtrigger")
