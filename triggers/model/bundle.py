@@ -110,6 +110,13 @@ class ComparisonRecord(_Strict):
     flips: int
     accepted: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """What was seen, in words."""
+        seen = f"largest difference {self.largest_difference:.1g}, {self.flips} flip{'' if self.flips == 1 else 's'}"
+        said = f"compared with {self.oracle} on {self.inputs} inputs: {seen}"
+        return f"NOT THE SAME AS ITS SOURCE, which was accepted: {said}" if self.accepted else said
+
 
 @dataclass(frozen=True)
 class SquareImage:
