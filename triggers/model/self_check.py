@@ -92,7 +92,7 @@ def _labels(bundle: LoadedBundle) -> str:
     elif not isinstance(spec.head, SoftmaxHead | ProbabilitiesHead):
         return "not comparable"
     for label, output in zip(spec.labels, outputs, strict=True):
-        own = names.get(label.casefold().strip())
+        own = names.get(_plain(label))
         if own is not None and own != output:
             place = "stands for none" if output is None else f"is {output}"
             raise ModelError(
@@ -108,8 +108,13 @@ def _own_names(bundle: LoadedBundle) -> dict[str, int]:
     id2label = (
         getattr(config, "id2label", None) if isinstance(bundle.classifier.spec.loader, TransformersLoader) else {}
     )
-    named = {str(name).casefold().strip(): int(output) for output, name in (id2label or {}).items()}
-    return {} if all(name == f"label_{output}" for name, output in named.items()) else named
+    named = {_plain(str(name)): int(output) for output, name in (id2label or {}).items()}
+    return {} if all(name == f"label {output}" for name, output in named.items()) else named
+
+
+def _plain(name: str) -> str:
+    """A name as people write it in different ways: without case, underscores for blanks."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _problem_type(bundle: LoadedBundle) -> str:
