@@ -57,6 +57,4 @@ def _tensor(content: bytes, about: Mapping[str, Any]) -> Tensor:
     sizes, strides = ([each["as_int"] for each in about[key]] for key in ("sizes", "strides"))
     dtype = DTYPES[about["dtype"]]
     flat = torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
-    return flat.as_strided(sizes, strides, about["storage_offset"]["as_int"]).clone(
-        memory_format=torch.contiguous_format
-    )
+    return flat.as_strided(sizes, strides, about["storage_offset"]["as_int"]).clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -70,11 +71,9 @@ def _thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
 
 
 def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
+    if beta == 0.5 and math.isclose(alpha, 1 / 6, rel_tol=1e-6):
+        return F.hardsigmoid(x)
     return torch.clamp(alpha * x + beta, 0, 1)
-
-
-def _hard_swish(x: Tensor) -> Tensor:
-    return x * _hard_sigmoid(x, alpha=1 / 6)
 
 
 def _swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
@@ -122,7 +121,7 @@ ARITHMETIC: dict[str, Operator] = {
     "Abs": torch.abs, "Add": torch.add, "And": torch.logical_and, "Ceil": torch.ceil, "Celu": _celu, "Clip": _clip,
     "Cos": torch.cos, "Div": _div, "Einsum": _einsum, "Elu": _elu, "Equal": torch.eq, "Erf": torch.erf, "Exp":
     torch.exp, "Floor": torch.floor, "Gelu": _gelu, "Gemm": _gemm, "Greater": torch.gt, "GreaterOrEqual": torch.ge,
-    "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_swish, "LeakyRelu": _leaky_relu, "Less": torch.lt,
+    "HardSigmoid": _hard_sigmoid, "HardSwish": F.hardswish, "LeakyRelu": _leaky_relu, "Less": torch.lt,
     "LessOrEqual": torch.le, "Log": torch.log, "LogSoftmax": _log_softmax, "LogSoftmax<13":
     _over_the_rest(_log_softmax), "MatMul": torch.matmul, "Max": _fold(torch.maximum), "Mean": _mean, "Min":
     _fold(torch.minimum), "Mish": F.mish, "Mod": _mod, "Mul": torch.mul, "Neg": torch.neg, "Not": torch.logical_not,
