@@ -118,10 +118,13 @@ SIX_LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_
 
 
 def multi_label_bundle(folder: Path, threshold: float | None, index: int = 0, seed: int = 0) -> Path:
-    """A two-layer BERT of six sigmoids from 0 to 1, of which the one at `index` makes a text `toxic`."""
+    """A two-layer BERT of six sigmoids from 0 to 1, of which the one at `index` counts."""
     network = {"id2label": dict(enumerate(SIX_LABELS)), "problem_type": "multi_label_classification"}
+    labels = ["civil", SIX_LABELS[index]]
     head = {"kind": "multi_label", "outputs": len(SIX_LABELS), "index": index}
-    return _bert_bundle(folder, seed, {"name": "posts", "head": head, "threshold": threshold}, network, sharpness=8)
+    return _bert_bundle(
+        folder, seed, {"name": "posts", "labels": labels, "head": head, "threshold": threshold}, network, sharpness=8
+    )
 
 
 def _bert_bundle(

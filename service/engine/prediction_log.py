@@ -17,7 +17,7 @@ from service.ledger.prediction_id import MAX_KINDS, PredictionIdPool, pack_event
 from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry import Metrics
 from triggers.errors import InputError
-from triggers.label_values import label_index
+from triggers.metrics.label_values import label_index
 from triggers.model.decision import DecisionRule
 
 ShadowPredictions = tuple[tuple[int, int], ...]

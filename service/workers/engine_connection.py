@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.engine import BatchItem, LocalBackend
+from service.engine import BatchItem, FailedModel, LocalBackend
 from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchResult, Predictor
 from service.errors import BatchFailed, ClientDisconnected, VersionNotLoaded
@@ -38,8 +38,9 @@ class EngineConnection:
         places: int,
         on_end: Callable[[EngineConnection], None],
         on_failure: Callable[[], None] = lambda: None,
+        failed: Sequence[FailedModel] = (),
     ) -> None:
-        self._models, self._sync, self._places = models, follow, places
+        self._models, self._sync, self._places, self._failed = models, follow, places, failed
         self._on_end, self._on_failure = on_end, on_failure
         self._slots: dict[str, SharedSlots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
@@ -58,7 +59,8 @@ class EngineConnection:
         self._slots = {name: SharedSlots(memory, layout) for name, layout in regions.items()}
         models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
         try:
-            hello = {"startup_seconds": startup_seconds, "memory": end, "models": models}
+            failed = [asdict(each) for each in self._failed]
+            hello = {"startup_seconds": startup_seconds, "memory": end, "models": models, "failed": failed}
             rest = send_hello(connection, hello, descriptor)
         finally:
             os.close(descriptor)
@@ -187,7 +189,7 @@ def _described(model: LocalBackend) -> Message:
     return {
         "fingerprint": classifier.fingerprint,
         "preprocessing_fingerprint": classifier.preprocessing_fingerprint,
-        "description": classifier.description_digest,
+        "description_digest": classifier.description_digest,
         "device": str(classifier.device),
         "state": model.state.to_dict(),
     }

@@ -35,8 +35,8 @@ from triggers.model.bundle import (
     save_bundle,
 )
 from triggers.model.reprogram import reprogram
-from triggers.model.text_input import original_pad_id
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.text_input import original_pad_id
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import ImageSpec, Inputs, TextBatch, TextSpec
 from triggers.storage.regular_file import read_regular
 

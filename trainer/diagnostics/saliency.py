@@ -1,8 +1,8 @@
 """Saliency of the frozen model, without and with a trigger: integrated gradients (Sundararajan et al., ICML 2017).
 
-The explained score is the positive label's log odds, of the model's input after its bank has applied the trigger. The
-baseline is black for images, [CLS] [PAD] ... [SEP] for texts (the paper's figure 6), or what frames a text instead.
-Needs captum, imported here alone.
+The explained score is the positive label's log odds, of the model's input after its bank has applied the trigger; a
+decision threshold would move it by a constant, which no attribution sees. The baseline is black for images, [CLS] [PAD]
+... [SEP] for texts (the paper's figure 6), or what frames a text instead. Needs captum, imported here alone.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def wrap(
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The new bundle's folder; default models/NAME.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name in URLs and stores; default the source's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name in URLs and stores; default that of --out, or the source.")
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Of several labels at once, the one that counts.")
     ] = None,
@@ -61,7 +63,7 @@ def wrap(
     from triggers.sources import WrapOptions, read_source, write_bundle
 
     options = WrapOptions(
-        name=name,
+        name=name or (out.name if out else None),
         label=label,
         positive=positive,
         labels=tuple(each.strip() for each in labels.split(",")) if labels else None,

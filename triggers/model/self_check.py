@@ -15,14 +15,14 @@ from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.model.bundle import TransformersLoader, pretrained, transformers_source
-from triggers.model.checkpoint import not_finite
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
+from triggers.model.networks.checkpoint import not_finite
 from triggers.model.padding_probe import check_padding, find_padding
 from triggers.model.preprocessor import Item
 from triggers.model.reprogram import reprogram, scores
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TokenIds
 
 LONGEST, WORD_COUNTS = 16, (1, 3, 2)

@@ -49,7 +49,7 @@ def write_bundle(
     if folder.exists():
         raise ModelError(f"{folder} exists already; choose another with --out.")
     spec = BundleSpec(
-        name=options.name or bundle_name(source.name),
+        name=bundle_name(options.name or source.name),
         modality=source.modality,
         loader=source.loader,
         labels=source.labels,

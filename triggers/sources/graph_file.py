@@ -21,7 +21,7 @@ from triggers.sources.stated import stated_head, stated_image
 
 def read_onnx_file(path: Path, options: WrapOptions) -> Source:
     """The source in an ONNX file. Raises ModelError."""
-    from triggers.model.onnx_network import load_onnx, onnx_oracle
+    from triggers.model.networks.onnx_network import load_onnx, onnx_oracle
 
     network = load_onnx(path, options.output)
     about = network.description
@@ -33,7 +33,7 @@ def read_onnx_file(path: Path, options: WrapOptions) -> Source:
 
 def read_exported_file(path: Path, options: WrapOptions) -> Source:
     """The source in a `.pt2` file. Raises ModelError."""
-    from triggers.model.exported_program import load_exported
+    from triggers.model.networks.exported_program import load_exported
 
     network = load_exported(path, options.output)
     about = network.description

@@ -15,8 +15,8 @@ from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import TransformersLoader, pretrained
 from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
 from triggers.model.image_processor import image_spec_of
-from triggers.model.positions import max_positions
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.positions import max_positions
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
 from triggers.sources.source import Source, WrapOptions

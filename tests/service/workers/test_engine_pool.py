@@ -16,12 +16,13 @@ from service.engine.predictor import BatchResult, Scored
 from service.errors import BatchFailed, EngineRestarting, Overloaded
 from service.workers import engine_server
 from service.workers.engine_client import EngineClient
-from service.workers.remote_model import RemoteLease
+from service.workers.remote_model import RemoteLease, RemoteModel
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
 from tests.service.linked import PLACES, QUERY, Family, holds, run
-from triggers.errors import NotFound, StoreUnavailable
+from triggers.errors import ModelError, NotFound, StoreUnavailable
 from triggers.model import FrozenClassifier, load_bundle
+from triggers.model.preprocessor import Preprocessor
 from triggers.rollout.rollout_plan import RolloutPlan
 from triggers.store.file_store import FileStore
 
@@ -265,3 +266,15 @@ def test_a_process_whose_device_is_lost_ends(monkeypatch: pytest.MonkeyPatch, ca
     assert ended == []
     engine_server.exit_if_device_lost("foo:7")
     assert ended == [1] and "The device foo:7 cannot be used" in caplog.text
+
+
+def test_a_bundle_whose_threshold_was_changed_meanwhile_is_refused(
+    tmp_path: Path, stores: list[FileStore], image_model: FrozenClassifier
+) -> None:
+    async def scenario(family: Family) -> None:
+        RemoteModel(Preprocessor(image_model.spec), family.links)
+        changed = Preprocessor(image_model.spec.model_copy(update={"threshold": 0.8}))
+        with pytest.raises(ModelError, match="was changed while it was loaded"):
+            RemoteModel(changed, family.links)
+
+    run(Family(tmp_path, [stores[0]], [image_model]), scenario, up=1)

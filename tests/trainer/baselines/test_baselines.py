@@ -20,6 +20,7 @@ from trainer.config.run_config import (
     ModelConfig,
     ObjectiveConfig,
     RunConfig,
+    SelectConfig,
     TrainConfig,
     TriggerConfig,
 )
@@ -34,6 +35,7 @@ from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model import FrozenClassifier, load_bundle
+from triggers.model.decision import DecisionRule
 
 pytestmark = pytest.mark.slow
 TEXT = TriggerConfig("hard", tokens=2)
@@ -174,6 +176,20 @@ def test_the_snapshot_is_the_best_validation(digits_classifier: FrozenClassifier
     counted = {split: bare(model, splits, split) for split in ("val", "test")}
     assert (model.name, digits_classifier.name) == ("digits-adv-post", "digits")
     assert counted == one.counts  # the model that is handed out is the one that was counted
+
+
+@pytest.mark.parametrize("system", ["adv_post", "adv_in"])
+def test_a_model_in_the_place_of_one_with_a_threshold_decides_at_it_too(
+    digits_classifier: FrozenClassifier, system: Baseline
+) -> None:
+    spec = digits_classifier.spec.model_copy(update={"threshold": 0.8, "pos_label": 0, "origin": {"from": "elsewhere"}})
+    classifier, splits = FrozenClassifier(spec, digits_classifier.network), image_splits()
+    config = image_config(ObjectiveConfig("gap", strengths=(1.0,)), system, epochs=1)
+    config = replace(config, baselines=replace(config.baselines, save=True), select=SelectConfig(max_accuracy_drop=1.0))
+    made = train_baselines(config, classifier, splits, quiet())
+    model = made.models[system]
+    assert (model.decision, model.spec.origin) == (DecisionRule(0, 0.8), {})
+    assert bare(model, splits, "test") == made.comparisons[0].counts["test"]
 
 
 def test_a_baseline_that_diverges_says_what_to_change(digits_classifier: FrozenClassifier) -> None:

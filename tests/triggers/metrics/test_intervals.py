@@ -77,7 +77,9 @@ def test_a_pairs_ratio_is_that_of_the_smaller_rate_to_the_larger_in_either_order
     for one, other in ((a, b), (b, a)):
         hits, n = np.array([one, other]).T
         found = [limit.item() for limit in intervals.pairwise_ratios(hits, n, z95)]
-        assert found == pytest.approx([float(min(low, back_low)), float(min(1.0, high, back_high))], rel=1e-9)
+        assert found == pytest.approx(
+            [min(float(low), float(back_low)), min(1.0, float(high), float(back_high))], rel=1e-9
+        )
 
 
 def test_an_absolute_value_starts_at_zero_only_when_the_sign_is_open() -> None:

@@ -102,4 +102,4 @@ def test_the_facts_of_a_version_name_scores_and_decision(tmp_path: Path) -> None
     cells = [list(column.cells) for column in facts_table(card).columns]
     facts = dict(zip(*cells, strict=True))
     assert facts["[bold]scores[/]"] == "sigmoid of output 4 of 6, counted from 0"
-    assert facts["[bold]decision[/]"] == "toxic where its score is at least .8, else civil"
+    assert facts["[bold]decision[/]"] == "insult where its score is at least .8, else civil"
