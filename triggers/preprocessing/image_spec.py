@@ -44,7 +44,7 @@ class Resize:
         exact, edge = (self.height, self.width), (self.shorter_edge, self.longer_edge)
         if not (all(exact) and not any(edge)) and not (any(edge) and not any(exact)):
             raise ValueError("a resize needs height and width, or shorter_edge, longer_edge or both")
-        if self.library == "torchvision":
+        if self.library != "pil":
             self._check_torchvision()
         elif not self.antialias and not self.interpolation.startswith("nearest"):
             raise ValueError("PIL always smooths what it makes smaller: antialias = false needs library = torchvision")
@@ -53,6 +53,8 @@ class Resize:
         """Refuse what torchvision cannot do with tensors."""
         if self.interpolation in ("box", "hamming"):
             raise ValueError(f"torchvision resizes no tensor by {self.interpolation}: library must be pil")
+        if self.interpolation == "lanczos" and self.library == "torchvision_v1":
+            raise ValueError("torchvision's older transforms resize no tensor by lanczos: library must be torchvision")
         if self.interpolation == "lanczos":
             if not self.antialias:
                 raise ValueError("torchvision's lanczos needs antialias = true")

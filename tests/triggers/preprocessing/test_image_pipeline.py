@@ -94,6 +94,16 @@ def test_transforms_of_tensors_are_torchvisions(
     assert torch.equal(through(image, height, width, step, CenterCrop(height, width, rounding="even")), wanted)
 
 
+@given(SIDES, st.sampled_from(ON_TENSORS[:-1]), st.booleans(), EDGES, EDGES, EDGES)
+def test_older_transforms_of_tensors_are_torchvisions(
+    size: tuple[int, int], name: str, antialias: bool, edge: int, height: int, width: int
+) -> None:
+    image = pil_to_tensor(noise(*size))
+    wanted = v1.Compose([v1.Resize(edge, mode(name), antialias=antialias), v1.CenterCrop((height, width))])(image)
+    step = Resize(shorter_edge=edge, interpolation=name, library="torchvision_v1", antialias=antialias)  # type: ignore[arg-type]
+    assert torch.equal(through(image, height, width, step, CenterCrop(height, width, rounding="even")), wanted)
+
+
 @PICTURE
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ON_TENSORS)
@@ -110,12 +120,13 @@ def test_exact_and_longest_sizes_on_tensors_are_torchvisions(name: str, channels
 
 @PICTURE
 @pytest.mark.parametrize("name", ["bilinear", "bicubic"])
-def test_a_preset_of_torchvision_is_met(name: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("library", ["pil", "torchvision_v1"])
+def test_a_preset_of_torchvision_is_met(library: str, name: str, size: tuple[int, int]) -> None:
     preset = ImageClassification(
         crop_size=29, resize_size=32, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation=mode(name), antialias=True
     )
-    image = noise(*size)
-    steps = (Resize(shorter_edge=32, interpolation=name), CenterCrop(29, 29, rounding="even"))  # type: ignore[arg-type]
+    image = noise(*size) if library == "pil" else pil_to_tensor(noise(*size))
+    steps = (Resize(shorter_edge=32, interpolation=name, library=library), CenterCrop(29, 29, rounding="even"))  # type: ignore[arg-type]
     assert torch.equal(through(image, 29, 29, *steps) / 255, preset(image))
 
 

@@ -69,6 +69,11 @@ def test_the_largest_picture_on_the_way_is_found(height: int, width: int) -> Non
             {"height": 8, "width": 8, "library": "torchvision", "interpolation": "lanczos", "antialias": False},
             "lanczos needs antialias",
         ),
+        ({"height": 8, "width": 8, "library": "torchvision_v1", "interpolation": "box"}, "no tensor by box"),
+        (
+            {"height": 8, "width": 8, "library": "torchvision_v1", "interpolation": "lanczos"},
+            "older transforms resize no",
+        ),
         ({"height": 8, "width": 8, "antialias": False}, "PIL always smooths"),
         ({"height": 8}, "needs height and width, or shorter_edge"),
         ({"height": 8, "width": 8, "shorter_edge": 8}, "needs height and width, or shorter_edge"),
