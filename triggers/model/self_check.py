@@ -25,7 +25,7 @@ from triggers.model.reprogram import reprogram, scores
 from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TokenIds
 
-LONGEST, WORD_COUNTS = 16, (1, 3, 2)
+CHECKED_TOKENS, CHECKED_WORDS = 16, (1, 3, 2)
 """Tokens of the longest text that is tried, and words of the others."""
 COMPANY_TOLERANCE, NARROW_TOLERANCE = 1e-3, 0.05
 """Largest difference of a score between an image alone and in a batch, of float32 and of half precision."""
@@ -199,7 +199,7 @@ def _batches(bundle: LoadedBundle) -> str:
 
 def _padding(bundle: LoadedBundle) -> str:
     """The same logits for a text's embeddings in a mixed batch and for its token ids alone."""
-    found = check_padding(bundle.classifier, LONGEST, WORD_COUNTS)
+    found = check_padding(bundle.classifier, CHECKED_TOKENS, CHECKED_WORDS)
     if found.reason:
         right = find_padding(bundle.classifier)
         raise ModelError(
