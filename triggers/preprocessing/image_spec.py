@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import prod
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
@@ -183,13 +184,12 @@ class ImageSpec:
         """(C, H, W) of the pixels that the network sees."""
         return self.channels, self.height, self.width
 
-    def most_pixels(self, height: int, width: int) -> int:
-        """Pixels of the largest picture on the way of one of `height` x `width` to the network, itself included."""
-        most, size = height * width, (height, width)
+    def largest(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the largest picture on the way of one of `height` x `width` to the network."""
+        sizes = [(height, width)]
         for step in self.steps:
-            size = step.target(*size)
-            most = max(most, size[0] * size[1])
-        return most
+            sizes.append(step.target(*sizes[-1]))
+        return max(sizes, key=prod)
 
     def fields(self) -> dict[str, Any]:
         """Everything stated, for cards and the fingerprint; in the words of format 1 where these suffice."""
