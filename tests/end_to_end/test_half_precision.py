@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification
 
 from tests.artifacts import manifest_for
 from tests.end_to_end.half_precision import HALVES, Half, narrow_bundle
@@ -27,10 +27,10 @@ from triggers.store.file_store import FileStore
 pytestmark = pytest.mark.slow
 
 
-def vit_bundle(folder: Path) -> Path:
+def resnet_bundle(folder: Path) -> Path:
     torch.manual_seed(0)
-    small: Any = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    ViTForImageClassification(ViTConfig(image_size=digits.SIZE, patch_size=8, **small)).save_pretrained(folder)
+    small: Any = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    ResNetForImageClassification(ResNetConfig(**small)).save_pretrained(folder)
     image = {"size": digits.SIZE, "mean": [0.5] * 3, "std": [0.5] * 3}
     said = {"name": "digits", "modality": "image", "labels": digits.LABELS, "loader": {"kind": "transformers"}}
     save_bundle(folder, BundleSpec.model_validate(said | {"image": image}))
@@ -45,7 +45,7 @@ def text_bundle(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "trigger"),
     [
-        (vit_bundle, OVERLAY),
+        (resnet_bundle, OVERLAY),
         (text_bundle, TriggerConfig("hard", tokens=2)),
         (text_bundle, TriggerConfig("embedding", tokens=2)),
     ],

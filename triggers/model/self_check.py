@@ -134,15 +134,15 @@ def _problem_type(bundle: LoadedBundle) -> str:
 def _processor(bundle: LoadedBundle) -> str:
     """An image section that says the same as the model's own image processor, where that lies in the bundle."""
     spec = bundle.classifier.spec
-    source = str(bundle.folder)
+    source, revision = str(bundle.folder), "main"
     if isinstance(spec.loader, TransformersLoader):
-        source = transformers_source(bundle.folder, spec.loader)
-    if not (Path(source) / PROCESSOR_FILE).is_file():
+        source, revision = transformers_source(bundle.folder, spec.loader), spec.loader.revision or "main"
+    if Path(source).is_dir() and not (Path(source) / PROCESSOR_FILE).is_file():
         return f"no {PROCESSOR_FILE} to compare with"
     from transformers import AutoImageProcessor
 
     try:
-        own = image_spec_of(pretrained(AutoImageProcessor, source))
+        own = image_spec_of(pretrained(AutoImageProcessor, source, revision=revision))
     except ModelError as error:
         return f"{PROCESSOR_FILE} could not be compared: {error}"
     assert spec.image
@@ -199,7 +199,8 @@ def _batches(bundle: LoadedBundle) -> str:
 
 def _padding(bundle: LoadedBundle) -> str:
     """The same logits for a text's embeddings in a mixed batch and for its token ids alone."""
-    found = check_padding(bundle.classifier, CHECKED_TOKENS, CHECKED_WORDS)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # which convolutions on a GPU round to otherwise
+        found = check_padding(bundle.classifier, CHECKED_TOKENS, CHECKED_WORDS)
     if found.reason:
         right = find_padding(bundle.classifier)
         raise ModelError(
