@@ -123,7 +123,7 @@ class GuardCollector(Collector):
         )
         for model in self._models:
             for each in self._guard.evidence(model):
-                labels = [model, version_name(each.question.version), each.question.test]
+                labels = [model, version_name(each.hypothesis.version), each.hypothesis.test]
                 value.add_metric(labels, float(f"{each.peak:.0e}"))
                 threshold.add_metric(labels, each.threshold)
         return [value, threshold]

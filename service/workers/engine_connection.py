@@ -35,12 +35,12 @@ class EngineConnection:
         self,
         models: Mapping[str, LocalBackend],
         follow: Callable[[str], None],
-        places: int,
+        slot_count: int,
         on_end: Callable[[EngineConnection], None],
         on_failure: Callable[[], None] = lambda: None,
         failed: Sequence[FailedModel] = (),
     ) -> None:
-        self._models, self._sync, self._places, self._failed = models, follow, places, failed
+        self._models, self._sync, self._slot_count, self._failed = models, follow, slot_count, failed
         self._on_end, self._on_failure = on_end, on_failure
         self._slots: dict[str, SharedSlots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
@@ -52,7 +52,7 @@ class EngineConnection:
         """Send the hello over a fresh socket, then read from it. Raises ConnectionError if the other end is gone."""
         regions, end = {}, 0
         for name, model in self._models.items():
-            regions[name] = SlotLayout.of(model.classifier.spec, self._places, end)
+            regions[name] = SlotLayout.of(model.classifier.spec, self._slot_count, end)
             end = regions[name].end
         descriptor = shared_memory(end)
         memory = mmap.mmap(descriptor, end)

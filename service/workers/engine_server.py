@@ -98,9 +98,9 @@ class EngineServer:
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
         """Serve an HTTP worker over a fresh connection."""
-        places, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
+        slot_count, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
         connection = EngineConnection(
-            self._models, follow, places, self._channels.discard, self._on_failure, failed=self._failed
+            self._models, follow, slot_count, self._channels.discard, self._on_failure, failed=self._failed
         )
         self._channels.add(connection)
         try:
