@@ -18,7 +18,7 @@ from triggers.sources.comparison import TOLERANCE, compare
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import Source, WrapOptions, chosen_positive
 
-KINDS = "none of: a transformers folder, torchvision:BUILDER, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, module:function"
+KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION"
 
 
 def read_source(source: str, options: WrapOptions) -> Source:
@@ -32,6 +32,8 @@ def read_source(source: str, options: WrapOptions) -> Source:
         return transformers_folder.read_transformers(path, options)
     if path.suffix in (".onnx", ".pt2") and path.is_file():
         return graph_file.READERS[path.suffix](path, options)
+    if transformers_folder.HUB_ID.fullmatch(source):
+        return transformers_folder.read_hub(source, options)
     if re.fullmatch(r"[^:]+:\w+", source):
         return module_function.read_module_function(source, options)
     raise ModelError(f"{source!r} is {KINDS}.")
