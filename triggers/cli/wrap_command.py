@@ -20,7 +20,7 @@ def wrap(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION or MODULE:FUNCTION.",
+            help="Folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, MODULE:FUNCTION.",
             show_default=False,
         ),
     ],
