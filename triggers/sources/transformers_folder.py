@@ -19,17 +19,17 @@ from triggers.model.positions import max_positions
 from triggers.model.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
-from triggers.sources.source import Source, WrapOptions
+from triggers.sources.source import ModelSource, WrapOptions
 
 NETWORK = "network"
 """The folder inside the bundle."""
-FILES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
+COPIED_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
 TRIGGER_ROOM = 16
 """Tokens that are kept free for a trigger where a network's positions are limited."""
 USUAL_TOKENS, UNLIMITED = 512, 10**6
 
 
-def read_transformers(folder: Path, options: WrapOptions) -> Source:
+def read_transformers(folder: Path, options: WrapOptions) -> ModelSource:
     """The source in a folder with config.json and safetensors. Raises ModelError."""
     from transformers import AutoConfig
     from transformers.utils import logging
@@ -54,12 +54,12 @@ def read_transformers(folder: Path, options: WrapOptions) -> Source:
         image = image_spec_of(processor)
         about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
         oracle = _oracle(_pipeline("image-classification", folder), head, open_rgb)
-        return Source(**common, image=image, oracle=oracle, origin=about)
+        return ModelSource(**common, image=image, oracle=oracle, origin=about)
     made = _pipeline("text-classification", folder)
     text, about_text = _text_spec(_probe_spec(common), made, options)
     cut = {"truncation": True, "max_length": text.max_tokens}
     oracle = _oracle(made, head, lambda given: given, **cut)
-    return Source(**common, text=text, oracle=oracle, origin=about | about_text)
+    return ModelSource(**common, text=text, oracle=oracle, origin=about | about_text)
 
 
 def _check_files(folder: Path) -> None:
@@ -140,7 +140,7 @@ def _copy(folder: Path, bundle: Path) -> None:
     target = bundle / NETWORK
     target.mkdir(parents=True)
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in FILES:
+        if path.is_file() and path.suffix in COPIED_SUFFIXES:
             shutil.copyfile(path, target / path.name)
 
 
