@@ -204,11 +204,11 @@ def compare(name: str, folder: Path) -> Outcome:
     family = CONFIGURATIONS[name]
     texts = odd_texts(TEXTS)
     try:
-        bundle = family_bundle(folder / "probed", family, padding="right", change=_CHANGES.get(name))
+        bundle = family_bundle(folder / "probed", family, padding="right", change=CHANGES.get(name))
         padding = find_padding(load_bundle(bundle))
     except ModelError as error:
         return Outcome(name, None, str(error))
-    classifier = load_bundle(family_bundle(folder / "served", family, padding=padding, change=_CHANGES.get(name)))
+    classifier = load_bundle(family_bundle(folder / "served", family, padding=padding, change=CHANGES.get(name)))
     wanted = _piped(folder / "served", classifier, texts)
     alone = torch.cat([_scores(classifier, [text]) for text in texts])
     mixed = torch.empty_like(alone)
@@ -253,7 +253,7 @@ def _fill_padding(network: Any) -> None:
         embedding.weight[embedding.padding_idx or 0] = embedding.weight[7]
 
 
-_CHANGES = {"mobilebert trained": _fill_padding}
+CHANGES = {"mobilebert trained": _fill_padding}
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def wrap(
     ] = False,
 ) -> None:
     """Write a bundle from a frozen model as you have it, and compare its answers with the model's own pipeline."""
-    from triggers.sources import WrapOptions, read_source, write_bundle
+    from triggers.sources import WrapOptions, read_source, write_source_bundle
 
     options = WrapOptions(
         name=name or (out.name if out else None),
@@ -78,7 +78,9 @@ def wrap(
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)
-    spec = write_bundle(read, folder, options, _inputs(inputs, read.modality), accept_difference=accept_difference)
+    spec = write_source_bundle(
+        read, folder, options, _inputs(inputs, read.modality), accept_difference=accept_difference
+    )
     record = spec.comparison
     assert record
     for part, place in spec.origin.items():

@@ -102,12 +102,16 @@ Loader = Annotated[
 
 
 class ComparisonRecord(_Strict):
-    """What the bundle's own predictions gave beside those of the source's own pipeline, when it was wrapped."""
+    """What the bundle's own predictions gave beside those of the source's own pipeline, when it was wrapped.
+
+    `spread` is the largest less the smallest score of the selected label: without one, agreement proves little.
+    """
 
     oracle: str
     inputs: int
     largest_difference: float
     flips: int
+    spread: float | None = None
     accepted: bool = False
 
     @property

@@ -2,7 +2,7 @@
 
 Sizes come from what the processor states. What it does to the values of pixels (rescaling, mean, standard deviation,
 order of channels) is measured on plain pictures, because classes differ in it; anything that is no straight line per
-channel is refused. Whether all of it holds is then compared picture by picture (comparison.py).
+channel is refused. Whether all of it holds is then compared picture by picture (sources/source_comparison.py).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import random
 import numpy as np
 from PIL import Image
 
-SIZES = (
+PICTURE_SIZES = (
     (1, 1),
     (1, 40),
     (40, 1),
@@ -44,7 +44,7 @@ def builtin_texts(count: int = 24, seed: int = 0, longest: int = 700) -> list[st
 
 def _image(number: int, seed: int) -> bytes:
     generator = np.random.default_rng([seed, number])
-    width, height = SIZES[number % len(SIZES)]
+    width, height = PICTURE_SIZES[number % len(PICTURE_SIZES)]
     down, right = np.mgrid[0:height, 0:width]
     waves = [np.sin(down / generator.uniform(3, 60) + right / generator.uniform(3, 60)) for _ in range(3)]
     noise = generator.normal(0, generator.choice([2, 20]), (height, width, 3))

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from triggers.errors import ModelError
 from triggers.model import load_bundle
-from triggers.model.bundle import BundleSpec, save_bundle
+from triggers.model.bundle import BundleSpec, ComparisonRecord, save_bundle
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
-from triggers.sources.comparison import TOLERANCE, compare
 from triggers.sources.oracles import RawInput
-from triggers.sources.source import Source, WrapOptions, chosen_positive
+from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
+from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
 
 KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION"
 
 
-def read_source(source: str, options: WrapOptions) -> Source:
+def read_source(source: str, options: WrapOptions) -> ModelSource:
     """The source that a word of the command line stands for. Raises ModelError."""
     from triggers.sources import graph_file, module_function, torchvision_builder, transformers_folder
 
@@ -31,7 +31,7 @@ def read_source(source: str, options: WrapOptions) -> Source:
     if path.is_dir():
         return transformers_folder.read_transformers(path, options)
     if path.suffix in (".onnx", ".pt2") and path.is_file():
-        return graph_file.READERS[path.suffix](path, options)
+        return graph_file.FILE_READERS[path.suffix](path, options)
     if transformers_folder.HUB_ID.fullmatch(source):
         return transformers_folder.read_hub(source, options)
     if re.fullmatch(r"[^:]+:\w+", source):
@@ -39,13 +39,14 @@ def read_source(source: str, options: WrapOptions) -> Source:
     raise ModelError(f"{source!r} is {KINDS}.")
 
 
-def write_bundle(
-    source: Source,
+def write_source_bundle(
+    source: ModelSource,
     folder: Path,
     options: WrapOptions,
     inputs: Sequence[RawInput] = (),
     *,
     accept_difference: bool = False,
+    progress: PartsDone = lambda _done, _parts: None,
 ) -> BundleSpec:
     """Write a source as a bundle, compared with its own pipeline on built-in and given inputs. Raises ModelError."""
     if folder.exists():
@@ -67,7 +68,10 @@ def write_bundle(
     try:
         partial.mkdir(parents=True)
         source.copy(partial)
-        spec = _compared(source, partial, spec, inputs, accept_difference=accept_difference)
+        save_bundle(partial, spec)
+        built_in: Sequence[RawInput] = builtin_images() if spec.modality == "image" else builtin_texts()
+        record = compare(load_bundle(partial), source.oracle, [*built_in, *inputs], progress=progress)
+        spec = spec.model_copy(update={"comparison": _judged(record, accept_difference=accept_difference)})
         save_bundle(partial, spec)
         partial.rename(folder)
     finally:
@@ -75,21 +79,17 @@ def write_bundle(
     return spec
 
 
-def _compared(
-    source: Source, folder: Path, spec: BundleSpec, inputs: Sequence[RawInput], *, accept_difference: bool
-) -> BundleSpec:
-    save_bundle(folder, spec)
-    built_in: Sequence[RawInput] = builtin_images() if spec.modality == "image" else builtin_texts()
-    record = compare(load_bundle(folder), source.oracle, [*built_in, *inputs])
-    if record.largest_difference > TOLERANCE or record.flips:
-        if not accept_difference:
-            raise ModelError(
-                f"The bundle would not answer as the source does: {record.flips} of {record.inputs} labels differ from "
-                f"{record.oracle}, scores by up to {record.largest_difference:.2g}. Nothing was written; "
-                "--accept-difference writes it, and every card will say so."
-            )
-        record = record.model_copy(update={"accepted": True})
-    return spec.model_copy(update={"comparison": record})
+def _judged(record: ComparisonRecord, *, accept_difference: bool) -> ComparisonRecord:
+    """The record, marked if a difference is accepted. Raises ModelError for one that is not."""
+    if record.largest_difference <= SCORE_TOLERANCE and not record.flips:
+        return record
+    if not accept_difference:
+        raise ModelError(
+            f"The bundle would not answer as the source does: {record.flips} of {record.inputs} labels differ from "
+            f"{record.oracle}, scores by up to {record.largest_difference:.2g}. Nothing was written; "
+            "--accept-difference writes it, and every card will say so."
+        )
+    return record.model_copy(update={"accepted": True})
 
 
 def bundle_name(text: str) -> str:

@@ -18,11 +18,11 @@ from triggers.errors import ModelError
 from triggers.model.bundle import ExportedLoader, OnnxLoader
 from triggers.model.networks.onnx_network.onnx_file import require_onnx
 from triggers.sources.oracles import stated_pixels_oracle
-from triggers.sources.source import Source, WrapOptions
+from triggers.sources.source import ModelSource, WrapOptions
 from triggers.sources.stated import stated_head, stated_image
 
 
-def read_onnx_file(path: Path, options: WrapOptions) -> Source:
+def read_onnx_file(path: Path, options: WrapOptions) -> ModelSource:
     """The source in an ONNX file. Raises ModelError."""
     from triggers.model.networks.onnx_network import load_onnx, onnx_oracle
 
@@ -57,7 +57,7 @@ def _whole(path: Path) -> tuple[Path, TemporaryDirectory[str] | None]:
     return Path(folder.name) / path.name, folder
 
 
-def read_exported_file(path: Path, options: WrapOptions) -> Source:
+def read_exported_file(path: Path, options: WrapOptions) -> ModelSource:
     """The source in a `.pt2` file. Raises ModelError."""
     from triggers.model.networks.exported_program import load_exported
 
@@ -76,7 +76,7 @@ def _source(
     network: Callable[[Tensor], Tensor],
     oracle: Callable[[Tensor], Tensor],
     said: str,
-) -> Source:
+) -> ModelSource:
     import torch
 
     if len(shape) != 4:
@@ -86,7 +86,7 @@ def _source(
     outputs = int(network(torch.zeros(1, *image.pixel_shape)).shape[-1])
     labels, head, place = stated_head(options, outputs, activation)
     kind = "onnxruntime" if isinstance(loader, OnnxLoader) else "the program alone"
-    return Source(
+    return ModelSource(
         name=path.stem,
         modality="image",
         loader=loader,
@@ -99,7 +99,10 @@ def _source(
     )
 
 
-READERS: dict[str, Callable[[Path, WrapOptions], Source]] = {".onnx": read_onnx_file, ".pt2": read_exported_file}
+FILE_READERS: dict[str, Callable[[Path, WrapOptions], ModelSource]] = {
+    ".onnx": read_onnx_file,
+    ".pt2": read_exported_file,
+}
 """The reader of a file, by how its name ends."""
 
 

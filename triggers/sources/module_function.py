@@ -20,14 +20,14 @@ from triggers.model.bundle import WEIGHTS_FILE, FactoryLoader, bare_network
 from triggers.model.head import output_table
 from triggers.model.networks.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
-from triggers.sources.source import Source, WrapOptions
+from triggers.sources.source import ModelSource, WrapOptions
 from triggers.sources.stated import stated_head, stated_image
 
 CODE = "code"
 """The folder inside the bundle."""
 
 
-def read_module_function(target: str, options: WrapOptions) -> Source:
+def read_module_function(target: str, options: WrapOptions) -> ModelSource:
     """The source that a function builds, with `--weights`, or the weights that it comes with. Raises ModelError."""
     import torch
 
@@ -48,7 +48,7 @@ def read_module_function(target: str, options: WrapOptions) -> Source:
     outputs = output_table(network(torch.zeros(1, *image.pixel_shape)))
     labels, head, place = stated_head(options, outputs.shape[-1], None)
     run = partial(_run, network)
-    return Source(
+    return ModelSource(
         name=function,
         modality="image",
         loader=loader,

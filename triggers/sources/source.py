@@ -33,7 +33,7 @@ class WrapOptions:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A model read from where it lies: what model.json will say, and how its files get into the bundle.
 
     `origin` says for each part of model.json where it was taken from. `copy` writes weights and other files.

@@ -16,13 +16,13 @@ from triggers.model.head import SigmoidHead, SoftmaxHead
 from triggers.preprocessing import ImageSpec
 from triggers.preprocessing.image_spec import CenterCrop, Resize
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
-from triggers.sources.source import Source, WrapOptions
+from triggers.sources.source import ModelSource, WrapOptions
 
 PREFIX = "torchvision:"
 USUAL_OUTPUTS = 1000
 
 
-def read_torchvision(builder: str, options: WrapOptions) -> Source:
+def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
     """The source of `torchvision:BUILDER` with `--weights FILE`. Raises ModelError."""
     from torchvision.models import get_model, get_model_weights, list_models
 
@@ -41,7 +41,7 @@ def read_torchvision(builder: str, options: WrapOptions) -> Source:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{options.weights} does not fit {builder} with {arguments}: {reason}") from error
     labels, place = _labels(preset, arguments["num_classes"], options)
-    return Source(
+    return ModelSource(
         name=builder,
         modality="image",
         loader=TorchvisionLoader(kind="torchvision", builder=builder, kwargs=arguments),

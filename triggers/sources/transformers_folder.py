@@ -19,18 +19,18 @@ from triggers.model.text.positions import max_positions
 from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
-from triggers.sources.source import Source, WrapOptions
+from triggers.sources.source import ModelSource, WrapOptions
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[^/]*)?")
 NETWORK = "network"
 """The folder inside the bundle."""
-FILES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
+COPIED_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
 TRIGGER_ROOM = 16
 """Tokens that are kept free for a trigger where a network's positions are limited."""
 USUAL_TOKENS, UNLIMITED = 512, 10**6
 
 
-def read_transformers(folder: Path, options: WrapOptions) -> Source:
+def read_transformers(folder: Path, options: WrapOptions) -> ModelSource:
     """The source in a folder with config.json and safetensors. Raises ModelError."""
     from transformers import AutoConfig
     from transformers.utils import logging
@@ -55,12 +55,12 @@ def read_transformers(folder: Path, options: WrapOptions) -> Source:
         image = image_spec_of(processor)
         about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
         oracle = _oracle(_pipeline("image-classification", folder), head, open_rgb)
-        return Source(**common, image=image, oracle=oracle, origin=about)
+        return ModelSource(**common, image=image, oracle=oracle, origin=about)
     made = _pipeline("text-classification", folder)
     text, about_text = _text_spec(_probe_spec(common), made, options)
     cut = {"truncation": True, "max_length": text.max_tokens}
     oracle = _oracle(made, head, lambda given: given, **cut)
-    return Source(**common, text=text, oracle=oracle, origin=about | about_text)
+    return ModelSource(**common, text=text, oracle=oracle, origin=about | about_text)
 
 
 def _check_files(folder: Path) -> None:
@@ -141,7 +141,7 @@ def _copy(folder: Path, bundle: Path) -> None:
     target = bundle / NETWORK
     target.mkdir(parents=True)
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in FILES:
+        if path.is_file() and path.suffix in COPIED_SUFFIXES:
             shutil.copyfile(path, target / path.name)
 
 
@@ -172,7 +172,7 @@ def _oracle(made: Any, head: Head, opened: Callable[[RawInput], object], **call:
     return Oracle(f"transformers.pipeline({made.task!r})", scores)
 
 
-def read_hub(source: str, options: WrapOptions) -> Source:
+def read_hub(source: str, options: WrapOptions) -> ModelSource:
     """The source of a hub's `OWNER/NAME@COMMIT`, downloaded; the commit is its 40 hexadecimal digits.
 
     Raises ModelError, also where no commit pins what would be downloaded.
@@ -183,7 +183,7 @@ def read_hub(source: str, options: WrapOptions) -> Source:
     name, _, commit = source.partition("@")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
         raise ModelError(f"Pin what is downloaded: {name}@COMMIT, with the 40 digits of a commit of that repository.")
-    patterns = [f"*{ending}" for ending in FILES]
+    patterns = [f"*{ending}" for ending in COPIED_SUFFIXES]
     try:
         folder = snapshot_download(name, revision=commit, allow_patterns=patterns)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
