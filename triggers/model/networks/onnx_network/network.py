@@ -78,7 +78,7 @@ class OnnxNetwork(nn.Module):
         assert found is not None
         return found
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch._disable_dynamo  # as torch.compiler.disable does, which imports the compiler at once
     def _planned(self, row: torch.Size, dtype: torch.dtype, device: torch.device) -> Plan:
         rows = (1,) if self.row_by_row else ROWS
         try:
