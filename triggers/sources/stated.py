@@ -27,7 +27,7 @@ def stated_image(options: WrapOptions, channels: int | None, height: int | None,
     except TypeError as error:
         raise ModelError("--image cannot be used: mean, std and range are numbers") from error
     except ValidationError as error:
-        raise ModelError(f"--image cannot be used: {_first(error)}") from error
+        raise ModelError(f"--image cannot be used: {first_fault(error)}") from error
     wanted, shape = (channels, height, width), image.pixel_shape
     if any(one is not None and one != other for one, other in zip(wanted, shape, strict=True)):
         sizes = " x ".join(str(one or "any") for one in wanted)
@@ -47,7 +47,7 @@ def stated_head(options: WrapOptions, outputs: int, activation: str | None) -> t
         try:
             head: Head = TypeAdapter(Head).validate_python(dict(options.head))
         except ValidationError as error:
-            raise ModelError(f"--head cannot be used: {_first(error)}") from error
+            raise ModelError(f"--head cannot be used: {first_fault(error)}") from error
         if outputs not in head.widths(len(labels)):
             raise ModelError(
                 f"A head {head.kind} of {len(labels)} labels takes {head.widths(len(labels))} outputs, "
@@ -77,6 +77,7 @@ def _usual(
     return labels, SigmoidHead() if outputs == 1 else SoftmaxHead(), place
 
 
-def _first(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, and where."""
     fault = error.errors()[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+    return ": ".join(filter(None, (".".join(str(part) for part in fault["loc"]), fault["msg"])))

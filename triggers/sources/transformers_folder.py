@@ -14,7 +14,7 @@ from triggers.errors import ModelError
 from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import TransformersLoader, pretrained
 from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
-from triggers.model.image_processor import image_spec_of
+from triggers.model.image_processor import PROCESSOR_FILE, image_spec_of
 from triggers.model.positions import max_positions
 from triggers.model.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
@@ -50,6 +50,11 @@ def read_transformers(folder: Path, options: WrapOptions) -> ModelSource:
     if modality == "image":
         from transformers import AutoImageProcessor
 
+        if not any((folder / name).is_file() for name in (PROCESSOR_FILE, "processor_config.json")):
+            raise ModelError(
+                f"{folder} has no {PROCESSOR_FILE}, which says how pictures are prepared: copy it from where the "
+                "network was trained (AutoImageProcessor.from_pretrained(ORIGIN).save_pretrained(FOLDER))."
+            )
         processor = pretrained(AutoImageProcessor, str(folder))
         image = image_spec_of(processor)
         about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
@@ -75,6 +80,9 @@ def _modality(config: Any) -> str:
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     named = " ".join(config.architectures or ())
+    if config.model_type == "timm_wrapper":
+        builder = 'return timm.create_model("NAME", num_classes=N)'
+        raise ModelError(f"Networks of timm are wrapped as FILE.py:FUNCTION with --weights and --image: {builder}")
     image, text = "ImageClassification" in named, "SequenceClassification" in named
     if image and type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         return "image"
@@ -86,7 +94,8 @@ def _modality(config: Any) -> str:
 
 def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, dict[str, str]]:
     """Label names, head, and where both were taken from."""
-    names = tuple(str(config.id2label[n]) for n in range(config.num_labels))
+    named = {int(n): str(name) for n, name in (config.id2label or {}).items()}
+    names = tuple(named.get(n, f"LABEL_{n}") for n in range(config.num_labels))
     about = {"labels": "config.json (id2label)", "head": f"config.json (problem_type {config.problem_type})"}
     if config.problem_type == "regression":
         raise ModelError("The network is a regression (problem_type): it has no labels to be fair about.")
@@ -94,6 +103,11 @@ def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, d
         if len(options.labels) != max(2, len(names)):
             raise ModelError(f"--labels names {len(options.labels)} labels, the network has {len(names)}.")
         names, about["labels"] = options.labels, "--labels"
+    elif len(named) != len(names) or len(set(names)) != len(names):
+        raise ModelError(
+            f"config.json (id2label) has {len(set(named.values()))} different names for {len(names)} outputs: "
+            "name them in order, --labels A,B,..."
+        )
     if len(names) == 1:
         return (f"not {names[0]}", names[0]), SigmoidHead(), about
     if config.problem_type == "multi_label_classification":
@@ -158,7 +172,8 @@ def _pipeline(task: str, folder: Path) -> Any:
 
 def _oracle(made: Any, head: Head, opened: Callable[[RawInput], object], **call: Any) -> Oracle:
     """A pipeline, one input at a time."""
-    names = [made.model.config.id2label[n] for n in range(made.model.config.num_labels)]
+    names = [str(n) for n in range(made.model.config.num_labels)]
+    made.model.config.id2label = dict(enumerate(names))  # in which it answers: its own names may be alike
 
     def scores(data: RawInput) -> Sequence[float]:
         answers = made(opened(data), top_k=len(names), **call)
