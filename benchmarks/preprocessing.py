@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode, functional, v2
 from torchvision.transforms.functional import pil_to_tensor
 
 from triggers.preprocessing.image_spec import CenterCrop, ImageSpec, Resize
@@ -43,7 +43,7 @@ def photo(height: int, width: int, seed: int) -> bytes:
     return out.getvalue()
 
 
-def steps(library: Literal["pil", "torchvision"]) -> ImageSpec:
+def steps(library: Literal["pil", "torchvision", "torchvision_v1"]) -> ImageSpec:
     """The image input in question, by one library."""
     resize = Resize(shorter_edge=EDGE, interpolation="bicubic", library=library)
     return ImageSpec(SIDE, SIDE, (0.5,) * 3, (0.5,) * 3, (resize, CenterCrop(SIDE, SIDE)))
@@ -58,16 +58,23 @@ def by_pil(data: bytes) -> Tensor:
     return torch.from_numpy(np.array(image.crop((left, top, left + SIDE, top + SIDE)))).permute(2, 0, 1)
 
 
-def by_torchvision(data: bytes) -> Tensor:
-    """The same by torchvision on a picture that Pillow decoded, as `transformers` does it."""
+def by_torchvision(data: bytes, resize: Callable[..., Tensor]) -> Tensor:
+    """The same by a function of torchvision on a picture that Pillow decoded."""
     pixels: Tensor = pil_to_tensor(Image.open(io.BytesIO(data)).convert("RGB"))
-    pixels = v2.functional.resize(pixels, [EDGE], InterpolationMode.BICUBIC)
+    pixels = resize(pixels, [EDGE], InterpolationMode.BICUBIC)
     top, left = (pixels.shape[1] - SIDE) // 2, (pixels.shape[2] - SIDE) // 2
     return pixels[:, top : top + SIDE, left : left + SIDE].contiguous()
 
 
 WAYS: Mapping[str, tuple[Prepare, Prepare]] = {
-    "torchvision": (partial(decode_image, spec=steps("torchvision")), by_torchvision),
+    "torchvision": (
+        partial(decode_image, spec=steps("torchvision")),
+        partial(by_torchvision, resize=v2.functional.resize),
+    ),
+    "torchvision_v1": (
+        partial(decode_image, spec=steps("torchvision_v1")),
+        partial(by_torchvision, resize=functional.resize),
+    ),
     "pil": (partial(decode_image, spec=steps("pil")), by_pil),
 }
 """Our steps and the library's own calls, by library."""

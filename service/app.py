@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,14 @@ from service.api.routes import fairness, feedback, health, models, predict, roll
 from service.api.schemas import ProblemDocument
 from service.api.v2 import infer_route, routes
 from service.config import Settings
-from service.engine import LocalBackend, ModelBackend, set_torch_threads
+from service.engine import LoadedModels, LocalBackend, load_models, set_torch_threads
 from service.rollout import open_trigger_store
-from service.runtime import ServiceRuntime
+from service.runtime import ModelBackends, ServiceRuntime
 from service.security import table_role
 from service.security.permissions import methods_at
 from service.server.request_middleware import RequestMiddleware
 from service.telemetry import Metrics, Tracing, TracingMiddleware
-from triggers.errors import ConfigError
-from triggers.model import FrozenClassifier, load_bundle
+from triggers.model import FrozenClassifier
 from triggers.store import Store
 
 if TYPE_CHECKING:
@@ -64,23 +64,17 @@ def create_app(
     in is not closed.
     """
     set_torch_threads(settings, settings.device)
-    loaded = classifiers or load_classifiers(settings)
+    loaded = LoadedModels(classifiers) if classifiers else load_models(settings, settings.device)
     metrics = Metrics()
 
     def opened() -> Store:
         return store or open_trigger_store(settings)
 
-    def backends(shared: Store) -> list[ModelBackend]:
-        return [LocalBackend(classifier, shared, settings, metrics) for classifier in loaded]
+    def backends(shared: Store) -> ModelBackends:
+        local = [LocalBackend(classifier, shared, settings, metrics) for classifier in loaded.classifiers]
+        return ModelBackends(local, loaded.failed)
 
     return assemble(ServiceRuntime(settings, opened, metrics, backends, owns_store=store is None), span_exporter)
-
-
-def load_classifiers(settings: Settings) -> list[FrozenClassifier]:
-    """Load every model bundle of the settings onto their device. Raises ConfigError or ModelError."""
-    loaded = [load_bundle(folder, settings.device, settings.factories) for folder in settings.models]
-    _check_names([classifier.name for classifier in loaded])
-    return loaded
 
 
 def assemble(running: ServiceRuntime, span_exporter: SpanExporter | None = None) -> FastAPI:
@@ -100,13 +94,7 @@ def assemble(running: ServiceRuntime, span_exporter: SpanExporter | None = None)
     return app
 
 
-def _check_names(names: Sequence[str]) -> None:
-    if not names:
-        raise ConfigError("There is no model to serve: give --model FOLDER, or FAIRTRIGGER_MODELS.")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"Two bundles share the name {sorted(twice)}: change `name` in one model.json.")
-
-
+@cache
 def _version() -> str:
     try:
         return version("fairtrigger")

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.config import Settings
-from service.engine import ModelBackend, ServedModel
+from service.engine import FailedModel, ModelBackend, ServedModel
 from service.engine.prediction_log import PredictionLog
 from service.fairness import Disclosure, DisclosureRule, FairnessMonitor, TimeWindows
 from service.guard import Guard, GuardedModel, Webhook
@@ -21,7 +21,13 @@ from service.ledger.declared_groups import Declarations
 from service.ledger.events import series_name
 from service.process_lifecycle import COUNTS_SECONDS, Shutdown
 from service.rollout import follower_of, replica_name
-from service.runtime_collectors import FairnessCollector, GuardCollector, ProcessCollector, ServingCollector
+from service.runtime_collectors import (
+    FairnessCollector,
+    GuardCollector,
+    LoadingCollector,
+    ProcessCollector,
+    ServingCollector,
+)
 from service.security import Keyring
 from service.telemetry import Metrics
 from triggers.errors import ConfigError
@@ -37,6 +43,13 @@ UNDECLARED_MODEL = (
 )
 
 
+class ModelBackends(NamedTuple):
+    """The backends of the models that are served, and the models that failed their self-check."""
+
+    served: Sequence[ModelBackend]
+    failed: Sequence[FailedModel] = ()
+
+
 class ServiceRuntime:
     """Models, store, ledger, guard and metrics of one process. `draining`: a stop began; not ready, still answering.
 
@@ -49,7 +62,7 @@ class ServiceRuntime:
         settings: Settings,
         store: Callable[[], Store],
         metrics: Metrics,
-        backends: Callable[[Store], Sequence[ModelBackend]],
+        backends: Callable[[Store], ModelBackends],
         *,
         owns_store: bool,
         guards: bool = True,
@@ -60,6 +73,7 @@ class ServiceRuntime:
         self.keyring = Keyring(settings)
         self.admin_port = settings.admin_port
         self.models: Mapping[str, ServedModel] = {}
+        self.failed: Mapping[str, FailedModel] = {}
         self.shutdown = Shutdown()
         self._open_store, self._build_backends = store, backends
         self._owns_store, self._guards = owns_store, guards
@@ -81,7 +95,8 @@ class ServiceRuntime:
             self.store = self._open_store()
             if self._owns_store:
                 undo.callback(self.store.close)
-            backends = self._build_backends(self.store)
+            backends, failed = self._build_backends(self.store)
+            self.failed = {each.name: each for each in failed}
             self.ledger = _open_ledger(settings)
             undo.callback(self.ledger.close)
             self._assemble(backends, codec)
@@ -103,7 +118,8 @@ class ServiceRuntime:
         )
         serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
         self._readings = (serving.reading, fairness.reading)
-        for collector in (serving, fairness, GuardCollector(self.guard, self.models)):
+        guarding, loading = GuardCollector(self.guard, self.models), LoadingCollector(self.models, self.failed)
+        for collector in (serving, fairness, guarding, loading):
             metrics.add(collector)
         if self.devices:
             metrics.add(ProcessCollector(self.devices))

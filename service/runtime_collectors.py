@@ -74,6 +74,22 @@ class ServingCollector(Collector):
         return [depth, info, history, behind, fault]
 
 
+class LoadingCollector(Collector):
+    """Which models of the settings are served, and which failed their self-check."""
+
+    def __init__(self, served: Collection[str], failed: Collection[str]) -> None:
+        self._served, self._failed = served, failed
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        up = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_model_up", "1 for a model that is served, 0 for one that failed", labels=["model"]
+        )
+        for name in (*self._served, *self._failed):
+            up.add_metric([name], float(name in self._served))
+        return [up]
+
+
 class ProcessCollector(Collector):
     """Which engine processes are connected, as seen by the HTTP worker that is scraped."""
 
@@ -107,7 +123,7 @@ class GuardCollector(Collector):
         )
         for model in self._models:
             for each in self._guard.evidence(model):
-                labels = [model, version_name(each.question.version), each.question.test]
+                labels = [model, version_name(each.hypothesis.version), each.hypothesis.test]
                 value.add_metric(labels, float(f"{each.peak:.0e}"))
                 threshold.add_metric(labels, each.threshold)
         return [value, threshold]

@@ -116,23 +116,23 @@ class _Lines:
     def __init__(self, out: LineProgress, title: str, total: int, done: int, every: float) -> None:
         self._out, self._title, self._total, self._done, self._every = out, title, total, done, every
         self._first, self._began = done, time.monotonic()
-        self._said_at, self._said = self._began, -1
+        self._reported_at, self._reported = self._began, -1
         self._metrics: dict[str, float] = {}
 
     def advance(self, parts: int = 1, **metrics: float) -> None:
         self._done += parts
         self._metrics |= metrics
-        if time.monotonic() - self._said_at >= self._every:
+        if time.monotonic() - self._reported_at >= self._every:
             self._say()
 
     def finish(self) -> None:
         """Write the last record, unless it was just written."""
-        if self._said != self._done:
+        if self._reported != self._done:
             self._say()
 
     def _say(self) -> None:
-        self._said_at, self._said = time.monotonic(), self._done
-        seconds = max(self._said_at - self._began, 1e-9)
+        self._reported_at, self._reported = time.monotonic(), self._done
+        seconds = max(self._reported_at - self._began, 1e-9)
         rate = (self._done - self._first) / seconds
         left = "?" if rate == 0 else _clock((self._total - self._done) / rate)
         time_left = f"eta {left}" if self._done < self._total else f"in {_clock(seconds)}"

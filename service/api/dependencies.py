@@ -26,6 +26,9 @@ def find_model(service: ServiceRuntime, name: str) -> ServedModel:
     """The model of this name. Raises ProblemError."""
     found = service.models.get(name)
     if found is None:
+        if failed := service.failed.get(name):
+            reason = " ".join(failed.reason.splitlines())
+            raise ProblemError(503, "model_not_loaded", f"This model is not served, as it failed its check: {reason}")
         known = ", ".join(service.models) or "none"
         raise ProblemError(404, "unknown_model", f"There is no model {name[:100]!r} here; served: {known}.")
     return found

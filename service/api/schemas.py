@@ -219,6 +219,16 @@ class FeedbackResponse(_Out):
     results: list[FeedbackResult]
 
 
+class ComparisonOut(_Out):
+    """What the model's bundle gave beside the source that it was made from, when it was wrapped."""
+
+    oracle: str = Field(description="the source's own pipeline")
+    inputs: int
+    largest_difference: float = Field(description="of a score")
+    flips: int = Field(description="inputs with another label")
+    accepted: bool = Field(description="true: it was written although it answers otherwise than its source")
+
+
 class ModelCard(_Out):
     """Everything about a served model that a client or an auditor may ask."""
 
@@ -233,6 +243,8 @@ class ModelCard(_Out):
     threshold: float | None = Field(
         default=None, description="score from which `pos_label` is the answer; null: the largest score wins"
     )
+    origin: dict[str, str] = Field(description="what was taken from where when it was wrapped; empty if it was not")
+    comparison: ComparisonOut | None = None
     preprocessing: dict[str, Any]
     limits: dict[str, int]
     client_trigger: Literal["admin", "open"]
@@ -243,10 +255,18 @@ class ModelCard(_Out):
     decoder: Literal["cpu", "gpu"] = Field(description="what decodes JPEG files; the pixels of a GPU differ slightly")
 
 
+class FailedModelOut(_Out):
+    """A model that failed its self-check when the service started."""
+
+    name: str
+    reason: str = Field(description="a line for each fault: what is wrong, and what to do")
+
+
 class ModelList(_Out):
     """The models this service serves."""
 
     models: list[ModelCard]
+    failed: list[FailedModelOut] = Field(default=[], description="models that are not served")
 
 
 class TriggerSummary(_Out):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging.config
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -65,12 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     for name, field in Settings.model_fields.items():
         many = field.default == () and name not in WITH_COMMAS
         flag = "--" + (name.removesuffix("s") if many else name).replace("_", "-")
-        action = "append" if many else "store"
-        parser.add_argument(flag, dest=name, action=action, metavar=_metavar(name, field), help=_help(name, field))
+        kind: dict[str, Any] = {"action": "append"} if many else {}
+        if field.default is False:
+            kind = {"nargs": "?", "const": True}  # the option alone switches it on
+        parser.add_argument(flag, dest=name, metavar=_metavar(name, field), help=_help(name, field), **kind)
     return parser
 
 
 def _metavar(name: str, field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "true|false"
     choices = getattr(field.annotation, "__args__", ())
     if choices and all(isinstance(choice, str) for choice in choices):
         return "|".join(choices)

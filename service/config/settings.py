@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         default=(),
         description="model bundle folder to serve; repeat the option, or separate by commas in the environment",
     )
+    strict: bool = Field(
+        default=False,
+        description="whether one bundle that fails its self-check keeps the service from starting; otherwise it starts "
+        "if any passes",
+    )
     allow_factories: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "

@@ -52,17 +52,17 @@ class AdmissionControl:
 class Permit:
     """A request's admitted rows; leaving the block gives them back."""
 
-    __slots__ = ("_places", "_rows")
+    __slots__ = ("_admission", "_rows")
 
-    def __init__(self, places: AdmissionControl, rows: int) -> None:
-        self._places, self._rows = places, rows
+    def __init__(self, admission: AdmissionControl, rows: int) -> None:
+        self._admission, self._rows = admission, rows
 
     def __enter__(self) -> None:
         """Nothing to do: `acquire` took the rows."""
 
     def __exit__(self, *_: object) -> None:
-        self.give_back()
+        self.release()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """The rows are done, or will not be computed."""
-        self._places.release(self._rows)
+        self._admission.release(self._rows)

@@ -56,7 +56,7 @@ class Batcher(Generic[Req, Res]):
         on_batch: Callable[[Sequence[BatchTiming]], None] = lambda timings: None,
         on_dropped: Callable[[int], None] = lambda items: None,
     ) -> None:
-        self._run, self.max_batch, self._places = run, max_batch, AdmissionControl(capacity)
+        self._run, self.max_batch, self._admission = run, max_batch, AdmissionControl(capacity)
         self._on_batch, self._on_dropped = on_batch, on_dropped
         self._arrived: list[PendingRequest[Req, Res]] = []
         self._queue: deque[PendingRequest[Req, Res]] = deque()
@@ -73,12 +73,12 @@ class Batcher(Generic[Req, Res]):
     @property
     def in_flight(self) -> int:
         """Rows in work: admitted and not yet answered."""
-        return self._places.in_flight
+        return self._admission.in_flight
 
     @property
     def capacity(self) -> int:
         """Most rows in work."""
-        return self._places.capacity
+        return self._admission.capacity
 
     @property
     def alive(self) -> bool:
@@ -106,7 +106,7 @@ class Batcher(Generic[Req, Res]):
 
     def reserve(self, rows: int) -> Permit:
         """A Permit for `rows`. On the event loop. Raises Overloaded if they do not fit."""
-        return self._places.acquire(rows)
+        return self._admission.acquire(rows)
 
     async def submit(
         self, items: Sequence[Req], disconnect: WaitForDisconnect | None = None

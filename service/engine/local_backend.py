@@ -117,10 +117,10 @@ class LocalBackend:
 class LocalLease:
     """The permit and the held versions of one request; see `RequestLease`."""
 
-    __slots__ = ("_backend", "_held", "_place")
+    __slots__ = ("_backend", "_held", "_permit")
 
     def __init__(self, backend: LocalBackend, rows: int) -> None:
-        self._backend, self._place = backend, backend.batcher.reserve(rows)
+        self._backend, self._permit = backend, backend.batcher.reserve(rows)
         self._held: list[int] = []
 
     def __enter__(self) -> LocalLease:
@@ -129,7 +129,7 @@ class LocalLease:
     def __exit__(self, *_: object) -> None:
         for version in self._held:
             self._backend.predictor.release(version)
-        self._place.give_back()
+        self._permit.release()
 
     def hold(self, version: int) -> bool:
         """Hold a version, if it is in memory."""

@@ -17,7 +17,7 @@ from service.ledger.prediction_id import MAX_KINDS, PredictionIdPool, pack_event
 from service.ledger.time_buckets import LABEL_DAYS, MINUTES_PER_DAY
 from service.telemetry import Metrics
 from triggers.errors import InputError
-from triggers.label_values import label_index
+from triggers.metrics.label_values import label_index
 from triggers.model.decision import DecisionRule
 
 ShadowPredictions = tuple[tuple[int, int], ...]
@@ -108,12 +108,12 @@ class PredictionLog:
             raise StatisticsOff("This service counts nothing: start it with statistics=on.")
         opened = [self._open_id(item) for item in items]
         payload = [entry for entry in opened if isinstance(entry, Feedback)]
-        beside = [
+        derived = [
             entry._replace(event=event)
             for entry in payload
             for event in (*entry.event.shadow_events(), *(entry.event.of_guard() if trusted else ()))
         ]
-        outcomes = iter(self._ledger.feedback(payload + beside))
+        outcomes = iter(self._ledger.feedback(payload + derived))
         return [next(outcomes) if isinstance(entry, Feedback) else entry for entry in opened]
 
     def _open_id(self, item: LabelReport) -> Feedback | InputError:

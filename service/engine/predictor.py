@@ -110,7 +110,7 @@ class Predictor:
         self.classifier = classifier
         self._device = forward or build_eager_forward(classifier)
         self._fetch, self.max_versions = fetch, max_versions
-        self._bare = LoadedTrigger(None, None, classifier.null_trigger())
+        self._null_trigger = LoadedTrigger(None, None, classifier.null_trigger())
         self._loaded: OrderedDict[int, LoadedTrigger] = OrderedDict()
         self._leases: Counter[int] = Counter()
         self._loading = threading.Lock()  # one version is loaded at a time
@@ -157,16 +157,16 @@ class Predictor:
             route_version(snapshot.state.plan, self.classifier.name, batch_item.choice, batch_item.key)
             for batch_item in batch_items
         ]
-        beside: list[tuple[int, int | None]] = [  # (item's index, version) of every extra row
+        extra_rows: list[tuple[int, int | None]] = [  # (item's index, version) of every extra row
             (n, version)
             for n, batch_item in enumerate(batch_items)
             for version in ([None] if batch_item.twin else []) + snapshot.shadows(batch_item, decided[n][0])
         ]
-        items = [batch_item.item for batch_item in batch_items] + [batch_items[n].item for n, _ in beside]
-        rows = [snapshot.rows[version] for version, _ in [*decided, *((version, None) for _, version in beside)]]
+        items = [batch_item.item for batch_item in batch_items] + [batch_items[n].item for n, _ in extra_rows]
+        rows = [snapshot.rows[version] for version, _ in [*decided, *((version, None) for _, version in extra_rows)]]
         table = [tuple(row) for row in self._forward(cast(list[Item], items), snapshot.bank, rows)]
         extra: list[dict[int | None, tuple[float, ...]]] = [{} for _ in batch_items]
-        for (n, version), row in zip(beside, table[len(batch_items) :], strict=True):
+        for (n, version), row in zip(extra_rows, table[len(batch_items) :], strict=True):
             extra[n][version] = row
         return [
             _answer(snapshot, version, policy, row, others)
@@ -283,7 +283,7 @@ class Predictor:
             return True
 
     def _build(self, loaded: Sequence[LoadedTrigger], plan: RolloutPlan, revision: int) -> TriggerSnapshot:
-        triggers = (self._bare, *loaded)
+        triggers = (self._null_trigger, *loaded)
         bank = self._device.bind([loaded_trigger.trigger for loaded_trigger in triggers])
         rows = {loaded_trigger.version: row for row, loaded_trigger in enumerate(triggers)}
         digests = {loaded_trigger.version: loaded_trigger.digest for loaded_trigger in triggers}

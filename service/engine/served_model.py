@@ -131,8 +131,8 @@ class ServedModel:
         decode = time.perf_counter() - started
         self._metrics.tally.observe(self._decode_seconds, decode)
         batch_items = [
-            BatchItem(item, one_input.choice, one_input.twin or beside.twin, routing_key(one_input.key), beside.shadows)
-            for one_input, item, beside in zip(inputs, items, extras, strict=True)
+            BatchItem(item, one_input.choice, one_input.twin or extra.twin, routing_key(one_input.key), extra.shadows)
+            for one_input, item, extra in zip(inputs, items, extras, strict=True)
             if not isinstance(item, InputError)
         ]
         answers, timings = await lease.submit(batch_items, disconnect) if batch_items else ([], [])

@@ -143,7 +143,7 @@ class Blocks:
         self.until: int | None = None
         self._first: int | None = None
         self._met: list[str | None] = []  # the compared name of each cell
-        self._places = np.zeros((0, len(rates)), dtype=np.int64)  # 1 + index in a flat block; 0: not counted
+        self._bins = np.zeros((0, len(rates)), dtype=np.int64)  # 1 + index in a flat block; 0: not counted
         self._waiting = np.zeros(self.shape)
 
     @property
@@ -160,10 +160,10 @@ class Blocks:
         self._met += [_compared(cell.group, self._attributes) for cell in new]
         before, self.groups = self.groups, sorted({name for name in self._met if name is not None})
         if self.groups == before:
-            self._places = np.concatenate([self._places, self._find(len(self._places))])
+            self._bins = np.concatenate([self._bins, self._find(len(self._bins))])
             return None
         moved = np.array([self.groups.index(name) for name in before], dtype=np.int64)
-        self._places, self._waiting = self._find(0), spread_groups(self._waiting, moved, len(self.groups))
+        self._bins, self._waiting = self._find(0), spread_groups(self._waiting, moved, len(self.groups))
         return moved
 
     def _find(self, start: int) -> Ints:
@@ -181,7 +181,7 @@ class Blocks:
         """Count the next minute, after `meet_cells`; return the block (V, R, G, Y) that it completes, if any."""
         self._first = minute if self._first is None else self._first
         rows, size = np.repeat(counts.rows, len(self._rates)), self._waiting.size
-        summed = np.bincount(self._places[counts.numbers].ravel(), rows, size + 1)[1:]  # exact below 2 ** 53
+        summed = np.bincount(self._bins[counts.numbers].ravel(), rows, size + 1)[1:]  # exact below 2 ** 53
         self._waiting += summed.reshape(self.shape)
         needed = ROWS_PER_CELL * len(self._rates) * len(self.groups)
         if not needed or self._waiting.sum(axis=(1, 2, 3)).min() < needed:

@@ -177,8 +177,8 @@ def _apart(rows: FloatArray, before: FloatArray, bet: Bet, at: Pairs) -> tuple[F
     b, r, i, j = at
     rate, high, low = (each[b] for each in bet)
     shape = (len(rows), 2, *rows.shape[2:4])
-    places = ((0, rate, high), (0, rate, low), (1, r, i), (1, r, j))
-    flat = np.stack([np.ravel_multi_index((b, np.full_like(b, v), q, g), shape) for v, q, g in places], axis=1)
+    bins = ((0, rate, high), (0, rate, low), (1, r, i), (1, r, j))
+    flat = np.stack([np.ravel_multi_index((b, np.full_like(b, v), q, g), shape) for v, q, g in bins], axis=1)
     strata, past = (_missed_and_hit(each)[flat] for each in (rows, before))
     values = np.stack([HITS, -HITS, -HITS, HITS])
     if (tied := high == low).any():  # no two groups differed yet

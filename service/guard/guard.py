@@ -90,7 +90,7 @@ class Guard:
         state = self._watches.get(model)
         if state is None:
             return []
-        found = [each.to_dict() | {"done": state.raised.get(each.question)} for each in state.evidence]
+        found = [each.to_dict() | {"done": state.raised.get(each.hypothesis)} for each in state.evidence]
         return found if exact else [{key: each[key] for key in each if key not in EXACT_FIELDS} for each in found]
 
     def evidence(self, model: str) -> Sequence[Evidence]:
@@ -109,7 +109,7 @@ class Guard:
                 if self._stopping.is_set():
                     return state.evidence
             state.evidence = state.tests.evidence()
-            fired = [each for each in state.evidence if each.fired and each.question not in state.raised]
+            fired = [each for each in state.evidence if each.fired and each.hypothesis not in state.raised]
             for each in sorted(fired, key=lambda each: -each.peak) if self._acts else ():
                 if (
                     self._models[model].serving_state() == state.serving_state
@@ -133,7 +133,7 @@ class Guard:
 
     def _raise(self, model: str, state: GuardState, evidence: Evidence) -> None:
         """Apply the rules' action and raise the alarm; an action that fails is tried again at the next check."""
-        rules, question = state.serving_state.rules, evidence.question
+        rules, hypothesis = state.serving_state.rules, evidence.hypothesis
         try:
             done = "alarm"
             if rules is not None and rules.action == "rollback":
@@ -141,12 +141,12 @@ class Guard:
         except RevisionConflict:
             done = "superseded: the rollout had changed"
         except FairtriggerError as error:
-            logger.error("model %s: the guard could not act on %s: %s", model, question.test, error)
+            logger.error("model %s: the guard could not act on %s: %s", model, hypothesis.test, error)
             return
-        state.raised[question] = done
+        state.raised[hypothesis] = done
         logger.warning(
             "model %s: %s fired for version %s, e-value %.3g of %.3g: %s",
-            model, question.test, question.version, evidence.peak, evidence.threshold, done,
+            model, hypothesis.test, hypothesis.version, evidence.peak, evidence.threshold, done,
         )  # fmt: skip
         self._on_alarm(
             {"model": model, "revision": state.serving_state.revision} | public_evidence(evidence) | {"done": done}

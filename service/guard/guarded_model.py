@@ -55,7 +55,7 @@ class GuardedModel:
         Waits for the store. Raises RevisionConflict if the rollout is another by now.
         """
         plan = self._model.controller.status.desired.plan
-        if serving.challenged and evidence.question.version == serving.challenger:
+        if serving.challenged and evidence.hypothesis.version == serving.challenger:
             new, done = replace(plan, challenger=None), f"challenger {version_name(serving.challenger)} rolled back"
         elif (before := self._champion_before(plan)) is None:
             return "nothing to roll back to"
@@ -106,7 +106,7 @@ def public_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(done: str, evidence: Evidence) -> str:
-    return f"{done}: {evidence.question.test}, threshold {evidence.threshold:.3g}"
+    return f"{done}: {evidence.hypothesis.test}, threshold {evidence.threshold:.3g}"
 
 
 def _detail(evidence: Evidence) -> Mapping[str, str]:

@@ -62,7 +62,7 @@ class Evidence:
     `counts` are [hits, rows] by version, rate and group, over all blocks; minutes count from 1970.
     """
 
-    question: Hypothesis
+    hypothesis: Hypothesis
     alpha: float
     threshold: float
     e_value: float
@@ -80,13 +80,13 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; versions by name."""
-        compares = self.question.test != ABOVE_LIMIT
+        compares = self.hypothesis.test != ABOVE_LIMIT
         named = {
-            "version": version_name(self.question.version),
-            "against": version_name(self.question.against) if compares else None,
+            "version": version_name(self.hypothesis.version),
+            "against": version_name(self.hypothesis.against) if compares else None,
         }
-        answer = {name: value for name, value in vars(self).items() if name != "question"}
-        return vars(self.question) | named | answer | {"fired": self.fired}
+        answer = {name: value for name, value in vars(self).items() if name != "hypothesis"}
+        return vars(self.hypothesis) | named | answer | {"fired": self.fired}
 
 
 class SequentialTests:
@@ -96,16 +96,16 @@ class SequentialTests:
     """
 
     def __init__(
-        self, questions: Sequence[Hypothesis], *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
+        self, hypotheses: Sequence[Hypothesis], *, alpha: float, pos_label: int, attributes: Sequence[str] = ()
     ) -> None:
-        self._alpha, self._threshold = alpha, len(questions) / alpha if questions else math.inf
+        self._alpha, self._threshold = alpha, len(hypotheses) / alpha if hypotheses else math.inf
         self._index = {needs_label: CellIndex() for needs_label in (False, True)}
-        self._tests = [SequentialTest(each, self._index[each.labels], pos_label, attributes) for each in questions]
+        self._tests = [SequentialTest(each, self._index[each.labels], pos_label, attributes) for each in hypotheses]
 
     def add(self, made: MinuteCounts, labelled: MinuteCounts) -> None:
         """Add the next minutes: `made` counts by minute of the prediction, `labelled` by that of the first label."""
         for needs_label, minutes in ((False, made), (True, labelled)):
-            tests = [each for each in self._tests if each.question.labels == needs_label]
+            tests = [each for each in self._tests if each.hypothesis.labels == needs_label]
             for minute in sorted(minutes) if tests else ():
                 counts = self._index[needs_label].numbered(minutes[minute])
                 for test in tests:
@@ -123,7 +123,7 @@ class SequentialTest:
 
     def __init__(self, hypothesis: Hypothesis, index: CellIndex, pos_label: int, attributes: Sequence[str]) -> None:
         pooled = hypothesis.test == ACCURACY_LOST
-        self.question = hypothesis
+        self.hypothesis = hypothesis
         self._rates = rate_definitions("accuracy" if pooled else hypothesis.metric, pos_label)
         self._blocks = Blocks(index, _layout(hypothesis), self._rates, None if pooled else attributes)
         self._process = PROCESSES[hypothesis.test](self._blocks.shape, hypothesis.limit)
@@ -152,12 +152,12 @@ class SequentialTest:
         e_value, peak = (min(math.exp(min(value, 700)), MAX_E_VALUE) for value in (self._log_e, self._peak))
         n, blocks = int(self._process.sums.sum()), self._blocks
         return Evidence(
-            self.question, alpha, threshold, e_value, peak, self._count, n, blocks.since, blocks.until, self._counts()
+            self.hypothesis, alpha, threshold, e_value, peak, self._count, n, blocks.since, blocks.until, self._counts()
         )
 
     def _counts(self) -> dict[str, dict[str, dict[str, list[int]]]]:
         hits, n = (each(self._process.sums).astype(int).tolist() for each in (hit_counts, row_counts))  # (V, R, G)
-        versions = [self.question.version, self.question.against][: len(hits)]
+        versions = [self.hypothesis.version, self.hypothesis.against][: len(hits)]
         return {
             version_name(version): {
                 rate.name: {group: [hits[v][r][g], n[v][r][g]] for g, group in enumerate(self._blocks.groups)}

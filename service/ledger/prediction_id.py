@@ -122,8 +122,8 @@ class PredictionIdPool:
     Emptied in a forked child.
     """
 
-    def __init__(self, receipts: PredictionIdCodec, model: str) -> None:
-        self._codec, self._model, self._nonces = receipts, model, NoncePool()
+    def __init__(self, codec: PredictionIdCodec, model: str) -> None:
+        self._codec, self._model, self._nonces = codec, model, NoncePool()
         self._ready: dict[bytes, list[str]] = {}
         os.register_at_fork(after_in_child=self._ready.clear)
 

@@ -237,7 +237,7 @@ class RolloutController:
                 self._status = replace(self._status, store_error=None)
                 return
             try:
-                desired, head, change = self._told()
+                desired, head, change = self._read_rollout()
                 self._witness(head)
             except StoreError as error:
                 self._note_store_error(error)
@@ -246,7 +246,7 @@ class RolloutController:
             self._status = replace(self._status, head=head)
             self._wake.set()
 
-    def _told(self) -> tuple[Rollout, HistoryEntry | None, HistoryEntry | None]:
+    def _read_rollout(self) -> tuple[Rollout, HistoryEntry | None, HistoryEntry | None]:
         """The rollout, the history's last entry, and its last decision, all as of one moment. Raises StoreError."""
         for _ in range(SAME_MOMENT_READS):
             desired, entries = self._store.rollout(self.model), self._store.history(self.model)

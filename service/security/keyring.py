@@ -65,7 +65,7 @@ class Keyring:
         self._stamp = _stamp(self._path)
         self._callers = self._read()
         self._expect(settings.guard_keys)
-        self._look_at = time.monotonic() + RELOAD_SECONDS
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
 
     @property
     def open(self) -> bool:
@@ -82,17 +82,17 @@ class Keyring:
 
         Wrong, expired and revoked keys take the same steps: one hash, one look-up, one comparison.
         """
-        self._look()
+        self._reload_if_changed()
         presented = key_digest(given or "")
         caller = self._callers.get(presented)
         same = hmac.compare_digest(caller.digest if caller else _NOBODY, presented)
         return caller if caller is not None and same and time.time() < caller.expires else None
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = time.monotonic()
-        if self._path is None or now < self._look_at:
+        if self._path is None or now < self._reload_at:
             return
-        self._look_at = now + RELOAD_SECONDS
+        self._reload_at = now + RELOAD_SECONDS
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from rich.markup import escape
 
 from service.config import ADMIN_SETUP_HINT, Settings
 from service.process_lifecycle import freeze_gc, ignore_image_warnings
@@ -170,6 +171,8 @@ def _announcement(running: ServiceRuntime, url: str) -> str:
         champion = model.controller.status.desired.champion
         serves = "no trigger" if champion is None else f"v{champion}"
         lines.append(f"[bold]{name}[/] ({model.classifier.modality}, {serves})  {url}/v1/models/{name}/predict")
+    for failed in running.failed.values():
+        lines.append(f"[bold red]{failed.name} is not served:[/] {escape(failed.reason)}")
     lines.append(f"store {running.store.url}   docs {url}/docs   metrics {url}/metrics")
     if running.admin_port is not None:
         lines.append(f"admin routes at {running.settings.admin_host}, port {running.admin_port}, and nowhere else")

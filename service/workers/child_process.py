@@ -42,7 +42,7 @@ class ChildProcess:
         self.last_pid = 0
         self.lost: frozenset[int] = frozenset()
         self._process: subprocess.Popen[bytes] | None = None
-        self._line: socket.socket | None = None
+        self._control_socket: socket.socket | None = None
         self._unsent: deque[Offer] = deque()
         self._deaths, self._started_at, self._due_at, self._silence = 0, 0.0, 0.0, 0.0
 
@@ -58,8 +58,8 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start the process, with a fresh control socket."""
-        self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        self._line.setblocking(False)
+        self._control_socket, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        self._control_socket.setblocking(False)
         with theirs:
             inherited = [theirs.fileno(), *(each.fileno() for each in self._listening)]
             command = [sys.executable, "-m", self.module, *map(str, inherited), *self._arguments]
@@ -68,14 +68,14 @@ class ChildProcess:
 
     def send_link(self, process: int, serial: int, link: socket.socket) -> None:
         """Send a connection over the control socket, now or when it takes more; dropped if the process is down."""
-        if self._line:
+        if self._control_socket:
             self._unsent.append(Offer(process, serial, link.dup()))
             self._send()
 
     def _send(self) -> None:
-        while self._line and self._unsent:
+        while self._control_socket and self._unsent:
             try:
-                send_link(self._line, self._unsent[0])
+                send_link(self._control_socket, self._unsent[0])
             except OSError as error:
                 if error.errno in FULL:
                     return  # it is starting or busy; the next look tries again
@@ -89,23 +89,23 @@ class ChildProcess:
         """
         self._silence += seconds
         self._send()
-        while said := self._said():
+        while message := self._receive():
             self._silence = 0.0
-            if said.startswith(READY):
+            if message.startswith(READY):
                 self.ready = self.was_ready = True
-                self.text = said.removeprefix(READY).decode()
-            elif said.startswith(BEAT):
-                self.lost = frozenset(map(int, said.removeprefix(BEAT).split()))
+                self.text = message.removeprefix(READY).decode()
+            elif message.startswith(BEAT):
+                self.lost = frozenset(map(int, message.removeprefix(BEAT).split()))
 
-    def _said(self) -> bytes:
+    def _receive(self) -> bytes:
         try:
-            return self._line.recv(MAX_TEXT + 100) if self._line else b""
+            return self._control_socket.recv(MAX_TEXT + 100) if self._control_socket else b""
         except OSError:
             return b""
 
     def kill_if_silent(self, seconds: float) -> None:
         """Kill it after `seconds` without a heartbeat: nothing else ends a suspended process. Not during start."""
-        if self._line and self.ready and self._silence > seconds:
+        if self._control_socket and self.ready and self._silence > seconds:
             logger.error("%s was silent for %.1f s: it is killed and started again", self.name, self._silence)
             self.signal(signal.SIGKILL)
             self._silence = 0.0
@@ -136,6 +136,6 @@ class ChildProcess:
         """Close its control socket, which makes an engine process end."""
         while self._unsent:
             self._unsent.popleft().connection.close()
-        if self._line:
-            self._line.close()
-            self._line = None
+        if self._control_socket:
+            self._control_socket.close()
+            self._control_socket = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.engine import BatchItem, LocalBackend
+from service.engine import BatchItem, FailedModel, LocalBackend
 from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchResult, Predictor
 from service.errors import BatchFailed, ClientDisconnected, VersionNotLoaded
@@ -35,11 +35,12 @@ class EngineConnection:
         self,
         models: Mapping[str, LocalBackend],
         follow: Callable[[str], None],
-        places: int,
+        slot_count: int,
         on_end: Callable[[EngineConnection], None],
         on_failure: Callable[[], None] = lambda: None,
+        failed: Sequence[FailedModel] = (),
     ) -> None:
-        self._models, self._sync, self._places = models, follow, places
+        self._models, self._sync, self._slot_count, self._failed = models, follow, slot_count, failed
         self._on_end, self._on_failure = on_end, on_failure
         self._slots: dict[str, SharedSlots] = {}
         self._tasks: dict[int, asyncio.Future[Any]] = {}
@@ -51,14 +52,15 @@ class EngineConnection:
         """Send the hello over a fresh socket, then read from it. Raises ConnectionError if the other end is gone."""
         regions, end = {}, 0
         for name, model in self._models.items():
-            regions[name] = SlotLayout.of(model.classifier.spec, self._places, end)
+            regions[name] = SlotLayout.of(model.classifier.spec, self._slot_count, end)
             end = regions[name].end
         descriptor = shared_memory(end)
         memory = mmap.mmap(descriptor, end)
         self._slots = {name: SharedSlots(memory, layout) for name, layout in regions.items()}
         models = {name: _described(model) | {"region": asdict(regions[name])} for name, model in self._models.items()}
         try:
-            hello = {"startup_seconds": startup_seconds, "memory": end, "models": models}
+            failed = [asdict(each) for each in self._failed]
+            hello = {"startup_seconds": startup_seconds, "memory": end, "models": models, "failed": failed}
             rest = send_hello(connection, hello, descriptor)
         finally:
             os.close(descriptor)

@@ -15,6 +15,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from service.engine import FailedModel
 from service.errors import NoReply
 from service.rollout import TriggerState
 from service.workers.control_socket import ControlSocket, Offer, terminate
@@ -61,6 +62,11 @@ class EnginePool:
     def states(self) -> list[tuple[str, bool]]:
         """The device of each client, and whether its process is connected."""
         return [(engine.device, engine.up) for engine in self.all]
+
+    @property
+    def failed(self) -> list[FailedModel]:
+        """The models that failed their self-check there."""
+        return [FailedModel(**each) for each in self.hello["failed"]]
 
     def start(self) -> None:
         """Start accepting engine processes; idempotent. On the event loop."""

@@ -17,14 +17,13 @@ import torch
 import uvloop
 
 from service.config import Settings, read_settings, set_up_logging
-from service.engine import LocalBackend, set_torch_threads
+from service.engine import LocalBackend, load_models, set_torch_threads
 from service.process_lifecycle import Shutdown, freeze_gc, ignore_image_warnings
 from service.rollout import follower_of, open_trigger_store, replica_name
 from service.telemetry import MULTIPROC_DIR_VARIABLE, Metrics
 from service.workers.control_socket import ControlSocket, Offer, exit_now, process_age
 from service.workers.engine_connection import EngineConnection
 from triggers.errors import ConfigError, FairtriggerError
-from triggers.model import load_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +35,12 @@ class EngineServer:
         check_device(device)
         self._settings, self._device, self._control = settings, device, control
         self._store, self._metrics = open_trigger_store(settings), Metrics()
-        classifiers = [load_bundle(folder, device, settings.factories) for folder in settings.models]
+        loaded = load_models(settings, device)
+        self._failed = loaded.failed
         replica = replica_name()
-        self._models = {each.name: LocalBackend(each, self._store, settings, self._metrics) for each in classifiers}
+        self._models = {
+            each.name: LocalBackend(each, self._store, settings, self._metrics) for each in loaded.classifiers
+        }
         self._followers = {
             name: follower_of(model, self._store, settings, replica, partial(self._on_swap, name))
             for name, model in self._models.items()
@@ -96,8 +98,10 @@ class EngineServer:
 
     async def _adopt(self, link: socket.socket, startup_seconds: float) -> None:
         """Serve an HTTP worker over a fresh connection."""
-        places, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
-        connection = EngineConnection(self._models, follow, places, self._channels.discard, self._on_failure)
+        slot_count, follow = self._settings.rows_per_process, lambda name: self._followers[name].reconcile_once()
+        connection = EngineConnection(
+            self._models, follow, slot_count, self._channels.discard, self._on_failure, failed=self._failed
+        )
         self._channels.add(connection)
         try:
             await connection.open(link, startup_seconds)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from service.app import assemble, load_classifiers
+from service.app import assemble
 from service.config import Settings, read_settings, set_up_logging
-from service.engine import LocalBackend, ModelBackend, set_torch_threads
+from service.engine import LocalBackend, load_models, set_torch_threads
 from service.rollout import open_trigger_store
-from service.runtime import ServiceRuntime
+from service.runtime import ModelBackends, ServiceRuntime
 from service.server.http_server import serve
 from service.server.shared_listener import SharedListener
 from service.telemetry import Metrics
@@ -51,8 +51,11 @@ def replica(settings: Settings, control: ControlSocket, *, guards: bool) -> Serv
     set_torch_threads(settings, settings.device)
     metrics = Metrics()
 
-    def backends(store: Store) -> list[ModelBackend]:
-        return [LocalBackend(each, store, settings, metrics) for each in load_classifiers(settings)]
+    def backends(store: Store) -> ModelBackends:
+        loaded = load_models(settings, settings.device)
+        return ModelBackends(
+            [LocalBackend(each, store, settings, metrics) for each in loaded.classifiers], loaded.failed
+        )
 
     running = ServiceRuntime(
         settings, lambda: open_trigger_store(settings), metrics, backends, owns_store=True, guards=guards
@@ -75,9 +78,11 @@ def front_end(settings: Settings, control: ControlSocket, *, guards: bool) -> Se
     metrics = Metrics()
     pool = EnginePool(control, settings.engine_devices, settings.drain_seconds + settings.grace_seconds)
 
-    def backends(store: Store) -> list[ModelBackend]:
-        found = [RemoteModel(load_preprocessor(folder), pool) for folder in settings.models]
-        return [RemoteBackend(each, pool, settings.rows_per_process) for each in found]
+    def backends(store: Store) -> ModelBackends:
+        failed = pool.failed
+        folders = [folder for folder in settings.models if str(folder) not in {each.folder for each in failed}]
+        found = [RemoteModel(load_preprocessor(folder), pool) for folder in folders]
+        return ModelBackends([RemoteBackend(each, pool, settings.rows_per_process) for each in found], failed)
 
     return ServiceRuntime(
         settings,

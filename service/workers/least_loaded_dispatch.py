@@ -18,18 +18,18 @@ class Dispatcher:
 
     def __init__(self, pool: EnginePool, capacity: int) -> None:
         self._pool = pool
-        self.places = {engine: AdmissionControl(capacity) for engine in pool.all}
+        self.admission = {engine: AdmissionControl(capacity) for engine in pool.all}
         self._turn = 0
 
     @property
     def in_flight(self) -> int:
         """Rows in work."""
-        return sum([places.in_flight for places in self.places.values()])
+        return sum([admission.in_flight for admission in self.admission.values()])
 
     @property
     def capacity(self) -> int:
         """Most rows in work, over the connected processes."""
-        return sum([self.places[engine].capacity for engine in self._pool.up or self._pool.all])
+        return sum([self.admission[engine].capacity for engine in self._pool.up or self._pool.all])
 
     def acquire(self, rows: int) -> DispatchLease:
         """A lease for `rows` at the least loaded process. Raises Overloaded if they do not fit."""
@@ -39,7 +39,7 @@ class Dispatcher:
         """The client with the fewest rows in work; ties take turns."""
         self._turn += 1
         first = self._turn % len(pool)
-        return min([*pool[first:], *pool[:first]], key=lambda engine: self.places[engine].in_flight)
+        return min([*pool[first:], *pool[:first]], key=lambda engine: self.admission[engine].in_flight)
 
     def alternative(self, engine: EngineClient) -> EngineClient:
         """Another process in place of one that died. Raises EngineRestarting if there is none."""
@@ -54,7 +54,7 @@ class DispatchLease:
 
     def __init__(self, all_of_model: Dispatcher, engine: EngineClient, rows: int) -> None:
         self._all, self._rows = all_of_model, rows
-        self._permit = all_of_model.places[engine].acquire(rows)
+        self._permit = all_of_model.admission[engine].acquire(rows)
         self._moved = False
         self.engine = engine
 
@@ -63,10 +63,10 @@ class DispatchLease:
         if self._moved:
             raise self.engine.restarting()
         other = self._all.alternative(self.engine)
-        place = self._all.places[other].acquire(self._rows)
-        self._permit.give_back()
-        self.engine, self._permit, self._moved = other, place, True
+        permit = self._all.admission[other].acquire(self._rows)
+        self._permit.release()
+        self.engine, self._permit, self._moved = other, permit, True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give the permit back: the request is done."""
-        self._permit.give_back()
+        self._permit.release()

@@ -45,7 +45,7 @@ class RemoteLease:
     def __exit__(self, *_: object) -> None:
         for engine, number in self._held:
             engine.notify({"op": "release", "id": number})
-        self._assignment.give_back()
+        self._assignment.release()
 
     def hold(self, version: int) -> bool:
         """Whether the version is in memory there: the request itself holds it, or loads it if it was evicted."""
@@ -114,30 +114,30 @@ class RemoteModel(Preprocessor):
 class RemoteBackend:
     """Computes a model in the engine processes, which follow the store themselves; see `ModelBackend`.
 
-    Each of them takes at most `places` rows of this process.
+    Each of them takes at most `capacity` rows of this process.
     """
 
     alive = True  # the supervisor restarts an engine process; restarting this one would not help
 
-    def __init__(self, classifier: RemoteModel, pool: EnginePool, places: int) -> None:
+    def __init__(self, classifier: RemoteModel, pool: EnginePool, capacity: int) -> None:
         self.classifier, self.name = classifier, classifier.name
-        self._links, self._assignments = pool, Dispatcher(pool, places)
+        self._pool, self._assignments = pool, Dispatcher(pool, capacity)
         self._depths: dict[EngineClient, int] = {}
 
     @property
     def state(self) -> TriggerState:
         """The state that every engine process has applied, as last reported."""
-        return self._links.applied[self.name]
+        return self._pool.applied[self.name]
 
     @property
     def queued(self) -> int:
         """Rows queued in the engine processes, a silent one with its last reply. Waits: not on the event loop."""
         with suppress(NoReply):
-            self._links.call(self._ask_depths(), REPLY_SECONDS["depth"])
-        return sum(self._depths.get(engine, 0) for engine in self._links.up)
+            self._pool.call(self._ask_depths(), REPLY_SECONDS["depth"])
+        return sum(self._depths.get(engine, 0) for engine in self._pool.up)
 
     async def _ask_depths(self) -> None:
-        pool, message = self._links.up, {"op": "depth", "model": self.name}
+        pool, message = self._pool.up, {"op": "depth", "model": self.name}
         outcomes = await asyncio.gather(*(engine.request(message) for engine in pool), return_exceptions=True)
         replies = zip(pool, outcomes, strict=True)
         self._depths |= {engine: int(each["depth"]) for engine, each in replies if isinstance(each, dict)}
@@ -155,7 +155,7 @@ class RemoteBackend:
     @property
     def ready(self) -> bool:
         """Whether an engine process is connected."""
-        return bool(self._links.up)
+        return bool(self._pool.up)
 
     def admit(self, rows: int) -> RemoteLease:
         """A lease for a request at the least loaded process. Raises Overloaded."""
@@ -164,12 +164,12 @@ class RemoteBackend:
     @contextmanager
     def hold(self, version: int) -> Iterator[None]:
         """Hold a version in memory of every engine process. Waits for them: not on the event loop."""
-        held = self._links.call(self._held(version), REPLY_SECONDS["lease"])
+        held = self._pool.call(self._held(version), REPLY_SECONDS["lease"])
         try:
             yield
         finally:
             for engine, reply in held:
-                self._links.notify(engine, {"op": "release", "id": reply["id"]})
+                self._pool.notify(engine, {"op": "release", "id": reply["id"]})
 
     async def _held(self, version: int) -> list[tuple[EngineClient, Message]]:
         """Hold the version in all processes, or in none, and raise the error."""
@@ -182,16 +182,16 @@ class RemoteBackend:
 
     async def _everywhere(self, message: Message) -> tuple[list[tuple[EngineClient, Message]], Sequence[BaseException]]:
         """Send to all: replies and errors. A process that dies meanwhile is no error as long as another replies."""
-        question = self._links.up or self._links.all
-        outcomes = await asyncio.gather(*(engine.request(message) for engine in question), return_exceptions=True)
-        replies = [(engine, each) for engine, each in zip(question, outcomes, strict=True) if isinstance(each, dict)]
+        engines = self._pool.up or self._pool.all
+        outcomes = await asyncio.gather(*(engine.request(message) for engine in engines), return_exceptions=True)
+        replies = [(engine, each) for engine, each in zip(engines, outcomes, strict=True) if isinstance(each, dict)]
         errors = [each for each in outcomes if isinstance(each, BaseException)]
         return replies, [each for each in errors if not (replies and isinstance(each, EngineRestarting))]
 
     def activate_plan(self, plan: RolloutPlan, revision: int) -> None:
         """Make all engine processes read the store. Raises StoreUnavailable if one lags. Not on the event loop."""
         work = self._everywhere({"op": "follow", "model": self.name})
-        _, errors = self._links.call(work, REPLY_SECONDS["follow"])
+        _, errors = self._pool.call(work, REPLY_SECONDS["follow"])
         if errors:
             raise errors[0]
         if (applied := self.state.revision) < revision:
@@ -200,11 +200,11 @@ class RemoteBackend:
 
     def start(self) -> None:
         """Connect. On the event loop."""
-        self._links.start()
+        self._pool.start()
 
     def warm(self) -> None:
         """Nothing to do: engine processes warm up before their hello."""
 
     async def close(self) -> None:
         """Disconnect, after the answers are sent; remaining requests get EngineRestarting."""
-        self._links.close()
+        self._pool.close()

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from service.api.dashboard.files import STATIC_FOLDER, plotly_script
-from tests.service.live import ADMIN
+from tests.service.live import ADMIN, running, settings
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, image_model: FrozenClassifier) -> Iterator[httpx.Client]:
+    """A service that is only read."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    with FileStore(folder / "store") as store, running(settings(folder), store, [image_model]) as client:
+        yield client
 
 
 def test_the_page_forbids_whatever_it_does_not_need(service: httpx.Client) -> None:

@@ -25,23 +25,26 @@ NEW_HITS, OLD_HITS = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
 
 
 def weigh(
-    question: Hypothesis, minutes: MinuteCounts, alpha: float, threshold: float, attributes: Sequence[str] = ()
+    hypothesis: Hypothesis, minutes: MinuteCounts, alpha: float, threshold: float, attributes: Sequence[str] = ()
 ) -> Evidence:
-    """The evidence on one question."""
-    sample = _asked(question, minutes, 1, attributes)
-    path = PATHS[question.test](sample, question.limit) if len(sample.rows) else np.zeros(1)
+    """The evidence on one hypothesis."""
+    sample = _asked(hypothesis, minutes, 1, attributes)
+    path = PATHS[hypothesis.test](sample, hypothesis.limit) if len(sample.rows) else np.zeros(1)
     last, peak = (min(math.exp(min(float(value), 700)), MAX_E_VALUE) for value in (path[-1], max(path.max(), 0.0)))
     n = int(sample.rows.sum())
-    counts = _counts(question, sample)
-    return Evidence(question, alpha, threshold, last, peak, len(sample.rows), n, sample.since, sample.until, counts)
+    counts = _counts(hypothesis, sample)
+    return Evidence(hypothesis, alpha, threshold, last, peak, len(sample.rows), n, sample.since, sample.until, counts)
 
 
-def _asked(question: Hypothesis, minutes: MinuteCounts, pos_label: int, attributes: Sequence[str]) -> Sample:
-    pooled = question.test == ACCURACY_LOST
-    rates, over = rate_definitions("accuracy" if pooled else question.metric, pos_label), None if pooled else attributes
-    if question.twins:
-        return paired(minutes, question.version, rates, over)
-    versions = [question.version] if question.test == ABOVE_LIMIT else [question.version, question.against]
+def _asked(hypothesis: Hypothesis, minutes: MinuteCounts, pos_label: int, attributes: Sequence[str]) -> Sample:
+    pooled = hypothesis.test == ACCURACY_LOST
+    rates, over = (
+        rate_definitions("accuracy" if pooled else hypothesis.metric, pos_label),
+        None if pooled else attributes,
+    )
+    if hypothesis.twins:
+        return paired(minutes, hypothesis.version, rates, over)
+    versions = [hypothesis.version] if hypothesis.test == ABOVE_LIMIT else [hypothesis.version, hypothesis.against]
     return apart(minutes, versions, rates, over)
 
 
@@ -214,8 +217,8 @@ def _widest(hits: Any, n: Any) -> FloatArray:
     return found
 
 
-def _counts(question: Hypothesis, sample: Sample) -> dict[str, dict[str, dict[str, list[int]]]]:
-    versions = [question.version, question.against][: sample.hits.shape[1]]
+def _counts(hypothesis: Hypothesis, sample: Sample) -> dict[str, dict[str, dict[str, list[int]]]]:
+    versions = [hypothesis.version, hypothesis.against][: sample.hits.shape[1]]
     hits, n = sample.hits.sum(axis=0), sample.n.sum(axis=0)  # (V, R, G)
     return {
         version_name(version): {

@@ -116,12 +116,12 @@ def plain_client(url: httpx.URL | str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=30, verify=False)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30.0, every: float = 0.01) -> None:
     """Poll until `condition()` holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 def picture(seed: int, size: int = 24, file_format: str = "PNG") -> bytes:

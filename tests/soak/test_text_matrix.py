@@ -20,4 +20,4 @@ def test_a_family_is_served_as_its_own_pipeline_answers_or_refused(name: str, tm
         assert len(outcome.refusal) > 40 and "\n" not in outcome.refusal
         return
     assert max(outcome.alone, outcome.mixed) < 1e-4 and outcome.flips == 0
-    assert outcome.spread > 0.02
+    assert outcome.spread > 0.01

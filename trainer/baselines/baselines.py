@@ -60,7 +60,7 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
     comparisons: list[Comparison] = []
     models: dict[Baseline, FrozenClassifier] = {}
     with deterministic_algorithms(classifier.device, config.train.threads):
-        criterion = _judge(config, classifier, splits.val)
+        criterion = _selection_criterion(config, classifier, splits.val)
         for system in config.baselines.systems:
             strengths = config.baselines.strengths or config.objective.strengths
             trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
@@ -85,7 +85,7 @@ def save_baselines(folder: Path, baselines: Baselines, config: RunConfig, loader
         write_bundle(folder / BASELINES_FOLDER / system, model, contents)
 
 
-def _judge(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> SelectionCriterion:
+def _selection_criterion(config: RunConfig, classifier: FrozenClassifier, val: Dataset) -> SelectionCriterion:
     bank = classifier.bank([classifier.null_trigger()])
     (bare,) = confusion_counts(classifier, val, bank, config.train.batch_size)
     return selection_criterion(config, classifier, bare)

@@ -35,8 +35,8 @@ from triggers.model.bundle import (
     save_bundle,
 )
 from triggers.model.reprogram import reprogram
-from triggers.model.text_input import original_pad_id
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.text_input import original_pad_id
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import ImageSpec, Inputs, TextBatch, TextSpec
 from triggers.storage.regular_file import read_regular
 
@@ -120,7 +120,7 @@ class _Fit:
         base, network = self.base, self.classifier.network
         device = self.classifier.device
         batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
-        self._bare = self.classifier.bank([self.classifier.null_trigger()])
+        self._null_bank = self.classifier.bank([self.classifier.null_trigger()])
         optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
         kept: dict[str, Tensor] = {}
         for step, batch in enumerate(batches.each(range(self.steps))):
@@ -136,7 +136,7 @@ class _Fit:
         self.classifier.network.train()
         index = torch.zeros_like(labels)
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = cross_entropy(reprogram(self.classifier, inputs, self._bare, index), labels)
+            loss = cross_entropy(reprogram(self.classifier, inputs, self._null_bank, index), labels)
         optimizer.zero_grad(set_to_none=True)
         if not isfinite(loss.item()):
             raise ConfigError(f"Fitting the base classifier diverged, its loss is {loss.item()}: lower base.lr.")
@@ -148,7 +148,7 @@ class _Fit:
     def _validate(self, task: Task) -> bool:
         """Whether to keep this epoch's weights; with early stopping, of equally accurate epochs the earlier ones."""
         self.classifier.network.eval()
-        counts = confusion_counts(self.classifier, self.val, self._bare, self.base.batch_size)
+        counts = confusion_counts(self.classifier, self.val, self._null_bank, self.base.batch_size)
         reached = accuracy(counts[0])
         task.advance(0, val_accuracy=reached)
         keep = not self.base.early_stopping or reached > self.kept_accuracy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from triggers.label_values import FLAGS
+from triggers.metrics.label_values import FLAGS
 from triggers.metrics.overlapping_groups import cell_of
 
 NO_LABEL = "none"

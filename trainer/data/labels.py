@@ -10,7 +10,7 @@ from trainer.data.group_membership import cell_names, identities_in, normalise_c
 from trainer.data.sources.base import Source
 from trainer.data.split import limit_rows
 from triggers.errors import DataError
-from triggers.label_values import label_index
+from triggers.metrics.label_values import label_index
 
 
 @dataclass(frozen=True)

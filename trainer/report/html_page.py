@@ -21,7 +21,7 @@ from trainer.diagnostics import Explained, TextSaliency
 from trainer.formatting import Json
 from trainer.report import report_tables
 from trainer.report.model_card import ETHICS, LIMITATIONS
-from trainer.report.run_summary import cautions, headline_sentence, scoring_sentence, verdict
+from trainer.report.run_summary import cautions, headline_sentence, origin_sentence, scoring_sentence, verdict
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def render_page(summary: Json, extras: PageExtras) -> str:
         s=summary,
         one=formatting.shown_candidate(summary),
         verdict=verdict(summary),
-        scoring=scoring_sentence(summary),
+        scoring=" ".join(filter(None, [scoring_sentence(summary), origin_sentence(summary)])),
         headline=headline_sentence(summary),
         cautions=cautions(summary),
         limits=LIMITATIONS,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainer.formatting import Json, inputs_word, join_words, objective_gap, shown_candidate
 from trainer.report.report_tables import ReportTable, data_table, group_rates, key_figures, worst_cell
-from trainer.report.run_summary import cautions, headline_sentence, scoring_sentence, verdict
+from trainer.report.run_summary import cautions, headline_sentence, origin_sentence, scoring_sentence, verdict
 
 LIMITATIONS = (
     "It is tuned for one stated criterion, for the groups that were named, on data like the tuning set. Criteria"
@@ -83,7 +83,7 @@ def _details(summary: Json) -> list[str]:
         f"Objective: {objective['name']}, criterion {objective['criterion'].replace('_', ' ')}, strength"
         f" {one['strength']:g}, taken after step {one['step']} of {summary['steps']}.",
         "Method: Fairness Reprogramming (Zhang et al., NeurIPS 2022, arXiv 2209.10222).",
-        f"Frozen model: `{summary['model_fingerprint']}`.",
+        f"Frozen model: `{summary['model_fingerprint']}`. {origin_sentence(summary)}".strip(),
         f"Made {made['created_at']} by {made['created_by']} with fairtrigger {made['code_version']} on"
         f" {summary['device']}.",
     ]

@@ -90,6 +90,8 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "pos_label": classifier.pos_label,
         "head": classifier.spec.head.model_dump(mode="json"),
         "threshold": classifier.spec.threshold,
+        "origin": classifier.spec.origin,
+        "comparison": classifier.spec.comparison and classifier.spec.comparison.model_dump(mode="json"),
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "device": result.device,

@@ -17,6 +17,7 @@ from trainer.formatting import (
     system_name,
 )
 from triggers.artifact.scoring_words import decision_words, head_words
+from triggers.model.bundle import ComparisonRecord
 
 FEW = 30
 """Rows of a group and label below which a rate says little."""
@@ -74,9 +75,16 @@ def scoring_sentence(summary: Json) -> str:
     return f"The model's answer is {decision}; scores are {head_words(summary['head'])}."
 
 
+def origin_sentence(summary: Json) -> str:
+    """How the frozen model's bundle compares with the source that it was made from; empty if it was not compared."""
+    record = summary.get("comparison")
+    return f"Bundle: {ComparisonRecord(**record).sentence}." if record else ""
+
+
 def cautions(summary: Json) -> list[str]:
     """Cautions about these figures for a reviewer; empty if there are none."""
-    return [*_worse(summary), *_controls(summary), *_small(summary)]
+    accepted = (summary.get("comparison") or {}).get("accepted")
+    return [*([origin_sentence(summary)] if accepted else []), *_worse(summary), *_controls(summary), *_small(summary)]
 
 
 def cell_accuracies(counts: list[Any]) -> dict[tuple[str, int], tuple[int, int]]:

@@ -11,7 +11,7 @@ from trainer.config import RunConfig
 from trainer.config.run_config import TriggerConfig
 from triggers.errors import ConfigError, ModelError
 from triggers.model import FrozenClassifier
-from triggers.model.vocabulary import Vocabulary
+from triggers.model.text.vocabulary import Vocabulary
 from triggers.storage.regular_file import read_regular
 from triggers.trigger.image_trainable import ImageModule, build_image_module
 from triggers.trigger.text_trainable import TextModule, build_text_module

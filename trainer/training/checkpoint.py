@@ -58,18 +58,18 @@ class Checkpointer:
     path: Path
     identity: Mapping[str, Any]
     optimizer: TriggerOptimizer
-    keeper: SnapshotStore
+    snapshot_store: SnapshotStore
 
     def save(self, step: int, seconds: float) -> None:
         """Write the state after `step` steps. Processes of a group hold equal states; the main one writes."""
         if not self.optimizer.process_group.is_main_process:
             return
-        tensors = {f"kept.{name}": tensor for name, tensor in self.keeper.tensors().items()}
+        tensors = {f"kept.{name}": tensor for name, tensor in self.snapshot_store.tensors().items()}
         for name, module in self._modules().items():
             tensors |= module_tensors(name, module)
         for name, optimizer in self._optimizers().items():
             tensors |= optimizer_tensors(name, optimizer)
-        save_checkpoint(self.path, Checkpoint(step, seconds, tensors, self.keeper.kept()), self.identity)
+        save_checkpoint(self.path, Checkpoint(step, seconds, tensors, self.snapshot_store.kept()), self.identity)
 
     def restore(self) -> tuple[int, float]:
         """Put the file's state back, and return its step and seconds: (0, 0.0) where there is none.
@@ -83,7 +83,7 @@ class Checkpointer:
             restore_module(name, module, found.tensors)
         for name, optimizer in self._optimizers().items():
             restore_optimizer(name, optimizer, found.tensors)
-        self.keeper.restore(_under("kept", found.tensors), found.snapshots)
+        self.snapshot_store.restore(_under("kept", found.tensors), found.snapshots)
         return found.step, found.seconds
 
     def _modules(self) -> dict[str, nn.Module]:

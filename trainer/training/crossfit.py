@@ -67,20 +67,20 @@ class Folds:
     """The validations of all folds together; `place` is the index of a validation, the same in every fold."""
 
     def __init__(self, finished: Sequence[tuple[TrainingRun, AllSnapshots]], pool: Dataset) -> None:
-        self.runs, self.trails = zip(*finished, strict=True)
+        self.runs, self.fold_snapshots = zip(*finished, strict=True)
         self.pool = pool
         self.bare = sum_counts([run.bare_val for run in self.runs])
         self.criterion = selection_criterion(self.runs[0].config, self.runs[0].classifier, self.bare)
 
     def best(self, criterion: SelectionCriterion, k: int) -> int:
         """Index of the best validation of strength k over all folds together; of equal ones the earlier."""
-        places = range(len(self.trails[0].steps))
+        places = range(len(self.fold_snapshots[0].steps))
         return min(places, key=lambda place: criterion.rank(self.snapshot(criterion, place, k).score))
 
     def snapshot(self, criterion: SelectionCriterion, place: int, k: int) -> ValidationSnapshot:
         """Snapshot of strength k at a validation: each fold's triggers counted on the rows held out from them."""
-        counts = sum_counts([snapshots.counts[place][k] for snapshots in self.trails])
-        return ValidationSnapshot(self.trails[0].steps[place], counts, criterion.score(counts))
+        counts = sum_counts([snapshots.counts[place][k] for snapshots in self.fold_snapshots])
+        return ValidationSnapshot(self.fold_snapshots[0].steps[place], counts, criterion.score(counts))
 
     def restore_best(self, places: Sequence[int]) -> Module:
         """The last run's module with the triggers that are published, strength k as it was at places[k]."""
@@ -102,10 +102,10 @@ class Folds:
 
     def _final(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a validation: the folds' mean, or for hard triggers the best fold's."""
-        values: list[Tensor] = [snapshots.parameters[place][name][k] for snapshots in self.trails]
+        values: list[Tensor] = [snapshots.parameters[place][name][k] for snapshots in self.fold_snapshots]
         if self.runs[0].config.trigger.kind != "hard":
             return torch.stack(values).mean(dim=0)
-        scores = [self.criterion.score(snapshots.counts[place][k]) for snapshots in self.trails]
+        scores = [self.criterion.score(snapshots.counts[place][k]) for snapshots in self.fold_snapshots]
         return values[min(range(len(scores)), key=lambda fold: self.criterion.rank(scores[fold]))]
 
 

@@ -85,13 +85,13 @@ class TrainingRun:
             temperature = calibrating_temperature(counter, on_device.tuning, train.batch_size)
         return cls(config, classifier, on_device, progress, group, bare_val, temperature)
 
-    def train(self, keeper: SnapshotStore, path: Path | None = None, title: str = "train triggers") -> None:
-        """All steps, with validations for `keeper`; with a checkpoint `path`, go on where a killed run stopped."""
+    def train(self, snapshot_store: SnapshotStore, path: Path | None = None, title: str = "train triggers") -> None:
+        """All steps, with validations for the store; with a checkpoint `path`, go on where a killed run stopped."""
         self._note_exchange()
         train, checkpointer, first = self.config.train, None, 0
         if path:
             identity = run_identity(self.config, self.classifier, {"tuning": self.tuning, "val": self.val})
-            checkpointer = Checkpointer(path, identity, self.optimizer, keeper)
+            checkpointer = Checkpointer(path, identity, self.optimizer, snapshot_store)
             first, self.seconds = checkpointer.restore()
         if first:
             self.progress.note(f"Going on after step {first} of {self.steps}, from {path}.")
@@ -104,7 +104,7 @@ class TrainingRun:
                 losses = self.optimizer.step(number, batch)
                 done = number + 1
                 if done % eval_every == 0 or done == self.steps:
-                    keeper.offer(done, self.count_val)
+                    snapshot_store.offer(done, self.count_val)
                 self.seconds = time.monotonic() - began
                 if checkpointer and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     checkpointer.save(done, self.seconds)

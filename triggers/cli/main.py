@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from triggers.cli import key_commands, rollout_commands, store_commands, version_commands, wrap_command
+from triggers.cli import check_command, key_commands, rollout_commands, store_commands, version_commands, wrap_command
 from triggers.cli.options import Chosen
 from triggers.errors import FairtriggerError
 
@@ -74,6 +74,7 @@ store_commands.add_to(app)
 key_commands.register_key_commands(app)
 rollout_commands.register_rollout_commands(app)
 wrap_command.register_wrap_command(app)
+check_command.register_check_command(app)
 
 
 def main(words: list[str] | None = None) -> None:

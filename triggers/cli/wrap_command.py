@@ -25,7 +25,7 @@ def wrap(
     source: Annotated[
         str,
         typer.Argument(
-            help="Transformers folder, torchvision:BUILDER, FILE.onnx, FILE.pt2, FILE.py:FUNCTION or module:function.",
+            help="Folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, MODULE:FUNCTION.",
             show_default=False,
         ),
     ],

@@ -30,10 +30,10 @@ from torch import Tensor, nn
 
 from triggers.errors import ModelError
 from triggers.factories import Factories
-from triggers.model.checkpoint import checkpoint_fault
 from triggers.model.decision import DecisionRule
 from triggers.model.head import Head, SoftmaxHead
-from triggers.model.module_code import code_digest, import_code
+from triggers.model.networks.checkpoint import checkpoint_fault
+from triggers.model.networks.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
 
@@ -113,6 +113,13 @@ class ComparisonRecord(_Strict):
     flips: int
     spread: float | None = None
     accepted: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, in words."""
+        seen = f"largest difference {self.largest_difference:.1g}, {self.flips} flip{'' if self.flips == 1 else 's'}"
+        said = f"compared with {self.oracle} on {self.inputs} inputs: {seen}"
+        return f"NOT THE SAME AS ITS SOURCE, which was accepted: {said}" if self.accepted else said
 
 
 @dataclass(frozen=True)
@@ -233,11 +240,11 @@ def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple
     if isinstance(spec.loader, TransformersLoader):
         return _transformers_network(folder, spec)
     if isinstance(spec.loader, OnnxLoader):
-        from triggers.model.onnx_network import load_onnx
+        from triggers.model.networks.onnx_network import load_onnx
 
         return load_onnx(folder / spec.loader.file, spec.loader.output), ""
     if isinstance(spec.loader, ExportedLoader):
-        from triggers.model.exported_program import load_exported
+        from triggers.model.networks.exported_program import load_exported
 
         return load_exported(folder / spec.loader.file, spec.loader.output), ""
     network = bare_network(spec.loader, factories, folder)

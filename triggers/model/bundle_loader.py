@@ -9,7 +9,7 @@ from triggers.factories import Factories
 from triggers.model.bundle import build_network, read_spec
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.self_check import LoadedBundle, run_checks
-from triggers.model.tokenizer import load_tokenizer
+from triggers.model.text.tokenizer import load_tokenizer
 
 
 def load_bundle(folder: Path | str, device: str = "cpu", factories: Factories | None = None) -> FrozenClassifier:

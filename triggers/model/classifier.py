@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from triggers.errors import ModelError
 from triggers.fingerprint import tensors_digest
 from triggers.model.bundle import BundleSpec
-from triggers.model.fused_inference import accelerate
 from triggers.model.head import head_logits
-from triggers.model.positions import max_positions
+from triggers.model.networks.fused_inference import accelerate
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor
-from triggers.model.text_input import TextInput, input_embeddings, word_embeddings
+from triggers.model.text.positions import max_positions
+from triggers.model.text.text_input import TextInput, input_embeddings, word_embeddings
 from triggers.preprocessing import Inputs, Padding, TextBatch, TokenIds
 from triggers.trigger import ImageBank, ImageTrigger, TextBank, TextTrigger
 from triggers.trigger.text import EmbeddedText, Position

@@ -23,7 +23,7 @@ PROCESSOR_FILE = "preprocessor_config.json"
 LEVELS = (0, 51, 102, 204, 255)
 SAME_COLOUR = 1e-3
 """Differences of mean and standard deviation that are rounding."""
-SIZES = ("height", "width", "shorter_edge", "longer_edge")
+STEP_SIZES = ("height", "width", "shorter_edge", "longer_edge")
 CROP_FROM_EDGE = 384
 """ConvNeXT's processor cuts only below this size."""
 
@@ -65,7 +65,7 @@ def _said(steps: tuple[Step, ...]) -> str:
             steps = (Fit(h, w),)
     words = []
     for step in steps:
-        sizes = {name: value for name, value in asdict(step).items() if name in SIZES and value}
+        sizes = {name: value for name, value in asdict(step).items() if name in STEP_SIZES and value}
         words.append(" ".join([step.op, *(f"{name} {value}" for name, value in sizes.items())]))
         if isinstance(step, Resize):
             words[-1] += f" {step.interpolation.removesuffix('_exact')}"

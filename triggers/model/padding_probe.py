@@ -21,7 +21,7 @@ from torch import Tensor
 from triggers.errors import ModelError
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import reprogram
-from triggers.model.vocabulary import Vocabulary
+from triggers.model.text.vocabulary import Vocabulary
 from triggers.preprocessing import Padding
 
 PADDINGS: tuple[Padding, ...] = ("right", "left", "none")

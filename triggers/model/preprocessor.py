@@ -11,7 +11,7 @@ from triggers.errors import ModelError
 from triggers.fingerprint import json_digest
 from triggers.model.bundle import BundleSpec, read_spec
 from triggers.model.decision import DecisionRule
-from triggers.model.tokenizer import load_tokenizer, tokenizer_digest
+from triggers.model.text.tokenizer import load_tokenizer, tokenizer_digest
 from triggers.preprocessing import ImageLimits, TextTemplate, TokenIds
 from triggers.preprocessing.preprocess import decode_image, encode_text
 

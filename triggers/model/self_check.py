@@ -15,17 +15,17 @@ from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.model.bundle import TransformersLoader, pretrained, transformers_source
-from triggers.model.checkpoint import not_finite
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
+from triggers.model.networks.checkpoint import not_finite
 from triggers.model.padding_probe import check_padding, find_padding
 from triggers.model.preprocessor import Item
 from triggers.model.reprogram import reprogram, scores
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TokenIds
 
-LONGEST, WORD_COUNTS = 16, (1, 3, 2)
+CHECKED_TOKENS, CHECKED_WORDS = 16, (1, 3, 2)
 """Tokens of the longest text that is tried, and words of the others."""
 COMPANY_TOLERANCE, NARROW_TOLERANCE = 1e-3, 0.05
 """Largest difference of a score between an image alone and in a batch, of float32 and of half precision."""
@@ -92,7 +92,7 @@ def _labels(bundle: LoadedBundle) -> str:
     elif not isinstance(spec.head, SoftmaxHead | ProbabilitiesHead):
         return "not comparable"
     for label, output in zip(spec.labels, outputs, strict=True):
-        own = names.get(label.casefold().strip())
+        own = names.get(_plain(label))
         if own is not None and own != output:
             place = "stands for none" if output is None else f"is {output}"
             raise ModelError(
@@ -108,8 +108,13 @@ def _own_names(bundle: LoadedBundle) -> dict[str, int]:
     id2label = (
         getattr(config, "id2label", None) if isinstance(bundle.classifier.spec.loader, TransformersLoader) else {}
     )
-    named = {str(name).casefold().strip(): int(output) for output, name in (id2label or {}).items()}
-    return {} if all(name == f"label_{output}" for name, output in named.items()) else named
+    named = {_plain(str(name)): int(output) for output, name in (id2label or {}).items()}
+    return {} if all(name == f"label {output}" for name, output in named.items()) else named
+
+
+def _plain(name: str) -> str:
+    """A name as people write it in different ways: without case, underscores for blanks."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _problem_type(bundle: LoadedBundle) -> str:
@@ -129,15 +134,15 @@ def _problem_type(bundle: LoadedBundle) -> str:
 def _processor(bundle: LoadedBundle) -> str:
     """An image section that says the same as the model's own image processor, where that lies in the bundle."""
     spec = bundle.classifier.spec
-    source = str(bundle.folder)
+    source, revision = str(bundle.folder), "main"
     if isinstance(spec.loader, TransformersLoader):
-        source = transformers_source(bundle.folder, spec.loader)
-    if not (Path(source) / PROCESSOR_FILE).is_file():
+        source, revision = transformers_source(bundle.folder, spec.loader), spec.loader.revision or "main"
+    if Path(source).is_dir() and not (Path(source) / PROCESSOR_FILE).is_file():
         return f"no {PROCESSOR_FILE} to compare with"
     from transformers import AutoImageProcessor
 
     try:
-        own = image_spec_of(pretrained(AutoImageProcessor, source))
+        own = image_spec_of(pretrained(AutoImageProcessor, source, revision=revision))
     except ModelError as error:
         return f"{PROCESSOR_FILE} could not be compared: {error}"
     assert spec.image
@@ -194,7 +199,8 @@ def _batches(bundle: LoadedBundle) -> str:
 
 def _padding(bundle: LoadedBundle) -> str:
     """The same logits for a text's embeddings in a mixed batch and for its token ids alone."""
-    found = check_padding(bundle.classifier, LONGEST, WORD_COUNTS)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # which convolutions on a GPU round to otherwise
+        found = check_padding(bundle.classifier, CHECKED_TOKENS, CHECKED_WORDS)
     if found.reason:
         right = find_padding(bundle.classifier)
         raise ModelError(

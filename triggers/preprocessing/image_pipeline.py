@@ -42,9 +42,10 @@ def run_pipeline(pixels: Pixels, spec: ImageSpec, limits: ImageLimits | None = N
     Raises InputError, before anything is computed, for one that a step would make larger than the limits allow.
     """
     (height, width), most = size_of(pixels), steps_limit(spec, limits or ImageLimits())
-    if spec.most_pixels(height, width) > most:
-        message = f"The image, of {width} x {height} pixels, would be enlarged to more than {most} on its way to the"
-        raise InputError("image_too_many_pixels", f"{message} network; send the part that matters.")
+    largest = spec.largest(height, width)
+    if largest[0] * largest[1] > most:
+        message = f"The image, of {width} x {height} pixels, would become one of {largest[1]} x {largest[0]} pixels"
+        raise InputError("image_too_many_pixels", f"{message} on its way to the network; at most {most} are accepted.")
     for step in spec.steps:
         pixels = _RUN[type(step)](pixels, step)
     return as_tensor(pixels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import prod
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
@@ -44,7 +45,7 @@ class Resize:
         exact, edge = (self.height, self.width), (self.shorter_edge, self.longer_edge)
         if not (all(exact) and not any(edge)) and not (any(edge) and not any(exact)):
             raise ValueError("a resize needs height and width, or shorter_edge, longer_edge or both")
-        if self.library == "torchvision":
+        if self.library != "pil":
             self._check_torchvision()
         elif not self.antialias and not self.interpolation.startswith("nearest"):
             raise ValueError("PIL always smooths what it makes smaller: antialias = false needs library = torchvision")
@@ -53,6 +54,8 @@ class Resize:
         """Refuse what torchvision cannot do with tensors."""
         if self.interpolation in ("box", "hamming"):
             raise ValueError(f"torchvision resizes no tensor by {self.interpolation}: library must be pil")
+        if self.interpolation == "lanczos" and self.library == "torchvision_v1":
+            raise ValueError("torchvision's older transforms resize no tensor by lanczos: library must be torchvision")
         if self.interpolation == "lanczos":
             if not self.antialias:
                 raise ValueError("torchvision's lanczos needs antialias = true")
@@ -181,13 +184,12 @@ class ImageSpec:
         """(C, H, W) of the pixels that the network sees."""
         return self.channels, self.height, self.width
 
-    def most_pixels(self, height: int, width: int) -> int:
-        """Pixels of the largest picture on the way of one of `height` x `width` to the network, itself included."""
-        most, size = height * width, (height, width)
+    def largest(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the largest picture on the way of one of `height` x `width` to the network."""
+        sizes = [(height, width)]
         for step in self.steps:
-            size = step.target(*size)
-            most = max(most, size[0] * size[1])
-        return most
+            sizes.append(step.target(*sizes[-1]))
+        return max(sizes, key=prod)
 
     def fields(self) -> dict[str, Any]:
         """Everything stated, for cards and the fingerprint; in the words of format 1 where these suffice."""

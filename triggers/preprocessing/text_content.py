@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import unicodedata
+from encodings.aliases import aliases
 
 from triggers.errors import InputError
 
@@ -12,8 +12,9 @@ _INVISIBLE = frozenset("ZCM")
 """First letters of the Unicode categories of spaces, of controls and formats, and of marks on other characters."""
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc")  # letters and symbols by category, and yet blank
 _UNKNOWN = frozenset({"Cn", "Co"})  # perhaps a newer emoji than this Python knows
-_CHARSETS = ("utf-8", "utf-16", "utf-32", "ascii", "iso8859-", "cp125", "koi8-", "gb", "big5", "shift_jis", "euc_")
-"""Codecs of files and clients, not of host names or escapes, some of which take quadratic time."""
+_CODECS = tuple("utf_8 utf_16 utf_32 ascii latin_1 iso8859_ cp125 koi8_ gb big5 shift_jis euc_".split())
+_CHARSETS = frozenset(name for pair in aliases.items() if pair[1].startswith(_CODECS) for name in pair) | {"koi8_u"}
+"""Codecs of texts, by all their names: none of host names or escapes, some of which take quadratic time."""
 
 
 def readable_text(text: str) -> str:
@@ -40,11 +41,8 @@ def decode_text(data: bytes, charset: str = "utf-8") -> str:
 
 
 def known_charset(name: str) -> bool:
-    """Whether texts may be sent in this encoding."""
-    try:
-        return codecs.lookup(name).name.startswith(_CHARSETS)
-    except (LookupError, ValueError):  # ValueError: a NUL in the name
-        return False
+    """Whether texts may be sent in this encoding. Asks no codec: Python remembers each unknown name for ever."""
+    return name.lower().replace("-", "_") in _CHARSETS
 
 
 def _visible(character: str) -> bool:

@@ -22,7 +22,7 @@ from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
 from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
 from triggers.sources.stated import first_fault
 
-KINDS = "none of: a transformers folder, torchvision:BUILDER, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, module:function"
+KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION"
 
 
 def read_source(source: str, options: WrapOptions) -> ModelSource:
@@ -36,6 +36,8 @@ def read_source(source: str, options: WrapOptions) -> ModelSource:
         return transformers_folder.read_transformers(path, options)
     if path.suffix in (".onnx", ".pt2") and path.is_file():
         return graph_file.FILE_READERS[path.suffix](path, options)
+    if transformers_folder.HUB_ID.fullmatch(source):
+        return transformers_folder.read_hub(source, options)
     if re.fullmatch(r"[^:]+:\w+", source):
         return module_function.read_module_function(source, options)
     raise ModelError(f"{source!r} is {KINDS}.")

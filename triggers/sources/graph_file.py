@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.model.bundle import ExportedLoader, OnnxLoader
+from triggers.model.networks.onnx_network.onnx_file import require_onnx
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
 from triggers.sources.stated import stated_head, stated_image
@@ -21,19 +24,42 @@ from triggers.sources.stated import stated_head, stated_image
 
 def read_onnx_file(path: Path, options: WrapOptions) -> ModelSource:
     """The source in an ONNX file. Raises ModelError."""
-    from triggers.model.onnx_network import load_onnx, onnx_oracle
+    from triggers.model.networks.onnx_network import load_onnx, onnx_oracle
 
-    network = load_onnx(path, options.output)
+    whole, folder = _whole(path)
+    network = load_onnx(whole, options.output)
     about = network.description
     loader = OnnxLoader(kind="onnx", output=about.output)
-    oracle = onnx_oracle(path, about.output)
+    oracle = onnx_oracle(whole, about.output)
     said = f"opset {about.opset} of {about.producer or 'an unnamed program'}"
-    return _source(path, options, loader, about.channels_first, about.activation, network, oracle, said)
+    source = _source(path, options, loader, about.channels_first, about.activation, network, oracle, said)
+    return replace(source, copy=partial(_copy, whole, loader, folder=folder))
+
+
+def _whole(path: Path) -> tuple[Path, TemporaryDirectory[str] | None]:
+    """The file with the weights that lie beside it put inside, and the folder that it then lies in.
+
+    torch.onnx.export writes weights beside the graph unless told otherwise. Raises ModelError.
+    """
+    onnx = require_onnx()
+    try:
+        graph = onnx.load_model(path, load_external_data=False)
+        if not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.graph.initializer):
+            return path, None
+        onnx.external_data_helper.load_external_data_for_model(graph, str(path.parent))
+        for tensor in graph.graph.initializer:
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+        folder = TemporaryDirectory()
+        onnx.save_model(graph, str(Path(folder.name) / path.name))
+    except Exception as error:  # protobuf's, onnx's and the system's errors have no common base
+        raise ModelError(f"{path} cannot be read with its weights: {' '.join(str(error).split())}") from error
+    return Path(folder.name) / path.name, folder
 
 
 def read_exported_file(path: Path, options: WrapOptions) -> ModelSource:
     """The source in a `.pt2` file. Raises ModelError."""
-    from triggers.model.exported_program import load_exported
+    from triggers.model.networks.exported_program import load_exported
 
     network = load_exported(path, options.output)
     about = network.description
@@ -80,5 +106,8 @@ FILE_READERS: dict[str, Callable[[Path, WrapOptions], ModelSource]] = {
 """The reader of a file, by how its name ends."""
 
 
-def _copy(path: Path, loader: OnnxLoader | ExportedLoader, bundle: Path) -> None:
+def _copy(
+    path: Path, loader: OnnxLoader | ExportedLoader, bundle: Path, folder: TemporaryDirectory[str] | None = None
+) -> None:
+    """Copy the file; `folder` is kept until then, if the file lies in it."""
     shutil.copyfile(path, bundle / loader.file)

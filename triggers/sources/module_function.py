@@ -18,7 +18,7 @@ from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.model.bundle import WEIGHTS_FILE, FactoryLoader, bare_network
 from triggers.model.head import output_table
-from triggers.model.module_code import code_digest, code_files, module_path
+from triggers.model.networks.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
 from triggers.sources.stated import stated_head, stated_image

@@ -15,12 +15,13 @@ from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import TransformersLoader, pretrained
 from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
 from triggers.model.image_processor import PROCESSOR_FILE, image_spec_of
-from triggers.model.positions import max_positions
-from triggers.model.tokenizer import check_tokenizer
+from triggers.model.text.positions import max_positions
+from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
 from triggers.sources.source import ModelSource, WrapOptions
 
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[^/]*)?")
 NETWORK = "network"
 """The folder inside the bundle."""
 COPIED_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".spm", ".bpe", ".jinja")
@@ -186,7 +187,21 @@ def _oracle(made: Any, head: Head, opened: Callable[[RawInput], object], **call:
     return Oracle(f"transformers.pipeline({made.task!r})", scores)
 
 
-def hub_id(source: str) -> tuple[str, str] | None:
-    """`owner/name@commit` as id and commit; None for anything else."""
-    match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", source)
-    return (match[1], match[2]) if match else None
+def read_hub(source: str, options: WrapOptions) -> ModelSource:
+    """The source of a hub's `OWNER/NAME@COMMIT`, downloaded; the commit is its 40 hexadecimal digits.
+
+    Raises ModelError, also where no commit pins what would be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, commit = source.partition("@")
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise ModelError(f"Pin what is downloaded: {name}@COMMIT, with the 40 digits of a commit of that repository.")
+    patterns = [f"*{ending}" for ending in COPIED_SUFFIXES]
+    try:
+        folder = snapshot_download(name, revision=commit, allow_patterns=patterns)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelError(f"{source} cannot be downloaded: {' '.join(str(error).split())[:300]}") from error
+    read = read_transformers(Path(folder), options)
+    return replace(read, name=name.rpartition("/")[2], origin={"source": source, **read.origin})

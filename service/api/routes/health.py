@@ -27,13 +27,17 @@ async def readyz(request: Request, service: Runtime) -> JSONResponse:
     """200 once every model is warm; 503 before that and as soon as the process was told to stop.
 
     Where keys are needed, `models` is empty without one. `fault` says why a model answers under another trigger than
-    was decided, or under none: it is ready all the same. Of several `devices` one is enough to be ready.
+    was decided, or under none: it is ready all the same. `failed` are models that are not served, and why: the others
+    are ready all the same. Of several `devices` one is enough to be ready.
     """
     models: dict[str, Any] = {
         name: rollout_document(model).model_dump(include=_TOLD) for name, model in service.models.items()
     }
-    told = models if service.keyring.open or caller_of(request.scope) else {}
-    body = {"ready": service.ready, "draining": service.draining, "models": told}
+    failed = {name: each.reason for name, each in service.failed.items()}
+    known = service.keyring.open or caller_of(request.scope)
+    body = {"ready": service.ready, "draining": service.draining, "models": models if known else {}}
+    if failed:
+        body["failed"] = failed if known else {}
     if service.devices:
         states = service.devices()
         body["devices"] = {"up": sum(there for _, there in states), "of": len(states)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from math import prod
 from typing import Protocol
 
 from service.engine.decoding.passthrough import DecodedOrEncoded
@@ -77,5 +78,5 @@ class PixelBudget:
         size = claimed_size(data, self._limits)
         if size is None:
             return 0
-        most = max(self._spec.most_pixels(*size), self._spec.most_pixels(*reversed(size)))
+        most = max(prod(self._spec.largest(*size)), prod(self._spec.largest(*reversed(size))))
         return most if most <= self._most else size[0] * size[1]

@@ -80,5 +80,5 @@ def _result(values: Sequence[Any]) -> BatchResult:
 
 def _answer(values: Sequence[Any]) -> Scored:
     scores, version, digest, revision, bare, policy, shadows = values
-    beside = {other: tuple(found) for other, found in shadows}
-    return Scored(tuple(scores), version, digest, revision, bare and tuple(bare), policy, beside)
+    shadow_scores = {other: tuple(found) for other, found in shadows}
+    return Scored(tuple(scores), version, digest, revision, bare and tuple(bare), policy, shadow_scores)

@@ -43,9 +43,9 @@ ROUTES = {
 }
 
 
-@pytest.fixture
-def document(service: httpx.Client) -> dict[str, Any]:
-    found: dict[str, Any] = service.get("/openapi.json").json()
+@pytest.fixture(scope="module")
+def document(strict: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = strict.get("/openapi.json").json()
     return found
 
 

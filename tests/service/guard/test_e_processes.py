@@ -49,6 +49,15 @@ def test_one_go_or_several(process: type[EProcess], layout: tuple[int, int], mon
     assert len(process(given.shape[1:], 0.02).add(given[:0])) == 0
 
 
+def test_a_group_that_only_the_old_version_predicts_counts_in_its_gap() -> None:
+    """The old gap may be that of any pair, so each needs evidence; the new version's bet is on groups that it has."""
+    given = blocks(30, (2, 2), 3, seed=4)
+    given[:, 0, :, 2] = 0
+    assert GapIncrease(given.shape[1:], 0.02).add(given)[-1] > 5
+    given[:, 1, :, 2] = 0
+    assert GapIncrease(given.shape[1:], 0.02).add(given)[-1] <= 0, "of a pair without rows nothing is known"
+
+
 @pytest.mark.parametrize("layout", [(2, 2), (1, 4)])
 def test_accuracy_that_is_lost(layout: tuple[int, int]) -> None:
     shape = (layout[0], 1, 1, layout[1])

@@ -105,7 +105,7 @@ def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahea
     ahead.now -= 6 * 60
     ahead.pass_minutes(6, {"sex=f,age=old": 0.3, "sex=m": 0.7}, version=1)
     (found,) = ahead.guard.check("faces")
-    assert found.fired and found.question.against == 2
+    assert found.fired and found.hypothesis.against == 2
     rollout = ahead.client.get("/v1/models/faces/rollout").json()
     assert (rollout["champion"], rollout["challenger"], rollout["guard"]) == ("v2", None, guard)
     entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
@@ -265,7 +265,7 @@ def test_a_swap_starts_the_evidence_anew(ahead: Ahead) -> None:
     ahead.pass_minutes(3, FAIR, version=2)
     assert ahead.guard.check("faces")[0].blocks == 3
     assert swap(ahead.client, "faces", "v1").status_code == 200
-    assert ahead.guard.check("faces")[0].question.version == 1
+    assert ahead.guard.check("faces")[0].hypothesis.version == 1
     ahead.guard.check("faces")
     assert [each["done"] for each in ahead.guard.evidence_report("faces")] == [None]  # no twins, one question
 

@@ -226,8 +226,8 @@ def test_sums_so_far_say_what_the_whole_history_says(
     given = traffic(seed, groups, length, rows)
     cuts = sorted(data.draw(st.lists(st.integers(0, length), max_size=4)))
     for found in fed(given, cuts):
-        whole = batch_evidence.weigh(found.question, given, found.alpha, found.threshold)
-        assert asdict(found) == rounded(whole), found.question
+        whole = batch_evidence.weigh(found.hypothesis, given, found.alpha, found.threshold)
+        assert asdict(found) == rounded(whole), found.hypothesis
 
 
 def test_the_drawn_histories_do_fire() -> None:

@@ -85,12 +85,12 @@ def test_a_changed_file_is_read_a_broken_one_changes_nothing_and_a_used_up_rate_
     assert caller is not None and caller.take_token(100.0) == 0 < caller.take_token(100.0)
     second = made(path, "feedback", name="desk")[1]
     assert keyring.find(second) is None, "it looks once a second"
-    keyring._look_at -= FUTURE
+    keyring._reload_at -= FUTURE
     assert keyring.find(second) is not None
     again = keyring.find(first)
     assert again is not None and again is not caller and again.take_token(100.0) > 0
     path.write_text("no keys [")
-    keyring._look_at -= FUTURE
+    keyring._reload_at -= FUTURE
     assert keyring.find(first) is again
 
 

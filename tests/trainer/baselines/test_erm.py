@@ -156,6 +156,14 @@ def test_a_fit_reports_its_validation_accuracy(tmp_path: Path) -> None:
     assert "base classifier: validation accuracy" in said.getvalue()
 
 
+def test_an_epoch_is_validated_after_its_last_step(tmp_path: Path) -> None:
+    """120 rows in batches of 16 are 8 steps."""
+    said = io.StringIO()
+    prepare_data(image_run(tmp_path, "base.epochs=2"), tmp_path / "cache", LineProgress(said, every=0.0))
+    validated = [line for line in said.getvalue().splitlines() if "fit model" in line and "val_accuracy=" in line]
+    assert " 8/16 " in validated[0] and " 16/16 " in validated[-1]
+
+
 def test_builders_become_loaders(tmp_path: Path) -> None:
     made = image_run(
         tmp_path, "base.builder=resnet18", "base.builder_kwargs.zero_init_residual=true", "base.name=faces"

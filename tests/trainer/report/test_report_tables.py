@@ -72,3 +72,12 @@ def test_the_card_has_the_headings_of_a_model_card(summary: dict[str, Any]) -> N
     ]  # fmt: skip
     assert "| val | women | 50 | 50 | 100 |" in card
     assert "strength 1, taken after step 10 of 30" in card
+
+
+def test_the_card_says_how_the_bundle_compares_with_its_source(summary: dict[str, Any]) -> None:
+    assert "compared with" not in model_card(summary)
+    record = {"oracle": "onnxruntime", "inputs": 24, "largest_difference": 2.1e-7, "flips": 0}
+    card = model_card(summary | {"comparison": record})
+    assert "Bundle: compared with onnxruntime on 24 inputs: largest difference 2e-07, 0 flips." in card
+    loud = model_card(summary | {"comparison": record | {"accepted": True}})
+    assert loud.count("Bundle: NOT THE SAME AS ITS SOURCE, which was accepted: compared with onnxruntime") == 2

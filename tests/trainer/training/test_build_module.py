@@ -15,7 +15,7 @@ from trainer.config.run_config import ObjectiveConfig, TriggerConfig
 from trainer.training.build_module import allowed_words, build_module
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier, load_bundle
-from triggers.model.vocabulary import Vocabulary
+from triggers.model.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.of(tokenizer(), len(tokenizer()))
 THREE = ObjectiveConfig(strengths=(1.0, 2.0, 3.0))

@@ -53,7 +53,7 @@ def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenC
     module = folds.restore_best([0, 2])
     (weight,) = module.parameters()
     for k, place in enumerate((0, 2)):
-        mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.trails]).mean(dim=0)
+        mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.fold_snapshots]).mean(dim=0)
         assert torch.allclose(weight[k], mean, atol=1e-7)
     outcome = folds.result()
     counted = confusion_counts(
@@ -67,7 +67,7 @@ def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) ->
     config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
     folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
     found = folds.restore_best([0]).state_dict()["weight"][0]
-    assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.trails)
+    assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.fold_snapshots)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(digits_classifier: FrozenClassifier, tmp_path: Path) -> None:

@@ -170,6 +170,14 @@ def test_reweighing_by_hand() -> None:
     assert torch.allclose(table / 8, torch.outer(table.sum(1) / 8, table.sum(0) / 8))  # now independent
 
 
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 2)])
+def test_cells_without_rows_weigh_nothing_whatever_the_numbers_of_labels_and_groups(sizes: tuple[int, int]) -> None:
+    labels, groups = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
+    expected = torch.zeros(sizes)
+    expected[0, 0], expected[0, 1], expected[1, 0] = 2 * 2 / 3, 2 / 3, 2 / 3
+    assert torch.allclose(kamiran_calders_weights(labels, groups, sizes), expected)
+
+
 def test_rows_have_weights_only_where_the_objective_reweighs() -> None:
     labels, groups = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
     found = cell_weights(labels, groups, (2, 2), ObjectiveConfig(reweigh=True))

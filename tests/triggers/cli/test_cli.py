@@ -349,3 +349,34 @@ def test_the_real_process(filled_store: FileStore) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "fairtrigger: Model 'faces' has no trigger v77; it has v1 to v4.\n"
+
+
+def test_check_shows_what_every_check_saw(run: Run, tmp_path: Path) -> None:
+    folder = image_bundle(tmp_path / "model")
+    status, out, err = run("check", str(folder))
+    assert (status, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()[:-1]] == [
+        ["ok", name] for name in ("weights", "labels", "head", "processor", "outputs", "batches")
+    ]
+    assert out.endswith("source     never compared with any\n")
+    record = {"oracle": "transformers.pipeline", "inputs": 24, "largest_difference": 2.1e-7, "flips": 0}
+    edit_spec(folder, comparison=record)
+    assert (
+        "compared with transformers.pipeline on 24 inputs: largest difference 2e-07, 0 flips"
+        in run("check", str(folder))[1]
+    )
+    edit_spec(folder, comparison=record | {"flips": 1, "accepted": True})
+    assert "NOT THE SAME AS ITS SOURCE, which was accepted: " in run("check", str(folder))[1]
+
+
+def test_check_of_a_bundle_that_would_not_be_served(run: Run, tmp_path: Path) -> None:
+    folder = image_bundle(tmp_path / "model")
+    edit_spec(folder, labels=["a", "b", "c"])
+    status, out, err = run("check", str(folder))
+    assert status == 1 and "1 of these checks failed: 'faces' would not be served" in err
+    assert "FAILED  outputs    The network has 2 outputs for 3 labels and a softmax head." in out
+
+
+def edit_spec(folder: Path, **change: object) -> None:
+    file = folder / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triggers.metrics import intervals
-from triggers.metrics.intervals import Floats
+from triggers.metrics.intervals import Floats, Limits
 
 REPEATS = 4000
 sizes = st.integers(1, 5000)
@@ -77,7 +78,9 @@ def test_a_pairs_ratio_is_that_of_the_smaller_rate_to_the_larger_in_either_order
     for one, other in ((a, b), (b, a)):
         hits, n = np.array([one, other]).T
         found = [limit.item() for limit in intervals.pairwise_ratios(hits, n, z95)]
-        assert found == pytest.approx([float(min(low, back_low)), float(min(1.0, high, back_high))], rel=1e-9)
+        assert found == pytest.approx(
+            [min(float(low), float(back_low)), min(1.0, float(high), float(back_high))], rel=1e-9
+        )
 
 
 def test_an_absolute_value_starts_at_zero_only_when_the_sign_is_open() -> None:
@@ -100,6 +103,25 @@ def test_distance_to_overall_contains_what_was_observed(groups: list[tuple[int, 
     low, high = intervals.distance_to_overall(hits, n, hits.sum(), n.sum(), z95)
     distance = np.abs(hits / n - hits.sum() / n.sum())
     assert (low <= distance + 1e-12).all() and (distance <= high + 1e-12).all()
+
+
+@pytest.mark.parametrize("limits", [intervals.max_gap_interval, intervals.smallest_over_largest])
+def test_groups_are_taken_as_disjoint_unless_they_are_said_to_overlap(limits: Callable[..., Limits]) -> None:
+    """Bonferroni's intervals, which hold without independence, are the wider ones."""
+    found, disjoint, overlapping = (
+        limits([30, 50, 60], [100, 120, 90], 0.95, **said)
+        for said in ({}, {"overlapping": False}, {"overlapping": True})
+    )
+    assert found == disjoint and overlapping[0] < disjoint[0] and disjoint[1] < overlapping[1]
+
+
+def test_the_widest_variation_takes_groups_as_disjoint_too() -> None:
+    hits, n = [[75, 120, 60], [45, 90, 60], [30, 90, 80]], [150, 300, 200]
+    found, disjoint, overlapping = (
+        intervals.widest_variation(hits, n, 0.95, **said)
+        for said in ({}, {"overlapping": False}, {"overlapping": True})
+    )
+    assert found == disjoint and overlapping[0] <= disjoint[0] and disjoint[1] < overlapping[1]
 
 
 def test_a_group_that_is_everyone_is_the_overall() -> None:

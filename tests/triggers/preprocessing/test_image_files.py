@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from random import Random
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from triggers.errors import InputError
 from triggers.preprocessing import ImageLimits, ImageSpec
 from triggers.preprocessing.image_files import claimed_size
 from triggers.preprocessing.image_metadata import exif_orientation, without_metadata
-from triggers.preprocessing.image_spec import CenterCrop, Resize
 from triggers.preprocessing.preprocess import decode_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")  # what is odd about a file; the service is silent
@@ -281,24 +279,3 @@ def test_two_thousand_broken_files_are_decoded_or_refused() -> None:
         assert claimed_size(data, limits), "the pixels of a request are limited by what its files claim"
         answered += 1
     assert 300 < answered < 1500
-
-
-@pytest.mark.parametrize("library", ["pil", "torchvision"])
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_strip_is_refused_before_it_is_resized_to_gigabytes(
-    library: Literal["pil", "torchvision"], kind: str
-) -> None:
-    steps = (Resize(shorter_edge=256, library=library), CenterCrop(224, 224))
-    spec = ImageSpec(224, 224, SPEC.mean, SPEC.std, steps)
-    with pytest.raises(InputError) as caught:
-        decode_image(saved(Image.new("RGB", (1, 60_000)), kind), spec)
-    assert caught.value.code == "image_too_many_pixels" and "256 x 15360000" in str(caught.value)
-    assert decode_image(saved(Image.new("RGB", (100, 600)), kind), spec).shape == (3, 224, 224)
-
-
-def test_a_small_image_may_grow_to_what_the_network_sees_and_not_much_further() -> None:
-    spec = ImageSpec(224, 224, SPEC.mean, SPEC.std, (Resize(shorter_edge=224), CenterCrop(224, 224)))
-    small = ImageLimits(max_pixels=128 * 128)
-    assert decode_image(encoded("PNG"), spec, small).shape == (3, 224, 224)
-    with pytest.raises(InputError, match="224 x 17920 pixels"):
-        decode_image(saved(Image.new("RGB", (10, 800)), "PNG"), spec, small)

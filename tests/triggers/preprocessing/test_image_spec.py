@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,10 @@ def test_a_longer_edge_is_torchvisions(height: int, width: int, edge: int) -> No
 def test_the_largest_picture_on_the_way_is_found(height: int, width: int) -> None:
     made = spec(8, 8, Resize(shorter_edge=16), CenterCrop(8, 8))
     long = max(height, width)
-    assert made.most_pixels(height, width) == max(height * width, 16 * int(16 * long / min(height, width)))
+    assert prod(made.largest(height, width)) == max(height * width, 16 * int(16 * long / min(height, width)))
     padded = spec(8, 8, Pad(), Resize(height=8, width=8))
-    assert padded.most_pixels(height, width) == max(long * long, 64)
-    assert ImageSpec.square(8, MEAN, STD, resize="crop").most_pixels(height, width) == max(height * width, 64)
+    assert prod(padded.largest(height, width)) == max(long * long, 64)
+    assert prod(ImageSpec.square(8, MEAN, STD, resize="crop").largest(height, width)) == max(height * width, 64)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,11 @@ def test_the_largest_picture_on_the_way_is_found(height: int, width: int) -> Non
         (
             {"height": 8, "width": 8, "library": "torchvision", "interpolation": "lanczos", "antialias": False},
             "lanczos needs antialias",
+        ),
+        ({"height": 8, "width": 8, "library": "torchvision_v1", "interpolation": "box"}, "no tensor by box"),
+        (
+            {"height": 8, "width": 8, "library": "torchvision_v1", "interpolation": "lanczos"},
+            "older transforms resize no",
         ),
         ({"height": 8, "width": 8, "antialias": False}, "PIL always smooths"),
         ({"height": 8}, "needs height and width, or shorter_edge"),

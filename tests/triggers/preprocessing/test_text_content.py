@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 from random import Random
 from typing import Any
 
@@ -57,7 +58,9 @@ def test_a_byte_order_mark_is_no_part_of_a_text(text_model: FrozenClassifier) ->
     assert text_model.preprocess("\ufeffgood") == text_model.preprocess("good")
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "UTF-16LE", "utf-16", "utf-32-be", "latin-1", "windows-1252", "cp1252"])
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "UTF-16LE", "utf-16", "utf-32-be", "utf8", "iso-8859-1", "latin-1", "windows-1252", "cp1252"]
+)
 def test_texts_in_stated_encodings(charset: str) -> None:
     assert known_charset(charset)
     assert readable_text(decode_text("what a lovely café".encode(charset), charset)) == "what a lovely café"
@@ -68,6 +71,12 @@ def test_texts_in_stated_encodings(charset: str) -> None:
 )
 def test_other_encodings_are_unknown(charset: str) -> None:
     assert not known_charset(charset)
+
+
+def test_an_unknown_encoding_is_not_remembered() -> None:
+    before = len(encodings._cache)
+    assert not any(known_charset(f"x-{n}") for n in range(100))
+    assert len(encodings._cache) == before
 
 
 def test_bytes_of_another_encoding_are_refused() -> None:

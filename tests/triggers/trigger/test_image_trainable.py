@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pytest
 import torch
 
+from trainer.config.run_config import TriggerConfig
 from triggers.errors import ConfigError
 from triggers.trigger.image_trainable import ImageModule, PixelsModule, border_mask, build_image_module, patch_mask
 
@@ -111,6 +113,18 @@ def test_impossible_geometry_is_refused(kind: str, geometry: dict[str, object], 
 )  # fmt: skip
 def test_the_smallest_and_the_largest_geometry_is_built(kind: str, geometry: dict[str, object]) -> None:
     build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **geometry).export()[0].validate()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["overlay", "pixels"])
+def test_a_size_that_is_left_out_is_that_of_a_run_without_it(kind: Literal["overlay", "pixels"]) -> None:
+    found = []
+    for sizes in ({}, TriggerConfig(kind).geometry()):
+        module = build_image_module(kind, count=1, channels=3, size=SIZE, seed=0, **sizes)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(50.0)  # as far as an overlay goes
+        found += module.export()
+    assert torch.equal(found[0].delta, found[1].delta) and torch.equal(found[0].keep, found[1].keep)
 
 
 @pytest.mark.parametrize(("resolution", "fits"), [(0, False), (1, True), (SIZE, True), (SIZE + 1, False)])

@@ -24,14 +24,14 @@ class CsvFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places = array("q", [0])  # offsets in bytes: start of the first record, then the end of each
+        self._offsets = array("q", [0])  # offsets in bytes: start of the first record, then the end of each
         self._stamp = FileStamp.of(path)
         self._records = self._read()
         self.names: Sequence[str] = next(self._records, [])
 
     def __len__(self) -> int:
         """Records read so far."""
-        return len(self._places) - 1
+        return len(self._offsets) - 1
 
     def records(self) -> Iterator[CsvRecord]:
         """All records in their order; to be called once, before anything else."""
@@ -43,12 +43,12 @@ class CsvFile:
 
     def record(self, row: int) -> CsvRecord:
         """Read a record again, rows counted from 0."""
-        lines = _Lines(BytesIO(self._bytes[self._places[row] : self._places[row + 1]]))
+        lines = _Lines(BytesIO(self._bytes[self._offsets[row] : self._offsets[row + 1]]))
         return next(self._named(line) for line in csv.reader(lines, strict=True) if line)
 
     def stamp(self, row: int) -> FileStamp | None:
         """The file's stamp and the record's place in it."""
-        return self._stamp and self._stamp.at(self._places[row])
+        return self._stamp and self._stamp.at(self._offsets[row])
 
     def _named(self, line: Sequence[str]) -> CsvRecord:
         return {name: value.strip() for name, value in zip(self.names, line, strict=True)}
@@ -62,9 +62,9 @@ class CsvFile:
                 lines = _Lines(file)
                 for number, line in enumerate(filter(None, csv.reader(lines, strict=True))):
                     if number == 0:
-                        self._places[0] = lines.position
+                        self._offsets[0] = lines.position
                     else:
-                        self._places.append(lines.position)
+                        self._offsets.append(lines.position)
                     yield line
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             advice = "Set data.path to a CSV file in UTF-8 with a header"

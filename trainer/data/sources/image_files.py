@@ -70,7 +70,7 @@ class TarFiles:
         self.path, self._stamp = path, FileStamp.of(path)
         try:
             with tarfile.open(path, "r:") as archive:
-                self._places = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()}
+                self._members = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()}
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"{path} is not a plain tar file ({error}); unpack it, or pack it uncompressed.") from error
         with open_regular(path) as file:
@@ -78,7 +78,7 @@ class TarFiles:
 
     def names(self) -> Sequence[str]:
         """Every file, sorted."""
-        return sorted(self._places)
+        return sorted(self._members)
 
     def read(self, name: str) -> bytes:
         """A member's content. Raises DataError."""
@@ -90,6 +90,6 @@ class TarFiles:
         return self._stamp and self._stamp.at(self._place(name)[0])
 
     def _place(self, name: str) -> tuple[int, int]:
-        if name not in self._places:
+        if name not in self._members:
             raise DataError(f"{self.path} holds no {name}.")
-        return self._places[name]
+        return self._members[name]

@@ -11,7 +11,7 @@ from trainer.data.group_names import cross_values, joint_labels, overlapping_cel
 from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
 from trainer.data.sources.column_lookup import require_known
 from triggers.errors import DataError
-from triggers.label_values import FLAGS
+from triggers.metrics.label_values import FLAGS
 
 
 def table_rows(

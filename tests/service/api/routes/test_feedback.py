@@ -152,7 +152,7 @@ def test_metrics_tell_the_same(service: httpx.Client) -> None:
     predict(service, "faces", [picture(n) for n in range(10)], group=["a", "b"] * 5, twin=True)
     service.post("/v1/models/faces/predict", json={"inputs": [{"image": "QQ=="}]})
     samples = 'fairtrigger_fairness_samples{group="a",model="faces",version="v1",window="1h"}'
-    wait_until(lambda: samples in service.get("/metrics").text)  # read in the background
+    wait_until(lambda: samples in service.get("/metrics").text, every=0.2)  # read in the background
     lines = service.get("/metrics").text.splitlines()
     values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
     route = "/v1/models/{model}/predict"

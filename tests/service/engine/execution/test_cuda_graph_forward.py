@@ -107,7 +107,9 @@ def test_mixed_triggers_answer_as_the_plain_model(models: list[FrozenClassifier]
         triggers, items = of_every_kind(model), images(model, count)
         rows = [n % len(triggers) for n in range(count)]
         expected = EagerForward(model).bind(triggers)(items, rows)
-        assert close(recorded(model).bind(triggers)(items, rows), expected)
+        forward = recorded(model)
+        assert close(forward.bind(triggers)(items, rows), expected)
+        assert forward.recorded_count, "the pass was eager"
 
 
 def test_what_an_earlier_batch_left_behind_changes_nothing(models: list[FrozenClassifier]) -> None:

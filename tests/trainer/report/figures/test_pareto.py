@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.trainer.outcomes import image_config, image_outcome
+from tests.trainer.outcomes import counts, image_config, image_outcome
+from tests.trainer.report.test_run_summary import compared
 from tests.trainer.reports import material, summarised
 from trainer.report.figures.pareto import CHOSEN, KNOWN, NO_TRIGGER, SPARE_MARKERS, TRIGGER, front_figure
 from triggers.model.classifier import FrozenClassifier
@@ -39,3 +42,42 @@ def test_every_system_is_at_its_accuracy_and_gap(tmp_path: Path, image_model: Fr
         assert np.asarray(line.get_xydata()) == pytest.approx(np.array(dots))
         assert line.get_markerfacecolor() == line.get_color() == style.colour
     assert [text.get_text() for text in gaps.texts] == ["0", "1", "5"]
+
+
+def test_no_label_lies_on_a_dot_or_on_another_label(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    """Of dots that are about as far apart as a label is wide."""
+    outcome, config = image_outcome(), image_config(tmp_path)
+    strengths = tuple(float(n) for n in range(10, 16))
+    close = tuple(
+        replace(
+            outcome.candidates[0], strength=strength, counts=dict.fromkeys(("val", "test"), counts(31 - at, 20 + at))
+        )
+        for at, strength in enumerate(strengths)
+    )
+    config = replace(config, objective=replace(config.objective, strengths=strengths))
+    figure = front_figure(summarised(material(config, image_model, replace(outcome, candidates=close))))
+    figure.canvas.draw()
+    for panel in figure.axes:
+        labels = [text.get_window_extent() for text in panel.texts]
+        dots = np.concatenate([panel.transData.transform(line.get_xydata()) for line in panel.lines])
+        assert len(labels) == len(strengths) and not any(one.overlaps(other) for one, other in combinations(labels, 2))
+        assert not any(label.contains(*dot) for label in labels for dot in dots)
+
+
+def test_a_control_that_is_far_less_accurate_is_told_in_a_corner_instead_of_drawn(
+    tmp_path: Path, image_model: FrozenClassifier
+) -> None:
+    outcome, config = image_outcome(), image_config(tmp_path)
+    wrong = summarised(
+        material(config, image_model, replace(outcome, bare=dict.fromkeys(("val", "test"), counts(50, 50))))
+    )
+    summary = summarised(material(config, image_model, outcome))
+    summary["comparisons"] = [compared(wrong, "constant", "always 1", chosen=True)]
+    figure = front_figure(summary)
+    figure.canvas.draw()
+    for panel in figure.axes:
+        (told,) = (text for text in panel.texts if text.get_text().startswith("←"))
+        assert told.get_text() == "← constant predictor at .250, gap .500"
+        low, inside = told.get_window_extent(), panel.get_window_extent()
+        assert inside.contains(low.x0, low.y0) and low.y1 < (inside.y0 + inside.y1) / 2
+        assert panel.get_xlim()[0] > 0.5 and KNOWN["constant"].name not in [line.get_label() for line in panel.lines]

@@ -1,0 +1,1 @@
+"""Networks: read from their files, checked, and made faster."""
