@@ -1,4 +1,4 @@
-"""Tiny models as their owners have them, for tests of `fairtrigger wrap`: folders of `transformers`, files of weights."""
+"""Tiny folders of `transformers`, as their owners have them, for tests of `fairtrigger wrap`."""
 
 from __future__ import annotations
 

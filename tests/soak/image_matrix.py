@@ -362,7 +362,7 @@ def builder_weights(path: Path, builder: Builder) -> Path:
     network = get_model(builder.name, weights=None, num_classes=len(LABELS), **builder.arguments)
     owner = next(each for each in _presets(builder.name) if each.name == builder.preset)
     transforms = get_weight(str(owner)).transforms()
-    images = [transforms(pil_to_tensor(open_rgb(each))) for each in odd_images(SAMPLES, 5)]  # type: ignore[arg-type]
+    images = [transforms(pil_to_tensor(open_rgb(each))) for each in odd_images(SAMPLES, 5)]
     spread_outputs(network, torch.stack(images))
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     return path

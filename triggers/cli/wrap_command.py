@@ -135,5 +135,8 @@ def _inputs(path: Path | None, modality: str) -> list[bytes | str]:
     if modality == "image" and path.is_dir():
         return [each.read_bytes() for each in sorted(path.iterdir()) if each.is_file()]
     if modality == "text" and path.is_file():
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--inputs {path} is no UTF-8: {error}.") from error
     raise ConfigError(f"--inputs {path}: give a folder of image files, or a UTF-8 file with one text a line.")

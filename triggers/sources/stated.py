@@ -24,10 +24,12 @@ def stated_image(options: WrapOptions, channels: int | None, height: int | None,
         for part in ("mean", "std"):
             given[part] = [value / scale for value in given.get(part, ())]
         image = image_section(given)
-    except TypeError as error:
-        raise ModelError("--image cannot be used: mean, std and range are numbers") from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise ModelError("--image cannot be used: mean and std are lists of numbers, range is a number") from error
     except ValidationError as error:
         raise ModelError(f"--image cannot be used: {first_fault(error)}") from error
+    except ValueError as error:
+        raise ModelError(f"--image cannot be used: {error}") from error
     wanted, shape = (channels, height, width), image.pixel_shape
     if any(one is not None and one != other for one, other in zip(wanted, shape, strict=True)):
         sizes = " x ".join(str(one or "any") for one in wanted)

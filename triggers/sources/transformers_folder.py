@@ -72,6 +72,9 @@ def _check_files(folder: Path) -> None:
     names = [path.name for path in folder.iterdir()]
     if "config.json" not in names:
         raise ModelError(f"{folder} is no transformers folder: config.json is missing.")
+    if re.search(r'"model_type"\s*:\s*"timm_wrapper"', (folder / "config.json").read_text(encoding="utf-8")):
+        builder = 'return timm.create_model("NAME", num_classes=N)'
+        raise ModelError(f"Networks of timm are wrapped as FILE.py:FUNCTION with --weights and --image: {builder}")
     if not any(name.endswith(".safetensors") for name in names):
         convert = "AutoModelForSequenceClassification.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         raise ModelError(f"{folder} holds no safetensors; where you trust its .bin, convert it: {convert}")
@@ -81,9 +84,6 @@ def _modality(config: Any) -> str:
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     named = " ".join(config.architectures or ())
-    if config.model_type == "timm_wrapper":
-        builder = 'return timm.create_model("NAME", num_classes=N)'
-        raise ModelError(f"Networks of timm are wrapped as FILE.py:FUNCTION with --weights and --image: {builder}")
     image, text = "ImageClassification" in named, "SequenceClassification" in named
     if image and type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         return "image"

@@ -1,4 +1,4 @@
-"""`fairtrigger wrap`, called as a user does: it says what it took from where and how far the bundle is from its source."""
+"""`fairtrigger wrap`, called as a user does: what it took from where, and how far the bundle is from its source."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_folder_is_wrapped_by_one_word(run: Run, tmp_path: Path) -> None:
     assert "image        preprocessor_config.json (ConvNextImageProcessor)" in out
     assert "compared     27 inputs, alone and in mixed batches, with transformers.pipeline" in out
     assert "0 labels differ" in out and "warning" not in out
-    assert out.endswith("models/faces: model 'faces', plain, attractive; selected is 'attractive'\n")
-    assert read_spec(tmp_path / "models" / "faces").threshold == 0.6
+    assert out.endswith("models/Faces: model 'faces', plain, attractive; selected is 'attractive'\n")
+    assert read_spec(tmp_path / "models" / "Faces").threshold == 0.6
     fails(run("Faces"), "exists already; choose another with --out")
 
 
@@ -103,4 +103,4 @@ def test_inputs_that_are_no_images_are_refused_in_one_line(run: Run, tmp_path: P
     fails(run("faces", "--inputs", "own"), "Input 24 of the comparison is refused")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     bert_folder(tmp_path / "posts")
-    fails(run("posts", "--inputs", "latin.txt"), "--inputs latin.txt")
+    fails(run("posts", "--inputs", "latin.txt"), "--inputs latin.txt is no UTF-8")

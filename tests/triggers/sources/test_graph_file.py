@@ -22,7 +22,7 @@ OPTIONS = WrapOptions(labels=("no", "yes"), image=IMAGE)
 def softmax_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnx", reason="needs the extra onnx")
     pytest.importorskip("onnxruntime", reason="needs the extra onnx-check")
-    from tests.triggers.model.onnx_network.graphs import convolutional, saved
+    from tests.triggers.model.networks.onnx_network.graphs import convolutional, saved
 
     return saved(tmp_path_factory.mktemp("onnx") / "faces.onnx", convolutional())
 
@@ -62,7 +62,7 @@ def test_what_the_file_contradicts_or_leaves_open_is_refused_in_one_line(program
         "How are pictures prepared": replace(OPTIONS, image=None),
         "the network takes 3 x 8 x 8": replace(OPTIONS, image=IMAGE | {"size": 9}),
         "--image cannot be used": replace(OPTIONS, image=IMAGE | {"colour": 1}),
-        "mean, std and range are numbers": replace(OPTIONS, image=IMAGE | {"mean": ["a"] * 3}),
+        "mean and std are lists": replace(OPTIONS, image=IMAGE | {"mean": ["a"] * 3}),
         "--labels names 3: name 2 in order": replace(OPTIONS, labels=("a", "b", "c")),
         "--labels is missing": replace(OPTIONS, labels=None),
         "--label 'maybe' is none of the labels": replace(OPTIONS, label="maybe"),

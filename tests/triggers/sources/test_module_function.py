@@ -35,7 +35,7 @@ def fingerprint(file: Path, folder: Path, **arguments: float) -> str:
     """Of the wrapped function, loaded anew."""
     options = replace(OPTIONS, arguments=arguments)
     write_source_bundle(read_source(f"{file}:small", options), folder, options)
-    return load_bundle(folder, factories=Factories((file.stem,))).fingerprint()
+    return load_bundle(folder, factories=Factories((file.stem,))).fingerprint
 
 
 def test_code_and_arguments_are_carried_and_fingerprinted(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_code_and_arguments_are_carried_and_fingerprinted(tmp_path: Path) -> Non
     assert plain != fingerprint(file, tmp_path / "d")
     file.unlink()
     carried = load_bundle(tmp_path / "a", factories=Factories(("nets",)))
-    assert carried.fingerprint() == plain
+    assert carried.fingerprint == plain
     loader = carried.spec.loader
     assert isinstance(loader, FactoryLoader) and loader.target == "nets:small"
     code = tmp_path / "a" / "code" / "nets.py"
@@ -102,6 +102,6 @@ def test_a_function_that_builds_none_is_refused_in_one_line(function: str, reaso
 def test_what_the_owner_must_say_is_asked_for(change: dict[str, object], tmp_path: Path) -> None:
     file = tmp_path / "nets.py"
     file.write_text(CODE)
-    with pytest.raises(ModelError, match="--image|--labels") as refusal:
+    with pytest.raises(ModelError, match=r"--image|--labels") as refusal:
         read_source(f"{file}:small", replace(OPTIONS, **change))  # type: ignore[arg-type]
     assert "\n" not in str(refusal.value)

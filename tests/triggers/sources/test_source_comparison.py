@@ -20,19 +20,19 @@ def own(classifier: FrozenClassifier, given: RawInput) -> list[float]:
     return rows[0]
 
 
-def test_nothing_differs_from_itself(image_model: FrozenClassifier, text_model: FrozenClassifier) -> None:
-    given: tuple[tuple[FrozenClassifier, Sequence[RawInput]], ...] = (
-        (image_model, builtin_images(12)),
-        (text_model, builtin_texts(12)),
-    )
-    for classifier, inputs in given:
-        parts: list[tuple[int, int]] = []
-        oracle = Oracle("itself", lambda one, classifier=classifier: own(classifier, one))
-        record = compare(classifier, oracle, inputs, progress=lambda *now: parts.append(now))
-        assert record.inputs == 12 and record.flips == 0 and record.largest_difference < 1e-6
-        selected = [own(classifier, one)[1] for one in inputs]
-        assert record.spread == pytest.approx(max(selected) - min(selected))
-        assert parts == [(n, 26) for n in range(1, 27)]  # sources, each alone, two batches
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_nothing_differs_from_itself(
+    modality: str, image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> None:
+    classifier = image_model if modality == "image" else text_model
+    inputs: Sequence[RawInput] = builtin_images(12) if modality == "image" else builtin_texts(12)
+    parts: list[tuple[int, int]] = []
+    oracle = Oracle("itself", lambda one: own(classifier, one))
+    record = compare(classifier, oracle, inputs, progress=lambda *now: parts.append(now))
+    assert record.inputs == 12 and record.flips == 0 and record.largest_difference < 1e-6
+    selected = [own(classifier, one)[1] for one in inputs]
+    assert record.spread == pytest.approx(max(selected) - min(selected))
+    assert parts == [(n, 26) for n in range(1, 27)]  # sources, each alone, two batches
 
 
 def test_one_input_that_differs_is_counted_once(image_model: FrozenClassifier) -> None:
