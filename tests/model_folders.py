@@ -28,7 +28,7 @@ def resnet_folder(folder: Path, processor: dict[str, Any] | None = None, sharpne
     torch.manual_seed(0)
     transformers_logging.disable_progress_bar()
     sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-    network = ResNetForImageClassification(ResNetConfig(**{**sizes, "id2label": NAMES, **config}))
+    network: Any = ResNetForImageClassification(ResNetConfig(**{**sizes, "id2label": NAMES, **config}))
     with torch.no_grad():
         network.classifier[1].weight.mul_(sharpness)
     network.save_pretrained(folder)
