@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from pydantic import TypeAdapter, ValidationError
 
 from triggers.errors import ModelError
 from triggers.model.bundle import image_section
-from triggers.model.head import Head, MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead
+from triggers.model.head import Head, MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, output_table
 from triggers.preprocessing import ImageSpec
 from triggers.sources.source import WrapOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def stated_image(options: WrapOptions, channels: int | None, height: int | None, width: int | None) -> ImageSpec:
@@ -35,6 +41,19 @@ def stated_image(options: WrapOptions, channels: int | None, height: int | None,
         sizes = " x ".join(str(one or "any") for one in wanted)
         raise ModelError(f"--image gives pictures of {' x '.join(map(str, shape))}, the network takes {sizes}.")
     return image
+
+
+def output_count(network: Callable[[Tensor], object], image: ImageSpec) -> int:
+    """The number of outputs that a network has for a picture as stated. Raises ModelError."""
+    import torch
+
+    try:
+        outputs = network(torch.zeros(1, *image.pixel_shape))
+    except Exception as error:  # whatever the network's own code raises is the reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        size = " x ".join(map(str, image.pixel_shape))
+        raise ModelError(f"The network does not take pictures of {size}, as --image says: {reason}") from error
+    return output_table(outputs).shape[1]
 
 
 def stated_head(options: WrapOptions, outputs: int, activation: str | None) -> tuple[tuple[str, ...], Head, str]:

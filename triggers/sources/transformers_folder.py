@@ -72,7 +72,9 @@ def _check_files(folder: Path) -> None:
     names = [path.name for path in folder.iterdir()]
     if "config.json" not in names:
         raise ModelError(f"{folder} is no transformers folder: config.json is missing.")
-    if re.search(r'"model_type"\s*:\s*"timm_wrapper"', (folder / "config.json").read_text(encoding="utf-8")):
+    if re.search(
+        r'"model_type"\s*:\s*"timm_wrapper"', (folder / "config.json").read_text(encoding="utf-8", errors="replace")
+    ):
         builder = 'return timm.create_model("NAME", num_classes=N)'
         raise ModelError(f"Networks of timm are wrapped as FILE.py:FUNCTION with --weights and --image: {builder}")
     if not any(name.endswith(".safetensors") for name in names):

@@ -27,6 +27,9 @@ def nothing():
 
 def broken():
     raise RuntimeError("no")
+
+def grid():
+    return torch.nn.Conv2d(3, 2, 3)
 """
 OPTIONS = WrapOptions(labels=("no", "yes"), image={"size": 16, "mean": [0.5] * 3, "std": [0.5] * 3})
 
@@ -94,6 +97,16 @@ def test_a_function_that_builds_none_is_refused_in_one_line(function: str, reaso
     with pytest.raises(ModelError, match=reason) as refusal:
         read_source(f"{file}:{function}", OPTIONS)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_network_that_takes_no_such_pictures_or_gives_no_table_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "nets.py"
+    file.write_text(CODE)
+    small = OPTIONS.image and {**OPTIONS.image, "size": 2}
+    for function, image, reason in (("small", small, "pictures of 3 x 2 x 2"), ("grid", OPTIONS.image, "no table")):
+        with pytest.raises(ModelError, match=reason) as refusal:
+            read_source(f"{file}:{function}", replace(OPTIONS, image=image))
+        assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
