@@ -355,23 +355,17 @@ BUILDERS: tuple[Builder, ...] = (
 def builder_weights(path: Path, builder: Builder) -> Path:
     """A file of random weights for a builder, of as many outputs as LABELS."""
     from safetensors.torch import save_file
-    from torchvision.models import get_model, get_weight
+    from torchvision.models import get_model, get_model_weights
     from torchvision.transforms.functional import pil_to_tensor
 
     torch.manual_seed(0)
     network = get_model(builder.name, weights=None, num_classes=len(LABELS), **builder.arguments)
-    owner = next(each for each in _presets(builder.name) if each.name == builder.preset)
-    transforms = get_weight(str(owner)).transforms()
-    images = [transforms(pil_to_tensor(open_rgb(each))) for each in odd_images(SAMPLES, 5)]  # type: ignore[arg-type]
+    presets = list(get_model_weights(builder.name))
+    transforms = next(each for each in presets if each.name == builder.preset).transforms()
+    images = [transforms(pil_to_tensor(open_rgb(each))) for each in odd_images(SAMPLES, 5)]
     spread_outputs(network, torch.stack(images))
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     return path
-
-
-def _presets(name: str) -> list[Any]:
-    from torchvision.models import get_model_weights
-
-    return list(get_model_weights(name))
 
 
 def spread_outputs(network: nn.Module, pixels: Tensor) -> None:

@@ -237,7 +237,7 @@ def _fault(one: Configuration, row: Row) -> str:
 def rows(names: Sequence[str], jobs: int) -> Iterator[Row]:
     """The row of each configuration as it is done, `jobs` of them at a time."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=4) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         for done in as_completed([pool.submit(wrapped_row, name) for name in names]):
             yield done.result()
 

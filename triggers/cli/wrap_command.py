@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from triggers.errors import ConfigError
+
+LEAST_SPREAD = 0.01
+"""Between the smallest and the largest score; with less, agreement proves little."""
 
 
 def register_wrap_command(app: typer.Typer) -> None:
@@ -78,18 +83,36 @@ def wrap(
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)
-    spec = write_source_bundle(
-        read, folder, options, _inputs(inputs, read.modality), accept_difference=accept_difference
-    )
+    given = _inputs(inputs, read.modality)
+    with _progress_bar() as progress:
+        spec = write_source_bundle(read, folder, options, given, accept_difference=accept_difference, progress=progress)
     record = spec.comparison
-    assert record
+    assert record and record.spread is not None
     for part, place in spec.origin.items():
         typer.echo(f"{part:12} {place}")
     typer.echo(
         f"compared     {record.inputs} inputs, alone and in mixed batches, with {record.oracle}: "
         f"largest difference {record.largest_difference:.1e}, {record.flips} labels differ"
     )
+    if record.spread < LEAST_SPREAD:
+        selected = spec.labels[spec.pos_label]
+        typer.echo(
+            f"warning      scores of {selected!r} differ by only {record.spread:.1g} between all these inputs, so that "
+            "their agreement proves little: give some of your own that the model tells apart, --inputs PATH"
+        )
     typer.echo(f"{folder}: model {spec.name!r}, {', '.join(spec.labels)}; selected is {spec.labels[spec.pos_label]!r}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the comparison runs, gone when it is done; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("comparing with the source", total=None)
+        yield lambda done, parts: bar.update(task, completed=done, total=parts)
 
 
 def _object(option: str, text: str | None) -> dict[str, Any] | None:
@@ -112,5 +135,8 @@ def _inputs(path: Path | None, modality: str) -> list[bytes | str]:
     if modality == "image" and path.is_dir():
         return [each.read_bytes() for each in sorted(path.iterdir()) if each.is_file()]
     if modality == "text" and path.is_file():
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--inputs {path} is no UTF-8: {error}.") from error
     raise ConfigError(f"--inputs {path}: give a folder of image files, or a UTF-8 file with one text a line.")

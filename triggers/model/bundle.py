@@ -279,7 +279,7 @@ def pretrained(auto: Any, source: str, **options: Any) -> Any:
                 if not path.is_dir():
                     check_regular(path)
         return auto.from_pretrained(source, trust_remote_code=False, **options)  # nosec B615
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())
         if "trust_remote_code" in reason:
             reason = "it brings code of its own (auto_map), which is never run: save it as a class of transformers"

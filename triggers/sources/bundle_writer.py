@@ -10,13 +10,17 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from triggers.errors import ModelError
+from triggers.factories import Factories
 from triggers.model import load_bundle
-from triggers.model.bundle import BundleSpec, ComparisonRecord, save_bundle
+from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, save_bundle
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
 from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
+from triggers.sources.stated import first_fault
 
 KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION"
 
@@ -51,18 +55,7 @@ def write_source_bundle(
     """Write a source as a bundle, compared with its own pipeline on built-in and given inputs. Raises ModelError."""
     if folder.exists():
         raise ModelError(f"{folder} exists already; choose another with --out.")
-    spec = BundleSpec(
-        name=bundle_name(options.name or source.name),
-        modality=source.modality,
-        loader=source.loader,
-        labels=source.labels,
-        pos_label=chosen_positive(source.labels, options),
-        head=source.head,
-        threshold=options.threshold,
-        image=source.image,
-        text=source.text,
-        origin=dict(source.origin),
-    )
+    spec = _described(source, options)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -70,13 +63,33 @@ def write_source_bundle(
         source.copy(partial)
         save_bundle(partial, spec)
         built_in: Sequence[RawInput] = builtin_images() if spec.modality == "image" else builtin_texts()
-        record = compare(load_bundle(partial), source.oracle, [*built_in, *inputs], progress=progress)
+        own = Factories((spec.loader.target.partition(":")[0],) if isinstance(spec.loader, FactoryLoader) else ())
+        record = compare(load_bundle(partial, factories=own), source.oracle, [*built_in, *inputs], progress=progress)
         spec = spec.model_copy(update={"comparison": _judged(record, accept_difference=accept_difference)})
         save_bundle(partial, spec)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return spec
+
+
+def _described(source: ModelSource, options: WrapOptions) -> BundleSpec:
+    """What model.json will say. Raises ModelError."""
+    try:
+        return BundleSpec(
+            name=bundle_name(options.name or source.name),
+            modality=source.modality,
+            loader=source.loader,
+            labels=source.labels,
+            pos_label=chosen_positive(source.labels, options),
+            head=source.head,
+            threshold=options.threshold,
+            image=source.image,
+            text=source.text,
+            origin=dict(source.origin),
+        )
+    except ValidationError as error:
+        raise ModelError(f"No bundle can be made of this: {first_fault(error)}.") from error
 
 
 def _judged(record: ComparisonRecord, *, accept_difference: bool) -> ComparisonRecord:

@@ -19,7 +19,7 @@ from triggers.model.bundle import ExportedLoader, OnnxLoader
 from triggers.model.networks.onnx_network.onnx_file import require_onnx
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
-from triggers.sources.stated import stated_head, stated_image
+from triggers.sources.stated import output_count, stated_head, stated_image
 
 
 def read_onnx_file(path: Path, options: WrapOptions) -> ModelSource:
@@ -77,14 +77,11 @@ def _source(
     oracle: Callable[[Tensor], Tensor],
     said: str,
 ) -> ModelSource:
-    import torch
-
     if len(shape) != 4:
         raise ModelError(f"{path} takes inputs of shape {tuple(shape)}; pictures (N, C, H, W) are needed.")
     channels, height, width = (each if isinstance(each, int) else None for each in shape[1:])
     image = stated_image(options, channels, height, width)
-    outputs = int(network(torch.zeros(1, *image.pixel_shape)).shape[-1])
-    labels, head, place = stated_head(options, outputs, activation)
+    labels, head, place = stated_head(options, output_count(network, image), activation)
     kind = "onnxruntime" if isinstance(loader, OnnxLoader) else "the program alone"
     return ModelSource(
         name=path.stem,

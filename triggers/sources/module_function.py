@@ -21,7 +21,7 @@ from triggers.model.head import output_table
 from triggers.model.networks.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
-from triggers.sources.stated import stated_head, stated_image
+from triggers.sources.stated import output_count, stated_head, stated_image
 
 CODE = "code"
 """The folder inside the bundle."""
@@ -29,8 +29,6 @@ CODE = "code"
 
 def read_module_function(target: str, options: WrapOptions) -> ModelSource:
     """The source that a function builds, with `--weights`, or the weights that it comes with. Raises ModelError."""
-    import torch
-
     path, _, function = target.rpartition(":")
     module, folder = _located(path)
     digest = code_digest(module, folder)
@@ -45,8 +43,7 @@ def read_module_function(target: str, options: WrapOptions) -> ModelSource:
     network = bare_network(here, Factories((module,)), folder).eval()
     _load_weights(network, options)
     image = stated_image(options, None, None, None)
-    outputs = output_table(network(torch.zeros(1, *image.pixel_shape)))
-    labels, head, place = stated_head(options, outputs.shape[-1], None)
+    labels, head, place = stated_head(options, output_count(network, image), None)
     run = partial(_run, network)
     return ModelSource(
         name=function,

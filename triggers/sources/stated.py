@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from pydantic import TypeAdapter, ValidationError
 
 from triggers.errors import ModelError
 from triggers.model.bundle import image_section
-from triggers.model.head import Head, MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead
+from triggers.model.head import Head, MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, output_table
 from triggers.preprocessing import ImageSpec
 from triggers.sources.source import WrapOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def stated_image(options: WrapOptions, channels: int | None, height: int | None, width: int | None) -> ImageSpec:
@@ -24,15 +30,30 @@ def stated_image(options: WrapOptions, channels: int | None, height: int | None,
         for part in ("mean", "std"):
             given[part] = [value / scale for value in given.get(part, ())]
         image = image_section(given)
-    except TypeError as error:
-        raise ModelError("--image cannot be used: mean, std and range are numbers") from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise ModelError("--image cannot be used: mean and std are lists of numbers, range is a number") from error
     except ValidationError as error:
-        raise ModelError(f"--image cannot be used: {_first(error)}") from error
+        raise ModelError(f"--image cannot be used: {first_fault(error)}") from error
+    except ValueError as error:
+        raise ModelError(f"--image cannot be used: {error}") from error
     wanted, shape = (channels, height, width), image.pixel_shape
     if any(one is not None and one != other for one, other in zip(wanted, shape, strict=True)):
         sizes = " x ".join(str(one or "any") for one in wanted)
         raise ModelError(f"--image gives pictures of {' x '.join(map(str, shape))}, the network takes {sizes}.")
     return image
+
+
+def output_count(network: Callable[[Tensor], object], image: ImageSpec) -> int:
+    """The number of outputs that a network has for a picture as stated. Raises ModelError."""
+    import torch
+
+    try:
+        outputs = network(torch.zeros(1, *image.pixel_shape))
+    except Exception as error:  # whatever the network's own code raises is the reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        size = " x ".join(map(str, image.pixel_shape))
+        raise ModelError(f"The network does not take pictures of {size}, as --image says: {reason}") from error
+    return output_table(outputs).shape[1]
 
 
 def stated_head(options: WrapOptions, outputs: int, activation: str | None) -> tuple[tuple[str, ...], Head, str]:
@@ -47,7 +68,7 @@ def stated_head(options: WrapOptions, outputs: int, activation: str | None) -> t
         try:
             head: Head = TypeAdapter(Head).validate_python(dict(options.head))
         except ValidationError as error:
-            raise ModelError(f"--head cannot be used: {_first(error)}") from error
+            raise ModelError(f"--head cannot be used: {first_fault(error)}") from error
         if outputs not in head.widths(len(labels)):
             raise ModelError(
                 f"A head {head.kind} of {len(labels)} labels takes {head.widths(len(labels))} outputs, "
@@ -77,6 +98,7 @@ def _usual(
     return labels, SigmoidHead() if outputs == 1 else SoftmaxHead(), place
 
 
-def _first(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, and where."""
     fault = error.errors()[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+    return ": ".join(filter(None, (".".join(str(part) for part in fault["loc"]), fault["msg"])))

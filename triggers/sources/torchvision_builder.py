@@ -32,6 +32,7 @@ def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
         convert = "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
         raise ModelError(f"Give the weights as --weights FILE.safetensors; a .pth that you trust: {convert}")
     preset = _preset(list(get_model_weights(builder)), builder, options)
+    image = _image_spec(preset)
     state = _state(options.weights)
     arguments = {"num_classes": _outputs(builder, state), **options.arguments}
     try:
@@ -50,7 +51,7 @@ def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
         copy=partial(_copy, state),
         oracle=_oracle(network.eval(), preset.transforms()),
         origin={"weights": options.weights.name, "image": f"{preset} (transforms)", "labels": place},
-        image=_image_spec(preset),
+        image=image,
     )
 
 

@@ -14,7 +14,7 @@ from triggers.errors import ModelError
 from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import TransformersLoader, pretrained
 from triggers.model.head import Head, MultiLabelHead, SigmoidHead, SoftmaxHead
-from triggers.model.image_processor import image_spec_of
+from triggers.model.image_processor import PROCESSOR_FILE, image_spec_of
 from triggers.model.text.positions import max_positions
 from triggers.model.text.tokenizer import check_tokenizer
 from triggers.preprocessing import TextSpec
@@ -51,6 +51,11 @@ def read_transformers(folder: Path, options: WrapOptions) -> ModelSource:
     if modality == "image":
         from transformers import AutoImageProcessor
 
+        if not any((folder / name).is_file() for name in (PROCESSOR_FILE, "processor_config.json")):
+            raise ModelError(
+                f"{folder} has no {PROCESSOR_FILE}, which says how pictures are prepared: copy it from where the "
+                "network was trained (AutoImageProcessor.from_pretrained(ORIGIN).save_pretrained(FOLDER))."
+            )
         processor = pretrained(AutoImageProcessor, str(folder))
         image = image_spec_of(processor)
         about["image"] = f"preprocessor_config.json ({type(processor).__name__})"
@@ -67,6 +72,11 @@ def _check_files(folder: Path) -> None:
     names = [path.name for path in folder.iterdir()]
     if "config.json" not in names:
         raise ModelError(f"{folder} is no transformers folder: config.json is missing.")
+    if re.search(
+        r'"model_type"\s*:\s*"timm_wrapper"', (folder / "config.json").read_text(encoding="utf-8", errors="replace")
+    ):
+        builder = 'return timm.create_model("NAME", num_classes=N)'
+        raise ModelError(f"Networks of timm are wrapped as FILE.py:FUNCTION with --weights and --image: {builder}")
     if not any(name.endswith(".safetensors") for name in names):
         convert = "AutoModelForSequenceClassification.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         raise ModelError(f"{folder} holds no safetensors; where you trust its .bin, convert it: {convert}")
@@ -87,7 +97,8 @@ def _modality(config: Any) -> str:
 
 def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, dict[str, str]]:
     """Label names, head, and where both were taken from."""
-    names = tuple(str(config.id2label[n]) for n in range(config.num_labels))
+    named = {int(n): str(name) for n, name in (config.id2label or {}).items()}
+    names = tuple(named.get(n, f"LABEL_{n}") for n in range(config.num_labels))
     about = {"labels": "config.json (id2label)", "head": f"config.json (problem_type {config.problem_type})"}
     if config.problem_type == "regression":
         raise ModelError("The network is a regression (problem_type): it has no labels to be fair about.")
@@ -95,6 +106,11 @@ def _labels(config: Any, options: WrapOptions) -> tuple[tuple[str, ...], Head, d
         if len(options.labels) != max(2, len(names)):
             raise ModelError(f"--labels names {len(options.labels)} labels, the network has {len(names)}.")
         names, about["labels"] = options.labels, "--labels"
+    elif len(named) != len(names) or len(set(names)) != len(names):
+        raise ModelError(
+            f"config.json (id2label) has {len(set(named.values()))} different names for {len(names)} outputs: "
+            "name them in order, --labels A,B,..."
+        )
     if len(names) == 1:
         return (f"not {names[0]}", names[0]), SigmoidHead(), about
     if config.problem_type == "multi_label_classification":
@@ -159,7 +175,8 @@ def _pipeline(task: str, folder: Path) -> Any:
 
 def _oracle(made: Any, head: Head, opened: Callable[[RawInput], object], **call: Any) -> Oracle:
     """A pipeline, one input at a time."""
-    names = [made.model.config.id2label[n] for n in range(made.model.config.num_labels)]
+    names = [str(n) for n in range(made.model.config.num_labels)]
+    made.model.config.id2label = dict(enumerate(names))  # in which it answers: its own names may be alike
 
     def scores(data: RawInput) -> Sequence[float]:
         answers = made(opened(data), top_k=len(names), **call)
