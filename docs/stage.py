@@ -1,4 +1,4 @@
-"""The pages of the site, gathered into build/docs: those of docs/, and README and its neighbours with links that fit.
+"""The pages of the site, gathered into build/docs: those of docs/, README, its neighbours and an example, links mended.
 
 python docs/stage.py      `make docs` calls it before zensical
 """
@@ -16,6 +16,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
+    "examples/dlib-age/README.md": "dlib-age.md",
 }
 
 
@@ -23,7 +24,7 @@ def from_root(text: str) -> str:
     """A page of the repository's root as a page beside those of docs/."""
     for name, page in PAGES.items():
         text = text.replace(f"]({name}", f"]({page}")
-    return text.replace("](docs/", "](").replace("```bash quickstart", "```bash")
+    return text.replace("](../../docs/", "](").replace("](docs/", "](").replace("```bash quickstart", "```bash")
 
 
 def from_docs(text: str) -> str:
