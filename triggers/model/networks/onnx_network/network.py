@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from triggers.errors import ModelError
 from triggers.model.networks.batch_invariance import check_rows
@@ -78,7 +79,7 @@ class OnnxNetwork(nn.Module):
         assert found is not None
         return found
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @_disable_dynamo  # as torch.compiler.disable does, which imports the compiler at once
     def _planned(self, row: torch.Size, dtype: torch.dtype, device: torch.device) -> Plan:
         rows = (1,) if self.row_by_row else ROWS
         try:
