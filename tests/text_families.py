@@ -151,7 +151,7 @@ def family_bundle(
 
 def family_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     """A tokenizer of the family's scheme that puts its frame around every text."""
-    core = Tokenizer.from_str(_trained(family.scheme))
+    core = Tokenizer.from_str(_trained(family.scheme, _PAD.get(family.model_type, 0)))
     specials = [(name, core.token_to_id(name)) for name in ("<cls>", "<sep>", "<s>", "</s>")]
     core.post_processor = processors.TemplateProcessing(single=family.frame, special_tokens=specials)
     names = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
@@ -165,10 +165,15 @@ def family_tokenizer(family: Family) -> PreTrainedTokenizerFast:
 _TYPELESS = {"distilbert", "llama", "mistral", "gemma3_text", "t5"}
 
 
+_PAD = {"mpnet": 1}
+"""The word that a network takes for padding, whatever its configuration says, if that is not the first."""
+
+
 @lru_cache
-def _trained(scheme: Scheme) -> str:
+def _trained(scheme: Scheme, pad: int) -> str:
     """A tokenizer as JSON."""
-    specials = ["<pad>", "<unk>", "<cls>", "<sep>", "<s>", "</s>"]
+    specials = ["<unk>", "<cls>", "<sep>", "<s>", "</s>"]
+    specials.insert(pad, "<pad>")
     corpus = odd_texts(400, seed=7)
     if scheme == "wordpiece":
         core = Tokenizer(models.WordPiece(unk_token="<unk>"))

@@ -386,6 +386,8 @@ def spread_outputs(network: nn.Module, pixels: Tensor) -> None:
 
 def _scale(layer: Any, network: nn.Module, pixels: Tensor) -> None:
     """Scale a layer to outputs of mean 0 and standard deviation 1 over pictures."""
+    if not layer.weight.any():  # as torchvision starts ViT
+        nn.init.normal_(layer.weight)
     seen: list[Tensor] = []
     hook = layer.register_forward_hook(lambda _layer, _given, output: seen.append(output))
     for each in pixels:

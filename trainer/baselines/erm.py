@@ -34,6 +34,7 @@ from triggers.model.bundle import (
     pretrained,
     save_bundle,
 )
+from triggers.model.networks.checkpoint import load_weights
 from triggers.model.reprogram import reprogram
 from triggers.model.text.text_input import original_pad_id
 from triggers.model.text.tokenizer import check_tokenizer
@@ -61,7 +62,7 @@ def fit_base(config: RunConfig, loader: DataLoader, device: torch.device, progre
         fit = _Fit(base, untrained, train, val, bf16=config.train.precision == "bf16")
         with progress.task(f"fit {untrained.name}", fit.steps) as task:
             state = fit.run(task)
-    untrained.network.load_state_dict(state)
+    load_weights(untrained.network, state)
     write_bundle(folder, untrained, loader.contents("base"))
     progress.note(f"base classifier: validation accuracy {fit.kept_accuracy:.4f}, frozen in {folder}")
 

@@ -17,6 +17,7 @@ from trainer.evaluation.selection import ValidationSnapshot
 from trainer.progress import Task
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from triggers.model import FrozenClassifier
+from triggers.model.networks.checkpoint import load_weights
 
 ADVICE = "lower baselines.lr or baselines.strengths."
 
@@ -60,7 +61,7 @@ def finetune(
         shown = done % FINETUNE_REPORT_EVERY == 0 or done == steps
         task.advance(1, **(losses.means("A baseline", done, ADVICE) if shown else {}))
     assert best
-    model.network.load_state_dict(state)
+    load_weights(model.network, state)
     model.network.requires_grad_(False).eval()
     return best
 

@@ -32,7 +32,7 @@ from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.model.decision import DecisionRule
 from triggers.model.head import Head, SoftmaxHead
-from triggers.model.networks.checkpoint import checkpoint_fault
+from triggers.model.networks.checkpoint import checkpoint_fault, load_weights
 from triggers.model.networks.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
@@ -251,8 +251,8 @@ def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple
     path = folder / spec.loader.weights
     try:
         check_regular(path)
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        load_weights(network, load_file(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"The weights {path} do not fit {spec.loader.kind} model {spec.name!r}: {reason}") from error
     return network, ""

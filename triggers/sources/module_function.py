@@ -18,6 +18,7 @@ from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.model.bundle import WEIGHTS_FILE, FactoryLoader, bare_network
 from triggers.model.head import output_table
+from triggers.model.networks.checkpoint import load_weights
 from triggers.model.networks.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
@@ -86,8 +87,8 @@ def _load_weights(network: nn.Module, options: WrapOptions) -> None:
         convert = "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
         raise ModelError(f"Give the weights as --weights FILE.safetensors; a .pth that you trust: {convert}")
     try:
-        network.load_state_dict(load_file(options.weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        load_weights(network, load_file(options.weights))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The weights {options.weights} do not fit the network: {reason}") from error
 

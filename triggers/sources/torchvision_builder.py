@@ -13,6 +13,7 @@ from typing import Any
 from triggers.errors import ModelError
 from triggers.model.bundle import WEIGHTS_FILE, TorchvisionLoader
 from triggers.model.head import SigmoidHead, SoftmaxHead
+from triggers.model.networks.checkpoint import load_weights
 from triggers.preprocessing import ImageSpec
 from triggers.preprocessing.image_spec import CenterCrop, Resize
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
@@ -37,7 +38,7 @@ def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
     arguments = {"num_classes": _outputs(builder, state), **options.arguments}
     try:
         network = get_model(builder, weights=None, **arguments)
-        network.load_state_dict(state)
+        load_weights(network, state)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{options.weights} does not fit {builder} with {arguments}: {reason}") from error
@@ -80,7 +81,10 @@ def _outputs(builder: str, state: Mapping[str, Any]) -> int:
     import torch
     from torchvision.models import get_model
 
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            usual = get_model(builder, weights=None).state_dict()
+    except NotImplementedError:  # RegNet computes its sizes by tensors
         usual = get_model(builder, weights=None).state_dict()
     found = {len(state[name]) for name, tensor in usual.items() if name in state and state[name].shape != tensor.shape}
     return found.pop() if len(found) == 1 else USUAL_OUTPUTS
@@ -91,7 +95,7 @@ def _labels(preset: Any, outputs: int, options: WrapOptions) -> tuple[tuple[str,
         if len(options.labels) != max(2, outputs):
             raise ModelError(f"--labels names {len(options.labels)} labels, the network has {outputs} outputs.")
         return options.labels, "--labels"
-    known = preset.meta.get("categories", ())
+    known = preset.meta.get("categories") or ()
     if len(known) != outputs:
         raise ModelError(f"The weights have {outputs} outputs: name them in order, --labels A,B,...")
     return _distinct(known), f"{preset} (categories)"

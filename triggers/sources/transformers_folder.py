@@ -132,10 +132,10 @@ def _probe_spec(common: Mapping[str, Any]) -> BundleSpec:
 
 def _text_spec(spec: BundleSpec, made: Any, options: WrapOptions) -> tuple[TextSpec, dict[str, str]]:
     """The text input of a pipeline's network, with the padding under which it is exact, and where it was taken from."""
-    check_tokenizer(made.tokenizer, made.model.get_input_embeddings().num_embeddings)
     max_tokens, place = _max_tokens(made, options)
     text = TextSpec(max_tokens)
     classifier = FrozenClassifier(spec.model_copy(update={"text": text}), made.model, made.tokenizer)
+    check_tokenizer(made.tokenizer, len(classifier.embedding_matrix))
     padding = find_padding(classifier)
     about = {"max_tokens": place, "padding": "found by trial against token ids alone"}
     return replace(text, padding=padding), about

@@ -11,11 +11,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import ShuffleNet_V2_X0_5_Weights, get_model
+from torchvision.models import ShuffleNet_V2_X0_5_Weights, get_model, get_model_weights
 from torchvision.transforms.functional import pil_to_tensor
 
 from triggers.errors import ModelError
-from triggers.model import load_bundle, scores, sweep
+from triggers.model import BundleSpec, load_bundle, scores, sweep
+from triggers.model.bundle import save_bundle
+from triggers.model.bundle_loader import read_bundle
 from triggers.sources import WrapOptions, read_source, write_source_bundle
 from triggers.sources.builtin_inputs import builtin_images
 
@@ -79,3 +81,20 @@ def test_what_does_not_fit_is_refused_in_one_line(options: WrapOptions, tmp_path
         read_source("torchvision:mobilenet_v2", options)
     with pytest.raises(ModelError, match=r"no preset of image classification, but SemanticSegmentation\."):
         read_source("torchvision:deeplabv3_resnet50", options)  # whose builder would download weights
+
+
+@pytest.mark.parametrize("builder", ["mnasnet0_5", "regnet_y_400mf"])
+def test_builders_with_ways_of_their_own_are_read(builder: str, tmp_path: Path) -> None:
+    """MNASNet asks for the version of its weights, RegNet computes its sizes by tensors."""
+    torch.manual_seed(0)
+    save_file(get_model(builder, weights=None, num_classes=3).state_dict(), tmp_path / "w.safetensors")
+    preset = next(iter(get_model_weights(builder))).name
+    said = WrapOptions(weights=tmp_path / "w.safetensors", labels=LABELS, positive="b", preset=preset)
+    source = read_source(f"torchvision:{builder}", said)
+    assert source.loader.kwargs == {"num_classes": 3}  # type: ignore[union-attr]
+    source.copy(tmp_path)
+    bundle = BundleSpec(
+        name="a", modality="image", loader=source.loader, labels=LABELS, head=source.head, image=source.image
+    )
+    save_bundle(tmp_path, bundle)
+    assert read_bundle(tmp_path).classifier.network.training is False

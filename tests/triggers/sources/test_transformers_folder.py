@@ -16,7 +16,7 @@ from transformers import pipeline
 
 from tests.bundles import SIX_LABELS
 from tests.model_folders import CROPPED, bert_folder, changed_config, resnet_folder, toxicity_folder
-from tests.text_families import ENCODERS, family_bundle
+from tests.text_families import BERT, ENCODERS, Family, family_bundle
 from triggers.errors import ModelError
 from triggers.model import BundleSpec, FrozenClassifier, load_bundle, scores, sweep
 from triggers.model.bundle import SPEC_FILE
@@ -90,6 +90,14 @@ def test_a_distilbert_is_wrapped_with_its_padding_and_tokens(tmp_path: Path) -> 
     run, classifier = pipeline("text-classification", model=str(folder)), load_bundle(tmp_path / "bundle")
     wanted = {each["label"]: each["score"] for each in run("a kind woman", top_k=None)}
     assert own_scores(classifier, "a kind woman") == pytest.approx([wanted[name] for name in spec.labels], abs=1e-6)
+
+
+def test_a_text_network_without_word_embeddings_is_refused_in_one_line(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    family = Family("canine", "wordpiece", BERT, None, small | {"intermediate_size": 64, "num_hash_buckets": 64})
+    folder = family_bundle(tmp_path / "posts", family)
+    (folder / SPEC_FILE).unlink()
+    refused(folder, "CanineForSequenceClassification has no table of word embeddings")
 
 
 def test_of_several_sigmoids_the_label_counts(tmp_path: Path) -> None:

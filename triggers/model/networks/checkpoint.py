@@ -1,16 +1,27 @@
-"""What a checkpoint's weights lack, or have too many, beside the network that was built for them."""
+"""A checkpoint's weights in the network that was built for them, and what they lack or have too many beside it."""
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 SHOWN = 3
 """Names of weights in a message."""
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load all weights of a network. Raises RuntimeError or ValueError if they do not fit.
+
+    Modules note a version with their weights, which safetensors do not keep; without it some refuse them (MNASNet).
+    """
+    versioned = OrderedDict(weights)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned)
 
 
 def checkpoint_fault(network: nn.Module, info: Mapping[str, Any]) -> str:

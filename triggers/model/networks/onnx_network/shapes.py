@@ -38,7 +38,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class PlannedStep:
+class GraphStep:
     """A node to run, the numbers among its inputs by place, and values that nothing needs after it."""
 
     node: Node
@@ -59,7 +59,7 @@ class PlannedStep:
 class Plan:
     """Steps that make the output for one size of input, and the tensors that depend on that size alone."""
 
-    steps: tuple[PlannedStep, ...]
+    steps: tuple[GraphStep, ...]
     tensors: dict[str, Tensor]
 
 
@@ -134,14 +134,14 @@ def _merged(found: list[Any], rows: Sequence[int], title: str) -> Any:
 
 def _assembled(graph: Graph, numbers: Mapping[tuple[int, int], Any], tensors: dict[str, Tensor]) -> Plan:
     """Steps that the output needs, backwards from it, each with what dies after it."""
-    steps: list[PlannedStep] = []
+    steps: list[GraphStep] = []
     wanted, last = {graph.output}, {graph.output}
     for index, node in reversed(list(enumerate(graph.nodes))):
         if not wanted.intersection(node.outputs) or all(name in tensors for name in node.outputs if name in wanted):
             continue
         needed = set(node.tensors)
         dead = tuple((needed | set(node.outputs)) - last - graph.constants.keys() - tensors.keys() - {""})
-        steps.append(PlannedStep(node, {place: numbers[index, place] for at, place in numbers if at == index}, dead))
+        steps.append(GraphStep(node, {place: numbers[index, place] for at, place in numbers if at == index}, dead))
         wanted |= needed
         last |= needed
     made = {name for step in steps for name in step.node.outputs}
