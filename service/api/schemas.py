@@ -227,6 +227,7 @@ class ComparisonOut(_Out):
     largest_difference: float = Field(description="of a score")
     flips: int = Field(description="inputs with another label")
     accepted: bool = Field(description="true: it was written although it answers otherwise than its source")
+    spread: float | None = Field(default=None, description="largest less smallest score seen; small: it proves little")
 
 
 class ModelCard(_Out):
