@@ -114,7 +114,7 @@ def test_both_are_fairer_and_useful_on_texts(
     config = replace(
         config,
         model=ModelConfig(tmp_path / "comments"),
-        base=BaseConfig(comments.LABELS, encoder=tmp_path / "encoder", max_tokens=comments.MAX_TOKENS),
+        base=BaseConfig(comments.LABELS, encoder=tmp_path / "encoder", max_tokens=64),
         baselines=BaselinesConfig((system,), epochs=6, batch_size=64, lr=2e-3, eval_every=1000),
     )
     found = trained(config, comments_classifier, splits)
