@@ -41,7 +41,10 @@ def run_pipeline(pixels: Pixels, spec: ImageSpec, limits: ImageLimits | None = N
 
     Raises InputError, before anything is computed, for one that a step would make larger than the limits allow.
     """
-    (height, width), most = size_of(pixels), steps_limit(spec, limits or ImageLimits())
+    height, width = size_of(pixels)
+    if spec.keeps(height, width):
+        return as_tensor(pixels)
+    most = steps_limit(spec, limits or ImageLimits())
     largest = spec.largest(height, width)
     if largest[0] * largest[1] > most:
         message = f"The image, of {width} x {height} pixels, would become one of {largest[1]} x {largest[0]} pixels"

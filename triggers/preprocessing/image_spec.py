@@ -9,6 +9,7 @@ PIL, or torchvision on tensors, whose older transforms (v1, also its presets) ro
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from math import prod
 from typing import Annotated, Any, Literal, TypeAlias
@@ -184,8 +185,18 @@ class ImageSpec:
         """(C, H, W) of the pixels that the network sees."""
         return self.channels, self.height, self.width
 
+    @cached_property
+    def _keeps_own_size(self) -> bool:
+        return all(step.target(self.height, self.width) == (self.height, self.width) for step in self.steps)
+
+    def keeps(self, height: int, width: int) -> bool:
+        """Whether a picture has the network's size already, and no step changes such a one."""
+        return height == self.height and width == self.width and self._keeps_own_size
+
     def largest(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the largest picture on the way of one of `height` x `width` to the network."""
+        if self.keeps(height, width):
+            return height, width
         sizes = [(height, width)]
         for step in self.steps:
             sizes.append(step.target(*sizes[-1]))
