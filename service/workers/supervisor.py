@@ -71,6 +71,7 @@ class Supervisor:
         self._announced = False
         self._looked_at = time.monotonic()
         self._stopping_at: float | None = None
+        self._answered_at: float | None = None
         self._status = 0
 
     def run(self) -> int:
@@ -178,16 +179,21 @@ class Supervisor:
             logger.info("%d HTTP processes at %s, models %s", len(self._http), url, where)
 
     def _end(self, seconds: float) -> None:
-        """First the HTTP workers end, then the engine processes; a child that takes too long is killed."""
+        """First the HTTP workers end, then the engine processes, which have nothing left to answer.
+
+        A child that takes too long is killed.
+        """
         late = seconds > self._settings.drain_seconds + self._settings.grace_seconds + KILL_SECONDS
         if late:
             self._status = 1
             for child in self._children:
                 child.signal(signal.SIGKILL)
         if not any(child.running for child in self._http):
+            self._answered_at = self._answered_at or time.monotonic()
+            overdue = time.monotonic() - self._answered_at > KILL_SECONDS  # one that stands still hears of no end
             for inference in self._inference:
                 inference.close_control()
-                if not inference.ready:
+                if overdue or not inference.ready:
                     inference.signal(signal.SIGKILL)
 
 
