@@ -278,7 +278,7 @@ def table(found: dict[str, Any]) -> str:
             most, flips = max(row["largest_difference"] for row in group), sum(row["flips"] for row in group)
             cells = (kind, len(group), names, padding or "-", f"{most:.1e}", flips)
             lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    lines += ["", "Refused in one line:"]
+    lines += ["", "Refused in one line:", ""]
     lines += [f"- {row['kind']}, {row['name']}: {row['refusal']}" for row in found["rows"] if row["refusal"]]
     return "\n".join(lines)
 
