@@ -41,7 +41,7 @@ class Ahead:
 
     def pass_minutes(self, minutes: int, rates: dict[str, float], version: int, rows: int = 60) -> None:
         """Count predictions of a version in minutes to come, and let these pass."""
-        random = np.random.default_rng(int(self.now))
+        random = np.random.default_rng([version, minutes])  # not of the clock: the same rows at any time of day
         first = int(self.now // 60) + 1
         for minute in range(first, first + minutes):
             for group, rate in rates.items():
@@ -87,7 +87,7 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     entry = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][0]
     assert (entry["actor"], entry["from"], entry["to"]) == ("guard", 2, 1)
     evidence, counts = json.loads(entry["detail"]["evidence"]), json.loads(entry["detail"]["counts"])
-    assert evidence["test"] in ("disparity_above_limit", "worse_than_before") and evidence["alpha"] == 0.05
+    assert evidence["test"] == "disparity_above_limit" and evidence["alpha"] == 0.05
     assert evidence["peak"] >= evidence["threshold"] and set(counts["v2"]["selection_rate"]) == {"f", "m"}
     assert float(entry["detail"]["e_value"]) == evidence["peak"] and "threshold 40" in entry["reason"]
     (alarm,) = ahead.told
