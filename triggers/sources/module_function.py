@@ -10,8 +10,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triggers.errors import ModelError
@@ -22,7 +21,7 @@ from triggers.model.networks.checkpoint import load_weights
 from triggers.model.networks.module_code import code_digest, code_files, module_path
 from triggers.sources.oracles import stated_pixels_oracle
 from triggers.sources.source import ModelSource, WrapOptions
-from triggers.sources.stated import output_count, stated_head, stated_image
+from triggers.sources.stated import output_count, stated_head, stated_image, stated_weights
 
 CODE = "code"
 """The folder inside the bundle."""
@@ -83,12 +82,10 @@ def _located(path: str) -> tuple[str, Path | None]:
 def _load_weights(network: nn.Module, options: WrapOptions) -> None:
     if options.weights is None:
         return
-    if options.weights.suffix != ".safetensors":
-        convert = "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
-        raise ModelError(f"Give the weights as --weights FILE.safetensors; a .pth that you trust: {convert}")
+    state = stated_weights(options.weights)
     try:
-        load_weights(network, load_file(options.weights))
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        load_weights(network, state)
+    except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"The weights {options.weights} do not fit the network: {reason}") from error
 

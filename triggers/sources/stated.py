@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,6 +42,20 @@ def stated_image(options: WrapOptions, channels: int | None, height: int | None,
         sizes = " x ".join(str(one or "any") for one in wanted)
         raise ModelError(f"--image gives pictures of {' x '.join(map(str, shape))}, the network takes {sizes}.")
     return image
+
+
+def stated_weights(path: Path | None) -> dict[str, Tensor]:
+    """The tensors of `--weights`, which are safetensors. Raises ModelError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path is None or path.suffix != ".safetensors":
+        convert = "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
+        raise ModelError(f"Give the weights as --weights FILE.safetensors; a .pth that you trust: {convert}")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"The weights {path} cannot be read: {error}") from error
 
 
 def output_count(network: Callable[[Tensor], object], image: ImageSpec) -> int:

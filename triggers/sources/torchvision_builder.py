@@ -18,6 +18,7 @@ from triggers.preprocessing import ImageSpec
 from triggers.preprocessing.image_spec import CenterCrop, Resize
 from triggers.sources.oracles import Oracle, RawInput, open_rgb
 from triggers.sources.source import ModelSource, WrapOptions
+from triggers.sources.stated import stated_weights
 
 PREFIX = "torchvision:"
 USUAL_OUTPUTS = 1000
@@ -29,12 +30,9 @@ def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
 
     if builder not in list_models():
         raise ModelError(f"torchvision has no model {builder!r}; torchvision.models.list_models() names them.")
-    if options.weights is None or options.weights.suffix != ".safetensors":
-        convert = "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
-        raise ModelError(f"Give the weights as --weights FILE.safetensors; a .pth that you trust: {convert}")
+    state = stated_weights(options.weights)
     preset = _preset(list(get_model_weights(builder)), builder, options)
     image = _image_spec(preset)
-    state = _state(options.weights)
     arguments = {"num_classes": _outputs(builder, state), **options.arguments}
     try:
         network = get_model(builder, weights=None, **arguments)
@@ -51,7 +49,11 @@ def read_torchvision(builder: str, options: WrapOptions) -> ModelSource:
         head=SigmoidHead() if arguments["num_classes"] == 1 else SoftmaxHead(),
         copy=partial(_copy, state),
         oracle=_oracle(network.eval(), preset.transforms()),
-        origin={"weights": options.weights.name, "image": f"{preset} (transforms)", "labels": place},
+        origin={
+            "weights": str(options.weights and options.weights.name),
+            "image": f"{preset} (transforms)",
+            "labels": place,
+        },
         image=image,
     )
 
@@ -64,16 +66,6 @@ def _preset(known: Sequence[Any], builder: str, options: WrapOptions) -> Any:
         return names[options.preset]
     asked = "With which preset were the weights trained?" if options.preset is None else f"No preset {options.preset}."
     raise ModelError(f"{asked} {builder} has: {', '.join(names)} (--preset).")
-
-
-def _state(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"The weights {path} cannot be read: {error}") from error
 
 
 def _outputs(builder: str, state: Mapping[str, Any]) -> int:
