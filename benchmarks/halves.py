@@ -30,7 +30,7 @@ from trainer.data import Dataset, Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import bare_logits
 from trainer.evaluation.counts import chunks
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from trainer.training.training_loop import TrainingRun

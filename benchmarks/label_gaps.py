@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.systems import MAIN, TASKS
 from trainer.data import DataLoader
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.progress import open_progress
 from triggers.metrics import evaluate_counts
 from triggers.metrics.gaps import Gap

@@ -21,7 +21,7 @@ from trainer.config.hyperparameters import baseline_hyperparameters
 from trainer.data import Batches, Dataset, Splits
 from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import SelectionCriterion, confusion_counts
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
 from trainer.progress import Progress
 from trainer.training.best_snapshots import CountValidation

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from trainer.config import Criterion, RunConfig
 from trainer.evaluation.comparison_record import short_rows
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import selection_gap
 from trainer.publish import store_url
 from trainer.report import report_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer.config import RunConfig, to_dict
 from trainer.evaluation import Candidate, TrainingResult
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from triggers.artifact.artifact import TriggerArtifact, make_artifact, save_artifact
 from triggers.artifact.manifest import DataCount, EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of

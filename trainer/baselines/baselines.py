@@ -22,10 +22,10 @@ from trainer.config.comparison_config import Baseline
 from trainer.config.hyperparameters import baseline_hyperparameters
 from trainer.data import DataLoader, Dataset, Splits, place_on_device
 from trainer.distributed import deterministic_algorithms
-from trainer.evaluation import Comparison, SelectionCriterion, choose, confusion_counts
+from trainer.evaluation import Comparison, SelectionCriterion, confusion_counts
 from trainer.evaluation.comparison_record import SYSTEM_NAMES
-from trainer.evaluation.run_result import ConfusionCounts
-from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
+from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.selection import ValidationSnapshot, best_of, selection_criterion
 from trainer.progress import Progress
 from triggers.model import BundleSpec, FrozenClassifier
 from triggers.model.bundle import WEIGHTS_FILE, TransformersLoader
@@ -64,7 +64,7 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
         for system in config.baselines.systems:
             strengths = config.baselines.strengths or config.objective.strengths
             trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
-            best = choose(criterion, [one.snapshot for one in trained], strengths).best
+            best = best_of(criterion, [one.snapshot for one in trained])
             pairs = enumerate(zip(strengths, trained, strict=True))
             comparisons += [_comparison(system, s, one, chosen=at == best) for at, (s, one) in pairs]
             if best is not None and (model := trained[best].model):

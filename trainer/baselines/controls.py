@@ -24,8 +24,7 @@ from trainer.data import Dataset, Splits, place_on_device
 from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import Comparison, TrainingResult, confusion_counts
 from trainer.evaluation.comparison_record import System
-from trainer.evaluation.counts import evaluation_classifier
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, evaluation_classifier
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
 from trainer.training import train_triggers

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.evaluation import bare_logits
-from trainer.evaluation.counts import count_predictions
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, count_predictions
 from triggers.model import FrozenClassifier
 
 NEAREST = 1e-9

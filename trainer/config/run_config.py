@@ -28,6 +28,7 @@ from triggers.storage.regular_file import read_regular
 
 Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
+Measure = Literal["accuracy", "balanced_accuracy", "recall"]
 AdversaryInput = Literal["centred", "scores", "log_odds"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
@@ -205,9 +206,18 @@ class TrainConfig:
 class SelectConfig:
     """[select] Which trigger is recommended, on validation, and which are published."""
 
-    max_accuracy_drop: float = 0.01  # against no trigger
+    max_accuracy_drop: float = 0.01  # the budget: largest loss of `measure`, against no trigger
+    measure: Measure = (
+        "balanced_accuracy"  # accuracy; its mean over the labels; or every recall, of each label and group
+    )
+    min_recall_ratio: float = 0.8  # no label's recall, in any group, below this share of the bare model's
+    delta: float = 0.1  # probability at most that a certified trigger breaks the budget after all
     folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
     publish: Literal["best", "front", "all"] = "best"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 0.5:
+            raise ConfigError(f"select.delta is {self.delta}; give a probability above 0.0 and below 0.5, such as 0.1.")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -14,11 +14,12 @@ from torch.nn.functional import normalize
 
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
-from trainer.diagnostics.paired_effects import paired_changes
-from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
+from trainer.diagnostics.prediction_flips import flips, paired_counts
 from trainer.diagnostics.trigger_probe import probe_trigger, sample_rows
 from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import Candidate
+from trainer.evaluation.counts import predicted_labels
+from trainer.evaluation.paired_effects import paired_changes
 from triggers.model import FrozenClassifier, scores, sweep
 from triggers.trigger import TextTrigger
 
@@ -83,7 +84,7 @@ def _paired(
     classifier: FrozenClassifier, test: Dataset, candidate: Candidate, compared: ComparedGroups, batch: int
 ) -> dict[str, Any]:
     bank = classifier.bank([classifier.null_trigger(), candidate.trigger])
-    before, after = predictions(classifier, test, bank, batch)
+    before, after = predicted_labels(classifier, test, bank, batch).cpu()
     paired = paired_counts(test, before, after)
     labels, pos_label, overlapping = len(classifier.labels), classifier.pos_label, compared.overlapping
     return {
@@ -97,7 +98,7 @@ def _examples(
     classifier: FrozenClassifier, val: Dataset, candidate: Candidate, count: int, batch: int
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     bank = classifier.bank([classifier.null_trigger(), candidate.trigger])
-    before, after = predictions(classifier, val, bank, batch)
+    before, after = predicted_labels(classifier, val, bank, batch).cpu()
     at = torch.tensor(pick_examples(before, after, val.groups, count))
     with torch.no_grad():
         inputs = val.take(at).to(classifier.device).inputs

@@ -3,7 +3,7 @@
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import bare_logits, confusion_counts
 from trainer.evaluation.run_result import Candidate, TrainingResult
-from trainer.evaluation.selection import SelectionCriterion, choose
+from trainer.evaluation.selection import SelectionCriterion
 
 __all__ = [
     "Candidate",
@@ -11,6 +11,5 @@ __all__ = [
     "SelectionCriterion",
     "TrainingResult",
     "bare_logits",
-    "choose",
     "confusion_counts",
 ]

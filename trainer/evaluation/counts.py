@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from trainer.data import Dataset, stream_batches
 from trainer.distributed import ProcessGroup
-from trainer.evaluation.run_result import ConfusionCounts
 from triggers.model import Bank, FrozenClassifier, sweep
 from triggers.preprocessing import TextBatch
+
+ConfusionCounts: TypeAlias = Mapping[tuple[str, int | None, int], int]
+"""Confusion counts by (group name, label index, predicted index), as triggers.metrics.fairness_report reads them."""
 
 
 def confusion_counts(
     classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, process_group: ProcessGroup | None = None
 ) -> list[ConfusionCounts]:
-    """Per trigger of the bank: {(group name, label, prediction): n}, in float32 as it is served.
+    """Per trigger of the bank: {(group name, label, prediction): n}. The parameters are those of `predicted_labels`."""
+    predictions = predicted_labels(classifier, data, bank, rows, process_group)
+    return [_named(table, data.group_names) for table in _count(predictions, data).cpu()]
+
+
+def predicted_labels(
+    classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, process_group: ProcessGroup | None = None
+) -> Tensor:
+    """Predicted labels (V, N), int32, of every row under every trigger of the bank, in float32 as it is served.
 
     `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
-    processes count a part of the rows each.
+    processes predict a part of the rows each. The order, and the device, are those of the data.
     """
     process_group = process_group or ProcessGroup()
-    totals = torch.zeros(len(bank), *_shape(data), dtype=torch.long, device=classifier.device)
+    found, device = torch.zeros(len(bank), len(data), dtype=torch.int32, device=classifier.device), classifier.device
+    own = list(chunks(data, rows, process_group))
     with torch.inference_mode():
-        for batch in stream_batches(_taken(data), chunks(data, rows, process_group), data, rows, classifier.device):
-            predictions = classifier.decision.labels(sweep(classifier, batch.inputs, bank))  # (V, B)
-            totals += _count(predictions, batch.labels, batch.groups, _shape(data))
-    process_group.all_reduce_sum([totals])
-    return [_named(table, data.group_names) for table in totals.cpu()]
+        for index, batch in zip(own, stream_batches(_taken(data), own, data, rows, device), strict=True):
+            found[:, index.to(device)] = classifier.decision.labels(sweep(classifier, batch.inputs, bank)).int()
+    process_group.all_reduce_sum([found])
+    return found.to(data.labels.device)
 
 
 def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
@@ -51,8 +62,7 @@ def bare_logits(classifier: FrozenClassifier, data: Dataset, rows: int) -> Tenso
 
 def count_predictions(data: Dataset, predictions: Tensor) -> ConfusionCounts:
     """Confusion counts of given predictions (N,), one per row of the data."""
-    shape = _shape(data)
-    return _named(_count(predictions[None], data.labels, data.groups, shape).cpu()[0], data.group_names)
+    return _named(_count(predictions[None], data).cpu()[0], data.group_names)
 
 
 def accuracy(counts: ConfusionCounts) -> float:
@@ -77,10 +87,11 @@ def _shape(data: Dataset) -> tuple[int, int, int]:
     return len(data.group_names), len(data.label_names), len(data.label_names)
 
 
-def _count(predictions: Tensor, labels: Tensor, groups: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """predictions (V, B), labels (B,), groups (B,) to counts (V, groups, labels, predictions)."""
+def _count(predictions: Tensor, data: Dataset) -> Tensor:
+    """predictions (V, N) to counts (V, groups, labels, predictions)."""
+    shape = _shape(data)
     cells = shape[0] * shape[1] * shape[2]
-    cell = (groups * shape[1] + labels) * shape[2] + predictions
+    cell = (data.groups * shape[1] + data.labels) * shape[2] + predictions
     which = torch.arange(len(predictions), device=cell.device)[:, None] * cells + cell
     return torch.bincount(which.flatten(), minlength=len(predictions) * cells).view(-1, *shape)
 

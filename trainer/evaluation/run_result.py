@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+
+from torch import Tensor
 
 from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.recommendation import Standing, ValidationJudge
 from triggers.trigger import ImageTrigger, TextTrigger
-
-ConfusionCounts: TypeAlias = Mapping[tuple[str, int | None, int], int]
-"""Confusion counts by (group name, label index, predicted index), as triggers.metrics.fairness_report reads them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One trained trigger, the optimiser step it was taken from, and its counts per split ("val", "test")."""
+    """One trained trigger, the optimiser step it was taken from, its counts per split ("val", "test"), what validation
+    says of it, and its predictions there (N,).
+    """
 
     strength: float
     step: int
     trigger: ImageTrigger | TextTrigger
     counts: Mapping[str, ConfusionCounts]
+    standing: Standing
+    val: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +33,14 @@ class TrainingResult:
 
     bare: Mapping[str, ConfusionCounts]
     candidates: tuple[Candidate, ...]
-    best: int | None  # index into candidates; None: none stays above the accuracy floor
-    front: tuple[int, ...]  # candidates above the floor that no other one beats in both accuracy and gap
+    best: int | None  # index into candidates; None: none is recommended
+    front: tuple[
+        int, ...
+    ]  # candidates within the budget and above the floors that no other one beats in both accuracy and gap
     data_counts: Mapping[str, Mapping[tuple[str, int], int]]  # per split: examples by (group name, label index)
     steps: int
     seconds: float
     device: str
     notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
+    judge: ValidationJudge | None = None  # what judged the candidates, on the rows that their `val` predicts
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows

@@ -1,92 +1,124 @@
-"""Selection of the triggers that are kept and recommended, on validation alone; the test split is never used here.
+"""Scores of predictions on validation: how much accuracy they cost, and how fair they are.
 
-A trigger has to stay above an accuracy floor, the bare model's accuracy minus `max_accuracy_drop`: without a floor the
-constant predictor, perfectly fair and useless, wins. Above it, the smallest gap of the trained criterion wins.
+A trigger may cost at most the budget (`max_accuracy_drop`) of what `measure` names, against the bare model, and may
+take no label's recall, over all rows and in any group, below `min_recall_ratio` of the bare model's: without floors
+the constant predictor, perfectly fair and useless, wins. Plain accuracy is no floor where one label is rare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.config import Criterion, RunConfig
-from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.config import Criterion, RunConfig, SelectConfig
+from trainer.evaluation.counts import ConfusionCounts, accuracy
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.fairness_report import Gap
+from triggers.metrics.overlapping_groups import groups_of
 from triggers.model import FrozenClassifier
+
+FEW_HITS = 10
+"""Rows of a label and group that the bare model gets right below which a ratio of recalls says nothing."""
+
+RecallCell = tuple[int, str | None]
+"""A label, and a group or None for everybody."""
 
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Accuracy and gap of one trigger on validation; gap None: some group has no rows to measure it on."""
+    """Figures of one set of predictions. `loss` is of the selection's measure against the bare model, negative: a gain.
+
+    `gap` None: some group has no rows to measure it on. `recall_ratio` is the lowest of a recall to the bare model's,
+    that of `recall_cell`; 1 where none can be compared.
+    """
 
     accuracy: float
     gap: float | None
+    loss: float
+    recall_ratio: float
+    recall_cell: RecallCell | None
 
 
 @dataclass(frozen=True)
 class ValidationSnapshot:
-    """The triggers of a strength after `step` steps: their counts and score on validation."""
+    """A system after `step` steps: its counts and score on validation."""
 
     step: int
     counts: ConfusionCounts
     score: ValidationScore
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Indices into the snapshots: the recommended one, the trade-off front in order of accuracy, and why in words."""
-
-    best: int | None
-    front: tuple[int, ...]
-    notes: tuple[str, ...]
-
-
 class SelectionCriterion:
-    """Scoring and ranking of validation counts, by accuracy and the gap that `selection_gap` gives."""
+    """Scoring and ranking of validation counts against those of the bare model."""
 
     def __init__(
         self,
         bare: ConfusionCounts,
         criterion: Criterion,
-        max_accuracy_drop: float,
+        select: SelectConfig,
         pos_label: int,
         labels: int,
         *,
         overlapping: bool = False,
     ) -> None:
-        self._criterion, self._pos_label, self._labels = criterion, pos_label, labels
-        self._overlapping = overlapping
-        self.max_accuracy_drop = max_accuracy_drop
+        self.objective, self.pos_label, self._labels = criterion, pos_label, labels
+        self._overlapping, self.select = overlapping, select
         self.bare_counts = bare
+        self._bare_recalls = recalls(bare, overlapping=overlapping)
         self.bare = self.score(bare)
-        self.floor = self.bare.accuracy - max_accuracy_drop
 
     def score(self, counts: ConfusionCounts) -> ValidationScore:
-        """Accuracy and gap of one trigger's counts."""
-        report = evaluate_counts(counts, pos_label=self._pos_label, labels=self._labels, overlapping=self._overlapping)
-        return ValidationScore(accuracy(counts), selection_gap(report, self._criterion)[1].value)
+        """Figures of one system's counts."""
+        report = evaluate_counts(counts, pos_label=self.pos_label, labels=self._labels, overlapping=self._overlapping)
+        now, before = recalls(counts, overlapping=self._overlapping), self._bare_recalls
+        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if before[cell][0] >= FEW_HITS}
+        lowest = min(ratios, key=lambda cell: ratios[cell]) if ratios else None
+        gap = selection_gap(report, self.objective)[1].value
+        return ValidationScore(
+            accuracy(counts), gap, self._loss(counts, now), 1.0 if lowest is None else ratios[lowest], lowest
+        )
+
+    def affordable(self, score: ValidationScore) -> bool:
+        """Whether it keeps the budget and the floor of recalls; rounding does not turn "equal" into "below"."""
+        return self._excess(score) <= 1e-9
 
     def feasible(self, score: ValidationScore) -> bool:
-        """Whether it is above the floor, with a measurable gap; rounding does not turn "equal" into "below"."""
-        return score.gap is not None and score.accuracy >= self.floor - 1e-9
+        """Whether it is affordable, with a gap that can be measured."""
+        return score.gap is not None and self.affordable(score)
 
     def rank(self, score: ValidationScore) -> tuple[float, ...]:
-        """A sort key, better first: above the floor by gap, then accuracy; below it by accuracy, then gap."""
+        """A sort key, better first: feasible ones by gap, then loss; others by what they lack, then gap."""
         gap = float("inf") if score.gap is None else score.gap
-        return (0, gap, -score.accuracy) if self.feasible(score) else (1, -score.accuracy, gap)
+        return (0, gap, score.loss) if self.feasible(score) else (1, self._excess(score), gap)
 
     def better(self, new: ValidationSnapshot, old: ValidationSnapshot | None) -> bool:
         """Whether `new` replaces `old`; of equal ones the earlier stays."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
+    def _loss(self, counts: ConfusionCounts, now: Mapping[RecallCell, tuple[int, int]]) -> float:
+        before = self._bare_recalls
+        losses = {cell: (before[cell][0] - hits) / rows for cell, (hits, rows) in now.items()}
+        match self.select.measure:
+            case "accuracy":
+                return accuracy(self.bare_counts) - accuracy(counts)
+            case "balanced_accuracy":
+                per_label = [loss for (_, group), loss in losses.items() if group is None]
+                return sum(per_label) / len(per_label)
+            case "recall":
+                return max(losses.values())
+
+    def _excess(self, score: ValidationScore) -> float:
+        """How far it is beyond the budget and below the floor of recalls."""
+        over = max(0.0, score.loss - self.select.max_accuracy_drop)
+        return over + max(0.0, self.select.min_recall_ratio - score.recall_ratio)
+
 
 def selection_criterion(config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> SelectionCriterion:
     """The selection criterion of a configuration, given the bare model's counts on validation."""
-    criterion, drop = config.objective.criterion, config.select.max_accuracy_drop
     labels, overlapping = len(classifier.labels), config.data.groups_overlap
-    return SelectionCriterion(bare, criterion, drop, classifier.pos_label, labels, overlapping=overlapping)
+    criterion = config.objective.criterion
+    return SelectionCriterion(bare, criterion, config.select, classifier.pos_label, labels, overlapping=overlapping)
 
 
 def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
@@ -107,72 +139,27 @@ def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Ga
     return name, report.demographic_parity_difference if parity else report.average_odds_difference
 
 
-def choose(
-    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
-) -> Selection:
-    """Pick among the best snapshots of each strength. A tie goes to the strength that was named first."""
-    feasible = [i for i, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
-    if not feasible:
-        return Selection(None, (), (_nothing_above(criterion, snapshots, strengths),))
-    best = min(feasible, key=lambda i: criterion.rank(snapshots[i].score))
-    notes = [*_ties(criterion, snapshots, strengths, best, feasible), *_below(criterion, snapshots, strengths)]
-    front = _front(snapshots, feasible)
-    chosen, bare = snapshots[best].score, criterion.bare
-    if bare.gap is not None and chosen.gap is not None and chosen.gap >= bare.gap:
-        text = f"No trigger is recommended: the best one's gap on validation is {chosen.gap:.4f}, without one it is"
-        return Selection(None, front, (f"{text} {bare.gap:.4f}. Raise objective.strengths or train longer.", *notes))
-    return Selection(best, front, tuple(notes))
+def recalls(counts: ConfusionCounts, *, overlapping: bool = False) -> dict[RecallCell, tuple[int, int]]:
+    """(hits, rows) of every label, over all rows and in every group that has rows of it."""
+    found: dict[RecallCell, list[int]] = defaultdict(lambda: [0, 0])
+    for (cell, label, prediction), n in counts.items():
+        if label is None:
+            continue
+        for group in (None, *(groups_of(cell) if overlapping else (cell,))):
+            found[label, group][0] += n * (label == prediction)
+            found[label, group][1] += n
+    return {cell: (hits, rows) for cell, (hits, rows) in sorted(found.items(), key=lambda item: _place(item[0]))}
 
 
-def _front(snapshots: Sequence[ValidationSnapshot], feasible: Iterable[int]) -> tuple[int, ...]:
-    """By falling accuracy, those whose gap is below that of every more accurate one."""
-    front: list[int] = []
-    order = sorted(feasible, key=lambda i: (-snapshots[i].score.accuracy, snapshots[i].score.gap, i))
-    lowest = float("inf")
-    for i in order:
-        gap = snapshots[i].score.gap
-        if gap is not None and gap < lowest:
-            front.append(i)
-            lowest = gap
-    return tuple(front)
+def best_of(criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot]) -> int | None:
+    """Index of the feasible snapshot with the smallest gap; None if none is. A tie goes to the first."""
+    feasible = [at for at, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
+    return min(feasible, key=lambda at: criterion.rank(snapshots[at].score), default=None)
 
 
-def _nothing_above(
-    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
-) -> str:
-    nearest = min(range(len(snapshots)), key=lambda i: criterion.rank(snapshots[i].score))
-    score = snapshots[nearest].score
-    if score.gap is None:
-        return "No trigger is recommended: validation cannot measure the gap, a group or label has no rows there."
-    return (
-        f"No trigger is recommended: none reaches the accuracy floor {criterion.floor:.4f} on validation "
-        f"(without a trigger"
-        f" {criterion.bare.accuracy:.4f}, allowed drop {criterion.max_accuracy_drop:g}). Nearest: strength"
-        f" {strengths[nearest]:g} with {score.accuracy:.4f}. Raise select.max_accuracy_drop or lower"
-        " objective.strengths."
-    )
+def _place(cell: RecallCell) -> tuple[int, str]:
+    return cell[0], cell[1] or ""
 
 
-def _ties(
-    criterion: SelectionCriterion,
-    snapshots: Sequence[ValidationSnapshot],
-    strengths: Sequence[float],
-    best: int,
-    feasible: Sequence[int],
-) -> list[str]:
-    rank = criterion.rank(snapshots[best].score)
-    equal = [i for i in feasible if i != best and criterion.rank(snapshots[i].score) == rank]
-    if not equal:
-        return []
-    others = ", ".join(f"{strengths[i]:g}" for i in equal)
-    return [f"Strength {strengths[best]:g} ties with {others} on validation and is taken because it was named first."]
-
-
-def _below(
-    criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot], strengths: Sequence[float]
-) -> list[str]:
-    low = [i for i, snapshot in enumerate(snapshots) if not criterion.feasible(snapshot.score)]
-    if not low:
-        return []
-    listed = ", ".join(f"{strengths[i]:g} ({snapshots[i].score.accuracy:.4f})" for i in low)
-    return [f"Never above the accuracy floor {criterion.floor:.4f} on validation, by strength: {listed}."]
+def _ratio(now: tuple[int, int], before: tuple[int, int]) -> float:
+    return (now[0] / now[1]) / (before[0] / before[1])

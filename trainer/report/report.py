@@ -24,8 +24,7 @@ from trainer.data import Splits
 from trainer.diagnostics import ComparedGroups, Diagnosis, diagnose, nearest_words
 from trainer.evaluation import Candidate, Comparison, TrainingResult
 from trainer.evaluation.comparison_record import counts_as_json
-from trainer.evaluation.counts import accuracy
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, accuracy
 from trainer.progress import Progress
 from trainer.publish import Published, code_version
 from trainer.report.cost import Stopwatch, cost_record

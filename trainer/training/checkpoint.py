@@ -1,7 +1,7 @@
 """The checkpoint of a run, from which a killed trainer goes on: safetensors, with the rest as JSON in the metadata.
 
-    tensors     module.*, adversaries.*, best.*; optimizer.<i>.*, adversary_optimizer.<i>.* (the moments of Adam)
-    metadata    {"checkpoint": {"identity": {...}, "step": 120, "seconds": 8.1, "snapshots": [...]}}
+    tensors     module.*, adversaries.*, kept.*; optimizer.<i>.*, adversary_optimizer.<i>.* (the moments of Adam)
+    metadata    {"checkpoint": {"identity": {...}, "step": 120, "seconds": 8.1}}
 
 No generator state is kept: batches follow from the seed and the step's number alone. Never pickle. The file is replaced
 atomically, so it is always complete.
@@ -10,7 +10,7 @@ atomically, so it is always complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,8 @@ from torch.optim import Optimizer
 from trainer.config import RunConfig, to_dict
 from trainer.config.run_config import REMOVED_KEYS
 from trainer.data import Dataset
-from trainer.evaluation.run_result import ConfusionCounts
-from trainer.training.best_snapshots import SnapshotStore
 from trainer.training.step import TriggerOptimizer
+from trainer.training.validation_history import SnapshotStore
 from triggers.errors import ConfigError
 from triggers.fingerprint import canonical_json, tensors_digest
 from triggers.model import FrozenClassifier
@@ -40,12 +39,11 @@ FREE_KEYS = {"publish": None, "report": None, "select": "publish", "train": "che
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """After `step` steps and `seconds` of work: tensors by name; per strength the best snapshot's (step, counts)."""
+    """After `step` steps and `seconds` of work: tensors by name."""
 
     step: int
     seconds: float
     tensors: Mapping[str, Tensor]
-    snapshots: Sequence[tuple[int, ConfusionCounts] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +67,7 @@ class Checkpointer:
             tensors |= module_tensors(name, module)
         for name, optimizer in self._optimizers().items():
             tensors |= optimizer_tensors(name, optimizer)
-        save_checkpoint(self.path, Checkpoint(step, seconds, tensors, self.snapshot_store.kept()), self.identity)
+        save_checkpoint(self.path, Checkpoint(step, seconds, tensors), self.identity)
 
     def restore(self) -> tuple[int, float]:
         """Put the file's state back, and return its step and seconds: (0, 0.0) where there is none.
@@ -83,7 +81,7 @@ class Checkpointer:
             restore_module(name, module, found.tensors)
         for name, optimizer in self._optimizers().items():
             restore_optimizer(name, optimizer, found.tensors)
-        self.snapshot_store.restore(_under("kept", found.tensors), found.snapshots)
+        self.snapshot_store.restore(_under("kept", found.tensors))
         return found.step, found.seconds
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -117,7 +115,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Mapping[str, A
         "identity": identity,
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
-        "snapshots": [None if best is None else _snapshot_to_json(*best) for best in checkpoint.snapshots],
     }
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,8 +132,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint | Non
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is no checkpoint of this trainer ({error}). Delete it, or use --fresh.") from error
     _check_identity(path, state["identity"], json.loads(canonical_json(identity)))
-    snapshots = [None if best is None else _snapshot_from_json(best) for best in state["snapshots"]]
-    return Checkpoint(state["step"], state["seconds"], tensors, snapshots)
+    return Checkpoint(state["step"], state["seconds"], tensors)
 
 
 def module_tensors(name: str, module: nn.Module) -> dict[str, Tensor]:
@@ -184,12 +180,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in table.items():
         items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
     return items
-
-
-def _snapshot_to_json(step: int, counts: ConfusionCounts) -> dict[str, Any]:
-    return {"step": step, "counts": [[*cell, n] for cell, n in counts.items()]}
-
-
-def _snapshot_from_json(snapshot: Mapping[str, Any]) -> tuple[int, ConfusionCounts]:
-    counts = {(group, label, prediction): n for group, label, prediction, n in snapshot["counts"]}
-    return snapshot["step"], counts

@@ -10,11 +10,9 @@ one that did best on its fold. The counts stated as `val` are those of the folds
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,19 +20,15 @@ from torch import Tensor
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits
 from trainer.distributed import ProcessGroup
-from trainer.evaluation import SelectionCriterion, TrainingResult
-from trainer.evaluation.run_result import ConfusionCounts
-from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
+from trainer.evaluation import TrainingResult
+from trainer.evaluation.selection import selection_criterion
+from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
-from trainer.training.best_snapshots import AllSnapshots
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps
+from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
-from triggers.trigger.image_trainable import ImageModule
-from triggers.trigger.text_trainable import TextModule
-
-Module: TypeAlias = ImageModule | TextModule
 
 
 def train_folds(
@@ -57,42 +51,44 @@ def train_folds(
     finished = []
     for fold, part in enumerate(parts):
         run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
-        snapshots = AllSnapshots(run.optimizer.average)
-        run.train(snapshots, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
-        finished.append((run, snapshots))
-    return Folds(finished, pool)
+        history = ValidationHistory(run.optimizer.average)
+        run.train(history, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        finished.append((run, history))
+    return Folds(finished, pool, fold_of)
 
 
 class Folds:
     """The validations of all folds together; `place` is the index of a validation, the same in every fold."""
 
-    def __init__(self, finished: Sequence[tuple[TrainingRun, AllSnapshots]], pool: Dataset) -> None:
-        self.runs, self.fold_snapshots = zip(*finished, strict=True)
+    def __init__(
+        self, finished: Sequence[tuple[TrainingRun, ValidationHistory]], pool: Dataset, fold_of: Tensor
+    ) -> None:
+        self.runs, self.histories = zip(*finished, strict=True)
         self.pool = pool
-        self.bare = sum_counts([run.bare_val for run in self.runs])
-        self.criterion = selection_criterion(self.runs[0].config, self.runs[0].classifier, self.bare)
+        held_out = [(fold_of == fold).nonzero()[:, 0] for fold in range(len(self.runs))]
+        self._order = torch.cat(held_out).argsort()  # from fold after fold to the pool's order
+        self.rows = ValidationRows.joined([run.val_rows for run in self.runs]).take(self._order)
 
-    def best(self, criterion: SelectionCriterion, k: int) -> int:
-        """Index of the best validation of strength k over all folds together; of equal ones the earlier."""
-        places = range(len(self.fold_snapshots[0].steps))
-        return min(places, key=lambda place: criterion.rank(self.snapshot(criterion, place, k).score))
+    def predictions(self, place: int) -> Tensor:
+        """Predictions (K, N) of the pool's rows at a validation, by the triggers of the fold that held the row out."""
+        return torch.cat([history.predictions[place] for history in self.histories], dim=1)[:, self._order]
 
-    def snapshot(self, criterion: SelectionCriterion, place: int, k: int) -> ValidationSnapshot:
-        """Snapshot of strength k at a validation: each fold's triggers counted on the rows held out from them."""
-        counts = sum_counts([snapshots.counts[place][k] for snapshots in self.fold_snapshots])
-        return ValidationSnapshot(self.fold_snapshots[0].steps[place], counts, criterion.score(counts))
-
-    def restore_best(self, places: Sequence[int]) -> Module:
-        """The last run's module with the triggers that are published, strength k as it was at places[k]."""
-        return fill_module(self.runs[-1].optimizer.average, lambda k, name: self._final(places[k], k, name))
+    def restore(self, places: Sequence[int]) -> None:
+        """Put into the last run's module the triggers that are published, strength k as it was at places[k]."""
+        with torch.no_grad():
+            for name, value in self.runs[-1].optimizer.average.named_parameters():
+                for k, place in enumerate(places):
+                    value[k] = self._published(place, k, name).to(value.device)
 
     def result(self) -> TrainingResult:
         """Choose over all rows, then count the test split, once."""
-        places = [self.best(self.criterion, k) for k in range(len(self.runs[0].config.objective.strengths))]
-        self.restore_best(places)
-        snapshots = [self.snapshot(self.criterion, place, k) for k, place in enumerate(places)]
-        result = final_result(self.runs[-1], self.criterion, snapshots)
-        note = f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds."
+        steps = self.histories[0].steps
+        predictions = [self.predictions(place) for place in range(len(steps))]
+        result = final_result(self.runs[-1], self.rows, predictions, self.restore, steps)
+        note = (
+            f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds. Tests"
+            " are of the folds' own triggers; the published one is their mean, or for hard triggers the best of them."
+        )
         return replace(
             result,
             data_counts={**result.data_counts, "tuning": self.pool.counts(), "val": self.pool.counts()},
@@ -100,22 +96,18 @@ class Folds:
             notes=(note, *result.notes),
         )
 
-    def _final(self, place: int, k: int, name: str) -> Tensor:
-        """A parameter at a validation: the folds' mean, or for hard triggers the best fold's."""
-        values: list[Tensor] = [snapshots.parameters[place][name][k] for snapshots in self.fold_snapshots]
+    def _published(self, place: int, k: int, name: str) -> Tensor:
+        """A parameter at a validation: the folds' mean, or for hard triggers that of the fold that did best."""
+        values: list[Tensor] = [history.parameters[place][name][k] for history in self.histories]
         if self.runs[0].config.trigger.kind != "hard":
             return torch.stack(values).mean(dim=0)
-        scores = [self.criterion.score(snapshots.counts[place][k]) for snapshots in self.fold_snapshots]
-        return values[min(range(len(scores)), key=lambda fold: self.criterion.rank(scores[fold]))]
+        return values[min(range(len(values)), key=lambda fold: self._rank(fold, place, k))]
 
-
-def fill_module(module: Module, value_of: Callable[[int, str], Tensor]) -> Module:
-    """The module with value_of(k, name) in row k of every parameter."""
-    with torch.no_grad():
-        for name, value in module.named_parameters():
-            for k in range(len(value)):
-                value[k] = value_of(k, name).to(value.device)
-    return module
+    def _rank(self, fold: int, place: int, k: int) -> tuple[float, ...]:
+        """The rank of one fold's own trigger on the rows that it held out."""
+        run, rows = self.runs[fold], self.runs[fold].val_rows
+        criterion = selection_criterion(run.config, run.classifier, rows.counts(rows.bare))
+        return criterion.rank(criterion.score(rows.counts(self.histories[fold].predictions[place][k])))
 
 
 def fold_path(path: Path | None, fold: int) -> Path | None:
@@ -169,11 +161,3 @@ def split_held_out(pool: Dataset, held_out: Tensor) -> tuple[Dataset, Dataset]:
 
 def _rows(pool: Dataset, rows: Tensor) -> Dataset:
     return replace(pool.take(rows), ids=tuple(pool.ids[row] for row in rows.tolist()))
-
-
-def sum_counts(tables: Sequence[ConfusionCounts]) -> ConfusionCounts:
-    """Counts added up cell by cell."""
-    total: Counter[tuple[str, int | None, int]] = Counter()
-    for table in tables:
-        total.update(table)
-    return dict(total)

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
-from trainer.evaluation import Candidate, SelectionCriterion, TrainingResult, choose, confusion_counts
-from trainer.evaluation.selection import ValidationSnapshot
+from trainer.evaluation import Candidate, TrainingResult, confusion_counts
+from trainer.evaluation.recommendation import ValidationJudge, select_triggers
+from trainer.evaluation.selection import selection_criterion
+from trainer.evaluation.validation_rows import ValidationRows
 from trainer.training.training_loop import TrainingRun
 from triggers.model import Trigger
 
 
 def final_result(
-    run: TrainingRun, criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot]
+    run: TrainingRun,
+    rows: ValidationRows,
+    predictions: Sequence[Tensor],
+    restore: Callable[[Sequence[int]], None],
+    steps: Sequence[int],
 ) -> TrainingResult:
-    """Choose among snapshots whose parameters the run's module has, and count the test split under each and bare."""
+    """Choose among the triggers of every validation, given what they predict (K, N) for the rows, and count the test
+    split under the chosen one of each strength and bare. `restore`
+    puts those of given validations into the run's module.
+    """
     config, classifier = run.config, run.classifier
     strengths = config.objective.strengths
-    choice = choose(criterion, snapshots, strengths)
+    judge = ValidationJudge(selection_criterion(config, classifier, rows.counts(rows.bare)), rows)
+    choice = select_triggers(judge, predictions, strengths)
+    restore(choice.places)
     triggers: list[Trigger] = [*run.optimizer.average.export()]
     bank = classifier.bank([classifier.null_trigger(), *triggers])
     bare_test, *tests = confusion_counts(run.counter, run.test, bank, config.train.batch_size, run.process_group)
-    rows = zip(strengths, snapshots, triggers, tests, strict=True)
+    val = [predictions[place][k] for k, place in enumerate(choice.places)]
     temperature = run.optimizer.temperature
     cooled = f"The model is too sure of itself: losses saw its logits over a temperature of {temperature:g}."
     return TrainingResult(
-        bare={"val": criterion.bare_counts, "test": bare_test},
+        bare={"val": rows.counts(rows.bare), "test": bare_test},
         candidates=tuple(
-            Candidate(s, one.step, trigger, {"val": one.counts, "test": n}) for s, one, trigger, n in rows
+            Candidate(
+                strength=strengths[k],
+                step=steps[place],
+                trigger=triggers[k],
+                counts={"val": rows.counts(val[k]), "test": tests[k]},
+                standing=choice.standings[k],
+                val=val[k],
+            )
+            for k, place in enumerate(choice.places)
         ),
         best=choice.best,
         front=choice.front,
@@ -37,6 +57,7 @@ def final_result(
         seconds=run.seconds,
         device=device_name(classifier.device),
         notes=(*choice.notes, *([cooled] if temperature > 1 else [])),
+        judge=judge,
     )
 
 

@@ -11,21 +11,20 @@ from math import ceil
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainer.config import RunConfig, TrainConfig
 from trainer.data import Batches, Splits, place_on_device
 from trainer.distributed import ProcessGroup
-from trainer.evaluation import confusion_counts
-from trainer.evaluation.counts import evaluation_classifier
-from trainer.evaluation.run_result import ConfusionCounts
-from trainer.evaluation.selection import selection_criterion
+from trainer.evaluation.counts import evaluation_classifier, predicted_labels
+from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
-from trainer.training.best_snapshots import SnapshotStore
 from trainer.training.build_module import build_module
 from trainer.training.calibration import calibrating_temperature
 from trainer.training.checkpoint import Checkpointer, run_identity
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from trainer.training.step import TriggerOptimizer
+from trainer.training.validation_history import SnapshotStore
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
 
@@ -33,7 +32,7 @@ from triggers.model import FrozenClassifier
 class TrainingRun:
     """One training run over splits that are placed on their devices; made by `prepare`.
 
-    `bare_val` counts the bare model on validation; all losses see the logits over `temperature`.
+    `val_rows` are the rows that selection judges on; all losses see the logits over `temperature`.
     """
 
     def __init__(
@@ -43,14 +42,13 @@ class TrainingRun:
         splits: Splits,
         progress: Progress,
         process_group: ProcessGroup,
-        bare_val: ConfusionCounts,
+        val_rows: ValidationRows,
         temperature: float,
     ) -> None:
         self.config, self.classifier, self.progress = config, classifier, progress
-        self.process_group, self.bare_val = process_group, bare_val
+        self.process_group, self.val_rows = process_group, val_rows
         self.tuning, self.val, self.test = splits.tuning, splits.val, splits.test
         self.counter = evaluation_classifier(classifier)
-        self.criterion = selection_criterion(config, classifier, bare_val)
         self.steps = total_steps(config.train, len(self.tuning))
         overlapping = config.data.groups_overlap
         step = StepConfig.for_data(
@@ -79,11 +77,12 @@ class TrainingRun:
         parts = {"tuning": splits.tuning, "val": splits.val, "test": splits.test}
         on_device = Splits(*place_on_device(parts, classifier.device, train.device_memory_gb, progress))
         counter, bank = evaluation_classifier(classifier), classifier.bank([classifier.null_trigger()])
-        (bare_val,) = confusion_counts(counter, on_device.val, bank, train.batch_size, group)
+        (bare,) = predicted_labels(counter, on_device.val, bank, train.batch_size, group)
+        val_rows = ValidationRows.of(on_device.val, bare, overlapping=config.data.groups_overlap)
         temperature = 1.0
         if config.objective.calibrate:
             temperature = calibrating_temperature(counter, on_device.tuning, train.batch_size)
-        return cls(config, classifier, on_device, progress, group, bare_val, temperature)
+        return cls(config, classifier, on_device, progress, group, val_rows, temperature)
 
     def train(self, snapshot_store: SnapshotStore, path: Path | None = None, title: str = "train triggers") -> None:
         """All steps, with validations for the store; with a checkpoint `path`, go on where a killed run stopped."""
@@ -104,7 +103,7 @@ class TrainingRun:
                 losses = self.optimizer.step(number, batch)
                 done = number + 1
                 if done % eval_every == 0 or done == self.steps:
-                    snapshot_store.offer(done, self.count_val)
+                    snapshot_store.offer(done, self.predict_val)
                 self.seconds = time.monotonic() - began
                 if checkpointer and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     checkpointer.save(done, self.seconds)
@@ -132,11 +131,11 @@ class TrainingRun:
         sent = f"exchange {own / 1e6:.3g} MB in a step (all weights' gradients: {weights / 1e6:.3g} MB)"
         self.progress.note(f"{self.process_group.size} processes {sent}.")
 
-    def count_val(self) -> list[ConfusionCounts]:
-        """Confusion counts of the validation part under every strength's present trigger."""
+    def predict_val(self) -> Tensor:
+        """Predictions of the validation part (K, N) under every strength's present trigger."""
         with torch.no_grad():
             bank = self.optimizer.average.render()
-        return confusion_counts(self.counter, self.val, bank, self.config.train.batch_size, self.process_group)
+        return predicted_labels(self.counter, self.val, bank, self.config.train.batch_size, self.process_group)
 
 
 def total_steps(train: TrainConfig, rows: int) -> int:

@@ -9,10 +9,10 @@ from trainer.data import Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import TrainingResult
 from trainer.progress import Progress
-from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun
+from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier
 
 
@@ -32,6 +32,6 @@ def train_triggers(
         if config.select.folds > 1:
             return train_folds(config, classifier, splits, progress, path, process_group).result()
         run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
-        kept = BestSnapshots(run.criterion, run.optimizer.average)
-        run.train(kept, path)
-        return final_result(run, run.criterion, kept.restore_best())
+        history = ValidationHistory(run.optimizer.average)
+        run.train(history, path)
+        return final_result(run, run.val_rows, history.predictions, history.restore_module, history.steps)

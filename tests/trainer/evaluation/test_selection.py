@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.config.run_config import Criterion
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import SelectionCriterion, ValidationSnapshot, choose, selection_gap
 from triggers.metrics.fairness_report import evaluate_counts
 

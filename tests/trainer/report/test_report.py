@@ -22,7 +22,7 @@ from trainer.config.report_config import ReportConfig
 from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.data.dataset import Dataset, Splits
 from trainer.evaluation.comparison_record import Comparison
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.formatting import format_interval
 from trainer.publish import Published
 from trainer.report.report import ReportInputs

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,

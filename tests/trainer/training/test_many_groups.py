@@ -15,7 +15,7 @@ from tests.trainer.datasets import many_groups
 from tests.trainer.datasets.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import selection_gap
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from trainer.evaluation.run_result import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import SelectionCriterion
 from trainer.training.best_snapshots import AllSnapshots, BestSnapshots
 

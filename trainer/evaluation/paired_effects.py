@@ -15,11 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.diagnostics.prediction_flips import Paired
 from trainer.formatting import CRITERIA, in_group
+from triggers.metrics.paired import JointCounts
 
 REPEATS = 2000
 """Resamples; their 2.5 % and 97.5 % points are the interval."""
+
+NOISE_REPEATS = 400
+"""Resamples behind a standard deviation."""
 
 Float64Array: TypeAlias = NDArray[np.float64]
 
@@ -88,26 +91,55 @@ class PairedCells:
 
 
 def paired_changes(
-    paired: Paired, groups: Sequence[str], pos_label: int, labels: int, *, overlapping: bool = False, seed: int = 0
+    paired: JointCounts, groups: Sequence[str], pos_label: int, labels: int, *, overlapping: bool = False, seed: int = 0
 ) -> dict[str, Any]:
     """With the trigger minus without: accuracy, the gap of each criterion, accuracy per group; {value, low, high}.
 
     `groups` are the ones that gaps compare. A change is None where it cannot be measured.
     """
+    cells, n = _resampled(paired, groups, pos_label, labels, overlapping=overlapping, repeats=REPEATS, seed=seed)
+    by_group = cells.group_accuracy(n, cells.after) - cells.group_accuracy(n, cells.before)
+    return {
+        "accuracy": _interval(cells.accuracy(n, cells.after) - cells.accuracy(n, cells.before)),
+        **{criterion: _gap_change(cells, n, criterion) for criterion in CRITERIA},
+        "group_accuracy": {group: _interval(by_group[:, at]) for at, group in enumerate(groups)},
+    }
+
+
+def gap_noise(
+    paired: JointCounts,
+    groups: Sequence[str],
+    pos_label: int,
+    labels: int,
+    criterion: str,
+    *,
+    overlapping: bool = False,
+) -> float:
+    """Standard deviation of the difference of two gaps on the same rows; NaN where a gap cannot be measured."""
+    cells, n = _resampled(paired, groups, pos_label, labels, overlapping=overlapping, repeats=NOISE_REPEATS, seed=0)
+    difference = cells.gap(n, cells.after, criterion) - cells.gap(n, cells.before, criterion)
+    return float(np.nanstd(difference[1:])) if np.isfinite(difference[0]) else float("nan")
+
+
+def _resampled(
+    paired: JointCounts,
+    groups: Sequence[str],
+    pos_label: int,
+    labels: int,
+    *,
+    overlapping: bool,
+    repeats: int,
+    seed: int,
+) -> tuple[PairedCells, Float64Array]:
+    """The cells of the counts, and counts (1 + repeats, C): first the observed ones, then those of resampled rows."""
     rows = list(paired)
     label, before, after = (np.array([row[column] for row in rows], dtype=np.int64) for column in (1, 2, 3))
     members = np.array([[in_group(row[0], group, overlapping) for group in groups] for row in rows])
     cells = PairedCells(label, before, after, members, [pos_label] if labels == 2 else range(labels), overlapping)
     seen = np.array([[paired[row] for row in rows]], dtype=np.float64)
     total = int(seen.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=REPEATS)
-    n = np.concatenate([seen, drawn])  # the observed counts come first
-    by_group = cells.group_accuracy(n, after) - cells.group_accuracy(n, before)
-    return {
-        "accuracy": _interval(cells.accuracy(n, after) - cells.accuracy(n, before)),
-        **{criterion: _gap_change(cells, n, criterion) for criterion in CRITERIA},
-        "group_accuracy": {group: _interval(by_group[:, at]) for at, group in enumerate(groups)},
-    }
+    drawn = np.random.default_rng(seed).multinomial(total, seen[0] / total, size=repeats)
+    return cells, np.concatenate([seen, drawn])
 
 
 def _gap_change(cells: PairedCells, n: Float64Array, criterion: str) -> dict[str, float] | None:
