@@ -29,7 +29,7 @@ from triggers.cli.options import (
 from triggers.errors import InputError
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_plan import Challenger, Shadow, plan_text
-from triggers.store import artifact_gate
+from triggers.store import Store, artifact_gate
 from triggers.store.store import Rollout, version_name
 
 OFF = "off"
@@ -68,7 +68,7 @@ def activate(
         before = store.rollout(models_of(store, model)[0])
         activate = partial(artifact_gate.activate_version, if_revision=if_revision, classifier=classifier_of(bundle))
         after = activate(store, model, chosen, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        _report(store, before, after)
 
 
 def canary(
@@ -133,7 +133,7 @@ def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption 
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
         after = artifact_gate.rollback_plan(store, model, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        _report(store, before, after)
 
 
 def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOption = False) -> None:
@@ -167,10 +167,15 @@ def _decide(
         before = store.rollout(models_of(store, model)[0])
         decide = partial(artifact_gate.change_plan, if_revision=if_revision, classifier=classifier_of(bundle))
         after = decide(store, model, change, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        _report(store, before, after)
 
 
-def _report(before: Rollout, after: Rollout) -> None:
+def _report(store: Store, before: Rollout, after: Rollout) -> None:
+    """Print the change, and on stderr the sentence of every version that answers from now on and is not certified."""
     change = f"{version_name(before.champion)} -> {version_name(after.champion)}"
     beside = plan_text(after.plan)
     typer.echo(f"{after.model}: {change}{beside and f', {beside}'} (revision {after.revision})")
+    for version in sorted(set(after.plan.answering) - set(before.plan.answering)):
+        info = store.version(after.model, version)
+        if info.selection and info.selection.status != "certified":
+            typer.echo(f"Warning: {info.name} is {info.selection.sentence}", err=True)
