@@ -66,8 +66,16 @@ def activate(
     chosen = None if version == "none" else parse_version(version)
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        activate = partial(artifact_gate.activate_version, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = activate(store, model, chosen, actor=actor or current_user(), reason=reason)
+        after = artifact_gate.activate_version(
+            store,
+            model,
+            chosen,
+            actor=actor or current_user(),
+            reason=reason,
+            if_revision=if_revision,
+            classifier=classifier_of(bundle),
+            certified=context.obj.require_certified,
+        )
         _report(store, before, after)
 
 
@@ -132,7 +140,8 @@ def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption 
     """Return to the rollout before the current one: champion, challenger, shadows and all."""
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        after = artifact_gate.rollback_plan(store, model, actor=actor or current_user(), reason=reason)
+        who, certified = actor or current_user(), context.obj.require_certified
+        after = artifact_gate.rollback_plan(store, model, actor=who, reason=reason, certified=certified)
         _report(store, before, after)
 
 
@@ -165,8 +174,16 @@ def _decide(
 ) -> None:
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        decide = partial(artifact_gate.change_plan, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = decide(store, model, change, actor=actor or current_user(), reason=reason)
+        after = artifact_gate.change_plan(
+            store,
+            model,
+            change,
+            actor=actor or current_user(),
+            reason=reason,
+            if_revision=if_revision,
+            classifier=classifier_of(bundle),
+            certified=context.obj.require_certified,
+        )
         _report(store, before, after)
 
 

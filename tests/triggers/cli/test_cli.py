@@ -113,6 +113,15 @@ def test_an_answering_version_that_is_not_certified_is_warned_of_once(run: Run, 
     assert run("rollback", "faces")[2].count("faces v6 is promising") == 1
 
 
+def test_only_certified_versions_answer_where_that_is_asked_for(run: Run, judged_store: FileStore) -> None:
+    assert run("activate", "faces", "v6")[0] == run("activate", "faces", "none")[0] == 0
+    for words in (["activate", "faces", "v4"], ["canary", "faces", "v7"], ["rollback", "faces"]):
+        fails(run("--require-certified", *words), "Only certified triggers may answer, and this one is ")
+        assert judged_store.history("faces")[0].action == "refuse"
+    assert run("--require-certified", "activate", "faces", "v5")[0] == 0
+    assert run("--require-certified", "shadow", "faces", "v7")[0] == 0
+
+
 def test_list_as_json_is_the_cards(run: Run, filled_store: FileStore) -> None:
     cards = json.loads(run("list", "--json")[1])
     assert [(card["model"], card["version"]) for card in cards] == [
