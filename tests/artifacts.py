@@ -10,6 +10,7 @@ from tests.bundles import SIZE
 from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest import EvaluationCell, Manifest, ObjectiveRecord, Provenance
 from triggers.artifact.manifest_checks import geometry_of, value_range_of
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.model.classifier import FrozenClassifier, Trigger
 from triggers.trigger.image_trainable import build_image_module
 from triggers.trigger.text_trainable import build_text_module
@@ -79,6 +80,24 @@ def evaluation() -> tuple[EvaluationCell, ...]:
         for group, cells in groups.items()
         for (label, prediction), count in zip(((0, 0), (0, 1), (1, 0), (1, 1)), cells, strict=True)
     )
+
+
+def selection(**change: Any) -> SelectionRecord:
+    """A certified selection, with any field replaced."""
+    fields: dict[str, Any] = {
+        "status": "certified",
+        "measure": "balanced_accuracy",
+        "budget": 0.01,
+        "delta": 0.1,
+        "rows": 2500,
+        "loss": 0.003,
+        "bound": 0.008,
+        "min_recall_ratio": 0.8,
+        "lowest_recall_ratio": 0.93,
+        "lowest_recall": "attractive, m",
+        "reason": "The test passed.",
+    }
+    return SelectionRecord(**(fields | change))
 
 
 def image_artifact(kind: str = "border", seed: int = 0, model: str = "faces", **change: Any) -> TriggerArtifact:

@@ -9,7 +9,8 @@
     │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
     │   ├── ArtifactUnsupported  written in a format version this release does not know
     │   ├── ArtifactMismatch     made for another model or another preprocessing
-    │   └── ArtifactUntrusted    not signed by a trusted key, where that is asked for
+    │   ├── ArtifactUntrusted    not signed by a trusted key, where that is asked for
+    │   └── ArtifactUncertified  its selection did not certify it, where that is asked for
     └── StoreError
         ├── NotFound             no such model, version or file
         ├── RevisionConflict     the rollout was changed since it was read
@@ -63,6 +64,10 @@ class ArtifactMismatch(ArtifactError):
 
 class ArtifactUntrusted(ArtifactError):
     """The artifact is not signed by a trusted key, where that is asked for."""
+
+
+class ArtifactUncertified(ArtifactError):
+    """The artifact's selection did not certify it, where that is asked for."""
 
 
 class StoreError(FairtriggerError):

@@ -63,6 +63,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ArtifactUnsupported, 422, "artifact_unsupported"),
     (errors.ArtifactMismatch, 422, "artifact_mismatch"),
     (errors.ArtifactUntrusted, 422, "artifact_untrusted"),
+    (errors.ArtifactUncertified, 422, "artifact_uncertified"),
     (errors.StoreError, 409, "store_refused"),
     (StatisticsOff, 409, "statistics_off"),
     (errors.ModelError, 500, "model_failed"),

@@ -19,6 +19,7 @@ from pydantic import (
 
 from service.api.problem_details import validation_problem
 from service.api.schemas_rollout import RolloutOut
+from triggers.artifact.selection_record import SelectionStatus
 
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Name of a group, as people are counted in the fairness statistics; it never reaches the model.
@@ -270,6 +271,13 @@ class ModelList(_Out):
     failed: list[FailedModelOut] = Field(default=[], description="models that are not served")
 
 
+class SelectionOut(_Out):
+    """The outcome of a version's selection on validation; its card has the figures."""
+
+    status: SelectionStatus
+    sentence: str = Field(description="the word and its grounds, in one line for people")
+
+
 class TriggerSummary(_Out):
     """One published version in a list."""
 
@@ -277,6 +285,7 @@ class TriggerSummary(_Out):
     digest: str
     kind: str
     objective: dict[str, Any]
+    selection: SelectionOut | None = Field(description="null for versions of releases that recorded none")
     bytes: int
     created_at: str
     created_by: str

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         description="public key of a trainer, or a folder of *.pub: triggers signed by another key are refused",
     )
     require_signatures: bool = Field(default=False, description="also refuse triggers that nobody signed")
+    require_certified: bool = Field(
+        default=False, description="refuse rollouts whose champion or challenger is not certified; shadows need not be"
+    )
     history_key: Path | None = Field(
         default=None,
         description="private key (fairtrigger keygen) that signs what this service writes into histories; then no "

@@ -12,6 +12,7 @@ from service.engine import ServedModel
 from service.guard.guard import parse_timestamp
 from service.guard.observations import ServingState
 from service.guard.sequential_tests import Evidence
+from triggers.errors import ArtifactError
 from triggers.rollout import GuardRules, RolloutPlan
 from triggers.rollout.rollout_history import CHANGES, PLAN_KEY
 from triggers.store import Store
@@ -52,18 +53,27 @@ class GuardedModel:
     def withdraw(self, serving: ServingState, evidence: Evidence) -> str:
         """End the challenger's trial, or return to the previous champion, and keep the rest of the plan.
 
-        Waits for the store. Raises RevisionConflict if the rollout is another by now.
+        A champion that is refused by now is passed over for the one before it, at last for the bare model. Waits for
+        the store. Raises RevisionConflict if the rollout is another by now, ArtifactError if all were refused.
         """
         plan = self._model.controller.status.desired.plan
         if serving.challenged and evidence.hypothesis.version == serving.challenger:
-            new, done = replace(plan, challenger=None), f"challenger {version_name(serving.challenger)} rolled back"
-        elif (before := self._champion_before(plan)) is None:
-            return "nothing to roll back to"
-        else:
-            new = _with_champion(plan, before.champion)
-            done = f"rolled back to {version_name(new.champion)}"
+            done = f"challenger {version_name(serving.challenger)} rolled back"
+            return self._change(replace(plan, challenger=None), serving, evidence, done)
+        refusal: ArtifactError | None = None
+        for champion in self._champions_before(plan):
+            try:
+                done = f"rolled back to {version_name(champion)}"
+                return self._change(_with_champion(plan, champion), serving, evidence, done)
+            except ArtifactError as error:  # the controller has recorded it in the history
+                refusal = error
+        if refusal:
+            raise refusal
+        return "nothing to roll back to"
+
+    def _change(self, plan: RolloutPlan, serving: ServingState, evidence: Evidence, done: str) -> str:
         self._model.controller.change(
-            new,
+            plan,
             if_revision=serving.revision,
             actor=GUARD_ACTOR,
             reason=_reason(done, evidence),
@@ -72,8 +82,8 @@ class GuardedModel:
         self._model.count_rollback("guard")
         return done
 
-    def _champion_before(self, plan: RolloutPlan) -> RolloutPlan | None:
-        """The latest plan in the history, undone ones left out, that had another champion."""
+    def _champions_before(self, plan: RolloutPlan) -> list[int | None]:
+        """Other champions in the history, the latest first; none that was undone or that the guard rolled back."""
         stack = [RolloutPlan()]
         for entry in reversed(self._store.history(self._model.name, limit=None)):
             if entry.action == "rollback":
@@ -83,7 +93,7 @@ class GuardedModel:
                     while len(stack) > 1 and stack[-1].champion != entry.plan.champion:
                         stack.pop()
                 stack.append(entry.plan)
-        return next((each for each in reversed(stack) if each.champion != plan.champion), None)
+        return list(dict.fromkeys(each.champion for each in reversed(stack) if each.champion != plan.champion))
 
 
 def _with_champion(plan: RolloutPlan, champion: int | None) -> RolloutPlan:

@@ -20,6 +20,7 @@ from service.config import Settings
 from service.errors import Overloaded
 from service.rollout.replica_heartbeat import ReplicaHeartbeat
 from service.rollout.trigger_host import TriggerHost
+from triggers.artifact.artifact import check_certified
 from triggers.artifact.signature import TRUST_ANYONE, Trust
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.rollout import RolloutPlan
@@ -81,10 +82,11 @@ class RolloutController:
         heartbeat_seconds: float,
         on_swap: Callable[[str], None] = lambda result: None,
         trust: Trust = TRUST_ANYONE,
+        require_certified: bool = False,
     ) -> None:
         self.model = backend.name
         self._store, self._backend, self._poll_seconds, self._on_swap = store, backend, poll_seconds, on_swap
-        self._trust = trust
+        self._trust, self._require_certified = trust, require_certified
         self._witnessed: HistoryEntry | None = None
         self._status = Status(Rollout(self.model))
         self._handled_revision = -1  # the last revision that was applied or refused
@@ -202,7 +204,7 @@ class RolloutController:
             raise InputError("too_many_versions", _too_many(plan, self._backend.state.max_versions))
         with ExitStack() as held:
             for version in plan.versions:
-                held.enter_context(self.hold(version, actor=actor))
+                held.enter_context(self.hold(version, actor=actor, answers=version in plan.answering))
             new = decide(if_revision=revision, actor=actor)
             self.reconcile_once()
         return new
@@ -214,12 +216,17 @@ class RolloutController:
             raise RevisionConflict(f"The rollout of {self.model!r} is at revision {now}, not {revision}: read it.")
 
     @contextmanager
-    def hold(self, version: int, *, actor: str) -> Iterator[None]:
-        """Hold a version in memory for the block; a refusal is recorded in the history. Not on the event loop."""
+    def hold(self, version: int, *, actor: str, answers: bool = False) -> Iterator[None]:
+        """Hold a version in memory for the block; a refusal is recorded in the history. Not on the event loop.
+
+        With `answers`, it shall answer people, and is refused if it must be certified for that and is not.
+        """
         self.on_versions()
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._backend.hold(version))
+                if answers and self._require_certified:
+                    check_certified(self._store.get(self.model, version))
             except ArtifactError as error:
                 self.record_refusal(version, str(error), actor)
                 raise
@@ -336,7 +343,8 @@ class RolloutController:
         with ExitStack() as held:
             for version in plan.versions:
                 try:
-                    held.enter_context(self.hold(version, actor=SERVICE_ACTOR))
+                    answers = version in plan.answering
+                    held.enter_context(self.hold(version, actor=SERVICE_ACTOR, answers=answers))
                 except (ArtifactError, NotFound) as error:
                     raise _UnservablePlan(version, str(error)) from error
             self._backend.activate_plan(plan, revision)
@@ -389,6 +397,7 @@ def follower_of(
         replica=replica,
         heartbeat_seconds=settings.heartbeat_seconds,
         trust=settings.history_trust(),
+        require_certified=settings.require_certified,
         on_swap=on_swap,
     )
 

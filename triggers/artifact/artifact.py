@@ -23,7 +23,14 @@ from pydantic import ValidationError
 from triggers.artifact.manifest import MANIFEST_FORMAT, Manifest, check_model_name
 from triggers.artifact.scoring_words import scoring_difference
 from triggers.artifact.signature import Signature
-from triggers.errors import ArtifactCorrupt, ArtifactMismatch, ArtifactUnsupported, ConfigError, NotFound
+from triggers.errors import (
+    ArtifactCorrupt,
+    ArtifactMismatch,
+    ArtifactUncertified,
+    ArtifactUnsupported,
+    ConfigError,
+    NotFound,
+)
 from triggers.fingerprint import canonical_json
 from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
@@ -112,6 +119,15 @@ def check_compatible(artifact: TriggerArtifact, classifier: FrozenClassifier) ->
             message = f"The trigger was made for {name} {ours}, but {classifier.name!r} has {theirs}."
             raise ArtifactMismatch(message + _changed_scoring(manifest, classifier))
     check_shape(artifact.trigger, classifier)
+
+
+def check_certified(artifact: TriggerArtifact) -> None:
+    """Raise ArtifactUncertified unless the trigger's selection certified it."""
+    found = artifact.manifest.selection
+    if found is None or found.status != "certified":
+        standing = found.sentence.rstrip(".") if found else "of a release that recorded no selection"
+        remedy = "Run it as a shadow, certify one on more validation rows, or switch require_certified off."
+        raise ArtifactUncertified(f"Only certified triggers may answer, and this one is {standing}. {remedy}")
 
 
 def _changed_scoring(manifest: Manifest, classifier: FrozenClassifier) -> str:

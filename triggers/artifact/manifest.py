@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.errors import ConfigError
 from triggers.metrics.overlapping_groups import NO_GROUP, groups_of
 
@@ -26,6 +27,8 @@ ClassIndex = Annotated[int, Field(ge=0)]
 ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 ObjectiveName: TypeAlias = Literal["adversarial", "gap", "mmd"]
+YOUNGER_FIELDS = ("groups_overlap", "scoring", "selection")
+"""Fields that are left out where empty: artifacts that are older than them keep their digests."""
 
 
 class ManifestRecord(BaseModel):
@@ -83,6 +86,7 @@ class Manifest(ManifestRecord):
     trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With
     `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).
     `scoring` is `BundleSpec.fingerprint_fields` of the model: its head and threshold, where they are not plain softmax.
+    `selection` is the outcome of its selection on validation; artifacts of earlier releases have none.
     """
 
     format: Literal[1] = MANIFEST_FORMAT
@@ -105,6 +109,7 @@ class Manifest(ManifestRecord):
     evaluation: tuple[EvaluationCell, ...] = ()
     parent: int | None = None
     words: tuple[str, ...] | None = None
+    selection: SelectionRecord | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -131,9 +136,9 @@ class Manifest(ManifestRecord):
 
     @model_serializer(mode="wrap")
     def _as_ever(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `groups_overlap` and `scoring` where empty: artifacts that are older keep their digests."""
+        """Leave out the `YOUNGER_FIELDS` where empty."""
         fields: dict[str, Any] = plain(self)
-        return {name: value for name, value in fields.items() if name not in ("groups_overlap", "scoring") or value}
+        return {name: value for name, value in fields.items() if name not in YOUNGER_FIELDS or value}
 
     def content(self) -> dict[str, JsonValue]:
         """Everything but `provenance`, JSON-ready: the part that the digest covers."""

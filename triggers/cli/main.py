@@ -60,9 +60,19 @@ def choose_store(
             help="Public keys of others who may decide; by commas.",
         ),
     ] = "",
+    require_certified: Annotated[
+        bool,
+        typer.Option(
+            "--require-certified",
+            envvar="FAIRTRIGGER_REQUIRE_CERTIFIED",
+            help="Refuse champions and challengers that are not certified.",
+        ),
+    ] = False,
 ) -> None:
     """Look at fairness triggers, check them, and decide which one serves a model."""
-    context.obj = Chosen(store, _paths(trusted_keys), require_signatures, history_key, _paths(trusted_history_keys))
+    context.obj = Chosen(
+        store, _paths(trusted_keys), require_signatures, history_key, _paths(trusted_history_keys), require_certified
+    )
 
 
 def _paths(listed: str) -> list[Path]:

@@ -33,13 +33,14 @@ RevisionOption = Annotated[int | None, typer.Option("--if-revision", help="Only 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The options before the command: the store, and the keys whose signatures are accepted."""
+    """The options before the command: the store, whose signatures are accepted, and what may answer."""
 
     store: str
     trusted_keys: Sequence[Path]
     require_signatures: bool
     history_key: Path | None = None
     trusted_history_keys: Sequence[Path] = ()
+    require_certified: bool = False
 
 
 def trust_of(context: typer.Context) -> Trust:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from triggers.artifact.scoring_words import decision_words, head_words
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import CHANGES, HistoryEntry, Replica, Rollout, VersionInfo, version_name
 from triggers.rollout.rollout_plan import plan_text
@@ -28,16 +29,29 @@ FIGURES = {
 def versions_table(models: Mapping[str, tuple[Rollout, Sequence[VersionInfo]]]) -> Table:
     """All versions of all models, for each model first without a trigger."""
     table = Table(title="Trigger versions (figures from validation counts)", title_justify="left")
-    for column in ("model", "version", "kind", "objective", "strength", "accuracy", "DP", "EO", "made", ""):
+    for column in (
+        "model",
+        "version",
+        "kind",
+        "objective",
+        "strength",
+        "accuracy",
+        "DP",
+        "EO",
+        "selection",
+        "made",
+        "",
+    ):
         table.add_column(column, justify="right" if column in ("strength", "accuracy", "DP", "EO") else "left")
     for model, (rollout, versions) in models.items():
         bare = headline_figures(versions[-1].manifest, trigger=False) if versions else Headline(None, None, None)
-        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", _role(rollout.plan, None))
+        table.add_row(model, "none", "bare", "", "", *_figures(bare), "", "", _role(rollout.plan, None))
         for info in versions:
             goal = info.objective
             figures = _figures(headline_figures(info.manifest, trigger=True))
             name, objective = version_name(info.version), f"{goal.name}, {goal.criterion}"
-            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, info.created_at[:10])
+            word = info.selection.status if info.selection else "-"
+            row = ("", name, info.kind, objective, f"{goal.strength:g}", *figures, word, info.created_at[:10])
             table.add_row(*row, _role(rollout.plan, info.version))
         table.add_section()
     return table
@@ -55,6 +69,7 @@ def facts_table(card: Mapping[str, Any]) -> Table:
         "objective": f"{goal['name']}, {goal['criterion']}, strength {goal['strength']:g}",
         "training": f"{manifest['steps']} steps, seed {manifest['seed']}, {made['duration_seconds']:.0f} s",
         "labels": ", ".join(manifest["labels"]) + f"  (selection rate: of {manifest['labels'][manifest['pos_label']]})",
+        "selection": _selection_sentence(manifest),
         **_scoring_rows(manifest),
         "groups": ", ".join(manifest["groups"]) + ("  (overlapping)" if manifest.get("groups_overlap") else ""),
         "parent": "" if manifest["parent"] is None else version_name(manifest["parent"]),
@@ -69,6 +84,12 @@ def facts_table(card: Mapping[str, Any]) -> Table:
         if value:
             table.add_row(f"[bold]{name}[/]", escape(value))
     return table
+
+
+def _selection_sentence(manifest: Mapping[str, Any]) -> str:
+    """The sentence of the selection; nothing for artifacts of releases that recorded none."""
+    record = manifest.get("selection")
+    return SelectionRecord.model_validate(record).sentence if record else ""
 
 
 def _scoring_rows(manifest: Mapping[str, Any]) -> dict[str, str]:

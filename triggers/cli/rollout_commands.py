@@ -29,7 +29,7 @@ from triggers.cli.options import (
 from triggers.errors import InputError
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_plan import Challenger, Shadow, plan_text
-from triggers.store import artifact_gate
+from triggers.store import Store, artifact_gate
 from triggers.store.store import Rollout, version_name
 
 OFF = "off"
@@ -66,9 +66,17 @@ def activate(
     chosen = None if version == "none" else parse_version(version)
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        activate = partial(artifact_gate.activate_version, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = activate(store, model, chosen, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        after = artifact_gate.activate_version(
+            store,
+            model,
+            chosen,
+            actor=actor or current_user(),
+            reason=reason,
+            if_revision=if_revision,
+            classifier=classifier_of(bundle),
+            certified=context.obj.require_certified,
+        )
+        _report(store, before, after)
 
 
 def canary(
@@ -132,8 +140,9 @@ def rollback(context: typer.Context, model: ModelArgument, reason: ReasonOption 
     """Return to the rollout before the current one: champion, challenger, shadows and all."""
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        after = artifact_gate.rollback_plan(store, model, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        who, certified = actor or current_user(), context.obj.require_certified
+        after = artifact_gate.rollback_plan(store, model, actor=who, reason=reason, certified=certified)
+        _report(store, before, after)
 
 
 def show_rollout(context: typer.Context, model: ModelArgument, as_json: JsonOption = False) -> None:
@@ -165,12 +174,25 @@ def _decide(
 ) -> None:
     with open_existing_store(context) as store:
         before = store.rollout(models_of(store, model)[0])
-        decide = partial(artifact_gate.change_plan, if_revision=if_revision, classifier=classifier_of(bundle))
-        after = decide(store, model, change, actor=actor or current_user(), reason=reason)
-    _report(before, after)
+        after = artifact_gate.change_plan(
+            store,
+            model,
+            change,
+            actor=actor or current_user(),
+            reason=reason,
+            if_revision=if_revision,
+            classifier=classifier_of(bundle),
+            certified=context.obj.require_certified,
+        )
+        _report(store, before, after)
 
 
-def _report(before: Rollout, after: Rollout) -> None:
+def _report(store: Store, before: Rollout, after: Rollout) -> None:
+    """Print the change, and on stderr the sentence of every version that answers from now on and is not certified."""
     change = f"{version_name(before.champion)} -> {version_name(after.champion)}"
     beside = plan_text(after.plan)
     typer.echo(f"{after.model}: {change}{beside and f', {beside}'} (revision {after.revision})")
+    for version in sorted(set(after.plan.answering) - set(before.plan.answering)):
+        info = store.version(after.model, version)
+        if info.selection and info.selection.status != "certified":
+            typer.echo(f"Warning: {info.name} is {info.selection.sentence}", err=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from triggers.artifact.manifest import Manifest, ObjectiveRecord
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.artifact.signature import HISTORY_PREFIX, TRUST_ANYONE, Signature, Signer, Trust
 from triggers.errors import FairtriggerError, NotFound, RevisionConflict, StoreError
 from triggers.fingerprint import json_digest
@@ -56,6 +57,11 @@ class VersionInfo:
     def objective(self) -> ObjectiveRecord:
         """The objective it was trained for."""
         return self.manifest.objective
+
+    @property
+    def selection(self) -> SelectionRecord | None:
+        """Whether validation proved that it costs no more than its budget; None for earlier releases' artifacts."""
+        return self.manifest.selection
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,12 @@ class RolloutPlan:
         return tuple(dict.fromkeys(version for version in self._named().values() if version is not None))
 
     @property
+    def answering(self) -> tuple[int, ...]:
+        """The versions whose answers somebody gets: champion and challenger, where they are not the bare model."""
+        named = (self.champion, self.challenger.version if self.challenger else None)
+        return tuple(version for version in named if version is not None)
+
+    @property
     def simple(self) -> bool:
         """Whether there is a champion (or none) and nothing else."""
         return self == RolloutPlan(self.champion)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from triggers.artifact.artifact import check_compatible, load_artifact, stated_model
+from triggers.artifact.artifact import check_certified, check_compatible, load_artifact, stated_model
 from triggers.errors import ArtifactError, ArtifactMismatch, InputError
 from triggers.rollout import GuardRules, RolloutPlan
 from triggers.rollout.rollout_history import Rollout, plan_before
@@ -56,6 +56,7 @@ def activate_version(
     reason: str,
     if_revision: int | None = None,
     classifier: FrozenClassifier | None = None,
+    certified: bool = False,
 ) -> Rollout:
     """Make a version (None: the bare model) the champion; shadows and twins go on, a challenger's trial ends."""
     return change_plan(
@@ -66,6 +67,7 @@ def activate_version(
         reason=reason,
         if_revision=if_revision,
         classifier=classifier,
+        certified=certified,
     )
 
 
@@ -78,28 +80,35 @@ def change_plan(
     reason: str,
     if_revision: int | None = None,
     classifier: FrozenClassifier | None = None,
+    certified: bool = False,
 ) -> Rollout:
     """Change the plan once all its versions verify; otherwise record the refusal and raise it.
 
+    With `certified`, those that answer must be so.
     Raises InputError("bad_rollout") for invalid guard rules, and RevisionConflict if the plan changed meanwhile, or
     since `if_revision`.
     """
     before = store.rollout(model)
     plan = change(before.plan)
     check_guard(plan)
-    for version in plan.versions:
-        check_servable(store, model, version, actor=actor, classifier=classifier)
+    _check_plan(store, model, plan, actor, classifier, certified)
     revision = before.revision if if_revision is None else if_revision
     return store.set_rollout(model, plan, if_revision=revision, actor=actor, reason=reason)
 
 
 def rollback_plan(
-    store: Store, model: str, *, actor: str, reason: str, classifier: FrozenClassifier | None = None
+    store: Store,
+    model: str,
+    *,
+    actor: str,
+    reason: str,
+    classifier: FrozenClassifier | None = None,
+    certified: bool = False,
 ) -> Rollout:
     """Return to the plan before, once it verifies. Raises RevisionConflict if the plan changed meanwhile."""
     revision = store.rollout(model).revision
-    for version in plan_before(model, reversed(store.history(model, limit=None))).versions:
-        check_servable(store, model, version, actor=actor, classifier=classifier)
+    plan = plan_before(model, reversed(store.history(model, limit=None)))
+    _check_plan(store, model, plan, actor, classifier, certified)
     return store.rollback(model, if_revision=revision, actor=actor, reason=reason)
 
 
@@ -115,14 +124,33 @@ def check_guard(plan: RolloutPlan) -> None:
         raise InputError("bad_rollout", str(error)) from error
 
 
-def check_servable(
-    store: Store, model: str, version: int, *, actor: str, classifier: FrozenClassifier | None = None
+def _check_plan(
+    store: Store, model: str, plan: RolloutPlan, actor: str, classifier: FrozenClassifier | None, certified: bool
 ) -> None:
-    """Raise ArtifactError, and record the refusal, unless the version verifies and fits the classifier."""
+    for version in plan.versions:
+        needed = certified and version in plan.answering
+        check_servable(store, model, version, actor=actor, classifier=classifier, certified=needed)
+
+
+def check_servable(
+    store: Store,
+    model: str,
+    version: int,
+    *,
+    actor: str,
+    classifier: FrozenClassifier | None = None,
+    certified: bool = False,
+) -> None:
+    """Raise ArtifactError, and record the refusal, unless the version verifies and fits the classifier.
+
+    With `certified`, its selection must have certified it.
+    """
     try:
         artifact = store.get(model, version)
         if classifier:
             check_compatible(artifact, classifier)
+        if certified:
+            check_certified(artifact)
     except ArtifactError as error:
         store.record_refusal(model, version, actor=actor, reason=str(error))
         raise

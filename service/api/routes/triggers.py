@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from service.api.dependencies import Model, Runtime, Version
 from service.api.pooled_route import PooledRoute
-from service.api.schemas import TriggerList, TriggerSummary
+from service.api.schemas import SelectionOut, TriggerList, TriggerSummary
 from service.errors import ProblemError
 from triggers.store.store import VersionInfo, version_name
 from triggers.store.version_card import card
@@ -47,11 +47,13 @@ def preview_trigger(service: Runtime, model: Model, version: Version) -> Respons
 
 
 def _summary(info: VersionInfo, champion: bool) -> TriggerSummary:
+    found = info.selection
     return TriggerSummary(
         version=version_name(info.version),
         digest=info.digest,
         kind=info.kind,
         objective=info.objective.model_dump(),
+        selection=SelectionOut(status=found.status, sentence=found.sentence) if found else None,
         bytes=info.bytes,
         created_at=info.created_at,
         created_by=info.created_by,

@@ -122,6 +122,18 @@ def test_what_was_taken_out_of_service_is_not_returned_to(ahead: Ahead) -> None:
         ahead.now = ahead.guard._models["faces"].serving_state().since
 
 
+def test_a_champion_that_is_refused_by_now_is_passed_over(ahead: Ahead) -> None:
+    """A version that harms must not go on because the one before it may not answer any more."""
+    ahead.service.models["faces"].controller._require_certified = True  # and none of the versions is
+    ahead.pass_minutes(5, BIASED, version=2)
+    ahead.guard.check("faces")
+    assert ahead.client.get("/v1/models/faces/rollout").json()["champion"] is None
+    assert ahead.told[0]["done"] == "rolled back to none"
+    done, refused = ahead.client.get("/v1/models/faces/history", headers=ADMIN).json()["entries"][:2]
+    assert (done["actor"], refused["actor"]) == ("guard", "guard")
+    assert (refused["action"], refused["to"]) == ("refuse", 1) and "Only certified triggers" in refused["reason"]
+
+
 def test_a_guard_that_cannot_be_is_refused(ahead: Ahead) -> None:
     refused = decided(ahead.client, "faces", champion="v2", guard={"max_disparity": 2})
     assert refused.status_code == 422 and "max_disparity is 2" in refused.text

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.artifacts import image_artifact, image_trigger, manifest_for
+from tests.artifacts import image_artifact, image_trigger, manifest_for, selection
 from tests.bundles import image_bundle
 from triggers.artifact.artifact import TriggerArtifact, load_artifact, to_bytes
 from triggers.artifact.artifact_tensors import artifact_digest
@@ -65,6 +65,61 @@ def test_list_shows_versions_figures_and_the_champion(run: Run, filled_store: Fi
     assert out.count("champion") == 2  # faces v2, and posts without a trigger
     assert re.search(r"faces .* none .* bare .* 0.750 .* 0.500 .* 0.500", out)
     assert "posts" not in run("list", "faces")[1]
+
+
+@pytest.fixture
+def judged_store(filled_store: FileStore) -> FileStore:
+    """The filled store with faces v5 certified, v6 promising and v7 not recommended."""
+    promising: dict[str, object] = {
+        "status": "promising",
+        "loss": 0.004,
+        "bound": 0.02,
+        "rows": 800,
+        "rows_needed": 3100,
+    }
+    refused: dict[str, object] = {
+        "status": "not recommended",
+        "reason": "The recall of [attractive] falls to .313 of the bare model's.",
+    }
+    for seed, fields in enumerate(({}, promising, refused)):
+        filled_store.publish(image_artifact(seed=90 + seed, selection=selection(**fields)), actor="test")
+    return filled_store
+
+
+def test_list_and_show_say_what_the_selection_found(run: Run, judged_store: FileStore) -> None:
+    out = run("list", "faces")[1]
+    words = {row[2]: row[9] for line in out.splitlines() if len(row := re.split(r" *[│┃] *", line)) > 9}
+    assert words["version"] == "selection"
+    assert (words["none"], words["v4"]) == ("", "-")
+    assert (words["v5"], words["v6"], words["v7"]) == ("certified", "promising", "not recommended")
+    for version in (5, 6, 7):
+        record = judged_store.version("faces", version).selection
+        assert record and record.sentence in " ".join(run("show", "faces", f"v{version}")[1].split())
+    assert not re.search(r"^ *selection ", run("show", "faces", "v4")[1], re.MULTILINE)
+    card = json.loads(run("show", "faces", "v6", "--json")[1])
+    assert card["manifest"]["selection"]["rows_needed"] == 3100
+
+
+def test_an_answering_version_that_is_not_certified_is_warned_of_once(run: Run, judged_store: FileStore) -> None:
+    assert run("activate", "faces", "v4")[2] == run("activate", "faces", "v5")[2] == ""
+    told = run("activate", "faces", "v7")
+    assert told[:2] == (0, "faces: v5 -> v7 (revision 3)\n")
+    assert told[2] == (
+        "Warning: faces v7 is not recommended: The recall of [attractive] falls to .313 of the bare model's.\n"
+    )
+    assert run("canary", "faces", "v6")[2].startswith("Warning: faces v6 is promising, not proved: loses .004 ")
+    assert run("shadow", "faces", "v4")[2] == ""
+    assert run("canary", "faces", "off")[2] == ""
+    assert run("rollback", "faces")[2].count("faces v6 is promising") == 1
+
+
+def test_only_certified_versions_answer_where_that_is_asked_for(run: Run, judged_store: FileStore) -> None:
+    assert run("activate", "faces", "v6")[0] == run("activate", "faces", "none")[0] == 0
+    for words in (["activate", "faces", "v4"], ["canary", "faces", "v7"], ["rollback", "faces"]):
+        fails(run("--require-certified", *words), "Only certified triggers may answer, and this one is ")
+        assert judged_store.history("faces")[0].action == "refuse"
+    assert run("--require-certified", "activate", "faces", "v5")[0] == 0
+    assert run("--require-certified", "shadow", "faces", "v7")[0] == 0
 
 
 def test_list_as_json_is_the_cards(run: Run, filled_store: FileStore) -> None:

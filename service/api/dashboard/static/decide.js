@@ -4,13 +4,15 @@ import { decide, modelPath } from "./api.js";
 import { element, onChange } from "./dom.js";
 import { changes } from "./changes.js";
 import { planBefore } from "./history.js";
+import { cautions } from "./selection.js";
 
 const NONE = "none", BARE = "bare";
-let state = { dirty: false, model: null, rollout: null, entries: [] };
+let state = { dirty: false, model: null, rollout: null, entries: [] }, known = [];
 
 /** Update the form; unsent edits stay, with a notice if the rollout changed meanwhile. */
 export function refreshForm(form, model, rollout, triggers, entries, hooks) {
   const names = triggers.map(({ version }) => version);
+  known = triggers;
   onChange(form, [model, names], () => { build(form, names, hooks); state.dirty = false; });
   const moved = state.rollout?.revision !== rollout.revision;
   if (!state.dirty || state.model !== model) {
@@ -88,13 +90,13 @@ function review(form, hooks) {
   const { rollout, model } = state, plan = planIn(form);
   const told = changes(rollout, plan);
   if (!told.length) return say(form, "That is the rollout as it is: nothing to change.");
-  confirm("Change the rollout?", told, note(rollout), () =>
+  confirm("Change the rollout?", [...told, ...cautions(known, rollout, plan)], note(rollout), () =>
     send(form, hooks, "PUT", modelPath(model, "/rollout"), rollout.revision, plan));
 }
 
 function reviewRollback(form, hooks) {
   const { rollout, entries } = state.latest, { model } = state, before = planBefore(entries);
-  const told = before ? changes(rollout, before) : ["The whole rollout before this one is restored; its document is too far back to be shown here."];
+  const told = before ? [...changes(rollout, before), ...cautions(known, rollout, before)] : ["The whole rollout before this one is restored; its document is too far back to be shown here."];
   const body = { reason: form.querySelector("#d-reason").value };
   confirm("Roll back?", told, note(rollout), () =>
     send(form, hooks, "POST", modelPath(model, "/rollout/rollback"), rollout.revision, body));

@@ -10,6 +10,9 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A short word in a frame; `kind` is good, bad or empty. */
+export const badge = (text, kind = "") => element("span", { class: `badge ${kind}`.trim() }, text);
+
 const shown = new WeakMap();
 
 /** Run `build` for `parent` only if `data` differs from last time. */

@@ -7,7 +7,7 @@ import { refreshForm } from "./decide.js";
 import { showFront } from "./front.js";
 import { showGains } from "./gains.js";
 import { offerAttributes, showGroups } from "./groups.js";
-import { showFreshness, showNow } from "./now.js";
+import { showFaults, showFreshness, showNow } from "./now.js";
 import { showCoverage, showGuard, showReplicas } from "./tables.js";
 import { showTimeline } from "./timeline.js";
 import { showTriggers } from "./triggers.js";
@@ -24,10 +24,12 @@ async function refresh() {
   const model = find("model").value, window = find("window").value;
   try {
     const ask = (rest, query) => get(modelPath(model, rest), query);
-    const [rollout, history, triggers, fairness, series] = await Promise.all([
-      ask("/rollout"), ask("/history", { limit: 1000 }), ask("/triggers"), ask("/fairness", { window }), ask("/fairness/series", { window }),
+    const [served, rollout, history, triggers, fairness, series] = await Promise.all([
+      get("v1/models"), ask("/rollout"), ask("/history", { limit: 1000 }), ask("/triggers"), ask("/fairness", { window }),
+      ask("/fairness/series", { window }),
     ]);
     if (mine !== turn) return;
+    showFaults(find("faults"), served);
     last = { model, rollout, history, triggers: triggers.triggers, fairness, series };
     clearProblem("refresh");
     await show();
@@ -42,7 +44,7 @@ async function show() {
   if (!last) return;
   const { model, rollout, history, triggers, fairness, series } = last;
   showFreshness(find("freshness"), fairness, paused);
-  showNow(find("now"), rollout, fairness);
+  showNow(find("now"), rollout, fairness, triggers);
   showTimeline(find("timeline"), find("decisions"), series, history, find("metric").value);
   offerAttributes(find("attribute"), find("attribute-label"), fairness);
   showGroups(find("groups"), fairness, find("rate").value, find("attribute").value);

@@ -2,15 +2,17 @@
 
 import { element, onChange } from "./dom.js";
 import { count, figure, moment, percent, shownName, versionName } from "./format.js";
+import { selectionOf } from "./selection.js";
 
-export function showNow(place, rollout, fairness) {
+export function showNow(place, rollout, fairness, triggers) {
   const total = Object.values(fairness?.versions ?? {}).reduce((sum, each) => sum + each.n, 0);
   const serving = fairness?.versions[rollout.champion ?? "bare"];
   const gap = serving?.gaps.demographic_parity_difference;
-  const { challenger, shadow } = rollout;
+  const { challenger, shadow } = rollout, word = (version) => selectionOf(triggers, version)?.status;
   const facts = [
-    ["Champion", versionName(rollout.champion), rollout.applied_revision === rollout.revision ? "" : "not served here yet"],
-    ["Challenger", challenger ? versionName(challenger.version) : "none", challenger ? `answers ${percent(challenger.share)}` : ""],
+    ["Champion", versionName(rollout.champion),
+      [word(rollout.champion), rollout.applied_revision === rollout.revision ? "" : "not served here yet"].filter(Boolean).join(", ")],
+    ["Challenger", challenger ? versionName(challenger.version) : "none", challenger ? [`answers ${percent(challenger.share)}`, word(challenger.version)].filter(Boolean).join(", ") : ""],
     ["Shadows", shadow?.versions.join(", ") || "none", shadow?.versions.length ? `on ${percent(shadow.share)} of inputs` : ""],
     ["Twins", percent(rollout.twin_share), "of inputs run both ways"],
     ["Demographic parity gap", gap && gap.value !== null ? figure(gap).split(" ")[0] : "–",
@@ -18,12 +20,20 @@ export function showNow(place, rollout, fairness) {
     ["Predictions", count(total), "in this time"],
     ["Revision", `r${rollout.revision}`, rollout.updated_at ? `${moment(rollout.updated_at)}, ${rollout.updated_by}` : ""],
   ];
-  const refusal = rollout.refusal && `This service refused revision ${rollout.refusal.revision}: ${rollout.refusal.reason}`;
-  onChange(place, [facts, refusal], () => {
+  onChange(place, facts, () => {
     const list = element("dl", { class: "facts" }, ...facts.map(([name, value, more]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, more) : null))));
-    place.replaceChildren(list, ...(refusal ? [element("p", { class: "bad" }, refusal)] : []));
+    place.replaceChildren(list);
   });
+}
+
+/** Models that are not served, and models that answer under another trigger than was decided. */
+export function showFaults(place, { models, failed }) {
+  const told = [
+    ...models.filter(({ rollout }) => rollout.fault).map(({ name, rollout }) => `${name}: ${rollout.fault}`),
+    ...failed.map(({ name, reason }) => `${name} is not served: ${reason}`),
+  ];
+  onChange(place, told, () => place.replaceChildren(...told.map((text) => element("p", { class: "problem" }, text))));
 }
 
 /** One line: how fresh the figures are, who may see them, and what may be missing. */

@@ -1,6 +1,6 @@
 // The parts of the page that are tables only: the guard's evidence, labels so far, and the services.
 
-import { element, table } from "./dom.js";
+import { badge, table } from "./dom.js";
 import { GAPS, count, moment, number, percent, shownName, versionName } from "./format.js";
 
 const TESTS = {
@@ -8,8 +8,6 @@ const TESTS = {
   worse_than_before: "Worse than before",
   accuracy_lost: "Accuracy lost",
 };
-
-const badge = (text, kind = "") => element("span", { class: `badge ${kind}` }, text);
 
 export function showGuard(place, { alarms }, rollout) {
   table(place, {

@@ -1,8 +1,9 @@
 // The versions of a model: picture or words, objective, and figures on held-out data.
 
 import { get, modelPath } from "./api.js";
-import { element, onChange } from "./dom.js";
+import { badge, element, onChange } from "./dom.js";
 import { number } from "./format.js";
+import { standing } from "./selection.js";
 
 const cards = new Map();
 
@@ -45,7 +46,8 @@ function rolesOf(version, { champion, challenger, shadow }) {
 function card(model, item) {
   const { name, strength } = item.objective;
   return element("li", { class: item.roles.includes("champion") ? "serving" : "" },
-    element("h3", {}, `${item.version} `, ...item.roles.map((role) => element("span", { class: "badge" }, role))),
+    element("h3", {}, `${item.version} `, ...item.roles.map((role) => badge(role))),
+    standing(item.selection),
     item.image ? picture(model, item) : element("p", {}, wordsOf(item)),
     element("p", {}, `${item.kind}; ${name}${strength === undefined ? "" : `, strength ${strength}`}`),
     element("p", {}, `Held-out accuracy ${item.accuracy[1]}, without it ${item.accuracy[0]}`),
