@@ -134,6 +134,7 @@ def _manifest(
         ),
         evaluation=(*_cells(result.bare, trigger=False), *_cells(candidate.counts, trigger=True)),
         words=None if isinstance(trigger, ImageTrigger) else trigger.words,
+        selection=candidate.selection,
         provenance=_provenance(config, result),
     )
 

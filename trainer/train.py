@@ -133,7 +133,7 @@ def run_comparisons(
         splits = replace(splits, base=loader.load(classifier, "base"))
     baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
-    return replace(result, comparisons=(*controls, *baselines.comparisons))
+    return replace(result, comparisons=(*controls, *baselines.comparisons)).against_rivals()
 
 
 def _without_comparisons(config: RunConfig) -> RunConfig:

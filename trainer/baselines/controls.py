@@ -22,9 +22,9 @@ from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits, place_on_device
 from trainer.distributed import deterministic_algorithms
-from trainer.evaluation import Comparison, TrainingResult, confusion_counts
+from trainer.evaluation import Comparison, TrainingResult
 from trainer.evaluation.comparison_record import System
-from trainer.evaluation.counts import ConfusionCounts, evaluation_classifier
+from trainer.evaluation.counts import ConfusionCounts, count_predictions, evaluation_classifier, predicted_labels
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
 from trainer.training import train_triggers
@@ -88,7 +88,8 @@ def constant_control(labels: Sequence[str], tuning: Dataset, data: Mapping[str, 
     counts: dict[str, ConfusionCounts] = {
         split: {(group, label, commonest): n for (group, label), n in data[split].counts().items()} for split in SPLITS
     }
-    return Comparison("constant", f"always {labels[commonest]}", counts, 0.0, chosen=True)
+    val = torch.full((len(data["val"]),), commonest, dtype=torch.int32)
+    return Comparison("constant", f"always {labels[commonest]}", counts, 0.0, chosen=True, val=val)
 
 
 def random_triggers(config: RunConfig, classifier: FrozenClassifier) -> list[tuple[str, Trigger]]:
@@ -113,10 +114,17 @@ def trigger_controls(
         return []
     began = time.monotonic()
     bank = classifier.bank([trigger for _, trigger in named])
-    counted = {split: confusion_counts(classifier, data[split], bank, rows) for split in SPLITS}
+    found = {split: predicted_labels(classifier, data[split], bank, rows) for split in SPLITS}
     seconds = (time.monotonic() - began) / len(named)
     return [
-        Comparison(system, name, {split: counted[split][at] for split in SPLITS}, seconds, chosen=len(named) == 1)
+        Comparison(
+            system,
+            name,
+            {split: count_predictions(data[split], found[split][at]) for split in SPLITS},
+            seconds,
+            chosen=len(named) == 1,
+            val=found["val"][at].cpu(),
+        )
         for at, (name, _) in enumerate(named)
     ]
 
@@ -126,12 +134,15 @@ def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Split
     objective = replace(config.objective, name="gap", strengths=(0.0,), reweigh=False)
     result = train_triggers(replace(config, objective=objective), classifier, splits, progress)
     (one,) = result.candidates
-    return Comparison("strength_zero", "strength 0", one.counts, result.seconds, 0.0, one.step, chosen=True)
+    return Comparison(
+        "strength_zero", "strength 0", one.counts, result.seconds, 0.0, one.step, chosen=True, val=one.val
+    )
 
 
 def _shifted(system: System, parts: Mapping[str, Margins], shift: float, seconds: float, *, chosen: bool) -> Comparison:
     counts = {split: parts[split].counts(shift) for split in SPLITS}
-    return Comparison(system, f"shift {shift:+.3g}", counts, seconds, chosen=chosen)
+    val = parts["val"].predictions(shift).cpu()
+    return Comparison(system, f"shift {shift:+.3g}", counts, seconds, chosen=chosen, val=val)
 
 
 def _selection_rate(counts: ConfusionCounts, pos_label: int) -> float:

@@ -32,9 +32,13 @@ class Margins:
     pos_label: int
 
     def counts(self, shift: float) -> ConfusionCounts:
-        """Confusion counts when `shift` is added to the positive label's logit; a tie goes to the lower label."""
+        """Confusion counts when `shift` is added to the positive label's logit."""
+        return count_predictions(self.data, self.predictions(shift))
+
+    def predictions(self, shift: float) -> Tensor:
+        """Predicted labels (N,) when `shift` is added to the positive label's logit; a tie goes to the lower label."""
         tie = (self.lacking == shift) & (self.otherwise > self.pos_label)
-        return count_predictions(self.data, torch.where((self.lacking < shift) | tie, self.pos_label, self.otherwise))
+        return torch.where((self.lacking < shift) | tie, self.pos_label, self.otherwise)
 
     def cuts(self) -> Tensor:
         """Rising shifts (C,) that between them give every possible set of positives: none, one more each, all."""

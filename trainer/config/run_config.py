@@ -216,6 +216,11 @@ class SelectConfig:
     publish: Literal["best", "front", "all"] = "best"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.max_accuracy_drop <= 1:
+            wrong = f"select.max_accuracy_drop is {self.max_accuracy_drop}"
+            raise ConfigError(f"{wrong}; give a loss between 0.0 and 1.0, such as 0.01 for one point.")
+        if not 0 <= self.min_recall_ratio <= 1:
+            raise ConfigError(f"select.min_recall_ratio is {self.min_recall_ratio}; give a share between 0.0 and 1.0.")
         if not 0 < self.delta < 0.5:
             raise ConfigError(f"select.delta is {self.delta}; give a probability above 0.0 and below 0.5, such as 0.1.")
 

@@ -127,7 +127,8 @@ def _difference(rows: int, loss: float, changed: float) -> Float64Array:
 def _binomial(rows: int, share: float) -> Float64Array:
     """Probabilities (rows + 1,) of each number of hits."""
     if share in (0.0, 1.0):
-        return np.eye(1, rows + 1, rows if share else 0)[0]
+        certain: Float64Array = np.eye(1, rows + 1, rows if share else 0)[0]
+        return certain
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows + 1)))])
     hits = np.arange(rows + 1)
     chosen = logs[-1] - logs - logs[::-1]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from torch import Tensor
+
 from triggers.metrics import Counts
 
 System = Literal[
@@ -34,6 +36,7 @@ class Comparison:
     """One system in one setting: its counts per split ("val", "test"), and the seconds that it took.
 
     `strength` and `step` are those of a training; for `threshold_matched`, the strength of the trigger that it matches.
+    `val` predicts the validation rows (N,), in their order, where that is known.
     `chosen`: validation prefers it to the other settings of its system, by the rule that chooses among triggers.
     """
 
@@ -44,6 +47,7 @@ class Comparison:
     strength: float | None = None
     step: int | None = None
     chosen: bool = False
+    val: Tensor | None = None
 
 
 def counts_as_json(counts: Counts) -> list[list[str | int | None]]:

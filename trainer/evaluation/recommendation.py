@@ -1,36 +1,39 @@
-"""The recommendation of a trigger on validation, and the standing of every trigger: what is proved about its losses.
+"""The recommendation of a trigger on validation, and what is proved there about the losses of every trigger.
 
 certified         tested, and within the budget with probability 1 - delta (trainer/evaluation/certification.py)
 promising         within the budget and above every floor as counted, not proved
-not recommended   beyond the budget, below a floor, or with a gap that is not clearly smaller than the bare model's
+not recommended   beyond the budget, below a floor, with a gap that is not clearly smaller than the bare model's, or
+                  no better than something cheaper: a threshold shift, a random or shrunken trigger, one for utility
 
 Among certified triggers, or if there are none among promising ones, the smallest gap wins; gaps that differ by less
 than TIE standard deviations of their difference are equal, and the smaller loss wins. The test split is never used.
+
+Tested are the triggers after the last step, from the weakest strength to the strongest, each at delta, until one fails
+(fixed sequence): the order is chosen without validation, and weak triggers lose least, so the first failure is where
+the budget ends. Earlier snapshots can only be promising. Paths over the steps of each strength share delta between them
+and certify half as often (`python -m benchmarks.certified`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from trainer.evaluation.certification import (
-    PairedSet,
-    loss_bound,
-    loss_p_value,
-    recall_p_value,
-    rows_needed,
-)
+from trainer.evaluation.certification import PairedSet, loss_bound, loss_p_value, recall_p_value, rows_needed
+from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.paired_effects import gap_noise
 from trainer.evaluation.selection import FEW_HITS, RecallCell, SelectionCriterion, ValidationScore
 from trainer.evaluation.validation_rows import ValidationRows
+from triggers.artifact.selection_record import SelectionRecord
 
 _Key = TypeVar("_Key", int, tuple[int, int])
-Status = Literal["certified", "promising", "not recommended"]
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "recall": "a recall"}
+CHEAPER = ("threshold", "constant", "random", "shrink", "black", "strength_zero")
+"""Systems that cost less than a trigger for fairness, which it has to beat."""
 TIE = 1.0
 """Standard deviations of a difference of two gaps below which they count as equal."""
 CLEAR = 1.645
@@ -38,29 +41,14 @@ CLEAR = 1.645
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What validation says of one system. `bound`: the loss is less with probability 1 - delta, if that was tested.
-
-    `rows_needed`: validation rows, about, that would prove its budget; None: proved, or beyond the budget.
-    """
-
-    status: Status
-    score: ValidationScore
-    rows: int
-    bound: float | None = None
-    rows_needed: int | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Selection:
-    """Per strength the validation that its trigger is taken from, and that trigger's standing.
+    """Per strength the validation that its trigger is taken from, and what is said of that trigger.
 
     Indices of strengths: the recommended one, and the trade-off front in order of accuracy. `notes` say why in words.
     """
 
     places: tuple[int, ...]
-    standings: tuple[Standing, ...]
+    records: tuple[SelectionRecord, ...]
     best: int | None
     front: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -111,17 +99,32 @@ class ValidationJudge:
         equal = [key for key, predictions in candidates.items() if not self._larger(predictions, candidates[first])]
         return min(equal, key=lambda key: (scores[key].loss, self.criterion.rank(scores[key])))
 
-    def standing(self, predictions: Tensor, *, certified: bool) -> Standing:
-        """What validation says of predictions (N,), which were `certified` in the order of all tests or not."""
-        score, select = self.score(predictions), self.criterion.select
-        lacking = self._lacking(predictions, score)
-        if lacking:
-            return Standing("not recommended", score, len(self.rows), reason=lacking)
-        sets, budget = self.loss_sets(predictions), select.max_accuracy_drop
+    def record(self, predictions: Tensor, *, certified: bool) -> SelectionRecord:
+        """What validation says of predictions (N,), which passed their test in the order of all tests or not."""
+        select, score = self.criterion.select, self.score(predictions)
+        lacking, budget = self._lacking(predictions, score), select.max_accuracy_drop
+        sets, bound, needed = self.loss_sets(predictions), None, None
         if certified:
-            return Standing("certified", score, len(self.rows), min(loss_bound(sets, select.delta), budget))
-        share, needed = sum(one.rows for one in sets) / len(self.rows), rows_needed(sets, budget, select.delta)
-        return Standing("promising", score, len(self.rows), rows_needed=needed and round(needed / share))
+            bound = loss_bound(sets, select.delta)
+            bound = bound if lacking else min(bound, budget)  # the bisection stops a little above
+        elif not lacking:
+            share, needed = sum(one.rows for one in sets) / len(self.rows), rows_needed(sets, budget, select.delta)
+            needed = needed and round(needed / share)
+        cell = self.cell_name(score)
+        return SelectionRecord(
+            status="not recommended" if lacking else "certified" if certified else "promising",
+            measure=select.measure,
+            budget=budget,
+            delta=select.delta,
+            rows=len(self.rows),
+            loss=score.loss if lacking else min(score.loss, budget),
+            bound=bound,
+            rows_needed=needed,
+            min_recall_ratio=select.min_recall_ratio,
+            lowest_recall_ratio=(score.recall_ratio if lacking else self.criterion.kept(score)) if cell else None,
+            lowest_recall=cell or None,
+            reason=lacking or f"its gap is {score.gap:.3f}, without a trigger {self.criterion.bare.gap:.3f}",
+        )
 
     def useful(self, predictions: Tensor) -> bool:
         """Whether it is affordable and its gap is clearly smaller than the bare model's."""
@@ -196,58 +199,57 @@ class ValidationJudge:
 
 def select_triggers(judge: ValidationJudge, history: Sequence[Tensor], strengths: Sequence[float]) -> Selection:
     """Choose among the triggers of K strengths after every validation, given predictions (K, N) at each."""
-    keys = [(place, k) for place in range(len(history)) for k in range(len(strengths))]
-    predictions = {(place, k): history[place][k] for place, k in keys}
-    useful = [key for key in keys if judge.useful(predictions[key])]
-    certified = certified_keys(judge, predictions, len(history), strengths)
-    places = tuple(_kept(judge, predictions, useful, certified, len(history), k) for k in range(len(strengths)))
-    kept = [(place, k) for k, place in enumerate(places)]
-    standings = tuple(judge.standing(predictions[key], certified=key in certified) for key in kept)
-    best = _best(judge, {k: predictions[key] for k, key in enumerate(kept)}, standings)
-    front = _front(
-        [one.score for one in standings], [k for k, one in enumerate(standings) if judge.criterion.feasible(one.score)]
-    )
-    return Selection(places, standings, best, front, tuple(_notes(judge, standings, best, strengths)))
+    passed = _certified(judge, history[-1], strengths)
+    last, every = len(history) - 1, range(len(strengths))
+    places = tuple(last if k in passed and judge.useful(history[-1][k]) else _kept(judge, history, k) for k in every)
+    kept = {k: history[place][k] for k, place in enumerate(places)}
+    records = tuple(judge.record(kept[k], certified=k in passed and places[k] == last) for k in every)
+    scores = [judge.score(kept[k]) for k in every]
+    best = _best(judge, kept, records)
+    front = _front(scores, [k for k in every if judge.criterion.feasible(scores[k])])
+    return Selection(places, records, best, front, _notes(judge, scores, records, best, strengths))
 
 
-def certified_keys(
-    judge: ValidationJudge, predictions: Mapping[tuple[int, int], Tensor], places: int, strengths: Sequence[float]
-) -> set[tuple[int, int]]:
-    """The (place, strength) that are certified: tested from the weakest strength on, after the last step."""
-    found: set[tuple[int, int]] = set()
+def cheaper_rival(judge: ValidationJudge, chosen: Tensor | None, comparisons: Sequence[Comparison]) -> int | None:
+    """Index of a cheaper system that does as well as the chosen trigger on validation, as far as noise can tell.
+
+    `chosen` predicts the validation rows; None: no trigger is recommended, so any useful system is better.
+    """
+    found: dict[int, Tensor] = {}
+    for at, one in enumerate(comparisons):
+        if one.system in CHEAPER and one.val is not None and judge.useful(one.val):
+            if chosen is None or not judge.clearly_smaller(chosen, one.val):
+                found[at] = one.val
+    return judge.fairest(found) if found else None
+
+
+def _certified(judge: ValidationJudge, predictions: Tensor, strengths: Sequence[float]) -> set[int]:
+    """The strengths whose predictions (K, N) pass, tested from the weakest on until one fails."""
+    found: set[int] = set()
     for k in sorted(range(len(strengths)), key=lambda k: strengths[k]):
-        key = (places - 1, k)
-        if judge.p_value(predictions[key]) > judge.criterion.select.delta:
+        if judge.p_value(predictions[k]) > judge.criterion.select.delta:
             break
-        found.add(key)
+        found.add(k)
     return found
 
 
-def _kept(
-    judge: ValidationJudge,
-    predictions: Mapping[tuple[int, int], Tensor],
-    useful: Sequence[tuple[int, int]],
-    certified: set[tuple[int, int]],
-    places: int,
-    k: int,
-) -> int:
-    """The validation that strength k is taken from: the fairest of its certified, else of its useful triggers."""
-    own = [key for key in useful if key[1] == k]
-    for among in ([key for key in own if key in certified], own):
-        if among:
-            return judge.fairest({key: predictions[key] for key in among})[0]
-    return min(range(places), key=lambda place: judge.criterion.rank(judge.score(predictions[place, k])))
+def _kept(judge: ValidationJudge, history: Sequence[Tensor], k: int) -> int:
+    """The validation that an unproved trigger of strength k is taken from: its fairest useful one, else the best."""
+    useful = {place: row[k] for place, row in enumerate(history) if judge.useful(row[k])}
+    if useful:
+        return judge.fairest(useful)
+    return min(range(len(history)), key=lambda place: judge.criterion.rank(judge.score(history[place][k])))
 
 
-def _best(judge: ValidationJudge, predictions: Mapping[int, Tensor], standings: Sequence[Standing]) -> int | None:
+def _best(judge: ValidationJudge, kept: Mapping[int, Tensor], records: Sequence[SelectionRecord]) -> int | None:
     for status in ("certified", "promising"):
-        among = {k: predictions[k] for k, one in enumerate(standings) if one.status == status}
+        among = {k: kept[k] for k, one in enumerate(records) if one.status == status}
         if among:
             return judge.fairest(among)
     return None
 
 
-def _front(scores: Sequence[ValidationScore], feasible: Sequence[int]) -> tuple[int, ...]:
+def _front(scores: Sequence[ValidationScore], feasible: Iterable[int]) -> tuple[int, ...]:
     """By falling accuracy, those whose gap is below that of every more accurate one."""
     front: list[int] = []
     lowest = float("inf")
@@ -260,12 +262,22 @@ def _front(scores: Sequence[ValidationScore], feasible: Sequence[int]) -> tuple[
 
 
 def _notes(
-    judge: ValidationJudge, standings: Sequence[Standing], best: int | None, strengths: Sequence[float]
-) -> list[str]:
+    judge: ValidationJudge,
+    scores: Sequence[ValidationScore],
+    records: Sequence[SelectionRecord],
+    best: int | None,
+    strengths: Sequence[float],
+) -> tuple[str, ...]:
+    """The nearest miss where nothing is recommended; a fairer trigger that is only promising beside a certified one."""
+    every, ranks = range(len(records)), [judge.criterion.rank(score) for score in scores]
     if best is None:
-        nearest = min(range(len(standings)), key=lambda k: judge.criterion.rank(standings[k].score))
-        return [f"No trigger is recommended. Nearest: strength {strengths[nearest]:g}; {standings[nearest].reason}."]
-    return []
+        nearest = min(every, key=lambda k: ranks[k])
+        return (f"No trigger is recommended. Nearest: strength {strengths[nearest]:g}; {records[nearest].reason}.",)
+    fairer = [k for k in every if records[k].status == "promising" and ranks[k] < ranks[best]]
+    if records[best].status == "certified" and fairer:
+        k = min(fairer, key=lambda k: ranks[k])
+        return (f"Fairer but not proved: strength {strengths[k]:g}, gap {scores[k].gap:.3f}; {records[k].sentence}.",)
+    return ()
 
 
 def _total(sets: Mapping[RecallCell, PairedSet]) -> PairedSet:

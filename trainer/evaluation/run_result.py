@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import ConfusionCounts
-from trainer.evaluation.recommendation import Standing, ValidationJudge
+from trainer.evaluation.recommendation import MEASURES, ValidationJudge, cheaper_rival
+from trainer.formatting import system_name
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.trigger import ImageTrigger, TextTrigger
 
 
@@ -23,7 +25,7 @@ class Candidate:
     step: int
     trigger: ImageTrigger | TextTrigger
     counts: Mapping[str, ConfusionCounts]
-    standing: Standing
+    selection: SelectionRecord
     val: Tensor
 
 
@@ -44,3 +46,36 @@ class TrainingResult:
     notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
     judge: ValidationJudge | None = None  # what judged the candidates, on the rows that their `val` predicts
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
+    rival: int | None = (
+        None  # index into comparisons: something cheaper that does as well as the best trigger, or better
+    )
+
+    def against_rivals(self) -> TrainingResult:
+        """The result after the best trigger was held against everything cheaper: it stays the best if it is fairer."""
+        if self.judge is None:
+            return self
+        chosen = None if self.best is None else self.candidates[self.best]
+        rival = cheaper_rival(self.judge, chosen and chosen.val, self.comparisons)
+        if rival is None or chosen is None:
+            return replace(self, rival=rival)
+        reason = f"{rival_words(self.judge, self.comparisons[rival])} does as well on validation"
+        refused = chosen.selection.model_copy(
+            update={"status": "not recommended", "rows_needed": None, "reason": reason}
+        )
+        candidates = tuple(replace(one, selection=refused) if one is chosen else one for one in self.candidates)
+        return replace(
+            self,
+            rival=rival,
+            best=None,
+            candidates=candidates,
+            notes=(f"No trigger is recommended: {reason}.", *self.notes),
+        )
+
+
+def rival_words(judge: ValidationJudge, one: Comparison) -> str:
+    """A cheaper system with its setting and its figures on validation."""
+    assert one.val is not None
+    score = judge.score(one.val)
+    measure = MEASURES[judge.criterion.select.measure]
+    cost = f"costs {score.loss:.3f} of" if score.loss > 0 else f"gains {-score.loss:.3f} of"
+    return f"{system_name(one.system)} ({one.setting}; gap {score.gap:.3f}, {cost} {measure})"

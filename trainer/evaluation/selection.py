@@ -96,6 +96,10 @@ class SelectionCriterion:
         """Whether `new` replaces `old`; of equal ones the earlier stays."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
+    def kept(self, score: ValidationScore) -> float:
+        """The recall ratio of an affordable score, without the rounding that `affordable` allows."""
+        return max(score.recall_ratio, self.select.min_recall_ratio)
+
     def _loss(self, counts: ConfusionCounts, now: Mapping[RecallCell, tuple[int, int]]) -> float:
         before = self._bare_recalls
         losses = {cell: (before[cell][0] - hits) / rows for cell, (hits, rows) in now.items()}

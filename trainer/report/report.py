@@ -101,6 +101,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "shown": result.candidates[shown_at(result)].strength,
         "front": [result.candidates[at].strength for at in result.front],
         "candidates": _candidates(inputs),
+        "rival": result.rival,
         "comparisons": [_comparison(config, classifier, one) for one in result.comparisons],
         "data_counts": {
             split: [[*cell, n] for cell, n in counted.items()] for split, counted in result.data_counts.items()
@@ -142,6 +143,7 @@ def _candidates(inputs: ReportInputs) -> list[dict[str, Any]]:
             "digest": artifact.digest,
             "published": versions.get(candidate.strength),
             "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
+            "selection": candidate.selection.model_dump(mode="json"),
             "splits": _reports(inputs.config, inputs.classifier, candidate.counts),
             "counts": _cells(candidate.counts),
         }

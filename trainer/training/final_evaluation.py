@@ -45,7 +45,7 @@ def final_result(
                 step=steps[place],
                 trigger=triggers[k],
                 counts={"val": rows.counts(val[k]), "test": tests[k]},
-                standing=choice.standings[k],
+                selection=choice.records[k],
                 val=val[k],
             )
             for k, place in enumerate(choice.places)
