@@ -24,6 +24,8 @@ Float64Array = NDArray[np.float64]
 
 EXTRA = 2
 """Changed rows that are added in every set: without them few changed rows would look like none at all."""
+OUT_OF_REACH = 1_000_000
+"""Rows above which nobody is told how many would prove a budget."""
 GRID = 400
 """Steps per standard deviation in the distribution of a mean over several sets; rounding there favours the null."""
 
@@ -75,13 +77,14 @@ def recall_p_value(rows: int, hits: int, floor: float) -> float:
 
 
 def rows_needed(sets: Sequence[PairedSet], budget: float, delta: float) -> int | None:
-    """Rows, in the same proportions, from which on losses like these would prove the budget; None: no number would."""
+    """Rows, in the same proportions, from which on losses like these would prove the budget; None: out of reach."""
     spare = budget - mean_loss(sets)
     if spare <= 0:
         return None
     variance = sum(((one.broken + one.mended + 1) / one.rows - one.loss**2) / one.rows for one in sets) / len(sets) ** 2
     factor = variance * (NormalDist().inv_cdf(1 - delta) / spare) ** 2
-    return math.ceil(factor * sum(one.rows for one in sets))
+    needed = math.ceil(factor * sum(one.rows for one in sets))
+    return needed if needed <= OUT_OF_REACH else None
 
 
 def _probability_of_less(sets: Sequence[PairedSet], losses: Sequence[float], changed: Sequence[float]) -> float:

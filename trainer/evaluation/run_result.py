@@ -55,7 +55,7 @@ class TrainingResult:
         if self.judge is None:
             return self
         chosen = None if self.best is None else self.candidates[self.best]
-        rival = cheaper_rival(self.judge, chosen and chosen.val, self.comparisons)
+        rival = cheaper_rival(self.judge, None if chosen is None else chosen.val, self.comparisons)
         if rival is None or chosen is None:
             return replace(self, rival=rival)
         reason = f"{rival_words(self.judge, self.comparisons[rival])} does as well on validation"
