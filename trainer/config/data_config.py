@@ -26,6 +26,7 @@ class DataConfig:
     group_words_file: ConfigPath | None = None  # the same, one per line
     age_bins: OneOrMore[int] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
+    on_bad_row: Literal["refuse", "skip"] = "refuse"  # what to do with a row that cannot be used for another reason
     input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
     root: ConfigPath | None = None  # csv: folder that image paths start from; None: the file's folder
     limit: PositiveInt | None = None  # largest number of rows, chosen by `split.seed`, for a quick try

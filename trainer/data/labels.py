@@ -28,7 +28,8 @@ class LabelledRows:
 def index_labels(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> LabelledRows:
     """Index the labels by `label_names` (the classifier's) and the groups. Raises DataError naming the row."""
     data, all_rows = config.data, source.rows
-    kept = limit_rows([row.id for row in all_rows], data.limit, config.split.seed)
+    usable = [at for at, row in enumerate(all_rows) if row.usable]
+    kept = [usable[at] for at in limit_rows([all_rows[at].id for at in usable], data.limit, config.split.seed)]
     found = [(all_rows[at].group, all_rows[at].id) for at in kept]
     group_names, identities, groups = _grouped(data, source, found)
     if len(identities) < 2:

@@ -11,6 +11,7 @@ from trainer.data.content_hash import content_digests
 from trainer.data.dataset import Dataset, Splits, cell_counts
 from trainer.data.decode import decode_inputs
 from trainer.data.labels import index_labels
+from trainer.data.sources.bad_rows import BadRows
 from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
@@ -22,8 +23,9 @@ from triggers.errors import ConfigError, DataError, InputError
 from triggers.model import FrozenClassifier, Item
 
 
-def open_source(config: RunConfig) -> Source:
-    """Open the data of a run. Raises DataError or ConfigError."""
+def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
+    """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
+    bad_rows = bad_rows or BadRows(config.data.on_bad_row)
     data, split, wanted = config.data, config.split, config.modality
     holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(data.format, wanted)
     if holds != wanted:
@@ -37,9 +39,9 @@ def open_source(config: RunConfig) -> Source:
         case "civilcomments":
             return CivilComments(data, split)
         case "csv":
-            return CsvManifest(data, split, wanted)
+            return CsvManifest(data, split, wanted, bad_rows)
         case "datasets":
-            return ArrowDataset(data, split, wanted)
+            return ArrowDataset(data, split, wanted, bad_rows)
 
 
 class DataLoader:
@@ -48,13 +50,14 @@ class DataLoader:
     def __init__(self, config: RunConfig, label_names: tuple[str, ...], cache: Path, progress: Progress) -> None:
         """`label_names` are those of the classifier; empty: the ones that the data's own layout gives."""
         self._cache, self._progress = cache, progress
-        self.source = open_source(config)
+        bad_rows = BadRows(config.data.on_bad_row)
+        self.source = open_source(config, bad_rows)
         self.label_names = label_names or _layout_names(config, self.source)
         self._table = index_labels(config, self.source, self.label_names)
         self._contents = content_digests(self.source, self._table.rows, cache, config.data.path, progress)
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
-        for note in (*self.source.notes, _summary(self.plan)):
+        for note in (*self.source.notes, *bad_rows.notes(len(self.source.rows)), _summary(self.plan)):
             progress.note(note)
 
     def load(self, classifier: FrozenClassifier, part: str) -> Dataset:

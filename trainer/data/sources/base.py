@@ -27,13 +27,15 @@ POOLS = {
 class SourceRow:
     """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own.
 
-    Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none".
+    Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none". A row that is
+    not `usable` keeps its place, so that rows have the numbers of the data, and is in no part.
     """
 
     id: str
     label: str
     group: str
     pool: str
+    usable: bool = True
 
 
 class Source(Protocol):

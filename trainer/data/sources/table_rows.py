@@ -8,6 +8,7 @@ from pathlib import Path
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.data.group_names import cross_values, joint_labels, overlapping_cell
+from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
 from trainer.data.sources.column_lookup import require_known
 from triggers.errors import DataError
@@ -18,9 +19,10 @@ def table_rows(
     data: DataConfig,
     split: SplitConfig,
     names: Sequence[str],
-    records: Iterable[Mapping[str, str]],
+    records: Iterable[Mapping[str, str] | BadRecord],
     name: Callable[[int, Mapping[str, str]], str],
     text: str,
+    bad_rows: BadRows,
 ) -> tuple[list[SourceRow], tuple[str, ...]]:
     """The rows of a table with columns `names`, and the names of their labels, () where the table gives none.
 
@@ -33,11 +35,19 @@ def table_rows(
     found, rest = [], []
     for number, record in enumerate(records, start=1):
         where = f"{data.path}, row {number}"
+        if isinstance(record, BadRecord):
+            bad_rows.refuse_or_skip(where, record.kind, record.problem)
+            found.append(("",) * len(labels))
+            rest.append((f"row {number}", "", "", False))
+            continue
         found.append(tuple(record[column] for column in labels))
         part = pool_of(record[pool], where) if pool in names else ""
-        rest.append((name(number, record), group_of(record, where), part))
+        rest.append((name(number, record), group_of(record, where), part, True))
     made, label_names = joint_labels(labels, found)
-    return [SourceRow(id, label, group, part) for label, (id, group, part) in zip(made, rest, strict=True)], label_names
+    rows = [
+        SourceRow(id, label, group, part, usable) for label, (id, group, part, usable) in zip(made, rest, strict=True)
+    ]
+    return rows, label_names
 
 
 def table_groups(data: DataConfig) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
+from trainer.data.sources.bad_rows import BadRows
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.csv_file import CsvFile
 from trainer.data.sources.file_stamps import FileStamp
@@ -25,13 +26,13 @@ class CsvManifest:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality) -> None:
+    def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality, bad_rows: BadRows) -> None:
         self.modality = modality
         self._table = CsvFile(data.path)
         default = "path" if modality == "image" else "text"
         self._input = known_column(data.input or default, self._table.names, "data.input", data.path)
         self._root = data.root or data.path.parent
-        found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input)
+        found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input, bad_rows)
         self.rows: Sequence[SourceRow] = found[0]
         self.label_names, self.group_names = found[1], table_groups(data)
 
@@ -58,7 +59,7 @@ class ArrowDataset:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality) -> None:
+    def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality, bad_rows: BadRows) -> None:
         self.modality = modality
         self._table = _load_arrow(data.path)
         names = self._table.column_names
@@ -66,7 +67,9 @@ class ArrowDataset:
         if modality == "image":
             self._table = _undecoded(self._table, self._input)
         plain = self._table.select_columns([name for name in names if name != self._input or modality == "text"])
-        found = table_rows(data, split, names, _records(plain), lambda number, _: f"row {number}", self._input)
+        found = table_rows(
+            data, split, names, _records(plain), lambda number, _: f"row {number}", self._input, bad_rows
+        )
         self.rows: Sequence[SourceRow] = found[0]
         self.label_names, self.group_names = found[1], table_groups(data)
 
