@@ -24,8 +24,6 @@ class CsvManifest:
     Image paths start from `data.root`, or from the file's own folder. Texts stay in the file until they are read.
     """
 
-    notes: Sequence[str] = ()
-
     def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality, bad_rows: BadRows) -> None:
         self.modality = modality
         self._table = CsvFile(data.path)
@@ -33,8 +31,8 @@ class CsvManifest:
         self._input = known_column(data.input or default, self._table.names, "data.input", data.path)
         self._root = data.root or data.path.parent
         found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input, bad_rows)
-        self.rows: Sequence[SourceRow] = found[0]
-        self.label_names, self.group_names = found[1], table_groups(data)
+        self.rows: Sequence[SourceRow] = found.rows
+        self.label_names, self.group_names, self.notes = found.label_names, table_groups(data), found.notes
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
@@ -57,8 +55,6 @@ class CsvManifest:
 class ArrowDataset:
     """A `datasets` folder: an image or text column, a label and group columns; a DatasetDict brings its own splits."""
 
-    notes: Sequence[str] = ()
-
     def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality, bad_rows: BadRows) -> None:
         self.modality = modality
         self._table = _load_arrow(data.path)
@@ -70,8 +66,12 @@ class ArrowDataset:
         found = table_rows(
             data, split, names, _records(plain), lambda number, _: f"row {number}", self._input, bad_rows
         )
-        self.rows: Sequence[SourceRow] = found[0]
-        self.label_names, self.group_names = found[1], table_groups(data)
+        self.rows: Sequence[SourceRow] = found.rows
+        self.label_names, self.group_names = (
+            found.label_names or _class_names(self._table, data.label),
+            table_groups(data),
+        )
+        self.notes = found.notes
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
@@ -87,8 +87,22 @@ class ArrowDataset:
 
 
 def _records(table: Any) -> Iterator[Mapping[str, str]]:
+    classes = {name: _class_names(table, [name]) for name in table.column_names}
     for record in table:
-        yield {name: _plain(value) for name, value in record.items()}
+        yield {name: _cell(value, classes[name]) for name, value in record.items()}
+
+
+def _class_names(table: Any, columns: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes of the only column, in their order; () where it has none."""
+    names = getattr(table.features[columns[0]], "names", ()) if len(columns) == 1 else ()
+    return tuple(name.strip() for name in names)
+
+
+def _cell(value: object, classes: Sequence[str]) -> str:
+    """A cell as a CSV file would have it; a class is its name, and -1 is none."""
+    if classes and isinstance(value, int):
+        return classes[value] if value >= 0 else ""
+    return _plain(value)
 
 
 def _load_arrow(path: Path) -> Any:
