@@ -86,7 +86,7 @@ def test_csv_errors_name_row_and_column(tmp_path: Path, text_model: FrozenClassi
     path.write_text(good + '" ",1,a\n')
     with pytest.raises(DataError, match="row 41: column 'text' is empty"):
         open_source(config(tmp_path, grouped))
-    path.write_text(good + "\u200b,1,a\n")
+    path.write_text(good + "\u00ad,1,a\n")
     with pytest.raises(DataError, match="row 41: cannot be used \\(empty_text\\)"):
         for part in ("base", "tuning", "val", "test"):
             loader(config(tmp_path, grouped)).load(text_model, part)
