@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore
@@ -16,8 +16,8 @@ from triggers.metrics.overlapping_groups import identities_of
 class DataConfig:
     """[data] Where the labelled, grouped inputs are."""
 
-    format: Literal["csv", "celeba", "utkface", "civilcomments", "datasets"]
-    path: ConfigPath  # csv, civilcomments: a file; celeba, utkface: a folder or its .tar; datasets: a saved folder
+    format: Literal["auto", "csv", "jsonl", "parquet", "files", "datasets", "celeba", "utkface", "civilcomments"]
+    path: ConfigPath  # a file, a folder of files, or for files, celeba and utkface a plain .tar; see docs/data.md
     label: OneOrMore[str]  # column(s) or attribute(s); several make one label, a class for each combination
     group: OneOrMore[str] = ()  # column(s) or attribute(s); several are crossed
     groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
@@ -28,10 +28,20 @@ class DataConfig:
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
     on_bad_row: Literal["refuse", "skip"] = "refuse"  # what to do with a row that cannot be used for another reason
     input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
-    root: ConfigPath | None = None  # csv: folder that image paths start from; None: the file's folder
+    root: ConfigPath | None = None  # csv, jsonl, parquet: folder or .tar that image paths start from; None: the file's
+    columns_from_path: str | None = None  # files: columns in the files' paths, as "{split}/{label}/{group}_*.jpg"
+    delimiter: str | None = None  # csv: the character between fields; None: found out
+    encoding: str | None = None  # csv, jsonl, texts: as "cp1252"; None: UTF-8, or what a byte order mark says
     limit: PositiveInt | None = None  # largest number of rows, chosen by `split.seed`, for a quick try
 
+    @model_validator(mode="before")
+    @classmethod
+    def _find_out_format(cls, given: Any) -> Any:
+        """A table without a format has "auto"."""
+        return {"format": "auto", **given} if isinstance(given, dict) else given
+
     def __post_init__(self) -> None:
+        self._check_reading()
         if not self.label or len(set(self.label)) != len(self.label):
             raise ConfigError(f"data.label is {list(self.label)}; name one column or attribute, or several different.")
         bins = list(self.age_bins)
@@ -44,6 +54,25 @@ class DataConfig:
             raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
         if self.groups_overlap:
             self._check_overlap()
+
+    def _check_reading(self) -> None:
+        """Refuse keys of other formats, and what cannot be a delimiter or an encoding."""
+        meant = {
+            "columns_from_path": ("files",),
+            "delimiter": ("csv", "civilcomments"),
+            "encoding": ("csv", "civilcomments", "jsonl", "files"),
+        }
+        for key, formats in meant.items():
+            if getattr(self, key) is not None and self.format not in ("auto", *formats):
+                raise ConfigError(f"data.{key} has a meaning for {', '.join(formats)} only; remove it.")
+        if self.format == "files" and not self.columns_from_path:
+            raise ConfigError('data.format = "files" needs data.columns_from_path, as in "{split}/{label}/{group}/*".')
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\\\r\n'):
+            raise ConfigError(f"data.delimiter is {self.delimiter!r}; give one character, or leave it out.")
+        try:
+            "".encode(self.encoding or "utf-8")
+        except LookupError as error:
+            raise ConfigError(f'data.encoding: {error}; write it like "cp1252" or "utf-16-le".') from error
 
     def _check_overlap(self) -> None:
         if self.group_names or self.group_words or self.group_words_file:
@@ -73,6 +102,7 @@ class SplitConfig:
     """
 
     column: str | None = None  # csv, datasets: column that says train, val or test; None: "split" if there is one
+    column_map: dict[str, str] | None = None  # what its values mean, as { 0 = "train", 1 = "val", 2 = "test" }
     base: int | float | None = None
     tuning: int | float | None = None
     val: int | float | None = None

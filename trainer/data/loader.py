@@ -15,7 +15,12 @@ from trainer.data.sources.bad_rows import BadRows
 from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
-from trainer.data.sources.table_sources import ArrowDataset, CsvManifest
+from trainer.data.sources.input_files import open_files
+from trainer.data.sources.path_pattern import PathPattern
+from trainer.data.sources.path_table import PathTable
+from trainer.data.sources.table import Table
+from trainer.data.sources.table_formats import find_format, open_table
+from trainer.data.sources.table_sources import ArrowDataset, TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
@@ -27,21 +32,35 @@ def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
     """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
     bad_rows = bad_rows or BadRows(config.data.on_bad_row)
     data, split, wanted = config.data, config.split, config.modality
-    holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(data.format, wanted)
+    kind = find_format(data)
+    holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(kind, wanted)
     if holds != wanted:
-        kind = config.trigger.kind
-        raise ConfigError(f'data.format = "{data.format}" holds {holds}s; trigger.kind {kind!r} works on {wanted}s.')
-    match data.format:
+        raise ConfigError(
+            f'data.format = "{kind}" holds {holds}s; trigger.kind {config.trigger.kind!r} works on {wanted}s.'
+        )
+    match kind:
         case "celeba":
             return CelebA(data)
         case "utkface":
             return UTKFace(data)
         case "civilcomments":
-            return CivilComments(data, split)
-        case "csv":
-            return CsvManifest(data, split, wanted, bad_rows)
+            return CivilComments(data, split, bad_rows)
         case "datasets":
             return ArrowDataset(data, split, wanted, bad_rows)
+    return _open_table_source(kind, config, bad_rows)
+
+
+def _open_table_source(kind: str, config: RunConfig, bad_rows: BadRows) -> Source:
+    data = config.data
+    if kind == "files":
+        files = open_files(data.path, "the data")
+        pattern = PathPattern(data.columns_from_path or "")
+        table: Table = PathTable(files, pattern, config.modality, data.encoding)
+    else:
+        table = open_table(kind, data)
+        here = data.path if data.path.is_dir() else data.path.parent
+        files = open_files(data.root or here, "the images", "data.root")
+    return TableSource(table, files, data, config.split, config.modality, bad_rows)
 
 
 class DataLoader:
@@ -57,6 +76,8 @@ class DataLoader:
         self._contents = content_digests(self.source, self._table.rows, cache, config.data.path, progress)
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
+        if config.data.format == "auto":
+            progress.note(f'data: {config.data.path.name} is read as format = "{find_format(config.data)}"')
         for note in (*self.source.notes, *bad_rows.notes(len(self.source.rows)), _summary(self.plan)):
             progress.note(note)
 

@@ -13,9 +13,11 @@ from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
 from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
+from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import SourceRow, pool_of
-from trainer.data.sources.csv_file import CsvFile, CsvRecord
+from trainer.data.sources.csv_file import CsvFile
 from trainer.data.sources.file_stamps import FileStamp
+from trainer.data.sources.table import Record
 from trainer.data.sources.table_rows import known_column
 from triggers.errors import ConfigError, DataError
 
@@ -31,12 +33,12 @@ class CivilComments:
     """
 
     modality: Modality = "text"
-    notes: Sequence[str] = ()
 
-    def __init__(self, data: DataConfig, split: SplitConfig) -> None:
+    def __init__(self, data: DataConfig, split: SplitConfig, bad_rows: BadRows) -> None:
         if data.group_words or data.group_words_file:
             raise ConfigError("Civil Comments names identities in columns; use data.group in place of group words.")
-        self._table = CsvFile(data.path)
+        self._table = CsvFile(data.path, data.encoding, data.delimiter)
+        self.notes = self._table.notes
         self._identities = data.group or IDENTITIES
         pool = split.column or SPLIT
         keys = {TEXT: "the comment", ID: "its id", pool: "split.column"}
@@ -46,11 +48,14 @@ class CivilComments:
         self.label_names = flag_names(data.label)
         self.group_names = flag_groups(self._identities, overlapping=data.groups_overlap)
         self.rows: Sequence[SourceRow] = [
-            self._row(record, data, pool, f"{data.path}, row {number}")
-            for number, record in enumerate(self._table.records(), start=1)
+            self._row(record, data, pool, row, bad_rows) for row, record in enumerate(self._table.records())
         ]
 
-    def _row(self, record: CsvRecord, data: DataConfig, pool: str, where: str) -> SourceRow:
+    def _row(self, record: Record | BadRecord, data: DataConfig, pool: str, row: int, bad_rows: BadRows) -> SourceRow:
+        where = self._table.where(row)
+        if isinstance(record, BadRecord):
+            bad_rows.refuse_or_skip(where, record.kind, record.problem)
+            return SourceRow(self._table.row_id(row), "", "", "", usable=False)
         votes = [_holds(record[name], name, where) for name in data.label]
         if None in votes:
             raise DataError(f"{where} has no {data.label[votes.index(None)]}. Mend or remove the row.")
@@ -64,11 +69,11 @@ class CivilComments:
 
     def read(self, row: int) -> str:
         """The comment."""
-        return self._table.record(row)[TEXT]
+        return self._table.value(row, TEXT)
 
     def stamp(self, row: int) -> FileStamp | None:
         """Stamp of the comment's place in the table."""
-        return self._table.stamp(row)
+        return self._table.stamp(row, TEXT)
 
 
 def _holds(share: str, name: str, where: str) -> bool | None:

@@ -23,18 +23,19 @@ def table_rows(
     name: Callable[[int, Mapping[str, str]], str],
     text: str,
     bad_rows: BadRows,
+    place: Callable[[int], str] | None = None,
 ) -> tuple[list[SourceRow], tuple[str, ...]]:
     """The rows of a table with columns `names`, and the names of their labels, () where the table gives none.
 
-    `name` makes the id of a record, numbered from 1; `text` is the column that group words are looked for in. Records
-    are taken one by one. Raises DataError.
+    `name` makes the id of a record, numbered from 1; `text` is the column that group words are looked for in; `place`
+    says where a record is, numbered from 0. Records are taken one by one. Raises DataError.
     """
     labels = [known_column(name, names, "data.label", data.path) for name in data.label]
     group_of = _grouping(data, names, text)
     pool = known_column(split.column, names, "split.column", data.path) if split.column else "split"
     found, rest = [], []
     for number, record in enumerate(records, start=1):
-        where = f"{data.path}, row {number}"
+        where = place(number - 1) if place else f"{data.path}, row {number}"
         if isinstance(record, BadRecord):
             bad_rows.refuse_or_skip(where, record.kind, record.problem)
             found.append(("",) * len(labels))
