@@ -17,7 +17,12 @@ from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
-from trainer.data.sources.table_sources import ArrowDataset, CsvManifest
+from trainer.data.sources.input_files import open_files
+from trainer.data.sources.path_pattern import PathPattern
+from trainer.data.sources.path_table import PathTable
+from trainer.data.sources.table import Table
+from trainer.data.sources.table_formats import find_format, open_table
+from trainer.data.sources.table_sources import ArrowDataset, TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
@@ -30,23 +35,38 @@ UNDECODABLE = "undecodable input"
 
 def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
     """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
-    bad_rows = bad_rows or BadRows(config.data.on_bad_row)
+    bad_rows = BadRows(config.data.on_bad_row) if bad_rows is None else bad_rows
     data, split, wanted = config.data, config.split, config.modality
-    holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(data.format, wanted)
+    kind = find_format(data)
+    data.check_values_of(kind)
+    holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(kind, wanted)
     if holds != wanted:
-        kind = config.trigger.kind
-        raise ConfigError(f'data.format = "{data.format}" holds {holds}s; trigger.kind {kind!r} works on {wanted}s.')
-    match data.format:
+        raise ConfigError(
+            f'data.format = "{kind}" holds {holds}s; trigger.kind {config.trigger.kind!r} works on {wanted}s.'
+        )
+    match kind:
         case "celeba":
             return CelebA(data)
         case "utkface":
             return UTKFace(data)
         case "civilcomments":
-            return CivilComments(data, split)
-        case "csv":
-            return CsvManifest(data, split, wanted, bad_rows)
+            return CivilComments(data, split, bad_rows)
         case "datasets":
             return ArrowDataset(data, split, wanted, bad_rows)
+    return _open_table_source(kind, config, bad_rows)
+
+
+def _open_table_source(kind: str, config: RunConfig, bad_rows: BadRows) -> Source:
+    data = config.data
+    if kind == "files":
+        files = open_files(data.path, "the data")
+        pattern = PathPattern(data.columns_from_path or "")
+        table: Table = PathTable(files, pattern, config.modality, data.encoding)
+    else:
+        table = open_table(kind, data)
+        here = data.path if data.path.is_dir() else data.path.parent
+        files = open_files(data.root or here, "the images", "data.root")
+    return TableSource(table, files, data, config.split, config.modality, bad_rows)
 
 
 class DataLoader:
@@ -67,6 +87,8 @@ class DataLoader:
         self._contents = [digest for digest in found if digest]
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
+        if config.data.format == "auto":
+            progress.note(f'data: {config.data.path.name} is read as format = "{find_format(config.data)}"')
         for note in (*notes, *table.notes, *unreadable.notes(len(table.rows)), _summary(self.plan)):
             progress.note(note)
 
@@ -128,8 +150,10 @@ class DataLoader:
             bad_rows.refuse_or_skip(self.source.rows[rows[at]].id, UNDECODABLE, problem)
         kept = tuple(row for at, row in enumerate(chosen) if at not in decoded.failed)
         self.plan = replace(self.plan, rows={**self.plan.rows, part: kept})
-        for note in bad_rows.notes(len(chosen)):
+        for note in bad_rows.notes(len(self._table.rows)):
             self._progress.note(note)
+        if not kept:
+            raise DataError(f"No input of the {part} part can be decoded; check data.input and the files.")
         return decoded.inputs
 
 

@@ -106,5 +106,8 @@ def pool_of(value: str, where: str) -> str:
     """The pool that a partition's value names. Raises DataError."""
     pool = POOLS.get(value.strip().lower())
     if pool is None:
-        raise DataError(f"{where}: split {value!r} is not known; use train, val or test (or base, tuning).")
+        raise DataError(
+            f"{where}: split {value!r} is not known; use train, val or test (or base, tuning), or name "
+            f"what it means in split.column_map."
+        )
     return pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,7 @@ from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.column_values import BadValue, ColumnValues
-
-Record = Mapping[str, str]
+from trainer.data.sources.table import Record
 
 
 class TableRows(NamedTuple):
@@ -33,11 +32,13 @@ def table_rows(
     name: Callable[[int, Record], str],
     text: str,
     bad_rows: BadRows,
+    place: Callable[[int], str] | None = None,
 ) -> TableRows:
     """The rows of a table with columns `names`.
 
     `name` makes the id of a record, numbered from 1; `text` is the column of the inputs, where records have it: group
-    words are looked for in it, and it is never empty. Records are taken one by one. Raises DataError.
+    words are looked for in it, and it is never empty; `place` says where a record is, numbered from 0. Records are
+    taken one by one. Raises DataError.
     """
     labels = [ColumnValues(data, "label", known_column(name, names, "data.label", data.path)) for name in data.label]
     groups = [ColumnValues(data, "group", known_column(name, names, "data.group", data.path)) for name in data.group]
@@ -46,7 +47,7 @@ def table_rows(
     found: list[tuple[str, ...]] = []
     rest: list[tuple[str, str, str, bool]] = []
     for number, record in enumerate(records, start=1):
-        where = f"{data.path}, row {number}"
+        where = place(number - 1) if place else f"{data.path}, row {number}"
         try:
             usable = _usable(record, text)
             found.append(label_of(usable))

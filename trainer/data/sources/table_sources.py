@@ -1,55 +1,94 @@
-"""Two sources that are tables: a CSV manifest, and a `datasets` folder written by `save_to_disk`."""
+"""Sources that are tables: of any kind of file, and a `datasets` folder written by `save_to_disk`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
-from trainer.data.sources.bad_rows import BadRows
+from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import SourceRow
-from trainer.data.sources.csv_file import CsvFile
 from trainer.data.sources.file_stamps import FileStamp
+from trainer.data.sources.input_files import InputFiles
+from trainer.data.sources.table import Record, Table
 from trainer.data.sources.table_rows import known_column, table_groups, table_rows
 from triggers.errors import ConfigError, DataError
 from triggers.storage.regular_file import read_regular
 
 
-class CsvManifest:
-    """A CSV file with a header: an image path or a text, a label, group columns and, if wanted, a split.
+class TableSource:
+    """A table with a column of texts, of images or of their paths, a label, group columns and, if wanted, a split.
 
-    Image paths start from `data.root`, or from the file's own folder. Texts stay in the file until they are read.
+    Image paths are names in `files`. Inputs stay in their files until they are read.
     """
 
-    def __init__(self, data: DataConfig, split: SplitConfig, modality: Modality, bad_rows: BadRows) -> None:
-        self.modality = modality
-        self._table = CsvFile(data.path)
-        default = "path" if modality == "image" else "text"
-        self._input = known_column(data.input or default, self._table.names, "data.input", data.path)
-        self._root = data.root or data.path.parent
-        found = table_rows(data, split, self._table.names, self._table.records(), self._id, self._input, bad_rows)
+    def __init__(
+        self,
+        table: Table,
+        files: InputFiles,
+        data: DataConfig,
+        split: SplitConfig,
+        modality: Modality,
+        bad_rows: BadRows,
+    ) -> None:
+        self.modality, self._table, self._files = modality, table, files
+        self._input = _input_column(table.names, data, modality)
+        holds_text = table.holds_text(self._input)
+        if modality == "text" and not holds_text:
+            raise DataError(f"Column {self._input!r} of {data.path} does not hold texts; set data.input.")
+        self._paths = modality == "image" and holds_text
+        records = _with_mapped_split(table.records(self._columns(data, split)), split)
+        found = table_rows(data, split, table.names, records, self._id, self._input, bad_rows, table.where)
         self.rows: Sequence[SourceRow] = found.rows
-        self.label_names, self.group_names, self.notes = found.label_names, table_groups(data), found.notes
+        self.label_names, self.group_names = found.label_names, table_groups(data)
+        self.notes = (*table.notes, *found.notes)
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
+        value = self._table.value(row, self._input)
         if self.modality == "text":
-            return self._table.record(row)[self._input]
-        path = self._root / self.rows[row].id
+            return value or ""
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            return value
         try:
-            return read_regular(path)
-        except OSError as error:
-            raise DataError(f"Row {row + 1}: cannot read the image {path}: {error.strerror}.") from error
+            return self._files.read(value or "")
+        except DataError as error:
+            raise DataError(f"{self._table.where(row)}: {error}") from error
 
     def stamp(self, row: int) -> FileStamp | None:
-        """Stamp of the image file, or of the text's place in the table."""
-        return self._table.stamp(row) if self.modality == "text" else FileStamp.of(self._root / self.rows[row].id)
+        """Stamp of the image file, or of the input's place in the table."""
+        return self._files.stamp(self.rows[row].id) if self._paths else self._table.stamp(row, self._input)
 
-    def _id(self, number: int, record: Mapping[str, str]) -> str:
-        return record[self._input] if self.modality == "image" else f"row {number}"
+    def _columns(self, data: DataConfig, split: SplitConfig) -> list[str]:
+        """The columns that are needed of every row."""
+        wanted = [*data.label, *data.group, split.column or "split"]
+        if self._paths or data.group_words or data.group_words_file:
+            wanted.append(self._input)
+        return [name for name in dict.fromkeys(wanted) if name in self._table.names]
+
+    def _id(self, number: int, record: Record) -> str:
+        return record[self._input] if self._paths else self._table.row_id(number - 1)
+
+
+def _input_column(names: Sequence[str], data: DataConfig, modality: Modality) -> str:
+    usual = ("path", "image") if modality == "image" else ("text",)
+    wanted = data.input or next((name for name in usual if name in names), usual[0])
+    return known_column(wanted, names, "data.input", data.path)
+
+
+def _with_mapped_split(records: Iterable[Record | BadRecord], split: SplitConfig) -> Iterator[Record | BadRecord]:
+    """The records, the values of the split's column as `split.column_map` has them."""
+    column, known = split.column or "split", split.column_map or {}
+    for record in records:
+        if isinstance(record, BadRecord) or column not in record:
+            yield record
+        else:
+            yield {**record, column: known.get(record[column], record[column])} if known else record
 
 
 class ArrowDataset:

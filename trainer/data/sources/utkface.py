@@ -6,7 +6,6 @@ public files lack a number in their name: they are skipped and counted; many of 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +17,7 @@ from trainer.data.number_bins import bin_index, bin_names
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.image_files import open_files
+from trainer.data.sources.input_files import common_folder, open_files
 from trainer.data.value_names import ENTRY_REMEDY, REST, ValueNames
 from triggers.errors import ConfigError, DataError
 
@@ -39,7 +38,7 @@ class UTKFace:
             raise ConfigError("UTKFace's groups exclude each other; remove data.groups_overlap.")
         self._files = open_files(data.path, "UTKFace")
         names, self.notes = _usable([name for name in self._files.names() if _is_image(name)], data)
-        self._inside = _common_folder(names)
+        self._inside = common_folder(names)  # so that ids are the same in a folder and in a tar file of it
         values = {"gender": GENDERS, "race": RACES, "age": bin_names(data.age_bins)}
         labels, groups = (
             {name: _named(f"{key}.{name}", values[_checked(name, data)], column_map(table, name)) for name in chosen}
@@ -124,9 +123,3 @@ def _is_image(name: str) -> bool:
 
 def _file_name(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-def _common_folder(names: Sequence[str]) -> str:
-    """The leading folders that all files share, so that ids are the same in a folder and in a tar file of it."""
-    shared = os.path.commonpath([name.rpartition("/")[0] for name in names])
-    return f"{shared}/" if shared else ""
