@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore
+from trainer.config.value_config import BinEdges, LabelRule, NameTable, check_bins, check_map, joint_map
 from triggers.errors import ConfigError
 from triggers.metrics.overlapping_groups import identities_of
 
@@ -22,6 +23,11 @@ class DataConfig:
     group: OneOrMore[str] = ()  # column(s) or attribute(s); several are crossed
     groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
     group_names: OneOrMore[str] = ()  # names of the groups, index 0 first; empty: the values found, sorted
+    label_map: NameTable = Field(default_factory=dict)  # values of the data to labels; "*": all the rest
+    group_map: NameTable = Field(default_factory=dict)  # the same for groups; { White = "White", "*" = "non-White" }
+    label_bins: BinEdges = ()  # numbers where the classes of a column begin; [30, 50]: under 30, 30 to 49, 50 and over
+    group_bins: BinEdges = ()
+    label_rule: LabelRule = "cross"  # several columns of 0 and 1 as one label: any or all of them
     group_words: OneOrMore[str] = ()  # texts: group = does the text hold one of these; "word*" matches any ending
     group_words_file: ConfigPath | None = None  # the same, one per line
     age_bins: OneOrMore[int] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
@@ -52,6 +58,7 @@ class DataConfig:
             raise ConfigError("Give exactly one of data.group, data.group_words and data.group_words_file.")
         if len(set(self.group_names)) != len(self.group_names):
             raise ConfigError(f"data.group_names {list(self.group_names)} names a group twice.")
+        self._check_values()
         if self.groups_overlap:
             self._check_overlap()
 
@@ -74,10 +81,32 @@ class DataConfig:
         except LookupError as error:
             raise ConfigError(f'data.encoding: {error}; write it like "cp1252" or "utf-16-le".') from error
 
+    def _check_values(self) -> None:
+        """Whether the tables of values fit the columns and the format."""
+        own = self.format in ("celeba", "utkface", "civilcomments")
+        for what, columns in (("label", self.label), ("group", self.group)):
+            table, edges = getattr(self, f"{what}_map"), getattr(self, f"{what}_bins")
+            check_map(f"data.{what}_map", table, columns)
+            check_bins(f"data.{what}_bins", edges, columns)
+            if edges and own:
+                hint = "data.age_bins cuts ages" if self.format == "utkface" else "the values are yes or no"
+                raise ConfigError(f"data.{what}_bins has no meaning for {self.format}, where {hint}; remove it.")
+            if table and not joint_map(table) and self.format in ("celeba", "civilcomments"):
+                example = f'data.{what}_map = {{ "not {columns[0]}" = "...", "{columns[0]}" = "..." }}'
+                raise ConfigError(f"{self.format} takes one table of what its attributes say together: {example}.")
+        if self.label_rule != "cross" and len(self.label) < 2:
+            raise ConfigError(f'data.label_rule = "{self.label_rule}" joins several columns; name them in data.label.')
+        if self.label_rule != "cross" and self.format == "utkface":
+            raise ConfigError("data.label_rule joins columns of 0 and 1, which utkface has not; remove it.")
+
     def _check_overlap(self) -> None:
         if self.group_names or self.group_words or self.group_words_file:
             raise ConfigError(
                 "With data.groups_overlap the groups are the columns in data.group; remove other data.group_* keys."
+            )
+        if joint_map(self.group_map):
+            raise ConfigError(
+                "With data.groups_overlap, map the values of each column to 0 or 1: [data.group_map.COLUMN]."
             )
         bad = [name for name in self.group if identities_of(name) != (name,)]
         if bad:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from trainer.config import RunConfig
+from trainer.config.value_config import joint_map
 from trainer.data.content_hash import content_digests
 from trainer.data.dataset import Dataset, Splits, cell_counts
 from trainer.data.decode import decode_inputs
 from trainer.data.labels import index_labels
-from trainer.data.sources.bad_rows import BadRows
+from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
@@ -20,18 +22,21 @@ from trainer.data.sources.path_pattern import PathPattern
 from trainer.data.sources.path_table import PathTable
 from trainer.data.sources.table import Table
 from trainer.data.sources.table_formats import find_format, open_table
-from trainer.data.sources.table_sources import ArrowDataset, TableSource
+from trainer.data.sources.table_sources import TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
 from triggers.errors import ConfigError, DataError, InputError
 from triggers.model import FrozenClassifier, Item
+from triggers.preprocessing import Inputs
+
+UNDECODABLE = "undecodable input"
 
 
 def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
     """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
     bad_rows = bad_rows or BadRows(config.data.on_bad_row)
-    data, split, wanted = config.data, config.split, config.modality
+    data, wanted = config.data, config.modality
     kind = find_format(data)
     holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(kind, wanted)
     if holds != wanted:
@@ -44,9 +49,7 @@ def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
         case "utkface":
             return UTKFace(data)
         case "civilcomments":
-            return CivilComments(data, split, bad_rows)
-        case "datasets":
-            return ArrowDataset(data, split, wanted, bad_rows)
+            return CivilComments(data, config.split, bad_rows)
     return _open_table_source(kind, config, bad_rows)
 
 
@@ -69,30 +72,35 @@ class DataLoader:
     def __init__(self, config: RunConfig, label_names: tuple[str, ...], cache: Path, progress: Progress) -> None:
         """`label_names` are those of the classifier; empty: the ones that the data's own layout gives."""
         self._cache, self._progress = cache, progress
-        bad_rows = BadRows(config.data.on_bad_row)
+        self._on_bad_row = config.data.on_bad_row
+        bad_rows = BadRows(self._on_bad_row)
         self.source = open_source(config, bad_rows)
         self.label_names = label_names or _layout_names(config, self.source)
-        self._table = index_labels(config, self.source, self.label_names)
-        self._contents = content_digests(self.source, self._table.rows, cache, config.data.path, progress)
+        notes = [*self.source.notes, *bad_rows.notes(len(self.source.rows))]
+        table = index_labels(config, self.source, self.label_names)
+        unreadable = BadRows(self._on_bad_row)
+        found = content_digests(self.source, table.rows, cache, config.data.path, progress, bad_rows=unreadable)
+        self._table = table.take([at for at, digest in enumerate(found) if digest])
+        self._contents = [digest for digest in found if digest]
         pools = [self.source.rows[row].pool for row in self._table.rows]
         self.plan = split_rows(pools, self._contents, config.split)
         if config.data.format == "auto":
             progress.note(f'data: {config.data.path.name} is read as format = "{find_format(config.data)}"')
-        for note in (*self.source.notes, *bad_rows.notes(len(self.source.rows)), _summary(self.plan)):
+        for note in (*notes, *table.notes, *unreadable.notes(len(table.rows)), _summary(self.plan)):
             progress.note(note)
 
     def load(self, classifier: FrozenClassifier, part: str) -> Dataset:
-        """Part "base", "tuning", "val" or "test", preprocessed for `classifier`. Raises DataError."""
-        chosen, table = self.plan.rows[part], self._table
-        if not chosen:
+        """Part "base", "tuning", "val" or "test", preprocessed for `classifier`. Raises DataError.
+
+        Rows whose input cannot be decoded are refused, or leave the part for good.
+        """
+        if not self.plan.rows[part]:
             raise DataError(f"The {part} part is empty: split.{part} is 0, or the pool it is drawn from has no rows.")
+        inputs = self._decoded(classifier, part)
+        chosen, table = self.plan.rows[part], self._table
         rows = [table.rows[at] for at in chosen]
-
-        def item(at: int) -> Item:
-            return self._item(classifier, rows[at])
-
         return Dataset(
-            inputs=decode_inputs(classifier, self.contents(part), item, self._cache, self._progress, f"decode {part}"),
+            inputs=inputs,
             labels=torch.tensor([table.labels[at] for at in chosen]),
             groups=torch.tensor([table.groups[at] for at in chosen]),
             ids=tuple(self.source.rows[row].id for row in rows),
@@ -120,19 +128,37 @@ class DataLoader:
         rows = [self._table.rows[at] for at in self.plan.rows[part]]
         return [(self.source.rows[row].id, self.source.read(row)) for row in rows]
 
-    def _item(self, classifier: FrozenClassifier, row: int) -> Item:
-        try:
-            return classifier.preprocess(self.source.read(row))
-        except InputError as error:
-            raise DataError(f"{self.source.rows[row].id} cannot be used ({error.code}): {error}") from error
+    def _decoded(self, classifier: FrozenClassifier, part: str) -> Inputs:
+        """The decoded inputs of a part, which loses the rows that have none."""
+        chosen, bad_rows = self.plan.rows[part], BadRows(self._on_bad_row)
+        rows = [self._table.rows[at] for at in chosen]
+
+        def item(at: int) -> Item | BadRecord:
+            try:
+                return classifier.preprocess(self.source.read(rows[at]))
+            except InputError as error:
+                problem = f"cannot be used ({error.code}): {error}".rstrip(".")
+                if self._on_bad_row == "refuse":
+                    bad_rows.refuse_or_skip(self.source.rows[rows[at]].id, UNDECODABLE, problem)
+                return BadRecord(UNDECODABLE, problem)
+
+        decoded = decode_inputs(classifier, self.contents(part), item, self._cache, self._progress, f"decode {part}")
+        for at, problem in decoded.failed.items():
+            bad_rows.refuse_or_skip(self.source.rows[rows[at]].id, UNDECODABLE, problem)
+        kept = tuple(row for at, row in enumerate(chosen) if at not in decoded.failed)
+        self.plan = replace(self.plan, rows={**self.plan.rows, part: kept})
+        for note in bad_rows.notes(len(chosen)):
+            self._progress.note(note)
+        return decoded.inputs
 
 
 def _layout_names(config: RunConfig, source: Source) -> tuple[str, ...]:
-    if not source.label_names:
+    names = tuple(dict.fromkeys(joint_map(config.data.label_map).values())) or source.label_names
+    if not names or all(name.isdigit() for name in names):
         raise ConfigError(
             f"base.labels is missing, and data in format {config.data.format!r} does not name its labels."
         )
-    return source.label_names
+    return names
 
 
 def _summary(plan: SplitPlan) -> str:

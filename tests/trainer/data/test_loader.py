@@ -39,7 +39,7 @@ def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: Fr
 def test_a_damaged_image_is_named(tmp_path: Path, image_model: FrozenClassifier) -> None:
     folder = faces.celeba(tmp_path / "celeba")
     (folder / "img_align_celeba/000090.jpg").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"000090\.jpg cannot be used \(not_an_image\)"):
+    with pytest.raises(DataError, match=r"000090\.jpg: cannot be used \(not_an_image\)"):
         loader(config(tmp_path, CELEBA)).load(image_model, "test")
     (folder / "img_align_celeba/000090.jpg").unlink()
     with pytest.raises(DataError, match=r"Cannot read .*000090\.jpg"):

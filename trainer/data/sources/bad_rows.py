@@ -9,7 +9,7 @@ from typing import Literal
 from triggers.errors import DataError
 
 MEND = "Mend it"
-MOST_SKIPPED = 0.5
+LARGEST_BAD_SHARE = 0.5
 """Share of bad rows above which data is refused, whatever `data.on_bad_row` says."""
 
 
@@ -51,6 +51,6 @@ class BadRows:
             return ()
         kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.most_common())
         line = f"data: {len(self)} of {total} rows left out: {kinds}; first {'; '.join(self._first)}"
-        if len(self) > MOST_SKIPPED * total:
+        if len(self) > LARGEST_BAD_SHARE * total:
             raise DataError(f"{line}. More than half of the rows cannot be used; check the keys of [data].")
         return (line,)

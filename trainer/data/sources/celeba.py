@@ -41,12 +41,12 @@ class CelebA:
         names, table = _attributes(*self._lines(ATTRIBUTES + ending))
         labels, groups = ([_column(names, name) for name in chosen] for chosen in (data.label, data.group))
         pools = _partition(*self._lines(PARTITION + ending))
-        self.label_names = flag_names(data.label)
+        self.label_names = flag_names(data.label, data.label_rule)
         self.group_names = flag_groups(data.group, overlapping=data.groups_overlap)
         self.rows: Sequence[SourceRow] = [
             SourceRow(
                 image,
-                self.label_names[flag_index(_held(values, labels))],
+                self.label_names[flag_index(_held(values, labels), data.label_rule)],
                 flag_group(data.group, _held(values, groups), overlapping=data.groups_overlap),
                 pools[image],
             )

@@ -45,7 +45,7 @@ class CivilComments:
         keys |= dict.fromkeys(data.label, "data.label") | dict.fromkeys(self._identities, "data.group")
         for name, key in keys.items():
             known_column(name, self._table.names, key, data.path)
-        self.label_names = flag_names(data.label)
+        self.label_names = flag_names(data.label, data.label_rule)
         self.group_names = flag_groups(self._identities, overlapping=data.groups_overlap)
         self.rows: Sequence[SourceRow] = [
             self._row(record, data, pool, row, bad_rows) for row, record in enumerate(self._table.records())
@@ -62,7 +62,7 @@ class CivilComments:
         held = [bool(_holds(record[name], name, where)) for name in self._identities]
         return SourceRow(
             f"comment {record[ID]}",
-            self.label_names[flag_index([bool(vote) for vote in votes])],
+            self.label_names[flag_index([bool(vote) for vote in votes], data.label_rule)],
             flag_group(self._identities, held, overlapping=data.groups_overlap),
             pool_of(record[pool], where),
         )

@@ -39,9 +39,13 @@ class CsvFile:
         """Records read so far."""
         return len(self._lines)
 
-    def holds_text(self, column: str) -> bool:
-        """Every column does."""
-        return True
+    def kind(self, column: str) -> str:
+        """Every column holds text."""
+        return "text"
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """None: classes are names, or numbers whose names are not known."""
+        return ()
 
     def records(self, columns: Collection[str] = ()) -> Iterator[Record | BadRecord]:
         """All records in their order, with all columns; to be called once, before anything else."""

@@ -35,9 +35,13 @@ class JsonlFile:
         read = [] if self._text.encoding == "utf-8" else [f"data: {path.name} is read in {self._text.encoding}"]
         self.notes: Sequence[str] = read
 
-    def holds_text(self, column: str) -> bool:
-        """Every column does."""
-        return True
+    def kind(self, column: str) -> str:
+        """Every column holds text."""
+        return "text"
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """None: classes are names, or numbers whose names are not known."""
+        return ()
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all records in their order."""

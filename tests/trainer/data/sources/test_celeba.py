@@ -68,7 +68,7 @@ def test_several_attributes_are_one_label_whose_first_one_is_bit_0(
     assert set(test.labels.tolist()) == {0, 1, 2, 3}
     named = loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'), ("a", "b", "c", "d"))
     assert named.load(image_model, "test").labels.tolist() == test.labels.tolist()
-    with pytest.raises(DataError, match="none of the classifier's labels"):
+    with pytest.raises(DataError, match="No label in the data is one of the classifier's labels"):
         loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'))
 
 
