@@ -18,7 +18,7 @@ from trainer.data.sources.packed_files import refuse_packed
 from triggers.errors import DataError
 from triggers.storage.regular_file import open_regular
 
-MARKS = {
+BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -38,7 +38,9 @@ class TextFile:
         with _opened(path) as file:
             head = file.read(8)
         refuse_packed(path, head)
-        self.encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), encoding or "utf-8")
+        self.encoding = next(
+            (name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), encoding or "utf-8"
+        )
         if codecs.lookup(self.encoding).name != "utf-8":
             self.replace_content(self._recoded())
         with _opened(self._readable) as file:
