@@ -156,7 +156,7 @@ def _layout_names(config: RunConfig, source: Source) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(joint_map(config.data.label_map).values())) or source.label_names
     if not names or all(name.isdigit() for name in names):
         raise ConfigError(
-            f"base.labels is missing, and data in format {config.data.format!r} does not name its labels."
+            f"base.labels is missing, and data in format {find_format(config.data)!r} does not name its labels."
         )
     return names
 

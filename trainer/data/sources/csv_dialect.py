@@ -62,7 +62,7 @@ def find_dialect(text: TextFile, delimiter: str | None) -> CsvDialect:
     found = max(tried, key=lambda dialect: _fitting_records(dialect, sample))
     found = replace(found, spaced=_quotes_after_blanks(found, sample))
     tried = [found]
-    if text.holds('\\"'):
+    if text.holds('\\"') and not _fitting_records(found, text.lines())[0]:
         tried.append(replace(found, escaped=True))
     if found.delimiter == "\t" and text.holds('"') and '"' not in sample[0]:
         tried.append(replace(found, quoted=False))

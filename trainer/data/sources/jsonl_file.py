@@ -32,7 +32,7 @@ class JsonlFile:
         self._positions, self._lines = array("q"), array("q")  # of the records; one more position, where they end
         self._find_records()
         self.names: Sequence[str] = self._keys()
-        read = [] if self._text.encoding == "utf-8" else [f"data: {path.name} is read in {self._text.encoding}"]
+        read = [] if self._text.encoding == "utf-8" else [f"data: {path.name}: encoding {self._text.encoding}"]
         self.notes: Sequence[str] = read
 
     def kind(self, column: str) -> str:
@@ -113,7 +113,8 @@ def _parsed(text: str) -> dict[str, Any]:
         raise ValueError("it is a bare value")
     if "\\ud" in text.lower():
         json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
-    return _without_repeats(list(leaves(found)))
+    nested = any(isinstance(value, dict) for value in found.values())
+    return _without_repeats(list(leaves(found))) if nested else found
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

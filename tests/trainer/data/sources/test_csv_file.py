@@ -108,7 +108,7 @@ def test_quotes_escaped_by_backslashes_are_found_far_behind_the_header(tmp_path:
     records = list(made.records())
     assert records[200] == {"text": 'he said "go, away" ok', "label": "toxic", "group": "male"} == made.record(200)
     assert made.value(201, "text") == r"C:\new \ \N"
-    assert made.notes == ["data: posts.csv is read quotes escaped by backslashes"]
+    assert made.notes == ["data: posts.csv: quotes escaped by backslashes"]
 
 
 def test_a_backslash_before_a_closing_quote_is_one_character_of_the_text(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_delimiter_is_found_and_said(tmp_path: Path) -> None:
     path.write_text("text;label\na, b;1\nc;0\n", encoding="utf-16")
     made = CsvFile(path)
     assert list(made.records()) == [{"text": "a, b", "label": "1"}, {"text": "c", "label": "0"}]
-    assert made.notes == ["data: posts.csv is read in utf-16, split at semicolons"]
+    assert made.notes == ["data: posts.csv: encoding utf-16, split at semicolons"]
     path.write_text("text,label|x\na|b,1\nc,0\n")
     assert CsvFile(path).names == ["text", "label|x"]
     assert CsvFile(path, None, "|").names == ["text,label", "x"]
@@ -138,7 +138,7 @@ def test_quotes_in_a_file_split_at_tabs_may_be_plain_characters(tmp_path: Path) 
     path.write_text('text\tlabel\n"open\t1\nshut"\t0\n5" disk\t1\n')
     made = CsvFile(path)
     assert [record["text"] for record in made.records() if isinstance(record, dict)] == ['"open', 'shut"', '5" disk']
-    assert made.notes == ["data: posts.tsv is read split at tabs, quotes taken as plain characters"]
+    assert made.notes == ["data: posts.tsv: split at tabs, quotes taken as plain characters"]
     path.write_text('text\tlabel\n"a\tb ""c"""\t1\n')
     assert list(CsvFile(path).records()) == [{"text": 'a\tb "c"', "label": "1"}]
 
