@@ -34,7 +34,7 @@ class DataConfig:
     age_bins: OneOrMore[int] = ()  # utkface: where the classes of "age" begin; [35]: under 35, 35 and over
     missing_group: Literal["refuse", "drop"] = "refuse"  # what to do with a row without a known group
     on_bad_row: Literal["refuse", "skip"] = "refuse"  # what to do with a row that cannot be used for another reason
-    input: str | None = None  # column of the image path or text; None: "path", "image" or "text" as the format has it
+    input: str | None = None  # column of the image, its path or the text; None: "path" or "image", or "text"
     root: ConfigPath | None = None  # csv, jsonl, parquet: folder or .tar that image paths start from; None: the file's
     columns_from_path: str | None = None  # files: columns in the files' paths, as "{split}/{label}/{group}_*.jpg"
     delimiter: str | None = None  # csv: the character between fields; None: found out
@@ -137,7 +137,7 @@ class SplitConfig:
     and `test` have theirs. None: all of its own pool; parts that share a pool share what is left as 50:20:15:15.
     """
 
-    column: str | None = None  # csv, datasets: column that says train, val or test; None: "split" if there is one
+    column: str | None = None  # tables: column that says train, val or test; None: "split" if there is one
     column_map: dict[str, str] | None = None  # what its values mean, as { 0 = "train", 1 = "val", 2 = "test" }
     base: int | float | None = None
     tuning: int | float | None = None

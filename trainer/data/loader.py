@@ -22,7 +22,7 @@ from trainer.data.sources.path_pattern import PathPattern
 from trainer.data.sources.path_table import PathTable
 from trainer.data.sources.table import Table
 from trainer.data.sources.table_formats import find_format, open_table
-from trainer.data.sources.table_sources import ArrowDataset, TableSource
+from trainer.data.sources.table_sources import TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
@@ -36,7 +36,7 @@ UNDECODABLE = "undecodable input"
 def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
     """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
     bad_rows = BadRows(config.data.on_bad_row) if bad_rows is None else bad_rows
-    data, split, wanted = config.data, config.split, config.modality
+    data, wanted = config.data, config.modality
     kind = find_format(data)
     data.check_values_of(kind)
     holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(kind, wanted)
@@ -50,9 +50,7 @@ def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
         case "utkface":
             return UTKFace(data)
         case "civilcomments":
-            return CivilComments(data, split, bad_rows)
-        case "datasets":
-            return ArrowDataset(data, split, wanted, bad_rows)
+            return CivilComments(data, config.split, bad_rows)
     return _open_table_source(kind, config, bad_rows)
 
 
@@ -161,7 +159,7 @@ def _layout_names(config: RunConfig, source: Source) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(joint_map(config.data.label_map).values())) or source.label_names
     if not names or all(name.isdigit() for name in names):
         raise ConfigError(
-            f"base.labels is missing, and data in format {config.data.format!r} does not name its labels."
+            f"base.labels is missing, and data in format {find_format(config.data)!r} does not name its labels."
         )
     return names
 

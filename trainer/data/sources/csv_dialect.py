@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,16 +54,17 @@ class CsvDialect:
 def find_dialect(text: TextFile, delimiter: str | None) -> CsvDialect:
     """The dialect of a file whose first line is a header, with `delimiter` if it is known.
 
-    The one under which most records have as many fields as the header; of equals the first, which is the ordinary one.
+    The one under which all records, or most of them, have as many fields as the header; of equals the first, which is
+    the ordinary one.
     """
     sample = _sample(text)
     tried = [CsvDialect(each) for each in (delimiter or DELIMITERS)]
     found = max(tried, key=lambda dialect: _fitting_records(dialect, sample))
     found = replace(found, spaced=_quotes_after_blanks(found, sample))
     tried = [found]
-    if text.holds('\\"'):
+    if text.holds('\\"') and not _fitting_records(found, text.lines())[0]:
         tried.append(replace(found, escaped=True))
-    if found.delimiter == "\t" and text.holds('"'):
+    if found.delimiter == "\t" and text.holds('"') and '"' not in sample[0]:
         tried.append(replace(found, quoted=False))
     return tried[0] if len(tried) == 1 else max(tried, key=lambda dialect: _fitting_records(dialect, text.lines()))
 
@@ -77,26 +79,29 @@ def _sample(text: TextFile) -> list[str]:
     return lines
 
 
-def _fitting_records(dialect: CsvDialect, lines: Iterable[str]) -> int:
-    """Records with as many fields as the first; 0 where that has one only."""
-    records = _readable_records(dialect, lines)
-    width = len(next(records, ()))
-    return 1 + sum(len(fields) == width for fields in records) if width > 1 else 0
+def _fitting_records(dialect: CsvDialect, lines: Iterable[str]) -> tuple[bool, int]:
+    """Whether all records have as many fields as the first, and how many have; none where that has only one."""
+    records = _records(dialect, lines)
+    width = len(next(records))
+    if width == 1:
+        return False, 0
+    others = Counter(len(fields) for fields in records)
+    return others.total() == others[width], 1 + others[width]
 
 
 def _quotes_after_blanks(dialect: CsvDialect, sample: Iterable[str]) -> bool:
-    fields = (field for record in _readable_records(dialect, sample) for field in record)
+    fields = (field for record in _records(dialect, sample) for field in record)
     return any(field.startswith(" ") and re.fullmatch('".*"', field.strip(), re.DOTALL) for field in fields)
 
 
-def _readable_records(dialect: CsvDialect, lines: Iterable[str]) -> Iterator[list[str]]:
-    """The records that are not blank; those that cannot be read are passed over."""
+def _records(dialect: CsvDialect, lines: Iterable[str]) -> Iterator[list[str]]:
+    """Records that are not blank lines; one that cannot be read has a single field."""
     reader = dialect.reader(lines)
     while True:
         try:
             fields = next(reader, None)
-        except csv.Error:
-            continue
+        except csv.Error as error:
+            fields = [str(error)]
         if fields is None:
             return
         if fields:

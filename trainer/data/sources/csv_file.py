@@ -39,9 +39,13 @@ class CsvFile:
         """Records read so far."""
         return len(self._lines)
 
-    def holds_text(self, column: str) -> bool:
-        """Every column does."""
-        return True
+    def kind(self, column: str) -> str:
+        """Every column holds text."""
+        return "text"
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """None: classes are names, or numbers whose names are not known."""
+        return ()
 
     def records(self, columns: Collection[str] = ()) -> Iterator[Record | BadRecord]:
         """All records in their order, with all columns; to be called once, before anything else."""
@@ -93,9 +97,9 @@ class CsvFile:
         return names
 
     def _notes(self) -> Sequence[str]:
-        said = [] if self._text.encoding == "utf-8" else [f"in {self._text.encoding}"]
+        said = [] if self._text.encoding == "utf-8" else [f"encoding {self._text.encoding}"]
         said += [str(self._dialect)] if str(self._dialect) else []
-        return [f"data: {self.path.name} is read {', '.join(said)}"] if said else []
+        return [f"data: {self.path.name}: {', '.join(said)}"] if said else []
 
     def _read(self) -> Iterator[list[str] | BadRecord]:
         """The fields of all that is not blank, the header first; places are kept of what follows it."""

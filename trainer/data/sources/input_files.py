@@ -96,20 +96,20 @@ class TarFiles:
 
     def read(self, name: str) -> bytes:
         """A member's content. Raises DataError."""
-        offset, size = self._place(name)
-        return self._bytes[offset : offset + size]
-
-    def stamp(self, name: str) -> FileStamp | None:
-        """The tar file's stamp and the member's place in it."""
-        return self._stamp and self._stamp.at(self._place(name)[0])
-
-    def _place(self, name: str) -> tuple[int, int]:
-        """Offset and size of a member, named from the top or from the folder that all members share."""
-        found = self._members.get(name) or self._members.get(self._inside + name)
-        if found is None:
+        place = self._place(name)
+        if place is None:
             example = f"; it holds, for example, {min(self._members)!r}" if self._members else ""
             raise DataError(f"{self.path} holds no {name!r}{example}.")
-        return found
+        return self._bytes[place[0] : sum(place)]
+
+    def stamp(self, name: str) -> FileStamp | None:
+        """The tar file's stamp and the member's place in it; None if it has no such member."""
+        place = self._place(name)
+        return self._stamp.at(place[0]) if self._stamp and place else None
+
+    def _place(self, name: str) -> tuple[int, int] | None:
+        """Offset and size of a member, named from the top or from the folder that all members share."""
+        return self._members.get(name) or self._members.get(self._inside + name)
 
     @cached_property
     def _inside(self) -> str:

@@ -37,9 +37,14 @@ class JoinedTables:
         self.notes: Sequence[str] = [note for table in self._tables for note in table.notes]
         self._starts = [0]
 
-    def holds_text(self, column: str) -> bool:
-        """Whether a column is of strings."""
-        return all(table.holds_text(column) for table in self._tables)
+    def kind(self, column: str) -> str:
+        """What a column holds in all tables."""
+        return " or ".join(dict.fromkeys(table.kind(column) for table in self._tables))
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """The names of a column of classes, the same in all tables; else ()."""
+        found = {table.class_names(column) for table in self._tables}
+        return found.pop() if len(found) == 1 else ()
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all records, table by table."""

@@ -32,12 +32,16 @@ class JsonlFile:
         self._positions, self._lines = array("q"), array("q")  # of the records; one more position, where they end
         self._find_records()
         self.names: Sequence[str] = self._keys()
-        read = [] if self._text.encoding == "utf-8" else [f"data: {path.name} is read in {self._text.encoding}"]
+        read = [] if self._text.encoding == "utf-8" else [f"data: {path.name}: encoding {self._text.encoding}"]
         self.notes: Sequence[str] = read
 
-    def holds_text(self, column: str) -> bool:
-        """Every column does."""
-        return True
+    def kind(self, column: str) -> str:
+        """Every column holds text."""
+        return "text"
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """None: classes are names, or numbers whose names are not known."""
+        return ()
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all records in their order."""
@@ -109,7 +113,8 @@ def _parsed(text: str) -> dict[str, Any]:
         raise ValueError("it is a bare value")
     if "\\ud" in text.lower():
         json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
-    return _without_repeats(list(leaves(found)))
+    nested = any(isinstance(value, dict) for value in found.values())
+    return _without_repeats(list(leaves(found))) if nested else found
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

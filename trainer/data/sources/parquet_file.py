@@ -31,20 +31,28 @@ class ParquetFile:
     def __init__(self, path: Path) -> None:
         self.path, self._stamp = path, FileStamp.of(path)
         self._file = _opened(path)
-        self._class_names = _class_names(self._file.schema_arrow.metadata or {})
-        self._types = dict(_column_types(self._file.schema_arrow))
-        self.names: Sequence[str] = list(self._types)
+        self._classes = _class_names(self._file.schema_arrow.metadata or {})
+        self._kinds = dict(_kinds(self._file.schema_arrow))
+        self.names: Sequence[str] = list(self._kinds)
         groups = range(self._file.num_row_groups)
         counts = [self._file.metadata.row_group(group).num_rows for group in groups]
         self._starts = list(accumulate(counts, initial=0))
         self._lock, self._group = Lock(), lru_cache(GROUPS_HELD)(self._read_group)
+
+    def kind(self, column: str) -> str:
+        """What a column holds."""
+        return self._kinds[column]
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """The names of a ClassLabel; else ()."""
+        return self._classes.get(column, ())
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all records in their order."""
         with _readable(self.path):
             for batch in self._file.iter_batches(columns=list(columns)):
                 for values in batch.to_pylist():
-                    yield record_of(self._named(dict(leaves(values))), columns)
+                    yield record_of(dict(leaves(values)), columns, self._classes)
 
     def value(self, row: int, column: str) -> Any:
         """A record's value, read again."""
@@ -55,12 +63,8 @@ class ParquetFile:
         return values[column] if column in values else dict(leaves(values)).get(column)
 
     def stamp(self, row: int, column: str) -> FileStamp | None:
-        """The file's stamp, the row and the column; None for images that may lie in files of their own."""
-        return self._stamp and self._stamp.at(row, column) if self._types[column] != "struct" else None
-
-    def holds_text(self, column: str) -> bool:
-        """Whether it is a column of strings."""
-        return self._types[column] == "text"
+        """The file's stamp, the row and the column; None for images, which may lie in files of their own."""
+        return self._stamp and self._stamp.at(row, column) if self._kinds[column] == "text" else None
 
     def row_id(self, row: int) -> str:
         """`row 1` for the first record."""
@@ -72,10 +76,6 @@ class ParquetFile:
 
     def _read_group(self, group: int, column: str) -> Any:
         return self._file.read_row_group(group, columns=[column])
-
-    def _named(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        named = {name: _class_name(names, values[name]) for name, names in self._class_names.items() if name in values}
-        return {**values, **named}
 
 
 def _opened(path: Path) -> Any:
@@ -100,31 +100,29 @@ def _readable(path: Path) -> Iterator[None]:
         raise DataError(f"Cannot read {path}: {problem}. Set data.path to a Parquet file.") from error
 
 
-def _column_types(schema: Any, inside: str = "") -> Iterator[tuple[str, str]]:
-    """Every column and its kind: "text", "struct" (behind it: what is in it) or the name of another type."""
+def _kinds(schema: Any, inside: str = "") -> Iterator[tuple[str, str]]:
+    """Every column and its kind; behind a struct, what is in it."""
     from pyarrow import types
 
     for field in schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         name = inside + field.name
-        if types.is_struct(kind):
-            yield name, "struct"
-            yield from _column_types(kind, f"{name}.")
+        if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+            yield name, "text"
+        elif types.is_binary(kind) or types.is_large_binary(kind):
+            yield name, "image"
+        elif types.is_struct(kind):
+            yield name, "image" if kind.get_field_index("bytes") >= 0 else str(kind)
+            yield from _kinds(kind, f"{name}.")
         else:
-            is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-            yield name, "text" if is_text else str(kind)
+            yield name, str(kind)
 
 
-def _class_names(metadata: Mapping[bytes, bytes]) -> Mapping[str, Sequence[str]]:
+def _class_names(metadata: Mapping[bytes, bytes]) -> Mapping[str, tuple[str, ...]]:
     """The names of ClassLabel columns, as `datasets` keeps them in a file's metadata."""
     features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     return {
-        column: feature["names"]
+        column: tuple(name.strip() for name in feature["names"])
         for column, feature in features.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and "names" in feature
     }
-
-
-def _class_name(names: Sequence[str], value: Any) -> Any:
-    """The name of a class; -1 stands for a missing one."""
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None

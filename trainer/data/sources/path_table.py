@@ -41,9 +41,13 @@ class PathTable:
         count = f"data: {len(others)} of {len(paths)} {modality} files are not of data.columns_from_path"
         self.notes: Sequence[str] = [f"{count}, for example {others[0]!r}, and were left out"] if others else []
 
-    def holds_text(self, column: str) -> bool:
-        """Every column does."""
-        return True
+    def kind(self, column: str) -> str:
+        """Every column holds text."""
+        return "text"
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """None: classes are names, or numbers whose names are not known."""
+        return ()
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all files in the order of their paths; a text is read only if it is among them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from trainer.data.sources.bad_rows import BadRecord
@@ -26,8 +27,11 @@ class Table(Protocol):
     def notes(self) -> Sequence[str]:
         """How the file was read, one line each, where that is not plain."""
 
-    def holds_text(self, column: str) -> bool:
-        """Whether a column is of strings, as texts and paths are."""
+    def kind(self, column: str) -> str:
+        """What a column holds: "text", as paths are too, "image" for files in it, or the name of another type."""
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        """The names of a column of classes, which stand in its records, in the order of their indices; else ()."""
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The `columns` of all rows; to be called once, before all that follows."""
@@ -70,12 +74,17 @@ def leaves(record: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, A
             yield f"{inside}{name}", value
 
 
-def record_of(values: Mapping[str, Any], columns: Collection[str]) -> Record | BadRecord:
-    """The columns of a row out of its typed values."""
+def record_of(
+    values: Mapping[str, Any], columns: Collection[str], classes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> Record | BadRecord:
+    """The columns of a row out of its typed values; those of `classes` hold indices of names, or -1 for none."""
     cells = {}
     for column in columns:
+        value = values.get(column)
+        if column in classes and isinstance(value, int):
+            value = classes[column][value] if value >= 0 else None
         try:
-            cells[column] = cell_text(values.get(column))
+            cells[column] = cell_text(value)
         except ValueError as error:
             return BadRecord("lists in place of values", f"{column} {error}")
     return cells

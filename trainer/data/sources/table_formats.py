@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.config import DataConfig
 from trainer.data.sources.csv_file import CsvFile
+from trainer.data.sources.datasets_folder import DatasetsFolder
 from trainer.data.sources.joined_tables import JoinedTables
 from trainer.data.sources.jsonl_file import JsonlFile
 from trainer.data.sources.parquet_file import ParquetFile
@@ -48,7 +49,9 @@ def find_format(data: DataConfig) -> str:
 
 
 def open_table(kind: str, data: DataConfig) -> Table:
-    """The table in a file, or in the files of a folder, of format csv, jsonl or parquet. Raises DataError."""
+    """The table in a file, or in the files of a folder, of a format that is one. Raises DataError."""
+    if kind == "datasets":
+        return DatasetsFolder(data.path)
     opener = _OPENERS[kind]
     if not data.path.is_dir():
         return opener(data.path, data)

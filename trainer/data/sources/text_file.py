@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import codecs
 import mmap
+import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, BinaryIO
+from tempfile import mkstemp
+from typing import BinaryIO
+from weakref import finalize
 
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.packed_files import refuse_packed
 from triggers.errors import DataError
 from triggers.storage.regular_file import open_regular
 
-MARKS = {
+BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -32,11 +34,13 @@ class TextFile:
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path, self._stamp = path, FileStamp.of(path)
-        self._copy: IO[bytes] | None = None
+        self._readable = path
         with _opened(path) as file:
             head = file.read(8)
         refuse_packed(path, head)
-        self.encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), encoding or "utf-8")
+        self.encoding = next(
+            (name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), encoding or "utf-8"
+        )
         if codecs.lookup(self.encoding).name != "utf-8":
             self.replace_content(self._recoded())
         with _opened(self._readable) as file:
@@ -47,11 +51,12 @@ class TextFile:
 
     def replace_content(self, chunks: Iterable[str]) -> None:
         """Read from now on what `chunks` hold, from a temporary file that goes with this object."""
-        copy = NamedTemporaryFile(prefix="fairtrigger-")
-        for chunk in chunks:
-            copy.write(chunk.encode())
-        copy.flush()
-        self._copy, self.start = copy, 0
+        handle, name = mkstemp(prefix="fairtrigger-")
+        finalize(self, Path(name).unlink)
+        with os.fdopen(handle, "wb") as copy:
+            for chunk in chunks:
+                copy.write(chunk.encode())
+        self._readable, self.start = Path(name), 0
 
     def lines(self) -> Lines:
         """All lines from the top."""
@@ -72,10 +77,6 @@ class TextFile:
     def stamp(self, position: int, content: str) -> FileStamp | None:
         """Stamp of what begins at a position; `content` says which part of it is meant, and how it is read."""
         return self._stamp and self._stamp.at(position, f"{self.encoding} {content}")
-
-    @property
-    def _readable(self) -> Path:
-        return Path(self._copy.name) if self._copy else self.path
 
     @cached_property
     def _bytes(self) -> mmap.mmap:
