@@ -55,19 +55,20 @@ class _Reading:
 def index_labels(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> LabelledRows:
     """Index the labels by `label_names` (the classifier's) and the groups. Raises DataError naming the row."""
     data, bad_rows = config.data, BadRows(config.data.on_bad_row)
-    usable = [at for at, row in enumerate(source.rows) if row.usable]
-    kept = [usable[at] for at in limit_rows([source.rows[at].id for at in usable], data.limit, config.split.seed)]
-    found = [(at, source.rows[at]) for at in kept]
-    groups, identities = _read_groups(data, source, [row for _, row in found])
-    if len(identities) < 2:
-        raise DataError(f"The only group in the data is {list(identities)}; fairness needs two. Check data.group.")
-    grouped, dropped = _with_group(data, groups, found, bad_rows)
-    labels = _read_labels(data, source, Counter(row.label for _, row in grouped), label_names)
-    good = [(at, row) for at, row in grouped if _has_label(labels, row, bad_rows)]
+    rows = source.rows
+    usable = [at for at, row in enumerate(rows) if row.usable]
+    kept = [usable[at] for at in limit_rows([rows[at].id for at in usable], data.limit, config.split.seed)]
+    groups, identities = _read_groups(data, source, [rows[at] for at in kept])
+    grouped, dropped = _with_group(data, groups, rows, kept, bad_rows)
+    present = identities if data.groups_overlap else [groups.names[at] for at in sorted(set(groups.index.values()))]
+    if len(present) < 2:
+        raise DataError(f"The only group in the data is {list(present)}; fairness needs two. Check data.group.")
+    labels = _read_labels(data, source, Counter(rows[at].label for at in grouped), label_names)
+    good = [at for at in grouped if _has_label(labels, rows[at], bad_rows)]
     return LabelledRows(
-        rows=tuple(at for at, _ in good),
-        labels=tuple(labels.index[row.label] for _, row in good),
-        groups=tuple(groups.index[row.group] for _, row in good),
+        rows=tuple(good),
+        labels=tuple(labels.index[rows[at].label] for at in good),
+        groups=tuple(groups.index[rows[at].group] for at in good),
         label_names=label_names,
         group_names=groups.names,
         identities=identities,
@@ -180,11 +181,11 @@ def _places(
 
 
 def _with_group(
-    data: DataConfig, groups: _Reading, found: Sequence[tuple[int, SourceRow]], bad_rows: BadRows
-) -> tuple[list[tuple[int, SourceRow]], tuple[str, ...]]:
-    """The rows that have a group, and a note on the others. Raises DataError where they may not be left out."""
-    kept = [(at, row) for at, row in found if row.group in groups.index]
-    others = [row for _, row in found if row.group not in groups.index] if len(kept) < len(found) else []
+    data: DataConfig, groups: _Reading, rows: Sequence[SourceRow], found: Sequence[int], bad_rows: BadRows
+) -> tuple[list[int], tuple[str, ...]]:
+    """Those of the rows `found` that have a group, and a note. Raises DataError where others may not be left out."""
+    kept = [at for at in found if rows[at].group in groups.index]
+    others = [rows[at] for at in found if rows[at].group not in groups.index] if len(kept) < len(found) else []
     for row in others:
         if row.group in groups.without_entry:
             problem = f"group {row.group!r} has no entry in data.group_map"
