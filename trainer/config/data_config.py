@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore
@@ -23,8 +24,8 @@ class DataConfig:
     group: OneOrMore[str] = ()  # column(s) or attribute(s); several are crossed
     groups_overlap: bool = False  # the columns in group say 0 or 1, and a row may belong to several of them, or to none
     group_names: OneOrMore[str] = ()  # names of the groups, index 0 first; empty: the values found, sorted
-    label_map: NameTable = Field(default_factory=dict)  # values of the data to labels; "*": all the rest
-    group_map: NameTable = Field(default_factory=dict)  # the same for groups; { White = "White", "*" = "non-White" }
+    label_map: NameTable = field(default_factory=dict)  # values of the data to labels; "*": all the rest
+    group_map: NameTable = field(default_factory=dict)  # the same for groups; { White = "White", "*" = "non-White" }
     label_bins: BinEdges = ()  # numbers where the classes of a column begin; [30, 50]: under 30, 30 to 49, 50 and over
     group_bins: BinEdges = ()
     label_rule: LabelRule = "cross"  # several columns of 0 and 1 as one label: any or all of them
@@ -62,6 +63,30 @@ class DataConfig:
         if self.groups_overlap:
             self._check_overlap()
 
+    def _check_values(self) -> None:
+        for what, columns in (("label", self.label), ("group", self.group)):
+            table, edges = getattr(self, f"{what}_map"), getattr(self, f"{what}_bins")
+            check_map(f"data.{what}_map", table, columns)
+            check_bins(f"data.{what}_bins", edges, columns)
+        if self.label_rule != "cross" and len(self.label) < 2:
+            raise ConfigError(f'data.label_rule = "{self.label_rule}" joins several columns; name them in data.label.')
+        self.check_values_of(self.format)
+
+    def check_values_of(self, kind: str) -> None:
+        """Raise ConfigError for tables of values that have no meaning in data of this format, which was found out."""
+        for what in ("label", "group") if kind in ("celeba", "utkface", "civilcomments") else ():
+            if getattr(self, f"{what}_bins"):
+                hint = "data.age_bins cuts ages" if kind == "utkface" else "the values are yes or no"
+                raise ConfigError(f"data.{what}_bins has no meaning for {kind}, where {hint}; remove it.")
+            table = getattr(self, f"{what}_map")
+            if table and not joint_map(table) and kind != "utkface":
+                example = f'{{ "not {next(iter(table))}" = "...", ... }}'
+                raise ConfigError(
+                    f"{kind} takes one table of what its attributes say together: data.{what}_map = {example}."
+                )
+        if self.label_rule != "cross" and kind == "utkface":
+            raise ConfigError("data.label_rule joins columns of 0 and 1, which utkface has not; remove it.")
+
     def _check_reading(self) -> None:
         """Refuse keys of other formats, and what cannot be a delimiter or an encoding."""
         meant = {
@@ -80,24 +105,6 @@ class DataConfig:
             "".encode(self.encoding or "utf-8")
         except LookupError as error:
             raise ConfigError(f'data.encoding: {error}; write it like "cp1252" or "utf-16-le".') from error
-
-    def _check_values(self) -> None:
-        """Whether the tables of values fit the columns and the format."""
-        own = self.format in ("celeba", "utkface", "civilcomments")
-        for what, columns in (("label", self.label), ("group", self.group)):
-            table, edges = getattr(self, f"{what}_map"), getattr(self, f"{what}_bins")
-            check_map(f"data.{what}_map", table, columns)
-            check_bins(f"data.{what}_bins", edges, columns)
-            if edges and own:
-                hint = "data.age_bins cuts ages" if self.format == "utkface" else "the values are yes or no"
-                raise ConfigError(f"data.{what}_bins has no meaning for {self.format}, where {hint}; remove it.")
-            if table and not joint_map(table) and self.format in ("celeba", "civilcomments"):
-                example = f'data.{what}_map = {{ "not {columns[0]}" = "...", "{columns[0]}" = "..." }}'
-                raise ConfigError(f"{self.format} takes one table of what its attributes say together: {example}.")
-        if self.label_rule != "cross" and len(self.label) < 2:
-            raise ConfigError(f'data.label_rule = "{self.label_rule}" joins several columns; name them in data.label.')
-        if self.label_rule != "cross" and self.format == "utkface":
-            raise ConfigError("data.label_rule joins columns of 0 and 1, which utkface has not; remove it.")
 
     def _check_overlap(self) -> None:
         if self.group_names or self.group_words or self.group_words_file:

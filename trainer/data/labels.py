@@ -174,7 +174,7 @@ def _places(
         return layout, ()
     if len(columns) != 1 or not layout or len(layout) != len(names) or set(layout) & set(names):
         return (), ()
-    if layout != bin_names(data.age_bins if data.format == "utkface" else column_bins(edges, columns[0])):
+    if layout != bin_names(data.age_bins or column_bins(edges, columns[0])):
         return (), ()
     read = ", ".join(f"{value!r} is {name!r}" for value, name in zip(layout, names, strict=True))
     return layout, (f"data: by their order, {read}; data.{what}_map says otherwise",)

@@ -22,7 +22,7 @@ from trainer.data.sources.path_pattern import PathPattern
 from trainer.data.sources.path_table import PathTable
 from trainer.data.sources.table import Table
 from trainer.data.sources.table_formats import find_format, open_table
-from trainer.data.sources.table_sources import TableSource
+from trainer.data.sources.table_source import TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress
@@ -35,9 +35,10 @@ UNDECODABLE = "undecodable input"
 
 def open_source(config: RunConfig, bad_rows: BadRows | None = None) -> Source:
     """Open the data of a run; `bad_rows` counts what is left out. Raises DataError or ConfigError."""
-    bad_rows = bad_rows or BadRows(config.data.on_bad_row)
+    bad_rows = BadRows(config.data.on_bad_row) if bad_rows is None else bad_rows
     data, wanted = config.data, config.modality
     kind = find_format(data)
+    data.check_values_of(kind)
     holds = {"celeba": "image", "utkface": "image", "civilcomments": "text"}.get(kind, wanted)
     if holds != wanted:
         raise ConfigError(
@@ -147,8 +148,10 @@ class DataLoader:
             bad_rows.refuse_or_skip(self.source.rows[rows[at]].id, UNDECODABLE, problem)
         kept = tuple(row for at, row in enumerate(chosen) if at not in decoded.failed)
         self.plan = replace(self.plan, rows={**self.plan.rows, part: kept})
-        for note in bad_rows.notes(len(chosen)):
+        for note in bad_rows.notes(len(self._table.rows)):
             self._progress.note(note)
+        if not kept:
+            raise DataError(f"No input of the {part} part can be decoded; check data.input and the files.")
         return decoded.inputs
 
 

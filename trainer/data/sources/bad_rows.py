@@ -33,10 +33,6 @@ class BadRows:
         self._kinds: Counter[str] = Counter()
         self._first: list[str] = []
 
-    def __len__(self) -> int:
-        """Rows left out so far."""
-        return self._kinds.total()
-
     def refuse_or_skip(self, where: str, kind: str, problem: str, remedy: str = MEND) -> None:
         """Count a row that is left out, or raise DataError: one line of where it is, its problem and the remedy."""
         if self._action == "refuse":
@@ -49,8 +45,9 @@ class BadRows:
         """One line on the rows left out of `total`; () without any. Raises DataError for more than half of them."""
         if not self._kinds:
             return ()
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.most_common())
-        line = f"data: {len(self)} of {total} rows left out: {kinds}; first {'; '.join(self._first)}"
-        if len(self) > LARGEST_BAD_SHARE * total:
+        count = self._kinds.total()
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self._kinds.most_common())
+        line = f"data: {count} of {total} rows left out: {kinds}; first {'; '.join(self._first)}"
+        if count > LARGEST_BAD_SHARE * total:
             raise DataError(f"{line}. More than half of the rows cannot be used; check the keys of [data].")
         return (line,)

@@ -38,8 +38,7 @@ class UTKFace:
             raise ConfigError("UTKFace's groups exclude each other; remove data.groups_overlap.")
         self._files = open_files(data.path, "UTKFace")
         names, self.notes = _usable([name for name in self._files.names() if _is_image(name)], data)
-        # so that ids are the same in a folder and in a tar file of it
-        self._inside = common_folder(names)
+        self._inside = common_folder(names)  # so that ids are the same in a folder and in a tar file of it
         values = {"gender": GENDERS, "race": RACES, "age": bin_names(data.age_bins)}
         labels, groups = (
             {name: _named(f"{key}.{name}", values[_checked(name, data)], column_map(table, name)) for name in chosen}
