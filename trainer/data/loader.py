@@ -22,7 +22,7 @@ from trainer.data.sources.path_pattern import PathPattern
 from trainer.data.sources.path_table import PathTable
 from trainer.data.sources.table import Table
 from trainer.data.sources.table_formats import find_format, open_table
-from trainer.data.sources.table_sources import TableSource
+from trainer.data.sources.table_source import TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from trainer.config import DataConfig
@@ -38,9 +38,9 @@ def find_format(data: DataConfig) -> str:
         raise DataError(f"No such file or folder: {data.path}. Set data.path to the data.")
     if data.path.is_dir():
         marked = next((kind for name, kind in MARKERS.items() if (data.path / name).is_file()), None)
-        kinds = {marked} if marked else {kind for kind in ENDINGS if _table_files(data.path, kind)}
+        kinds = {marked} if marked else {kind for path in _visible_files(data.path) for kind in _kinds_of(path)}
     else:
-        kinds = {kind for kind, endings in ENDINGS.items() if data.path.name.lower().endswith(endings)}
+        kinds = set(_kinds_of(data.path))
     if len(kinds) != 1:
         found = f"holds files of {' and '.join(sorted(kinds))}" if kinds else "may be anything"
         advice = "for a folder or tar of images or texts give data.columns_from_path as well"
@@ -55,7 +55,7 @@ def open_table(kind: str, data: DataConfig) -> Table:
     opener = _OPENERS[kind]
     if not data.path.is_dir():
         return opener(data.path, data)
-    files = _table_files(data.path, kind)
+    files = sorted(path for path in _visible_files(data.path) if kind in _kinds_of(path))
     if not files:
         raise DataError(f"{data.path} holds no {' or '.join(ENDINGS[kind])} file. Set data.path to a file or folder.")
     tables = {path.relative_to(data.path).as_posix(): opener(path, data) for path in files}
@@ -69,6 +69,10 @@ _OPENERS: Mapping[str, Callable[[Path, DataConfig], Table]] = {
 }
 
 
-def _table_files(folder: Path, kind: str) -> list[Path]:
-    visible = (path for path in folder.rglob("*") if not path.name.startswith("."))
-    return sorted(path for path in visible if path.name.lower().endswith(ENDINGS[kind]) and path.is_file())
+def _kinds_of(path: Path) -> list[str]:
+    """The formats that files of such a name have."""
+    return [kind for kind, endings in ENDINGS.items() if path.name.lower().endswith(endings)]
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())

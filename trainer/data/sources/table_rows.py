@@ -32,7 +32,7 @@ def table_rows(
     name: Callable[[int, Record], str],
     text: str,
     bad_rows: BadRows,
-    place: Callable[[int], str] | None = None,
+    place: Callable[[int], str],
 ) -> TableRows:
     """The rows of a table with columns `names`.
 
@@ -47,7 +47,7 @@ def table_rows(
     found: list[tuple[str, ...]] = []
     rest: list[tuple[str, str, str, bool]] = []
     for number, record in enumerate(records, start=1):
-        where = place(number - 1) if place else f"{data.path}, row {number}"
+        where = place(number - 1)
         try:
             usable = _usable(record, text)
             found.append(label_of(usable))

@@ -43,7 +43,7 @@ class TableSource:
 
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
-        value = self._table.value(row, self._input)
+        value = self.rows[row].id if self._paths else self._table.value(row, self._input)
         if self.modality == "text":
             return value or ""
         if isinstance(value, dict):
