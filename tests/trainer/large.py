@@ -71,7 +71,7 @@ def text_model(folder: Path) -> FrozenClassifier:
 
 def part(classifier: FrozenClassifier, rows: int, cache: Path, item: Callable[[int], Item]) -> Dataset:
     contents = [str(row) for row in range(rows)]  # stand for digests
-    inputs = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
+    inputs, _ = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
     numbers = torch.arange(rows)
     return Dataset(inputs, numbers % 2, numbers // 2 % 2, (), classifier.labels, ("a", "b"))
 

@@ -41,6 +41,7 @@ _EXPECTED = {
     "string": "a string",
     "bool": "true or false",
     "path": "a path (a string)",
+    "dict": "a section of keys",
 }
 
 
@@ -55,10 +56,10 @@ def build(cls: type[_T], table: Mapping[str, Any], root: Path) -> _T:
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """The TOML text of `to_dict`'s sections, without values that are None or an empty list."""
+    """The TOML text of `to_dict`'s sections, without values that are None or empty."""
     sections = {name: section for name, section in table.items() if section is not None}
     stated = {
-        name: {key: value for key, value in section.items() if value is not None and value != []}
+        name: {key: value for key, value in section.items() if value is not None and value not in ([], {})}
         for name, section in sections.items()
     }
     return tomli_w.dumps(stated)
@@ -94,7 +95,7 @@ def different(section: str, strengths: tuple[float, ...]) -> None:
 def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
     """The first error of a table in one line; an unknown key comes first, as it often explains a missing one."""
     first = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), errors[0])
-    *above, key = names = [part for part in first["loc"] if not _is_member(part, errors)]
+    *above, key = names = _named(first, errors)
     place, value = _dotted(names), f"{first['input']!r} (a {_kind(first['input'])})"
     kind = first["type"].removesuffix("_type").removesuffix("_parsing")
     if kind == "unexpected_keyword_argument":
@@ -109,14 +110,20 @@ def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
         return f"{place} is {first['input']}; it must be {bound}."
     if kind in ("dataclass", "mapping", "dict"):
         return f"{place} is a section of keys, not {value}."
-    same_place = [each["type"].removesuffix("_type") for each in errors if each["loc"][: len(names)] == tuple(names)]
+    same_place = [each["type"].removesuffix("_type") for each in errors if _named(each, errors)[: len(names)] == names]
     wanted = " or ".join(dict.fromkeys(_EXPECTED.get(each, each) for each in same_place))
     return f"{place} must be {wanted}, not {value}."
 
 
+def _named(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> list[int | str]:
+    """The keys and places of an error's location."""
+    return [part for part in error["loc"] if not _is_member(part, errors)]
+
+
 def _is_member(part: int | str, errors: Sequence[ErrorDetails]) -> bool:
     """Whether a part of an error's location names a member of a union rather than a key."""
-    return part in ("int", "float", "str", "bool") and len(errors) > 1
+    plain = str(part).partition("[")[0]
+    return plain in ("int", "float", "str", "bool", "dict", "function-before") and len(errors) > 1
 
 
 def _dotted(names: Sequence[int | str]) -> str:
