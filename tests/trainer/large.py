@@ -21,8 +21,8 @@ from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, T
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.decode import decode_inputs
 from trainer.progress import LineProgress
-from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
+from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.model.bundle import read_spec, save_bundle
 from triggers.preprocessing.image_spec import ImageSpec
@@ -87,7 +87,7 @@ def text(row: int) -> Item:
 def train(config: RunConfig, classifier: FrozenClassifier, splits: Splits, path: Path | None) -> None:
     """The whole loop, with nothing after it."""
     run = TrainingRun.prepare(config, classifier, splits, LineProgress(io.StringIO()))
-    run.train(BestSnapshots(run.criterion, run.optimizer.average), path)
+    run.train(ValidationHistory(run.optimizer.average), path)
 
 
 def main(folder: Path, kind: str, rows: int) -> None:
