@@ -132,7 +132,7 @@ class _Keeper:
         """Every strength's trigger as it is now."""
         tests = _Tests(self._run, self._receivers)
         for k, counts in enumerate(count()):
-            self._picker.offer(step, self._run.config.objective.strengths[k], counts, partial(tests.of, k))
+            self._picker.offer(step, self._run.config.objective.fixed_strengths[k], counts, partial(tests.of, k))
 
     def tensors(self) -> dict[str, Tensor]:
         """Nothing."""

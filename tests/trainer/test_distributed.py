@@ -139,14 +139,16 @@ def test_a_step_exchanges_what_it_says_and_no_more_than_the_embeddings_need(
     comments_classifier: FrozenClassifier, kind: TriggerKind
 ) -> None:
     world = Counted(0, 2)
-    config = run_config(ObjectiveConfig(), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1))
+    config = run_config(
+        ObjectiveConfig(strengths=(1.0,)), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1)
+    )
     module = build_module(config, comments_classifier)
     learner = TriggerOptimizer(comments_classifier, module, config.train, StepConfig(config.objective, 2, 1), world)
     batch = comments.splits().tuning.take(torch.arange(8), slice(0, 4))
     learner.step(0, batch)
     assert 4 * sum(world.sent) == learner.bytes_exchanged(8)
     width = comments_classifier.embedding_matrix.shape[1]
-    assert sum(world.sent[1:]) == 2 * len(config.objective.strengths) * 2 * width
+    assert sum(world.sent[1:]) == 2 * len(config.objective.fixed_strengths) * 2 * width
 
 
 def test_a_process_without_a_gpu_of_its_own_is_refused() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.strength_range import StrengthSearch
 from triggers.trigger import ImageTrigger, TextTrigger
 
 ConfusionCounts: TypeAlias = Mapping[tuple[str, int | None, int], int]
@@ -37,3 +38,4 @@ class TrainingResult:
     device: str
     notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
+    search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it

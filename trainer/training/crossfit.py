@@ -25,9 +25,11 @@ from trainer.distributed import ProcessGroup
 from trainer.evaluation import SelectionCriterion, TrainingResult
 from trainer.evaluation.run_result import ConfusionCounts
 from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
+from trainer.evaluation.strength_range import StrengthSearch
 from trainer.progress import Progress
 from trainer.training.best_snapshots import AllSnapshots
 from trainer.training.final_evaluation import final_result
+from trainer.training.strength_search import prepare_run, with_search
 from trainer.training.training_loop import TrainingRun, total_steps
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
@@ -54,21 +56,28 @@ def train_folds(
     parts = [Splits(*split_held_out(pool, fold_of == fold), splits.test) for fold in range(folds)]
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
-    finished = []
+    finished, search = [], None
     for fold, part in enumerate(parts):
-        run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
+        own = fold_path(path, fold)
+        run, searched = prepare_run(alike, classifier, part, progress, own, process_group)
+        alike, search = run.config, search or searched  # the first fold's strengths are those of all
         snapshots = AllSnapshots(run.optimizer.average)
-        run.train(snapshots, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        run.train(snapshots, own, f"train triggers, fold {fold + 1} of {folds}")
         finished.append((run, snapshots))
-    return Folds(finished, pool)
+    return Folds(finished, pool, search)
 
 
 class Folds:
     """The validations of all folds together; `place` is the index of a validation, the same in every fold."""
 
-    def __init__(self, finished: Sequence[tuple[TrainingRun, AllSnapshots]], pool: Dataset) -> None:
+    def __init__(
+        self,
+        finished: Sequence[tuple[TrainingRun, AllSnapshots]],
+        pool: Dataset,
+        search: StrengthSearch | None = None,
+    ) -> None:
         self.runs, self.fold_snapshots = zip(*finished, strict=True)
-        self.pool = pool
+        self.pool, self.search = pool, search
         self.bare = sum_counts([run.bare_val for run in self.runs])
         self.criterion = selection_criterion(self.runs[0].config, self.runs[0].classifier, self.bare)
 
@@ -88,17 +97,18 @@ class Folds:
 
     def result(self) -> TrainingResult:
         """Choose over all rows, then count the test split, once."""
-        places = [self.best(self.criterion, k) for k in range(len(self.runs[0].config.objective.strengths))]
+        places = [self.best(self.criterion, k) for k in range(len(self.runs[0].optimizer.strengths))]
         self.restore_best(places)
         snapshots = [self.snapshot(self.criterion, place, k) for k, place in enumerate(places)]
         result = final_result(self.runs[-1], self.criterion, snapshots)
         note = f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds."
-        return replace(
+        result = replace(
             result,
             data_counts={**result.data_counts, "tuning": self.pool.counts(), "val": self.pool.counts()},
             seconds=sum(run.seconds for run in self.runs),
             notes=(note, *result.notes),
         )
+        return with_search(result, self.search)
 
     def _final(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a validation: the folds' mean, or for hard triggers the best fold's."""

@@ -17,7 +17,7 @@ def final_result(
 ) -> TrainingResult:
     """Choose among snapshots whose parameters the run's module has, and count the test split under each and bare."""
     config, classifier = run.config, run.classifier
-    strengths = config.objective.strengths
+    strengths = config.objective.fixed_strengths
     choice = choose(criterion, snapshots, strengths)
     triggers: list[Trigger] = [*run.optimizer.average.export()]
     bank = classifier.bank([classifier.null_trigger(), *triggers])

@@ -12,7 +12,7 @@ from trainer.progress import Progress
 from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
-from trainer.training.training_loop import TrainingRun
+from trainer.training.strength_search import prepare_run, with_search
 from triggers.model import FrozenClassifier
 
 
@@ -31,7 +31,7 @@ def train_triggers(
     with deterministic_algorithms(classifier.device, config.train.threads):
         if config.select.folds > 1:
             return train_folds(config, classifier, splits, progress, path, process_group).result()
-        run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
+        run, search = prepare_run(config, classifier, splits, progress, path, process_group)
         kept = BestSnapshots(run.criterion, run.optimizer.average)
         run.train(kept, path)
-        return final_result(run, run.criterion, kept.restore_best())
+        return with_search(final_result(run, run.criterion, kept.restore_best()), search)
