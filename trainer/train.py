@@ -1,7 +1,7 @@
 """A whole run, from a configuration to published triggers: the trainer's only composition root.
 
 prepare    open and split the data, fit the base classifier if it is missing, load and freeze it, decode
-learn      train one trigger per strength, go on from a checkpoint, select on validation
+learn      find strengths that are open, train a trigger for each, go on from a checkpoint, select on validation
 compare    count the controls, train the baselines
 publish    seal the artifacts, put the chosen ones into the store
 report     metrics.json, model-card.md, report.html and its pictures

@@ -8,6 +8,7 @@ there later, of strengths chosen without it, stays proved.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,20 @@ def prepare_run(
     """
     if config.objective.strengths != "auto":
         return TrainingRun.prepare(config, classifier, splits, progress, process_group), None
+    run, search = _searched(config, classifier, splits, progress, path, process_group)
+    if config.train.graph:
+        gc.collect()  # the search's recorded step and its optimizer hold each other, and much of the GPU's memory
+    return run, search
+
+
+def _searched(
+    config: RunConfig,
+    classifier: FrozenClassifier,
+    splits: Splits,
+    progress: Progress,
+    path: Path | None,
+    process_group: ProcessGroup | None,
+) -> tuple[TrainingRun, StrengthSearch]:
     total = total_steps(config.train, len(splits.tuning))
     steps = max(1, total // SHARE)
     run = TrainingRun.prepare(_leg(config, TRIED, steps), classifier, splits, progress, process_group)
