@@ -61,8 +61,8 @@ def accuracy(counts: ConfusionCounts) -> float:
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
 
 
-def balanced_accuracy(counts: ConfusionCounts) -> float:
-    """Mean, over the labels that have rows, of the share of their rows that is predicted rightly."""
+def mean_recall(counts: ConfusionCounts) -> float:
+    """Balanced accuracy: the mean over the labels of the share of their rows that is predicted rightly."""
     right: Counter[int | None] = Counter()
     rows: Counter[int | None] = Counter()
     for (_, label, prediction), n in counts.items():

@@ -20,7 +20,7 @@ from trainer.config import RunConfig
 from trainer.data import Splits
 from trainer.distributed import ProcessGroup
 from trainer.evaluation import TrainingResult, confusion_counts
-from trainer.evaluation.counts import balanced_accuracy
+from trainer.evaluation.counts import mean_recall
 from trainer.evaluation.run_result import ConfusionCounts
 from trainer.evaluation.selection import selection_gap
 from trainer.evaluation.strength_range import (
@@ -36,7 +36,7 @@ from triggers.errors import ConfigError
 from triggers.metrics import evaluate_counts
 from triggers.model import FrozenClassifier
 
-SHARE = 5
+SEARCH_PART = 5
 """One step in so many is the search's."""
 
 JUDGED = 4096
@@ -72,7 +72,7 @@ def _searched(
     process_group: ProcessGroup | None,
 ) -> tuple[TrainingRun, StrengthSearch]:
     total = total_steps(config.train, len(splits.tuning))
-    steps = max(1, total // SHARE)
+    steps = max(1, total // SEARCH_PART)
     run = TrainingRun.prepare(_leg(config, TRIED, steps), classifier, splits, progress, process_group)
     run.train(_NoSnapshots(), _search_path(path), "search strengths", may_diverge=True)
     search = _judged(run)
@@ -112,7 +112,7 @@ def _judged(run: TrainingRun) -> StrengthSearch:
     (bare,), counts = (confusion_counts(run.counter, judged, bank, rows, run.process_group) for bank in banks)
     trials = tuple(_trial(run, strength, each) for strength, each in zip(TRIED, counts, strict=True))
     labels = len({label for _, label, _ in bare})
-    found = useful_range(trials, bare=balanced_accuracy(bare), rows=len(judged), labels=labels)
+    found = useful_range(trials, bare=mean_recall(bare), rows=len(judged), labels=labels)
     return StrengthSearch(trials, found, found.strengths(len(TRIED)), run.steps, run.seconds)
 
 
@@ -122,7 +122,7 @@ def _trial(run: TrainingRun, strength: float, counts: ConfusionCounts) -> Streng
         counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
     )
     gap = selection_gap(report, run.config.objective.criterion)[1].value
-    return StrengthTrial(strength, balanced_accuracy(counts), gap)
+    return StrengthTrial(strength, mean_recall(counts), gap)
 
 
 class _NoSnapshots:

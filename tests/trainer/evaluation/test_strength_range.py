@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from trainer.evaluation.counts import balanced_accuracy
+from trainer.evaluation.counts import mean_recall
 from trainer.evaluation.run_result import ConfusionCounts
 from trainer.evaluation.strength_range import TRIED, StrengthRange, StrengthTrial, useful_range
 
@@ -75,4 +75,4 @@ def test_found_strengths_are_different_and_short(low: float, high: float) -> Non
 
 def test_balanced_accuracy_weighs_labels_alike() -> None:
     counts: ConfusionCounts = {("a", 0, 0): 85, ("b", 0, 1): 5, ("a", 1, 1): 2, ("b", 1, 0): 8}
-    assert balanced_accuracy(counts) == pytest.approx((85 / 90 + 0.2) / 2)
+    assert mean_recall(counts) == pytest.approx((85 / 90 + 0.2) / 2)

@@ -12,7 +12,7 @@ from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
 from trainer.config.run_config import ObjectiveConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.evaluation.counts import balanced_accuracy
+from trainer.evaluation.counts import mean_recall
 from trainer.evaluation.run_result import TrainingResult
 from trainer.evaluation.strength_range import TRIED
 from trainer.progress import LineProgress
@@ -40,11 +40,11 @@ def test_no_found_strength_is_as_useless_as_a_destructive_one(digits_classifier:
     config = auto(name, TrainConfig(steps=120, batch_size=128))
     fixed = replace(config, objective=replace(config.objective, strengths=(4.0, 160.0)))
     helped, destroyed = train_triggers(fixed, digits_classifier, digits.splits(), quiet()).candidates
-    assert balanced_accuracy(destroyed.counts["test"]) < 0.8 < balanced_accuracy(helped.counts["test"])
+    assert mean_recall(destroyed.counts["test"]) < 0.8 < mean_recall(helped.counts["test"])
     result = train_triggers(config, digits_classifier, digits.splits(), quiet())
     assert len(result.candidates) == len(TRIED)
     assert strengths(result)[0] < 4.0 < strengths(result)[-1] <= 25.0
-    assert all(balanced_accuracy(candidate.counts["test"]) > 0.8 for candidate in result.candidates)
+    assert all(mean_recall(candidate.counts["test"]) > 0.8 for candidate in result.candidates)
     assert result.best is not None
     assert parity(result.candidates[result.best].counts["test"]) < 0.5 * parity(result.bare["test"])
 
