@@ -217,11 +217,10 @@ def power_table(runs: Sequence[RecordedRun], repeats: int, seed: int) -> list[st
         for n in ROWS:
             own = [one for one in found[n] if (one.run.task, one.run.criterion) == (task, criterion)]
             certified = [one for one in own if one.status == "certified"]
-            left = (
-                f", gap {np.mean([one.bare_gap for one in certified]):.3f} to {np.mean([one.gap for one in certified]):.3f}"
-                if certified
-                else ""
+            before, after = (
+                np.mean([getattr(one, name) for one in certified] or [0.0]) for name in ("bare_gap", "gap")
             )
+            left = f", gap {before:.3f} to {after:.3f}" if certified else ""
             cells.append(f"{len(certified)} of {len(own)}{left}")
         lines.append(f"| {task} | {criterion.replace('_', ' ')} | {' | '.join(cells)} |")
     return [*lines, ""]

@@ -51,7 +51,8 @@ epsilon = 0.125               # overlay: largest change of a pixel, 1 = from bla
 [objective]
 name = "adversarial"          # or gap: the squared difference of the groups' mean scores
 criterion = "equalized_odds"  # or demographic_parity
-strengths = [1, 5, 20, 100]   # one trigger each, trained side by side
+strengths = "auto"            # six triggers, trained side by side, at strengths that a fifth of the steps finds
+# strengths = [1, 5, 20]      # or these, one trigger each
 
 [train]
 epochs = 40                   # or steps = 600

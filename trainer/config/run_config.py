@@ -20,7 +20,7 @@ from trainer.config import toml_schema
 from trainer.config.comparison_config import BaselinesConfig, ControlsConfig, Schedule
 from trainer.config.data_config import DataConfig, SplitConfig
 from trainer.config.report_config import ReportConfig
-from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore, different
+from trainer.config.toml_schema import STRICT, ConfigPath, NumbersOrAuto, OneOrMore, different
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
 from triggers.storage import without_password
@@ -159,7 +159,7 @@ class ObjectiveConfig:
 
     name: ObjectiveName = "adversarial"
     criterion: Criterion = "demographic_parity"
-    strengths: OneOrMore[float] = (1.0,)
+    strengths: NumbersOrAuto = "auto"  # auto: six that a fifth of the steps searches for
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
     adversary_lr: PositiveFloat = 0.01
     adversary_hidden: PositiveInt = 128
@@ -171,7 +171,15 @@ class ObjectiveConfig:
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 
     def __post_init__(self) -> None:
-        different("objective", self.strengths)
+        if self.strengths != "auto":
+            different("objective", self.strengths)
+
+    @property
+    def fixed_strengths(self) -> tuple[float, ...]:
+        """The strengths as numbers. Raises ConfigError while they are open."""
+        if self.strengths == "auto":
+            raise ConfigError('objective.strengths is "auto", which only a whole run finds; give numbers here.')
+        return self.strengths
 
     @property
     def centred(self) -> bool:

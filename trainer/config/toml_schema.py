@@ -8,11 +8,20 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import tomli_w
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    GetPydanticSchema,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from triggers.errors import ConfigError
 
@@ -25,12 +34,25 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
 
 
+def _numbers_or_auto(value: Any, numbers: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise PydanticCustomError("numbers_or_auto", "neither numbers nor auto")
+    return value if value == "auto" else numbers(value)
+
+
 def _under_root(path: Path, info: ValidationInfo) -> Path:
     return path if info.context is None else info.context / path.expanduser()
 
 
 OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 """A list in TOML; a single value is a list of one."""
+NumbersOrAuto = Annotated[
+    tuple[float, ...] | Literal["auto"],
+    GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_wrap_validator_function(_numbers_or_auto, handler(OneOrMore[float]))
+    ),
+]
+"""A number or a list of numbers, or "auto"."""
 ConfigPath = Annotated[Path, AfterValidator(_under_root)]
 """A path; in a file, a relative one starts from the file's folder."""
 
@@ -42,6 +64,7 @@ _EXPECTED = {
     "bool": "true or false",
     "path": "a path (a string)",
     "dict": "a section of keys",
+    "numbers_or_auto": 'a number, a list of numbers or "auto"',
 }
 
 

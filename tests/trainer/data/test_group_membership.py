@@ -50,7 +50,7 @@ class Posts:
 
 
 def config(*group: str, missing: str = "refuse") -> RunConfig:
-    base = run_config(ObjectiveConfig())
+    base = run_config(ObjectiveConfig(strengths=(1.0,)))
     data = DataConfig("csv", base.root, ("label",), group=group, groups_overlap=True, missing_group=missing)  # type: ignore[arg-type]
     return replace(base, data=data)
 
