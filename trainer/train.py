@@ -20,6 +20,7 @@ from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
 from trainer.data import DataLoader, Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import TrainingResult
+from trainer.evaluation.selection import require_known_names
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
 from trainer.report import ReportInputs, Stopwatch, write_report
@@ -102,6 +103,7 @@ def train(
     with watch.phase("prepare"), process_group.main_process_first():
         classifier, loader = open_run(config, out.parent / "data-cache", progress)
         splits = loader.splits(classifier)
+        require_known_names(config.select, classifier.labels, splits.tuning.identities)
     with watch.phase("learn"):
         result = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, process_group)
     if process_group.is_main_process:

@@ -45,6 +45,8 @@ ADDED_KEYS: Mapping[str, Any] = {
     "data.group_bins": [],
     "data.label_rule": "cross",
     "data.on_bad_row": "refuse",
+    "select.recall_labels": [],
+    "select.recall_groups": [],
 }
 """Keys that runs of earlier versions lack, each with the value that says what the program did then."""
 
@@ -225,6 +227,8 @@ class SelectConfig:
     measure: Measure = (
         "balanced_accuracy"  # accuracy; its mean over the labels; or every recall, of each label and group
     )
+    recall_labels: OneOrMore[str] = ()  # measure = "recall": only of these labels
+    recall_groups: OneOrMore[str] = ()  # and of these groups; empty: of all
     min_recall_ratio: float = 0.8  # no label's recall, in any group, below this share of the bare model's
     delta: float = 0.1  # probability at most that a certified trigger breaks the budget after all
     folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
@@ -236,6 +240,10 @@ class SelectConfig:
             raise ConfigError(f"{wrong}; give a loss between 0.0 and 1.0, such as 0.01 for one point.")
         if not 0 <= self.min_recall_ratio <= 1:
             raise ConfigError(f"select.min_recall_ratio is {self.min_recall_ratio}; give a share between 0.0 and 1.0.")
+        if (self.recall_labels or self.recall_groups) and self.measure != "recall":
+            raise ConfigError(
+                'select.recall_labels and recall_groups have a meaning for select.measure = "recall" only.'
+            )
         if not 0 < self.delta < 0.5:
             raise ConfigError(f"select.delta is {self.delta}; give a probability above 0.0 and below 0.5, such as 0.1.")
 
