@@ -217,9 +217,7 @@ def power_table(runs: Sequence[RecordedRun], repeats: int, seed: int) -> list[st
         for n in ROWS:
             own = [one for one in found[n] if (one.run.task, one.run.criterion) == (task, criterion)]
             certified = [one for one in own if one.status == "certified"]
-            before, after = (
-                np.mean([getattr(one, name) for one in certified] or [0.0]) for name in ("bare_gap", "gap")
-            )
+            gaps = np.array([(one.bare_gap, one.gap) for one in certified] or [(0.0, 0.0)]).mean(axis=0)
             left = f", gap {gaps[0]:.3f} to {gaps[1]:.3f}" if certified else ""
             cells.append(f"{len(certified)} of {len(own)}{left}")
         lines.append(f"| {task} | {criterion.replace('_', ' ')} | {' | '.join(cells)} |")
