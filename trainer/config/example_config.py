@@ -26,6 +26,9 @@ group_names = ["female", "male"]
 # files: columns_from_path = "{split}/{label}/{group}_*.jpg", label = "label", group = "group"
 # tables: input = "image_id" (else path, image or text), root = "images.tar" (what paths start from)
 # csv: delimiter = ";", encoding = "cp1252" (else found out; UTF-8)
+# values: group_map = { White = "White", "*" = "non-White" }, label_map = { hate = "toxic", noHate = "civil" }
+# numbers: group_bins = [30, 50], label_bins = [0.5]   several columns as one label: label_rule = "any" (or "all")
+# missing_group = "drop", on_bad_row = "skip": leave rows out that cannot be used; else they are refused
 # groups that overlap: group = ["black", "female"], groups_overlap = true; a row may be in both or in none
 # texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
 # utkface: label = "age", age_bins = [35], group = "race"   civilcomments: label = "toxicity", groups_overlap = true

@@ -39,6 +39,13 @@ SIZES = {"epsilon": 32 / 255, "fraction": 0.1}
 
 REMOVED_KEYS = {"train.bag": 1}
 """Removed keys of earlier versions, each with its one accepted value: what the program does now."""
+ADDED_KEYS: Mapping[str, Any] = {
+    "data.label_bins": [],
+    "data.group_bins": [],
+    "data.label_rule": "cross",
+    "data.on_bad_row": "refuse",
+}
+"""Keys that runs of earlier versions lack, each with the value that says what the program did then."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,7 +16,7 @@ from trainer.data.sources.bad_rows import MEND, BadRows
 from trainer.data.sources.base import MENTION_GROUPS, Source, SourceRow
 from trainer.data.split import limit_rows
 from trainer.data.value_names import ENTRY_REMEDY, ValueNames
-from trainer.data.value_spelling import MOST_SHOWN, is_missing
+from trainer.data.value_spelling import is_missing, toml_entries
 from triggers.errors import DataError
 from triggers.metrics.label_values import label_index
 
@@ -55,19 +55,20 @@ class _Reading:
 def index_labels(config: RunConfig, source: Source, label_names: tuple[str, ...]) -> LabelledRows:
     """Index the labels by `label_names` (the classifier's) and the groups. Raises DataError naming the row."""
     data, bad_rows = config.data, BadRows(config.data.on_bad_row)
-    usable = [at for at, row in enumerate(source.rows) if row.usable]
-    kept = [usable[at] for at in limit_rows([source.rows[at].id for at in usable], data.limit, config.split.seed)]
-    found = [(at, source.rows[at]) for at in kept]
-    groups, identities = _read_groups(data, source, [row for _, row in found])
-    if len(identities) < 2:
-        raise DataError(f"The only group in the data is {list(identities)}; fairness needs two. Check data.group.")
-    grouped, dropped = _with_group(data, groups, found, bad_rows)
-    labels = _read_labels(data, source, Counter(row.label for _, row in grouped), label_names)
-    good = [(at, row) for at, row in grouped if _has_label(labels, row, bad_rows)]
+    rows = source.rows
+    usable = [at for at, row in enumerate(rows) if row.usable]
+    kept = [usable[at] for at in limit_rows([rows[at].id for at in usable], data.limit, config.split.seed)]
+    groups, identities = _read_groups(data, source, [rows[at] for at in kept])
+    grouped, dropped = _with_group(data, groups, rows, kept, bad_rows)
+    present = identities if data.groups_overlap else [groups.names[at] for at in sorted(set(groups.index.values()))]
+    if len(present) < 2:
+        raise DataError(f"The only group in the data is {list(present)}; fairness needs two. Check data.group.")
+    labels = _read_labels(data, source, Counter(rows[at].label for at in grouped), label_names)
+    good = [at for at in grouped if _has_label(labels, rows[at], bad_rows)]
     return LabelledRows(
-        rows=tuple(at for at, _ in good),
-        labels=tuple(labels.index[row.label] for _, row in good),
-        groups=tuple(groups.index[row.group] for _, row in good),
+        rows=tuple(good),
+        labels=tuple(labels.index[rows[at].label] for at in good),
+        groups=tuple(groups.index[rows[at].group] for at in good),
         label_names=label_names,
         group_names=groups.names,
         identities=identities,
@@ -134,10 +135,9 @@ def _read_labels(data: DataConfig, source: Source, counts: Counter[str], names: 
     present = {name for name in found.values() if name}
     index = value_indices(present, names, places, LABELS)
     if present and not any(each is not None for each in index.values()):
-        entries = ", ".join(f'"{value}" = "..."' for value in sorted(present)[:MOST_SHOWN])
+        entries = toml_entries(dict.fromkeys(sorted(present), "..."))
         raise DataError(
-            f"No label in the data is one of {LABELS} {list(names)}; "
-            f"say which is which: data.label_map = {{ {entries} }}."
+            f"No label in the data is one of {LABELS} {list(names)}; say which is which: data.label_map = {entries}."
         )
     return _reading(found, names, index, (*note, *table.notes()))
 
@@ -181,15 +181,16 @@ def _places(
 
 
 def _with_group(
-    data: DataConfig, groups: _Reading, found: Sequence[tuple[int, SourceRow]], bad_rows: BadRows
-) -> tuple[list[tuple[int, SourceRow]], tuple[str, ...]]:
-    """The rows that have a group, and a note on the others. Raises DataError where they may not be left out."""
-    for _, row in found:
+    data: DataConfig, groups: _Reading, rows: Sequence[SourceRow], found: Sequence[int], bad_rows: BadRows
+) -> tuple[list[int], tuple[str, ...]]:
+    """Those of the rows `found` that have a group, and a note. Raises DataError where others may not be left out."""
+    kept = [at for at in found if rows[at].group in groups.index]
+    others = [rows[at] for at in found if rows[at].group not in groups.index] if len(kept) < len(found) else []
+    for row in others:
         if row.group in groups.without_entry:
             problem = f"group {row.group!r} has no entry in data.group_map"
             bad_rows.refuse_or_skip(row.id, "group without an entry", problem, ENTRY_REMEDY)
-    unknown = [row for _, row in found if row.group not in groups.index and row.group not in groups.without_entry]
-    kept = [(at, row) for at, row in found if row.group in groups.index]
+    unknown = [row for row in others if row.group not in groups.without_entry]
     if not unknown:
         return kept, ()
     if data.missing_group == "drop":
@@ -198,14 +199,14 @@ def _with_group(
         )
         return kept, (f"data: {len(unknown)} of {len(found)} rows have no known group and are left out: {values}",)
     value, alike = unknown[0].group, sum(row.group == unknown[0].group for row in unknown)
-    others = f", one of {alike} such rows" if alike > 1 else ""
+    more = f", one of {alike} such rows" if alike > 1 else ""
     if value in groups.missing:
         problem = f"has no group{f' ({value!r})' if value else ''}"
         remedy = f'Mend them, or leave them out: data.missing_group = "drop"{_naming(value)}'
     else:
         problem = f"has the group {value!r}, which is none of data.group_names {list(groups.names)}"
         remedy = 'Name it there or in data.group_map, or leave them out: data.missing_group = "drop"'
-    raise DataError(f"{unknown[0].id} {problem}{others}. {remedy}.")
+    raise DataError(f"{unknown[0].id} {problem}{more}. {remedy}.")
 
 
 def _has_label(labels: _Reading, row: SourceRow, bad_rows: BadRows) -> bool:

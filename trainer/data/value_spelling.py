@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Collection, Mapping
 
@@ -28,13 +29,17 @@ def spelling_note(key: str, counts: Mapping[str, int], names: Mapping[str, str])
     twins = [values for values in alike.values() if len({names[value] for value in values}) > 1]
     if not twins:
         return ()
-    shown = "; ".join(" and ".join(f"{value!r} ({counts[value]} rows)" for value in values) for values in twins)
-    table = {value: values[0] for values in alike.values() for value in values}
-    entries = ", ".join(f'"{value}" = "{names[first]}"' for value, first in list(table.items())[:MOST_SHOWN])
-    rest = ", ..." if len(table) > MOST_SHOWN else ""
-    return (
-        f"data: {shown} differ only in spelling and are kept apart; one name for both: {key} = {{ {entries}{rest} }}",
+    shown = "; ".join(
+        " and ".join(f"{value!r} ({counts[value]} rows)" for value in values) for values in twins[:MOST_SHOWN]
     )
+    entries = toml_entries({value: names[values[0]] for values in alike.values() for value in values})
+    return (f"data: {shown} differ only in spelling and are kept apart; one name for both: {key} = {entries}",)
+
+
+def toml_entries(table: Mapping[str, str]) -> str:
+    """The first entries of a table, as a configuration has them."""
+    entries = [f"{json.dumps(key, ensure_ascii=False)} = {json.dumps(table[key], ensure_ascii=False)}" for key in table]
+    return f"{{ {', '.join([*entries[:MOST_SHOWN], *(['...'] if len(entries) > MOST_SHOWN else [])])} }}"
 
 
 def _folded(value: str) -> str:

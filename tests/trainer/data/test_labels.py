@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.trainer.runs import run_config
 from trainer.config.data_config import DataConfig
@@ -97,6 +99,23 @@ def test_a_map_names_values_and_gives_the_order_of_the_groups() -> None:
     assert hate.labels == (1, 0, 1)
     placed = by_label(["hate", "noHate", "hate"], ("fine", "hateful"), label_map={"hate": "1", "noHate": "0"})
     assert placed.labels == (1, 0, 1)
+
+
+WORDS = st.text(st.sampled_from("abé* 1."), min_size=1, max_size=3).map(lambda word: f"x{word}")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(WORDS, st.sampled_from(["u", "v", "w"]), max_size=4), st.lists(WORDS, min_size=2, max_size=12))
+def test_every_value_has_the_name_of_its_entry_or_of_the_rest(entries: dict[str, str], values: list[str]) -> None:
+    table_of_names = {**entries, "*": "rest"}
+    names = [entries.get(value, "rest") for value in values]
+    if len(set(names)) < 2:
+        with pytest.raises(DataError, match="The only group in the data"):
+            by_group(values, group_map=table_of_names)
+        return
+    found = by_group(values, group_map=table_of_names)
+    assert found.group_names == tuple(dict.fromkeys(table_of_names.values()))
+    assert [found.group_names[at] for at in found.groups] == names
 
 
 def test_a_map_that_lacks_a_value_refuses_or_skips_its_rows() -> None:

@@ -106,7 +106,7 @@ def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_mo
 
 def test_cached_texts_are_mapped_and_as_wide_as_the_longest(tmp_path: Path, text_model: FrozenClassifier) -> None:
     (tmp_path / "posts.csv").write_text("text,toxic\n" + "\n".join(f"a man {'saw ' * n},{n % 2}" for n in range(9)))
-    made = config(tmp_path, TEXTS, "split.base=0", "split.val=0", "split.test=0")
+    made = config(tmp_path, TEXTS, "data.group_words=saw", "split.base=0", "split.val=0", "split.test=0")
     for _ in range(2):
         data = loader(made)
         tuning = data.load(text_model, "tuning")

@@ -36,6 +36,7 @@ class ColumnValues:
         self.column = column
         self._what = what
         self._edges = column_bins(edges, column)
+        self._classes = bin_names(self._edges)
         self._table = ValueNames(f"data.{what}_map.{column}", table)
         self._stated = {*table, *(joint_map(tables) if len(columns) == 1 else ())}
         self._raw = len(columns) == 1 and not self.names
@@ -43,7 +44,7 @@ class ColumnValues:
     @property
     def names(self) -> tuple[str, ...]:
         """All names in their order; () where the values are their own names."""
-        return self._table.names or bin_names(self._edges)
+        return self._table.names or self._classes
 
     def name(self, value: str) -> str:
         """The name of a value; "" where it is missing. Raises BadValue."""
@@ -77,7 +78,7 @@ class ColumnValues:
         whole = whole_edges(self._edges)
         number = read_number(value, whole=whole)
         if number is not None:
-            return bin_names(self._edges)[bin_index(number, self._edges)]
+            return self._classes[bin_index(number, self._edges)]
         if whole and read_number(value, whole=False) is not None:
             remedy = (
                 f"Cut real numbers with edges that have a decimal point: data.{self._what}_bins = [{self._edges[0]}.0]"
