@@ -141,6 +141,8 @@ def test_quotes_in_a_file_split_at_tabs_may_be_plain_characters(tmp_path: Path) 
     assert made.notes == ["data: posts.tsv: split at tabs, quotes taken as plain characters"]
     path.write_text('text\tlabel\n"a\tb ""c"""\t1\n')
     assert list(CsvFile(path).records()) == [{"text": 'a\tb "c"', "label": "1"}]
+    path.write_text('"text"\t"label"\n""\t"\n\t1"\n')
+    assert list(CsvFile(path).records()) == [{"text": "", "label": "1"}]
 
 
 def test_texts_may_be_megabytes_long(tmp_path: Path) -> None:
