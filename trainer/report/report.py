@@ -102,6 +102,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "front": [result.candidates[at].strength for at in result.front],
         "candidates": _candidates(inputs),
         "rival": result.rival,
+        "strength_search": result.search and asdict(result.search),
         "comparisons": [_comparison(config, classifier, one, result.judge) for one in result.comparisons],
         "data_counts": {
             split: [[*cell, n] for cell, n in counted.items()] for split, counted in result.data_counts.items()

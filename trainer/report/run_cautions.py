@@ -87,16 +87,24 @@ def _test_loss(summary: Json, measure: str) -> dict[str, float] | None:
                 summary["bare_balanced_accuracy"]["test"], shown_candidate(summary)["balanced_accuracy"]["test"]
             )
         case "recall" if summary.get("paired"):
-            every = [one.figure for one in group_recall_changes(summary)]
+            ones = [one for one in group_recall_changes(summary) if _in_budget(summary, one.label, one.group)]
+            every = [one.figure for one in ones]
             changed = {name: min(figure[name] for figure in every) for name in ("value", "low", "high")}
         case _:
             before, after = _test_recalls(summary)
-            value = min((after[cell][0] - hits) / rows for cell, (hits, rows) in before.items())
+            cells = [cell for cell in before if cell[1] is not None and _in_budget(summary, *cell)]
+            value = min((after[cell][0] - before[cell][0]) / before[cell][1] for cell in cells)
             changed = {"value": value, "low": None, "high": None}
     if changed is None:
         return None
     limits = {"low": changed["high"], "high": changed["low"]}
     return {name: -value for name, value in ({"value": changed["value"]} | limits).items() if value is not None}
+
+
+def _in_budget(summary: Json, label: int, group: str | None) -> bool:
+    """Whether the measure "recall" looks at a label in a group: at those that [select] names, else at all."""
+    labels, groups = (summary["config"]["select"][f"recall_{names}"] for names in ("labels", "groups"))
+    return (not labels or summary["labels"][label] in labels) and (not groups or group in groups)
 
 
 def _unpaired(before: Json, after: Json) -> Json | None:

@@ -64,6 +64,15 @@ def test_a_budget_that_test_breaks_is_told_in_the_measure_of_selection(summary: 
     assert value in said and name in said
 
 
+def test_a_budget_of_recalls_is_of_those_that_are_named(summary: dict[str, Any]) -> None:
+    summary["config"]["select"] |= {"measure": "recall", "recall_groups": ["men"]}
+    shown(summary)["selection"]["measure"] = "recall"
+    summary["paired"] = [["women", 1, 1, 0, 10], ["women", 1, 1, 1, 40], ["men", 1, 1, 0, 2], ["men", 1, 1, 1, 48]]
+    assert cautions(summary)[0].startswith("On test the budget is broken: it loses .040 [")
+    summary["config"]["select"] |= {"recall_groups": [], "recall_labels": ["attractive"]}
+    assert cautions(summary)[0].startswith("On test the budget is broken: it loses .200 [")
+
+
 def broken_and_mended(label: int) -> list[tuple[tuple[int, int], int]]:
     return [((label, label), 40), ((label, 1 - label), 4), ((1 - label, label), 1), ((1 - label, 1 - label), 5)]
 

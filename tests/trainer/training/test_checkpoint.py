@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from trainer.evaluation.counts import ConfusionCounts
 from trainer.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -25,8 +24,7 @@ IDENTITY = {"train": {"lr": 0.05, "seed": 0}, "objective": {"strengths": (1.0, 5
 
 
 def saved(path: Path) -> Checkpoint:
-    counts: ConfusionCounts = {("red", 0, 1): 3, ("blue", 1, 1): 4}
-    made = Checkpoint(7, 1.5, {"module.weight": torch.randn(2, 3)}, [None, (5, counts)])
+    made = Checkpoint(7, 1.5, {"module.weight": torch.randn(2, 3)})
     save_checkpoint(path, made, IDENTITY)
     return made
 
@@ -35,7 +33,7 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "state.safetensors"
     before, after = saved(path), load_checkpoint(path, IDENTITY)
     assert after is not None
-    assert (after.step, after.seconds, after.snapshots) == (7, 1.5, before.snapshots)
+    assert (after.step, after.seconds) == (7, 1.5)
     assert torch.equal(after.tensors["module.weight"], before.tensors["module.weight"])
     assert [entry.name for entry in path.parent.iterdir()] == ["state.safetensors"]
 

@@ -50,10 +50,10 @@ def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier:
 def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenClassifier) -> None:
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
     folds = train_folds(replace(config, select=FOLDS), digits_classifier, digits.splits(), quiet())
-    module = folds.restore_best([0, 2])
-    (weight,) = module.parameters()
+    folds.restore([0, 2])
+    (weight,) = folds.runs[-1].optimizer.average.parameters()
     for k, place in enumerate((0, 2)):
-        mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.fold_snapshots]).mean(dim=0)
+        mean = torch.stack([history.parameters[place]["weight"][k] for history in folds.histories]).mean(dim=0)
         assert torch.allclose(weight[k], mean, atol=1e-7)
     outcome = folds.result()
     counted = confusion_counts(
@@ -64,10 +64,11 @@ def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenC
 
 def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=4, batch_size=64, lr=0.1)
-    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0,)), trigger=TriggerConfig("hard", tokens=2), train=train)
     folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
-    found = folds.restore_best([0]).state_dict()["weight"][0]
-    assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.fold_snapshots)
+    folds.restore([0])
+    found = folds.runs[-1].optimizer.average.state_dict()["weight"][0]
+    assert any(torch.equal(found, history.parameters[0]["weight"][0]) for history in folds.histories)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(digits_classifier: FrozenClassifier, tmp_path: Path) -> None:
