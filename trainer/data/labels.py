@@ -9,14 +9,14 @@ from typing import Literal
 
 from trainer.config import DataConfig, RunConfig
 from trainer.config.value_config import column_bins, joint_map
-from trainer.data.group_membership import cell_names, identities_in, normalise_cells
-from trainer.data.group_names import flag_groups, flag_names
-from trainer.data.number_bins import bin_names
 from trainer.data.sources.bad_rows import MEND, BadRows
 from trainer.data.sources.base import MENTION_GROUPS, Source, SourceRow
 from trainer.data.split import limit_rows
-from trainer.data.value_names import ENTRY_REMEDY, ValueNames
-from trainer.data.value_spelling import is_missing, toml_entries
+from trainer.data.values.group_membership import cell_names, identities_in, normalise_cells
+from trainer.data.values.group_names import flag_groups, flag_names
+from trainer.data.values.number_bins import bin_names
+from trainer.data.values.value_names import ENTRY_REMEDY, ValueNames
+from trainer.data.values.value_spelling import is_missing, toml_entries
 from triggers.errors import DataError
 from triggers.metrics.label_values import label_index
 

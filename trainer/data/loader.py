@@ -18,11 +18,11 @@ from trainer.data.sources.base import Source
 from trainer.data.sources.celeba import CelebA
 from trainer.data.sources.civil_comments import CivilComments
 from trainer.data.sources.input_files import open_files
-from trainer.data.sources.path_pattern import PathPattern
-from trainer.data.sources.path_table import PathTable
-from trainer.data.sources.table import Table
-from trainer.data.sources.table_formats import find_format, open_table
-from trainer.data.sources.table_source import TableSource
+from trainer.data.sources.tables.path_pattern import PathPattern
+from trainer.data.sources.tables.path_table import PathTable
+from trainer.data.sources.tables.table import Table
+from trainer.data.sources.tables.table_formats import find_format, open_table
+from trainer.data.sources.tables.table_source import TableSource
 from trainer.data.sources.utkface import UTKFace
 from trainer.data.split import SplitPlan, split_rows
 from trainer.progress import Progress

@@ -14,8 +14,8 @@ from tests.trainer.runs import run_config
 from trainer.config.data_config import DataConfig
 from trainer.config.run_config import Modality, ObjectiveConfig, RunConfig
 from trainer.data.labels import LabelledRows, index_labels, value_indices
-from trainer.data.number_bins import bin_names
 from trainer.data.sources.base import SourceRow
+from trainer.data.values.number_bins import bin_names
 from triggers.errors import DataError
 
 PLACES = ("not Male", "Male")

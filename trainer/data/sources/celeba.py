@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
-from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.input_files import FolderFiles, InputFiles, open_files
+from trainer.data.values.group_names import flag_group, flag_groups, flag_index, flag_names
 from triggers.errors import DataError
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba", "list_eval_partition"

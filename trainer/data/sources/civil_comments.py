@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
 from trainer.config.run_config import Modality
-from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
-from trainer.data.number_bins import read_number
 from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import SourceRow, pool_of
-from trainer.data.sources.column_values import BadValue
-from trainer.data.sources.csv_file import CsvFile
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.table import Record
-from trainer.data.sources.table_rows import known_column
-from trainer.data.value_spelling import is_missing
+from trainer.data.sources.tables.column_values import BadValue
+from trainer.data.sources.tables.csv_file import CsvFile
+from trainer.data.sources.tables.table import Record
+from trainer.data.sources.tables.table_rows import known_column
+from trainer.data.values.group_names import flag_group, flag_groups, flag_index, flag_names
+from trainer.data.values.number_bins import read_number
+from trainer.data.values.value_spelling import is_missing
 from triggers.errors import ConfigError
 
 TEXT, ID, SPLIT = "comment_text", "id", "split"

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
 from trainer.config.value_config import column_map
-from trainer.data.group_names import crossed_names, label_names
-from trainer.data.number_bins import bin_index, bin_names
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.input_files import common_folder, open_files
-from trainer.data.value_names import ENTRY_REMEDY, REST, ValueNames
+from trainer.data.values.group_names import crossed_names, label_names
+from trainer.data.values.number_bins import bin_index, bin_names
+from trainer.data.values.value_names import ENTRY_REMEDY, REST, ValueNames
 from triggers.errors import ConfigError, DataError
 
 FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+ ?\.jpe?g(\.chip\.jpg)?", re.IGNORECASE)

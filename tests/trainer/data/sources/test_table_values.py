@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.trainer.sources import TEXTS, config, loader
 from trainer.config.run_config import RunConfig
 from trainer.data.loader import DataLoader, open_source
-from trainer.data.number_bins import bin_index, bin_names
+from trainer.data.values.number_bins import bin_index, bin_names
 from trainer.progress import LineProgress
 from triggers.errors import ConfigError, DataError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.data.group_names import (
+from trainer.data.values.group_names import (
     flag_group,
     flag_groups,
     flag_index,

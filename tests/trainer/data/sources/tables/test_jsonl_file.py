@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.trainer.sources import TEXTS, config, loader
 from trainer.data.loader import open_source
 from trainer.data.sources.bad_rows import BadRecord
-from trainer.data.sources.jsonl_file import JsonlFile
+from trainer.data.sources.tables.jsonl_file import JsonlFile
 from triggers.errors import DataError
 
 CHARACTERS = st.characters(codec="utf-8")

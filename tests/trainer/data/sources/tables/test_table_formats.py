@@ -13,8 +13,8 @@ import pytest
 from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader, posts
 from trainer.data.loader import DataLoader, open_source
-from trainer.data.sources.joined_tables import split_of
-from trainer.data.sources.table_formats import find_format
+from trainer.data.sources.tables.joined_tables import split_of
+from trainer.data.sources.tables.table_formats import find_format
 from trainer.progress import LineProgress
 from triggers.errors import DataError
 from triggers.model.classifier import FrozenClassifier

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader
 from trainer.data.loader import open_source
-from trainer.data.sources.path_pattern import PathPattern
+from trainer.data.sources.tables.path_pattern import PathPattern
 from triggers.errors import ConfigError, DataError
 from triggers.model.classifier import FrozenClassifier
 

@@ -8,12 +8,19 @@ from typing import NamedTuple
 
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
-from trainer.data.group_names import cross_values, crossed_names, flag_index, flag_names, joint_labels, overlapping_cell
 from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import MENTION_GROUPS, SourceRow, pool_of, word_list
 from trainer.data.sources.column_lookup import require_known
-from trainer.data.sources.column_values import BadValue, ColumnValues
-from trainer.data.sources.table import Record
+from trainer.data.sources.tables.column_values import BadValue, ColumnValues
+from trainer.data.sources.tables.table import Record
+from trainer.data.values.group_names import (
+    cross_values,
+    crossed_names,
+    flag_index,
+    flag_names,
+    joint_labels,
+    overlapping_cell,
+)
 
 
 class TableRows(NamedTuple):

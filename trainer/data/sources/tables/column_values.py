@@ -7,10 +7,10 @@ from typing import Literal
 
 from trainer.config import DataConfig
 from trainer.config.value_config import column_bins, column_map, joint_map
-from trainer.data.number_bins import bin_index, bin_names, read_number, whole_edges
 from trainer.data.sources.bad_rows import MEND
-from trainer.data.value_names import ENTRY_REMEDY, ValueNames
-from trainer.data.value_spelling import is_missing
+from trainer.data.values.number_bins import bin_index, bin_names, read_number, whole_edges
+from trainer.data.values.value_names import ENTRY_REMEDY, ValueNames
+from trainer.data.values.value_spelling import is_missing
 from triggers.metrics.label_values import FLAGS
 
 

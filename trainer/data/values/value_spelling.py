@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Collection, Mapping
 
-from trainer.data.number_bins import read_number
+from trainer.data.values.number_bins import read_number
 
 MISSING = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "none", "null", "<na>", "nat"))
 """What pandas, numpy, spreadsheets and databases write for a missing value, without its case."""

@@ -8,8 +8,8 @@ from trainer.config.run_config import Modality
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.input_files import InputFiles
-from trainer.data.sources.path_pattern import PathPattern
-from trainer.data.sources.table import Record
+from trainer.data.sources.tables.path_pattern import PathPattern
+from trainer.data.sources.tables.table import Record
 from triggers.errors import DataError
 
 SUFFIXES = {

@@ -16,7 +16,7 @@ from tests.trainer.sources import TEXTS, config
 from trainer.data.content_hash import content_digests
 from trainer.data.loader import open_source
 from trainer.data.sources.bad_rows import BadRecord
-from trainer.data.sources.csv_file import CsvFile
+from trainer.data.sources.tables.csv_file import CsvFile
 from trainer.progress import LineProgress
 from triggers.errors import ConfigError, DataError
 

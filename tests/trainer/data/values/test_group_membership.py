@@ -14,9 +14,9 @@ from tests.trainer.runs import run_config
 from trainer.config.data_config import DataConfig
 from trainer.config.run_config import Modality, ObjectiveConfig, RunConfig
 from trainer.data.dataset import Dataset
-from trainer.data.group_membership import membership_table
 from trainer.data.labels import LabelledRows, index_labels
 from trainer.data.sources.base import SourceRow
+from trainer.data.values.group_membership import membership_table
 from trainer.evaluation.counts import confusion_counts
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from trainer.config import DataConfig
-from trainer.data.sources.csv_file import CsvFile
-from trainer.data.sources.datasets_folder import DatasetsFolder
-from trainer.data.sources.joined_tables import JoinedTables
-from trainer.data.sources.jsonl_file import JsonlFile
-from trainer.data.sources.parquet_file import ParquetFile
-from trainer.data.sources.table import Table
+from trainer.data.sources.tables.csv_file import CsvFile
+from trainer.data.sources.tables.datasets_folder import DatasetsFolder
+from trainer.data.sources.tables.joined_tables import JoinedTables
+from trainer.data.sources.tables.jsonl_file import JsonlFile
+from trainer.data.sources.tables.parquet_file import ParquetFile
+from trainer.data.sources.tables.table import Table
 from triggers.errors import DataError
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {

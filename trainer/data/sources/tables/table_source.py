@@ -11,8 +11,8 @@ from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.input_files import InputFiles
-from trainer.data.sources.table import Record, Table
-from trainer.data.sources.table_rows import known_column, table_groups, table_rows
+from trainer.data.sources.tables.table import Record, Table
+from trainer.data.sources.tables.table_rows import known_column, table_groups, table_rows
 from triggers.errors import DataError
 
 

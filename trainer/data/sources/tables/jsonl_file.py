@@ -10,8 +10,8 @@ from typing import Any
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.table import Record, cell_text, leaves, record_of
-from trainer.data.sources.text_file import TextFile
+from trainer.data.sources.tables.table import Record, cell_text, leaves, record_of
+from trainer.data.sources.tables.text_file import TextFile
 from triggers.errors import DataError
 
 FORMS = "Set data.path to a file with one JSON object a line, or with one list of objects"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.trainer.datasets import faces
 from tests.trainer.sources import CELEBA, TEXTS, config, loader
 from trainer.data.loader import open_source
-from trainer.data.sources.parquet_file import ParquetFile
+from trainer.data.sources.tables.parquet_file import ParquetFile
 from triggers.errors import ConfigError, DataError
 from triggers.model.classifier import FrozenClassifier
 

@@ -10,10 +10,10 @@ from io import StringIO
 from pathlib import Path
 
 from trainer.data.sources.bad_rows import BadRecord
-from trainer.data.sources.csv_dialect import find_dialect
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.table import Record
-from trainer.data.sources.text_file import TextFile
+from trainer.data.sources.tables.csv_dialect import find_dialect
+from trainer.data.sources.tables.table import Record
+from trainer.data.sources.tables.text_file import TextFile
 from triggers.errors import DataError
 
 NEVER_CLOSED = "unexpected end of data"  # the csv module's words

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.table import Record, leaves, record_of
+from trainer.data.sources.tables.table import Record, leaves, record_of
 from triggers.errors import ConfigError, DataError
 from triggers.storage.regular_file import check_regular
 

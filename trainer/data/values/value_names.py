@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from trainer.data.value_spelling import MOST_SHOWN, spelling_note
+from trainer.data.values.value_spelling import MOST_SHOWN, spelling_note
 
 REST = "*"
 ENTRY_REMEDY = f'Add one, or "{REST}" for all the rest'

@@ -11,7 +11,7 @@ from typing import Any
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.base import POOLS
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.table import Record, Table
+from trainer.data.sources.tables.table import Record, Table
 from triggers.errors import DataError
 
 
