@@ -134,5 +134,6 @@ def _bullets(lines: Sequence[str]) -> str:
 
 def _markdown(table: ReportTable) -> str:
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (table.head, *table.rows)]
-    rule = "|" + " --- |" * table.stubs + " ---: |" * (len(table.head) - table.stubs)
+    figures = len(table.head) - table.stubs - table.texts
+    rule = "|" + " --- |" * table.stubs + " ---: |" * figures + " --- |" * table.texts
     return "\n".join([lines[0], rule, *lines[1:], "", table.caption])

@@ -34,13 +34,17 @@ RATE_TITLES = {
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A caption that says units and n, column headers, and rows whose first `stubs` cells are row headers."""
+    """A caption that says units and n, column headers, and rows of figures.
+
+    The first `stubs` cells of a row are its headers, the last `texts` are words.
+    """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     stubs: int = 1
     marked: frozenset[int] = frozenset()  # rows set in bold
+    texts: int = 0
 
 
 def key_figures(summary: Json) -> ReportTable:

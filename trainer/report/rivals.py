@@ -10,6 +10,7 @@ from trainer.formatting import (
     format_interval,
     format_number,
     inputs_word,
+    join_words,
     objective_gap,
     shown_candidate,
 )
@@ -54,18 +55,17 @@ def _setting(summary: Json, one: Json) -> str:
 
 def _figures(summary: Json, one: Json, split: str) -> str:
     """Gap, accuracy and balanced accuracy of the system, of the trigger looked at, and of neither."""
-    criterion, shown = summary["config"]["objective"]["criterion"], shown_candidate(summary)
-    reports = [each["splits"][split] for each in (one, shown)] + [summary["bare"][split]]
-    balanced = [each["balanced_accuracy"][split] for each in (one, shown)] + [summary["bare_balanced_accuracy"][split]]
-    gaps = [objective_gap(report, criterion)[1] for report in reports]
-    mine, trigger, bare = (
-        f"{format_interval(gap)} at accuracy {format_number(report['overall']['accuracy']['value'])}"
-        f" and balanced accuracy {format_number(recall['value'])}"
-        for gap, report, recall in zip(gaps, reports, balanced, strict=True)
+    shown, where = shown_candidate(summary), "validation" if split == "val" else "test"
+    bare = {"splits": summary["bare"], "balanced_accuracy": summary["bare_balanced_accuracy"]}
+    reports = [each["splits"][split] for each in (one, shown, bare)]
+    named = [objective_gap(report, summary["config"]["objective"]["criterion"]) for report in reports]
+    mine, trigger, neither = (format_interval(gap) for _, gap in named)
+    accuracies = join_words(format_number(report["overall"]["accuracy"]["value"]) for report in reports)
+    balanced = join_words(format_number(each["balanced_accuracy"][split]["value"]) for each in (one, shown, bare))
+    return (
+        f"On {where} its {named[0][0]} is {mine}, that of strength {shown['strength']:g} {trigger}, the bare model's"
+        f" {neither}; accuracies are {accuracies}, balanced ones {balanced}."
     )
-    where = "validation" if split == "val" else "test"
-    name = objective_gap(reports[0], criterion)[0]
-    return f"On {where} its {name} is {mine}; strength {shown['strength']:g} has {trigger}, the bare model {bare}."
 
 
 def _use(summary: Json, one: Json) -> str:
@@ -76,7 +76,7 @@ def _use(summary: Json, one: Json) -> str:
             now = ".5" if summary["threshold"] is None else f"{summary['threshold']:g}"
             return (
                 f'To use it, give the model the threshold {value} instead of {now}: "threshold": {value} in its'
-                f" model.json, or `fairtrigger wrap --threshold {value}`; {positive} is then the answer where its score"
+                f" model.json, or fairtrigger wrap --threshold {value}; {positive} is then the answer where its score"
                 " is at least that. It is another model by its fingerprint, and needs no trigger."
             )
         case "threshold":

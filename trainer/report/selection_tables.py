@@ -67,38 +67,40 @@ def selection_tests(summary: Json) -> ReportTable:
         " after the last step; earlier ones, kept where nothing is proved, have none."
     )
     marked = frozenset(at for at, one in enumerate(ones) if one["strength"] == summary["best"])
-    return ReportTable(caption, head, rows, marked=marked)
+    return ReportTable(caption, head, rows, marked=marked, texts=1)
 
 
 def nearest_rivals(summary: Json) -> ReportTable:
     """The trigger that is shown and everything cheaper, with the figures of validation that decided between them."""
     criterion, shown = summary["config"]["objective"]["criterion"], shown_candidate(summary)
     trigger = {**shown, "setting": f"strength {shown['strength']:g}"}
-    rows, marked = [_rival("trigger", trigger, criterion)], set()
+    rows, marked = [_rival("trigger", trigger, criterion, shown["selection"]["reason"])], set()
     for at, one in enumerate(summary.get("comparisons", ())):
         if one["system"] not in CHEAPER or (one["system"] in CURVES and not one["chosen"] and at != summary["rival"]):
             continue
+        said = (one["selection"] or {}).get("reason", "")
         if at == summary["rival"]:
             marked.add(len(rows))
-        rows.append(_rival(system_name(one["system"]), one, criterion))
+            said = "does as well as any trigger"
+        rows.append(_rival(system_name(one["system"]), one, criterion, said))
     name = objective_gap(summary["bare"]["val"], criterion)[0]
     caption = (
-        f"Validation, n = {format_count(summary['bare']['val']['n'])}, 95 % intervals. Bold: does as well as any"
-        " trigger."
+        f"Everything cheaper beside the trigger that is shown. Validation, n ="
+        f" {format_count(summary['bare']['val']['n'])}, 95 % intervals."
     )
     head = ["system", "setting", "accuracy", "balanced accuracy", name, "validation says"]
-    return ReportTable(caption, head, rows, stubs=2, marked=frozenset(marked))
+    return ReportTable(caption, head, rows, stubs=2, marked=frozenset(marked), texts=1)
 
 
-def _rival(name: str, one: Json, criterion: str) -> list[str]:
-    report, record = one["splits"]["val"], one["selection"]
+def _rival(name: str, one: Json, criterion: str, said: str) -> list[str]:
+    report = one["splits"]["val"]
     return [
         name,
         one["setting"],
         format_interval(report["overall"]["accuracy"]),
         format_interval(one["balanced_accuracy"]["val"]),
         format_interval(objective_gap(report, criterion)[1]),
-        record["reason"] if record else "",
+        said,
     ]
 
 

@@ -252,6 +252,8 @@ def test_a_rival_is_the_first_sentence_of_report_card_and_metrics(
     metrics = json.loads(paths["metrics.json"].read_text())
     assert (metrics["best"], metrics["rival"], metrics["comparisons"][0]["shift"]) == (None, 0, 0.5)
     assert metrics["verdict"]["reason"].startswith(says)
+    words = [one["selection"]["status"] for one in metrics["candidates"]]  # the last one's gap is half the rival's
+    assert words == ["not recommended", "not recommended", "certified"]
     assert paths["model-card.md"].read_text().splitlines()[2].startswith(says)
     page = Page(paths["report.html"].read_text())
     start = page.text.index("Not recommended", page.text.index("run report"))

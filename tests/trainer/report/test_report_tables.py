@@ -110,6 +110,7 @@ def test_the_nearest_rivals_have_their_figures_of_validation(summary: dict[str, 
         ("trigger", "strength 1"), ("threshold shift", "shift +0.1"), ("random trigger", "seed 1"),
     ]  # fmt: skip
     assert table.rows[1][-1] == "its gap is .4"
+    assert table.rows[2][-1] == "does as well as any trigger"
     assert table.rows[1][4].startswith(".400 [") and table.marked == {2}
 
 

@@ -86,9 +86,9 @@ def test_a_threshold_that_does_as_well_is_the_first_sentence(summary: dict[str, 
     first, second, *_ = found["reason"].split(". ")
     assert first == "A threshold shift (−.300 on the logit of attractive) does as well: use it instead of a trigger"  # noqa: RUF001
     assert second.startswith("On validation its demographic parity difference is .200 [")
-    assert "the bare model .400 [" in second
+    assert "the bare model's .400 [" in second and second.endswith("balanced ones .600, .700 and .600")
     assert '"threshold": 0.57444252 in its model.json' in found["reason"]  # 1 / (1 + exp(-0.3))
-    assert "`fairtrigger wrap --threshold 0.57444252`" in found["reason"]
+    assert "or fairtrigger wrap --threshold 0.57444252;" in found["reason"]
 
 
 @pytest.mark.parametrize(
