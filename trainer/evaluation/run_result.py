@@ -51,7 +51,10 @@ class TrainingResult:
     search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it
 
     def against_rivals(self) -> TrainingResult:
-        """The result after the best trigger was held against everything cheaper: it stays the best if it is fairer."""
+        """The result after the best trigger was held against everything cheaper: it stays the best if it is fairer.
+
+        If it is not, no trigger that is no fairer than that either keeps its word.
+        """
         if self.judge is None:
             return self
         chosen = None if self.best is None else self.candidates[self.best]
@@ -59,10 +62,14 @@ class TrainingResult:
         if rival is None or chosen is None:
             return replace(self, rival=rival)
         reason = f"{rival_words(self.judge, self.comparisons[rival])} does as well on validation"
-        refused = chosen.selection.model_copy(
-            update={"status": "not recommended", "rows_needed": None, "reason": reason}
+        val, refused = self.comparisons[rival].val, {"status": "not recommended", "rows_needed": None, "reason": reason}
+        assert val is not None
+        candidates = tuple(
+            one
+            if one.selection.status == "not recommended" or self.judge.clearly_smaller(one.val, val)
+            else replace(one, selection=one.selection.model_copy(update=refused))
+            for one in self.candidates
         )
-        candidates = tuple(replace(one, selection=refused) if one is chosen else one for one in self.candidates)
         return replace(
             self,
             rival=rival,
