@@ -30,7 +30,7 @@ Rates = Mapping[str, tuple[float, ...]]
 
 def table(rows: Rows, rates: Rates | None = None, *, overlapping: bool = False) -> CountTable:
     """Rows per (group, label), answered at these rates of label 1, or all with 0."""
-    counts = {}
+    counts: dict[tuple[str, int | None, int], int] = {}
     for group, sizes in rows.items():
         for label, n in enumerate(sizes):
             hits = round(n * rates[group][label]) if rates else 0
@@ -79,7 +79,7 @@ def test_a_gap_of_odds_is_seen_in_four_runs_of_five() -> None:
     random, found = np.random.default_rng(0), []
     for _ in range(150):
         answers = {(name, y): int(random.binomial(rows[name][y], rates[name][y])) for name in rows for y in (0, 1)}
-        counts = {(name, y, 1): hits for (name, y), hits in answers.items()}
+        counts: dict[tuple[str, int | None, int], int] = {(name, y, 1): hits for (name, y), hits in answers.items()}
         counts |= {(name, y, 0): rows[name][y] - hits for (name, y), hits in answers.items()}
         found.append(selection_gap(evaluate_counts(counts), "equalized_odds")[1])
     assert np.mean([(each.low or 0) > 0 for each in found]) == pytest.approx(POWER, abs=0.1)
@@ -153,9 +153,8 @@ def joined(sets: list[PairedSet]) -> PairedSet:
     return PairedSet(*(sum(getattr(one, name) for one in sets) for name in ("rows", "broken", "mended")))
 
 
-@pytest.mark.parametrize("measure", ["accuracy", "balanced_accuracy"])
-def test_the_largest_loss_is_certified_in_four_runs_of_five(measure: str) -> None:
-    select = replace(LOOSE, measure=measure)
+@pytest.mark.parametrize("select", [LOOSE, replace(LOOSE, measure="accuracy")])
+def test_the_largest_loss_is_certified_in_four_runs_of_five(select: SelectConfig) -> None:
     found = certification_power(ALL, {}, select)
     assert found.rows == 1500 and found.largest_loss is not None
     assert certified(ALL, select, found.largest_loss, 0.0, 400) == pytest.approx(POWER, abs=0.06)
