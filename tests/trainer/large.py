@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from trainer.training.best_snapshots import BestSnapshots
 
 from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config
@@ -21,7 +22,6 @@ from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, T
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.decode import decode_inputs
 from trainer.progress import LineProgress
-from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
 from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.model.bundle import read_spec, save_bundle

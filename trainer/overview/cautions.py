@@ -130,14 +130,17 @@ def _small_cells(parts: PartRows) -> Iterator[str]:
 
 
 def _unlike_parts(parts: PartRows, used: Sequence[str]) -> Iterator[str]:
-    """Labels whose share differs between parts by more than UNLIKE and four standard deviations."""
+    """The label whose share differs most between two parts, if by more than UNLIKE and four standard deviations."""
+    found = []
     for label, name in enumerate(parts.label_names):
-        for one, other in combinations(used, 2):
-            shares = parts.share(label, one), parts.share(label, other)
-            variance = sum(p * (1 - p) / parts.size(part) for p, part in zip(shares, (one, other), strict=True))
-            if abs(shares[0] - shares[1]) > max(UNLIKE, 4 * variance**0.5):
-                yield f"The parts are unlike: {name!r} is {shares[0]:.1%} of {one}, {shares[1]:.1%} of {other}."
-                break
+        for pair in combinations(used, 2):
+            one, other = (parts.share(label, part) for part in pair)
+            noise = (one * (1 - one) / parts.size(pair[0]) + other * (1 - other) / parts.size(pair[1])) ** 0.5
+            if abs(one - other) > max(UNLIKE, 4 * noise):
+                shown = f"{name!r} is {one:.1%} of {pair[0]}, {other:.1%} of {pair[1]}"
+                found.append((round(abs(one - other), 9), -len(found), shown))
+    if found:
+        yield f"The parts are unlike: {max(found)[2]}."
 
 
 def _wrong_order(labels: Sequence[str], bare: BareSample) -> Iterator[str]:

@@ -111,7 +111,7 @@ def _sample(bare: BareSample) -> str:
 
 def _rate_table(overview: Overview, report: FairnessReport) -> Table:
     positive = overview.parts.label_names[overview.parts.pos_label]
-    table = Table("group", box=SIMPLE_HEAD, caption=f"positive: {positive}; 95 % intervals")
+    table = Table("group", box=SIMPLE_HEAD, caption=f"positive: {positive}; 95% intervals")
     for column in ("rows", "selection rate", "true positive rate", "false positive rate", "accuracy"):
         table.add_column(column, justify="right")
     table.add_row("all", *_rates(report.overall))
@@ -151,7 +151,7 @@ def _balanced_accuracy(overview: Overview, bare: BareSample) -> dict[str, float]
 
 def _power(overview: Overview) -> Iterator[str]:
     """Sentences on the smallest visible gap, and on what can be certified."""
-    yield "What a run of this size can show, with 80 % probability"
+    yield "What a run of this size can show, with 80% probability"
     yield f"  on test, {format_count(overview.parts.size('test'))} rows, a gap whose interval excludes 0:"
     for criterion, gaps in overview.visible.items():
         yield f"    {_gap_name(overview, criterion)} {_visible(gaps, overlapping=overview.parts.overlapping)}"
@@ -181,7 +181,7 @@ def _certification(overview: Overview, found: CertificationPower) -> Iterator[st
     select = overview.config.select
     most, delta = format_number(select.max_accuracy_drop), format_number(select.delta, 2)
     where = join_words(validation_parts(overview.config))
-    yield f"  on {where}, {format_count(found.rows)} rows, of a trigger that changes {found.changed:.0%} of the answers,"
+    yield f"  on {where}, {format_count(found.rows)} rows, if a trigger changes {found.changed:.0%} of the answers,"
     yield f"  that it loses at most {most} of {MEASURES[select.measure]} (certified, delta {delta}):"
     if found.largest_loss is None:
         yield "    never, too few rows"
@@ -194,5 +194,5 @@ def _certification(overview: Overview, found: CertificationPower) -> Iterator[st
 
 def _needed(found: CertificationPower) -> str:
     if found.rows_needed is None:
-        return ", and no number of rows gives 80 %"
-    return f", 80 % from about {format_count(found.rows_needed)} rows on"
+        return ", and no number of rows gives 80%"
+    return f", 80% from about {format_count(found.rows_needed)} rows on"

@@ -26,8 +26,7 @@ from trainer.config.run_config import (
 )
 from trainer.data.dataset import Splits
 from trainer.evaluation.comparison_record import Comparison
-from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, accuracy, confusion_counts
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import LineProgress
 from trainer.train import open_run

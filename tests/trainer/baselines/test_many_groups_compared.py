@@ -14,8 +14,7 @@ from trainer.baselines.baselines import train_baselines
 from trainer.baselines.controls import run_controls
 from trainer.config.comparison_config import BaselinesConfig
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
-from trainer.evaluation.counts import confusion_counts
-from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, confusion_counts
 from trainer.evaluation.selection import selection_gap
 from trainer.progress import LineProgress
 from trainer.report.report import report_of

@@ -11,8 +11,7 @@ from tests.bundles import tiny_network
 from tests.trainer.datasets import comments, digits
 from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.data.dataset import Dataset
-from trainer.evaluation.counts import confusion_counts, count_predictions
-from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, confusion_counts, count_predictions
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle
 from triggers.model.reprogram import sweep

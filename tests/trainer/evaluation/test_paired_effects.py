@@ -9,8 +9,8 @@ import pytest
 
 from trainer import formatting
 from trainer.config.run_config import Criterion
-from trainer.evaluation.paired_effects import paired_changes
 from trainer.diagnostics.prediction_flips import Paired
+from trainer.evaluation.paired_effects import paired_changes
 from trainer.evaluation.selection import selection_gap
 from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from trainer.training.best_snapshots import BestSnapshots, CountValidation
 
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
@@ -26,7 +27,6 @@ from trainer.distributed import ProcessGroup
 from trainer.evaluation.counts import accuracy, confusion_counts
 from trainer.evaluation.run_result import ConfusionCounts, TrainingResult
 from trainer.progress import LineProgress, Task
-from trainer.training.best_snapshots import BestSnapshots, CountValidation
 from trainer.training.checkpoint import load_checkpoint, run_identity
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps

@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 from torch import nn
+from trainer.training.best_snapshots import AllSnapshots, BestSnapshots
 
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import SelectionCriterion
-from trainer.training.best_snapshots import AllSnapshots, BestSnapshots
 
 
 class Levels(nn.Module):
