@@ -6,12 +6,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 
 from trainer.data import DataLoader
-from trainer.data.parallel_map import parallel_map
 from trainer.evaluation.counts import ConfusionCounts, evaluation_classifier
 from triggers.errors import InputError
 from triggers.model import FrozenClassifier, Item, sweep
@@ -20,6 +20,7 @@ from triggers.preprocessing.image_files import claimed_size
 
 CHUNK = 32
 """Rows that are read, decoded and predicted at a time."""
+THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,19 @@ def sample_bare(
     counts: Counter[tuple[str, int | None, int]] = Counter()
     sample = _Inputs(classifier, loader)
     fast, bank = evaluation_classifier(classifier), classifier.bank([classifier.null_trigger()])
-    end, began = clock() + seconds, False
-    for start in range(0, len(rows), CHUNK):
-        if began and clock() >= end:
-            break
-        began, chunk = True, rows[start : start + CHUNK]
-        items = sample.read([row for row, _, _ in chunk])
-        good = [(item, group, label) for item, (_, group, label) in zip(items, chunk, strict=True) if item is not None]
-        if good:
-            with torch.inference_mode():
-                logits = sweep(fast, fast.batch([item for item, _, _ in good]), bank)[0]
-                predictions = classifier.decision.labels(logits).tolist()
-            counts.update((group, label, answer) for (_, group, label), answer in zip(good, predictions, strict=True))
+    end = clock() + seconds
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(rows), CHUNK):
+            if start and clock() >= end:
+                break
+            chunk = rows[start : start + CHUNK]
+            items = sample.read([row for row, _, _ in chunk], pool)
+            good = [(item, g, y) for item, (_, g, y) in zip(items, chunk, strict=True) if item is not None]
+            if good:
+                with torch.inference_mode():
+                    logits = sweep(fast, fast.batch([item for item, _, _ in good]), bank)[0]
+                    answers = classifier.decision.labels(logits).tolist()
+                counts.update((group, label, answer) for (_, group, label), answer in zip(good, answers, strict=True))
     return BareSample(counts, len(rows), sample.sizes, sample.grey, sample.cut, sample.unusable)
 
 
@@ -76,10 +78,10 @@ class _Inputs:
         self.grey, self.cut = 0, 0
         self.unusable: list[str] = []
 
-    def read(self, rows: Sequence[int]) -> list[Item | None]:
+    def read(self, rows: Sequence[int], pool: ThreadPoolExecutor) -> list[Item | None]:
         """The items of rows of the source; None for one that cannot be used."""
         found: list[Item | None] = []
-        for row, (item, size) in zip(rows, parallel_map(self._item, rows), strict=True):
+        for row, (item, size) in zip(rows, pool.map(self._item, rows), strict=True):
             if isinstance(item, InputError):
                 self.unusable.append(f"{self._source.rows[row].id} cannot be used ({item.code}): {item}")
                 found.append(None)

@@ -131,7 +131,7 @@ def _small_cells(parts: PartRows) -> Iterator[str]:
 
 def _unlike_parts(parts: PartRows, used: Sequence[str]) -> Iterator[str]:
     """The label whose share differs most between two parts, if by more than UNLIKE and four standard deviations."""
-    found = []
+    found: list[tuple[float, int, str]] = []
     for label, name in enumerate(parts.label_names):
         for pair in combinations(used, 2):
             one, other = (parts.share(label, part) for part in pair)

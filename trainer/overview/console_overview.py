@@ -16,8 +16,8 @@ from trainer.evaluation.recommendation import MEASURES
 from trainer.evaluation.selection import recalls, selection_gap
 from trainer.formatting import format_count, format_interval, format_number, join_words
 from trainer.overview.bare_sample import BareSample
-from trainer.overview.overview import CRITERIA, Overview, validation_parts
-from trainer.overview.part_rows import PARTS
+from trainer.overview.overview import Overview, validation_parts
+from trainer.overview.part_rows import PART_ORDER
 from triggers.metrics import FairnessReport, wilson
 from triggers.metrics.fairness_report import GroupReport
 from triggers.metrics.intervals import critical
@@ -53,7 +53,7 @@ def print_overview(overview: Overview, command: str) -> None:
 
 def _data(overview: Overview) -> Iterator[str]:
     config, parts = overview.config, overview.parts
-    used, inputs = sum(map(parts.size, PARTS)), f"{config.modality}s"
+    used, inputs = sum(map(parts.size, PART_ORDER)), f"{config.modality}s"
     yield f"{config.data.path}, format {config.data.format}: {format_count(overview.source_rows)} {inputs}"
     if used < overview.source_rows:
         yield f"rows in a part: {format_count(used)}"
@@ -72,7 +72,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _shown_groups(overview: Overview) -> list[str]:
     """The largest groups, in the order of the data."""
-    parts, rows = overview.parts, overview.parts.rows(*PARTS)
+    parts, rows = overview.parts, overview.parts.rows(*PART_ORDER)
     sizes = {group: sum(n for (_, own), n in rows.items() if own == group) for group in parts.groups}
     largest = sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS]
     return [group for group in parts.groups if group in largest]
@@ -81,13 +81,13 @@ def _shown_groups(overview: Overview) -> list[str]:
 def _part_table(overview: Overview) -> Table:
     parts = overview.parts
     table = Table("group", "label", box=SIMPLE_HEAD, title="Rows of every part, and each label's share of the group")
-    for part in PARTS:
+    for part in PART_ORDER:
         table.add_column(part, justify="right", no_wrap=True)
-    rows = {part: parts.rows(part) for part in PARTS}
+    rows = {part: parts.rows(part) for part in PART_ORDER}
     for group in (None, *_shown_groups(overview)):
         for label, name in enumerate(parts.label_names):
             cells = []
-            for part in PARTS:
+            for part in PART_ORDER:
                 n = rows[part].get((label, group), 0)
                 total = sum(rows[part].get((each, group), 0) for each in range(len(parts.label_names)))
                 cells.append(f"{format_count(n)}  {n / total:4.0%}" if total else "0")
@@ -128,7 +128,7 @@ def _rates(group: GroupReport) -> list[str]:
 
 def _overall(overview: Overview, bare: BareSample, report: FairnessReport) -> Iterator[str]:
     yield f"balanced accuracy {format_interval(_balanced_accuracy(overview, bare))}"
-    for criterion in CRITERIA:
+    for criterion in overview.visible:
         name, gap = selection_gap(report, criterion)
         own = "  (the criterion of this run)" if criterion == overview.config.objective.criterion else ""
         yield f"{name} {format_interval(asdict(gap))}{own}"

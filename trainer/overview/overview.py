@@ -22,7 +22,7 @@ from triggers.metrics import FairnessReport
 from triggers.model import load_bundle
 from triggers.model.bundle import SPEC_FILE, read_spec
 
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+_CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 BARE_SECONDS = 1.0
 """Time for predictions of the bare model."""
 
@@ -63,7 +63,7 @@ def make_overview(config: RunConfig, cache: Path, progress: Progress, bare_secon
         cautions += input_cautions(bare, (image.width, image.height) if image else None)
     if bare and bare.rows:
         report = parts.report(bare.counts)
-    visible = {criterion: _visible(parts, bare, criterion) for criterion in CRITERIA}
+    visible = {criterion: _visible(parts, bare, criterion) for criterion in _CRITERIA}
     if bare and report:
         own = config.objective.criterion
         cautions = [*model_cautions(parts, bare, report, own, visible[own]), *cautions]

@@ -13,7 +13,7 @@ from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.overlapping_groups import groups_of
 from triggers.metrics.rates import CountTable
 
-PARTS = ("base", "tuning", "val", "test")
+PART_ORDER = ("base", "tuning", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class PartRows:
     @classmethod
     def of(cls, loader: DataLoader, pos_label: int, *, overlapping: bool) -> PartRows:
         """The rows of all parts of a loader."""
-        counts = {part: loader.counts(part) for part in PARTS}
+        counts = {part: loader.counts(part) for part in PART_ORDER}
         return cls(counts, loader.label_names, pos_label, overlapping)
 
     @cached_property

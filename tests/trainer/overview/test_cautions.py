@@ -22,7 +22,7 @@ ODDS = run_config(ObjectiveConfig(criterion="equalized_odds"))
 PARITY = run_config(ObjectiveConfig())
 
 
-def part_rows(labels: tuple[str, ...] = LABELS, **parts: Sizes) -> PartRows:
+def part_rows(parts: Mapping[str, Sizes], labels: tuple[str, ...] = LABELS) -> PartRows:
     """Rows by (group, label) of the parts; those that are not given are even."""
     given = {part: parts.get(part, EVEN) for part in ("base", "tuning", "val", "test")}
     counts = {
@@ -32,7 +32,12 @@ def part_rows(labels: tuple[str, ...] = LABELS, **parts: Sizes) -> PartRows:
 
 
 def of_data(config: RunConfig = PARITY, *, fitted: bool = True, **parts: Sizes) -> str:
-    return "\n".join(data_cautions(config, part_rows(**parts), fitted=fitted))
+    return "\n".join(data_cautions(config, part_rows(parts), fitted=fitted))
+
+
+def everywhere(rows: Sizes, config: RunConfig = PARITY) -> str:
+    """Cautions on data whose parts are all alike."""
+    return of_data(config, base=rows, tuning=rows, val=rows, test=rows)
 
 
 def sample(counts: Mapping[tuple[str, int | None, int], int]) -> BareSample:
@@ -41,9 +46,12 @@ def sample(counts: Mapping[tuple[str, int | None, int], int]) -> BareSample:
 
 def of_model(answers: Mapping[str, tuple[tuple[int, ...], ...]], visible: float = 0.01) -> str:
     """Cautions on a model with these numbers of answers, by group and label."""
-    counts = {(g, y, a): n for g, rows in answers.items() for y, row in enumerate(rows) for a, n in enumerate(row) if n}
+    counts: dict[tuple[str, int | None, int], int] = {}
+    counts |= {
+        (g, y, a): n for g, rows in answers.items() for y, row in enumerate(rows) for a, n in enumerate(row) if n
+    }
     size = len(next(iter(answers.values())))
-    parts = part_rows(LABELS if size == 2 else ("x", "y", "z"))
+    parts = part_rows({}, LABELS if size == 2 else ("x", "y", "z"))
     gaps = [VisibleGap(visible, ("a", "b"))]
     return "\n".join(model_cautions(parts, sample(counts), parts.report(counts), "demographic_parity", gaps))
 
@@ -68,7 +76,7 @@ def test_few_rows_of_a_label_in_a_group() -> None:
 @pytest.mark.parametrize(("config", "told"), [(ODDS, True), (PARITY, False)])
 def test_groups_without_rows_are_left_out_of_the_criterion(config: RunConfig, told: bool) -> None:
     rows = {"a": (200, 200), "b": (200, 200), "c": (200, 0)}
-    found = of_data(config, **dict.fromkeys(("base", "tuning", "val", "test"), rows))
+    found = everywhere(rows, config)
     assert ("equalized odds on test leaves out what has no rows: no 'toxic' in 'c'." in found) is told
 
 
@@ -81,13 +89,11 @@ def test_a_criterion_that_cannot_be_measured() -> None:
 
 def test_a_rare_label_and_one_without_rows() -> None:
     rare = {"a": (380, 20), "b": (370, 30)}
-    parts = dict.fromkeys(("base", "tuning", "val", "test"), rare)
-    assert "The label 'toxic' is rare, 6.2% of the rows: read its recall" in of_data(**parts)
-    assert "balanced_accuracy" not in of_data(**parts)
+    assert "The label 'toxic' is rare, 6.2% of the rows: read its recall" in everywhere(rare)
+    assert "balanced_accuracy" not in everywhere(rare)
     plain = replace(PARITY, select=SelectConfig(measure="accuracy"))
-    assert 'select.measure = "balanced_accuracy"' in of_data(plain, **parts)
-    none = {"a": (400, 0), "b": (400, 0)}
-    assert "No row has the label 'toxic'." in of_data(**dict.fromkeys(parts, none))
+    assert 'select.measure = "balanced_accuracy"' in everywhere(rare, plain)
+    assert "No row has the label 'toxic'." in everywhere({"a": (400, 0), "b": (400, 0)})
 
 
 def test_parts_that_are_unlike() -> None:
@@ -132,7 +138,7 @@ def test_gaps_within_noise_and_too_small_for_the_test_part() -> None:
 
 
 def test_what_the_inputs_are_like() -> None:
-    counts = {("a", 0, 0): 50, ("b", 1, 1): 50}
+    counts: dict[tuple[str, int | None, int], int] = {("a", 0, 0): 50, ("b", 1, 1): 50}
     plain = BareSample(counts, 100, Counter({(64, 64): 100}), 0, 0, ())
     assert input_cautions(plain, (64, 64)) == []
     assert input_cautions(replace(plain, cut=7), None) == [
