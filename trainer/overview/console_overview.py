@@ -194,5 +194,5 @@ def _certification(overview: Overview, found: CertificationPower) -> Iterator[st
 
 def _needed(found: CertificationPower) -> str:
     if found.rows_needed is None:
-        return ", and no number of rows gives 80%"
-    return f", 80% from about {format_count(found.rows_needed)} rows on"
+        return "; 80% is out of reach"
+    return f"; 80% from about {format_count(found.rows_needed)} rows on"

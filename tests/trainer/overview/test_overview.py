@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.trainer.datasets import digits
+from tests.shared_folder import shared_folder
+from tests.trainer.datasets import comments, digits
+from tests.trainer.sources import TEXTS
 from trainer.__main__ import app
 from trainer.config import load_config
 from trainer.overview import Overview, make_overview
@@ -17,6 +19,7 @@ from trainer.overview.bare_sample import CHUNK, sample_bare
 from trainer.progress import LineProgress
 from trainer.train import open_run
 from triggers.metrics import evaluate_counts
+from triggers.model import FrozenClassifier
 
 CONFIG = """
 [model]
@@ -126,6 +129,19 @@ def test_as_many_rows_as_the_time_allows(folder: Path) -> None:
     some = sample_bare(classifier, loader, 3.0, clock=lambda: float(next(ticks)))
     assert (some.rows, some.of) == (3 * CHUNK, 350)
     assert sample_bare(classifier, loader, 0.0).rows == CHUNK
+
+
+def test_texts_that_are_cut_are_told(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, comments_classifier: FrozenClassifier
+) -> None:
+    (tmp_path / "model").symlink_to(shared_folder(tmp_path_factory, "comments", comments.fit_bundle))
+    lines = [f"the man sings {'and sings ' * (30 * (n % 2))}{n},{n % 2},{'ab'[n // 2 % 2]}" for n in range(300)]
+    (tmp_path / "posts.csv").write_text("\n".join(["text,toxic,group", *lines]))
+    (tmp_path / "run.toml").write_text(TEXTS.replace('group_words = ["woman", "girl*"]', 'group = "group"'))
+    found = overview(tmp_path, "train.device=cpu", "split.val=200")
+    assert found.bare and found.bare.rows == 200
+    (told,) = [line for line in found.cautions if "longer than the model reads" in line]
+    assert told == f"{found.parts.rows('val')[1, None]} of 200 texts are longer than the model reads and are cut."
 
 
 def test_inverted_labels_are_called_out(folder: Path) -> None:
