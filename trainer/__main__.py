@@ -6,6 +6,7 @@ Exit code 0: the run is complete; 1: it failed; 2: the command line or the confi
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -28,12 +29,16 @@ Reads a TOML file. Fits the classifier first if its bundle is missing and sectio
 strengths, trains one trigger for each, recommends one on validation data, leaves metrics.json, a model card and a
 report in the output folder.
 
+Look first: `--look` tells in seconds what the data is, how the bare model does and what a run of this size can show.
+
 Was it killed? The same command goes on from the last checkpoint.
 
 Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
 
 EPILOG = """Start here:  python -m trainer --example > run.toml
+
+Look:  python -m trainer run.toml --look
 
 Then:  python -m trainer run.toml --set train.steps=600 --set train.device=cuda"""
 
@@ -65,15 +70,25 @@ def run(
             help="Modules, with commas, whose functions may build a network; their code is run.",
         ),
     ] = "",
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--look",
+            help="Train nothing: tell in seconds what the data is, how the bare model does, what such a run can show.",
+        ),
+    ] = False,
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented configuration.", is_eager=True, callback=_print_example)
     ] = False,
 ) -> None:
-    """Load the configuration, run the training, print the summary."""
+    """Load the configuration; run the training and print its summary, or only the overview."""
     folder = out or Path("runs") / config.stem
     os.environ[VARIABLE] = allow_factories  # also for child processes
     try:
-        _run(config, overrides or (), folder, fresh=fresh)
+        if look:
+            _look(config, overrides or (), folder, allow_factories)
+        else:
+            _run(config, overrides or (), folder, fresh=fresh)
     except FairtriggerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
@@ -104,6 +119,23 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
         raise KeyboardInterrupt(kept) from error
     if process_group.is_main_process:
         print_summary(settings, folder, finished)
+
+
+def _look(config: Path, overrides: Sequence[str], folder: Path, allow_factories: str) -> None:
+    """Print the overview of the run that the same command without --look would start."""
+    from trainer.config import load_config
+    from trainer.overview import make_overview, print_overview
+    from trainer.progress import open_progress
+    from trainer.train import DATA_CACHE
+
+    settings = load_config(config, overrides)
+    _quiet_transformers(settings)
+    with open_progress(sys.stderr) as progress:
+        overview = make_overview(settings, folder.parent / DATA_CACHE, progress)
+    words = [str(config), *(word for each in overrides for word in ("--set", each))]
+    words += ["--allow-factories", allow_factories] if allow_factories else []
+    words += ["--out", str(folder)] if folder != Path("runs") / config.stem else []
+    print_overview(overview, f"python -m trainer {shlex.join(words)}")
 
 
 def _stream(process_group: ProcessGroup) -> AbstractContextManager[TextIO]:

@@ -43,6 +43,15 @@ def open_run(config: RunConfig, cache: Path, progress: Progress) -> tuple[Frozen
     `cache` is the folder for decoded data. Raises ConfigError, DataError or ModelError.
     """
     device = pick_device(config.train.device)
+    loader = open_data(config, cache, progress)
+    if not (config.model.bundle / SPEC_FILE).exists():
+        with deterministic_algorithms(device, config.train.threads):
+            fit_base(config, loader, device, progress)
+    return load_bundle(config.model.bundle, str(device)), loader
+
+
+def open_data(config: RunConfig, cache: Path, progress: Progress) -> DataLoader:
+    """Open and split the data, labelled as the bundle says, or [base] where there is none. Errors as for `open_run`."""
     folder = config.model.bundle
     if (folder / SPEC_FILE).exists():
         spec = read_spec(folder)
@@ -51,13 +60,10 @@ def open_run(config: RunConfig, cache: Path, progress: Progress) -> tuple[Frozen
             raise ConfigError(f"{folder} is a model of {spec.modality}s, but {wanted}.")
         loader = DataLoader(config, spec.labels, cache, progress)
         refuse_overlap(folder, loader)
-    elif config.base:
-        loader = DataLoader(config, config.base.labels, cache, progress)
-        with deterministic_algorithms(device, config.train.threads):
-            fit_base(config, loader, device, progress)
-    else:
-        raise ConfigError(f"{folder} is no model bundle. Set model.bundle to one, or add [base] to fit one.")
-    return load_bundle(folder, str(device)), loader
+        return loader
+    if config.base:
+        return DataLoader(config, config.base.labels, cache, progress)
+    raise ConfigError(f"{folder} is no model bundle. Set model.bundle to one, or add [base] to fit one.")
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -71,6 +77,9 @@ def pick_device(wanted: str) -> torch.device:
 CHECKPOINT = "checkpoint.safetensors"
 
 TRIGGERS = "triggers"
+
+DATA_CACHE = "data-cache"
+"""Folder beside the output folders of runs: decoded data, and digests of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +110,7 @@ def train(
             old.unlink()
     watch = Stopwatch()
     with watch.phase("prepare"), process_group.main_process_first():
-        classifier, loader = open_run(config, out.parent / "data-cache", progress)
+        classifier, loader = open_run(config, out.parent / DATA_CACHE, progress)
         splits = loader.splits(classifier)
         require_known_names(config.select, classifier.labels, splits.tuning.identities)
     with watch.phase("learn"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -13,8 +12,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image
 
 from tests.trainer.datasets import digits
 from trainer.config.run_config import load_config
@@ -63,16 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model bundle, PNG files, their manifest and a configuration."""
     folder = tmp_path_factory.mktemp("run")
     digits.fit_bundle(folder / "digits")
-    with (folder / "digits.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "label", "colour", "split"])
-        for part, data in digits.parts().items():
-            if part == "base":
-                continue
-            assert isinstance(data.inputs, torch.Tensor)
-            for pixels, label, group, name in zip(data.inputs, data.labels, data.groups, data.ids, strict=True):
-                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{name}.png")
-                table.writerow([f"{name}.png", digits.LABELS[label], digits.GROUPS[group], part])
+    digits.write_csv(folder)
     (folder / "run.toml").write_text(CONFIG)
     return folder
 

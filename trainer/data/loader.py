@@ -114,6 +114,11 @@ class DataLoader:
         """The tuning, val and test parts, preprocessed for `classifier`."""
         return Splits(*(self.load(classifier, part) for part in ("tuning", "val", "test")))
 
+    def rows(self, part: str) -> list[tuple[int, str, int]]:
+        """(row of `source`, group name, label index) of every example of a part, in the order of `load`."""
+        table = self._table
+        return [(table.rows[at], table.group_names[table.groups[at]], table.labels[at]) for at in self.plan.rows[part]]
+
     def counts(self, part: str) -> dict[tuple[str, int], int]:
         """Examples of a part per (group name, label index)."""
         table, chosen = self._table, self.plan.rows[part]

@@ -6,11 +6,13 @@ the colour; where triggers are tuned and judged, the colour says nothing, so eve
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from trainer.data.dataset import Dataset, Splits
@@ -76,6 +78,20 @@ def splits(seed: int = 0) -> Splits:
     """What a trigger is tuned, picked and judged on."""
     made = parts(seed)
     return Splits(made["tuning"], made["val"], made["test"])
+
+
+def write_csv(folder: Path, names: tuple[str, ...] = ("tuning", "val", "test")) -> Path:
+    """Write some parts as PNG files and their manifest `digits.csv` with columns path, label, colour and split."""
+    with (folder / "digits.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "colour", "split"])
+        for part in names:
+            data = parts()[part]
+            assert isinstance(data.inputs, Tensor)
+            for pixels, label, group, name in zip(data.inputs, data.labels, data.groups, data.ids, strict=True):
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{name}.png")
+                table.writerow([f"{name}.png", LABELS[label], GROUPS[group], part])
+    return folder / "digits.csv"
 
 
 def fit_bundle(folder: Path, seed: int = 0, epochs: int = 30) -> Path:
