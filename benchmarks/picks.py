@@ -132,7 +132,9 @@ class _Keeper:
     def offer(self, step: int, predict: PredictValidation) -> None:
         """Every strength's trigger as it is now."""
         tests = _Tests(self._run, self._receivers)
-        for k, (strength, found) in enumerate(zip(self._run.config.objective.strengths, predict().cpu(), strict=True)):
+        for k, (strength, found) in enumerate(
+            zip(self._run.config.objective.fixed_strengths, predict().cpu(), strict=True)
+        ):
             self._picker.offer(step, strength, self._run.val_rows.counts(found), partial(tests.of, k))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def text_model(folder: Path) -> FrozenClassifier:
 
 def part(classifier: FrozenClassifier, rows: int, cache: Path, item: Callable[[int], Item]) -> Dataset:
     contents = [str(row) for row in range(rows)]  # stand for digests
-    inputs = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
+    inputs, _ = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
     numbers = torch.arange(rows)
     return Dataset(inputs, numbers % 2, numbers // 2 % 2, (), classifier.labels, ("a", "b"))
 
@@ -97,7 +97,7 @@ def main(folder: Path, kind: str, rows: int) -> None:
     item = image if kind == "image" else text
     trigger = OVERLAY if kind == "image" else TriggerConfig("soft")
     how = TrainConfig(steps=6, batch_size=32, device="cpu", precision="float32")
-    config = replace(run_config(ObjectiveConfig("gap"), train=how), trigger=trigger)
+    config = replace(run_config(ObjectiveConfig("gap", strengths=(1.0,)), train=how), trigger=trigger)
     small = part(classifier, 64, folder, item)
     train(config, classifier, Splits(small, small, small), None)  # libraries warm up
     with watched() as peak:

@@ -66,27 +66,22 @@ class ValidationJudge:
 
     def p_value(self, predictions: Tensor) -> float:
         """P-value of the null hypothesis that the budget is broken, or a label's recall is at its floor or below."""
-        select, sets = self.criterion.select, self._sets(predictions)
-        match select.measure:
-            case "accuracy":
-                tested = [[_total(sets)]]
-            case "balanced_accuracy":
-                tested = [_per_label(sets)]
-            case "recall":
-                tested = [[one] for one in sets.values()]
-        losses = [loss_p_value(each, select.max_accuracy_drop) for each in tested]
+        budget = self.criterion.select.max_accuracy_drop
+        losses = [loss_p_value(sets, budget) for sets in self.tested(predictions)]
         return max(*losses, *self._recall_p_values(predictions), 0.0)
 
-    def loss_sets(self, predictions: Tensor) -> list[PairedSet]:
-        """The sets of rows whose mean loss is the loss in the selection's measure; of recalls the worst one."""
+    def tested(self, predictions: Tensor) -> list[list[PairedSet]]:
+        """The tests of the budget, each of the mean loss of some sets of rows; all have to pass."""
         sets = self._sets(predictions)
+        everybody = [one for (_, group), one in sets.items() if group is None]
         match self.criterion.select.measure:
             case "accuracy":
-                return [_total(sets)]
+                counts = ([getattr(one, name) for one in everybody] for name in ("rows", "broken", "mended"))
+                return [[PairedSet(*map(sum, counts))]]
             case "balanced_accuracy":
-                return _per_label(sets)
+                return [everybody]
             case "recall":
-                return [max(sets.values(), key=lambda one: one.loss)]
+                return [[one] for cell, one in sets.items() if self.criterion.counts_cell(cell)]
 
     def clearly_smaller(self, one: Tensor, other: Tensor) -> bool:
         """Whether the gap of one's predictions (N,) is below that of the other's by more than noise."""
@@ -103,13 +98,12 @@ class ValidationJudge:
         """What validation says of predictions (N,), which passed their test in the order of all tests or not."""
         select, score = self.criterion.select, self.score(predictions)
         lacking, budget = self._lacking(predictions, score), select.max_accuracy_drop
-        sets, bound, needed = self.loss_sets(predictions), None, None
+        bound, needed = None, None
         if certified:
-            bound = loss_bound(sets, select.delta)
+            bound = max(loss_bound(sets, select.delta) for sets in self.tested(predictions))
             bound = bound if lacking else min(bound, budget)  # the bisection stops a little above
         elif not lacking:
-            share, needed = sum(one.rows for one in sets) / len(self.rows), rows_needed(sets, budget, select.delta)
-            needed = needed and round(needed / share)
+            needed = self._rows_needed(predictions)
         cell = self.cell_name(score)
         return SelectionRecord(
             status="not recommended" if lacking else "certified" if certified else "promising",
@@ -144,6 +138,16 @@ class ValidationJudge:
         if bare.gap is not None and not self.clearly_smaller(predictions, self.rows.bare):
             return f"its gap, {score.gap:.3f}, is not clearly smaller than {bare.gap:.3f} without a trigger"
         return ""
+
+    def _rows_needed(self, predictions: Tensor) -> int | None:
+        """Validation rows that would prove the budget in every test; None: out of reach."""
+        select, found = self.criterion.select, []
+        for sets in self.tested(predictions):
+            needed = rows_needed(sets, select.max_accuracy_drop, select.delta)
+            if needed is None:
+                return None
+            found.append(needed * len(self.rows) / sum(one.rows for one in sets))
+        return round(max(found))
 
     def cell_name(self, score: ValidationScore) -> str:
         """The label, and group, whose recall suffers most, in words."""
@@ -278,12 +282,3 @@ def _notes(
         k = min(fairer, key=lambda k: ranks[k])
         return (f"Fairer but not proved: strength {strengths[k]:g}, gap {scores[k].gap:.3f}; {records[k].sentence}.",)
     return ()
-
-
-def _total(sets: Mapping[RecallCell, PairedSet]) -> PairedSet:
-    everybody = _per_label(sets)
-    return PairedSet(*(sum(getattr(one, name) for one in everybody) for name in ("rows", "broken", "mended")))
-
-
-def _per_label(sets: Mapping[RecallCell, PairedSet]) -> list[PairedSet]:
-    return [one for (_, group), one in sets.items() if group is None]

@@ -10,6 +10,7 @@ from torch import Tensor
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.recommendation import MEASURES, ValidationJudge, cheaper_rival
+from trainer.evaluation.strength_range import StrengthSearch
 from trainer.formatting import system_name
 from triggers.artifact.selection_record import SelectionRecord
 from triggers.trigger import ImageTrigger, TextTrigger
@@ -46,9 +47,8 @@ class TrainingResult:
     notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
     judge: ValidationJudge | None = None  # what judged the candidates, on the rows that their `val` predicts
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
-    rival: int | None = (
-        None  # index into comparisons: something cheaper that does as well as the best trigger, or better
-    )
+    rival: int | None = None  # index into comparisons: something cheaper that does as well as any trigger
+    search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it
 
     def against_rivals(self) -> TrainingResult:
         """The result after the best trigger was held against everything cheaper: it stays the best if it is fairer."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from trainer.config import Criterion, RunConfig, SelectConfig
 from trainer.evaluation.counts import ConfusionCounts, accuracy
+from triggers.errors import ConfigError
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.fairness_report import Gap
 from triggers.metrics.overlapping_groups import groups_of
@@ -61,7 +62,9 @@ class SelectionCriterion:
         labels: int,
         *,
         overlapping: bool = False,
+        recall_labels: Sequence[int] = (),
     ) -> None:
+        self._recall_labels = recall_labels
         self.objective, self.pos_label, self._labels = criterion, pos_label, labels
         self._overlapping, self.select = overlapping, select
         self.bare_counts = bare
@@ -96,6 +99,11 @@ class SelectionCriterion:
         """Whether `new` replaces `old`; of equal ones the earlier stays."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
+    def counts_cell(self, cell: RecallCell) -> bool:
+        """Whether the measure "recall" looks at a label and group: those that are named, else every one."""
+        (label, group), named = cell, self.select.recall_groups
+        return (group in named if named else True) and (not self._recall_labels or label in self._recall_labels)
+
     def kept(self, score: ValidationScore) -> float:
         """The recall ratio of an affordable score, without the rounding that `affordable` allows."""
         return max(score.recall_ratio, self.select.min_recall_ratio)
@@ -110,7 +118,7 @@ class SelectionCriterion:
                 per_label = [loss for (_, group), loss in losses.items() if group is None]
                 return sum(per_label) / len(per_label)
             case "recall":
-                return max(losses.values())
+                return max(loss for cell, loss in losses.items() if self.counts_cell(cell))
 
     def _excess(self, score: ValidationScore) -> float:
         """How far it is beyond the budget and below the floor of recalls."""
@@ -120,9 +128,23 @@ class SelectionCriterion:
 
 def selection_criterion(config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> SelectionCriterion:
     """The selection criterion of a configuration, given the bare model's counts on validation."""
-    labels, overlapping = len(classifier.labels), config.data.groups_overlap
-    criterion = config.objective.criterion
-    return SelectionCriterion(bare, criterion, config.select, classifier.pos_label, labels, overlapping=overlapping)
+    return SelectionCriterion(
+        bare,
+        config.objective.criterion,
+        config.select,
+        classifier.pos_label,
+        len(classifier.labels),
+        overlapping=config.data.groups_overlap,
+        recall_labels=[classifier.labels.index(name) for name in config.select.recall_labels],
+    )
+
+
+def require_known_names(select: SelectConfig, labels: Sequence[str], groups: Sequence[str]) -> None:
+    """Refuse names of labels and groups in [select] that the model or the data do not have. Raises ConfigError."""
+    for key, names, known in (("labels", select.recall_labels, labels), ("groups", select.recall_groups, groups)):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigError(f"select.recall_{key} names {unknown[0]!r}; there are {', '.join(known)}.")
 
 
 def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:

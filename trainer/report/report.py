@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +102,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "front": [result.candidates[at].strength for at in result.front],
         "candidates": _candidates(inputs),
         "rival": result.rival,
+        "strength_search": result.search and asdict(result.search),
         "comparisons": [_comparison(config, classifier, one) for one in result.comparisons],
         "data_counts": {
             split: [[*cell, n] for cell, n in counted.items()] for split, counted in result.data_counts.items()

@@ -194,7 +194,7 @@ def test_a_model_in_the_place_of_one_with_a_threshold_decides_at_it_too(
 
 
 def test_a_baseline_that_diverges_says_what_to_change(digits_classifier: FrozenClassifier) -> None:
-    config = image_config(ObjectiveConfig("gap"))
+    config = image_config(ObjectiveConfig("gap", strengths=(1.0,)))
     wild = replace(config, baselines=replace(config.baselines, lr=1e30))
     with pytest.raises(ConfigError, match=r"diverged, the losses of step 10 are .*nan.*lower baselines.lr"):
         trained(wild, digits_classifier, image_splits())

@@ -50,7 +50,7 @@ class Posts:
 
 
 def config(*group: str, missing: str = "refuse") -> RunConfig:
-    base = run_config(ObjectiveConfig())
+    base = run_config(ObjectiveConfig(strengths=(1.0,)))
     data = DataConfig("csv", base.root, ("label",), group=group, groups_overlap=True, missing_group=missing)  # type: ignore[arg-type]
     return replace(base, data=data)
 
@@ -80,7 +80,7 @@ def test_an_identity_of_nobody_is_no_group() -> None:
 
 def test_what_is_not_known_is_refused_or_dropped_but_never_none() -> None:
     source = Posts(("male", "", "female", "none"))
-    with pytest.raises(DataError, match="row 2 has no value"):
+    with pytest.raises(DataError, match="row 2 has no group"):
         table(source, config(*IDENTITIES))
     found = table(source, config(*IDENTITIES, missing="drop"))
     assert (found.rows, found.group_names) == ((0, 2, 3), ("none", "male", "female"))

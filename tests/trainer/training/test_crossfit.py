@@ -64,7 +64,7 @@ def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenC
 
 def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=4, batch_size=64, lr=0.1)
-    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0,)), trigger=TriggerConfig("hard", tokens=2), train=train)
     folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
     folds.restore([0])
     found = folds.runs[-1].optimizer.average.state_dict()["weight"][0]

@@ -221,7 +221,7 @@ def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassif
 
 def test_a_run_that_diverges_stops_and_says_what_to_change(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=20, batch_size=32, lr=1e30)
-    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("embedding"), train=train)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0,)), trigger=TriggerConfig("embedding"), train=train)
     with pytest.raises(ConfigError, match=r"step 10 .*nan.*lower train.lr"):
         train_triggers(config, comments_classifier, comments.splits(), quiet())
 
