@@ -220,7 +220,7 @@ def power_table(runs: Sequence[RecordedRun], repeats: int, seed: int) -> list[st
             before, after = (
                 np.mean([getattr(one, name) for one in certified] or [0.0]) for name in ("bare_gap", "gap")
             )
-            left = f", gap {gaps[0]:.3f} to {gaps[1]:.3f}" if certified else ""
+            left = f", gap {before:.3f} to {after:.3f}" if certified else ""
             cells.append(f"{len(certified)} of {len(own)}{left}")
         lines.append(f"| {task} | {criterion.replace('_', ' ')} | {' | '.join(cells)} |")
     return [*lines, ""]
