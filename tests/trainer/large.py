@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from trainer.training.best_snapshots import BestSnapshots
 
 from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config

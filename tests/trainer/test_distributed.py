@@ -24,7 +24,7 @@ from trainer.train import train
 from trainer.training.build_module import build_module
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
-from triggers.artifact.artifact import load_artifact
+from triggers.artifact.artifact import TriggerArtifact, load_artifact
 from triggers.errors import ConfigError
 from triggers.model.classifier import FrozenClassifier
 from triggers.trigger.image import ImageTrigger
@@ -82,10 +82,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def deltas(
+def trained(
     folder: Path, out: str, processes: int, objective: str = "adversarial", folds: int = 1, strengths: str = "[1, 5]"
-) -> dict[str, torch.Tensor]:
-    """Train with so many processes; the trigger of every strength, by its file's name."""
+) -> dict[str, TriggerArtifact]:
+    """Train with so many processes; the artifact of every strength, by its file's name."""
     config = folder / f"{out}.toml"
     config.write_text(
         CONFIG.format(objective=objective, folds=folds, strengths=strengths).replace('"store"', f'"{out}-store"')
@@ -100,12 +100,7 @@ def deltas(
         assert done.returncode == 0, done.stderr
         assert f"{processes} processes exchange" in done.stderr
         assert done.stdout.count("Report:") == 1  # only the first one speaks
-    found = {}
-    for path in sorted((folder / out / "triggers").iterdir()):
-        trigger = load_artifact(path).trigger
-        assert isinstance(trigger, ImageTrigger)
-        found[path.stem] = trigger.delta
-    return found
+    return {path.stem: load_artifact(path) for path in sorted((folder / out / "triggers").iterdir())}
 
 
 @pytest.mark.slow
@@ -118,12 +113,15 @@ def deltas(
     ],
 )
 def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str, folds: int, strengths: str) -> None:
-    one = deltas(folder, f"one-{objective}-{folds}", 1, objective, folds, strengths)
-    two = deltas(folder, f"two-{objective}-{folds}", 2, objective, folds, strengths)
+    one = trained(folder, f"one-{objective}-{folds}", 1, objective, folds, strengths)
+    two = trained(folder, f"two-{objective}-{folds}", 2, objective, folds, strengths)
     assert list(one) == list(two) and len(one) == (6 if "auto" in strengths else 2)
     for alone, shared in zip(one.values(), two.values(), strict=True):
-        assert float(alone.abs().max()) > 0.05  # something was learned
-        assert torch.allclose(alone, shared, atol=1e-5)
+        assert isinstance(alone.trigger, ImageTrigger) and isinstance(shared.trigger, ImageTrigger)
+        assert float(alone.trigger.delta.abs().max()) > 0.05  # something was learned
+        assert torch.allclose(alone.trigger.delta, shared.trigger.delta, atol=1e-5)
+        assert alone.manifest.selection is not None  # by the same predictions
+        assert (alone.manifest.selection, alone.manifest.steps) == (shared.manifest.selection, shared.manifest.steps)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.trainer.datasets import digits
 from trainer.config.run_config import load_config
@@ -163,6 +164,12 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
     rows = digits.PARTS["tuning"] + digits.PARTS["val"]
     assert sum(made.result.bare["val"].values()) == rows
     assert {sum(one.counts["val"].values()) for one in made.result.comparisons} == {rows}
+    judge = made.result.judge
+    assert judge is not None
+    for one in made.result.comparisons:
+        assert one.val is not None and judge.rows.counts(one.val) == one.counts["val"]  # the same rows in one order
+    (unmoved,) = (one for one in made.result.comparisons if one.setting == "shift +0")
+    assert unmoved.val is not None and torch.equal(unmoved.val.long(), judge.rows.bare.long())
     assert made.result.comparisons[-1].system == "strength_zero"
 
 

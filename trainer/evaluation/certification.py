@@ -5,7 +5,7 @@ only the second is; the loss of a set of rows is their share of broken less that
 that the mean loss over some sets (all rows: accuracy; the rows of each label: balanced accuracy) is the budget or more.
 
 Its p-value is the probability, under the null, of a loss as small as the one seen: summed over all outcomes, at the
-share of changed rows that was seen and EXTRA_CHANGED more of them (an estimated p-value; Lloyd, ANZJS 2008). Triggers are
+share of changed rows that was seen and EXTRA_CHANGED more (an estimated p-value; Lloyd, ANZJS 2008). Triggers are
 tested as in Learn then Test (Angelopoulos et al., arXiv 2110.01052), so that with probability 1 - delta no certified
 one breaks its budget.
 """

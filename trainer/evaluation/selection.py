@@ -16,11 +16,14 @@ from trainer.evaluation.counts import ConfusionCounts, accuracy
 from triggers.errors import ConfigError
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.fairness_report import Gap
-from triggers.metrics.overlapping_groups import groups_of
+from triggers.metrics.overlapping_groups import identities_of
 from triggers.model import FrozenClassifier
 
 FEW_HITS = 10
-"""Rows of a label and group that the bare model gets right below which a ratio of recalls says nothing."""
+"""Rows of a label in one group that the bare model gets right below which a ratio of recalls says nothing.
+
+Over all rows a label counts from the first one on: a label that is rare or hardly ever found may not be given up.
+"""
 
 RecallCell = tuple[int, str | None]
 """A label, and a group or None for everybody."""
@@ -75,7 +78,7 @@ class SelectionCriterion:
         """Figures of one system's counts."""
         report = evaluate_counts(counts, pos_label=self.pos_label, labels=self._labels, overlapping=self._overlapping)
         now, before = recalls(counts, overlapping=self._overlapping), self._bare_recalls
-        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if before[cell][0] >= FEW_HITS}
+        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if _comparable(cell, before[cell][0])}
         lowest = min(ratios, key=lambda cell: ratios[cell]) if ratios else None
         gap = selection_gap(report, self.objective)[1].value
         return ValidationScore(
@@ -118,7 +121,12 @@ class SelectionCriterion:
                 per_label = [loss for (_, group), loss in losses.items() if group is None]
                 return sum(per_label) / len(per_label)
             case "recall":
-                return max(loss for cell, loss in losses.items() if self.counts_cell(cell))
+                named = [loss for cell, loss in losses.items() if self.counts_cell(cell)]
+                if not named:
+                    raise ConfigError(
+                        "select.recall_labels and recall_groups name no row of validation; leave one of them out."
+                    )
+                return max(named)
 
     def _excess(self, score: ValidationScore) -> float:
         """How far it is beyond the budget and below the floor of recalls."""
@@ -166,12 +174,12 @@ def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Ga
 
 
 def recalls(counts: ConfusionCounts, *, overlapping: bool = False) -> dict[RecallCell, tuple[int, int]]:
-    """(hits, rows) of every label, over all rows and in every group that has rows of it."""
+    """(hits, rows) of every label, over all rows and in every group that has rows of it; "no group" is none."""
     found: dict[RecallCell, list[int]] = defaultdict(lambda: [0, 0])
     for (cell, label, prediction), n in counts.items():
         if label is None:
             continue
-        for group in (None, *(groups_of(cell) if overlapping else (cell,))):
+        for group in (None, *(identities_of(cell) if overlapping else (cell,))):
             found[label, group][0] += n * (label == prediction)
             found[label, group][1] += n
     return {cell: (hits, rows) for cell, (hits, rows) in sorted(found.items(), key=lambda item: _place(item[0]))}
@@ -181,6 +189,10 @@ def best_of(criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapsho
     """Index of the feasible snapshot with the smallest gap; None if none is. A tie goes to the first."""
     feasible = [at for at, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
     return min(feasible, key=lambda at: criterion.rank(snapshots[at].score), default=None)
+
+
+def _comparable(cell: RecallCell, hits: int) -> bool:
+    return hits >= (1 if cell[1] is None else FEW_HITS)
 
 
 def _place(cell: RecallCell) -> tuple[int, str]:

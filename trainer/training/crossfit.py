@@ -104,7 +104,6 @@ class Folds:
             notes=(note, *result.notes),
         )
         return with_search(result, self.search)
-        return with_search(result, self.search)
 
     def _published(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a validation: the folds' mean, or for hard triggers that of the fold that did best."""

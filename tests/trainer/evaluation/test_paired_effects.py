@@ -20,7 +20,7 @@ def drawn(
 ) -> JointCounts:
     """Rows whose first predictions depend on the group and whose second ones differ from the first now and then."""
     draw = np.random.default_rng(seed)
-    cells: Counter[tuple[str, int, int, int]] = Counter()
+    cells: Counter[tuple[str, int | None, int, int]] = Counter()
     for _ in range(n):
         group, label = int(draw.integers(len(groups))), int(draw.integers(labels))
         wrong = draw.random() < 0.1 + 0.15 * group

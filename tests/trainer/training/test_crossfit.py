@@ -12,7 +12,7 @@ from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
 from trainer.config.run_config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.counts import accuracy, confusion_counts, predicted_labels
 from trainer.training.crossfit import assign_folds, concatenate, fold_path, train_folds
 from trainer.training.trigger_training import train_triggers
 from triggers.model.classifier import FrozenClassifier
@@ -45,6 +45,24 @@ def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier:
     assert set.union(*held) == everything and sum(map(len, held)) == len(everything)
     outcome = folds.result()
     assert sum(outcome.candidates[0].counts["val"].values()) == len(everything) == sum(outcome.bare["val"].values())
+
+
+def test_predictions_stand_in_the_order_of_the_pool(digits_classifier: FrozenClassifier) -> None:
+    """Whatever else is predicted on all rows, controls above all, is compared row by row."""
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
+    data = digits.splits()
+    folds = train_folds(replace(config, select=FOLDS), digits_classifier, data, quiet())
+    pool = concatenate(data.tuning, data.val)
+    assert torch.equal(folds.rows.labels, pool.labels) and torch.equal(folds.rows.cells, pool.groups)
+    bank = digits_classifier.bank([digits_classifier.null_trigger()])
+    assert torch.equal(folds.rows.bare, predicted_labels(digits_classifier, pool, bank, 64)[0])
+    where = {name: row for row, name in enumerate(pool.ids)}
+    for place in range(len(folds.histories[0].steps)):
+        found = folds.predictions(place)
+        for run, history in zip(folds.runs, folds.histories, strict=True):
+            assert torch.equal(found[:, [where[name] for name in run.val.ids]], history.predictions[place])
+    for one in folds.result().candidates:
+        assert one.counts["val"] == folds.rows.counts(one.val)
 
 
 def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenClassifier) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainer.training.best_snapshots import BestSnapshots, CountValidation
 
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
