@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.trainer.evaluation.strata import Stratum, judged
 from trainer.config.run_config import Criterion, Measure, SelectConfig
-from trainer.evaluation.certification import loss_bound
+from trainer.evaluation.certification import loss_bound, loss_p_value
 from trainer.evaluation.recommendation import Selection, ValidationJudge, select_triggers
 from trainer.evaluation.selection import recalls
 
@@ -164,8 +164,26 @@ def test_an_earlier_trigger_can_only_be_promising() -> None:
     ruined = torch.zeros_like(good)
     chosen = select(judge, ruined, earlier=[good])
     assert (chosen.places, chosen.best, statuses(chosen)) == ((0,), 0, ["promising"])
+    unchanged = judge.rows.bare  # which passes, and is of no use
+    assert judge.p_value(unchanged) < 0.01
+    chosen = select(judge, unchanged, earlier=[good])
+    assert (chosen.places, chosen.best, statuses(chosen)) == ((0,), 0, ["promising"])
     chosen = select(judge, good, earlier=[good])
     assert (chosen.places, statuses(chosen)) == ((1,), ["certified"])
+
+
+@pytest.mark.parametrize(("kept", "status"), [(27, "promising"), (30, "certified")])
+def test_the_floor_of_every_labels_recall_has_to_be_proved_too(kept: int, status: str) -> None:
+    """Of 60 rows of label 1 the model finds 30; 24 are the floor, and 27 may be chance."""
+    strata: list[Stratum] = [
+        ("a", 1, 30 - kept, [1, 0]), ("a", 1, kept, [1, 1]), ("a", 1, 30, [0, 0]),
+        ("a", 0, 200, [1, 0]), ("a", 0, 1800, [0, 0]), ("b", 0, 2000, [0, 0]),
+    ]  # fmt: skip
+    judge, (one,) = judged(strata, SelectConfig(measure="accuracy"))
+    assert max(loss_p_value(sets, 0.01) for sets in judge.tested(one)) < 0.001
+    (record,) = select(judge, one).records
+    assert (record.status, record.lowest_recall_ratio) == (status, kept / 30)
+    assert (judge.p_value(one) <= 0.1) == (status == "certified")
 
 
 def test_of_gaps_that_differ_by_noise_the_smaller_loss_wins() -> None:
