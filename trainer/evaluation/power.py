@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 from trainer.config import Criterion, SelectConfig
 from trainer.evaluation.certification import EXTRA_CHANGED, OUT_OF_REACH
-from trainer.evaluation.selection import FEW_HITS, RecallCell
+from trainer.evaluation.selection import RecallCell, comparable
 from triggers.metrics.critical_values import critical
 from triggers.metrics.intervals import newcombe, simultaneous_quantile
 from triggers.metrics.rates import CountTable, Rate
@@ -159,7 +159,7 @@ def _tests(
     for label, n in labels.items():
         recall = recalls.get(label, 0.0)
         floor = select.min_recall_ratio * recall
-        if recall * n >= FEW_HITS and floor > 0:
+        if comparable((label, None), recall * n) and floor > 0:
             limit = recall - floor - z * math.sqrt(floor * (1 - floor) / n) - _half_a_row([n])
             tests.append(_LossTest(limit, [n], changed))
     return tests

@@ -78,7 +78,7 @@ class SelectionCriterion:
         """Figures of one system's counts."""
         report = evaluate_counts(counts, pos_label=self.pos_label, labels=self._labels, overlapping=self._overlapping)
         now, before = recalls(counts, overlapping=self._overlapping), self._bare_recalls
-        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if _comparable(cell, before[cell][0])}
+        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if comparable(cell, before[cell][0])}
         lowest = min(ratios, key=lambda cell: ratios[cell]) if ratios else None
         gap = selection_gap(report, self.objective)[1].value
         return ValidationScore(
@@ -185,14 +185,15 @@ def recalls(counts: ConfusionCounts, *, overlapping: bool = False) -> dict[Recal
     return {cell: (hits, rows) for cell, (hits, rows) in sorted(found.items(), key=lambda item: _place(item[0]))}
 
 
+def comparable(cell: RecallCell, hits: float) -> bool:
+    """Whether a ratio of recalls says something, where the bare model gets so many rows of the cell right."""
+    return hits >= (1 if cell[1] is None else FEW_HITS)
+
+
 def best_of(criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapshot]) -> int | None:
     """Index of the feasible snapshot with the smallest gap; None if none is. A tie goes to the first."""
     feasible = [at for at, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
     return min(feasible, key=lambda at: criterion.rank(snapshots[at].score), default=None)
-
-
-def _comparable(cell: RecallCell, hits: int) -> bool:
-    return hits >= (1 if cell[1] is None else FEW_HITS)
 
 
 def _place(cell: RecallCell) -> tuple[int, str]:

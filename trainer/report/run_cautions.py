@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.recommendation import MEASURES
-from trainer.evaluation.selection import FEW_HITS, recalls
+from trainer.evaluation.selection import FEW_HITS, comparable, recalls
 from trainer.formatting import (
     Json,
     format_count,
@@ -66,7 +66,7 @@ def _budget(summary: Json) -> Iterator[str]:
     fallen = [
         f"{_cell(summary, label, group)} ({_share(before[label, group])} → {_share(after[label, group])})"
         for label, group in before
-        if before[label, group][0] >= FEW_HITS
+        if comparable((label, group), before[label, group][0])
         and after[label, group][0] < (floor or 0) * before[label, group][0] - 1e-9
     ]
     if fallen:

@@ -28,8 +28,8 @@ def selection_rules(summary: Json) -> list[str]:
     return [
         f"Selection: at most {record['budget']:g} of {measure} may be lost beside the bare model on"
         f" {format_count(record['rows'])} validation rows, and no label's recall, over all rows and in any group, may"
-        f" fall below {record['min_recall_ratio']:g} of the bare model's, where that gets {FEW_HITS} rows right or"
-        " more.",
+        f" fall below {record['min_recall_ratio']:g} of the bare model's; in a group, where that gets {FEW_HITS} rows"
+        " right or more.",
         "Tested are the triggers after the last step, from the weakest strength on, until one fails: the null"
         f" hypothesis is that the budget is broken or a label's recall at its floor, delta {delta:g}. So with"
         f" confidence {1 - delta:g} no certified trigger breaks its budget; others can only be promising. The gap must"

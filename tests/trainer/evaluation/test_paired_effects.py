@@ -9,7 +9,7 @@ import pytest
 
 from trainer import formatting
 from trainer.config.run_config import Criterion
-from trainer.evaluation.paired_effects import paired_changes
+from trainer.evaluation.paired_effects import gap_noise, paired_changes
 from trainer.evaluation.selection import selection_gap
 from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
 from triggers.metrics.paired import JointCounts
@@ -152,3 +152,20 @@ def test_one_group_has_no_gap() -> None:
     found = paired_changes({("f", 1, 1, 0): 5, ("f", 0, 0, 0): 5}, ("f",), pos_label=1, labels=2)
     assert found["demographic_parity"] is None
     assert found["accuracy"]["value"] == -0.5
+
+
+def test_the_noise_of_a_difference_is_its_spread_over_other_data() -> None:
+    """As stated from one sample, against the spread over 200 samples of the same size."""
+    differences = []
+    for seed in range(200):
+        paired = drawn(seed, n=400, flip=0.2)
+        before, after = (report(paired, column).average_odds_difference.value for column in (2, 3))
+        assert before is not None and after is not None
+        differences.append(after - before)
+    told = [gap_noise(drawn(seed, n=400, flip=0.2), ("f", "m"), 1, 2, "equalized_odds") for seed in range(10)]
+    assert np.mean(told) == pytest.approx(np.std(differences), rel=0.15)
+
+
+def test_equal_predictions_have_no_noise_and_unmeasured_gaps_none_that_is_known() -> None:
+    assert gap_noise(drawn(1, flip=0.0), ("f", "m"), 1, 2, "demographic_parity") == 0.0
+    assert np.isnan(gap_noise({("f", 1, 1, 0): 5, ("f", 0, 0, 0): 5}, ("f",), 1, 2, "demographic_parity"))

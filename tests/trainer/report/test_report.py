@@ -244,16 +244,15 @@ def test_a_rival_is_the_first_sentence_of_report_card_and_metrics(
     tmp_path: Path, image_model: FrozenClassifier
 ) -> None:
     outcome = image_outcome()
-    best = outcome.candidates[1]
-    rival = Comparison("threshold", "shift +0.5", best.counts, 1.0, chosen=True, val=best.val, shift=0.5)
+    fairest = outcome.candidates[2]
+    rival = Comparison("threshold", "shift +0.5", fairest.counts, 1.0, chosen=True, val=fairest.val, shift=0.5)
     outcome = replace(outcome, comparisons=(rival,)).against_rivals()
     paths = {path.name: path for path in written(tmp_path, material(image_config(tmp_path), image_model, outcome))}
     says = "A threshold shift (+.500 on the logit of attractive) does as well: use it instead of a trigger. "
     metrics = json.loads(paths["metrics.json"].read_text())
     assert (metrics["best"], metrics["rival"], metrics["comparisons"][0]["shift"]) == (None, 0, 0.5)
     assert metrics["verdict"]["reason"].startswith(says)
-    words = [one["selection"]["status"] for one in metrics["candidates"]]  # the last one's gap is half the rival's
-    assert words == ["not recommended", "not recommended", "certified"]
+    assert {one["selection"]["status"] for one in metrics["candidates"]} == {"not recommended"}
     assert paths["model-card.md"].read_text().splitlines()[2].startswith(says)
     page = Page(paths["report.html"].read_text())
     start = page.text.index("Not recommended", page.text.index("run report"))
