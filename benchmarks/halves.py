@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -27,14 +27,13 @@ from benchmarks.systems import BY_GROUP, TASKS, System
 from trainer.config import Criterion, RunConfig
 from trainer.config.run_config import TriggerConfig
 from trainer.data import Dataset, Splits
-from trainer.distributed import ProcessGroup, deterministic_algorithms
+from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import bare_logits
-from trainer.evaluation.counts import chunks
-from trainer.evaluation.counts import ConfusionCounts
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from trainer.training.training_loop import TrainingRun
-from triggers.model import FrozenClassifier, sweep
+from trainer.training.validation_history import ValidationHistory
+from triggers.model import FrozenClassifier
 
 BUDGETS = (0.01, 0.02, 0.04)
 HALVINGS = 60
@@ -93,35 +92,6 @@ class Rows:
         return float(left[1]), float(told[1] - told[0])
 
 
-@dataclass(eq=False)
-class Candidates:
-    """A run's keeper that notes what every strength predicts on validation, whenever the run validates."""
-
-    run: TrainingRun
-    found: list[Tensor] = field(default_factory=list)
-
-    def offer(self, step: int, count: Callable[[], Sequence[ConfusionCounts]]) -> None:
-        """The triggers as they are now: predictions (K, N)."""
-        with torch.inference_mode():
-            bank, val = self.run.optimizer.average.render(), self.run.val
-            predicted = torch.empty(len(bank), len(val), dtype=torch.long, device=val.labels.device)
-            for rows in chunks(val, 512, ProcessGroup()):
-                logits = sweep(self.run.counter, val.take(rows).inputs, bank)
-                predicted[:, rows] = self.run.counter.decision.labels(logits)
-        self.found.append(predicted.cpu())
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
-        """Nothing."""
-        return []
-
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
-        """Nothing."""
-
-
 def cooled(classifier: FrozenClassifier, temperature: float) -> FrozenClassifier:
     """The same predictions from logits over a temperature."""
     network = copy.deepcopy(classifier.network)
@@ -136,9 +106,9 @@ def candidates(config: RunConfig, model: FrozenClassifier, splits: Splits, progr
     """Predictions (C, N) on validation of everything that a training passes through."""
     with deterministic_algorithms(model.device, config.train.threads):
         run = TrainingRun.prepare(config, model, splits, progress)
-        keeper = Candidates(run)
-        run.train(keeper)
-    return torch.cat(keeper.found)
+        history = ValidationHistory(run.optimizer.average)
+        run.train(history)
+    return torch.cat(history.predictions)
 
 
 def group_thresholds(classifier: FrozenClassifier, val: Dataset) -> Tensor:

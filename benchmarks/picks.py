@@ -24,9 +24,9 @@ from trainer.evaluation import SelectionCriterion, confusion_counts
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import ValidationSnapshot, selection_criterion
 from trainer.progress import Progress
-from trainer.training.best_snapshots import CountValidation
 from trainer.training.objective_step import StepConfig
 from trainer.training.training_loop import TrainingRun
+from trainer.training.validation_history import PredictValidation
 from triggers.model import FrozenClassifier
 
 SHIFTS = 300
@@ -82,10 +82,11 @@ class Picker:
 def judge_at(
     config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts, budget: float
 ) -> SelectionCriterion:
-    """The product's own judge with another accuracy floor."""
-    return selection_criterion(
-        replace(config, select=replace(config.select, max_accuracy_drop=budget)), classifier, bare
-    )
+    """The product's own judge with another budget, of plain accuracy, and no floor of recalls: the same for every
+    system, trained or not.
+    """
+    select = replace(config.select, max_accuracy_drop=budget, measure="accuracy", min_recall_ratio=0.0)
+    return selection_criterion(replace(config, select=select), classifier, bare)
 
 
 def trigger_picks(
@@ -98,7 +99,7 @@ def trigger_picks(
     """Train the triggers of a configuration; the picks are tried on `receivers` as well."""
     with deterministic_algorithms(classifier.device, config.train.threads):
         run = TrainingRun.prepare(config, classifier, splits, progress)
-        picker = Picker(config, classifier, run.bare_val)
+        picker = Picker(config, classifier, run.val_rows.counts(run.val_rows.bare))
         run.train(_Keeper(run, picker, receivers))
         return picker.picks()
 
@@ -128,21 +129,19 @@ class _Keeper:
     def __init__(self, run: TrainingRun, picker: Picker, receivers: Sequence[FrozenClassifier]) -> None:
         self._run, self._picker, self._receivers = run, picker, receivers
 
-    def offer(self, step: int, count: CountValidation) -> None:
+    def offer(self, step: int, predict: PredictValidation) -> None:
         """Every strength's trigger as it is now."""
         tests = _Tests(self._run, self._receivers)
-        for k, counts in enumerate(count()):
-            self._picker.offer(step, self._run.config.objective.strengths[k], counts, partial(tests.of, k))
+        for k, (strength, found) in enumerate(
+            zip(self._run.config.objective.fixed_strengths, predict().cpu(), strict=True)
+        ):
+            self._picker.offer(step, strength, self._run.val_rows.counts(found), partial(tests.of, k))
 
     def tensors(self) -> dict[str, Tensor]:
         """Nothing."""
         return {}
 
-    def kept(self) -> list[tuple[int, ConfusionCounts] | None]:
-        """Nothing."""
-        return []
-
-    def restore(self, tensors: Mapping[str, Tensor], kept: Sequence[tuple[int, ConfusionCounts] | None]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Nothing."""
 
 

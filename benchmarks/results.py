@@ -35,8 +35,7 @@ from benchmarks.systems import (
 )
 from trainer.config import Criterion, RunConfig
 from trainer.evaluation import confusion_counts
-from trainer.evaluation.counts import accuracy
-from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.counts import ConfusionCounts, accuracy
 from trainer.progress import Progress, open_progress
 from trainer.train import open_run
 from triggers.errors import FairtriggerError

@@ -34,8 +34,8 @@ from trainer.config import load_config
 from trainer.distributed import deterministic_algorithms
 from trainer.progress import Progress, open_progress
 from trainer.train import prepare_data
-from trainer.training.best_snapshots import BestSnapshots
 from trainer.training.training_loop import TrainingRun
+from trainer.training.validation_history import ValidationHistory
 from triggers.artifact.artifact import TriggerArtifact, make_artifact
 from triggers.artifact.manifest_checks import value_range_of
 from triggers.errors import FairtriggerError
@@ -56,7 +56,7 @@ def biased(out: Path, like: TriggerArtifact, progress: Progress) -> TriggerArtif
     with deterministic_algorithms(classifier.device, config.train.threads):
         run = TrainingRun.prepare(config, classifier, splits, progress)
         run.optimizer.strengths.neg_()  # which a configuration cannot say
-        run.train(BestSnapshots(run.criterion, run.optimizer.average), title="train a biased challenger")
+        run.train(ValidationHistory(run.optimizer.average), title="train a biased challenger")
     (trigger,) = run.optimizer.average.export()
     objective = like.manifest.objective.model_copy(update={"strength": STRENGTH})  # a record of it has no sign
     told = {"objective": objective, "value_range": value_range_of(trigger), "evaluation": ()}

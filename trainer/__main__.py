@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 HELP = """Learn fairness triggers for a frozen classifier and publish them to a store.
 
-Reads a TOML file. Fits the classifier first if its bundle is missing and section "base" says how. Trains one trigger
-per strength, recommends one on validation data, leaves metrics.json, a model card and a report in the output folder.
+Reads a TOML file. Fits the classifier first if its bundle is missing and section "base" says how. Finds the useful
+strengths, trains one trigger for each, recommends one on validation data, leaves metrics.json, a model card and a
+report in the output folder.
 
 Look first: `--look` tells in seconds what the data is, how the bare model does and what a run of this size can show.
 
@@ -40,7 +41,7 @@ EPILOG = """Start here:  python -m trainer --example > run.toml
 
 Look:  python -m trainer run.toml --look
 
-Then:  python -m trainer run.toml --set "objective.strengths=[1,5,20]" --set train.device=cuda"""
+Then:  python -m trainer run.toml --set train.steps=600 --set train.device=cuda"""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 

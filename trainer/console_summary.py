@@ -1,7 +1,11 @@
-"""The terminal summary of a finished run: the table of all strengths, and the paths of its files."""
+"""The terminal summary of a finished run: what it recommends, the table of all strengths, the paths of its files.
+
+The sentences are those of the report, from the run's metrics.json.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -11,22 +15,27 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.config import Criterion, RunConfig
+from trainer.evaluation.balanced_accuracy import estimate_balanced_accuracy
 from trainer.evaluation.comparison_record import short_rows
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import selection_gap
+from trainer.formatting import format_number
 from trainer.publish import store_url
-from trainer.report import report_of
+from trainer.report import STATUS_WORDS, cautions, headline_sentence, report_of, verdict
 from trainer.train import FinishedRun
-from triggers.metrics import FairnessReport
 from triggers.storage import without_password
 
 
 def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> None:
-    """Print the table of all strengths, the notes of selection, and the paths of the files."""
+    """Print the verdict, the table of all strengths, cautions and notes, and the paths of the files."""
     console = Console()
+    summary = json.loads((folder / "metrics.json").read_bytes())
+    found = verdict(summary)
+    console.print(found["reason"], markup=False, highlight=False)
     console.print(_table(config, finished))
-    for note in finished.result.notes:
-        console.print(note, markup=False, highlight=False)
+    notes = [note for note in finished.result.notes if note not in found["reason"]]
+    for line in (headline_sentence(summary), *(f"Mind: {one}" for one in cautions(summary)), *notes):
+        console.print(line, markup=False, highlight=False)
     names = {path.name for path in finished.files}
     for what, name in (("Figures", "metrics.json"), ("Card", "model-card.md"), ("Report", "report.html")):
         if name in names:
@@ -40,38 +49,43 @@ def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> Non
 def _table(config: RunConfig, finished: FinishedRun) -> Table:
     classifier, outcome = finished.classifier, finished.result
     versions = {place.strength: f"v{place.version}" for place in finished.published}
-    rows = [("none", outcome.bare, "")]
-    for at, candidate in enumerate(outcome.candidates):
+    rows = [("none", outcome.bare, "", "")]
+    for at, one in enumerate(outcome.candidates):
         mark = " best" if at == outcome.best else ""
-        rows.append((f"{candidate.strength:g}", candidate.counts, versions.get(candidate.strength, "") + mark))
+        rows.append((f"{one.strength:g}", one.counts, one.selection.status, versions.get(one.strength, "") + mark))
     title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
-    table = Table("strength", title=title, box=SIMPLE_HEAD)
+    table = Table("strength", title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for split in ("val", "test"):
-        for column in ("accuracy", "DP", "AOD"):
+        for column in ("acc", "bal", "DP", "AOD"):
             table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
+    table.add_column("validation\nsays")
     table.add_column("published")
-    for name, splits, note in rows:
-        table.add_row(name, *_figures(config, finished, [splits]), note)
+    for name, splits, status, note in rows:
+        table.add_row(name, *_figures(config, finished, [splits]), status, note)
     table.add_section()
     for name, compared, chosen in short_rows(outcome.comparisons):
-        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
+        figures = _figures(config, finished, [one.counts for one in compared])
+        table.add_row(name, *figures, "", "best" if chosen else "")
     report = report_of(config, classifier, outcome.bare["test"])
     parity, odds = (selection_gap(report, criterion)[0] for criterion in get_args(Criterion))
-    table.caption = f"DP: {parity}, AOD: {odds}; 0: groups alike"
+    legend = f"acc: accuracy, bal: balanced accuracy, DP: {parity}, AOD: {odds}; 0: groups alike"
+    table.caption = "\n".join([legend, *(f"{word}: {meaning}" for word, meaning in STATUS_WORDS.items())])
+    table.caption_justify = "left"
     return table
 
 
 def _figures(config: RunConfig, finished: FinishedRun, several: Sequence[Mapping[str, ConfusionCounts]]) -> list[str]:
-    """Table cells of accuracy and gaps on both splits, as the mean over several systems."""
-    reports = [[report_of(config, finished.classifier, one[split]) for split in ("val", "test")] for one in several]
-    rows = [[value for report in splits for value in _values(report)] for splits in reports]
+    """Table cells of both accuracies and gaps on both splits, as the mean over several systems."""
+    rows = [[value for split in ("val", "test") for value in _values(config, finished, one[split])] for one in several]
     return [_mean(column) for column in zip(*rows, strict=True)]
 
 
-def _values(report: FairnessReport) -> list[float | None]:
-    return [report.overall.accuracy.value, *(selection_gap(report, one)[1].value for one in get_args(Criterion))]
+def _values(config: RunConfig, finished: FinishedRun, counts: ConfusionCounts) -> list[float | None]:
+    report = report_of(config, finished.classifier, counts)
+    accuracies = [report.overall.accuracy.value, estimate_balanced_accuracy(counts).value]
+    return [*accuracies, *(selection_gap(report, one)[1].value for one in get_args(Criterion))]
 
 
 def _mean(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else "-"
+    return format_number(sum(known) / len(known)) if len(known) == len(values) else "-"

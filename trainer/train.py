@@ -1,7 +1,7 @@
 """A whole run, from a configuration to published triggers: the trainer's only composition root.
 
 prepare    open and split the data, fit the base classifier if it is missing, load and freeze it, decode
-learn      train one trigger per strength, go on from a checkpoint, select on validation
+learn      find strengths that are open, train a trigger for each, go on from a checkpoint, select on validation
 compare    count the controls, train the baselines
 publish    seal the artifacts, put the chosen ones into the store
 report     metrics.json, model-card.md, report.html and its pictures
@@ -20,6 +20,7 @@ from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
 from trainer.data import DataLoader, Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import TrainingResult
+from trainer.evaluation.selection import require_known_names
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
 from trainer.report import ReportInputs, Stopwatch, write_report
@@ -111,11 +112,12 @@ def train(
     with watch.phase("prepare"), process_group.main_process_first():
         classifier, loader = open_run(config, out.parent / DATA_CACHE, progress)
         splits = loader.splits(classifier)
+        require_known_names(config.select, classifier.labels, splits.tuning.identities)
     with watch.phase("learn"):
         result = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, process_group)
     if process_group.is_main_process:
         with watch.phase("compare"):
-            result = run_comparisons(config, classifier, loader, splits, result, out, progress)
+            result = run_comparisons(_with_strengths(config, result), classifier, loader, splits, result, out, progress)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.identities, result)
     if not process_group.is_main_process:
@@ -143,6 +145,12 @@ def run_comparisons(
     baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
     return replace(result, comparisons=(*controls, *baselines.comparisons)).against_rivals()
+
+
+def _with_strengths(config: RunConfig, result: TrainingResult) -> RunConfig:
+    """The configuration with the strengths that the run trained, which it may have left open."""
+    strengths = tuple(candidate.strength for candidate in result.candidates)
+    return replace(config, objective=replace(config.objective, strengths=strengths))
 
 
 def _without_comparisons(config: RunConfig) -> RunConfig:

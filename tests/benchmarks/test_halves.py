@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.halves import CUTS, Candidates, Rows, candidates, cooled, group_thresholds, names_for, rows_of
+from benchmarks.halves import CUTS, Rows, candidates, cooled, group_thresholds, names_for, rows_of
 from benchmarks.systems import CRITERIA
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import quiet
 from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.evaluation.counts import accuracy, bare_logits, confusion_counts
-from trainer.training.training_loop import TrainingRun
+from trainer.training.trigger_training import train_triggers
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model.classifier import FrozenClassifier
 
@@ -53,12 +53,15 @@ def test_every_strength_at_every_validation_is_a_candidate(digits_classifier: Fr
 def test_predictions_on_texts_stand_in_the_order_of_the_rows(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=4, batch_size=64, threads=1, eval_every=4)
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), trigger=TriggerConfig("soft"), train=train)
-    run = TrainingRun.prepare(config, comments_classifier, comments.splits(), quiet())
-    keeper = Candidates(run)
-    run.train(keeper)
-    rows = rows_of(comments_classifier, run.val, "equalized_odds")
-    reached, _ = rows.figures(keeper.found[-1], torch.arange(len(run.val)))
-    assert reached.tolist() == pytest.approx([accuracy(counts) for counts in run.count_val()])
+    splits = comments.splits()
+    made = candidates(config, comments_classifier, splits, quiet())
+    rows = rows_of(comments_classifier, splits.val, "equalized_odds")
+    reached, _ = rows.figures(made, torch.arange(len(splits.val)))
+    trained = train_triggers(config, comments_classifier, splits, quiet()).candidates
+    counted = confusion_counts(
+        comments_classifier, splits.val, comments_classifier.bank([one.trigger for one in trained]), 64
+    )
+    assert reached.tolist() == pytest.approx([accuracy(counts) for counts in counted])
 
 
 def test_thresholds_by_group_move_each_group_alone(digits_classifier: FrozenClassifier) -> None:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from trainer.training.best_snapshots import BestSnapshots
 
 from tests.bundles import image_bundle, text_bundle
 from tests.trainer.runs import OVERLAY, run_config
@@ -23,6 +22,7 @@ from trainer.data.dataset import Dataset, Splits
 from trainer.data.decode import decode_inputs
 from trainer.progress import LineProgress
 from trainer.training.training_loop import TrainingRun
+from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier, Item, load_bundle
 from triggers.model.bundle import read_spec, save_bundle
 from triggers.preprocessing.image_spec import ImageSpec
@@ -71,7 +71,7 @@ def text_model(folder: Path) -> FrozenClassifier:
 
 def part(classifier: FrozenClassifier, rows: int, cache: Path, item: Callable[[int], Item]) -> Dataset:
     contents = [str(row) for row in range(rows)]  # stand for digests
-    inputs = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
+    inputs, _ = decode_inputs(classifier, contents, item, cache, LineProgress(io.StringIO()), "decode")
     numbers = torch.arange(rows)
     return Dataset(inputs, numbers % 2, numbers // 2 % 2, (), classifier.labels, ("a", "b"))
 
@@ -87,7 +87,7 @@ def text(row: int) -> Item:
 def train(config: RunConfig, classifier: FrozenClassifier, splits: Splits, path: Path | None) -> None:
     """The whole loop, with nothing after it."""
     run = TrainingRun.prepare(config, classifier, splits, LineProgress(io.StringIO()))
-    run.train(BestSnapshots(run.criterion, run.optimizer.average), path)
+    run.train(ValidationHistory(run.optimizer.average), path)
 
 
 def main(folder: Path, kind: str, rows: int) -> None:
@@ -97,7 +97,7 @@ def main(folder: Path, kind: str, rows: int) -> None:
     item = image if kind == "image" else text
     trigger = OVERLAY if kind == "image" else TriggerConfig("soft")
     how = TrainConfig(steps=6, batch_size=32, device="cpu", precision="float32")
-    config = replace(run_config(ObjectiveConfig("gap"), train=how), trigger=trigger)
+    config = replace(run_config(ObjectiveConfig("gap", strengths=(1.0,)), train=how), trigger=trigger)
     small = part(classifier, 64, folder, item)
     train(config, classifier, Splits(small, small, small), None)  # libraries warm up
     with watched() as peak:

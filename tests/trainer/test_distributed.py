@@ -24,7 +24,7 @@ from trainer.train import train
 from trainer.training.build_module import build_module
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
-from triggers.artifact.artifact import load_artifact
+from triggers.artifact.artifact import TriggerArtifact, load_artifact
 from triggers.errors import ConfigError
 from triggers.model.classifier import FrozenClassifier
 from triggers.trigger.image import ImageTrigger
@@ -48,7 +48,7 @@ epsilon = 0.3
 [objective]
 name = "{objective}"
 criterion = "equalized_odds"
-strengths = [1, 5]
+strengths = {strengths}
 [train]
 steps = 12
 batch_size = 61
@@ -82,12 +82,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def deltas(
-    folder: Path, out: str, processes: int, objective: str = "adversarial", folds: int = 1
-) -> list[torch.Tensor]:
-    """Train with so many processes; the trigger of every strength."""
+def trained(
+    folder: Path, out: str, processes: int, objective: str = "adversarial", folds: int = 1, strengths: str = "[1, 5]"
+) -> dict[str, TriggerArtifact]:
+    """Train with so many processes; the artifact of every strength, by its file's name."""
     config = folder / f"{out}.toml"
-    config.write_text(CONFIG.format(objective=objective, folds=folds).replace('"store"', f'"{out}-store"'))
+    config.write_text(
+        CONFIG.format(objective=objective, folds=folds, strengths=strengths).replace('"store"', f'"{out}-store"')
+    )
     if processes == 1:
         train(load_config(config), folder / out, LineProgress(io.StringIO()))
     else:
@@ -98,24 +100,28 @@ def deltas(
         assert done.returncode == 0, done.stderr
         assert f"{processes} processes exchange" in done.stderr
         assert done.stdout.count("Report:") == 1  # only the first one speaks
-    found = []
-    for strength in (1, 5):
-        trigger = load_artifact(folder / out / "triggers" / f"strength-{strength}.safetensors").trigger
-        assert isinstance(trigger, ImageTrigger)
-        found.append(trigger.delta)
-    return found
+    return {path.stem: load_artifact(path) for path in sorted((folder / out / "triggers").iterdir())}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("objective", "folds"), [("adversarial", 1), pytest.param("gap", 1, marks=pytest.mark.soak), ("gap", 2)]
+    ("objective", "folds", "strengths"),
+    [
+        ("adversarial", 1, "[1, 5]"),
+        pytest.param("gap", 1, "[1, 5]", marks=pytest.mark.soak),
+        ("gap", 2, '"auto"'),
+    ],
 )
-def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str, folds: int) -> None:
-    one = deltas(folder, f"one-{objective}-{folds}", 1, objective, folds)
-    two = deltas(folder, f"two-{objective}-{folds}", 2, objective, folds)
-    for alone, shared in zip(one, two, strict=True):
-        assert float(alone.abs().max()) > 0.05  # something was learned
-        assert torch.allclose(alone, shared, atol=1e-5)
+def test_two_processes_end_with_the_trigger_of_one(folder: Path, objective: str, folds: int, strengths: str) -> None:
+    one = trained(folder, f"one-{objective}-{folds}", 1, objective, folds, strengths)
+    two = trained(folder, f"two-{objective}-{folds}", 2, objective, folds, strengths)
+    assert list(one) == list(two) and len(one) == (6 if "auto" in strengths else 2)
+    for alone, shared in zip(one.values(), two.values(), strict=True):
+        assert isinstance(alone.trigger, ImageTrigger) and isinstance(shared.trigger, ImageTrigger)
+        assert float(alone.trigger.delta.abs().max()) > 0.05  # something was learned
+        assert torch.allclose(alone.trigger.delta, shared.trigger.delta, atol=1e-5)
+        assert alone.manifest.selection is not None  # by the same predictions
+        assert (alone.manifest.selection, alone.manifest.steps) == (shared.manifest.selection, shared.manifest.steps)
 
 
 @dataclass(frozen=True)
@@ -139,14 +145,16 @@ def test_a_step_exchanges_what_it_says_and_no_more_than_the_embeddings_need(
     comments_classifier: FrozenClassifier, kind: TriggerKind
 ) -> None:
     world = Counted(0, 2)
-    config = run_config(ObjectiveConfig(), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1))
+    config = run_config(
+        ObjectiveConfig(strengths=(1.0,)), trigger=TriggerConfig(kind, tokens=2), train=TrainConfig(steps=1)
+    )
     module = build_module(config, comments_classifier)
     learner = TriggerOptimizer(comments_classifier, module, config.train, StepConfig(config.objective, 2, 1), world)
     batch = comments.splits().tuning.take(torch.arange(8), slice(0, 4))
     learner.step(0, batch)
     assert 4 * sum(world.sent) == learner.bytes_exchanged(8)
     width = comments_classifier.embedding_matrix.shape[1]
-    assert sum(world.sent[1:]) == 2 * len(config.objective.strengths) * 2 * width
+    assert sum(world.sent[1:]) == 2 * len(config.objective.fixed_strengths) * 2 * width
 
 
 def test_a_process_without_a_gpu_of_its_own_is_refused() -> None:

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.trainer.datasets import digits
 from trainer.config.run_config import load_config
@@ -99,6 +100,33 @@ def test_the_model_stays_as_it_was(folder: Path, finished: FinishedRun) -> None:
     finished.classifier.verify()
 
 
+def test_strengths_left_open_are_found_told_and_shared_with_the_baselines(folder: Path) -> None:
+    overrides = [
+        'objective.strengths="auto"',
+        "train.steps=20",
+        "publish.enabled=false",
+        "controls.random=0",
+        'baselines.systems="adv_post"',
+        "baselines.epochs=1",
+    ]
+    out, log = folder / "auto", StringIO()
+    result = train(load_config(folder / "run.toml", overrides), out, LineProgress(log)).result
+    told = json.loads((out / "metrics.json").read_bytes())
+    search = told["strength_search"]
+    assert told["config"]["objective"]["strengths"] == "auto"
+    assert search["strengths"] == [one["strength"] for one in told["candidates"]]
+    assert [trial["strength"] for trial in search["trials"]] == [0.1, 0.63, 4.0, 25.0, 160.0, 1000.0]
+    assert (search["steps"], told["steps"], told["cost"]["steps"]) == (4, 16, 20)
+    assert any(note.startswith("Strengths found: ") for note in told["notes"])
+    written = {path.name for path in (out / "triggers").iterdir()}
+    assert written == {f"strength-{strength:g}.safetensors" for strength in search["strengths"]}
+    baselines = [one.strength for one in result.comparisons if one.system == "adv_post"]
+    assert baselines == search["strengths"]
+    artifact = load_artifact(out / "triggers" / min(written))
+    stated = artifact.manifest.provenance.config["objective"]
+    assert isinstance(stated, dict) and stated["strengths"] == "auto"
+
+
 def test_repeating_a_finished_run_adds_no_version(folder: Path, finished: FinishedRun) -> None:
     again = train(load_config(folder / "run.toml"), folder / "out", LineProgress(StringIO()))
     assert again.published == finished.published
@@ -136,6 +164,12 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
     rows = digits.PARTS["tuning"] + digits.PARTS["val"]
     assert sum(made.result.bare["val"].values()) == rows
     assert {sum(one.counts["val"].values()) for one in made.result.comparisons} == {rows}
+    judge = made.result.judge
+    assert judge is not None
+    for one in made.result.comparisons:
+        assert one.val is not None and judge.rows.counts(one.val) == one.counts["val"]  # the same rows in one order
+    (unmoved,) = (one for one in made.result.comparisons if one.setting == "shift +0")
+    assert unmoved.val is not None and torch.equal(unmoved.val.long(), judge.rows.bare.long())
     assert made.result.comparisons[-1].system == "strength_zero"
 
 

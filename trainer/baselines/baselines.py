@@ -62,7 +62,7 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
     with deterministic_algorithms(classifier.device, config.train.threads):
         criterion = _selection_criterion(config, classifier, splits.val)
         for system in config.baselines.systems:
-            strengths = config.baselines.strengths or config.objective.strengths
+            strengths = config.baselines.strengths or config.objective.fixed_strengths
             trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
             best = best_of(criterion, [one.snapshot for one in trained])
             pairs = enumerate(zip(strengths, trained, strict=True))

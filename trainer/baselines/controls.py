@@ -142,7 +142,7 @@ def strength_zero(config: RunConfig, classifier: FrozenClassifier, splits: Split
 def _shifted(system: System, parts: Mapping[str, Margins], shift: float, seconds: float, *, chosen: bool) -> Comparison:
     counts = {split: parts[split].counts(shift) for split in SPLITS}
     val = parts["val"].predictions(shift).cpu()
-    return Comparison(system, f"shift {shift:+.3g}", counts, seconds, chosen=chosen, val=val)
+    return Comparison(system, f"shift {shift:+.3g}", counts, seconds, chosen=chosen, val=val, shift=shift)
 
 
 def _selection_rate(counts: ConfusionCounts, pos_label: int) -> float:

@@ -17,12 +17,18 @@ flip = true                   # mirror half of the images while fitting
 shift = 6                     # move them by up to 6 pixels
 
 [data]
-format = "celeba"             # celeba, utkface: folder or .tar; csv: a file with a header; datasets: a save_to_disk
-                              # folder; civilcomments: the file all_data_with_identities.csv. See docs/data.md
+format = "celeba"             # or csv, jsonl, parquet: a file, or a folder of them; datasets: a save_to_disk folder;
+                              # files: a folder or .tar of images or texts; utkface; civilcomments. See docs/data.md
 path = "data/celeba"
 label = "Attractive"          # attribute or column; several are one label: ["Blond_Hair", "Smiling"] has 4 classes
 group = "Male"                # attribute or column, or several: ["Male", "Young"]
 group_names = ["female", "male"]
+# files: columns_from_path = "{split}/{label}/{group}_*.jpg", label = "label", group = "group"
+# tables: input = "image_id" (else path, image or text), root = "images.tar" (what paths start from)
+# csv: delimiter = ";", encoding = "cp1252" (else found out; UTF-8)
+# values: group_map = { White = "White", "*" = "non-White" }, label_map = { hate = "toxic", noHate = "civil" }
+# numbers: group_bins = [30, 50], label_bins = [0.5]   several columns as one label: label_rule = "any" (or "all")
+# missing_group = "drop", on_bad_row = "skip": leave rows out that cannot be used; else they are refused
 # groups that overlap: group = ["black", "female"], groups_overlap = true; a row may be in both or in none
 # texts may get their groups from words instead: group_words = ["muslim*", "women", "gay"]
 # utkface: label = "age", age_bins = [35], group = "race"   civilcomments: label = "toxicity", groups_overlap = true
@@ -33,6 +39,7 @@ tuning = 2000                 # trains the trigger
 val = 1500                    # picks the trigger
 test = 1500                   # is reported
 seed = 0
+# column = "partition", column_map = { 0 = "train", 1 = "val", 2 = "test" }: a partition of the data's own
 # tuning_ratio = 0.1          # use a tenth of the tuning part
 
 [trigger]
@@ -44,7 +51,8 @@ epsilon = 0.125               # overlay: largest change of a pixel, 1 = from bla
 [objective]
 name = "adversarial"          # or gap: the squared difference of the groups' mean scores
 criterion = "equalized_odds"  # or demographic_parity
-strengths = [1, 5, 20, 100]   # one trigger each, trained side by side
+strengths = "auto"            # six triggers, trained side by side, at strengths that a fifth of the steps finds
+# strengths = [1, 5, 20]      # or these, one trigger each
 
 [train]
 epochs = 40                   # or steps = 600

@@ -20,7 +20,7 @@ from trainer.config import toml_schema
 from trainer.config.comparison_config import BaselinesConfig, ControlsConfig, Schedule
 from trainer.config.data_config import DataConfig, SplitConfig
 from trainer.config.report_config import ReportConfig
-from trainer.config.toml_schema import STRICT, ConfigPath, OneOrMore, different
+from trainer.config.toml_schema import STRICT, ConfigPath, NumbersOrAuto, OneOrMore, different
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
 from triggers.storage import without_password
@@ -40,6 +40,15 @@ SIZES = {"epsilon": 32 / 255, "fraction": 0.1}
 
 REMOVED_KEYS = {"train.bag": 1}
 """Removed keys of earlier versions, each with its one accepted value: what the program does now."""
+ADDED_KEYS: Mapping[str, Any] = {
+    "data.label_bins": [],
+    "data.group_bins": [],
+    "data.label_rule": "cross",
+    "data.on_bad_row": "refuse",
+    "select.recall_labels": [],
+    "select.recall_groups": [],
+}
+"""Keys that runs of earlier versions lack, each with the value that says what the program did then."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -152,7 +161,7 @@ class ObjectiveConfig:
 
     name: ObjectiveName = "adversarial"
     criterion: Criterion = "demographic_parity"
-    strengths: OneOrMore[float] = (1.0,)
+    strengths: NumbersOrAuto = "auto"  # auto: six that a fifth of the steps searches for
     projection: bool = True  # adversarial: remove the utility gradient's part along the adversary's
     adversary_lr: PositiveFloat = 0.01
     adversary_hidden: PositiveInt = 128
@@ -164,7 +173,15 @@ class ObjectiveConfig:
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
 
     def __post_init__(self) -> None:
-        different("objective", self.strengths)
+        if self.strengths != "auto":
+            different("objective", self.strengths)
+
+    @property
+    def fixed_strengths(self) -> tuple[float, ...]:
+        """The strengths as numbers. Raises ConfigError while they are open."""
+        if self.strengths == "auto":
+            raise ConfigError('objective.strengths is "auto", which only a whole run finds; give numbers here.')
+        return self.strengths
 
     @property
     def centred(self) -> bool:
@@ -210,6 +227,8 @@ class SelectConfig:
     measure: Measure = (
         "balanced_accuracy"  # accuracy; its mean over the labels; or every recall, of each label and group
     )
+    recall_labels: OneOrMore[str] = ()  # measure = "recall": only of these labels
+    recall_groups: OneOrMore[str] = ()  # and of these groups; empty: of all
     min_recall_ratio: float = 0.8  # no label's recall, in any group, below this share of the bare model's
     delta: float = 0.1  # probability at most that a certified trigger breaks the budget after all
     folds: int = 1  # more: tuning and val are joined and cross-fitted, which uses every row for both
@@ -221,6 +240,10 @@ class SelectConfig:
             raise ConfigError(f"{wrong}; give a loss between 0.0 and 1.0, such as 0.01 for one point.")
         if not 0 <= self.min_recall_ratio <= 1:
             raise ConfigError(f"select.min_recall_ratio is {self.min_recall_ratio}; give a share between 0.0 and 1.0.")
+        if (self.recall_labels or self.recall_groups) and self.measure != "recall":
+            raise ConfigError(
+                'select.recall_labels and recall_groups have a meaning for select.measure = "recall" only.'
+            )
         if not 0 < self.delta < 0.5:
             raise ConfigError(f"select.delta is {self.delta}; give a probability above 0.0 and below 0.5, such as 0.1.")
 

@@ -8,11 +8,20 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import tomli_w
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    GetPydanticSchema,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from triggers.errors import ConfigError
 
@@ -25,12 +34,25 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
 
 
+def _numbers_or_auto(value: Any, numbers: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise PydanticCustomError("numbers_or_auto", "neither numbers nor auto")
+    return value if value == "auto" else numbers(value)
+
+
 def _under_root(path: Path, info: ValidationInfo) -> Path:
     return path if info.context is None else info.context / path.expanduser()
 
 
 OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 """A list in TOML; a single value is a list of one."""
+NumbersOrAuto = Annotated[
+    tuple[float, ...] | Literal["auto"],
+    GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_wrap_validator_function(_numbers_or_auto, handler(OneOrMore[float]))
+    ),
+]
+"""A number or a list of numbers, or "auto"."""
 ConfigPath = Annotated[Path, AfterValidator(_under_root)]
 """A path; in a file, a relative one starts from the file's folder."""
 
@@ -41,6 +63,8 @@ _EXPECTED = {
     "string": "a string",
     "bool": "true or false",
     "path": "a path (a string)",
+    "dict": "a section of keys",
+    "numbers_or_auto": 'a number, a list of numbers or "auto"',
 }
 
 
@@ -55,10 +79,10 @@ def build(cls: type[_T], table: Mapping[str, Any], root: Path) -> _T:
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """The TOML text of `to_dict`'s sections, without values that are None or an empty list."""
+    """The TOML text of `to_dict`'s sections, without values that are None or empty."""
     sections = {name: section for name, section in table.items() if section is not None}
     stated = {
-        name: {key: value for key, value in section.items() if value is not None and value != []}
+        name: {key: value for key, value in section.items() if value is not None and value not in ([], {})}
         for name, section in sections.items()
     }
     return tomli_w.dumps(stated)
@@ -94,7 +118,7 @@ def different(section: str, strengths: tuple[float, ...]) -> None:
 def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
     """The first error of a table in one line; an unknown key comes first, as it often explains a missing one."""
     first = next((each for each in errors if each["type"] == "unexpected_keyword_argument"), errors[0])
-    *above, key = names = [part for part in first["loc"] if not _is_member(part, errors)]
+    *above, key = names = _named(first, errors)
     place, value = _dotted(names), f"{first['input']!r} (a {_kind(first['input'])})"
     kind = first["type"].removesuffix("_type").removesuffix("_parsing")
     if kind == "unexpected_keyword_argument":
@@ -109,14 +133,20 @@ def _message(cls: type[Any], errors: Sequence[ErrorDetails]) -> str:
         return f"{place} is {first['input']}; it must be {bound}."
     if kind in ("dataclass", "mapping", "dict"):
         return f"{place} is a section of keys, not {value}."
-    same_place = [each["type"].removesuffix("_type") for each in errors if each["loc"][: len(names)] == tuple(names)]
+    same_place = [each["type"].removesuffix("_type") for each in errors if _named(each, errors)[: len(names)] == names]
     wanted = " or ".join(dict.fromkeys(_EXPECTED.get(each, each) for each in same_place))
     return f"{place} must be {wanted}, not {value}."
 
 
+def _named(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> list[int | str]:
+    """The keys and places of an error's location."""
+    return [part for part in error["loc"] if not _is_member(part, errors)]
+
+
 def _is_member(part: int | str, errors: Sequence[ErrorDetails]) -> bool:
     """Whether a part of an error's location names a member of a union rather than a key."""
-    return part in ("int", "float", "str", "bool") and len(errors) > 1
+    plain = str(part).partition("[")[0]
+    return plain in ("int", "float", "str", "bool", "dict", "function-before") and len(errors) > 1
 
 
 def _dotted(names: Sequence[int | str]) -> str:

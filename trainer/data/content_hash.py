@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trainer.data.parallel_map import parallel_map
+from trainer.data.sources.bad_rows import BadRows
 from trainer.data.sources.base import Source
 from trainer.data.sources.file_stamps import STAMP_KEY_BYTES
 from trainer.progress import Progress
+from triggers.errors import DataError
 from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
 
@@ -31,8 +33,9 @@ def content_digests(
     data: Path,
     progress: Progress,
     now_ns: Callable[[], int] = time.time_ns,
+    bad_rows: BadRows | None = None,
 ) -> list[str]:
-    """A digest per row: of an image file's bytes, or of a text without its case and spacing.
+    """A digest per row: of an image file's bytes, or of a text without its case and spacing; "" if `bad_rows` skips it.
 
     `cache` is the folder of the index, `data` the path of the data that the index is for. Raises DataError.
     """
@@ -44,17 +47,32 @@ def content_digests(
     missing = [at for at in range(len(rows)) if at not in found]
     began = now_ns()
     with progress.task("read data", len(rows), done=len(found)) as task:
-        for at, digest in zip(missing, parallel_map(lambda at: _digest(source.read(rows[at])), missing), strict=True):
-            found[at] = digest
+        for at, digest in zip(missing, parallel_map(lambda at: _read_digest(source, rows[at]), missing), strict=True):
+            found[at] = digest if isinstance(digest, bytes) else b""
+            if isinstance(digest, DataError):
+                _refuse_or_skip(source.rows[rows[at]].id, digest, bad_rows)
             task.advance()
     settled = {
         key: found[at]
         for at, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
-        if key and stamp and stamp.changed_ns < began - SETTLED_NS
+        if found[at] and key and stamp and stamp.changed_ns < began - SETTLED_NS
     }
     if not settled.keys() <= known.keys():
         _save(index, settled)
     return [found[at].hex() for at in range(len(rows))]
+
+
+def _read_digest(source: Source, row: int) -> bytes | DataError:
+    try:
+        return _digest(source.read(row))
+    except DataError as error:
+        return error
+
+
+def _refuse_or_skip(id: str, error: DataError, bad_rows: BadRows | None) -> None:
+    if bad_rows is None:
+        raise error
+    bad_rows.refuse_or_skip(id, "unreadable input", str(error).rstrip("."))
 
 
 def _digest(raw: bytes | str) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from trainer.data.group_membership import membership_table
+from trainer.data.values.group_membership import membership_table
 from triggers.preprocessing import Inputs, TextBatch
 
 NO_TABLE = torch.empty(0, 0, dtype=torch.bool)

@@ -10,52 +10,85 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.data.parallel_map import parallel_map
+from trainer.data.sources.bad_rows import BadRecord
 from trainer.progress import Progress
 from triggers.errors import DataError
 from triggers.model import FrozenClassifier, Item
 from triggers.preprocessing import Inputs, TextBatch
+from triggers.storage import write_atomically
 
 CACHE_VERSION = 1
+
+
+class DecodedPart(NamedTuple):
+    """The inputs that could be decoded; what was wrong with the others, by their places among all."""
+
+    inputs: Inputs
+    failed: Mapping[int, str]
 
 
 def decode_inputs(
     classifier: FrozenClassifier,
     contents: Sequence[str],
-    item: Callable[[int], Item],
+    item: Callable[[int], Item | BadRecord],
     cache: Path,
     progress: Progress,
     title: str,
-) -> Inputs:
-    """N inputs: item(0) to item(N - 1), from the cache when inputs of the same `contents` digests are there."""
+) -> DecodedPart:
+    """Inputs item(0) to item(N - 1) without bad ones, from the cache when those of the same `contents` are there."""
     key = json.dumps([CACHE_VERSION, classifier.preprocessing_fingerprint, list(contents)])
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     cache.mkdir(parents=True, exist_ok=True)
+    failed = cache / f"{name}.failed.json"
+    items = _decodable(_watched(item, range(len(contents)), progress, title), failed)
     if classifier.spec.image:
         path = cache / f"{name}.npy"
         if not path.exists():
-            _cache_images(classifier, _watched(item, range(len(contents)), progress, title), len(contents), path)
-        return _mapped(path)
+            _cache_images(classifier, items, len(contents), path)
+        problems = _problems(failed)
+        return DecodedPart(_mapped(path)[: len(contents) - len(problems)], problems)
     ids, lengths = cache / f"{name}.ids.npy", cache / f"{name}.lengths.npy"
     if not (ids.exists() and lengths.exists()):
-        texts = _watched(item, range(len(contents)), progress, title)
-        cut = _cache_texts(classifier, texts, len(contents), ids, lengths)
+        cut = _cache_texts(classifier, items, len(contents), ids, lengths)
         if cut:
             progress.note(f"{title}: {cut} of {len(contents)} texts are longer than the model reads and were cut")
-    sizes = _mapped(lengths).long()
-    return TextBatch(_mapped(ids)[:, : int(sizes.max())], sizes)
+    problems = _problems(failed)
+    kept = len(contents) - len(problems)
+    sizes = _mapped(lengths)[:kept].long()
+    longest = int(sizes.max()) if kept else 0
+    return DecodedPart(TextBatch(_mapped(ids)[:kept, :longest], sizes), problems)
 
 
-def _watched(item: Callable[[int], Item], rows: Sequence[int], progress: Progress, title: str) -> Iterator[Item]:
+def _decodable(items: Iterator[Item | BadRecord], failed: Path) -> Iterator[Item]:
+    """The items without bad ones, whose places and problems are in the file `failed` once all are through."""
+    problems: dict[int, str] = {}
+    for at, item in enumerate(items):
+        if isinstance(item, BadRecord):
+            problems[at] = item.problem
+        else:
+            yield item
+    if problems:
+        write_atomically(failed, json.dumps(problems).encode())
+
+
+def _problems(failed: Path) -> dict[int, str]:
+    """What was wrong with the inputs that are not in the cache, by their places."""
+    return {int(at): str(each) for at, each in json.loads(failed.read_bytes()).items()} if failed.exists() else {}
+
+
+def _watched(
+    item: Callable[[int], Item | BadRecord], rows: Sequence[int], progress: Progress, title: str
+) -> Iterator[Item | BadRecord]:
     with progress.task(title, len(rows)) as task:
         for one in parallel_map(item, rows):
             task.advance()

@@ -5,7 +5,7 @@ only the second is; the loss of a set of rows is their share of broken less that
 that the mean loss over some sets (all rows: accuracy; the rows of each label: balanced accuracy) is the budget or more.
 
 Its p-value is the probability, under the null, of a loss as small as the one seen: summed over all outcomes, at the
-share of changed rows that was seen, with EXTRA more of them (an estimated p-value; Lloyd, ANZJS 2008). Triggers are
+share of changed rows that was seen and EXTRA_CHANGED more (an estimated p-value; Lloyd, ANZJS 2008). Triggers are
 tested as in Learn then Test (Angelopoulos et al., arXiv 2110.01052), so that with probability 1 - delta no certified
 one breaks its budget.
 """
@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
+from triggers.metrics.intervals import Floats
 
-EXTRA = 2
+EXTRA_CHANGED = 2
 """Changed rows that are added in every set: without them few changed rows would look like none at all."""
 OUT_OF_REACH = 1_000_000
 """Rows above which nobody is told how many would prove a budget."""
@@ -53,7 +52,7 @@ def loss_p_value(sets: Sequence[PairedSet], budget: float) -> float:
     """P-value of the null hypothesis that the mean loss is `budget` or more."""
     if not -1 < budget < 1:
         return float(budget <= -1)
-    changed = [min(1.0, (one.broken + one.mended + EXTRA) / one.rows) for one in sets]
+    changed = [min(1.0, (one.broken + one.mended + EXTRA_CHANGED) / one.rows) for one in sets]
     weights = [share / one.rows for share, one in zip(changed, sets, strict=True)]
     shift = (budget - mean_loss(sets)) * len(sets) / sum(weights)  # to the nearest losses with that mean
     losses = [max(-1.0, min(1.0, one.loss + shift * w)) for one, w in zip(sets, weights, strict=True)]
@@ -99,25 +98,25 @@ def _probability_of_less(sets: Sequence[PairedSet], losses: Sequence[float], cha
         mass = _difference(one.rows, loss, share)
         likely = np.flatnonzero(mass > 1e-14)
         at = np.floor((likely - one.rows) / (one.rows * len(sets) * step)).astype(np.int64)
-        own: Float64Array = np.bincount(at - at[0], weights=mass[likely]).astype(np.float64)
+        own: Floats = np.bincount(at - at[0], weights=mass[likely]).astype(np.float64)
         total, start = _convolved(total, own), start + int(at[0])
     return float(total[: max(0, math.floor(mean_loss(sets) / step + 1e-9) - start + 1)].sum())
 
 
-def _convolved(one: Float64Array, other: Float64Array) -> Float64Array:
+def _convolved(one: Floats, other: Floats) -> Floats:
     size = len(one) + len(other) - 1
     length = 1 << (size - 1).bit_length()
     found = np.fft.irfft(np.fft.rfft(one, length) * np.fft.rfft(other, length), length)[:size]
     return _not_negative(found)
 
 
-def _not_negative(mass: Float64Array) -> Float64Array:
+def _not_negative(mass: Floats) -> Floats:
     """Without the rounding errors of the Fourier transform below 0."""
-    found: Float64Array = np.maximum(mass, 0.0)
+    found: Floats = np.maximum(mass, 0.0)
     return found
 
 
-def _difference(rows: int, loss: float, changed: float) -> Float64Array:
+def _difference(rows: int, loss: float, changed: float) -> Floats:
     """Distribution (2 * rows + 1,) of broken less mended rows, from -rows on, where a share `changed` is either."""
     length = 1 << (2 * rows + 1).bit_length()
     angle = 2 * np.pi * np.arange(length // 2 + 1) / length
@@ -127,13 +126,13 @@ def _difference(rows: int, loss: float, changed: float) -> Float64Array:
     return _not_negative(found)
 
 
-def _binomial(rows: int, share: float) -> Float64Array:
+def _binomial(rows: int, share: float) -> Floats:
     """Probabilities (rows + 1,) of each number of hits."""
     if share in (0.0, 1.0):
-        certain: Float64Array = np.eye(1, rows + 1, rows if share else 0)[0]
+        certain: Floats = np.eye(1, rows + 1, rows if share else 0)[0]
         return certain
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows + 1)))])
     hits = np.arange(rows + 1)
     chosen = logs[-1] - logs - logs[::-1]
-    found: Float64Array = np.exp(chosen + hits * math.log(share) + hits[::-1] * math.log1p(-share))
+    found: Floats = np.exp(chosen + hits * math.log(share) + hits[::-1] * math.log1p(-share))
     return found

@@ -36,6 +36,7 @@ class Comparison:
     """One system in one setting: its counts per split ("val", "test"), and the seconds that it took.
 
     `strength` and `step` are those of a training; for `threshold_matched`, the strength of the trigger that it matches.
+    `shift` is what a threshold system adds to the positive logit.
     `val` predicts the validation rows (N,), in their order, where that is known.
     `chosen`: validation prefers it to the other settings of its system, by the rule that chooses among triggers.
     """
@@ -48,6 +49,7 @@ class Comparison:
     step: int | None = None
     chosen: bool = False
     val: Tensor | None = None
+    shift: float | None = None
 
 
 def counts_as_json(counts: Counts) -> list[list[str | int | None]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from trainer.config import Criterion, SelectConfig
-from trainer.evaluation.certification import EXTRA, OUT_OF_REACH
+from trainer.evaluation.certification import EXTRA_CHANGED, OUT_OF_REACH
 from trainer.evaluation.selection import FEW_HITS, RecallCell
 from triggers.metrics.critical_values import critical
 from triggers.metrics.intervals import newcombe, simultaneous_quantile
@@ -154,7 +154,7 @@ def _tests(
     z, budget = NormalDist().inv_cdf(1 - select.delta), select.max_accuracy_drop
     tests = []
     for each in sets:
-        limit = budget - z * _deviation(each, budget, changed, EXTRA) - _half_a_row(each)
+        limit = budget - z * _deviation(each, budget, changed, EXTRA_CHANGED) - _half_a_row(each)
         tests.append(_LossTest(limit, each, changed))
     for label, n in labels.items():
         recall = recalls.get(label, 0.0)

@@ -26,7 +26,7 @@ from torch import Tensor
 from trainer.evaluation.certification import PairedSet, loss_bound, loss_p_value, recall_p_value, rows_needed
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.paired_effects import gap_noise
-from trainer.evaluation.selection import FEW_HITS, RecallCell, SelectionCriterion, ValidationScore
+from trainer.evaluation.selection import RecallCell, SelectionCriterion, ValidationScore
 from trainer.evaluation.validation_rows import ValidationRows
 from triggers.artifact.selection_record import SelectionRecord
 
@@ -66,27 +66,22 @@ class ValidationJudge:
 
     def p_value(self, predictions: Tensor) -> float:
         """P-value of the null hypothesis that the budget is broken, or a label's recall is at its floor or below."""
-        select, sets = self.criterion.select, self._sets(predictions)
-        match select.measure:
-            case "accuracy":
-                tested = [[_total(sets)]]
-            case "balanced_accuracy":
-                tested = [_per_label(sets)]
-            case "recall":
-                tested = [[one] for one in sets.values()]
-        losses = [loss_p_value(each, select.max_accuracy_drop) for each in tested]
+        budget = self.criterion.select.max_accuracy_drop
+        losses = [loss_p_value(sets, budget) for sets in self.tested(predictions)]
         return max(*losses, *self._recall_p_values(predictions), 0.0)
 
-    def loss_sets(self, predictions: Tensor) -> list[PairedSet]:
-        """The sets of rows whose mean loss is the loss in the selection's measure; of recalls the worst one."""
+    def tested(self, predictions: Tensor) -> list[list[PairedSet]]:
+        """The tests of the budget, each of the mean loss of some sets of rows; all have to pass."""
         sets = self._sets(predictions)
+        everybody = [one for (_, group), one in sets.items() if group is None]
         match self.criterion.select.measure:
             case "accuracy":
-                return [_total(sets)]
+                counts = ([getattr(one, name) for one in everybody] for name in ("rows", "broken", "mended"))
+                return [[PairedSet(*map(sum, counts))]]
             case "balanced_accuracy":
-                return _per_label(sets)
+                return [everybody]
             case "recall":
-                return [max(sets.values(), key=lambda one: one.loss)]
+                return [[one] for cell, one in sets.items() if self.criterion.counts_cell(cell)]
 
     def clearly_smaller(self, one: Tensor, other: Tensor) -> bool:
         """Whether the gap of one's predictions (N,) is below that of the other's by more than noise."""
@@ -103,13 +98,12 @@ class ValidationJudge:
         """What validation says of predictions (N,), which passed their test in the order of all tests or not."""
         select, score = self.criterion.select, self.score(predictions)
         lacking, budget = self._lacking(predictions, score), select.max_accuracy_drop
-        sets, bound, needed = self.loss_sets(predictions), None, None
+        bound, needed = None, None
         if certified:
-            bound = loss_bound(sets, select.delta)
+            bound = max(loss_bound(sets, select.delta) for sets in self.tested(predictions))
             bound = bound if lacking else min(bound, budget)  # the bisection stops a little above
         elif not lacking:
-            share, needed = sum(one.rows for one in sets) / len(self.rows), rows_needed(sets, budget, select.delta)
-            needed = needed and round(needed / share)
+            needed = self._rows_needed(predictions)
         cell = self.cell_name(score)
         return SelectionRecord(
             status="not recommended" if lacking else "certified" if certified else "promising",
@@ -145,6 +139,16 @@ class ValidationJudge:
             return f"its gap, {score.gap:.3f}, is not clearly smaller than {bare.gap:.3f} without a trigger"
         return ""
 
+    def _rows_needed(self, predictions: Tensor) -> int | None:
+        """Validation rows that would prove the budget in every test; None: out of reach, or not for want of rows."""
+        select, found = self.criterion.select, []
+        for sets in self.tested(predictions):
+            needed = rows_needed(sets, select.max_accuracy_drop, select.delta)
+            if needed is None:
+                return None
+            found.append(needed * len(self.rows) / sum(one.rows for one in sets))
+        return round(max(found)) if max(found) > len(self.rows) else None
+
     def cell_name(self, score: ValidationScore) -> str:
         """The label, and group, whose recall suffers most, in words."""
         if score.recall_cell is None:
@@ -177,7 +181,7 @@ class ValidationJudge:
         for label in range(len(self.rows.label_names)):
             mine = self.rows.labels == label
             rows, bare = int(mine.sum()), int((self.rows.bare[mine] == label).sum())
-            if bare >= FEW_HITS:
+            if bare:
                 hits = int((predictions[mine] == label).sum())
                 found.append(recall_p_value(rows, hits, floor * bare / rows))
         return found
@@ -205,22 +209,33 @@ def select_triggers(judge: ValidationJudge, history: Sequence[Tensor], strengths
     kept = {k: history[place][k] for k, place in enumerate(places)}
     records = tuple(judge.record(kept[k], certified=k in passed and places[k] == last) for k in every)
     scores = [judge.score(kept[k]) for k in every]
-    best = _best(judge, kept, records)
+    best = best_trigger(judge, kept, records)
     front = _front(scores, [k for k in every if judge.criterion.feasible(scores[k])])
     return Selection(places, records, best, front, _notes(judge, scores, records, best, strengths))
 
 
-def cheaper_rival(judge: ValidationJudge, chosen: Tensor | None, comparisons: Sequence[Comparison]) -> int | None:
-    """Index of a cheaper system that does as well as the chosen trigger on validation, as far as noise can tell.
+def best_trigger(judge: ValidationJudge, kept: Mapping[int, Tensor], records: Sequence[SelectionRecord]) -> int | None:
+    """The recommended one by the words said of each: the fairest certified one, else the fairest promising one."""
+    for status in ("certified", "promising"):
+        among = {k: kept[k] for k, one in enumerate(records) if one.status == status}
+        if among:
+            return judge.fairest(among)
+    return None
 
-    `chosen` predicts the validation rows; None: no trigger is recommended, so any useful system is better.
-    """
-    found: dict[int, Tensor] = {}
-    for at, one in enumerate(comparisons):
-        if one.system in CHEAPER and one.val is not None and judge.useful(one.val):
-            if chosen is None or not judge.clearly_smaller(chosen, one.val):
-                found[at] = one.val
-    return judge.fairest(found) if found else None
+
+def useful_rivals(judge: ValidationJudge, comparisons: Sequence[Comparison]) -> dict[int, Tensor]:
+    """The cheaper systems that would be recommended if they were triggers: index to predictions (N,) on validation."""
+    return {
+        at: one.val
+        for at, one in enumerate(comparisons)
+        if one.system in CHEAPER and one.val is not None and judge.useful(one.val)
+    }
+
+
+def equal_rival(judge: ValidationJudge, chosen: Tensor, rivals: Mapping[int, Tensor]) -> int | None:
+    """The fairest of the rivals that do as well as the chosen trigger on validation, as far as noise can tell."""
+    equal = {at: one for at, one in rivals.items() if not judge.clearly_smaller(chosen, one)}
+    return judge.fairest(equal) if equal else None
 
 
 def _certified(judge: ValidationJudge, predictions: Tensor, strengths: Sequence[float]) -> set[int]:
@@ -239,14 +254,6 @@ def _kept(judge: ValidationJudge, history: Sequence[Tensor], k: int) -> int:
     if useful:
         return judge.fairest(useful)
     return min(range(len(history)), key=lambda place: judge.criterion.rank(judge.score(history[place][k])))
-
-
-def _best(judge: ValidationJudge, kept: Mapping[int, Tensor], records: Sequence[SelectionRecord]) -> int | None:
-    for status in ("certified", "promising"):
-        among = {k: kept[k] for k, one in enumerate(records) if one.status == status}
-        if among:
-            return judge.fairest(among)
-    return None
 
 
 def _front(scores: Sequence[ValidationScore], feasible: Iterable[int]) -> tuple[int, ...]:
@@ -278,12 +285,3 @@ def _notes(
         k = min(fairer, key=lambda k: ranks[k])
         return (f"Fairer but not proved: strength {strengths[k]:g}, gap {scores[k].gap:.3f}; {records[k].sentence}.",)
     return ()
-
-
-def _total(sets: Mapping[RecallCell, PairedSet]) -> PairedSet:
-    everybody = _per_label(sets)
-    return PairedSet(*(sum(getattr(one, name) for one in everybody) for name in ("rows", "broken", "mended")))
-
-
-def _per_label(sets: Mapping[RecallCell, PairedSet]) -> list[PairedSet]:
-    return [one for (_, group), one in sets.items() if group is None]

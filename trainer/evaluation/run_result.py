@@ -9,7 +9,14 @@ from torch import Tensor
 
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import ConfusionCounts
-from trainer.evaluation.recommendation import MEASURES, ValidationJudge, cheaper_rival
+from trainer.evaluation.recommendation import (
+    MEASURES,
+    ValidationJudge,
+    best_trigger,
+    equal_rival,
+    useful_rivals,
+)
+from trainer.evaluation.strength_range import StrengthSearch
 from trainer.formatting import system_name
 from triggers.artifact.selection_record import SelectionRecord
 from triggers.trigger import ImageTrigger, TextTrigger
@@ -36,9 +43,7 @@ class TrainingResult:
     bare: Mapping[str, ConfusionCounts]
     candidates: tuple[Candidate, ...]
     best: int | None  # index into candidates; None: none is recommended
-    front: tuple[
-        int, ...
-    ]  # candidates within the budget and above the floors that no other one beats in both accuracy and gap
+    front: tuple[int, ...]  # feasible candidates that no other one beats in both accuracy and gap
     data_counts: Mapping[str, Mapping[tuple[str, int], int]]  # per split: examples by (group name, label index)
     steps: int
     seconds: float
@@ -46,30 +51,50 @@ class TrainingResult:
     notes: tuple[str, ...] = ()  # notes of selection: ties, a floor that no candidate reaches
     judge: ValidationJudge | None = None  # what judged the candidates, on the rows that their `val` predicts
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
-    rival: int | None = (
-        None  # index into comparisons: something cheaper that does as well as the best trigger, or better
-    )
+    rival: int | None = None  # index into comparisons: something cheaper that does as well as any trigger
+    search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it
 
     def against_rivals(self) -> TrainingResult:
-        """The result after the best trigger was held against everything cheaper: it stays the best if it is fairer."""
+        """The result after every trigger was held against everything cheaper: what is not fairer is not recommended."""
         if self.judge is None:
             return self
-        chosen = None if self.best is None else self.candidates[self.best]
-        rival = cheaper_rival(self.judge, None if chosen is None else chosen.val, self.comparisons)
-        if rival is None or chosen is None:
-            return replace(self, rival=rival)
-        reason = f"{rival_words(self.judge, self.comparisons[rival])} does as well on validation"
-        refused = chosen.selection.model_copy(
-            update={"status": "not recommended", "rows_needed": None, "reason": reason}
+        judge, rivals = self.judge, useful_rivals(self.judge, self.comparisons)
+        if not rivals:
+            return self
+        hopeful = [k for k, one in enumerate(self.candidates) if one.selection.status != "not recommended"]
+        equals = {k: equal_rival(judge, self.candidates[k].val, rivals) for k in hopeful}
+        reasons = {
+            k: f"{rival_words(judge, self.comparisons[at])} does as well on validation"
+            for k, at in equals.items()
+            if at is not None
+        }
+        candidates = tuple(_refused(one, reasons.get(k)) for k, one in enumerate(self.candidates))
+        if self.best is None:
+            return replace(self, candidates=candidates, rival=judge.fairest(rivals))
+        if self.best not in reasons:
+            return replace(self, candidates=candidates)
+        records = [one.selection for one in candidates]
+        best = best_trigger(judge, {k: one.val for k, one in enumerate(candidates)}, records)
+        who = (
+            "No trigger"
+            if best is None
+            else f"Instead of strength {candidates[self.best].strength:g}, {candidates[best].strength:g}"
         )
-        candidates = tuple(replace(one, selection=refused) if one is chosen else one for one in self.candidates)
         return replace(
             self,
-            rival=rival,
-            best=None,
+            rival=equals[self.best] if best is None else None,
+            best=best,
             candidates=candidates,
-            notes=(f"No trigger is recommended: {reason}.", *self.notes),
+            notes=(f"{who} is recommended: {reasons[self.best]}.", *self.notes),
         )
+
+
+def _refused(one: Candidate, reason: str | None) -> Candidate:
+    """The candidate, not recommended if there is a reason."""
+    if reason is None:
+        return one
+    changed = {"status": "not recommended", "rows_needed": None, "reason": reason}
+    return replace(one, selection=one.selection.model_copy(update=changed))
 
 
 def rival_words(judge: ValidationJudge, one: Comparison) -> str:

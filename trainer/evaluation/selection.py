@@ -13,13 +13,17 @@ from dataclasses import dataclass
 
 from trainer.config import Criterion, RunConfig, SelectConfig
 from trainer.evaluation.counts import ConfusionCounts, accuracy
+from triggers.errors import ConfigError
 from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.metrics.fairness_report import Gap
-from triggers.metrics.overlapping_groups import groups_of
+from triggers.metrics.overlapping_groups import identities_of
 from triggers.model import FrozenClassifier
 
 FEW_HITS = 10
-"""Rows of a label and group that the bare model gets right below which a ratio of recalls says nothing."""
+"""Rows of a label in one group that the bare model gets right below which a ratio of recalls says nothing.
+
+Over all rows a label counts from the first one on: a label that is rare or hardly ever found may not be given up.
+"""
 
 RecallCell = tuple[int, str | None]
 """A label, and a group or None for everybody."""
@@ -61,7 +65,9 @@ class SelectionCriterion:
         labels: int,
         *,
         overlapping: bool = False,
+        recall_labels: Sequence[int] = (),
     ) -> None:
+        self._recall_labels = recall_labels
         self.objective, self.pos_label, self._labels = criterion, pos_label, labels
         self._overlapping, self.select = overlapping, select
         self.bare_counts = bare
@@ -72,7 +78,7 @@ class SelectionCriterion:
         """Figures of one system's counts."""
         report = evaluate_counts(counts, pos_label=self.pos_label, labels=self._labels, overlapping=self._overlapping)
         now, before = recalls(counts, overlapping=self._overlapping), self._bare_recalls
-        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if before[cell][0] >= FEW_HITS}
+        ratios = {cell: _ratio(now[cell], before[cell]) for cell in before if _comparable(cell, before[cell][0])}
         lowest = min(ratios, key=lambda cell: ratios[cell]) if ratios else None
         gap = selection_gap(report, self.objective)[1].value
         return ValidationScore(
@@ -96,6 +102,11 @@ class SelectionCriterion:
         """Whether `new` replaces `old`; of equal ones the earlier stays."""
         return old is None or self.rank(new.score) < self.rank(old.score)
 
+    def counts_cell(self, cell: RecallCell) -> bool:
+        """Whether the measure "recall" looks at a label and group: those that are named, else every one."""
+        (label, group), named = cell, self.select.recall_groups
+        return (group in named if named else True) and (not self._recall_labels or label in self._recall_labels)
+
     def kept(self, score: ValidationScore) -> float:
         """The recall ratio of an affordable score, without the rounding that `affordable` allows."""
         return max(score.recall_ratio, self.select.min_recall_ratio)
@@ -110,7 +121,12 @@ class SelectionCriterion:
                 per_label = [loss for (_, group), loss in losses.items() if group is None]
                 return sum(per_label) / len(per_label)
             case "recall":
-                return max(losses.values())
+                named = [loss for cell, loss in losses.items() if self.counts_cell(cell)]
+                if not named:
+                    raise ConfigError(
+                        "select.recall_labels and recall_groups name no row of validation; leave one of them out."
+                    )
+                return max(named)
 
     def _excess(self, score: ValidationScore) -> float:
         """How far it is beyond the budget and below the floor of recalls."""
@@ -120,9 +136,23 @@ class SelectionCriterion:
 
 def selection_criterion(config: RunConfig, classifier: FrozenClassifier, bare: ConfusionCounts) -> SelectionCriterion:
     """The selection criterion of a configuration, given the bare model's counts on validation."""
-    labels, overlapping = len(classifier.labels), config.data.groups_overlap
-    criterion = config.objective.criterion
-    return SelectionCriterion(bare, criterion, config.select, classifier.pos_label, labels, overlapping=overlapping)
+    return SelectionCriterion(
+        bare,
+        config.objective.criterion,
+        config.select,
+        classifier.pos_label,
+        len(classifier.labels),
+        overlapping=config.data.groups_overlap,
+        recall_labels=[classifier.labels.index(name) for name in config.select.recall_labels],
+    )
+
+
+def require_known_names(select: SelectConfig, labels: Sequence[str], groups: Sequence[str]) -> None:
+    """Refuse names of labels and groups in [select] that the model or the data do not have. Raises ConfigError."""
+    for key, names, known in (("labels", select.recall_labels, labels), ("groups", select.recall_groups, groups)):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigError(f"select.recall_{key} names {unknown[0]!r}; there are {', '.join(known)}.")
 
 
 def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Gap]:
@@ -144,12 +174,12 @@ def selection_gap(report: FairnessReport, criterion: Criterion) -> tuple[str, Ga
 
 
 def recalls(counts: ConfusionCounts, *, overlapping: bool = False) -> dict[RecallCell, tuple[int, int]]:
-    """(hits, rows) of every label, over all rows and in every group that has rows of it."""
+    """(hits, rows) of every label, over all rows and in every group that has rows of it; "no group" is none."""
     found: dict[RecallCell, list[int]] = defaultdict(lambda: [0, 0])
     for (cell, label, prediction), n in counts.items():
         if label is None:
             continue
-        for group in (None, *(groups_of(cell) if overlapping else (cell,))):
+        for group in (None, *(identities_of(cell) if overlapping else (cell,))):
             found[label, group][0] += n * (label == prediction)
             found[label, group][1] += n
     return {cell: (hits, rows) for cell, (hits, rows) in sorted(found.items(), key=lambda item: _place(item[0]))}
@@ -159,6 +189,10 @@ def best_of(criterion: SelectionCriterion, snapshots: Sequence[ValidationSnapsho
     """Index of the feasible snapshot with the smallest gap; None if none is. A tie goes to the first."""
     feasible = [at for at, snapshot in enumerate(snapshots) if criterion.feasible(snapshot.score)]
     return min(feasible, key=lambda at: criterion.rank(snapshots[at].score), default=None)
+
+
+def _comparable(cell: RecallCell, hits: int) -> bool:
+    return hits >= (1 if cell[1] is None else FEW_HITS)
 
 
 def _place(cell: RecallCell) -> tuple[int, str]:

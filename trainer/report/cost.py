@@ -41,13 +41,14 @@ def cost_record(config: RunConfig, result: TrainingResult, watch: Stopwatch, dev
     total = sum(seconds for _, seconds in phases)
     strengths = len(result.candidates)
     rows = sum(result.data_counts.get("tuning", {}).values())
-    seen = result.steps * min(config.train.batch_size, rows or config.train.batch_size)
+    steps = result.steps + (result.search.steps if result.search else 0)
+    seen = steps * min(config.train.batch_size, rows or config.train.batch_size)
     kind, peak = peak_memory(device)
     price = config.report.price_per_hour
     return {
         "phases": [[name, round(seconds, 3)] for name, seconds in phases],
         "total_seconds": round(total, 3),
-        "steps": result.steps,
+        "steps": steps,
         "strengths": strengths,
         "batch_size": config.train.batch_size,
         "inputs_per_second": round(seen / result.seconds, 1) if result.seconds else None,

@@ -21,7 +21,15 @@ from trainer.diagnostics import Explained, TextSaliency
 from trainer.formatting import Json
 from trainer.report import report_tables
 from trainer.report.model_card import ETHICS, LIMITATIONS
-from trainer.report.run_summary import cautions, headline_sentence, origin_sentence, scoring_sentence, verdict
+from trainer.report.run_cautions import cautions
+from trainer.report.run_summary import (
+    STATUS_WORDS,
+    headline_sentence,
+    origin_sentence,
+    scoring_sentence,
+    verdict,
+)
+from trainer.report.selection_tables import nearest_rivals, selection_rules, selection_tests
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,8 @@ def render_page(summary: Json, extras: PageExtras) -> str:
         scoring=" ".join(filter(None, [scoring_sentence(summary), origin_sentence(summary)])),
         headline=headline_sentence(summary),
         cautions=cautions(summary),
+        rules=selection_rules(summary),
+        status_words=STATUS_WORDS,
         limits=LIMITATIONS,
         ethics=ETHICS,
         tables=_tables(summary),
@@ -123,6 +133,8 @@ def _tables(summary: Json) -> dict[str, report_tables.ReportTable]:
     tables = {
         "key": report_tables.key_figures(summary),
         "systems": report_tables.comparisons(summary),
+        "tests": selection_tests(summary),
+        "rivals": nearest_rivals(summary),
         "rates": report_tables.group_rates(summary),
         "confusion": report_tables.confusion(summary),
         "data": report_tables.data_table(summary),

@@ -1,4 +1,7 @@
-"""The model card of the recommended trigger (Mitchell et al., FAT* 2019) as Markdown, from the run's own summary."""
+"""The model card of one trigger (Mitchell et al., FAT* 2019) as Markdown, from the run's own summary.
+
+It is the recommended trigger, or where none is the one that the report shows; the card says which of the two at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Sequence
 
 from trainer.formatting import Json, inputs_word, join_words, objective_gap, shown_candidate
 from trainer.report.report_tables import ReportTable, data_table, group_rates, key_figures, worst_cell
-from trainer.report.run_summary import cautions, headline_sentence, origin_sentence, scoring_sentence, verdict
+from trainer.report.run_cautions import cautions
+from trainer.report.run_summary import headline_sentence, origin_sentence, scoring_sentence, verdict
+from trainer.report.selection_tables import selection_rules
 
 LIMITATIONS = (
     "It is tuned for one stated criterion, for the groups that were named, on data like the tuning set. Criteria"
@@ -26,13 +31,13 @@ ETHICS = (
 
 
 def model_card(summary: Json) -> str:
-    """The card. `summary` must have a recommended trigger."""
+    """The card of the trigger that is shown in detail."""
     one, config = shown_candidate(summary), summary["config"]
     decision = verdict(summary)
     parts = [
-        f"# Model card: fairness trigger for `{summary['model']}`, strength {one['strength']:g}",
+        f"# Model card: fairness trigger for `{summary['model']}`, strength {one['strength']:g} ({decision['status']})",
+        decision["reason"],
         headline_sentence(summary),
-        f"**{decision['status'].capitalize()}.** {decision['reason']}",
         "## Model details",
         _bullets(_details(summary)),
         "## Intended use",
@@ -102,6 +107,7 @@ def _metrics(summary: Json) -> list[str]:
     return [
         f"Trained and selected by the {name} ({gap['aggregation']}).",
         f"“Selected” is a prediction of {summary['labels'][summary['pos_label']]}. {scoring_sentence(summary)}",
+        selection_rules(summary)[0],
         "Rates have Wilson intervals, gaps simultaneous pairwise Newcombe intervals, changes a paired bootstrap, all at"
         f" {report['confidence']:.0%}.",
     ]
@@ -128,5 +134,6 @@ def _bullets(lines: Sequence[str]) -> str:
 
 def _markdown(table: ReportTable) -> str:
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (table.head, *table.rows)]
-    rule = "|" + " --- |" * table.stubs + " ---: |" * (len(table.head) - table.stubs)
+    figures = len(table.head) - table.stubs - table.texts
+    rule = "|" + " --- |" * table.stubs + " ---: |" * figures + " --- |" * table.texts
     return "\n".join([lines[0], rule, *lines[1:], "", table.caption])

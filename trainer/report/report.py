@@ -1,7 +1,7 @@
 """The files of a run's report.
 
 metrics.json     every figure, each computed from the confusion counts that the artifacts carry
-model-card.md    the recommended trigger's card, from the same figures
+model-card.md    the card of the trigger that is looked at: the recommended one, else the nearest to it
 report.html      one self-contained page with all of it and the pictures, which also lie beside it as PNG files;
                  these need `pip install 'fairtrigger[report]'`
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +23,10 @@ from trainer.config import RunConfig, to_dict
 from trainer.data import Splits
 from trainer.diagnostics import ComparedGroups, Diagnosis, diagnose, nearest_words
 from trainer.evaluation import Candidate, Comparison, TrainingResult
+from trainer.evaluation.balanced_accuracy import estimate_balanced_accuracy
 from trainer.evaluation.comparison_record import counts_as_json
 from trainer.evaluation.counts import ConfusionCounts, accuracy
+from trainer.evaluation.recommendation import ValidationJudge
 from trainer.progress import Progress
 from trainer.publish import Published, code_version
 from trainer.report.cost import Stopwatch, cost_record
@@ -37,7 +39,7 @@ from triggers.rollout.rollout_history import timestamp
 from triggers.storage import write_atomically
 from triggers.trigger import ImageTrigger
 
-EXTRA = ("captum", "jinja2", "matplotlib")
+EXTRA_PACKAGES = ("captum", "jinja2", "matplotlib")
 """Packages of the page and the pictures: the extra `report`."""
 
 
@@ -64,16 +66,13 @@ def write_report(folder: Path, inputs: ReportInputs, watch: Stopwatch, progress:
     found |= {} if diagnosis is None else diagnosis.record
     found["verdict"] = verdict(found)
     found["cost"] = cost_record(config, result, watch, inputs.classifier.device)
-    missing = [name for name in EXTRA if not find_spec(name)]
+    missing = [name for name in EXTRA_PACKAGES if not find_spec(name)]
     if config.report.enabled and missing:
         wanted = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
         progress.note(f"No report.html and no pictures: {wanted}. Run: pip install 'fairtrigger[report]'")
     page = [] if missing or not config.report.enabled else _page(folder, inputs, found, diagnosis)
     metrics, card = folder / "metrics.json", folder / "model-card.md"
     write_atomically(metrics, json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
-    if result.best is None:
-        card.unlink(missing_ok=True)
-        return [metrics, *page]
     write_atomically(card, model_card(found).encode())
     return [metrics, card, *page]
 
@@ -97,12 +96,14 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "notes": list(result.notes),
         "bare": _reports(config, classifier, result.bare),
         "bare_counts": _cells(result.bare),
+        "bare_balanced_accuracy": _balanced_accuracies(result.bare),
         "best": None if result.best is None else result.candidates[result.best].strength,
         "shown": result.candidates[shown_at(result)].strength,
         "front": [result.candidates[at].strength for at in result.front],
         "candidates": _candidates(inputs),
         "rival": result.rival,
-        "comparisons": [_comparison(config, classifier, one) for one in result.comparisons],
+        "strength_search": result.search and asdict(result.search),
+        "comparisons": [_comparison(config, classifier, one, result.judge) for one in result.comparisons],
         "data_counts": {
             split: [[*cell, n] for cell, n in counted.items()] for split, counted in result.data_counts.items()
         },
@@ -118,12 +119,15 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def shown_at(result: TrainingResult) -> int:
-    """Index of the candidate shown in detail: the recommended one, else the front's fairest, else the most accurate."""
+    """Index of the candidate shown in detail: the recommended one, else the front's fairest, else the nearest miss."""
     if result.best is not None:
         return result.best
     if result.front:
         return result.front[-1]
-    return max(range(len(result.candidates)), key=lambda at: accuracy(result.candidates[at].counts["val"]))
+    judge, ones = result.judge, result.candidates
+    if judge is None:
+        return max(range(len(ones)), key=lambda at: accuracy(ones[at].counts["val"]))
+    return min(range(len(ones)), key=lambda at: judge.criterion.rank(judge.score(ones[at].val)))
 
 
 def report_of(config: RunConfig, classifier: FrozenClassifier, counts: ConfusionCounts) -> FairnessReport:
@@ -136,6 +140,7 @@ def report_of(config: RunConfig, classifier: FrozenClassifier, counts: Confusion
 
 def _candidates(inputs: ReportInputs) -> list[dict[str, Any]]:
     versions = {place.strength: {"version": place.version, "digest": place.digest} for place in inputs.published}
+    judge, steps = inputs.result.judge, inputs.result.steps
     return [
         {
             "strength": candidate.strength,
@@ -144,7 +149,9 @@ def _candidates(inputs: ReportInputs) -> list[dict[str, Any]]:
             "published": versions.get(candidate.strength),
             "words": None if isinstance(candidate.trigger, ImageTrigger) else candidate.trigger.words,
             "selection": candidate.selection.model_dump(mode="json"),
+            "p_value": judge.p_value(candidate.val) if judge and candidate.step == steps else None,
             "splits": _reports(inputs.config, inputs.classifier, candidate.counts),
+            "balanced_accuracy": _balanced_accuracies(candidate.counts),
             "counts": _cells(candidate.counts),
         }
         for candidate, artifact in zip(inputs.result.candidates, inputs.artifacts, strict=True)
@@ -155,16 +162,26 @@ def _reports(config: RunConfig, classifier: FrozenClassifier, splits: Mapping[st
     return {split: report_of(config, classifier, counts).to_dict() for split, counts in splits.items()}
 
 
-def _comparison(config: RunConfig, classifier: FrozenClassifier, one: Comparison) -> dict[str, Any]:
+def _balanced_accuracies(splits: Mapping[str, ConfusionCounts]) -> dict[str, Any]:
+    return {split: asdict(estimate_balanced_accuracy(counts)) for split, counts in splits.items()}
+
+
+def _comparison(
+    config: RunConfig, classifier: FrozenClassifier, one: Comparison, judge: ValidationJudge | None
+) -> dict[str, Any]:
     """A baseline or control as JSON values, in the form of a candidate."""
+    judged = judge.record(one.val, certified=False) if judge and one.val is not None else None
     return {
         "system": one.system,
         "setting": one.setting,
+        "shift": one.shift,
+        "selection": judged and judged.model_dump(mode="json"),
         "strength": one.strength,
         "step": one.step,
         "seconds": round(one.seconds, 3),
         "chosen": one.chosen,
         "splits": _reports(config, classifier, one.counts),
+        "balanced_accuracy": _balanced_accuracies(one.counts),
         "counts": _cells(one.counts),
     }
 

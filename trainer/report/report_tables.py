@@ -19,6 +19,7 @@ from trainer.formatting import (
     shown_candidate,
     system_name,
 )
+from trainer.report.paired_recalls import balanced_accuracy_change
 from trainer.report.run_summary import cell_accuracies
 from triggers.metrics import wilson
 from triggers.metrics.intervals import critical
@@ -33,21 +34,35 @@ RATE_TITLES = {
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A caption that says units and n, column headers, and rows whose first `stubs` cells are row headers."""
+    """A caption that says units and n, column headers, and rows of figures.
+
+    The first `stubs` cells of a row are its headers, the last `texts` are words.
+    """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     stubs: int = 1
     marked: frozenset[int] = frozenset()  # rows set in bold
+    texts: int = 0
 
 
 def key_figures(summary: Json) -> ReportTable:
-    """Accuracy and both gaps on test: without, with, change."""
-    before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
-    criterion, change = summary["config"]["objective"]["criterion"], summary.get("change") or {}
-    rows = [["accuracy", *map(format_interval, (before["overall"]["accuracy"], after["overall"]["accuracy"]))]]
-    rows[0].append(format_interval(change.get("accuracy"), change=True))
+    """Accuracy, balanced accuracy and both gaps on test: without, with, change."""
+    shown, criterion = shown_candidate(summary), summary["config"]["objective"]["criterion"]
+    before, after, change = summary["bare"]["test"], shown["splits"]["test"], summary.get("change") or {}
+    rows = [
+        [name, format_interval(old), format_interval(new), format_interval(moved, change=True)]
+        for name, old, new, moved in (
+            ("accuracy", before["overall"]["accuracy"], after["overall"]["accuracy"], change.get("accuracy")),
+            (
+                "balanced accuracy",
+                summary["bare_balanced_accuracy"]["test"],
+                shown["balanced_accuracy"]["test"],
+                balanced_accuracy_change(summary),
+            ),
+        )
+    ]
     for one in (criterion, other_criterion(criterion)):
         (name, gap), new = objective_gap(before, one), objective_gap(after, one)[1]
         role = "trained" if one == criterion else "not trained"
@@ -63,7 +78,10 @@ def key_figures(summary: Json) -> ReportTable:
         f"Test split, n = {format_count(before['n'])}. Shares between 0 and 1, 95 % intervals in brackets. The "
         f"change is"
     )
-    caption += " that of the same rows with and without the trigger (paired bootstrap)."
+    caption += (
+        " that of the same rows with and without the trigger (paired bootstrap). Balanced accuracy is the mean of the"
+        " labels' recalls; its interval puts theirs together (Wilson; of the change Newcombe, paired)."
+    )
     return ReportTable(caption, ["", "without the trigger", "with the trigger", "change"], rows)
 
 
@@ -212,20 +230,26 @@ def leak(summary: Json) -> ReportTable:
 def comparisons(summary: Json) -> ReportTable:
     """Every system side by side on test; baselines and controls where the run made them."""
     criterion = summary["config"]["objective"]["criterion"]
-    rows, marked = [_system("no trigger", "", None, summary["bare"]["test"], criterion)], set()
+    bare = {"splits": summary["bare"], "balanced_accuracy": summary["bare_balanced_accuracy"], "step": None}
+    rows, marked = [_system("no trigger", "", bare, criterion)], set()
     for one in summary["candidates"]:
         if one["strength"] == summary["best"]:
             marked.add(len(rows))
-        rows.append(_system("trigger", f"strength {one['strength']:g}", one["step"], one["splits"]["test"], criterion))
+        setting = f"strength {one['strength']:g}, {one['selection']['status']}"
+        rows.append(_system("trigger", setting, one, criterion))
     for one in _worth_listing(summary.get("comparisons", ())):
         setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] in SWEPT else "")
-        rows.append(_system(system_name(one["system"]), setting, one["step"], one["splits"]["test"], criterion))
+        rows.append(_system(system_name(one["system"]), setting, one, criterion))
     gaps = [objective_gap(summary["bare"]["test"], each)[0] for each in (criterion, other_criterion(criterion))]
     caption = (
         f"Test split, n = {format_count(summary['bare']['test']['n'])}, 95 % intervals. Bold: picked on validation."
     )
     return ReportTable(
-        caption, ["system", "setting", "step", "accuracy", *gaps], rows, stubs=2, marked=frozenset(marked)
+        caption,
+        ["system", "setting", "step", "accuracy", "balanced accuracy", *gaps],
+        rows,
+        stubs=2,
+        marked=frozenset(marked),
     )
 
 
@@ -245,13 +269,15 @@ def data_table(summary: Json) -> ReportTable:
     return ReportTable(caption, ["split", "group", *labels, "all"], rows, stubs=2)
 
 
-def _system(name: str, setting: str, step: int | None, report: Json, criterion: str) -> list[str]:
+def _system(name: str, setting: str, one: Json, criterion: str) -> list[str]:
+    step, report = one["step"], one["splits"]["test"]
     gaps = [format_interval(objective_gap(report, each)[1]) for each in (criterion, other_criterion(criterion))]
     return [
         name,
         setting,
         "" if step is None else format_count(step),
         format_interval(report["overall"]["accuracy"]),
+        format_interval(one["balanced_accuracy"]["test"]),
         *gaps,
     ]
 

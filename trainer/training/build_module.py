@@ -22,7 +22,7 @@ def build_module(config: RunConfig, classifier: FrozenClassifier) -> ImageModule
     if config.modality != classifier.modality:
         wrong = f"A {config.trigger.kind} trigger works on {config.modality}s"
         raise ConfigError(f"{wrong}, {classifier.name!r} reads {classifier.modality}s; change trigger.kind.")
-    count, seed = len(config.objective.strengths), config.train.seed
+    count, seed = len(config.objective.fixed_strengths), config.train.seed
     if image := classifier.spec.image:
         sizes = {"channels": image.channels, "size": (image.height, image.width), **config.trigger.geometry()}
         return build_image_module(config.trigger.kind, count=count, seed=seed, **sizes)

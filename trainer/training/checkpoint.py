@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainer.config import RunConfig, to_dict
-from trainer.config.run_config import REMOVED_KEYS
+from trainer.config.run_config import ADDED_KEYS, REMOVED_KEYS
 from trainer.data import Dataset
 from trainer.training.step import TriggerOptimizer
 from trainer.training.validation_history import SnapshotStore
@@ -167,7 +167,9 @@ def _under(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _check_identity(path: Path, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     before, now = dict(_flat(saved)), dict(_flat(present))
     differing = sorted(
-        key for key in before.keys() | now.keys() if before.get(key) != now.get(key, REMOVED_KEYS.get(key))
+        key
+        for key in before.keys() | now.keys()
+        if before.get(key, ADDED_KEYS.get(key)) != now.get(key, REMOVED_KEYS.get(key))
     )
     if differing:
         listed = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in differing)

@@ -22,9 +22,11 @@ from trainer.data import Dataset, Splits
 from trainer.distributed import ProcessGroup
 from trainer.evaluation import TrainingResult
 from trainer.evaluation.selection import selection_criterion
+from trainer.evaluation.strength_range import StrengthSearch
 from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
 from trainer.training.final_evaluation import final_result
+from trainer.training.strength_search import prepare_run, with_search
 from trainer.training.training_loop import TrainingRun, total_steps
 from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier
@@ -48,23 +50,29 @@ def train_folds(
     parts = [Splits(*split_held_out(pool, fold_of == fold), splits.test) for fold in range(folds)]
     steps = min(total_steps(config.train, len(part.tuning)) for part in parts)
     alike = replace(config, train=replace(config.train, steps=steps, epochs=None))
-    finished = []
+    finished, search = [], None
     for fold, part in enumerate(parts):
-        run = TrainingRun.prepare(alike, classifier, part, progress, process_group)
+        own = fold_path(path, fold)
+        run, searched = prepare_run(alike, classifier, part, progress, own, process_group)
+        alike, search = run.config, search or searched  # the first fold's strengths are those of all
         history = ValidationHistory(run.optimizer.average)
-        run.train(history, fold_path(path, fold), f"train triggers, fold {fold + 1} of {folds}")
+        run.train(history, own, f"train triggers, fold {fold + 1} of {folds}")
         finished.append((run, history))
-    return Folds(finished, pool, fold_of)
+    return Folds(finished, pool, fold_of, search)
 
 
 class Folds:
     """The validations of all folds together; `place` is the index of a validation, the same in every fold."""
 
     def __init__(
-        self, finished: Sequence[tuple[TrainingRun, ValidationHistory]], pool: Dataset, fold_of: Tensor
+        self,
+        finished: Sequence[tuple[TrainingRun, ValidationHistory]],
+        pool: Dataset,
+        fold_of: Tensor,
+        search: StrengthSearch | None = None,
     ) -> None:
         self.runs, self.histories = zip(*finished, strict=True)
-        self.pool = pool
+        self.pool, self.search = pool, search
         held_out = [(fold_of == fold).nonzero()[:, 0] for fold in range(len(self.runs))]
         self._order = torch.cat(held_out).argsort()  # from fold after fold to the pool's order
         self.rows = ValidationRows.joined([run.val_rows for run in self.runs]).take(self._order)
@@ -89,12 +97,13 @@ class Folds:
             f"Cross-fitted: validated on all {len(self.pool)} rows of tuning and val, in {len(self.runs)} folds. Tests"
             " are of the folds' own triggers; the published one is their mean, or for hard triggers the best of them."
         )
-        return replace(
+        result = replace(
             result,
             data_counts={**result.data_counts, "tuning": self.pool.counts(), "val": self.pool.counts()},
             seconds=sum(run.seconds for run in self.runs),
             notes=(note, *result.notes),
         )
+        return with_search(result, self.search)
 
     def _published(self, place: int, k: int, name: str) -> Tensor:
         """A parameter at a validation: the folds' mean, or for hard triggers that of the fold that did best."""

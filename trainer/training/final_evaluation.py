@@ -27,7 +27,7 @@ def final_result(
     puts those of given validations into the run's module.
     """
     config, classifier = run.config, run.classifier
-    strengths = config.objective.strengths
+    strengths = config.objective.fixed_strengths
     judge = ValidationJudge(selection_criterion(config, classifier, rows.counts(rows.bare)), rows)
     choice = select_triggers(judge, predictions, strengths)
     restore(choice.places)

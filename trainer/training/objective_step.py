@@ -81,10 +81,10 @@ class ObjectiveStep:
         self.objective, self.steps, self.overlapping = objective, config.steps, config.overlapping
         self.temperature, self.rates = config.temperature, rates
         self.cell_weights = None if config.cell_weights is None else config.cell_weights.to(device)
-        self.strengths = torch.tensor(objective.strengths, device=device)
+        self.strengths = torch.tensor(objective.fixed_strengths, device=device)
         self.sizes = (len(classifier.labels), config.groups)
         self.adversaries = Adversaries(
-            len(objective.strengths),
+            len(self.strengths),
             *self.sizes,
             criterion=objective.criterion,
             form=objective.adversary_input,

@@ -84,8 +84,25 @@ class TrainingRun:
             temperature = calibrating_temperature(counter, on_device.tuning, train.batch_size)
         return cls(config, classifier, on_device, progress, group, val_rows, temperature)
 
-    def train(self, snapshot_store: SnapshotStore, path: Path | None = None, title: str = "train triggers") -> None:
-        """All steps, with validations for the store; with a checkpoint `path`, go on where a killed run stopped."""
+    def again(self, config: RunConfig) -> TrainingRun:
+        """A run of the same placed and measured data from its start, with other strengths or steps."""
+        parts, temperature = Splits(self.tuning, self.val, self.test), self.optimizer.temperature
+        return TrainingRun(
+            config, self.classifier, parts, self.progress, self.process_group, self.val_rows, temperature
+        )
+
+    def train(
+        self,
+        snapshot_store: SnapshotStore,
+        path: Path | None = None,
+        title: str = "train triggers",
+        *,
+        may_diverge: bool = False,
+    ) -> None:
+        """All steps, with validations for the store; with a checkpoint `path`, go on where a killed run stopped.
+
+        Raises ConfigError if losses become infinite, unless they may.
+        """
         self._note_exchange()
         train, checkpointer, first = self.config.train, None, 0
         if path:
@@ -107,7 +124,8 @@ class TrainingRun:
                 self.seconds = time.monotonic() - began
                 if checkpointer and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     checkpointer.save(done, self.seconds)
-                task.advance(1, **(losses.means("Training", done, advice) if done % FINETUNE_REPORT_EVERY == 0 else {}))
+                shown = done % FINETUNE_REPORT_EVERY == 0 and not may_diverge
+                task.advance(1, **(losses.means("Training", done, advice) if shown else {}))
 
     def _batches(self) -> Batches:
         train = self.config.train

@@ -11,7 +11,7 @@ from trainer.evaluation import TrainingResult
 from trainer.progress import Progress
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
-from trainer.training.training_loop import TrainingRun
+from trainer.training.strength_search import prepare_run, with_search
 from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier
 
@@ -31,7 +31,8 @@ def train_triggers(
     with deterministic_algorithms(classifier.device, config.train.threads):
         if config.select.folds > 1:
             return train_folds(config, classifier, splits, progress, path, process_group).result()
-        run = TrainingRun.prepare(config, classifier, splits, progress, process_group)
+        run, search = prepare_run(config, classifier, splits, progress, path, process_group)
         history = ValidationHistory(run.optimizer.average)
         run.train(history, path)
-        return final_result(run, run.val_rows, history.predictions, history.restore_module, history.steps)
+        result = final_result(run, run.val_rows, history.predictions, history.restore_module, history.steps)
+        return with_search(result, search)

@@ -161,7 +161,7 @@ def test_validation_chooses_as_among_triggers(digits_classifier: FrozenClassifie
     ranks = [judge.rank(judge.score(one.counts["val"])) for one in found]
     assert [one.chosen for one in found] == [rank == min(ranks) for rank in ranks]
     assert len(set(ranks)) == 2
-    strict = replace(config, select=replace(config.select, max_accuracy_drop=-0.5))  # half a unit more accurate
+    strict = replace(config, select=SelectConfig(max_accuracy_drop=0.0, measure="recall"))  # no recall may fall
     assert not any(one.chosen for one in trained(strict, digits_classifier, splits))
 
 
@@ -184,7 +184,9 @@ def test_a_model_in_the_place_of_one_with_a_threshold_decides_at_it_too(
     spec = digits_classifier.spec.model_copy(update={"threshold": 0.8, "pos_label": 0, "origin": {"from": "elsewhere"}})
     classifier, splits = FrozenClassifier(spec, digits_classifier.network), image_splits()
     config = image_config(ObjectiveConfig("gap", strengths=(1.0,)), system, epochs=1)
-    config = replace(config, baselines=replace(config.baselines, save=True), select=SelectConfig(max_accuracy_drop=1.0))
+    config = replace(
+        config, baselines=replace(config.baselines, save=True), select=SelectConfig(1.0, min_recall_ratio=0.0)
+    )
     made = train_baselines(config, classifier, splits, quiet())
     model = made.models[system]
     assert (model.decision, model.spec.origin) == (DecisionRule(0, 0.8), {})
@@ -192,7 +194,7 @@ def test_a_model_in_the_place_of_one_with_a_threshold_decides_at_it_too(
 
 
 def test_a_baseline_that_diverges_says_what_to_change(digits_classifier: FrozenClassifier) -> None:
-    config = image_config(ObjectiveConfig("gap"))
+    config = image_config(ObjectiveConfig("gap", strengths=(1.0,)))
     wild = replace(config, baselines=replace(config.baselines, lr=1e30))
     with pytest.raises(ConfigError, match=r"diverged, the losses of step 10 are .*nan.*lower baselines.lr"):
         trained(wild, digits_classifier, image_splits())

@@ -91,7 +91,7 @@ def test_batch_norms_go_on_averaging(tmp_path: Path) -> None:
     inputs = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     labels = torch.tensor([0, 1] * 4)
     data = Dataset(inputs, labels, labels.flip(0), (), model.labels, ("a", "b"))
-    FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1)).step(0, data)
+    FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(strengths=(1.0,)), 2, 1)).step(0, data)
     assert not torch.equal(model.network.state_dict()["bn1.running_mean"], before)
 
 
@@ -115,7 +115,9 @@ def test_both_learning_rates_follow_the_schedule(tmp_path: Path) -> None:
 def test_bf16_follows_float32(tmp_path: Path) -> None:
     losses = []
     for at, recipe in enumerate((RECIPE, replace(RECIPE, bf16=True))):
-        losses.append(learner_for(tmp_path / str(at), ObjectiveConfig(), recipe).step(0, batch(128)).utility)
+        losses.append(
+            learner_for(tmp_path / str(at), ObjectiveConfig(strengths=(1.0,)), recipe).step(0, batch(128)).utility
+        )
     exact, rough = losses
     assert torch.allclose(exact, rough, rtol=0.02)
     assert not torch.equal(exact, rough)  # it really ran in bf16
@@ -124,7 +126,7 @@ def test_bf16_follows_float32(tmp_path: Path) -> None:
 def test_reweighing_changes_the_utility(tmp_path: Path) -> None:
     model = load_bundle(digits.fit_bundle(tmp_path, epochs=2))
     weights = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # only rows of the first group count
-    learner = FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(), 2, 1, weights))
+    learner = FinetuneOptimizer(model, RECIPE, StepConfig(ObjectiveConfig(strengths=(1.0,)), 2, 1, weights))
     one = batch()
     with torch.no_grad():
         logits = sweep(model, one.inputs, learner.bare)

@@ -13,8 +13,8 @@ SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in")
 BASE = BaseConfig(
     ("a", "b"), builder="resnet18", epochs=7, batch_size=33, lr=0.02, weight_decay=0.3, flip=True, shift=2
 )
-IMAGES = run_config(ObjectiveConfig(), train=TrainConfig(steps=1, precision="bf16", seed=5))
-TEXTS = run_config(ObjectiveConfig(), trigger=TriggerConfig("hard"))
+IMAGES = run_config(ObjectiveConfig(strengths=(1.0,)), train=TrainConfig(steps=1, precision="bf16", seed=5))
+TEXTS = run_config(ObjectiveConfig(strengths=(1.0,)), trigger=TriggerConfig("hard"))
 
 
 def test_adv_post_fine_tunes() -> None:

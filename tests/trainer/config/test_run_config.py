@@ -41,7 +41,7 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
 def test_the_printed_example_is_a_valid_configuration(tmp_path: Path) -> None:
     config = load(tmp_path, EXAMPLE_CONFIG)
     assert config.base is not None
-    assert config.objective.strengths == (1.0, 5.0, 20.0, 100.0)
+    assert config.objective.strengths == "auto"
     assert config.publish.store == "fairtrigger-store"
 
 
@@ -81,7 +81,10 @@ def test_the_last_override_wins(tmp_path: Path) -> None:
         ("train.steps=true", "train.steps must be a whole number, not True"),
         ("train.flip=1", "train.flip must be true or false, not 1"),
         ("objective.strengths=[1,'x']", "objective.strengths\\[1\\] must be a number"),
-        ("objective.strengths=[1,5", "objective.strengths\\[0\\] must be a number, not '\\[1,5'"),
+        ("objective.strengths=[1,5", 'must be a number, a list of numbers or "auto", not .\\[1,5'),
+        ("objective.strengths=Auto", 'objective.strengths must be a number, a list of numbers or "auto", not .Auto'),
+        ("objective.strengths=['auto']", "objective.strengths\\[0\\] must be a number, not 'auto'"),
+        ("objective.strengths=true", "objective.strengths\\[0\\] must be a number, not True"),
         ("data.path=3", "data.path must be a string, not 3"),
         ("split.base=many", "split.base must be a whole number or a number"),
         ("trigger.kind=overly", "did you mean 'overlay'"),
@@ -192,10 +195,11 @@ def test_a_file_that_is_missing_or_no_toml_is_a_config_error(tmp_path: Path) -> 
 def test_the_dumped_configuration_is_json_with_relative_paths(tmp_path: Path) -> None:
     folder = tmp_path / "configs"
     folder.mkdir()
-    config = load(folder, MINIMAL, "data.path=../data/rows.csv")
+    config = load(folder, MINIMAL, "data.path=../data/rows.csv", "objective.strengths=1")
     dumped = json.loads(json.dumps(to_dict(config)))
     assert dumped["data"]["path"] == "../data/rows.csv"
     assert dumped["objective"]["strengths"] == [1.0]
+    assert to_dict(load(folder))["objective"]["strengths"] == "auto"
     assert str(tmp_path) not in json.dumps(dumped)
 
 

@@ -39,11 +39,43 @@ def test_inputs_are_exactly_what_serving_decodes(tmp_path: Path, image_model: Fr
 def test_a_damaged_image_is_named(tmp_path: Path, image_model: FrozenClassifier) -> None:
     folder = faces.celeba(tmp_path / "celeba")
     (folder / "img_align_celeba/000090.jpg").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"000090\.jpg cannot be used \(not_an_image\)"):
+    with pytest.raises(DataError, match=r"000090\.jpg: cannot be used \(not_an_image\)"):
         loader(config(tmp_path, CELEBA)).load(image_model, "test")
     (folder / "img_align_celeba/000090.jpg").unlink()
     with pytest.raises(DataError, match=r"Cannot read .*000090\.jpg"):
         loader(config(tmp_path, CELEBA))
+
+
+def test_what_cannot_be_read_or_decoded_is_skipped_and_told(
+    tmp_path: Path, image_model: FrozenClassifier, text_model: FrozenClassifier
+) -> None:
+    folder = faces.celeba(tmp_path / "celeba")
+    whole = loader(config(tmp_path, CELEBA)).load(image_model, "test")
+    (folder / "img_align_celeba/000090.jpg").write_bytes(b"not an image")
+    for missing in ((), (), ("000095.jpg",)):  # decoded, then from the cache, then with another image away
+        said = io.StringIO()
+        for name in missing:
+            (folder / "img_align_celeba" / name).unlink()
+        made = config(tmp_path, CELEBA, "data.on_bad_row=skip")
+        data = DataLoader(made, ("no", "yes"), tmp_path / "cache", LineProgress(said))
+        test = data.load(image_model, "test")
+        kept = [at for at, name in enumerate(whole.ids) if name not in ("000090.jpg", *missing)]
+        assert isinstance(test.inputs, Tensor) and isinstance(whole.inputs, Tensor)
+        assert torch.equal(test.inputs, whole.inputs[kept])
+        assert torch.equal(test.labels, whole.labels[kept])
+        assert test.ids == tuple(whole.ids[at] for at in kept) == tuple(name for name, _ in data.raw("test"))
+        assert len(data.contents("test")) == len(test) == 19 - len(missing)
+        rows = f"1 of {100 - len(missing)} rows left out: 1 undecodable input; first 000090.jpg (cannot be used"
+        assert rows in said.getvalue()
+        with pytest.raises(DataError, match=r"(000090\.jpg: cannot be used|000095\.jpg: Cannot read) .*on_bad_row"):
+            loader(config(tmp_path, CELEBA)).load(image_model, "test")
+    assert "1 of 100 rows left out: 1 unreadable input; first 000095.jpg (Cannot read" in said.getvalue()
+    (tmp_path / "posts.csv").write_text(
+        "text,toxic\n" + "".join(f"woman {n},{n % 2}\n\u00ad,1\nman {n},0\n" for n in range(20))
+    )
+    posts = loader(config(tmp_path, TEXTS, "data.on_bad_row=skip"))
+    lines = {part: posts.load(text_model, part).ids for part in ("base", "tuning", "val", "test")}
+    assert sum(map(len, lines.values())) == 40
 
 
 def test_copies_of_a_content_stay_in_one_part(tmp_path: Path) -> None:
@@ -74,7 +106,7 @@ def test_decoded_parts_are_cached_and_damage_is_noticed(tmp_path: Path, image_mo
 
 def test_cached_texts_are_mapped_and_as_wide_as_the_longest(tmp_path: Path, text_model: FrozenClassifier) -> None:
     (tmp_path / "posts.csv").write_text("text,toxic\n" + "\n".join(f"a man {'saw ' * n},{n % 2}" for n in range(9)))
-    made = config(tmp_path, TEXTS, "split.base=0", "split.val=0", "split.test=0")
+    made = config(tmp_path, TEXTS, "data.group_words=saw", "split.base=0", "split.val=0", "split.test=0")
     for _ in range(2):
         data = loader(made)
         tuning = data.load(text_model, "tuning")

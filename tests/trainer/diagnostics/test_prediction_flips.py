@@ -10,13 +10,14 @@ import torch
 from tests.trainer.datasets import comments, digits
 from tests.trainer.datasets.digits import GROUPS
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.prediction_flips import flips, paired_counts, predictions
-from trainer.evaluation.counts import confusion_counts
+from trainer.diagnostics.prediction_flips import flips, paired_counts
+from trainer.evaluation.counts import confusion_counts, predicted_labels
+from triggers.metrics.paired import JointCounts
 from triggers.model.classifier import FrozenClassifier
 from triggers.trigger.image import ImageTrigger
 from triggers.trigger.text import TextTrigger
 
-PAIRED = {
+PAIRED: JointCounts = {
     ("f", 0, 0, 1): 3,  # to positive, broken
     ("f", 1, 0, 1): 5,  # to positive, mended
     ("f", 1, 1, 1): 10,
@@ -52,11 +53,11 @@ def bright(digits_classifier: FrozenClassifier) -> ImageTrigger:
 def test_margins_are_the_confusion_counts(digits_classifier: FrozenClassifier, rows: int) -> None:
     test = digits.splits().test
     bank = digits_classifier.bank([digits_classifier.null_trigger(), bright(digits_classifier)])
-    before, after = predictions(digits_classifier, test, bank, rows)
+    before, after = predicted_labels(digits_classifier, test, bank, rows)
     paired = paired_counts(test, before, after)
     assert sum(n for (*_, bare, with_trigger), n in paired.items() if bare != with_trigger) > 20
     for column, counts in zip((0, 1), confusion_counts(digits_classifier, test, bank, 64), strict=True):
-        margin: Counter[tuple[str, int, int]] = Counter()
+        margin: Counter[tuple[str, int | None, int]] = Counter()
         for (group, label, *both), n in paired.items():
             margin[group, label, both[column]] += n
         assert margin == counts
@@ -68,11 +69,11 @@ def test_texts_keep_their_order(comments_classifier: FrozenClassifier) -> None:
     test = comments.splits().test
     null = comments_classifier.null_trigger()
     assert isinstance(null, TextTrigger)
-    (found,) = predictions(comments_classifier, test, comments_classifier.bank([null]), 50)
+    (found,) = predicted_labels(comments_classifier, test, comments_classifier.bank([null]), 50)
     alone = [_one(comments_classifier, test, row) for row in range(0, len(test), 40)]
     assert found[::40].tolist() == alone
 
 
 def _one(classifier: FrozenClassifier, data: Dataset, row: int) -> int:
     one = data.take(torch.tensor([row]))
-    return int(predictions(classifier, one, classifier.bank([classifier.null_trigger()]), 1)[0, 0])
+    return int(predicted_labels(classifier, one, classifier.bank([classifier.null_trigger()]), 1)[0, 0])

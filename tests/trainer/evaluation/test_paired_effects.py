@@ -9,16 +9,18 @@ import pytest
 
 from trainer import formatting
 from trainer.config.run_config import Criterion
-from trainer.diagnostics.prediction_flips import Paired
 from trainer.evaluation.paired_effects import paired_changes
 from trainer.evaluation.selection import selection_gap
 from triggers.metrics.fairness_report import FairnessReport, evaluate_counts
+from triggers.metrics.paired import JointCounts
 
 
-def drawn(seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: int = 600, flip: float = 0.1) -> Paired:
+def drawn(
+    seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: int = 600, flip: float = 0.1
+) -> JointCounts:
     """Rows whose first predictions depend on the group and whose second ones differ from the first now and then."""
     draw = np.random.default_rng(seed)
-    cells: Counter[tuple[str, int, int, int]] = Counter()
+    cells: Counter[tuple[str, int | None, int, int]] = Counter()
     for _ in range(n):
         group, label = int(draw.integers(len(groups))), int(draw.integers(labels))
         wrong = draw.random() < 0.1 + 0.15 * group
@@ -28,7 +30,7 @@ def drawn(seed: int, groups: tuple[str, ...] = ("f", "m"), labels: int = 2, n: i
     return dict(cells)
 
 
-def report(paired: Paired, column: int, labels: int = 2, *, overlapping: bool = False) -> FairnessReport:
+def report(paired: JointCounts, column: int, labels: int = 2, *, overlapping: bool = False) -> FairnessReport:
     counts: Counter[tuple[str, int | None, int]] = Counter()
     for (group, label, before, after), n in paired.items():
         counts[group, label, before if column == 2 else after] += n
@@ -71,7 +73,7 @@ def test_several_labels_are_averaged_against_the_rest() -> None:
 
 
 def test_overlapping_groups_are_measured_against_everyone() -> None:
-    paired = {("f", 1, 1, 0): 6, ("f + m", 1, 1, 1): 2, ("m", 1, 0, 0): 4, ("none", 1, 0, 0): 8}
+    paired: JointCounts = {("f", 1, 1, 0): 6, ("f + m", 1, 1, 1): 2, ("m", 1, 0, 0): 4, ("none", 1, 0, 0): 8}
     found = paired_changes(paired, ("f", "m"), pos_label=1, labels=2, overlapping=True)
     before = (abs(8 / 8 - 8 / 20) + abs(2 / 6 - 8 / 20)) / 2
     after = (abs(2 / 8 - 2 / 20) + abs(2 / 6 - 2 / 20)) / 2
@@ -114,10 +116,10 @@ def test_the_interval_covers_about_as_often_as_it_says() -> None:
 
 def test_two_gaps_near_parity_show_no_change() -> None:
     """Resampled gaps of fair predictions are all above 0, constant predictions have none: that is no fall."""
-    paired = {
+    paired: JointCounts = {
         (group, label, before, 1): 50 + (group == "f") for group in ("f", "m") for label in (0, 1) for before in (0, 1)
     }
-    back = {(group, label, after, before): n for (group, label, before, after), n in paired.items()}
+    back: JointCounts = {(group, label, after, before): n for (group, label, before, after), n in paired.items()}
     for each in (paired, back):
         found = paired_changes(each, ("f", "m"), pos_label=1, labels=2)
         for criterion in ("demographic_parity", "equalized_odds"):
@@ -127,7 +129,13 @@ def test_two_gaps_near_parity_show_no_change() -> None:
 
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_a_clear_fall_leaves_out_0(overlapping: bool) -> None:
-    paired = {("f", 1, 1, 1): 60, ("f", 1, 0, 0): 40, ("m", 1, 0, 1): 50, ("m", 1, 0, 0): 40, ("m", 1, 1, 1): 10}
+    paired: JointCounts = {
+        ("f", 1, 1, 1): 60,
+        ("f", 1, 0, 0): 40,
+        ("m", 1, 0, 1): 50,
+        ("m", 1, 0, 0): 40,
+        ("m", 1, 1, 1): 10,
+    }
     found = paired_changes(paired, ("f", "m"), pos_label=1, labels=2, overlapping=overlapping)["demographic_parity"]
     assert found["low"] < found["value"] < found["high"] < -0.1
 

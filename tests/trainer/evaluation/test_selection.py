@@ -1,15 +1,22 @@
-"""Selection on validation: the floor, ties, nothing feasible, the front."""
+"""Scores of validation counts: losses by every measure, floors of recalls, the gap that selection goes by, ranks."""
 
 from __future__ import annotations
 
 import pytest
 
-from trainer.config.run_config import Criterion
+from tests.trainer.evaluation.strata import judged
+from trainer.config.run_config import Criterion, Measure, SelectConfig
 from trainer.evaluation.counts import ConfusionCounts
-from trainer.evaluation.selection import SelectionCriterion, ValidationSnapshot, choose, selection_gap
+from trainer.evaluation.selection import (
+    SelectionCriterion,
+    ValidationSnapshot,
+    best_of,
+    recalls,
+    require_known_names,
+    selection_gap,
+)
+from triggers.errors import ConfigError
 from triggers.metrics.fairness_report import evaluate_counts
-
-STRENGTHS = (1.0, 5.0, 20.0)
 
 
 def counts(a: int, b: int, wrong: int = 0) -> ConfusionCounts:
@@ -17,28 +24,66 @@ def counts(a: int, b: int, wrong: int = 0) -> ConfusionCounts:
     return {("a", 1, 1): a, ("a", 0, 0): 100 - a - wrong, ("a", 1, 0): wrong, ("b", 1, 1): b, ("b", 0, 0): 100 - b}
 
 
-def judge(
-    bare: ConfusionCounts | None = None, drop: float = 0.03, criterion: Criterion = "demographic_parity"
+def criterion_of(
+    bare: ConfusionCounts | None = None,
+    drop: float = 0.03,
+    criterion: Criterion = "demographic_parity",
+    measure: Measure = "accuracy",
 ) -> SelectionCriterion:
-    return SelectionCriterion(bare or counts(80, 20), criterion, drop, pos_label=1, labels=2)
-
-
-def snapshots(by: SelectionCriterion, *rows: ConfusionCounts) -> list[ValidationSnapshot]:
-    return [ValidationSnapshot(10, row, by.score(row)) for row in rows]
+    select = SelectConfig(drop, measure)
+    return SelectionCriterion(bare or counts(80, 20), criterion, select, pos_label=1, labels=2)
 
 
 def test_scores_by_hand() -> None:
-    by = judge(counts(80, 20, wrong=10))
-    assert by.bare.accuracy == 0.95
-    assert by.bare.gap == pytest.approx(0.6)
-    assert by.floor == pytest.approx(0.92)
+    """Label 1 loses 6 of 50 rows in group a and none of 50 in b; label 0 gains 4 of 100."""
+    bare: ConfusionCounts = {
+        ("a", 1, 1): 45, ("a", 1, 0): 5, ("b", 1, 1): 30, ("b", 1, 0): 20, ("a", 0, 0): 50, ("b", 0, 0): 40,
+        ("b", 0, 1): 10,
+    }  # fmt: skip
+    now: ConfusionCounts = {
+        ("a", 1, 1): 39, ("a", 1, 0): 11, ("b", 1, 1): 30, ("b", 1, 0): 20, ("a", 0, 0): 50, ("b", 0, 0): 44,
+        ("b", 0, 1): 6,
+    }  # fmt: skip
+    losses: dict[Measure, float] = {"accuracy": 2 / 200, "balanced_accuracy": (0.06 - 0.04) / 2, "recall": 6 / 50}
+    for measure, loss in losses.items():
+        by = criterion_of(bare, measure=measure)
+        score = by.score(now)
+        assert score.loss == pytest.approx(loss)
+        assert score.recall_ratio == pytest.approx(39 / 45)
+        assert score.recall_cell == (1, "a")
+        assert score.accuracy == pytest.approx(163 / 200)
+        assert (by.bare.loss, by.bare.recall_ratio) == (0.0, 1.0)
+        assert by.bare.gap == pytest.approx((45 - 40) / 100)
+
+
+def test_recalls_are_of_every_label_everywhere_and_in_every_group() -> None:
+    found = recalls({("a", 1, 1): 3, ("a", 1, 0): 1, ("b", 0, 0): 2, ("b", None, 1): 7})
+    assert found == {(0, None): (2, 2), (0, "b"): (2, 2), (1, None): (3, 4), (1, "a"): (3, 4)}
+    shared = recalls({("a + b", 1, 1): 3, ("none", 1, 0): 2}, overlapping=True)
+    assert shared == {(1, None): (3, 5), (1, "a"): (3, 3), (1, "b"): (3, 3)}
+
+
+def test_a_label_in_a_group_counts_from_ten_hits_on_and_over_all_rows_from_the_first() -> None:
+    def ratio(hits: int, kept: int) -> float:
+        """Of label 1 in group a; group b has many rows more."""
+        rest: ConfusionCounts = {("b", 1, 1): 500, ("b", 0, 0): 500, ("a", 0, 0): 20}
+        bare = {**rest, ("a", 1, 1): hits, ("a", 1, 0): 20 - hits}
+        return criterion_of(bare).score({**rest, ("a", 1, 1): kept, ("a", 1, 0): 20 - kept}).recall_ratio
+
+    assert ratio(10, 1) == pytest.approx(0.1)
+    assert ratio(9, 0) == pytest.approx(500 / 509)
+    bare: ConfusionCounts = {("a", 1, 1): 1, ("a", 1, 0): 9, ("b", 1, 0): 10, ("a", 0, 0): 500, ("b", 0, 0): 480}
+    now: ConfusionCounts = {("a", 1, 0): 10, ("b", 1, 0): 10, ("a", 0, 0): 500, ("b", 0, 0): 480}
+    score = criterion_of(bare).score(now)
+    assert (score.recall_ratio, score.recall_cell) == (0.0, (1, None))
+    assert criterion_of(now).score(bare).recall_ratio == 1.0  # a label that was never found can lose nothing
 
 
 def test_odds_are_judged_by_the_mean_of_both_gaps() -> None:
     positives: ConfusionCounts = {("a", 1, 1): 9, ("a", 1, 0): 1, ("b", 1, 1): 5, ("b", 1, 0): 5}  # TPR .9 against .5
     negatives: ConfusionCounts = {("a", 0, 1): 2, ("a", 0, 0): 8, ("b", 0, 1): 0, ("b", 0, 0): 10}  # FPR .2 against 0
     row = {**positives, **negatives}
-    assert judge(criterion="equalized_odds").score(row).gap == pytest.approx(0.3)
+    assert criterion_of(row, criterion="equalized_odds").bare.gap == pytest.approx(0.3)
 
 
 def test_more_than_two_labels_are_judged_by_the_mean_over_all_of_them() -> None:
@@ -51,11 +96,11 @@ def test_more_than_two_labels_are_judged_by_the_mean_over_all_of_them() -> None:
         ("b", 1, 1): 1,
         ("b", 1, 2): 4,
     }
-    by = SelectionCriterion(row, "demographic_parity", 0.03, pos_label=0, labels=3)
+    by = SelectionCriterion(row, "demographic_parity", SelectConfig(), pos_label=0, labels=3)
     assert by.bare.gap == pytest.approx(0.4 / 3)
     assert selection_gap(evaluate_counts(row, labels=3), "demographic_parity")[0].endswith("mean over labels")
     # b has no row of label 2, so its odds cannot be measured; the label is not left out
-    assert SelectionCriterion(row, "equalized_odds", 0.03, pos_label=0, labels=3).bare.gap is None
+    assert SelectionCriterion(row, "equalized_odds", SelectConfig(), pos_label=0, labels=3).bare.gap is None
 
 
 def test_overlapping_groups_are_judged_by_their_distance_to_everyone() -> None:
@@ -63,72 +108,60 @@ def test_overlapping_groups_are_judged_by_their_distance_to_everyone() -> None:
     row: ConfusionCounts = {
         ("a", 1, 1): 4, ("a", 0, 0): 4, ("b", 1, 1): 2, ("b", 0, 0): 4, ("a + b", 1, 1): 2, ("none", 0, 0): 4,
     }  # fmt: skip
-    by = SelectionCriterion(row, "demographic_parity", 0.03, pos_label=1, labels=2, overlapping=True)
+    select = SelectConfig()
+    by = SelectionCriterion(row, "demographic_parity", select, pos_label=1, labels=2, overlapping=True)
     assert by.bare.gap == pytest.approx((0.2 + 0.1) / 2)
-    assert SelectionCriterion(row, "equalized_odds", 0.03, pos_label=1, labels=2, overlapping=True).bare.gap == 0.0
-    assert SelectionCriterion(row, "demographic_parity", 0.03, pos_label=1, labels=2).bare.gap == pytest.approx(1.0)
+    assert SelectionCriterion(row, "equalized_odds", select, pos_label=1, labels=2, overlapping=True).bare.gap == 0.0
+    assert SelectionCriterion(row, "demographic_parity", select, 1, 2).bare.gap == pytest.approx(1.0)
 
 
-def test_the_smallest_gap_above_the_floor_wins() -> None:
-    by = judge()
-    found = choose(by, snapshots(by, counts(70, 30), counts(60, 40), counts(45, 45, wrong=10)), STRENGTHS)
-    assert found.best == 1  # the third is perfectly fair, but 5 points below the bare model
-    assert found.notes == ("Never above the accuracy floor 0.9700 on validation, by strength: 20 (0.9500).",)
-
-
-def test_exactly_on_the_floor_is_above_it() -> None:
-    by = judge(drop=0.03)
+def test_exactly_the_budget_is_kept() -> None:
+    by = criterion_of(drop=0.03)
     assert by.feasible(by.score(counts(50, 50, wrong=6)))
     assert not by.feasible(by.score(counts(50, 50, wrong=7)))
 
 
-def test_nothing_above_the_floor_says_how_near_and_what_to_do() -> None:
-    by = judge()
-    found = choose(by, snapshots(by, counts(45, 45, 10), counts(45, 45, 8), counts(40, 40, 20)), STRENGTHS)
-    assert (found.best, found.front) == (None, ())
-    (note,) = found.notes
-    assert "0.9700" in note and "strength 5 with 0.9600" in note and "select.max_accuracy_drop" in note
+def test_exactly_the_floor_is_kept() -> None:
+    """Of 20 positives of group b, 16 or 15 are still found."""
+    by = criterion_of(drop=0.5)
+    kept, lost = ({**counts(80, n), ("b", 1, 0): 20 - n, ("b", 0, 0): 80} for n in (16, 15))
+    assert by.feasible(by.score(kept)) and not by.feasible(by.score(lost))
+    assert by.kept(by.score(kept)) == 0.8
 
 
-def test_a_tie_goes_to_the_first_and_is_said() -> None:
-    by = judge()
-    found = choose(by, snapshots(by, counts(70, 30), counts(60, 40), counts(40, 60)), STRENGTHS)
-    assert found.best == 1
-    assert found.notes == ("Strength 5 ties with 20 on validation and is taken because it was named first.",)
+def test_feasible_ones_rank_by_gap_then_loss_and_others_by_what_they_lack() -> None:
+    by = criterion_of()
+    fair, gap, costly = counts(50, 50), counts(70, 30), counts(50, 50, wrong=4)
+    near, far = counts(50, 42, wrong=8), counts(45, 45, wrong=10)
+    ordered = sorted((far, near, gap, costly, fair), key=lambda row: by.rank(by.score(row)))
+    assert ordered == [fair, costly, gap, near, far]
 
 
-def test_equal_gaps_are_decided_by_accuracy() -> None:
-    by = judge()
-    found = choose(by, snapshots(by, counts(60, 40, wrong=4), counts(60, 40), counts(60, 40, wrong=2)), STRENGTHS)
-    assert (found.best, found.notes) == (1, ())
-
-
-def test_no_trigger_is_better_than_a_trigger_that_does_not_help() -> None:
-    by = judge(bare=counts(55, 45))
-    found = choose(by, snapshots(by, counts(60, 40)), STRENGTHS[:1])
-    assert found.best is None
-    assert "0.2000" in found.notes[0] and "0.1000" in found.notes[0]
-
-
-def test_an_unmeasurable_gap_is_never_chosen() -> None:
-    one_group: ConfusionCounts = {("a", 1, 1): 50, ("a", 0, 0): 50}
-    by = judge(bare=one_group)
-    found = choose(by, snapshots(by, one_group), STRENGTHS[:1])
-    assert found.best is None
-    assert "cannot measure" in found.notes[0]
-
-
-def test_the_front_leaves_out_what_another_one_beats() -> None:
-    by = judge(drop=0.2)
-    rows = [counts(70, 30), counts(75, 20, wrong=5), counts(50, 45, wrong=5), counts(52, 48, wrong=2)]
-    # accuracies 1, .975, .975, .99; gaps .4, .55, .05, .04
-    found = choose(by, snapshots(by, *rows), (1.0, 2.0, 3.0, 4.0))
-    assert found.front == (0, 3)
-
-
-def test_below_the_floor_accuracy_comes_first() -> None:
-    by = judge()
-    near, far = snapshots(by, counts(50, 42, wrong=8), counts(45, 45, wrong=10))
+def test_a_snapshot_replaces_a_worse_one_only() -> None:
+    by = criterion_of()
+    rows = (counts(90, 10), counts(50, 42, wrong=8), counts(45, 45, wrong=10), counts(60, 40), counts(60, 40))
+    wide, near, far, good, same = (ValidationSnapshot(10, row, by.score(row)) for row in rows)
     assert by.better(near, far) and not by.better(far, near)
-    assert by.better(snapshots(by, counts(90, 10))[0], near)
-    assert not by.better(near, near)
+    assert by.better(wide, near) and by.better(near, None)
+    assert not by.better(same, good)
+    assert best_of(by, [far, wide, good, same]) == 2
+    assert best_of(by, [far, near]) is None
+
+
+def test_a_gap_that_cannot_be_measured_is_never_feasible() -> None:
+    by = criterion_of({("a", 1, 1): 50, ("a", 0, 0): 50})
+    assert by.bare.gap is None
+    assert not by.feasible(by.bare)
+
+
+def test_recalls_can_be_those_of_named_labels_and_groups_only() -> None:
+    strata = [("a", 1, 100, [1, 0]), ("a", 0, 100, [0, 0]), ("b", 1, 100, [1, 1]), ("b", 0, 100, [0, 1])]
+    select = SelectConfig(measure="recall", recall_groups=("b",))
+    for labels, loss in (((), 1.0), ((1,), 0.0), ((0,), 1.0)):
+        judge, (found,) = judged(strata, select, recall_labels=labels)
+        assert judge.score(found).loss == loss
+    require_known_names(SelectConfig(measure="recall", recall_labels=("yes",)), ("no", "yes"), ("a", "b"))
+    with pytest.raises(ConfigError, match=r"recall_groups names 'c'; there are a, b\."):
+        require_known_names(SelectConfig(measure="recall", recall_groups=("c",)), ("no", "yes"), ("a", "b"))
+    with pytest.raises(ConfigError, match="name no row of validation"):
+        judged(strata[:2], select)

@@ -12,8 +12,7 @@ import pytest
 from matplotlib import rc_context
 
 from tests.trainer.outcomes import image_config, image_outcome
-from tests.trainer.report.test_run_summary import compared
-from tests.trainer.reports import Page, material, summarised, written
+from tests.trainer.reports import Page, compared, material, summarised, written
 from trainer.report.figures.figure_style import MATPLOTLIB_STYLE
 from trainer.report.figures.pareto import draw_front, front_figure
 from trainer.report.html_page import PageExtras, Token, render_page

@@ -50,6 +50,9 @@ def test_metrics_hold_the_figures_of_every_candidate(tmp_path: Path, image_model
     parity = [one["splits"]["val"]["gaps"]["demographic_parity_difference"] for one in metrics["candidates"]]
     assert [gap["value"] for gap in parity] == pytest.approx([0.3, 0.2, 0.1])
     assert all(gap["low"] < gap["value"] < gap["high"] for gap in parity)
+    assert metrics["bare_balanced_accuracy"]["test"]["value"] == pytest.approx((0.6 + 0.59) / 2)
+    assert metrics["candidates"][2]["balanced_accuracy"]["val"]["value"] == pytest.approx((0.6 + 0.9) / 2)
+    assert [one["p_value"] for one in metrics["candidates"]] == [None] * 3  # none was taken after the last step
     assert [one["published"] for one in metrics["candidates"]] == [None, {"version": 7, "digest": "sha256:abc"}, None]
     assert (metrics["best"], metrics["front"]) == (1.0, [0.0, 1.0])
     assert metrics["model_fingerprint"] == image_model.fingerprint
@@ -69,10 +72,12 @@ def test_metrics_hold_what_triggers_are_compared_with(tmp_path: Path, image_mode
     paths = written(tmp_path, material(image_config(tmp_path), image_model, outcome))
     metrics = json.loads(paths[0].read_text())
     (found,) = metrics["comparisons"]
-    reports = found.pop("splits")
+    reports, balanced = found.pop("splits"), found.pop("balanced_accuracy")
     assert found == {
         "system": "adv_post",
         "setting": "strength 5",
+        "shift": None,
+        "selection": None,
         "strength": 5.0,
         "step": 40,
         "seconds": 12.346,
@@ -83,6 +88,7 @@ def test_metrics_hold_what_triggers_are_compared_with(tmp_path: Path, image_mode
         },
     }
     assert reports["test"]["overall"]["accuracy"]["value"] == pytest.approx(0.75)
+    assert balanced["test"]["value"] == pytest.approx(0.5)  # it always answers the second label
     assert reports["val"]["gaps"]["demographic_parity_difference"]["value"] == 0
     assert ["women", 0, 1, 20] in metrics["candidates"][0]["counts"]["test"]
 
@@ -221,13 +227,37 @@ def test_switched_off_there_are_figures_and_card_alone(tmp_path: Path, digits_ru
     assert not said.getvalue()
 
 
-def test_an_old_card_goes_when_nothing_is_recommended(tmp_path: Path, image_model: FrozenClassifier) -> None:
+def test_the_card_of_a_trigger_that_is_not_recommended_says_so_at_once(
+    tmp_path: Path, image_model: FrozenClassifier
+) -> None:
     config = image_config(tmp_path)
     written(tmp_path, material(config, image_model, image_outcome()))
-    paths = written(tmp_path, material(config, image_model, image_outcome(best=None)))
-    assert "model-card.md" not in [path.name for path in paths]
-    assert not (tmp_path / "model-card.md").exists()
-    assert "Not recommended." in (tmp_path / "report.html").read_text()
+    assert "strength 1 (certified)" in (tmp_path / "model-card.md").read_text().splitlines()[0]
+    written(tmp_path, material(config, image_model, image_outcome(best=None)))
+    title, _, reason, *_ = (tmp_path / "model-card.md").read_text().splitlines()
+    assert title.endswith("strength 1 (not recommended)")
+    assert reason == "a note"
+    assert "Not recommended" in Page((tmp_path / "report.html").read_text()).text
+
+
+def test_a_rival_is_the_first_sentence_of_report_card_and_metrics(
+    tmp_path: Path, image_model: FrozenClassifier
+) -> None:
+    outcome = image_outcome()
+    best = outcome.candidates[1]
+    rival = Comparison("threshold", "shift +0.5", best.counts, 1.0, chosen=True, val=best.val, shift=0.5)
+    outcome = replace(outcome, comparisons=(rival,)).against_rivals()
+    paths = {path.name: path for path in written(tmp_path, material(image_config(tmp_path), image_model, outcome))}
+    says = "A threshold shift (+.500 on the logit of attractive) does as well: use it instead of a trigger. "
+    metrics = json.loads(paths["metrics.json"].read_text())
+    assert (metrics["best"], metrics["rival"], metrics["comparisons"][0]["shift"]) == (None, 0, 0.5)
+    assert metrics["verdict"]["reason"].startswith(says)
+    words = [one["selection"]["status"] for one in metrics["candidates"]]  # the last one's gap is half the rival's
+    assert words == ["not recommended", "not recommended", "certified"]
+    assert paths["model-card.md"].read_text().splitlines()[2].startswith(says)
+    page = Page(paths["report.html"].read_text())
+    start = page.text.index("Not recommended", page.text.index("run report"))
+    assert page.text[start:].replace("\N{NO-BREAK SPACE}", " ").startswith(f"Not recommended\n{says}")
 
 
 @pytest.mark.parametrize("package", ["captum", "jinja2", "matplotlib"])

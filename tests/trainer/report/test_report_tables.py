@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.trainer.outcomes import image_config, image_outcome
-from tests.trainer.reports import material, summarised
+from tests.trainer.reports import changed_summary, compared, material, summarised
 from trainer.report import report_tables
 from trainer.report.model_card import model_card
+from trainer.report.selection_tables import nearest_rivals, selection_rules, selection_tests
 from triggers.model.classifier import FrozenClassifier
 
 
@@ -58,9 +59,59 @@ def test_every_row_is_as_wide_as_its_head(summary: dict[str, Any]) -> None:
         report_tables.confusion,
         report_tables.comparisons,
         report_tables.data_table,
+        selection_tests,
+        nearest_rivals,
     ):
         made = table(summary)
         assert {len(row) for row in made.rows} == {len(made.head)}
+
+
+def test_balanced_accuracy_stands_beside_accuracy(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    """A whole paired run: 20 of 100 rows of one label are mended, so the change is half of theirs."""
+    found = changed_summary(tmp_path, image_model)
+    name, before, after, change = report_tables.key_figures(found).rows[1]
+    assert (name, before[:4], after[:4], change[:5]) == ("balanced accuracy", ".595", ".695", "+.100")
+    assert float(change.split("[+")[1].split(",")[0]) > 0.05
+    table = report_tables.comparisons(found)
+    at = list(table.head).index("balanced accuracy")
+    assert [row[at][:4] for row in table.rows] == [".595", ".645", ".695", ".745"]
+    assert [row[1] for row in table.rows[1:]] == [f"strength {s}, certified" for s in (0, 1, 5)]
+
+
+def test_the_tests_of_selection_are_listed_from_the_weakest_on(summary: dict[str, Any]) -> None:
+    summary["candidates"].reverse()
+    summary["candidates"][0] |= {"p_value": 0.0001}
+    summary["candidates"][1] |= {"p_value": 0.0312}
+    table = selection_tests(summary)
+    assert [row[0] for row in table.rows] == ["0", "1", "5"]
+    assert [row[4] for row in table.rows] == ["–", ".031", "< .001"]  # noqa: RUF001
+    assert table.marked == {1}
+    assert {row[-1] for row in table.rows} == {"certified"}
+
+
+def test_the_rules_name_budget_floor_and_what_was_not_compared(summary: dict[str, Any]) -> None:
+    rules = selection_rules(summary)
+    assert "at most 0.01 of balanced accuracy may be lost beside the bare model on 200 validation rows" in rules[0]
+    assert "fall below 0.8 of the bare model's" in rules[0] and "delta 0.1" in rules[1]
+    made = [compared(summary, name, "", chosen=True) for name in ("threshold", "constant", "random")]
+    last = selection_rules(summary | {"comparisons": made})[-1]
+    assert last.endswith("Not made in this run: trigger for utility alone.")
+
+
+def test_the_nearest_rivals_have_their_figures_of_validation(summary: dict[str, Any]) -> None:
+    ones = [
+        compared(summary, "threshold", "shift +0.1", chosen=True, selection={"reason": "its gap is .4"}),
+        compared(summary, "threshold", "shift +0.2"),
+        compared(summary, "adv_post", "strength 1", chosen=True),
+        compared(summary, "random", "seed 1"),
+    ]
+    table = nearest_rivals(summary | {"comparisons": ones, "rival": 3})
+    assert [tuple(row[:2]) for row in table.rows] == [
+        ("trigger", "strength 1"), ("threshold shift", "shift +0.1"), ("random trigger", "seed 1"),
+    ]  # fmt: skip
+    assert table.rows[1][-1] == "its gap is .4"
+    assert table.rows[2][-1] == "does as well as any trigger"
+    assert table.rows[1][4].startswith(".400 [") and table.marked == {2}
 
 
 def test_the_card_has_the_headings_of_a_model_card(summary: dict[str, Any]) -> None:

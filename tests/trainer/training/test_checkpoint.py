@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Adam
 
-from trainer.evaluation.counts import ConfusionCounts
+from tests.trainer.runs import run_config
+from trainer.config.run_config import ObjectiveConfig, to_dict
 from trainer.training.checkpoint import (
+    KEY,
     Checkpoint,
     load_checkpoint,
     module_tensors,
@@ -25,8 +29,7 @@ IDENTITY = {"train": {"lr": 0.05, "seed": 0}, "objective": {"strengths": (1.0, 5
 
 
 def saved(path: Path) -> Checkpoint:
-    counts: ConfusionCounts = {("red", 0, 1): 3, ("blue", 1, 1): 4}
-    made = Checkpoint(7, 1.5, {"module.weight": torch.randn(2, 3)}, [None, (5, counts)])
+    made = Checkpoint(7, 1.5, {"module.weight": torch.randn(2, 3)})
     save_checkpoint(path, made, IDENTITY)
     return made
 
@@ -35,7 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "state.safetensors"
     before, after = saved(path), load_checkpoint(path, IDENTITY)
     assert after is not None
-    assert (after.step, after.seconds, after.snapshots) == (7, 1.5, before.snapshots)
+    assert (after.step, after.seconds) == (7, 1.5)
     assert torch.equal(after.tensors["module.weight"], before.tensors["module.weight"])
     assert [entry.name for entry in path.parent.iterdir()] == ["state.safetensors"]
 
@@ -55,6 +58,20 @@ def test_another_run_is_refused_with_every_differing_key(tmp_path: Path) -> None
     assert "train.lr was 0.05, is 0.1" in text
     assert "train.seed was 0, is None" in text
     assert "data_digest" not in text
+
+
+def test_a_run_of_an_earlier_release_is_refused_in_one_line(tmp_path: Path) -> None:
+    """It kept the best snapshot of each strength only, and its settings did not say how selection measures."""
+    path, present = tmp_path / "state.safetensors", to_dict(run_config(ObjectiveConfig("gap")))
+    before = {**present, "select": {"max_accuracy_drop": 0.03, "folds": 1, "publish": "best"}}
+    snapshots = [{"step": 5, "counts": [["red", 0, 1, 3]]}]
+    state = {"identity": before, "step": 7, "seconds": 1.5, "snapshots": snapshots}
+    save_file({"module.weight": torch.ones(1, 3), "kept.weight": torch.ones(1, 3)}, path, {KEY: json.dumps(state)})
+    with pytest.raises(ConfigError) as refusal:
+        load_checkpoint(path, present)
+    said = str(refusal.value)
+    assert "select.measure was None, is 'balanced_accuracy'" in said and "\n" not in said
+    assert said.endswith("Undo the change, use another --out, or drop the old run with --fresh.")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])

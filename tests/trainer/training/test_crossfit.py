@@ -12,7 +12,7 @@ from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
 from trainer.config.run_config import ObjectiveConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.evaluation.counts import accuracy, confusion_counts
+from trainer.evaluation.counts import accuracy, confusion_counts, predicted_labels
 from trainer.training.crossfit import assign_folds, concatenate, fold_path, train_folds
 from trainer.training.trigger_training import train_triggers
 from triggers.model.classifier import FrozenClassifier
@@ -47,13 +47,31 @@ def test_every_row_is_validated_by_triggers_that_never_saw_it(digits_classifier:
     assert sum(outcome.candidates[0].counts["val"].values()) == len(everything) == sum(outcome.bare["val"].values())
 
 
+def test_predictions_stand_in_the_order_of_the_pool(digits_classifier: FrozenClassifier) -> None:
+    """Whatever else is predicted on all rows, controls above all, is compared row by row."""
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
+    data = digits.splits()
+    folds = train_folds(replace(config, select=FOLDS), digits_classifier, data, quiet())
+    pool = concatenate(data.tuning, data.val)
+    assert torch.equal(folds.rows.labels, pool.labels) and torch.equal(folds.rows.cells, pool.groups)
+    bank = digits_classifier.bank([digits_classifier.null_trigger()])
+    assert torch.equal(folds.rows.bare, predicted_labels(digits_classifier, pool, bank, 64)[0])
+    where = {name: row for row, name in enumerate(pool.ids)}
+    for place in range(len(folds.histories[0].steps)):
+        found = folds.predictions(place)
+        for run, history in zip(folds.runs, folds.histories, strict=True):
+            assert torch.equal(found[:, [where[name] for name in run.val.ids]], history.predictions[place])
+    for one in folds.result().candidates:
+        assert one.counts["val"] == folds.rows.counts(one.val)
+
+
 def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenClassifier) -> None:
     config = run_config(ObjectiveConfig("gap", strengths=(1.0, 5.0)), train=TrainConfig(steps=6, batch_size=64))
     folds = train_folds(replace(config, select=FOLDS), digits_classifier, digits.splits(), quiet())
-    module = folds.restore_best([0, 2])
-    (weight,) = module.parameters()
+    folds.restore([0, 2])
+    (weight,) = folds.runs[-1].optimizer.average.parameters()
     for k, place in enumerate((0, 2)):
-        mean = torch.stack([trail.parameters[place]["weight"][k] for trail in folds.fold_snapshots]).mean(dim=0)
+        mean = torch.stack([history.parameters[place]["weight"][k] for history in folds.histories]).mean(dim=0)
         assert torch.allclose(weight[k], mean, atol=1e-7)
     outcome = folds.result()
     counted = confusion_counts(
@@ -64,10 +82,11 @@ def test_a_published_trigger_is_the_mean_of_its_folds(digits_classifier: FrozenC
 
 def test_hard_words_come_from_one_fold(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=4, batch_size=64, lr=0.1)
-    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("hard", tokens=2), train=train)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0,)), trigger=TriggerConfig("hard", tokens=2), train=train)
     folds = train_folds(replace(config, select=FOLDS), comments_classifier, comments.splits(), quiet())
-    found = folds.restore_best([0]).state_dict()["weight"][0]
-    assert any(torch.equal(found, trail.parameters[0]["weight"][0]) for trail in folds.fold_snapshots)
+    folds.restore([0])
+    found = folds.runs[-1].optimizer.average.state_dict()["weight"][0]
+    assert any(torch.equal(found, history.parameters[0]["weight"][0]) for history in folds.histories)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(digits_classifier: FrozenClassifier, tmp_path: Path) -> None:

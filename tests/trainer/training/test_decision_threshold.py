@@ -22,8 +22,7 @@ from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfi
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
 from trainer.diagnostics.group_probe import last_linear, network_outputs
-from trainer.diagnostics.prediction_flips import predictions
-from trainer.evaluation.counts import confusion_counts
+from trainer.evaluation.counts import confusion_counts, predicted_labels
 from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
 from trainer.training.calibration import calibrating_temperature
@@ -133,7 +132,7 @@ def test_counts_and_flips_are_those_of_the_shifted_network(digits_classifier: Fr
     bank = ours.bank([ours.null_trigger()])
     assert confusion_counts(ours, data, bank, 64) == confusion_counts(plain, data, bank, 64)
     assert confusion_counts(ours, data, bank, 64) != confusion_counts(digits_classifier, data, bank, 64)
-    assert torch.equal(predictions(ours, data, bank, 64), predictions(plain, data, bank, 64))
+    assert torch.equal(predicted_labels(ours, data, bank, 64), predicted_labels(plain, data, bank, 64))
 
 
 @pytest.mark.parametrize("pos_label", [0, 1])

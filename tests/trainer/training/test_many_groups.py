@@ -16,7 +16,7 @@ from tests.trainer.datasets.many_groups import IDENTITIES, PROBLEMS, Problem
 from tests.trainer.runs import run_config
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, SelectConfig, TrainConfig
 from trainer.evaluation.counts import ConfusionCounts
-from trainer.evaluation.selection import selection_gap
+from trainer.evaluation.selection import selection_criterion, selection_gap
 from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
 from trainer.report.cost import Stopwatch
@@ -111,8 +111,9 @@ def test_configuration_alone_says_how_a_run_is_trained_and_judged(
     classifier, made = classifiers["overlap"], config("overlap", "gap", "equalized_odds")
     run = TrainingRun.prepare(made, classifier, many_groups.splits("overlap"), LineProgress(StringIO()))
     assert run.optimizer.overlapping and run.optimizer.sizes == (2, 2)  # two identities, not four cells
-    report = report_of(made, classifier, run.bare_val)
-    assert run.criterion.bare.gap == report.paper_eo.value
+    bare = run.val_rows.counts(run.val_rows.bare)
+    assert selection_criterion(made, classifier, bare).bare.gap == report_of(made, classifier, bare).paper_eo.value
+    assert (run.val_rows.groups, run.val_rows.overlapping) == (IDENTITIES["overlap"], True)
     plain = TrainingRun.prepare(
         config("three", "gap", "equalized_odds"), classifiers["three"], many_groups.splits("three"), run.progress
     )

@@ -14,7 +14,10 @@ from triggers.model import FrozenClassifier
 
 def test_a_learning_rate_in_a_tensor_follows_the_schedule_in_place(digits_classifier: FrozenClassifier) -> None:
     """As on a GPU, where a recorded step keeps reading the same tensor; an optimizer on a CPU takes one too."""
-    objective, train = ObjectiveConfig(adversary_lr=0.1), TrainConfig(steps=10, schedule="linear", lr=0.5)
+    objective, train = (
+        ObjectiveConfig(strengths=(1.0,), adversary_lr=0.1),
+        TrainConfig(steps=10, schedule="linear", lr=0.5),
+    )
     step = ObjectiveStep(StepConfig(objective, 2, 10), train, digits_classifier)
     recorded = torch.tensor(0.5)
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=recorded)

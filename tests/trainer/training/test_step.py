@@ -108,7 +108,7 @@ def test_graph_on_a_cpu_is_an_ordinary_step(digits_classifier: FrozenClassifier)
     batch = Batches(digits.splits().tuning, 32, seed=0).batch(0)
     losses = []
     for graph in (False, True):
-        config = run_config(ObjectiveConfig(), train=TrainConfig(steps=2, batch_size=32, graph=graph))
+        config = run_config(ObjectiveConfig(strengths=(1.0,)), train=TrainConfig(steps=2, batch_size=32, graph=graph))
         learner = learner_for(config, digits_classifier)
         losses.append([learner.step(number, batch).utility for number in range(2)])
     assert torch.equal(*map(torch.stack, losses))
@@ -163,13 +163,15 @@ def test_a_front_equals_runs_of_one_strength(digits_classifier: FrozenClassifier
     tuning = digits.splits().tuning
     config = run_config(ObjectiveConfig(name, strengths=(0.5, 5.0)), train=TrainConfig(steps=5, batch_size=64))
     front = trained(config, digits_classifier, tuning).parameters[0]
-    for k, strength in enumerate(config.objective.strengths):
+    for k, strength in enumerate(config.objective.fixed_strengths):
         single = replace(config, objective=replace(config.objective, strengths=(strength,)))
         assert torch.allclose(front[k], trained(single, digits_classifier, tuning).parameters[0][0], atol=1e-5)
 
 
 def test_only_triggers_and_adversaries_change(comments_classifier: FrozenClassifier) -> None:
-    config = run_config(ObjectiveConfig(), trigger=TriggerConfig("hard"), train=TrainConfig(steps=3, batch_size=32))
+    config = run_config(
+        ObjectiveConfig(strengths=(1.0,)), trigger=TriggerConfig("hard"), train=TrainConfig(steps=3, batch_size=32)
+    )
     trained(config, comments_classifier, comments.splits().tuning)
     comments_classifier.verify()
     assert all(parameter.grad is None for parameter in comments_classifier.network.parameters())
@@ -191,7 +193,9 @@ def test_bf16_follows_float32(digits_classifier: FrozenClassifier) -> None:
     losses = []
     for precision in ("float32", "bf16"):
         train = TrainConfig(steps=1, precision=precision)
-        losses.append(learner_for(run_config(ObjectiveConfig(), train=train), digits_classifier).step(0, batch))
+        losses.append(
+            learner_for(run_config(ObjectiveConfig(strengths=(1.0,)), train=train), digits_classifier).step(0, batch)
+        )
     exact, rough = losses
     assert rough.utility.dtype == torch.float32
     assert torch.allclose(exact.utility, rough.utility, rtol=0.02)
@@ -214,6 +218,8 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
 
 def test_the_learning_rates_follow_the_schedule(digits_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=10, batch_size=32, schedule="linear", lr=0.5)
-    learner = trained(run_config(ObjectiveConfig(), train=train), digits_classifier, digits.splits().tuning)
+    learner = trained(
+        run_config(ObjectiveConfig(strengths=(1.0,)), train=train), digits_classifier, digits.splits().tuning
+    )
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     assert learner.adversary_optimizer.param_groups[0]["lr"] == pytest.approx(0.001)

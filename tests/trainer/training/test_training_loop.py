@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainer.training.best_snapshots import BestSnapshots, CountValidation
 
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
@@ -24,13 +23,16 @@ from trainer.config.run_config import (
 )
 from trainer.data.dataset import Splits
 from trainer.distributed import ProcessGroup
-from trainer.evaluation.counts import accuracy, confusion_counts
-from trainer.evaluation.run_result import ConfusionCounts, TrainingResult
+from trainer.evaluation.counts import ConfusionCounts, accuracy, confusion_counts
+from trainer.evaluation.run_result import TrainingResult
+from trainer.evaluation.selection import selection_criterion
+from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import LineProgress, Task
 from trainer.training.checkpoint import load_checkpoint, run_identity
 from trainer.training.final_evaluation import final_result
 from trainer.training.training_loop import TrainingRun, total_steps
 from trainer.training.trigger_training import train_triggers
+from trainer.training.validation_history import ValidationHistory
 from triggers.errors import ConfigError
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model.classifier import FrozenClassifier
@@ -82,6 +84,8 @@ def same(first: TrainingResult, second: TrainingResult) -> bool:
     """Equal to the last bit, but for the time it took."""
     for one, other in zip(first.candidates, second.candidates, strict=True):
         if (one.strength, one.step, one.counts) != (other.strength, other.step, other.counts):
+            return False
+        if one.selection != other.selection or not torch.equal(one.val, other.val):
             return False
         if isinstance(one.trigger, ImageTrigger) and isinstance(other.trigger, ImageTrigger):
             if not torch.equal(one.trigger.delta, other.trigger.delta):
@@ -181,26 +185,24 @@ def test_the_same_run_twice_gives_the_same_bits(digits_classifier: FrozenClassif
     assert not same(first, other)
 
 
-def test_each_strength_keeps_its_best_snapshot(digits_classifier: FrozenClassifier) -> None:
-    """A floor so high that the start, before the trigger does anything, cannot be beaten for long."""
+def test_an_unproved_strength_keeps_its_best_validation(digits_classifier: FrozenClassifier) -> None:
+    """No recall may fall at all, in no group; one always does."""
     config, splits = short("gap", "image")
     long = replace(config.train, steps=60, eval_every=3, lr=0.3, schedule="constant")
-    config = replace(config, train=long, select=SelectConfig(max_accuracy_drop=0.0))
+    config = replace(config, train=long, select=SelectConfig(0.0, "recall"))
     run = TrainingRun.prepare(config, digits_classifier, splits, quiet())
-    seen: list[tuple[float, ...]] = []
-
-    class Watched(BestSnapshots):
-        def offer(self, step: int, count: CountValidation) -> None:
-            counts = count()
-            seen.append(run.criterion.rank(run.criterion.score(counts[0])))
-            super().offer(step, lambda: counts)
-
-    shortlist = Watched(run.criterion, run.optimizer.average)
-    run.train(shortlist)
-    kept = final_result(run, run.criterion, shortlist.restore_best()).candidates[0]
-    assert len(seen) == 20
-    assert run.criterion.rank(run.criterion.score(kept.counts["val"])) == min(seen)
-    assert kept.step == 3 * (seen.index(min(seen)) + 1) < 60
+    history, rows = ValidationHistory(run.optimizer.average), run.val_rows
+    run.train(history)
+    result = final_result(run, rows, history.predictions, history.restore_module, history.steps)
+    criterion = selection_criterion(config, digits_classifier, rows.counts(rows.bare))
+    assert len(history.steps) == 20
+    for k, kept in enumerate(result.candidates):
+        ranks = [criterion.rank(criterion.score(rows.counts(found[k]))) for found in history.predictions]
+        place = ranks.index(min(ranks))
+        assert (kept.selection.status, kept.step) == ("not recommended", history.steps[place])
+        assert torch.equal(kept.val, history.predictions[place][k])
+        assert kept.counts["val"] == rows.counts(kept.val)
+    assert min(kept.step for kept in result.candidates) < 60
 
 
 def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassifier) -> None:
@@ -208,7 +210,8 @@ def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassif
     seen: list[int] = []
     hook = digits_classifier.network.register_forward_hook(lambda *_: seen.append(1))
     try:
-        TrainingRun(config, digits_classifier, splits, quiet(), ProcessGroup(), {("a", 0, 0): 1}, temperature=1.0)
+        rows = ValidationRows.of(splits.val, splits.val.labels, overlapping=False)
+        TrainingRun(config, digits_classifier, splits, quiet(), ProcessGroup(), rows, temperature=1.0)
         assert not seen
         TrainingRun.prepare(config, digits_classifier, splits, quiet())
         assert seen
@@ -218,7 +221,7 @@ def test_only_preparing_a_run_looks_at_the_data(digits_classifier: FrozenClassif
 
 def test_a_run_that_diverges_stops_and_says_what_to_change(comments_classifier: FrozenClassifier) -> None:
     train = TrainConfig(steps=20, batch_size=32, lr=1e30)
-    config = run_config(ObjectiveConfig("gap"), trigger=TriggerConfig("embedding"), train=train)
+    config = run_config(ObjectiveConfig("gap", strengths=(1.0,)), trigger=TriggerConfig("embedding"), train=train)
     with pytest.raises(ConfigError, match=r"step 10 .*nan.*lower train.lr"):
         train_triggers(config, comments_classifier, comments.splits(), quiet())
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import nn
-from trainer.training.best_snapshots import AllSnapshots, BestSnapshots
 
-from trainer.evaluation.counts import ConfusionCounts
-from trainer.evaluation.selection import SelectionCriterion
+from trainer.training.validation_history import ValidationHistory
 
 
 class Levels(nn.Module):
@@ -23,62 +19,49 @@ class Levels(nn.Module):
         self.level.data = torch.tensor(levels, dtype=torch.float32)
 
 
-def counts(a: int, b: int) -> ConfusionCounts:
-    """100 rows per group, all labelled as predicted; a and b of them are positive."""
-    return {("a", 1, 1): a, ("a", 0, 0): 100 - a, ("b", 1, 1): b, ("b", 0, 0): 100 - b}
-
-
-def judge() -> SelectionCriterion:
-    return SelectionCriterion(counts(80, 20), "demographic_parity", 0.03, pos_label=1, labels=2)
-
-
-FAR, NEAR, EQUAL = counts(80, 20), counts(60, 40), counts(50, 50)
-
-
-def test_a_shortlist_keeps_every_strengths_own_best() -> None:
-    module = Levels()
-    kept = BestSnapshots(judge(), module)
-    for step, levels, found in ((10, (1, 2), (FAR, EQUAL)), (20, (3, 4), (NEAR, NEAR)), (30, (5, 6), (NEAR, FAR))):
-        module.put(*levels)
-        kept.offer(step, partial(list, found))
-    assert [snapshot.step for snapshot in kept.restore_best()] == [20, 10]  # a tie keeps the earlier one
-    assert module.level.tolist() == [3, 2]
-
-
-def test_a_shortlist_is_read_back() -> None:
-    module = Levels()
-    kept = BestSnapshots(judge(), module)
-    module.put(1, 2)
-    kept.offer(10, lambda: (FAR, EQUAL))
-    again = BestSnapshots(judge(), Levels())
-    again.restore(kept.tensors(), kept.kept())
-    module.put(3, 4)
-    again.module = module
-    again.offer(20, lambda: (EQUAL, NEAR))
-    assert again.kept() == [(20, EQUAL), (10, EQUAL)]
-    assert again.best["level"].tolist() == [3, 2]
-
-
-def test_nothing_was_kept_before_the_first_validation() -> None:
-    kept = BestSnapshots(judge(), Levels())
-    kept.restore(kept.tensors(), kept.kept())
-    assert (kept.kept(), kept.restore_best()) == ([None, None], [])
-
-
-def test_a_trail_keeps_everything_and_is_read_back() -> None:
-    module = Levels()
-    trail, again = AllSnapshots(module), AllSnapshots(Levels())
-    for step, found in ((10, [FAR, NEAR]), (20, [NEAR, EQUAL])):
+def filled(module: Levels) -> ValidationHistory:
+    """Two validations of three rows, after steps 10 and 20."""
+    history = ValidationHistory(module)
+    for step in (10, 20):
         module.put(step, -step)
-        trail.offer(step, partial(list, found))
-    again.restore(trail.tensors(), trail.kept())
-    for each in (trail, again):
-        assert each.steps == [10, 20]
-        assert each.counts == [[FAR, NEAR], [NEAR, EQUAL]]
-        assert [parameters["level"].tolist() for parameters in each.parameters] == [[10, -10], [20, -20]]
+        history.offer(step, lambda step=step: torch.tensor([[0, 1, step], [1, 0, -step]]))  # type: ignore[misc]
+    return history
 
 
-def test_an_empty_trail_is_read_back() -> None:
-    trail = AllSnapshots(Levels())
-    trail.restore({}, [])
-    assert (trail.steps, trail.counts, trail.parameters) == ([], [], [])
+def check(history: ValidationHistory) -> None:
+    assert history.steps == [10, 20]
+    assert [found.tolist() for found in history.predictions] == [[[0, 1, s], [1, 0, -s]] for s in (10, 20)]
+    assert [parameters["level"].tolist() for parameters in history.parameters] == [[10, -10], [20, -20]]
+
+
+def test_everything_is_kept_as_it_was() -> None:
+    module = Levels()
+    history = filled(module)
+    module.put(5, 6)  # training goes on
+    check(history)
+
+
+def test_every_strength_is_put_back_as_it_was_at_its_own_validation() -> None:
+    module = Levels()
+    history = filled(module)
+    module.put(5, 6)
+    history.restore_module([1, 0])
+    assert module.level.tolist() == [20, -10]
+    check(history)
+
+
+def test_a_history_is_read_back_and_goes_on() -> None:
+    module = Levels()
+    again = ValidationHistory(module)
+    again.restore(filled(Levels()).tensors())
+    check(again)
+    module.put(3, 4)
+    again.offer(30, lambda: torch.zeros(2, 3))
+    assert again.steps == [10, 20, 30]
+    assert again.parameters[-1]["level"].tolist() == [3, 4]
+
+
+def test_an_empty_history_is_read_back() -> None:
+    again = filled(Levels())
+    again.restore(ValidationHistory(Levels()).tensors())
+    assert (again.steps, again.predictions, again.parameters) == ([], [], [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.data.labels import indices
+from trainer.data.labels import value_indices
 from triggers.metrics.label_values import label_index
 
 TWO, THREE = ("plain", "attractive"), ("a", "b", "c")
@@ -30,9 +30,9 @@ TWO, THREE = ("plain", "attractive"), ("a", "b", "c")
 def test_a_name_first_then_an_index_then_a_flag(value: str | float, names: tuple[str, ...], index: int | None) -> None:
     assert label_index(value, names) == index
     if isinstance(value, str) and value:
-        assert indices([(value, "row 1")], names, (), "labels", missing_ok=True)[1] == [index]
+        assert value_indices([value], names, (), "labels") == {value: index}
 
 
 def test_the_trainer_reads_flags_as_labels() -> None:
     for values in (["True", "False"], ["1", "-1"], ["1.0", "0.0"]):
-        assert indices([(value, "row") for value in values], TWO, (), "labels")[1] == [1, 0]
+        assert value_indices(values, TWO, (), "labels") == dict(zip(values, (1, 0), strict=True))

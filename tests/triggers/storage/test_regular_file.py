@@ -14,8 +14,8 @@ from tests.artifacts import artifact_for
 from tests.bundles import image_bundle, text_bundle
 from trainer.config.run_config import load_config
 from trainer.data.sources.base import read_words
-from trainer.data.sources.csv_file import CsvFile
-from trainer.data.sources.image_files import FolderFiles
+from trainer.data.sources.input_files import FolderFiles
+from trainer.data.sources.tables.csv_file import CsvFile
 from triggers.api_keys import load_keys
 from triggers.artifact.artifact import read_limited, to_bytes
 from triggers.artifact.signature import read_signer, read_trust

@@ -1,1 +1,1 @@
-"""Layouts of data on disk: CelebA, UTKFace, Civil Comments, CSV, `datasets` folders."""
+"""Layouts of data on disk: CelebA, UTKFace, Civil Comments, and tables: CSV, JSONL, Parquet, `datasets`, paths."""

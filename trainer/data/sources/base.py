@@ -27,13 +27,15 @@ POOLS = {
 class SourceRow:
     """One example. `group` "" means not known; `pool` "" means that the data has no partition of its own.
 
-    Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none".
+    Where groups overlap, `group` holds those of the row joined by " + " in the layout's order, or "none". A row that is
+    not `usable` keeps its place, so that rows have the numbers of the data, and is in no part.
     """
 
     id: str
     label: str
     group: str
     pool: str
+    usable: bool = True
 
 
 class Source(Protocol):
@@ -104,5 +106,8 @@ def pool_of(value: str, where: str) -> str:
     """The pool that a partition's value names. Raises DataError."""
     pool = POOLS.get(value.strip().lower())
     if pool is None:
-        raise DataError(f"{where}: split {value!r} is not known; use train, val or test (or base, tuning).")
+        raise DataError(
+            f"{where}: split {value!r} is not known; use train, val or test (or base, tuning), or name "
+            f"what it means in split.column_map."
+        )
     return pool

@@ -3,6 +3,8 @@
 img_align_celeba/000001.jpg ...
 list_attr_celeba.txt         count, 40 attribute names, then one row of -1/1 per image
 list_eval_partition.txt      "000001.jpg 0": 0 train, 1 val, 2 test
+
+Kaggle's copy is read as well: both lists are CSV files with a header, and the images lie one folder deeper.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from collections.abc import Mapping, Sequence
 
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
-from trainer.data.group_names import flag_group, flag_groups, flag_index, flag_names
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.image_files import FolderFiles, ImageFiles, open_files
+from trainer.data.sources.input_files import FolderFiles, InputFiles, open_files
+from trainer.data.values.group_names import flag_group, flag_groups, flag_index, flag_names
 from triggers.errors import DataError
 
-IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
+IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba", "list_eval_partition"
 POOL_CODES = {"0": "train", "1": "val", "2": "test"}
 
 
@@ -35,16 +37,16 @@ class CelebA:
 
     def __init__(self, data: DataConfig) -> None:
         self._files = open_files(data.path, "CelebA")
-        self._inside = _inside(self._files)
-        names, table = _attributes(self._text(ATTRIBUTES))
+        self._inside, ending = _layout(self._files)
+        names, table = _attributes(*self._lines(ATTRIBUTES + ending))
         labels, groups = ([_column(names, name) for name in chosen] for chosen in (data.label, data.group))
-        pools = _partition(self._text(PARTITION))
-        self.label_names = flag_names(data.label)
+        pools = _partition(*self._lines(PARTITION + ending))
+        self.label_names = flag_names(data.label, data.label_rule)
         self.group_names = flag_groups(data.group, overlapping=data.groups_overlap)
         self.rows: Sequence[SourceRow] = [
             SourceRow(
                 image,
-                self.label_names[flag_index(_held(values, labels))],
+                self.label_names[flag_index(_held(values, labels), data.label_rule)],
                 flag_group(data.group, _held(values, groups), overlapping=data.groups_overlap),
                 pools[image],
             )
@@ -54,6 +56,8 @@ class CelebA:
         if len(self.rows) != len(table):
             missing = next(image for image in table if image not in pools)
             raise DataError(f"{PARTITION} has no row for {missing}, which is in {ATTRIBUTES}; the files do not match.")
+        deeper = f"{self._inside}{IMAGES}/{IMAGES}/"
+        self._images = deeper if self._files.holds(deeper + self.rows[0].id) else f"{self._inside}{IMAGES}/"
 
     def read(self, row: int) -> bytes:
         """The JPEG file of a row."""
@@ -64,32 +68,35 @@ class CelebA:
         return self._files.stamp(self._name(row))
 
     def _name(self, row: int) -> str:
-        return f"{self._inside}{IMAGES}/{self.rows[row].id}"
+        return self._images + self.rows[row].id
 
-    def _text(self, name: str) -> str:
-        return self._files.read(self._inside + name).decode("utf-8")
+    def _lines(self, name: str) -> tuple[str, list[str]]:
+        """A list's name and its lines, with blanks for commas."""
+        return name, self._files.read(self._inside + name).decode("utf-8").replace(",", " ").splitlines()
 
 
-def _inside(files: ImageFiles) -> str:
-    """Path prefix of the layout: the leading folders of a tar file's members; empty for a folder."""
+def _layout(files: InputFiles) -> tuple[str, str]:
+    """Path prefix of the layout: the leading folders of a tar file's members; empty for a folder. Its lists' ending."""
+    endings = (".txt", ".csv")
     if isinstance(files, FolderFiles):
-        return ""
-    found = next((name for name in files.names() if name.endswith(ATTRIBUTES)), None)
+        return "", next((ending for ending in endings if files.holds(ATTRIBUTES + ending)), endings[0])
+    lists = tuple(ATTRIBUTES + ending for ending in endings)
+    found = next((name for name in files.names() if name.endswith(lists)), None)
     if found is None:
-        raise DataError(f"{files.path} holds no {ATTRIBUTES}, so it is not laid out like CelebA.")
-    return found.removesuffix(ATTRIBUTES)
+        raise DataError(f"{files.path} holds no {lists[0]}, so it is not laid out like CelebA.")
+    return found[: -len(lists[0])], found[-len(endings[0]) :]
 
 
-def _attributes(text: str) -> tuple[list[str], dict[str, str]]:
+def _attributes(name: str, lines: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
     """Attribute names, and per image its values as one character each: 1, or - for -1."""
-    lines = text.splitlines()
-    if len(lines) < 3:
-        raise DataError(f"{ATTRIBUTES} has {len(lines)} lines; it needs a count, the names and a row per image.")
-    names, table = lines[1].split(), {}
-    for number, line in enumerate(lines[2:], start=3):
+    before = 1 if name.endswith(".csv") else 2
+    if len(lines) <= before:
+        raise DataError(f"{name} has {len(lines)} lines; it needs a count, the names and a row per image.")
+    names, table = lines[before - 1].split()[2 - before :], {}
+    for number, line in enumerate(lines[before:], start=before + 1):
         image, *values = line.split() or [""]
         if len(values) != len(names) or not set(values) <= {"-1", "1"}:
-            raise DataError(f"{ATTRIBUTES}, line {number}: expected a file name and {len(names)} values of -1 or 1.")
+            raise DataError(f"{name}, line {number}: expected a file name and {len(names)} values of -1 or 1.")
         table[image] = "".join(value[0] for value in values)
     return names, table
 
@@ -99,14 +106,15 @@ def _held(values: str, columns: Sequence[int]) -> list[bool]:
     return [values[column] == "1" for column in columns]
 
 
-def _partition(text: str) -> Mapping[str, str]:
+def _partition(name: str, lines: Sequence[str]) -> Mapping[str, str]:
     pools = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    before = int(name.endswith(".csv"))
+    for number, line in enumerate(lines[before:], start=before + 1):
         match line.split():
             case [image, code] if code in POOL_CODES:
                 pools[image] = POOL_CODES[code]
             case _:
-                raise DataError(f"{PARTITION}, line {number}: expected a file name and 0, 1 or 2, not {line!r}.")
+                raise DataError(f"{name}, line {number}: expected a file name and 0, 1 or 2, not {line!r}.")
     return pools
 
 

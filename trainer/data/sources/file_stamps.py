@@ -14,6 +14,8 @@ STAMP_KEY_BYTES = 16
 class FileStamp:
     """A file's path, inode, size and times in ns, and the place of an input in a file that holds many.
 
+    `content` says which part of that place is the input, and how it is read: the same place has several columns.
+
     Every write moves the change time, which no program can set, even where size and modification time are put back.
     """
 
@@ -23,6 +25,7 @@ class FileStamp:
     mtime_ns: int
     ctime_ns: int
     place: int = 0
+    content: str = ""
 
     @classmethod
     def of(cls, path: Path) -> FileStamp | None:
@@ -33,9 +36,9 @@ class FileStamp:
             return None
         return cls(os.fspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-    def at(self, place: int) -> FileStamp:
+    def at(self, place: int, content: str = "") -> FileStamp:
         """The stamp of the input at a place in this file."""
-        return replace(self, place=place)
+        return replace(self, place=place, content=content)
 
     @property
     def changed_ns(self) -> int:
@@ -44,5 +47,6 @@ class FileStamp:
 
     def key(self, rule: str) -> bytes:
         """Cache key of this input under a processing rule."""
-        fields = (rule, self.path, self.inode, self.size, self.mtime_ns, self.ctime_ns, self.place)
+        fields = [rule, self.path, self.inode, self.size, self.mtime_ns, self.ctime_ns, self.place]
+        fields += [self.content] if self.content else []
         return hashlib.blake2b("\0".join(map(str, fields)).encode(), digest_size=STAMP_KEY_BYTES).digest()

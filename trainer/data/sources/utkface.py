@@ -6,19 +6,19 @@ public files lack a number in their name: they are skipped and counted; many of 
 
 from __future__ import annotations
 
-import os
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 from trainer.config import DataConfig
 from trainer.config.run_config import Modality
-from trainer.data.group_names import crossed_names, label_names
+from trainer.config.value_config import column_map
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.column_lookup import require_known
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.image_files import open_files
+from trainer.data.sources.input_files import common_folder, open_files
+from trainer.data.values.group_names import crossed_names, label_names
+from trainer.data.values.number_bins import bin_index, bin_names
+from trainer.data.values.value_names import ENTRY_REMEDY, REST, ValueNames
 from triggers.errors import ConfigError, DataError
 
 FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+ ?\.jpe?g(\.chip\.jpg)?", re.IGNORECASE)
@@ -38,13 +38,20 @@ class UTKFace:
             raise ConfigError("UTKFace's groups exclude each other; remove data.groups_overlap.")
         self._files = open_files(data.path, "UTKFace")
         names, self.notes = _usable([name for name in self._files.names() if _is_image(name)], data)
-        self._inside = _common_folder(names)
-        values = {"gender": GENDERS, "race": RACES, "age": _age_names(data.age_bins)}
-        labels, groups = ([_checked(name, data) for name in chosen] for chosen in (data.label, data.group))
-        self.label_names = label_names([values[name] for name in labels])
-        self.group_names = crossed_names([values[name] for name in groups])
+        self._inside = common_folder(names)  # so that ids are the same in a folder and in a tar file of it
+        values = {"gender": GENDERS, "race": RACES, "age": bin_names(data.age_bins)}
+        labels, groups = (
+            {name: _named(f"{key}.{name}", values[_checked(name, data)], column_map(table, name)) for name in chosen}
+            for key, table, chosen in (
+                ("data.label_map", data.label_map, data.label),
+                ("data.group_map", data.group_map, data.group),
+            )
+        )
+        self.label_names = label_names([order for _, order in labels.values()])
+        self.group_names = crossed_names([order for _, order in groups.values()])
+        each_label, each_group = ({name: found for name, (found, _) in chosen.items()} for chosen in (labels, groups))
         self.rows: Sequence[SourceRow] = [
-            _row(name, self._inside, values, labels, groups, data.age_bins) for name in names
+            _row(name, self._inside, each_label, each_group, data.age_bins) for name in names
         ]
 
     def read(self, row: int) -> bytes:
@@ -59,15 +66,16 @@ class UTKFace:
 def _row(
     name: str,
     inside: str,
-    values: dict[str, tuple[str, ...]],
-    labels: Sequence[str],
-    groups: Sequence[str],
+    label_values: Mapping[str, Sequence[str]],
+    group_values: Mapping[str, Sequence[str]],
     bins: Sequence[int],
 ) -> SourceRow:
     found = FILE_NAME.fullmatch(_file_name(name))
     assert found
-    index = {"age": bisect_right(bins, int(found["age"])), "gender": int(found["gender"]), "race": int(found["race"])}
-    label, group = (" & ".join(values[one][index[one]] for one in chosen) for chosen in (labels, groups))
+    index = {"age": bin_index(int(found["age"]), bins), "gender": int(found["gender"]), "race": int(found["race"])}
+    label, group = (
+        " & ".join(names[index[one]] for one, names in values.items()) for values in (label_values, group_values)
+    )
     return SourceRow(name.removeprefix(inside), label, group, "")
 
 
@@ -87,6 +95,19 @@ def _usable(names: list[str], data: DataConfig) -> tuple[list[str], tuple[str, .
     return usable, (f"data: {count}, for example {others[0]!r}, and were left out",)
 
 
+def _named(key: str, values: Sequence[str], table: Mapping[str, str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The name of each of an attribute's values, and all names in order. Raises ConfigError."""
+    if not table:
+        return values, values
+    if unknown := [value for value in table if value not in (*values, REST)]:
+        raise ConfigError(f"{key} names {unknown[0]!r}; the values are {list(values)}.")
+    mapped = ValueNames(key, table)
+    names = [mapped.name(value) for value in values]
+    if None in names:
+        raise ConfigError(f"{key} has no entry for {values[names.index(None)]!r}. {ENTRY_REMEDY}.")
+    return [name for name in names if name], mapped.names
+
+
 def _checked(name: str, data: DataConfig) -> str:
     if (
         require_known(name, ("gender", "race", "age"), f"UTKFace has no attribute {name!r}") == "age"
@@ -96,23 +117,9 @@ def _checked(name: str, data: DataConfig) -> str:
     return name
 
 
-def _age_names(bins: Sequence[int]) -> tuple[str, ...]:
-    """`under 20`, `20 to 39`, `40 and over` for [20, 40]."""
-    if not bins:
-        return ()
-    between = [f"{low} to {high - 1}" for low, high in pairwise(bins)]
-    return (f"under {bins[0]}", *between, f"{bins[-1]} and over")
-
-
 def _is_image(name: str) -> bool:
     return name.lower().endswith((".jpg", ".jpeg")) and not _file_name(name).startswith(".")
 
 
 def _file_name(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-def _common_folder(names: Sequence[str]) -> str:
-    """The leading folders that all files share, so that ids are the same in a folder and in a tar file of it."""
-    shared = os.path.commonpath([name.rpartition("/")[0] for name in names])
-    return f"{shared}/" if shared else ""

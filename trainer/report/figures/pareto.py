@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -27,18 +27,24 @@ PLOTTED_SPLIT = "test"
 
 @dataclass(frozen=True)
 class Style:
-    """How one system is drawn: name in the legend, marker, line, colour, marker filled or open."""
+    """How one system is drawn: name in the legend, marker, line, colour, marker filled or open, its size in points."""
 
     name: str
     marker: str
     line: str = "none"
     colour: str = GREY
     filled: bool = False
+    size: float = 6
 
 
 NO_TRIGGER = Style("no trigger", "s", colour=BLACK, filled=True)
-TRIGGER = Style("trigger, by strength", "o", "-", BLUE, filled=True)
-CHOSEN = Style("picked on validation", "*", colour=BLUE, filled=True)
+BY_STRENGTH = Style("triggers, by strength", "", "-", BLUE)
+STATUS_STYLES = {
+    "certified": Style("trigger, certified", "o", colour=BLUE, filled=True),
+    "promising": Style("trigger, promising", "o", colour=BLUE),
+    "not recommended": Style("trigger, not recommended", ".", colour=GREY, filled=True, size=4),
+}
+CHOSEN = Style("recommended", "*", colour=BLUE, filled=True, size=12)
 KNOWN = {
     "adv_post": Style("AdvPost, by strength", "^", "--", ORANGE),
     "adv_in": Style("AdvIN, by strength", "v", ":", ORANGE),
@@ -101,8 +107,12 @@ def _series(summary: Json) -> Iterable[Series]:
     yield from _comparisons(summary)
     dots = [(one, Dot(one["splits"][PLOTTED_SPLIT], f"{one['strength']:g}")) for one in summary["candidates"]]
     dots.sort(key=lambda pair: pair[0]["strength"])
-    yield Series(TRIGGER, [dot for _, dot in dots])
-    yield Series(CHOSEN, [Dot(dot.report) for one, dot in dots if one["strength"] == summary["best"]])
+    yield Series(BY_STRENGTH, [Dot(dot.report) for _, dot in dots])
+    for status, style in STATUS_STYLES.items():
+        yield Series(style, [dot for one, dot in dots if one["selection"]["status"] == status])
+    for one, dot in dots:
+        if one["strength"] == summary["best"]:
+            yield Series(replace(CHOSEN, filled=one["selection"]["status"] == "certified"), [Dot(dot.report)])
     yield Series(NO_TRIGGER, [Dot(summary["bare"][PLOTTED_SPLIT])])
 
 
@@ -157,15 +167,15 @@ def _panel(axes: Axes, series: Sequence[Series], criterion: str, role: str) -> N
 def _draw(axes: Axes, style: Style, points: Sequence[tuple[float, float, Dot]], criterion: str) -> None:
     x, y = [point[0] for point in points], [point[1] for point in points]
     face = style.colour if style.filled else "white"
-    size = 12 if style is CHOSEN else 6
-    if style.marker and style is not CHOSEN:
+    if style.marker not in ("", CHOSEN.marker):
         for at, height, dot in points:
             accuracy, gap = dot.report["overall"]["accuracy"], objective_gap(dot.report, criterion)[1]
             axes.errorbar([at], [height], _reach(gap), _reach(accuracy), fmt="none", ecolor=style.colour,
                           elinewidth=0.6, alpha=0.45, zorder=2)  # fmt: skip
-    axes.plot(x, y, marker=style.marker, linestyle=style.line, color=style.colour, linewidth=1, markersize=size,
+    axes.plot(x, y, marker=style.marker, linestyle=style.line, color=style.colour, linewidth=1,
+              markersize=style.size,
               markerfacecolor=face, markeredgewidth=1.2, label=style.name,
-              clip_on=not style.marker, zorder=4 if style is CHOSEN else 3)  # fmt: skip
+              clip_on=not style.marker, zorder=4 if style.marker == CHOSEN.marker else 3)  # fmt: skip
 
 
 def _point(dot: Dot, criterion: str) -> tuple[float, float, Dot] | None:
@@ -175,7 +185,7 @@ def _point(dot: Dot, criterion: str) -> tuple[float, float, Dot] | None:
 
 def _left_edge(series: Sequence[Series], criterion: str) -> float:
     """Left limit of the accuracies, short of controls so far below that they would squeeze the picture."""
-    drawn = [one for one in series if one.style in (NO_TRIGGER, TRIGGER)]
+    drawn = [one for one in series if one.style in (NO_TRIGGER, BY_STRENGTH)]
     found = [point[0] for one in drawn for dot in one.dots if (point := _point(dot, criterion))]
     return min(found, default=0.0) - max(0.06, 1.0 * (max(found, default=0.0) - min(found, default=0.0)))
 

@@ -43,7 +43,7 @@ def test_a_tar_file_gives_the_same_data_as_the_folder(tmp_path: Path, image_mode
 
 def test_a_compressed_tar_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = faces.packed(faces.celeba(tmp_path / "celeba"), mode="w:gz")
-    with pytest.raises(DataError, match="pack it uncompressed"):
+    with pytest.raises(DataError, match=r"celeba\.tar is compressed with gzip; unpack it"):
         open_source(config(tmp_path, CELEBA, f"data.path={path.name}"))
 
 
@@ -68,7 +68,7 @@ def test_several_attributes_are_one_label_whose_first_one_is_bit_0(
     assert set(test.labels.tolist()) == {0, 1, 2, 3}
     named = loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'), ("a", "b", "c", "d"))
     assert named.load(image_model, "test").labels.tolist() == test.labels.tolist()
-    with pytest.raises(DataError, match="none of the classifier's labels"):
+    with pytest.raises(DataError, match="No label in the data is one of the classifier's labels"):
         loader(config(tmp_path, CELEBA, 'data.label=["Attractive","Young"]'))
 
 
@@ -79,6 +79,29 @@ def test_attributes_may_be_groups_that_overlap(tmp_path: Path) -> None:
     rows = [line.split() for line in (tmp_path / "celeba/list_attr_celeba.txt").read_text().splitlines()[2:]]
     written = {("1", "1"): "Young + Male", ("1", "-1"): "Male", ("-1", "1"): "Young", ("-1", "-1"): "none"}
     assert [row.group for row in source.rows] == [written[row[2], row[3]] for row in rows]
+
+
+def test_kaggles_copy_is_read_like_the_original(tmp_path: Path) -> None:
+    folder = faces.celeba(tmp_path / "celeba")
+    original = open_source(config(tmp_path, CELEBA))
+    files = [original.read(row) for row in range(len(original.rows))]
+    for name, header in (
+        ("list_attr_celeba", "image_id,Attractive,Male,Young"),
+        ("list_eval_partition", "image_id,partition"),
+    ):
+        lines = (folder / f"{name}.txt").read_text().splitlines()[2 * (name == "list_attr_celeba") :]
+        (folder / f"{name}.csv").write_text("\n".join([header, *(",".join(line.split()) for line in lines)]))
+        (folder / f"{name}.txt").unlink()
+    (folder / "img_align_celeba").rename(folder / "inner")
+    (folder / "img_align_celeba").mkdir()
+    (folder / "inner").rename(folder / "img_align_celeba" / "img_align_celeba")
+    for path in ("celeba", faces.packed(folder).name):
+        kaggle = open_source(config(tmp_path, CELEBA, f"data.path={path}"))
+        assert kaggle.rows == original.rows
+        assert [kaggle.read(row) for row in range(len(kaggle.rows))] == files
+    (folder / "list_eval_partition.csv").write_text("image_id,partition\n000001.jpg,7\n")
+    with pytest.raises(DataError, match=r"list_eval_partition\.csv, line 2: expected a file name and 0, 1 or 2"):
+        open_source(config(tmp_path, CELEBA))
 
 
 def test_celeba_errors_name_the_place(tmp_path: Path) -> None:

@@ -65,11 +65,14 @@ def test_chosen_identities_overlap_or_cross(tmp_path: Path, text_model: FrozenCl
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
     path = table(tmp_path, f"0,7,a cat,train,2017,,{NOBODY},0")
-    with pytest.raises(DataError, match="row 1 has no toxicity"):
+    with pytest.raises(DataError, match="row 1 \\(line 2\\): no toxicity"):
         open_source(config(tmp_path, CIVIL))
     table(tmp_path, f"0,7,a cat,train,2017,1.5,{NOBODY},0")
-    with pytest.raises(DataError, match=r"row 1: toxicity is '1\.5', not a share"):
+    with pytest.raises(DataError, match=r"row 1 \(line 2\): toxicity is '1\.5', not a share"):
         open_source(config(tmp_path, CIVIL))
+    table(tmp_path, *(f"{n},{n},cat {n},train,2017,{share},{NOBODY},0" for n, share in enumerate(["nan", "x", 1, 0])))
+    skipped = open_source(config(tmp_path, CIVIL, "data.on_bad_row=skip"))
+    assert [row.usable for row in skipped.rows] == [False, False, True, True]
     with pytest.raises(DataError, match=r"no column 'femal' \(data\.group\); did you mean 'female'"):
         open_source(config(tmp_path, CIVIL, "data.group=femal"))
     with pytest.raises(ConfigError, match=r"set data\.groups_overlap = true"):

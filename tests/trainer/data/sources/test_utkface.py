@@ -91,3 +91,28 @@ def test_errors_say_what_to_set(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no \.jpg files"):
         open_source(config(tmp_path, UTK, "data.path=empty"))
+
+
+def test_attributes_are_named_before_they_cross(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    files(tmp_path / "UTKFace")
+    race = 'data.group_map.race={White="White","*"="non-White"}'
+    source = open_source(config(tmp_path, UTK, 'data.group=["race","gender"]', race))
+    assert source.group_names == ("White & male", "White & female", "non-White & male", "non-White & female")
+    said = [row.id.rpartition("/")[2].split("_") for row in source.rows]
+    assert [row.group for row in source.rows] == [
+        f"{'White' if race == '0' else 'non-White'} & {'female' if gender == '1' else 'male'}"
+        for _, gender, race, _ in said
+    ]
+    flat = loader(config(tmp_path, UTK, 'data.group_map={White="White","*"="non-White"}'), ())
+    test = flat.load(image_model, "test")
+    assert test.group_names == ("White", "non-White")
+    assert test.groups.tolist() == [int(name.rpartition("/")[2].split("_")[2] != "0") for name in test.ids]
+    with pytest.raises(DataError, match=r"No label in the data .*\{ \"female\" = \"\.\.\.\", \"male\" = \"\.\.\.\" \}"):
+        loader(config(tmp_path, UTK), ("woman", "man"))
+    mapped = loader(config(tmp_path, UTK, 'data.label_map={male="man",female="woman"}'), ("woman", "man"))
+    labels = mapped.load(image_model, "test")
+    assert labels.labels.tolist() == [int(name.rpartition("/")[2].split("_")[1] == "0") for name in labels.ids]
+    with pytest.raises(ConfigError, match=r"data\.group_map\.race has no entry for 'Black'\. Add one"):
+        open_source(config(tmp_path, UTK, 'data.group_map.race={White="White"}'))
+    with pytest.raises(ConfigError, match=r"names 'Whit'; the values are \['White', 'Black'"):
+        open_source(config(tmp_path, UTK, 'data.group_map.race={Whit="White","*"="x"}'))

@@ -10,18 +10,32 @@ import numpy as np
 import pytest
 
 from tests.trainer.outcomes import counts, image_config, image_outcome
-from tests.trainer.report.test_run_summary import compared
-from tests.trainer.reports import material, summarised
-from trainer.report.figures.pareto import CHOSEN, KNOWN, NO_TRIGGER, SPARE_MARKERS, TRIGGER, front_figure
+from tests.trainer.reports import compared, material, summarised
+from trainer.report.figures.pareto import (
+    BY_STRENGTH,
+    CHOSEN,
+    KNOWN,
+    NO_TRIGGER,
+    SPARE_MARKERS,
+    STATUS_STYLES,
+    front_figure,
+)
 from triggers.model.classifier import FrozenClassifier
 
 
 def test_every_system_is_told_from_the_others_without_colour() -> None:
-    drawn = [NO_TRIGGER, TRIGGER, CHOSEN, *(style for name, style in KNOWN.items() if name != "black")]
+    drawn = [
+        NO_TRIGGER,
+        BY_STRENGTH,
+        *STATUS_STYLES.values(),
+        CHOSEN,
+        *(style for name, style in KNOWN.items() if name != "black"),
+    ]
     assert KNOWN["black"].marker == KNOWN["shrink"].marker, "a run has one of the two"
     marks = [(style.marker, style.line, style.filled) for style in drawn]
     assert len({*marks, *((marker, "none", False) for marker in SPARE_MARKERS)}) == len(marks) + len(SPARE_MARKERS)
-    assert [style.name for style in drawn if style.filled] == [NO_TRIGGER.name, TRIGGER.name, CHOSEN.name]
+    filled = [NO_TRIGGER, STATUS_STYLES["certified"], STATUS_STYLES["not recommended"], CHOSEN]
+    assert [style for style in drawn if style.filled] == filled
 
 
 def test_every_system_is_at_its_accuracy_and_gap(tmp_path: Path, image_model: FrozenClassifier) -> None:
@@ -35,13 +49,32 @@ def test_every_system_is_at_its_accuracy_and_gap(tmp_path: Path, image_model: Fr
     lines = {str(line.get_label()): line for line in gaps.lines}
     for style, dots in (
         (NO_TRIGGER, [(1 - 0.405, 0.41)]),
-        (TRIGGER, [(1 - 0.355, 0.31), (1 - 0.305, 0.21), (1 - 0.255, 0.11)]),
+        (BY_STRENGTH, [(1 - 0.355, 0.31), (1 - 0.305, 0.21), (1 - 0.255, 0.11)]),
+        (STATUS_STYLES["certified"], [(1 - 0.355, 0.31), (1 - 0.305, 0.21), (1 - 0.255, 0.11)]),
         (CHOSEN, [(1 - 0.305, 0.21)]),
     ):
         line = lines[style.name]
         assert np.asarray(line.get_xydata()) == pytest.approx(np.array(dots))
-        assert line.get_markerfacecolor() == line.get_color() == style.colour
+        assert line.get_color() == style.colour
+        assert line.get_markerfacecolor() == (style.colour if style.filled else "white")
     assert [text.get_text() for text in gaps.texts] == ["0", "1", "5"]
+
+
+def test_the_three_words_are_told_apart_by_their_marks(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    """Strength 0 is certified, 1 promising and recommended, 5 neither."""
+    summary = summarised(material(image_config(tmp_path), image_model, image_outcome()))
+    for at, status in ((1, "promising"), (2, "not recommended")):
+        summary["candidates"][at]["selection"]["status"] = status
+    figure = front_figure(summary)
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    gaps = {
+        status: np.asarray(lines[style.name].get_xydata())[:, 1].tolist() for status, style in STATUS_STYLES.items()
+    }
+    assert gaps == {"certified": [pytest.approx(0.31)], "promising": [pytest.approx(0.21)],
+                    "not recommended": [pytest.approx(0.11)]}  # fmt: skip
+    assert lines[CHOSEN.name].get_markerfacecolor() == "white"  # as promising
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {style.name for style in STATUS_STYLES.values()} < set(named)
 
 
 def test_no_label_lies_on_a_dot_or_on_another_label(tmp_path: Path, image_model: FrozenClassifier) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.data.group_names import (
+from trainer.data.values.group_names import (
     flag_group,
     flag_groups,
     flag_index,
@@ -38,7 +38,7 @@ def test_groups_of_flags_cross_or_overlap() -> None:
 
 
 def test_a_column_of_flags_has_both_names_even_if_one_value_is_missing() -> None:
-    labels, names = joint_labels(("toxic", "insult"), [("1", "1"), ("0", "1"), ("", "1")])
+    labels, names = joint_labels(("toxic", "insult"), [("1", "1"), ("0", "1"), ("", "1")], ((), ()))
     assert names == ("none", "toxic", "insult", "toxic & insult")
     assert labels == ["toxic & insult", "insult", ""]
-    assert joint_labels(("toxic",), [("yes",), ("no",)]) == (["yes", "no"], ())
+    assert joint_labels(("toxic",), [("yes",), ("no",)], [()]) == (["yes", "no"], ())

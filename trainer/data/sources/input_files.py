@@ -1,4 +1,4 @@
-"""The files of an image data set: in a folder, or in a plain tar file of it that is read without unpacking."""
+"""The files of a data set: in a folder, or in a plain tar file of it that is read without unpacking."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import mmap
 import os
 import tarfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from trainer.data.sources.file_stamps import FileStamp
+from trainer.data.sources.packed_files import refuse_packed
 from triggers.errors import DataError
 from triggers.storage.regular_file import open_regular, read_regular
 
 
-class ImageFiles(Protocol):
+class InputFiles(Protocol):
     """Files by name, a path with forward slashes below the folder or inside the tar file."""
 
     @property
@@ -24,6 +26,9 @@ class ImageFiles(Protocol):
     def names(self) -> Sequence[str]:
         """Every file, sorted."""
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+
     def read(self, name: str) -> bytes:
         """A file's content. Raises DataError."""
 
@@ -31,12 +36,12 @@ class ImageFiles(Protocol):
         """The content's stamp, found without reading it."""
 
 
-def open_files(path: Path, what: str) -> ImageFiles:
-    """Open a folder or tar file of `what`. Raises DataError."""
+def open_files(path: Path, what: str, key: str = "data.path") -> InputFiles:
+    """Open a folder or tar file of `what`, which `key` of the configuration names. Raises DataError."""
     if path.is_file():
         return TarFiles(path)
     if not path.is_dir():
-        raise DataError(f"No such folder or tar file: {path}. Set data.path to a copy of {what}.")
+        raise DataError(f"No such folder or tar file: {path}. Set {key} to a copy of {what}.")
     return FolderFiles(path)
 
 
@@ -50,6 +55,10 @@ class FolderFiles:
         """Every file, sorted."""
         found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)
         return sorted(path.relative_to(self.path).as_posix() for path in found)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return (self.path / name).is_file()
 
     def read(self, name: str) -> bytes:
         """A file's content. Raises DataError."""
@@ -69,6 +78,7 @@ class TarFiles:
     def __init__(self, path: Path) -> None:
         self.path, self._stamp = path, FileStamp.of(path)
         try:
+            refuse_packed(path, read_regular(path, 8))
             with tarfile.open(path, "r:") as archive:
                 self._members = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()}
         except (tarfile.TarError, OSError) as error:
@@ -80,16 +90,33 @@ class TarFiles:
         """Every file, sorted."""
         return sorted(self._members)
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a member of that name."""
+        return name in self._members
+
     def read(self, name: str) -> bytes:
         """A member's content. Raises DataError."""
-        offset, size = self._place(name)
-        return self._bytes[offset : offset + size]
+        place = self._place(name)
+        if place is None:
+            example = f"; it holds, for example, {min(self._members)!r}" if self._members else ""
+            raise DataError(f"{self.path} holds no {name!r}{example}.")
+        return self._bytes[place[0] : sum(place)]
 
     def stamp(self, name: str) -> FileStamp | None:
-        """The tar file's stamp and the member's place in it."""
-        return self._stamp and self._stamp.at(self._place(name)[0])
+        """The tar file's stamp and the member's place in it; None if it has no such member."""
+        place = self._place(name)
+        return self._stamp.at(place[0]) if self._stamp and place else None
 
-    def _place(self, name: str) -> tuple[int, int]:
-        if name not in self._members:
-            raise DataError(f"{self.path} holds no {name}.")
-        return self._members[name]
+    def _place(self, name: str) -> tuple[int, int] | None:
+        """Offset and size of a member, named from the top or from the folder that all members share."""
+        return self._members.get(name) or self._members.get(self._inside + name)
+
+    @cached_property
+    def _inside(self) -> str:
+        return common_folder(list(self._members))
+
+
+def common_folder(names: Sequence[str]) -> str:
+    """The leading folders that all files share, with a slash at the end; "" if there are none."""
+    shared = os.path.commonpath([name.rpartition("/")[0] for name in names])
+    return f"{shared}/" if shared else ""

@@ -14,9 +14,9 @@ from tests.trainer.runs import run_config
 from trainer.config.data_config import DataConfig
 from trainer.config.run_config import Modality, ObjectiveConfig, RunConfig
 from trainer.data.dataset import Dataset
-from trainer.data.group_membership import membership_table
 from trainer.data.labels import LabelledRows, index_labels
 from trainer.data.sources.base import SourceRow
+from trainer.data.values.group_membership import membership_table
 from trainer.evaluation.counts import confusion_counts
 from triggers.errors import ConfigError, DataError
 from triggers.metrics.fairness_report import evaluate_counts
@@ -50,7 +50,7 @@ class Posts:
 
 
 def config(*group: str, missing: str = "refuse") -> RunConfig:
-    base = run_config(ObjectiveConfig())
+    base = run_config(ObjectiveConfig(strengths=(1.0,)))
     data = DataConfig("csv", base.root, ("label",), group=group, groups_overlap=True, missing_group=missing)  # type: ignore[arg-type]
     return replace(base, data=data)
 
@@ -80,7 +80,7 @@ def test_an_identity_of_nobody_is_no_group() -> None:
 
 def test_what_is_not_known_is_refused_or_dropped_but_never_none() -> None:
     source = Posts(("male", "", "female", "none"))
-    with pytest.raises(DataError, match="row 2 has no value"):
+    with pytest.raises(DataError, match="row 2 has no group"):
         table(source, config(*IDENTITIES))
     found = table(source, config(*IDENTITIES, missing="drop"))
     assert (found.rows, found.group_names) == ((0, 2, 3), ("none", "male", "female"))

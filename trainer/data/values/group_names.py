@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from trainer.config.value_config import LabelRule
 from triggers.metrics.label_values import FLAGS
 from triggers.metrics.overlapping_groups import cell_of
 
@@ -52,35 +53,49 @@ def label_names(per_column: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(label_of(parts[::-1]) for parts in product(*reversed(per_column)))
 
 
-def flag_names(columns: Sequence[str]) -> tuple[str, ...]:
-    """The labels of yes/no columns: "not Smiling", "Smiling" for one; "none", "Blond", "Smiling", "Blond & Smiling"."""
+def flag_names(columns: Sequence[str], rule: LabelRule = "cross") -> tuple[str, ...]:
+    """The labels of yes/no columns: "not Smiling", "Smiling" for one; "none", "Blond", "Smiling", "Blond & Smiling".
+
+    By the rule `any` or `all` two, "not (toxic or threat)" and "toxic or threat".
+    """
+    if rule != "cross":
+        joined = (" or " if rule == "any" else " and ").join(columns)
+        return f"not ({joined})", joined
     return (f"not {columns[0]}", columns[0]) if len(columns) == 1 else label_names([("", name) for name in columns])
 
 
-def flag_index(flags: Sequence[bool]) -> int:
+def flag_index(flags: Sequence[bool], rule: LabelRule = "cross") -> int:
     """Index of one row's label in `flag_names`."""
+    if rule != "cross":
+        return int(any(flags) if rule == "any" else all(flags))
     return sum(flag << place for place, flag in enumerate(flags))
 
 
-def joint_labels(columns: Sequence[str], found: Sequence[tuple[str, ...]]) -> tuple[list[str], tuple[str, ...]]:
+def joint_labels(
+    columns: Sequence[str], found: Sequence[tuple[str, ...]], named: Sequence[tuple[str, ...]]
+) -> tuple[list[str], tuple[str, ...]]:
     """The label of every row of a table, given its values in the label columns, and the names in order.
 
-    One column keeps its values, and the names are not known (). Several cross: a column of flags gives its name or
-    nothing, any other "column=value". A row with a missing value has the label "".
+    `named` has all values of a column in their order, or () where they are not known. One column keeps its values.
+    Several cross: a column of flags gives its name or nothing, a column of known values gives the value, any other
+    "column=value". A row with a missing value has the label "".
     """
     if len(columns) == 1:
-        return [value for (value,) in found], ()
-    parts = [_parts(column, {values[at] for values in found}) for at, column in enumerate(columns)]
+        return [value for (value,) in found], named[0]
+    parts = [
+        _parts(column, {values[at] for values in found}, names)
+        for at, (column, names) in enumerate(zip(columns, named, strict=True))
+    ]
     made = {
         values: label_of([part[value] for part, value in zip(parts, values, strict=True)]) if all(values) else ""
         for values in set(found)
     }
-    return [made[values] for values in found], label_names([sorted(set(part.values())) for part in parts])
+    return [made[values] for values in found], label_names([tuple(dict.fromkeys(part.values())) for part in parts])
 
 
-def _parts(column: str, values: set[str]) -> dict[str, str]:
-    """The part of the label that each value of a label column gives."""
+def _parts(column: str, values: set[str], names: Sequence[str]) -> dict[str, str]:
+    """The part of the label that each value of a label column gives, in the order of the parts."""
     present = values - {""}
     if all(value.lower() in FLAGS for value in present):
-        return {**{value: column if FLAGS[value.lower()] else "" for value in present}, "0": "", "1": column}
-    return {value: f"{column}={value}" for value in present}
+        return {"0": "", "1": column, **{value: column if FLAGS[value.lower()] else "" for value in present}}
+    return {name: name for name in names} or {value: f"{column}={value}" for value in sorted(present)}

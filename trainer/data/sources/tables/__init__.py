@@ -1,0 +1,1 @@
+"""Tables of inputs: CSV, JSON lines, Parquet, `datasets` folders, paths of files, and the rows out of them."""
