@@ -20,7 +20,7 @@ from tests.trainer.sources import TEXTS
 from trainer.__main__ import app
 from trainer.config import load_config
 from trainer.overview import Overview, make_overview
-from trainer.overview.bare_sample import CHUNK, sample_bare
+from trainer.overview.bare_sample import SAMPLE_CHUNK, sample_bare
 from trainer.progress import LineProgress
 from trainer.train import open_run
 from triggers.metrics import evaluate_counts
@@ -136,8 +136,8 @@ def test_as_many_rows_as_the_time_allows(folder: Path) -> None:
     classifier, loader = open_run(config, folder / "cache", LineProgress(StringIO()))
     ticks = iter(range(1000))
     some = sample_bare(classifier, loader, 3.0, clock=lambda: float(next(ticks)))
-    assert (some.rows, some.of) == (3 * CHUNK, 350)
-    assert sample_bare(classifier, loader, 0.0).rows == CHUNK
+    assert (some.rows, some.of) == (3 * SAMPLE_CHUNK, 350)
+    assert sample_bare(classifier, loader, 0.0).rows == SAMPLE_CHUNK
 
 
 def test_texts_that_are_cut_are_told(
