@@ -47,7 +47,7 @@ class BareSample:
 def sample_bare(
     classifier: FrozenClassifier, loader: DataLoader, seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> BareSample:
-    """Predict validation rows until some seconds have passed, SAMPLE_CHUNK of them at least. Test rows are never read."""
+    """Predict validation rows until some seconds have passed, but at least SAMPLE_CHUNK. Test rows are never read."""
     rows = loader.rows("val")
     random.Random(0).shuffle(rows)
     counts: Counter[tuple[str, int | None, int]] = Counter()
