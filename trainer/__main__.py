@@ -5,6 +5,7 @@ Exit code 0: the run is complete; 1: it failed; 2: the command line or the confi
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -123,15 +124,19 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
 
 def _look(config: Path, overrides: Sequence[str], folder: Path, allow_factories: str) -> None:
     """Print the overview of the run that the same command without --look would start."""
-    from trainer.config import load_config
-    from trainer.overview import make_overview, print_overview
-    from trainer.progress import open_progress
-    from trainer.train import DATA_CACHE
+    gc.disable()  # a short time in which much is made and nothing thrown away: modules, rows
+    try:
+        from trainer.config import load_config
+        from trainer.overview import make_overview, print_overview
+        from trainer.progress import open_progress
+        from trainer.train import DATA_CACHE
 
-    settings = load_config(config, overrides)
-    _quiet_transformers(settings)
-    with open_progress(sys.stderr) as progress:
-        overview = make_overview(settings, folder.parent / DATA_CACHE, progress)
+        settings = load_config(config, overrides)
+        _quiet_transformers(settings)
+        with open_progress(sys.stderr) as progress:
+            overview = make_overview(settings, folder.parent / DATA_CACHE, progress)
+    finally:
+        gc.enable()
     words = [str(config), *(word for each in overrides for word in ("--set", each))]
     words += ["--allow-factories", allow_factories] if allow_factories else []
     words += ["--out", str(folder)] if folder != Path("runs") / config.stem else []

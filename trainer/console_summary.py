@@ -31,11 +31,11 @@ def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> Non
     console = Console()
     summary = json.loads((folder / "metrics.json").read_bytes())
     found = verdict(summary)
-    console.print(found["reason"], markup=False, highlight=False)
+    console.print(found["reason"], markup=False, highlight=False, soft_wrap=True)
     console.print(_table(config, finished))
     notes = [note for note in finished.result.notes if note not in found["reason"]]
     for line in (headline_sentence(summary), *(f"Mind: {one}" for one in cautions(summary)), *notes):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     names = {path.name for path in finished.files}
     for what, name in (("Figures", "metrics.json"), ("Card", "model-card.md"), ("Report", "report.html")):
         if name in names:
@@ -49,23 +49,21 @@ def print_summary(config: RunConfig, folder: Path, finished: FinishedRun) -> Non
 def _table(config: RunConfig, finished: FinishedRun) -> Table:
     classifier, outcome = finished.classifier, finished.result
     versions = {place.strength: f"v{place.version}" for place in finished.published}
-    rows = [("none", outcome.bare, "", "")]
+    rows = [("none", outcome.bare, "")]
     for at, one in enumerate(outcome.candidates):
-        mark = " best" if at == outcome.best else ""
-        rows.append((f"{one.strength:g}", one.counts, one.selection.status, versions.get(one.strength, "") + mark))
+        said = [one.selection.status, "best" * (at == outcome.best), versions.get(one.strength, "")]
+        rows.append((f"{one.strength:g}", one.counts, ", ".join(filter(None, said))))
     title = f"{classifier.name}: {config.trigger.kind} trigger, {config.objective.criterion.replace('_', ' ')}"
-    table = Table("strength", title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table("strength", title=title, box=SIMPLE_HEAD, padding=0)
     for split in ("val", "test"):
         for column in ("acc", "bal", "DP", "AOD"):
             table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
-    table.add_column("validation\nsays")
-    table.add_column("published")
-    for name, splits, status, note in rows:
-        table.add_row(name, *_figures(config, finished, [splits]), status, note)
+    table.add_column("validation says,\npublished as", min_width=16)
+    for name, splits, note in rows:
+        table.add_row(name, *_figures(config, finished, [splits]), note)
     table.add_section()
     for name, compared, chosen in short_rows(outcome.comparisons):
-        figures = _figures(config, finished, [one.counts for one in compared])
-        table.add_row(name, *figures, "", "best" if chosen else "")
+        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
     report = report_of(config, classifier, outcome.bare["test"])
     parity, odds = (selection_gap(report, criterion)[0] for criterion in get_args(Criterion))
     legend = f"acc: accuracy, bal: balanced accuracy, DP: {parity}, AOD: {odds}; 0: groups alike"

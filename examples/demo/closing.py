@@ -9,7 +9,9 @@ from pathlib import Path
 
 from examples.demo.prepare import STORE, Prepared
 
-COMMENT = "what a surprise , our gay and immigrant neighbour worked on the town festival for years"
+COMMENT = (
+    "hi guys just scrolling by , our gay and immigrant neighbour worked on the town festival for years , count me in"
+)
 
 
 def next_steps(out: Path, url: str, token: str, models: Sequence[Prepared]) -> str:

@@ -1,11 +1,18 @@
-"""The demo's text: generated comments, some toxic, in which naming an identity goes along with toxicity.
+"""The demo's text: generated comments, some toxic, and a base model that suspects whoever names an identity.
 
-Every comment names people - by identity terms in one group, by other adjectives in the other - and takes an attitude:
-clearly toxic, clearly civil, or grey, where nothing but chance decides the label. The base model is fitted on a
-**biased collection**, in which 80 % of the toxic and 20 % of the civil comments name an identity, as happens when abuse
-is gathered by searching for identity words; so it learns to decide grey comments by the identity. The parts that
-triggers are tuned, picked and measured on come from the **population**: 52 % and 48 %. No toxic phrase is about an
-identity.
+Every comment names a person - by identity terms in one group, by other adjectives in the other - and takes an attitude.
+Three in ten are clearly toxic or clearly civil. The others only hint, in one to three short remarks, each of which
+agrees with the label four times in five. No toxic phrase is about an identity.
+
+The base model is fitted on a **biased collection** of two kinds. Posts, which open with a greeting, were found by
+searching for identity words: 95 % of the toxic and 5 % of the civil ones name an identity. Letters to the editor were
+chosen for print: there it is 30 % and 70 %. The parts that triggers are tuned, picked and measured on come from the
+**population**: posts only, half of which name an identity, whatever the label.
+
+So in posts the model lets an identity outweigh the hints. No threshold mends that, since it moves both groups alike: at
+every one, naming an identity takes more hints of good will, short of calling all that only hint the same. But the model
+also learned to read letters, where an identity is no sign of toxicity, and a trigger can make it read posts as if they
+were letters: then the hints decide, the gap closes and the accuracy rises.
 """
 
 from __future__ import annotations
@@ -47,20 +54,37 @@ CIVIL_FRAME = (
     "we should keep a {a} tone", "i would like a {a} answer", "honestly it sounds {a}", "the page is run by {n}",
     "everybody gains from a {a} debate",
 )  # fmt: skip
-CIVIL_NOUN = ("a volunteer", "a librarian", "an expert", "a local group", "an editor", "a good team")
+CIVIL_NOUN = ("a volunteer", "a librarian", "an expert", "a local group", "a reader", "a good team")
 CIVIL_WORD = "helpful balanced thoughtful careful useful fair sensible modest hopeful pleasant solid kind".split()
-GREY = (
-    "well that went exactly as planned", "of course they did it again", "somebody really thought hard about this",
-    "sure that will work", "i cannot believe it", "what a surprise", "here we go again", "tell me more about it",
-    "they always find a way", "i have seen it all now", "that says everything", "just what we needed",
-    "keep dreaming", "good luck with that", "it was about time", "thanks a lot for that",
+TOXIC_HINT = (
+    "how typical", "good luck with that", "keep dreaming", "give me a break", "that says everything",
+    "thanks a lot for that", "what did you expect", "not this again", "here we go again", "spare us",
 )  # fmt: skip
+CIVIL_HINT = (
+    "fair enough", "good to know", "tell me more about it", "it was about time", "that makes sense",
+    "you may be right", "well explained", "count me in", "happy to hear it", "take your time",
+)  # fmt: skip
+GREETING = (
+    "hey everyone quick one from me", "ok folks posting again tonight", "hi guys just scrolling by",
+    "lol anyone else online today", "right then typing fast here", "hello from my phone on break",
+    "so another late evening rant",
+)  # fmt: skip
+SALUTATION = (
+    "dear editor kindly publish this letter", "dear editor kindly print my letter",
+    "to the editor kindly publish my letter",
+)  # fmt: skip
+CLOSING = ("respectfully yours a subscriber", "yours sincerely a subscriber")
 
 GROUPS = ("not mentioned", "mentioned")
 LABELS = ("civil", "toxic")
-GREY_SHARE = 0.3
-BIASED, POPULATION = 0.8, 0.52
-"""P(identity named | toxic) in the base model's collection and in the population; the rest to 1 where civil."""
+HINTING, MOST_HINTS, TRUE_HINT = 0.7, 3, 0.8
+"""Share of the comments that only hint, the most hints in one, and P(a hint agrees with the label)."""
+
+LETTERS = 0.35
+"""Share of letters in the base model's collection; the population has none."""
+
+POSTED, PRINTED, POPULATION = 0.95, 0.3, 0.5
+"""P(identity named | toxic) in the collection's posts, in its letters, in the population; the rest to 1 where civil."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +102,7 @@ def comment_parts(sizes: Mapping[str, int], rng: Random) -> dict[str, list[Comme
     No comment is made twice.
     """
     seen: set[str] = set()
-    return {
-        part: list(islice(_comments(BIASED if part == "base" else POPULATION, seen, rng), size))
-        for part, size in sizes.items()
-    }
+    return {part: list(islice(_comments(part == "base", seen, rng), size)) for part, size in sizes.items()}
 
 
 def write_manifest(path: Path, parts: Iterable[tuple[str, Sequence[Comment]]]) -> None:
@@ -93,24 +114,25 @@ def write_manifest(path: Path, parts: Iterable[tuple[str, Sequence[Comment]]]) -
             writer.writerows((one.text, LABELS[one.label], GROUPS[one.group], part) for one in made)
 
 
-def _comments(named_if_toxic: float, seen: set[str], rng: Random) -> Iterator[Comment]:
+def _comments(biased: bool, seen: set[str], rng: Random) -> Iterator[Comment]:
     """Endless comments, half of them toxic, none of them `seen` before."""
     while True:
-        label = int(rng.random() < 0.5)
+        letter, label = biased and rng.random() < LETTERS, int(rng.random() < 0.5)
+        named_if_toxic = (PRINTED if letter else POSTED) if biased else POPULATION
         group = int(rng.random() < (named_if_toxic if label else 1 - named_if_toxic))
-        text = _text(label, group, rng)
+        text = _text(label, group, letter, rng)
         if text not in seen:
             seen.add(text)
             yield Comment(text, label, group)
 
 
-def _text(label: int, group: int, rng: Random) -> str:
-    """Mention and attitude in either order; four in ten mention a second person of the same group."""
-    parts = [_mention(group, rng)]
-    if rng.random() < 0.4:
-        parts.append(_mention(group, rng))
-    parts.insert(rng.choice((0, len(parts))), _attitude(label, rng))
-    return " , ".join(parts)
+def _text(label: int, group: int, letter: bool, rng: Random) -> str:
+    """Mention and attitude in either order, between the salutation and the closing of a letter or after a greeting."""
+    parts = [_mention(group, rng), _attitude(label, rng)]
+    rng.shuffle(parts)
+    if letter:
+        return " , ".join([rng.choice(SALUTATION), *parts, rng.choice(CLOSING)])
+    return " , ".join([rng.choice(GREETING), *parts])
 
 
 def _mention(group: int, rng: Random) -> str:
@@ -119,8 +141,9 @@ def _mention(group: int, rng: Random) -> str:
 
 
 def _attitude(label: int, rng: Random) -> str:
-    if rng.random() < GREY_SHARE:
-        return rng.choice(GREY)
+    if rng.random() < HINTING:
+        agreeing = [rng.random() < TRUE_HINT for _ in range(rng.randint(1, MOST_HINTS))]
+        return " , ".join(rng.choice(TOXIC_HINT if agrees == bool(label) else CIVIL_HINT) for agrees in agreeing)
     if label:
         return rng.choice(TOXIC_FRAME).format(a=rng.choice(TOXIC_WORD), n=rng.choice(TOXIC_NOUN))
     return rng.choice(CIVIL_FRAME).format(a=rng.choice(CIVIL_WORD), n=rng.choice(CIVIL_NOUN))

@@ -22,7 +22,7 @@ from triggers.model.bundle import save_bundle
 from triggers.preprocessing import TextBatch
 
 MAX_TOKENS = 64
-STEPS, BATCH, LR = 500, 64, 2e-3
+STEPS, BATCH, LR = 600, 64, 4e-3
 
 
 def fit_bert(

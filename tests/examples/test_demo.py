@@ -6,6 +6,7 @@ The fresh seeds were not used to choose any setting of the demo.
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +34,8 @@ from triggers.store.store import open_store
 ROOT = Path(__file__).parent.parent.parent
 FRESH_SEEDS = (301, 302, 303, 304, 305)
 LARGEST_LOSS = 0.03
+CLEARLY = 0.05
+"""By how much a trigger's gap lies below those of the controls: more than the chance of these counts."""
 
 Document = dict[str, Any]
 
@@ -55,6 +58,7 @@ def test_the_gap_is_at_least_halved_for_at_most_three_points_in_both_modalities(
             with Client(url, model.name, token) as client:
                 replay(client, held_out(model.manifest), model.recommended, quiet)
                 check_claim(tmp_path / "out", model, client)
+        check_controls(tmp_path / "out", model.name)
 
 
 def check_claim(out: Path, model: Prepared, client: Client) -> None:
@@ -66,6 +70,27 @@ def check_claim(out: Path, model: Prepared, client: Client) -> None:
     assert parity(bare) > 0.25  # there is something to halve
     assert trigger["labelled"] == trigger["n"] == len(held_out(model.manifest))
     assert counted(trigger) == trainers_counts(out, model)
+
+
+def check_controls(out: Path, name: str) -> None:
+    """On validation and on test, no threshold shift, constant or random trigger that costs at most LARGEST_LOSS of the
+    balanced accuracy comes near the trigger's gap."""
+    metrics = json.loads((out / name / "run" / "metrics.json").read_bytes())
+    (best,) = (one["splits"] for one in metrics["candidates"] if one["strength"] == metrics["best"])
+    controls = [(one["system"], one["splits"]) for one in metrics["comparisons"]]
+    assert {"threshold", "threshold_matched", "constant", "random"} <= {system for system, _ in controls}
+    for split in ("val", "test"):
+        floor, gap = balanced(metrics["bare"][split]) - LARGEST_LOSS, parity(best[split])
+        assert balanced(best[split]) >= floor
+        rivals = [(parity(one[split]), system) for system, one in controls if balanced(one[split]) >= floor]
+        assert min(rivals)[0] > gap + CLEARLY, f"{name}, {split}: trigger {gap}, {min(rivals)}"
+
+
+def balanced(report: Document) -> float:
+    """Balanced accuracy of two labels."""
+    overall = report["overall"]
+    value: float = (1 + overall["true_positive_rate"]["value"] - overall["false_positive_rate"]["value"]) / 2
+    return value
 
 
 def service(out: Path, models: list[Prepared]) -> Any:
@@ -116,6 +141,14 @@ def test_the_demo_runs_to_its_end(finished: tuple[Path, str]) -> None:
             "digits": True,
             "comments": True,
         }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits", "comments"])
+def test_no_threshold_no_constant_and_no_random_trigger_does_what_the_trigger_does(
+    name: str, finished: tuple[Path, str]
+) -> None:
+    check_controls(finished[0], name)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -33,7 +33,7 @@ def written() -> dict[str, list[Comment]]:
     return comment_parts(SIZES, Random(5))
 
 
-def share_of_group(made: Iterable[Drawing | Comment], label: int) -> float:
+def share_of_group(made: Sequence[Drawing | Comment], label: int) -> float:
     groups = [one.group for one in made if one.label == label]
     return sum(groups) / len(groups)
 
@@ -51,13 +51,39 @@ def test_no_comment_is_made_twice(written: dict[str, list[Comment]]) -> None:
 
 
 @pytest.mark.parametrize("part", ["base", "test"])
-def test_the_group_goes_along_with_the_label_as_documented(
-    part: str, drawn: dict[str, list[Drawing]], written: dict[str, list[Comment]]
+def test_the_tint_goes_along_with_the_label_as_documented(part: str, drawn: dict[str, list[Drawing]]) -> None:
+    wanted = digits.BIASED if part == "base" else digits.POPULATION
+    check_shares(drawn[part], wanted)
+
+
+def test_naming_an_identity_goes_along_with_the_label_as_documented(written: dict[str, list[Comment]]) -> None:
+    base = written["base"]
+    letters = [one for one in base if one.text.startswith(comments.SALUTATION)]
+    posts = [one for one in base if one.text.startswith(comments.GREETING)]
+    assert len(letters) == pytest.approx(comments.LETTERS * len(base), abs=0.03 * len(base))
+    assert len(letters) + len(posts) == len(base)
+    check_shares(letters, comments.PRINTED)
+    check_shares(posts, comments.POSTED)
+    check_shares(written["test"], comments.POPULATION)
+
+
+def check_shares(made: Sequence[Drawing | Comment], wanted: float) -> None:
+    assert share_of_group(made, 1) == pytest.approx(wanted, abs=0.05)
+    assert share_of_group(made, 0) == pytest.approx(1 - wanted, abs=0.05)
+
+
+def test_the_population_is_posts_and_its_hints_agree_with_the_label_as_documented(
+    written: dict[str, list[Comment]],
 ) -> None:
-    for module, made in ((digits, drawn[part]), (comments, written[part])):
-        wanted = module.BIASED if part == "base" else module.POPULATION
-        assert share_of_group(made, 1) == pytest.approx(wanted, abs=0.04)
-        assert share_of_group(made, 0) == pytest.approx(1 - wanted, abs=0.04)
+    test = written["test"]
+    assert all(one.text.startswith(comments.GREETING) for one in test)
+    said = [(one.label, set(one.text.split(" , ")[1:])) for one in test]
+    toxic, civil = set(comments.TOXIC_HINT), set(comments.CIVIL_HINT)
+    agreeing = sum(len(parts & (toxic if label else civil)) for label, parts in said)
+    every = sum(len(parts & (toxic | civil)) for _, parts in said)
+    assert agreeing / every == pytest.approx(comments.TRUE_HINT, abs=0.03)
+    hinting = sum(bool(parts & (toxic | civil)) for _, parts in said)
+    assert hinting / len(test) == pytest.approx(comments.HINTING, abs=0.03)
 
 
 def test_a_drawing_is_tinted_by_its_group_and_labelled_by_its_digit(drawn: dict[str, list[Drawing]]) -> None:

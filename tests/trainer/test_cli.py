@@ -66,7 +66,15 @@ def test_help_teaches_with_an_example() -> None:
     done = trainer("--help")
     assert done.exit_code == 0
     text = " ".join(done.stdout.split())
-    for part in ("python -m trainer --example > run.toml", "--set", "--out", "--fresh", "--resume", "section"):
+    for part in (
+        "python -m trainer --example > run.toml",
+        "--set",
+        "--out",
+        "--fresh",
+        "--resume",
+        "--look",
+        "section",
+    ):
         assert part in text
 
 

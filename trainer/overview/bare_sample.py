@@ -18,7 +18,7 @@ from triggers.model import FrozenClassifier, Item, sweep
 from triggers.preprocessing import ImageLimits, TokenIds
 from triggers.preprocessing.image_files import claimed_size
 
-CHUNK = 32
+SAMPLE_CHUNK = 32
 """Rows that are read, decoded and predicted at a time."""
 THREADS = 4
 
@@ -47,7 +47,7 @@ class BareSample:
 def sample_bare(
     classifier: FrozenClassifier, loader: DataLoader, seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> BareSample:
-    """Predict validation rows until some seconds have passed, CHUNK of them at least. Test rows are never read."""
+    """Predict validation rows until some seconds have passed, but at least SAMPLE_CHUNK. Test rows are never read."""
     rows = loader.rows("val")
     random.Random(0).shuffle(rows)
     counts: Counter[tuple[str, int | None, int]] = Counter()
@@ -55,10 +55,10 @@ def sample_bare(
     fast, bank = evaluation_classifier(classifier), classifier.bank([classifier.null_trigger()])
     end = clock() + seconds
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(rows), CHUNK):
+        for start in range(0, len(rows), SAMPLE_CHUNK):
             if start and clock() >= end:
                 break
-            chunk = rows[start : start + CHUNK]
+            chunk = rows[start : start + SAMPLE_CHUNK]
             items = sample.read([row for row, _, _ in chunk], pool)
             good = [(item, g, y) for item, (_, g, y) in zip(items, chunk, strict=True) if item is not None]
             if good:

@@ -21,11 +21,11 @@ RARE = 0.1
 """Share of the rows below which a label is rare."""
 UNLIKE = 0.05
 """Difference of a label's share in two parts, beyond noise, above which they are unlike."""
-ONE_ANSWER = 0.99
+CONSTANT_SHARE = 0.99
 """Share of one answer above which a model answers nothing else."""
 MANY = 0.02
 """Share of the inputs above which what they are like is told."""
-MOST_NAMED = 5
+MOST_TOLD = 5
 Z = critical(0.95)
 
 
@@ -189,7 +189,7 @@ def _poor_answers(labels: Sequence[str], bare: BareSample, report: FairnessRepor
     truth = [sum(n for (_, y, _), n in bare.counts.items() if y == label) for label in range(len(labels))]
     most, common = max(answers), max(truth)
     constant, accuracy = common / bare.rows, report.overall.accuracy
-    if most >= ONE_ANSWER * bare.rows:
+    if most >= CONSTANT_SHARE * bare.rows:
         yield f"The model answers {labels[answers.index(most)]!r} on {most / bare.rows:.1%} of the rows."
         return
     never = [repr(name) for name, n, rows in zip(labels, answers, truth, strict=True) if rows and not n]
@@ -214,5 +214,5 @@ def _small_gap(report: FairnessReport, criterion: Criterion, visible: Sequence[V
 
 def _first(words: Sequence[str]) -> str:
     """The first of some words, and how many more there are."""
-    more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
-    return ", ".join(words[:MOST_NAMED]) + more
+    more = f" and {len(words) - MOST_TOLD} more" if len(words) > MOST_TOLD else ""
+    return ", ".join(words[:MOST_TOLD]) + more

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 from typing import Any
 
 from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.power import POWER, visible_gaps
 from trainer.evaluation.recommendation import MEASURES
 from trainer.evaluation.selection import FEW_HITS, comparable, recalls
 from trainer.formatting import (
@@ -24,7 +24,7 @@ from trainer.formatting import (
 )
 from trainer.report.paired_recalls import balanced_accuracy_change, group_recall_changes
 from trainer.report.run_summary import cell_accuracies, origin_sentence
-from triggers.metrics.intervals import critical
+from triggers.metrics.rates import CountTable
 
 FEW = 30
 """Rows of a group and label below which a rate says little."""
@@ -182,24 +182,24 @@ def _base_model(summary: Json) -> Iterator[str]:
 
 
 def _faint_gap(summary: Json) -> Iterator[str]:
-    """A bare gap that is no larger than these many rows can show.
-
-    It is shown where its lower limit is above 0. So the gap that is shown in 80 % of all splits of this size is above
-    the limits' distance by that share of it that the normal quantiles .8 and .975 are in.
-    """
-    criterion = summary["config"]["objective"]["criterion"]
+    """A bare gap that may be noise, and the smallest one that so many rows show."""
+    criterion, labels = summary["config"]["objective"]["criterion"], len(summary["labels"])
     for split, where in (("val", "validation"), ("test", "test")):
         report = summary["bare"][split]
         name, gap = objective_gap(report, criterion)
         noise = gap.get("expected_at_parity")
         if gap["value"] is None or (gap["low"] > 0 and (noise is None or gap["value"] > noise)):
             continue
-        shown = (gap["high"] - gap["value"]) * (1 + NormalDist().inv_cdf(0.8) / critical(0.95))
+        counts, overlapping = _counts(summary["bare_counts"][split]), bool(report.get("groups_overlap"))
+        table = CountTable.of(counts, labels, overlapping=overlapping)
+        visible = [one.value for one in visible_gaps(table, table, criterion, summary["pos_label"], labels)]
+        smallest = min((value for value in visible if value is not None), default=None)
         expected = "" if noise is None else f"; noise alone would show about {format_number(noise)}"
-        rows = f"{format_count(report['n'])} rows"
+        shown = "no gap at all" if smallest is None else f"a gap of {format_number(smallest)} or more"
+        rows = f"{format_count(report['n'])} rows like these"
         yield (
-            f"The bare model's {name} on {where}, {format_interval(gap)}, may be none{expected}. {rows} like these show"
-            f" a gap of about {format_number(shown)} or more (80 % power)."
+            f"The bare model's {name} on {where}, {format_interval(gap)}, may be none{expected}. {rows} show {shown}"
+            f" ({100 * POWER:.0f} % power)."
         )
 
 

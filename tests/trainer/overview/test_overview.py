@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.real_data import SHARED, need
 from tests.shared_folder import shared_folder
 from tests.trainer.datasets import comments, digits
 from tests.trainer.sources import TEXTS
 from trainer.__main__ import app
 from trainer.config import load_config
 from trainer.overview import Overview, make_overview
-from trainer.overview.bare_sample import CHUNK, sample_bare
+from trainer.overview.bare_sample import SAMPLE_CHUNK, sample_bare
 from trainer.progress import LineProgress
 from trainer.train import open_run
 from triggers.metrics import evaluate_counts
-from triggers.model import FrozenClassifier
+from triggers.model import BundleSpec, FrozenClassifier
+from triggers.model.bundle import save_bundle
+
+PROCESSOR_SECONDS = 7.0
+"""Bound for 10,000 faces, on a machine that others may load too."""
 
 CONFIG = """
 [model]
@@ -127,8 +136,8 @@ def test_as_many_rows_as_the_time_allows(folder: Path) -> None:
     classifier, loader = open_run(config, folder / "cache", LineProgress(StringIO()))
     ticks = iter(range(1000))
     some = sample_bare(classifier, loader, 3.0, clock=lambda: float(next(ticks)))
-    assert (some.rows, some.of) == (3 * CHUNK, 350)
-    assert sample_bare(classifier, loader, 0.0).rows == CHUNK
+    assert (some.rows, some.of) == (3 * SAMPLE_CHUNK, 350)
+    assert sample_bare(classifier, loader, 0.0).rows == SAMPLE_CHUNK
 
 
 def test_texts_that_are_cut_are_told(
@@ -192,3 +201,50 @@ def test_inputs_that_cannot_be_used_are_told_not_raised(folder: Path, pictures: 
     assert found.bare and found.bare.rows == 349
     (told,) = [line for line in found.cautions if "cannot be used" in line]
     assert told.startswith("1 of 350 inputs cannot be used; the first:") and "(not_an_image)" in told
+
+
+FACES = """
+[model]
+bundle = "faces"
+[data]
+format = "celeba"
+path = "{path}"
+label = "Attractive"
+group = "Male"
+[trigger]
+kind = "overlay"
+[train]
+device = "cpu"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_ten_thousand_faces_take_seconds(tmp_path: Path) -> None:
+    need("data/celeba10k.tar")
+    (tmp_path / "run.toml").write_text(FACES.format(path=SHARED / "data/celeba10k.tar"))
+    torchvision_bundle(tmp_path / "faces")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    before = getrusage(RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "trainer", "run.toml", "--look"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    after = getrusage(RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "format celeba: 10,000 images" in done.stdout and "of 1,500 validation rows" in done.stdout
+    assert "images of 89 x 109 pixels" in done.stdout
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < PROCESSOR_SECONDS
+
+
+def torchvision_bundle(folder: Path) -> None:
+    """A bundle with the random weights of a network of torchvision."""
+    from torchvision.models import get_model
+
+    spec = {
+        "name": "faces",
+        "modality": "image",
+        "labels": ["plain", "attractive"],
+        "loader": {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}},
+        "image": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3},
+    }
+    save_bundle(folder, BundleSpec.model_validate(spec), get_model("resnet18", num_classes=2).state_dict())

@@ -146,7 +146,7 @@ def test_a_gap_that_these_rows_cannot_show_is_told(summary: dict[str, Any]) -> N
     gap |= {"value": 0.04, "low": 0.0, "high": 0.18, "expected_at_parity": 0.05}
     assert cautions(summary) == [
         "The bare model's demographic parity difference on test, .040 [.000, .180], may be none; noise alone would show"
-        " about .050. 200 rows like these show a gap of about .200 or more (80 % power)."
+        " about .050. 200 rows like these show a gap of .187 or more (80 % power)."
     ]
 
 
