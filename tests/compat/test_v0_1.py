@@ -20,6 +20,7 @@ from trainer.config.run_config import load_config
 from trainer.progress import LineProgress
 from trainer.train import train
 from triggers.artifact.artifact import check_compatible
+from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.store.store import Store, open_store
 
@@ -71,13 +72,19 @@ def test_a_ledger_is_read_cell_by_cell(folder: Path) -> None:
         ledger.close()
 
 
-def test_a_finished_run_is_not_trained_again(folder: Path) -> None:
-    said = io.StringIO()
+def test_a_finished_run_is_selected_anew_only_when_asked(folder: Path) -> None:
+    """Its checkpoint has not what selection needs now; its versions stay, a fresh run adds its own."""
+    config, quiet = load_config(folder / "run.toml"), LineProgress(io.StringIO())
     with opened(folder) as store:
         before = [info.digest for info in store.versions("posts")]
-    finished = train(load_config(folder / "run.toml"), folder / "out", LineProgress(said))
-    assert "Going on after step 20 of 20" in said.getvalue()
-    assert [(each.version, each.digest) for each in finished.published] == list(zip((1, 2), before, strict=True))
+    with pytest.raises(ConfigError, match=r"an earlier release .*; use another --out, or drop it with --fresh\.$"):
+        train(config, folder / "out", quiet)
+    with opened(folder) as store:
+        assert [info.digest for info in store.versions("posts")] == before
+    finished = train(config, folder / "out", quiet, fresh=True)
+    assert {each.version for each in finished.published}.isdisjoint({1, 2})
+    with opened(folder) as store:
+        assert [info.digest for info in store.versions("posts")][:2] == before
 
 
 def test_scores_are_what_they_were(folder: Path, model: FrozenClassifier) -> None:

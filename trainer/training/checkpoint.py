@@ -131,6 +131,9 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint | Non
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is no checkpoint of this trainer ({error}). Delete it, or use --fresh.") from error
+    if "snapshots" in state:
+        lacks = "lacks what its triggers predicted, by which they are selected now"
+        raise ConfigError(f"{path} is of an earlier release and {lacks}; use another --out, or drop it with --fresh.")
     _check_identity(path, state["identity"], json.loads(canonical_json(identity)))
     return Checkpoint(state["step"], state["seconds"], tensors)
 
