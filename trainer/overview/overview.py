@@ -23,7 +23,7 @@ from triggers.model import load_bundle
 from triggers.model.bundle import SPEC_FILE, read_spec
 
 _CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-BARE_SECONDS = 1.0
+BARE_SECONDS = 0.5
 """Time for predictions of the bare model."""
 
 
