@@ -25,8 +25,14 @@ def digits_classifier(digits_bundle: Path) -> FrozenClassifier:
 
 
 @pytest.fixture(scope="session")
-def comments_classifier(tmp_path_factory: pytest.TempPathFactory) -> FrozenClassifier:
-    """A tiny BERT on comments, biased by identity words."""
+def comments_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a tiny BERT on comments, biased by identity words."""
     from tests.trainer.datasets import comments
 
-    return load_bundle(shared_folder(tmp_path_factory, "comments", comments.fit_bundle))
+    return shared_folder(tmp_path_factory, "comments", comments.fit_bundle)
+
+
+@pytest.fixture(scope="session")
+def comments_classifier(comments_bundle: Path) -> FrozenClassifier:
+    """The BERT on comments."""
+    return load_bundle(comments_bundle)

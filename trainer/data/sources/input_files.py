@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -108,12 +109,14 @@ class TarFiles:
         return self._stamp.at(place[0]) if self._stamp and place else None
 
     def _place(self, name: str) -> tuple[int, int] | None:
-        """Offset and size of a member, named from the top or from the folder that all members share."""
-        return self._members.get(name) or self._members.get(self._inside + name)
+        """Offset and size of a member, named from the top or from any of the folders that all members share."""
+        return next((self._members[start + name] for start in self._starts if start + name in self._members), None)
 
     @cached_property
-    def _inside(self) -> str:
-        return common_folder(list(self._members))
+    def _starts(self) -> list[str]:
+        """The top, and the folders that all members share, the deepest first, each with a slash at the end."""
+        shared = common_folder(list(self._members)).split("/")[:-1]
+        return ["", *reversed(list(accumulate(f"{part}/" for part in shared)))]
 
 
 def common_folder(names: Sequence[str]) -> str:
