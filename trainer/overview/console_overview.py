@@ -94,7 +94,7 @@ def _part_table(overview: Overview) -> Table:
             table.add_row(("all" if group is None else group) if label == 0 else "", name, *cells)
         table.add_section()
     hidden = len(parts.groups) - MOST_GROUPS
-    table.caption = f"and {hidden} smaller groups" if hidden > 0 else None
+    table.caption = f"and {hidden} smaller group{'s' * (hidden > 1)}" if hidden > 0 else None
     return table
 
 

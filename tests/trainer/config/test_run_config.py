@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config.example_config import EXAMPLE_CONFIG
-from trainer.config.run_config import RunConfig, TriggerConfig, load_config, to_dict
+from trainer.config.run_config import ObjectiveConfig, RunConfig, TriggerConfig, load_config, to_dict
 from triggers.errors import ConfigError
 
 MINIMAL = """
@@ -216,3 +216,8 @@ def test_a_removed_key_is_taken_where_it_changes_nothing(tmp_path: Path) -> None
     assert load(tmp_path, MINIMAL, "train.bag=1") == load(tmp_path)
     with pytest.raises(ConfigError, match=r"train\.bag was removed: .* Leave it out"):
         load(tmp_path, MINIMAL, "train.bag=5")
+
+
+def test_nothing_is_added_to_the_published_objective_unless_asked() -> None:
+    objective = ObjectiveConfig()
+    assert (objective.gap_weight, objective.reweigh, objective.temperature) == (0.0, False, 1.0)

@@ -116,6 +116,12 @@ def test_the_table_has_every_part_group_and_label(folder: Path) -> None:
     assert (found.source_rows, found.parts.groups) == (1047, ("red", "blue"))
 
 
+def test_groups_beyond_the_largest_are_counted_below_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "smaller group" not in look().stdout
+    monkeypatch.setattr("trainer.overview.console_overview.MOST_GROUPS", 1)
+    assert "and 1 smaller group\n" in "\n".join(line.strip() for line in look().stdout.splitlines()) + "\n"
+
+
 def test_the_bare_model_is_counted_on_validation_rows_alone(folder: Path) -> None:
     found = overview(folder)
     assert found.bare and found.report
