@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -69,16 +68,6 @@ def count_predictions(data: Dataset, predictions: Tensor) -> ConfusionCounts:
 def accuracy(counts: ConfusionCounts) -> float:
     """Share of the counted rows whose label was predicted."""
     return sum(n for (_, label, prediction), n in counts.items() if label == prediction) / sum(counts.values())
-
-
-def mean_recall(counts: ConfusionCounts) -> float:
-    """Balanced accuracy: the mean over the labels of the share of their rows that is predicted rightly."""
-    right: Counter[int | None] = Counter()
-    rows: Counter[int | None] = Counter()
-    for (_, label, prediction), n in counts.items():
-        rows[label] += n
-        right[label] += n * (label == prediction)
-    return sum(right[label] / n for label, n in rows.items()) / len(rows)
 
 
 def _taken(data: Dataset) -> Callable[[Tensor, Tensor | None], Dataset]:

@@ -20,7 +20,8 @@ from trainer.config import RunConfig
 from trainer.data import Splits
 from trainer.distributed import ProcessGroup
 from trainer.evaluation import TrainingResult, confusion_counts
-from trainer.evaluation.counts import ConfusionCounts, mean_recall
+from trainer.evaluation.balanced_accuracy import mean_recall
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.selection import selection_gap
 from trainer.evaluation.strength_range import (
     TRIED,

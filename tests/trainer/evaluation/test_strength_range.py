@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from trainer.evaluation.counts import ConfusionCounts, mean_recall
+from trainer.evaluation.balanced_accuracy import mean_recall
+from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.strength_range import TRIED, StrengthRange, StrengthTrial, useful_range
 
 

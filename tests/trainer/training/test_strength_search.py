@@ -12,7 +12,7 @@ from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import Interrupted, Killed, parity, quiet, same
 from trainer.config.run_config import ObjectiveConfig, RunConfig, SelectConfig, TrainConfig, TriggerConfig
-from trainer.evaluation.counts import mean_recall
+from trainer.evaluation.balanced_accuracy import mean_recall
 from trainer.evaluation.run_result import TrainingResult
 from trainer.evaluation.strength_range import TRIED
 from trainer.progress import LineProgress
