@@ -29,16 +29,22 @@ class RedisPubSub:
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self._watchers: dict[object, tuple[str, Callable[[], None]]] = {}
         self._thread: threading.Thread | None = None
-        self._wait = FIRST_WAIT
+        self._wait, self._subscribed = FIRST_WAIT, False
 
     def watch(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` whenever the rollout of a model changed or may have changed; returns a function that ends it."""
+        """Call `wake` whenever the rollout of a model changed or may have changed; returns a function that ends it.
+
+        The first call says that listening has begun.
+        """
         token = object()
         with self._lock:
             self._watchers[token] = (model, wake)
+            subscribed = self._subscribed
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="redis-bus", daemon=True)
                 self._thread.start()
+        if subscribed:
+            wake()
 
         def end() -> None:
             with self._lock:
@@ -67,15 +73,26 @@ class RedisPubSub:
         """Pass messages on until `close` (returns) or until the connection breaks (raises)."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             subscription.subscribe(CHANNEL)
-            self._tell(None)  # changes before the subscription
-            while not self._stopping.is_set():
-                message = subscription.get_message(timeout=LISTEN_SECONDS)
-                self._wait = FIRST_WAIT
-                if message and message["type"] == "message":
-                    self._tell(message["data"].decode(errors="replace"))
+            self._tell_all()  # changes before the subscription
+            try:
+                while not self._stopping.is_set():
+                    message = subscription.get_message(timeout=LISTEN_SECONDS)
+                    self._wait = FIRST_WAIT
+                    if message and message["type"] == "message":
+                        self._tell(message["data"].decode(errors="replace"))
+            finally:
+                self._subscribed = False
 
-    def _tell(self, model: str | None) -> None:
+    def _tell_all(self) -> None:
+        """Listening has begun: whoever watches is told now, whoever comes later by `watch`."""
         with self._lock:
-            chosen = [wake for name, wake in self._watchers.values() if model in (None, name)]
+            self._subscribed = True
+            everybody = [wake for _, wake in self._watchers.values()]
+        for wake in everybody:
+            wake()
+
+    def _tell(self, model: str) -> None:
+        with self._lock:
+            chosen = [wake for name, wake in self._watchers.values() if name == model]
         for wake in chosen:
             wake()
