@@ -23,6 +23,11 @@ SYSTEMS = {
     "shrink": "shrunk image alone",
     "black": "black in the trigger's place",
     "strength_zero": "trigger for utility alone",
+    "hardt": "Hardt's rule, groups known",
+    "oxonfair": "OxonFair",
+    "frappe": "FRAPPE",
+    "linear_post": "LinearPost",
+    "faap": "FAAP",
 }
 """Names of baselines and controls, by their key in metrics.json."""
 

@@ -12,7 +12,20 @@ from torch import Tensor
 from triggers.metrics import Counts
 
 System = Literal[
-    "adv_post", "adv_in", "threshold", "threshold_matched", "constant", "random", "shrink", "black", "strength_zero"
+    "adv_post",
+    "adv_in",
+    "threshold",
+    "threshold_matched",
+    "constant",
+    "random",
+    "shrink",
+    "black",
+    "strength_zero",
+    "hardt",
+    "oxonfair",
+    "frappe",
+    "linear_post",
+    "faap",
 ]
 SYSTEM_NAMES: Mapping[str, str] = {
     "adv_post": "AdvPost",
@@ -24,6 +37,11 @@ SYSTEM_NAMES: Mapping[str, str] = {
     "shrink": "shrunk only",
     "black": "black trigger",
     "strength_zero": "utility only",
+    "hardt": "Hardt",
+    "oxonfair": "OxonFair",
+    "frappe": "FRAPPE",
+    "linear_post": "LinearPost",
+    "faap": "FAAP",
 }
 """Names of the systems in tables."""
 

@@ -1,0 +1,123 @@
+"""The methods of post-processing beside the triggers: fitted on tuning, chosen on validation, counted on test once.
+
+Cross-fitted as triggers are where `select.folds` says so: each fold's rows are predicted by rules that were fitted on
+the other folds; the rules that are counted on test were fitted on all rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
+from trainer.baselines.postprocessing.record import PostProcessing
+from trainer.baselines.postprocessing.rule import FitTarget, FittedRule, UnsupportedDataError
+from trainer.config import RunConfig
+from trainer.data import Splits
+from trainer.distributed import deterministic_algorithms
+from trainer.evaluation import Comparison, TrainingResult
+from trainer.evaluation.comparison_record import System
+from trainer.evaluation.counts import count_predictions
+from trainer.evaluation.recommendation import ValidationJudge
+from trainer.formatting import system_name
+from trainer.training.crossfit import assign_folds, concatenate
+from triggers.model import FrozenClassifier
+
+Fit: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
+"""Fits a method's family of rules on the tuning part. Raises UnsupportedDataError."""
+
+METHODS: Mapping[System, Fit] = {}
+"""Every method, in the order of the reports."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The outputs that rules are fitted and judged on; `fold_of` (N,) says which rows of `fit` a fold holds out."""
+
+    fit: FrozenOutputs
+    val: FrozenOutputs
+    test: FrozenOutputs
+    fold_of: Tensor | None
+
+
+def postprocessing_comparisons(
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, result: TrainingResult
+) -> PostProcessing:
+    """All methods for a finished training, on the rows that its judge judges; features are computed once per part."""
+    judge = result.judge
+    assert judge  # every training has one
+    if config.data.groups_overlap:
+        names = ", ".join(map(system_name, METHODS))
+        return PostProcessing(notes=(f"Not compared ({names}): post-processing needs groups that do not overlap.",))
+    target = FitTarget(config.objective.criterion, config.select.measure, classifier.pos_label)
+    with deterministic_algorithms(classifier.device, config.train.threads):
+        parts = _parts(config, classifier, splits)
+        found = [_fitted(system, fit, target, parts, judge) for system, fit in METHODS.items()]
+    return PostProcessing(
+        tuple(one for each in found for one in each.comparisons),
+        {system: tensors for each in found for system, tensors in each.tensors.items()},
+        tuple(note for each in found for note in each.notes),
+    )
+
+
+def _parts(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> _Parts:
+    tuning, val, test = (
+        FrozenOutputs.of(classifier, part, config.train.batch_size) for part in (splits.tuning, splits.val, splits.test)
+    )
+    if config.select.folds == 1:
+        return _Parts(tuning, val, test, None)
+    pool = tuning.followed_by(val)
+    fold_of = assign_folds(concatenate(splits.tuning, splits.val), config.select.folds, config.split.seed)
+    return _Parts(pool, pool, test, fold_of)
+
+
+def _fitted(system: System, fit: Fit, target: FitTarget, parts: _Parts, judge: ValidationJudge) -> PostProcessing:
+    began = time.monotonic()
+    try:
+        rules = fit(parts.fit, target)
+        val = _validated(rules, fit, target, parts)
+    except UnsupportedDataError as error:
+        return PostProcessing(notes=(f"Not compared: {system_name(system)} {error}.",))
+    test = [one.rule.predict(parts.test) for one in rules]
+    seconds = (time.monotonic() - began) / len(rules)
+    best = _choice(judge, val)
+    comparisons = tuple(
+        Comparison(
+            system,
+            one.setting,
+            {"val": judge.rows.counts(val[at]), "test": count_predictions(parts.test.data, test[at])},
+            seconds,
+            one.strength,
+            chosen=at == best,
+            val=val[at],
+        )
+        for at, one in enumerate(rules)
+    )
+    return PostProcessing(comparisons, {system: rules[best].rule.tensors()})
+
+
+def _validated(rules: Sequence[FittedRule], fit: Fit, target: FitTarget, parts: _Parts) -> list[Tensor]:
+    """Predictions of the validation rows under each rule, or under those of the folds that held the rows out."""
+    if parts.fold_of is None:
+        return [one.rule.predict(parts.val).long() for one in rules]
+    found = [torch.empty(len(parts.val), dtype=torch.int64) for _ in rules]
+    for fold in parts.fold_of.unique():
+        held_out = (parts.fold_of == fold).nonzero()[:, 0]
+        others = fit(parts.fit.take((parts.fold_of != fold).nonzero()[:, 0]), target)
+        for into, one, other in zip(found, rules, others, strict=True):
+            assert one.setting == other.setting
+            into[held_out] = other.rule.predict(parts.val.take(held_out)).long()
+    return found
+
+
+def _choice(judge: ValidationJudge, val: Sequence[Tensor]) -> int:
+    """The setting that validation prefers: the fairest useful one; where none is, the nearest to it."""
+    useful = {at: one for at, one in enumerate(val) if judge.useful(one)}
+    if useful:
+        return judge.fairest(useful)
+    return min(range(len(val)), key=lambda at: judge.criterion.rank(judge.score(val[at])))
