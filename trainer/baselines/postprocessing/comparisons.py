@@ -31,7 +31,7 @@ from triggers.model import FrozenClassifier
 Fit: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
 """Fits a method's family of rules on the tuning part. Raises UnsupportedDataError."""
 
-METHODS: Mapping[System, Fit] = {}
+POSTPROCESSORS: Mapping[System, Fit] = {}
 """Every method, in the order of the reports."""
 
 
@@ -52,12 +52,12 @@ def postprocessing_comparisons(
     judge = result.judge
     assert judge  # every training has one
     if config.data.groups_overlap:
-        names = ", ".join(map(system_name, METHODS))
+        names = ", ".join(map(system_name, POSTPROCESSORS))
         return PostProcessing(notes=(f"Not compared ({names}): post-processing needs groups that do not overlap.",))
     target = FitTarget(config.objective.criterion, config.select.measure, classifier.pos_label)
     with deterministic_algorithms(classifier.device, config.train.threads):
         parts = _parts(config, classifier, splits)
-        found = [_fitted(system, fit, target, parts, judge) for system, fit in METHODS.items()]
+        found = [_fitted(system, fit, target, parts, judge) for system, fit in POSTPROCESSORS.items()]
     return PostProcessing(
         tuple(one for each in found for one in each.comparisons),
         {system: tensors for each in found for system, tensors in each.tensors.items()},
