@@ -28,10 +28,10 @@ from trainer.formatting import system_name
 from trainer.training.crossfit import assign_folds, concatenate
 from triggers.model import FrozenClassifier
 
-Fit: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
+FitRules: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
 """Fits a method's family of rules on the tuning part. Raises UnsupportedDataError."""
 
-POSTPROCESSORS: Mapping[System, Fit] = {}
+POSTPROCESSORS: Mapping[System, FitRules] = {}
 """Every method, in the order of the reports."""
 
 
@@ -76,7 +76,7 @@ def _parts(config: RunConfig, classifier: FrozenClassifier, splits: Splits) -> _
     return _Parts(pool, pool, test, fold_of)
 
 
-def _fitted(system: System, fit: Fit, target: FitTarget, parts: _Parts, judge: ValidationJudge) -> PostProcessing:
+def _fitted(system: System, fit: FitRules, target: FitTarget, parts: _Parts, judge: ValidationJudge) -> PostProcessing:
     began = time.monotonic()
     try:
         rules = fit(parts.fit, target)
@@ -101,7 +101,7 @@ def _fitted(system: System, fit: Fit, target: FitTarget, parts: _Parts, judge: V
     return PostProcessing(comparisons, {system: rules[best].rule.tensors()})
 
 
-def _validated(rules: Sequence[FittedRule], fit: Fit, target: FitTarget, parts: _Parts) -> list[Tensor]:
+def _validated(rules: Sequence[FittedRule], fit: FitRules, target: FitTarget, parts: _Parts) -> list[Tensor]:
     """Predictions of the validation rows under each rule, or under those of the folds that held the rows out."""
     if parts.fold_of is None:
         return [one.rule.predict(parts.val).long() for one in rules]
