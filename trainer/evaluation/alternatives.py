@@ -23,7 +23,7 @@ class Alternatives:
     """Indices into the comparisons of a run, each the setting that validation chose of its system.
 
     `better` is recommended instead of any trigger. `equal` do as well as what is recommended; `unproved` have a clearly
-    smaller gap, but are promising where the trigger is certified. `retrained` have a clearly smaller gap, for those who
+    smaller gap than that, but are promising where it is certified. `retrained` have a clearly smaller gap, for those who
     may change the weights.
     """
 
@@ -48,18 +48,18 @@ def find_alternatives(
 ) -> Alternatives:
     """Hold every rule and retrained model against what is recommended without them, if anything is."""
     rules, words = _useful(judge, comparisons, RULES)
-    clear = {at for at, val in rules.items() if incumbent and judge.clearly_smaller(val, incumbent.val, len(rules))}
-    worse = {at for at, val in rules.items() if incumbent and judge.clearly_smaller(incumbent.val, val)}
-    better = {at: val for at, val in rules.items() if _wins(incumbent, words[at], at in clear, at in worse)}
+    better = {at: val for at, val in rules.items() if _wins(judge, incumbent, val, words[at], len(rules))}
     certified = {at: val for at, val in better.items() if words[at] == "certified"}
     best = judge.fairest(certified or better) if better else None
     chosen = rules[best] if best is not None else incumbent.val if incumbent else None
+    others = {at: val for at, val in rules.items() if at != best}
+    fairer = {at for at, val in others.items() if _clear(judge, val, chosen, len(rules))}
     models, _ = _useful(judge, comparisons, RETRAINED)
     return Alternatives(
         best,
-        tuple(at for at, val in rules.items() if at != best and _equal(judge, val, chosen)),
-        tuple(at for at in rules if at in clear and at not in better),
-        tuple(at for at, val in models.items() if chosen is None or judge.clearly_smaller(val, chosen, len(models))),
+        tuple(at for at, val in others.items() if at not in fairer and not _clear(judge, chosen, val)),
+        tuple(sorted(fairer)),
+        tuple(at for at, val in models.items() if chosen is None or _clear(judge, val, chosen, len(models))),
     )
 
 
@@ -77,14 +77,15 @@ def _useful(
     return found, words
 
 
-def _wins(incumbent: Incumbent | None, word: SelectionStatus, clear: bool, worse: bool) -> bool:
+def _wins(judge: ValidationJudge, incumbent: Incumbent | None, val: Tensor, word: SelectionStatus, among: int) -> bool:
     """Whether a rule takes the recommendation."""
     if incumbent is None:
         return True
     if incumbent.status in (None, word):
-        return clear
-    return word == "certified" and not worse
+        return judge.clearly_smaller(val, incumbent.val, among)
+    return word == "certified" and not judge.clearly_smaller(incumbent.val, val)
 
 
-def _equal(judge: ValidationJudge, val: Tensor, chosen: Tensor | None) -> bool:
-    return chosen is not None and not judge.clearly_smaller(val, chosen) and not judge.clearly_smaller(chosen, val)
+def _clear(judge: ValidationJudge, one: Tensor | None, other: Tensor | None, among: int = 1) -> bool:
+    """Whether one's gap is clearly smaller; that of nobody never is."""
+    return one is not None and other is not None and judge.clearly_smaller(one, other, among)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from trainer.evaluation.certification import PairedSet, loss_bound, loss_p_value, recall_p_value, rows_needed
-from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.comparison_record import Comparison, System
 from trainer.evaluation.paired_effects import gap_noise
 from trainer.evaluation.selection import RecallCell, SelectionCriterion, ValidationScore
 from trainer.evaluation.validation_rows import ValidationRows
@@ -36,7 +36,7 @@ _Key = TypeVar("_Key", int, tuple[int, int])
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "recall": "a recall"}
 CHEAPER = ("threshold", "constant", "random", "shrink", "black", "strength_zero")
 """Systems that cost less than a trigger for fairness, which it has to beat."""
-RULES = ("oxonfair", "frappe", "linear_post", "faap")
+RULES: Sequence[System] = ("oxonfair", "frappe", "linear_post", "faap")
 """Systems that leave the model as it is and ask for nobody's group: recommended where they are clearly better."""
 RETRAINED = ("adv_post", "adv_in")
 """Systems that change the model's weights, which not everybody may."""
