@@ -23,7 +23,7 @@ SYSTEMS = {
     "shrink": "shrunk image alone",
     "black": "black in the trigger's place",
     "strength_zero": "trigger for utility alone",
-    "hardt": "Hardt's rule, groups known",
+    "hardt": "Hardt, groups known",
     "oxonfair": "OxonFair",
     "frappe": "FRAPPE",
     "linear_post": "LinearPost",

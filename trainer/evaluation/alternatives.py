@@ -23,8 +23,8 @@ class Alternatives:
     """Indices into the comparisons of a run, each the setting that validation chose of its system.
 
     `better` is recommended instead of any trigger. `equal` do as well as what is recommended; `unproved` have a clearly
-    smaller gap than that, but are promising where it is certified. `retrained` have a clearly smaller gap, for those who
-    may change the weights.
+    smaller gap than that, but are promising where it is certified. `retrained` have one too, for those who may change
+    the weights.
     """
 
     better: int | None = None
