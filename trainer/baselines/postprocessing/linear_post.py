@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linprog
-from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron, vstack
+from scipy.sparse import csr_array, eye_array, hstack, kron, vstack
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from trainer.baselines.postprocessing.class_weights import class_weights
 from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
@@ -51,13 +52,13 @@ class LinearPost:
 
 
 def fit_linear_post(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule]:
-    """One rule per tolerance; at strength 0 without any, the best guess of the label. Strength is the share taken away."""
+    """One rule per tolerance; strength is the share of the gap taken away, and 0 the best guess of the label."""
     data, labels = tuning.data, len(tuning.data.label_names)
     fitted = fit_joint_probe(tuning)
-    sizes = torch.zeros(len(data.group_names), labels).index_put_((data.groups, data.labels), torch.ones(()), True)
-    programme = FairProgramme(
-        fitted.held_out, target.criterion, class_weights(data.labels, labels, target.measure), sizes > 0
-    )
+    present = torch.zeros(len(data.group_names), labels, dtype=torch.bool)
+    present[data.groups, data.labels] = True
+    weights = class_weights(data.labels, labels, target.measure)
+    programme = FairProgramme(fitted.held_out, target.criterion, weights, present)
     return [
         FittedRule(
             f"tolerance {1 - share:.0%} of the gap",
@@ -76,63 +77,56 @@ def linear_predictions(joint: Tensor, table: Tensor) -> Tensor:
 class FairProgramme:
     """The linear programme over N rows with joint probabilities (N, G, L), for any tolerance.
 
-    A right answer is worth the weight (L,) of its label. Groups are compared in cells of group and stratum; where no row
-    is `present` (G, L) there is none. For demographic parity there is one stratum, S = 1, otherwise S = L.
+    A right answer is worth the weight (L,) of its label. Groups are compared in cells (C, 2) of group and stratum, those
+    that have rows in `present` (G, L). For demographic parity there is one stratum, S = 1, otherwise S = L.
     """
 
     def __init__(self, joint: Tensor, criterion: Criterion, weights: Tensor, present: Tensor) -> None:
-        rows, groups, labels = joint.shape
-        self.bayes = torch.diag(weights.double()).expand(groups, labels, labels)
+        _, groups, labels = joint.shape
         parity = criterion == "demographic_parity"
         by_cell = joint.sum(dim=2, keepdim=True) if parity else joint  # (N, G, S)
-        there = present.any(dim=1, keepdim=True) if parity else present
-        self._per_share = torch.where(there, 1 / by_cell.mean(dim=0), 0.0)  # (G, S)
-        self._cells = there.nonzero()  # (C, 2)
-        self._members = (by_cell * self._per_share)[:, *self._cells.T].numpy()  # (N, C), columns of mean 1
-        self._worth = torch.einsum("ngy,gyl->nl", joint, self.bayes).numpy()
-        answers = torch.nn.functional.one_hot(linear_predictions(joint, self.bayes), labels)
-        rates = torch.einsum("ngs,nl->gsl", by_cell * self._per_share, answers.double()) / rows
-        spread = torch.where(there[:, :, None], rates, -torch.inf).amax(dim=0) - torch.where(
-            there[:, :, None], rates, torch.inf
-        ).amin(dim=0)
-        self.gap = max(0.0, float(spread.max()))
+        self._cells = (present.any(dim=1, keepdim=True) if parity else present).nonzero()
+        self._share = by_cell.mean(dim=0)  # (G, S)
+        self._members = (by_cell / self._share)[:, *self._cells.T].numpy()  # (N, C), of mean 1
+        self.bayes = torch.diag(weights.double()).expand(groups, labels, labels)
+        self._worth = (joint.sum(dim=1) * weights).numpy()
+        self.gap = self._expected_gap(linear_predictions(joint, self.bayes))
 
     def table(self, tolerance: float) -> Tensor:
         """Coefficients (G, L, L) of the best rule under which the groups' rates differ by `tolerance` at most.
 
-        Variables are the share of each answer in each row, (N, L), and a level of the rates (S, L), which every group's
-        keeps within half of the tolerance. The rates of two labels add up to 1, so that one label's are compared.
+        Variables are the share of each answer in each row, (N, L), and a level of each compared answer's rate in a
+        stratum, from which no group is further than half of the tolerance. The rates of two labels add up to 1, so
+        that only one of them is compared.
         """
-        rows, labels = self._worth.shape
-        compared = np.arange(labels == 2, labels)
-        cells, strata = self._members.shape[1], self._per_share.shape[1]
-        label, row, cell = (axis.ravel() for axis in np.indices((len(compared), rows, cells)))
-        of_label, of_cell = (axis.ravel() for axis in np.indices((len(compared), cells)))
-        at = np.arange(len(compared) * cells)
-        level = rows * labels + of_label * strata + self._cells[of_cell, 1].numpy()
-        rates = coo_array(
-            (
-                np.concatenate([self._members[row, cell], np.full(len(at), -float(rows))]),
-                (
-                    np.concatenate([label * cells + cell, at]),
-                    np.concatenate([row * labels + compared[label], level]),
-                ),
-            ),
-            shape=(len(at), rows * labels + len(compared) * strata),
-        ).tocsr()
-        levels = len(compared) * strata
+        (rows, labels), strata = self._worth.shape, self._share.shape[1]
+        answers = eye_array(labels).tocsr()[int(labels == 2) :]  # (K, L), those compared
+        stratum_of = eye_array(strata).tocsr()[self._cells[:, 1].numpy()]  # (C, S)
+        rates = kron(csr_array(self._members.T), answers)  # (C K, N L)
+        levels = kron(stratum_of, eye_array(answers.shape[0]))  # (C K, S K)
+        distance = hstack([rates, -rows * levels])
         solution = linprog(
-            np.concatenate([-self._worth.ravel(), np.zeros(levels)]),
-            A_ub=vstack([rates, -rates]),
-            b_ub=np.full(2 * len(at), rows * max(tolerance, LEAST_TOLERANCE) / 2),
-            A_eq=hstack([kron(eye_array(rows), np.ones((1, labels))), csr_array((rows, levels))]),
+            np.concatenate([-self._worth.ravel(), np.zeros(levels.shape[1])]),
+            A_ub=vstack([distance, -distance]),
+            b_ub=np.full(2 * distance.shape[0], rows * max(tolerance, LEAST_TOLERANCE) / 2),
+            A_eq=hstack([kron(eye_array(rows), np.ones((1, labels))), csr_array((rows, levels.shape[1]))]),
             b_eq=np.ones(rows),
             bounds=(0, 1),
             method="highs",
         )
         if solution.status != 0:
-            raise RuntimeError(f"LinearPost's programme has no solution: {solution.message}")
+            raise RuntimeError(f"The linear programme of LinearPost was not solved: {solution.message}")
         above, below = np.split(solution.ineqlin.marginals, 2)
-        prices = torch.zeros(*self._per_share.shape, labels, dtype=torch.float64)
-        prices[self._cells[of_cell, 0], self._cells[of_cell, 1], compared[of_label]] = torch.from_numpy(above - below)
-        return self.bayes + prices * self._per_share[:, :, None]
+        prices = torch.from_numpy((above - below).reshape(len(self._cells), -1) @ answers.toarray())  # (C, L)
+        table = self.bayes.clone()
+        for (group, stratum), price in zip(self._cells.tolist(), prices, strict=True):
+            labels_of_stratum = slice(None) if strata == 1 else stratum
+            table[group, labels_of_stratum] += price / self._share[group, stratum]
+        return table
+
+    def _expected_gap(self, predictions: Tensor) -> float:
+        """The largest difference, over strata and answers, of the groups' rates under predictions (N,)."""
+        answers = one_hot(predictions, self._worth.shape[1]).double().numpy()
+        rates = self._members.T @ answers / len(answers)  # (C, L)
+        strata = self._cells[:, 1].numpy()
+        return float(max(np.ptp(rates[strata == stratum], axis=0).max() for stratum in np.unique(strata)))
