@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
+from trainer.baselines.postprocessing.hardt import fit_hardt
+from trainer.baselines.postprocessing.oxonfair import fit_oxonfair
 from trainer.baselines.postprocessing.record import PostProcessing
 from trainer.baselines.postprocessing.rule import FitTarget, FittedRule, UnsupportedDataError
 from trainer.config import RunConfig
@@ -31,7 +33,10 @@ from triggers.model import FrozenClassifier
 FitRules: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
 """Fits a method's family of rules on the tuning part. Raises UnsupportedDataError."""
 
-POSTPROCESSORS: Mapping[System, FitRules] = {}
+POSTPROCESSORS: Mapping[System, FitRules] = {
+    "hardt": fit_hardt,
+    "oxonfair": fit_oxonfair,
+}
 """Every method, in the order of the reports."""
 
 

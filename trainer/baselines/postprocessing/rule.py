@@ -26,12 +26,25 @@ class FitTarget:
     measure: Measure
     pos_label: int
 
+    @property
+    def balanced(self) -> bool:
+        """Whether labels count alike, also for the measure "recall", of which balanced accuracy is the mean."""
+        return self.measure != "accuracy"
+
+
+def two_label_scores(outputs: FrozenOutputs, pos_label: int) -> Tensor:
+    """The selected label's lead (N,) in logits, float64. Raises UnsupportedDataError for more than two labels."""
+    logits = outputs.logits.double()
+    if logits.shape[1] != 2:
+        raise UnsupportedDataError(f"needs a model of two labels, this one has {logits.shape[1]}")
+    return logits[:, pos_label] - logits[:, 1 - pos_label]
+
 
 class PostProcessor(Protocol):
     """A rule from the frozen model's outputs to labels."""
 
     def predict(self, outputs: FrozenOutputs) -> Tensor:
-        """Predicted labels (N,), int64, of the N rows, whose own labels are not read."""
+        """Predicted labels (N,), int64, of the N rows, whose own labels a rule in use does not have."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The fitted numbers by name, as the run's folder keeps them."""
