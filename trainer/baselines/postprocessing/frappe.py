@@ -15,6 +15,7 @@ at `MIDDLE` strength.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -33,19 +34,19 @@ MIDDLE = 3.0
 
 Anchor = Literal["model", "labels"]
 """What the offset keeps close to."""
+ANCHORS: Mapping[Anchor, Sequence[float]] = {"model": STRENGTHS, "labels": (0.0, *STRENGTHS)}
+"""The strengths of each family, rising. At 0 the one that is close to the model is the model."""
 
 
 def fit_frappe(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule]:
     """One offset per anchor and strength, each fit starting from that of the strength before."""
-    standardisation, temperature = (
-        Standardisation.of(tuning.features),
-        temperature_of(tuning.logits, tuning.data.labels),
-    )
+    standardisation = Standardisation.of(tuning.features)
+    temperature = temperature_of(tuning.logits, tuning.data.labels)
     ones = torch.ones(len(tuning), 1, dtype=torch.float64)
     columns = Columns(torch.cat([standardisation.apply(tuning.features), ones], dim=1), free=1)
     labels = len(tuning.data.label_names)
     rules: list[FittedRule] = []
-    for anchor, strengths in (("model", STRENGTHS), ("labels", (0.0, *STRENGTHS))):
+    for anchor, strengths in ANCHORS.items():
         anchored = OffsetObjective(tuning, target, temperature, anchor)
         penalty = columns.cross_validate(anchored.at(MIDDLE), labels).penalty
         coefficients = None

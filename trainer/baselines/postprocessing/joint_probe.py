@@ -23,8 +23,8 @@ from trainer.baselines.postprocessing.ridge import Columns, CrossValidation, Sta
 class JointProbe:
     """A fitted probe: the coefficients, float64, of both factors on the columns [features, centred logits], F + L.
 
-    The label's are `label_weight` (L, F + L) and `label_bias` (L,); the group's `group_weight` (G, F + L) and, by label,
-    `group_bias` (G, L).
+    The label's are `label_weight` (L, F + L) and `label_bias` (L,); the group's are `group_weight` (G, F + L) and, by
+    label, `group_bias` (G, L).
     """
 
     label_weight: Tensor

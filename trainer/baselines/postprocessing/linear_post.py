@@ -26,11 +26,11 @@ from torch.nn.functional import one_hot
 from trainer.baselines.postprocessing.class_weights import class_weights
 from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
 from trainer.baselines.postprocessing.joint_probe import JointProbe, fit_joint_probe
-from trainer.baselines.postprocessing.rule import FitTarget, FittedRule
+from trainer.baselines.postprocessing.rule import FitTarget, FittedRule, UnsupportedDataError
 from trainer.config import Criterion
 
 SHARES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Shares of the gap that the tolerances take away. The gap is the largest that the rule without tolerance expects."""
+"""Shares of the gap that tolerances remove. The gap is the largest that is expected of the best guess of the label."""
 LEAST_TOLERANCE = 1e-5
 """For equality, since the solver's own accuracy is about 1e-7."""
 
@@ -52,7 +52,10 @@ class LinearPost:
 
 
 def fit_linear_post(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule]:
-    """One rule per tolerance; strength is the share of the gap taken away, and 0 the best guess of the label."""
+    """One rule per tolerance; strength is the share of the gap removed, 0 the best guess of the label.
+
+    Raises UnsupportedDataError if the solver fails.
+    """
     data, labels = tuning.data, len(tuning.data.label_names)
     fitted = fit_joint_probe(tuning)
     present = torch.zeros(len(data.group_names), labels, dtype=torch.bool)
@@ -61,7 +64,7 @@ def fit_linear_post(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule
     programme = FairProgramme(fitted.held_out, target.criterion, weights, present)
     return [
         FittedRule(
-            f"tolerance {1 - share:.0%} of the gap",
+            f"{share:.0%} of the expected gap removed",
             share,
             LinearPost(fitted.probe, programme.table((1 - share) * programme.gap) if share else programme.bayes),
         )
@@ -77,8 +80,8 @@ def linear_predictions(joint: Tensor, table: Tensor) -> Tensor:
 class FairProgramme:
     """The linear programme over N rows with joint probabilities (N, G, L), for any tolerance.
 
-    A right answer is worth the weight (L,) of its label. Groups are compared in cells (C, 2) of group and stratum, those
-    that have rows in `present` (G, L). For demographic parity there is one stratum, S = 1, otherwise S = L.
+    A right answer is worth the weight (L,) of its label. Groups are compared in cells (C, 2) of group and stratum that
+    have rows, as `present` (G, L) says. For demographic parity there is one stratum, S = 1, otherwise S = L.
     """
 
     def __init__(self, joint: Tensor, criterion: Criterion, weights: Tensor, present: Tensor) -> None:
@@ -115,7 +118,7 @@ class FairProgramme:
             method="highs",
         )
         if solution.status != 0:
-            raise RuntimeError(f"The linear programme of LinearPost was not solved: {solution.message}")
+            raise UnsupportedDataError(f"needs a linear programme that was not solved: {solution.message}")
         above, below = np.split(solution.ineqlin.marginals, 2)
         prices = torch.from_numpy((above - below).reshape(len(self._cells), -1) @ answers.toarray())  # (C, L)
         table = self.bayes.clone()

@@ -59,16 +59,16 @@ class Columns:
     def cross_validate(self, loss: RowLoss, outputs: int) -> CrossValidation:
         """The penalty with the least mean loss of held-out rows: from the largest down, while it falls."""
         folds, best, least = assign_rows(len(self.values), FOLDS), None, float("inf")
-        fits: list[Tensor | None] = [None] * FOLDS
+        fits = torch.zeros(FOLDS, outputs, self.values.shape[1], dtype=torch.float64)
         for penalty in PENALTIES:
-            total = 0.0
+            fits, total = fits.clone(), 0.0
             for fold in range(FOLDS):
                 own, held_out = (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
-                fit = fits[fold] = self._fit(own, loss, outputs, penalty, fits[fold])
-                total += len(held_out) * float(loss(held_out, self.values[held_out] @ fit.T))
+                fits[fold] = self._fit(own, loss, outputs, penalty, fits[fold])
+                total += len(held_out) * float(loss(held_out, self.values[held_out] @ fits[fold].T))
             if total >= least:
                 break
-            least, best = total, CrossValidation(penalty, torch.stack(fits), folds)
+            least, best = total, CrossValidation(penalty, fits, folds)
         assert best
         return best
 
