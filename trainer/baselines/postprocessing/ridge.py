@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+RIDGE_PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weights of half the squared coefficients, of which one is chosen; columns have unit variance, losses are means."""
 FOLDS = 3
 
@@ -60,7 +60,7 @@ class Columns:
         """The penalty with the least mean loss of held-out rows: from the largest down, while it falls."""
         folds, best, least = assign_rows(len(self.values), FOLDS), None, float("inf")
         fits = torch.zeros(FOLDS, outputs, self.values.shape[1], dtype=torch.float64)
-        for penalty in PENALTIES:
+        for penalty in RIDGE_PENALTIES:
             fits, total = fits.clone(), 0.0
             for fold in range(FOLDS):
                 own, held_out = (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
