@@ -31,8 +31,6 @@ from trainer.config import Criterion
 
 SHARES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the gap that tolerances remove. The gap is the largest that is expected of the best guess of the label."""
-LEAST_TOLERANCE = 1e-5
-"""For equality, since the solver's own accuracy is about 1e-7."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,7 @@ class FairProgramme:
 
         Variables are the share of each answer in each row, (N, L), and a level of each compared answer's rate in a
         stratum, from which no group is further than half of the tolerance. The rates of two labels add up to 1, so
-        that only one of them is compared.
+        that only one of them is compared. Rates are counted in rows: the solver takes entries below 1e-9 for 0.
         """
         (rows, labels), strata = self._worth.shape, self._share.shape[1]
         answers = eye_array(labels).tocsr()[int(labels == 2) :]  # (K, L), those compared
@@ -111,7 +109,7 @@ class FairProgramme:
         solution = linprog(
             np.concatenate([-self._worth.ravel(), np.zeros(levels.shape[1])]),
             A_ub=vstack([distance, -distance]),
-            b_ub=np.full(2 * distance.shape[0], rows * max(tolerance, LEAST_TOLERANCE) / 2),
+            b_ub=np.full(2 * distance.shape[0], rows * tolerance / 2),
             A_eq=hstack([kron(eye_array(rows), np.ones((1, labels))), csr_array((rows, levels.shape[1]))]),
             b_eq=np.ones(rows),
             bounds=(0, 1),

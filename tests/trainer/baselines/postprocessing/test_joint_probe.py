@@ -53,8 +53,8 @@ def test_held_out_probabilities_do_not_flatter_the_rows_that_were_fitted() -> No
 def test_features_may_be_of_any_scale() -> None:
     outputs = biased_cells(400)
     moved = replace(outputs, features=100 + 50 * outputs.features)
-    found = [fit_joint_probe(each).probe.posterior(each) for each in (outputs, moved)]
-    assert torch.allclose(*found, atol=1e-3)
+    one, other = (fit_joint_probe(each).probe.posterior(each) for each in (outputs, moved))
+    assert torch.allclose(one, other, atol=1e-3)
 
 
 def test_many_labels_and_groups_and_cells_without_rows() -> None:
