@@ -18,6 +18,7 @@ from trainer.config import Criterion, RunConfig
 from trainer.evaluation.balanced_accuracy import estimate_balanced_accuracy
 from trainer.evaluation.comparison_record import short_rows
 from trainer.evaluation.counts import ConfusionCounts
+from trainer.evaluation.recommendation import RULES
 from trainer.evaluation.selection import selection_gap
 from trainer.formatting import format_number
 from trainer.publish import store_url
@@ -62,8 +63,12 @@ def _table(config: RunConfig, finished: FinishedRun) -> Table:
     for name, splits, note in rows:
         table.add_row(name, *_figures(config, finished, [splits]), note)
     table.add_section()
+    better = outcome.alternatives.better
     for name, compared, chosen in short_rows(outcome.comparisons):
-        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), "best" if chosen else "")
+        said = [one.selection.status for one in compared if one.selection and one.system in RULES]
+        said += ["recommended"] * (better is not None and outcome.comparisons[better] in compared)
+        note = ", ".join([*said, *(["best"] * chosen)])
+        table.add_row(name, *_figures(config, finished, [one.counts for one in compared]), note)
     report = report_of(config, classifier, outcome.bare["test"])
     parity, odds = (selection_gap(report, criterion)[0] for criterion in get_args(Criterion))
     legend = f"acc: accuracy, bal: balanced accuracy, DP: {parity}, AOD: {odds}; 0: groups alike"

@@ -23,7 +23,7 @@ SYSTEMS = {
     "shrink": "shrunk image alone",
     "black": "black in the trigger's place",
     "strength_zero": "trigger for utility alone",
-    "hardt": "Hardt's rule, groups known",
+    "hardt": "Hardt, groups known",
     "oxonfair": "OxonFair",
     "frappe": "FRAPPE",
     "linear_post": "LinearPost",
@@ -31,7 +31,7 @@ SYSTEMS = {
 }
 """Names of baselines and controls, by their key in metrics.json."""
 
-CURVES = ("threshold", "threshold_matched")
+CURVES = ("threshold", "threshold_matched", "hardt", "oxonfair", "frappe", "linear_post")
 """Systems with many settings, of which tables show the chosen one."""
 
 SWEPT = ("adv_post", "adv_in")

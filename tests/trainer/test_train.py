@@ -94,6 +94,17 @@ def test_the_published_trigger_is_fairer(finished: FinishedRun) -> None:
     assert accuracy(best) > accuracy(bare) - 0.03
 
 
+def test_rules_on_the_outputs_are_compared_judged_and_saved(folder: Path, finished: FinishedRun) -> None:
+    told = json.loads((folder / "out" / "metrics.json").read_bytes())
+    chosen = {one["system"]: one for one in told["comparisons"] if one["chosen"]}
+    assert {"hardt", "oxonfair"} <= set(chosen)
+    assert chosen["oxonfair"]["selection"]["status"] in ("certified", "promising", "not recommended")
+    assert (folder / "out" / "postprocessing" / "oxonfair.safetensors").stat().st_size > 256 * 2 * 4
+    alternatives = finished.result.alternatives
+    assert told["alternatives"]["better"] == alternatives.better
+    assert told["alternatives"]["equal"] == list(alternatives.equal)
+
+
 def test_the_model_stays_as_it_was(folder: Path, finished: FinishedRun) -> None:
     now = load_bundle(folder / "digits").fingerprint
     assert {artifact.manifest.model_fingerprint for artifact in finished.artifacts} == {now}

@@ -66,7 +66,9 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
             trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
             best = best_of(criterion, [one.snapshot for one in trained])
             pairs = enumerate(zip(strengths, trained, strict=True))
-            comparisons += [_comparison(system, s, one, chosen=at == best) for at, (s, one) in pairs]
+            found = [_comparison(system, s, one, chosen=at == best) for at, (s, one) in pairs]
+            crossed = config.select.folds > 1  # triggers are then judged on more rows than these
+            comparisons += [replace(one, val=None) for one in found] if crossed else found
             if best is not None and (model := trained[best].model):
                 models[system] = model
     return Baselines(tuple(comparisons), models)
@@ -163,4 +165,5 @@ def _comparison(system: Baseline, strength: float, one: _Trained, *, chosen: boo
         strength=strength,
         step=one.snapshot.step,
         chosen=chosen,
+        val=one.snapshot.predictions,
     )

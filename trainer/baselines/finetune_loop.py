@@ -12,7 +12,8 @@ from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.config import ObjectiveConfig
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Batches, Dataset
-from trainer.evaluation import SelectionCriterion, confusion_counts
+from trainer.evaluation import SelectionCriterion
+from trainer.evaluation.counts import count_predictions, predicted_labels
 from trainer.evaluation.selection import ValidationSnapshot
 from trainer.progress import Task
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
@@ -70,5 +71,6 @@ def _snapshot(
     optimizer: FinetuneOptimizer, val: Dataset, criterion: SelectionCriterion, step: int
 ) -> ValidationSnapshot:
     optimizer.model.network.eval()
-    (counts,) = confusion_counts(optimizer.model, val, optimizer.bare, optimizer.hyperparameters.batch_size)
-    return ValidationSnapshot(step, counts, criterion.score(counts))
+    (found,) = predicted_labels(optimizer.model, val, optimizer.bare, optimizer.hyperparameters.batch_size)
+    counts = count_predictions(val, found)
+    return ValidationSnapshot(step, counts, criterion.score(counts), found.cpu())

@@ -66,6 +66,7 @@ max_accuracy_drop = 0.01      # against no trigger, on validation; among the res
 publish = "best"              # best, front or all
 
 [controls]                    # what a trigger has to beat: threshold shift, constant, random trigger, shrinking alone
+postprocessing = true         # and rules on the model's outputs, as rivals: Hardt, OxonFair, FRAPPE, LinearPost
 strength_zero = false         # also a trigger trained for utility alone: costs as much as one strength
 
 [baselines]                   # whole models trained for fairness, one per strength, each a training of its own

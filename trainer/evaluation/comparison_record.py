@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.metrics import Counts
 
 System = Literal[
@@ -55,7 +56,8 @@ class Comparison:
 
     `strength` and `step` are those of a training; for `threshold_matched`, the strength of the trigger that it matches.
     `shift` is what a threshold system adds to the positive logit.
-    `val` predicts the validation rows (N,), in their order, where that is known.
+    `val` predicts the validation rows (N,), in their order, where that is known; `selection` is what validation says of
+    it, where it was tested.
     `chosen`: validation prefers it to the other settings of its system, by the rule that chooses among triggers.
     """
 
@@ -68,6 +70,7 @@ class Comparison:
     chosen: bool = False
     val: Tensor | None = None
     shift: float | None = None
+    selection: SelectionRecord | None = None
 
 
 def counts_as_json(counts: Counts) -> list[list[str | int | None]]:

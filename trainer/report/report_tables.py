@@ -20,6 +20,7 @@ from trainer.formatting import (
     system_name,
 )
 from trainer.report.paired_recalls import balanced_accuracy_change
+from trainer.report.rivals import alternatives
 from trainer.report.run_summary import cell_accuracies
 from triggers.metrics import wilson
 from triggers.metrics.intervals import critical
@@ -237,7 +238,10 @@ def comparisons(summary: Json) -> ReportTable:
             marked.add(len(rows))
         setting = f"strength {one['strength']:g}, {one['selection']['status']}"
         rows.append(_system("trigger", setting, one, criterion))
-    for one in _worth_listing(summary.get("comparisons", ())):
+    better = alternatives(summary)["better"]
+    for at, one in _worth_listing(summary.get("comparisons", ())):
+        if at == better:
+            marked.add(len(rows))
         setting = one["setting"] + (" (picked)" if one["chosen"] and one["system"] in SWEPT else "")
         rows.append(_system(system_name(one["system"]), setting, one, criterion))
     gaps = [objective_gap(summary["bare"]["test"], each)[0] for each in (criterion, other_criterion(criterion))]
@@ -282,9 +286,9 @@ def _system(name: str, setting: str, one: Json, criterion: str) -> list[str]:
     ]
 
 
-def _worth_listing(ones: Sequence[Json]) -> list[Json]:
-    """All settings of a system; of a curve only the chosen ones."""
-    return [one for one in ones if one["chosen"] or one["system"] not in CURVES]
+def _worth_listing(ones: Sequence[Json]) -> list[tuple[int, Json]]:
+    """All settings of a system; of a curve only the chosen ones. With their indices."""
+    return [(at, one) for at, one in enumerate(ones) if one["chosen"] or one["system"] not in CURVES]
 
 
 def _count(rows: Sequence[Sequence[Any]], label: int, prediction: int) -> int:

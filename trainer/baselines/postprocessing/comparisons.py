@@ -2,6 +2,9 @@
 
 Cross-fitted as triggers are where `select.folds` says so: each fold's rows are predicted by rules that were fitted on
 the other folds; the rules that are counted on test were fitted on all rows.
+
+A method's rules are tested as triggers are, from the weakest on until one fails, in an order that validation did not
+choose. The methods share delta: with probability 1 - delta no certified rule of any of them breaks the budget.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import Comparison, TrainingResult
 from trainer.evaluation.comparison_record import System
 from trainer.evaluation.counts import count_predictions
-from trainer.evaluation.recommendation import ValidationJudge
+from trainer.evaluation.recommendation import RULES, ValidationJudge, best_trigger, certified_in_order
 from trainer.formatting import system_name
 from trainer.training.crossfit import assign_folds, concatenate
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.model import FrozenClassifier
 
 FitRules: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
@@ -66,7 +70,8 @@ def postprocessing_comparisons(
     target = FitTarget(config.objective.criterion, config.select.measure, classifier.pos_label)
     with deterministic_algorithms(classifier.device, config.train.threads):
         parts = _parts(config, classifier, splits)
-        found = [_fitted(system, fit, target, parts, judge) for system, fit in POSTPROCESSORS.items()]
+        sharing = judge.sharing_delta(sum(system in RULES for system in POSTPROCESSORS))
+        found = [_fitted(system, fit, target, parts, sharing) for system, fit in POSTPROCESSORS.items()]
     return PostProcessing(
         tuple(one for each in found for one in each.comparisons),
         {system: tensors for each in found for system, tensors in each.tensors.items()},
@@ -94,7 +99,9 @@ def _fitted(system: System, fit: FitRules, target: FitTarget, parts: _Parts, jud
         return PostProcessing(notes=(f"Not compared: {system_name(system)} {error}.",))
     test = [one.rule.predict(parts.test) for one in rules]
     seconds = (time.monotonic() - began) / len(rules)
-    best = _choice(judge, val)
+    passed = certified_in_order(judge, val, range(len(rules))) if system in RULES else set()
+    records = [judge.record(one, certified=at in passed) for at, one in enumerate(val)]
+    best = _choice(judge, val, records)
     comparisons = tuple(
         Comparison(
             system,
@@ -104,6 +111,7 @@ def _fitted(system: System, fit: FitRules, target: FitTarget, parts: _Parts, jud
             one.strength,
             chosen=at == best,
             val=val[at],
+            selection=records[at],
         )
         for at, one in enumerate(rules)
     )
@@ -124,9 +132,7 @@ def _validated(rules: Sequence[FittedRule], fit: FitRules, target: FitTarget, pa
     return found
 
 
-def _choice(judge: ValidationJudge, val: Sequence[Tensor]) -> int:
-    """The setting that validation prefers: the fairest useful one; where none is, the nearest to it."""
-    useful = {at: one for at, one in enumerate(val) if judge.useful(one)}
-    if useful:
-        return judge.fairest(useful)
-    return min(range(len(val)), key=lambda at: judge.criterion.rank(judge.score(val[at])))
+def _choice(judge: ValidationJudge, val: Sequence[Tensor], records: Sequence[SelectionRecord]) -> int:
+    """The setting that is preferred as a trigger would be; where none may be recommended, the nearest to it."""
+    best = best_trigger(judge, dict(enumerate(val)), records)
+    return best if best is not None else min(range(len(val)), key=lambda at: judge.criterion.rank(judge.score(val[at])))

@@ -71,7 +71,7 @@ def fit_oxonfair(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule]:
         weight, bias = torch.zeros(2, tuning.features.shape[1]).double(), torch.zeros(2).double()
         weight[target.pos_label] = coefficient * head.weight
         bias[target.pos_label] = coefficient * head.bias + shift
-        rules.append(FittedRule(f"{share:.0%} of the gap removed on tuning", share, FeatureOffset(weight, bias)))
+        rules.append(FittedRule(f"{100 * share:g} % of the gap removed", share, FeatureOffset(weight, bias)))
     return rules
 
 

@@ -21,6 +21,7 @@ from trainer.formatting import (
     system_name,
 )
 from trainer.report.figures.figure_style import BLACK, BLUE, GREY, MATPLOTLIB_STYLE, ORANGE, save
+from trainer.report.rivals import alternatives
 
 PLOTTED_SPLIT = "test"
 
@@ -112,7 +113,9 @@ def _series(summary: Json) -> Iterable[Series]:
         yield Series(style, [dot for one, dot in dots if one["selection"]["status"] == status])
     for one, dot in dots:
         if one["strength"] == summary["best"]:
-            yield Series(replace(CHOSEN, filled=one["selection"]["status"] == "certified"), [Dot(dot.report)])
+            name = CHOSEN.name if alternatives(summary)["better"] is None else "best trigger"
+            filled = one["selection"]["status"] == "certified"
+            yield Series(replace(CHOSEN, name=name, filled=filled), [Dot(dot.report)])
     yield Series(NO_TRIGGER, [Dot(summary["bare"][PLOTTED_SPLIT])])
 
 
