@@ -17,8 +17,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from trainer.baselines.postprocessing.frappe import fit_frappe
 from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
 from trainer.baselines.postprocessing.hardt import fit_hardt
+from trainer.baselines.postprocessing.linear_post import fit_linear_post
 from trainer.baselines.postprocessing.oxonfair import fit_oxonfair
 from trainer.baselines.postprocessing.record import PostProcessing
 from trainer.baselines.postprocessing.rule import FitTarget, FittedRule, UnsupportedDataError
@@ -40,6 +42,8 @@ FitRules: TypeAlias = Callable[[FrozenOutputs, FitTarget], list[FittedRule]]
 POSTPROCESSORS: Mapping[System, FitRules] = {
     "hardt": fit_hardt,
     "oxonfair": fit_oxonfair,
+    "frappe": fit_frappe,
+    "linear_post": fit_linear_post,
 }
 """Every method, in the order of the reports."""
 
