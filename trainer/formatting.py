@@ -16,6 +16,7 @@ DASH = "\N{EN DASH}"
 SYSTEMS = {
     "adv_post": "AdvPost",
     "adv_in": "AdvIN",
+    "faap": "FAAP",
     "threshold": "threshold shift",
     "threshold_matched": "threshold shift, same positive rate",
     "constant": "constant predictor",
@@ -29,7 +30,7 @@ SYSTEMS = {
 CURVES = ("threshold", "threshold_matched")
 """Systems with many settings, of which tables show the chosen one."""
 
-SWEPT = ("adv_post", "adv_in")
+SWEPT = ("adv_post", "adv_in", "faap")
 """Systems with one entry per strength, of which validation chose one."""
 
 CRITERIA = ("demographic_parity", "equalized_odds")

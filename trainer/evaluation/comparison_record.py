@@ -12,11 +12,21 @@ from torch import Tensor
 from triggers.metrics import Counts
 
 System = Literal[
-    "adv_post", "adv_in", "threshold", "threshold_matched", "constant", "random", "shrink", "black", "strength_zero"
+    "adv_post",
+    "adv_in",
+    "faap",
+    "threshold",
+    "threshold_matched",
+    "constant",
+    "random",
+    "shrink",
+    "black",
+    "strength_zero",
 ]
 SYSTEM_NAMES: Mapping[str, str] = {
     "adv_post": "AdvPost",
     "adv_in": "AdvIN",
+    "faap": "FAAP",
     "threshold": "threshold",
     "threshold_matched": "threshold",
     "constant": "constant",
@@ -68,7 +78,7 @@ def short_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Co
         own = list(found)
         if system in MEANS:
             rows.append((f"{SYSTEM_NAMES[system]}, mean of {len(own)}", own, False))
-        elif system in ("adv_post", "adv_in"):
+        elif system in ("adv_post", "adv_in", "faap"):
             rows += [(f"{SYSTEM_NAMES[system]} {one.strength:g}", [one], one.chosen) for one in own]
         else:
             rows += [(f"{SYSTEM_NAMES[system]}, {one.setting}", [one], False) for one in own if one.chosen]

@@ -12,7 +12,14 @@ from torch import nn
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.group_probe import PENALTY, balanced_accuracy, fit_probe, last_linear, network_outputs
+from trainer.diagnostics.group_probe import (
+    PENALTY,
+    balanced_accuracy,
+    captured_features,
+    fit_probe,
+    last_linear,
+    network_outputs,
+)
 from triggers.model import FrozenClassifier, load_bundle
 
 
@@ -66,6 +73,19 @@ def test_features_are_the_input_of_the_last_layer(
         assert torch.allclose(head(one.features), one.logits, atol=1e-4)
         assert not head._forward_pre_hooks
         classifier.verify()
+
+
+def test_captured_features_are_differentiable_and_of_the_last_pass(digits_classifier: FrozenClassifier) -> None:
+    head = last_linear(digits_classifier.network, (2, 1))
+    assert head is not None
+    images = torch.rand(5, 3, 16, 16, requires_grad=True)
+    with captured_features(digits_classifier) as features_of:
+        digits_classifier.image_logits(images[:2])
+        logits = digits_classifier.image_logits(images)
+        features = features_of(logits)
+    assert torch.allclose(head(features), logits)
+    assert torch.autograd.grad(features.sum(), images)[0].abs().max() > 0
+    assert not head._forward_pre_hooks
 
 
 def test_features_belong_to_their_rows(comments_classifier: FrozenClassifier) -> None:
