@@ -9,8 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.candidates.__main__ import app
+from benchmarks.candidates.__main__ import Pieces, app
+from benchmarks.candidates.candidate import Candidate
 from benchmarks.candidates.lab import BUDGETS, Lab
+from benchmarks.candidates.passes import TriggerPass
 from benchmarks.candidates.recipes import IMAGE_RECIPES, TEXT_RECIPES
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
@@ -19,7 +21,7 @@ from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, T
 from trainer.evaluation.counts import confusion_counts
 from trainer.evaluation.selection import selection_criterion
 from triggers.errors import ConfigError
-from triggers.model import FrozenClassifier
+from triggers.model import Bank, FrozenClassifier
 
 RUN = """
 [model]
@@ -47,6 +49,11 @@ def config(trigger: TriggerConfig | None = None) -> RunConfig:
     return made if trigger is None else run_config(made.objective, trigger=trigger, train=train)
 
 
+def rendered(candidate: Candidate) -> Bank:
+    assert isinstance(candidate.change, TriggerPass)
+    return candidate.change.module.render()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlay", "overlay+offset", "generator"])
 def test_a_candidate_is_fairer_within_its_budget(digits_classifier: FrozenClassifier, name: str) -> None:
@@ -68,10 +75,10 @@ def test_what_is_told_of_a_pick_is_what_it_predicts_on_test(digits_classifier: F
     trained = lab.train("overlay", IMAGE_RECIPES["overlay"])
     pick = lab.told(trained)["picks"][-1]
     place, k = trained.history.steps.index(pick["step"]), (5.0, 20.0).index(pick["strength"])
-    module = trained.at(place).change.module.render()  # type: ignore[union-attr]
+    bank = rendered(trained.at(place))
     test = digits.splits().test
     with torch.no_grad():
-        counts = confusion_counts(digits_classifier, test, module, 64)[k]
+        counts = confusion_counts(digits_classifier, test, bank, 64)[k]
         (bare,) = confusion_counts(
             digits_classifier, test, digits_classifier.bank([digits_classifier.null_trigger()]), 64
         )
@@ -93,7 +100,7 @@ def test_texts_are_predicted_in_their_own_order(comments_classifier: FrozenClass
     val = comments.splits().val
     found = lab.predictions(candidate, val)
     with torch.no_grad():
-        bank = candidate.change.module.render()  # type: ignore[union-attr]
+        bank = rendered(candidate)
     counts = confusion_counts(comments_classifier, val, bank, 64)
     assert [lab.run.val_rows.counts(one) for one in found] == counts
 
@@ -132,8 +139,6 @@ def test_pieces_leave_records_once_and_the_table_collects_them(tmp_path: Path, d
 
 
 def test_a_seed_is_that_of_split_training_and_base_classifier(tmp_path: Path) -> None:
-    from benchmarks.candidates.__main__ import Pieces
-
     digits.write_csv(tmp_path)
     base = '[base]\nlabels = ["low", "high"]\nbuilder = "tests.trainer.datasets.digits:network"\nsize = 16\n'
     (tmp_path / "run.toml").write_text(RUN.format(bundle="model") + base)
