@@ -16,7 +16,6 @@ DASH = "\N{EN DASH}"
 SYSTEMS = {
     "adv_post": "AdvPost",
     "adv_in": "AdvIN",
-    "faap": "FAAP",
     "threshold": "threshold shift",
     "threshold_matched": "threshold shift, same positive rate",
     "constant": "constant predictor",
@@ -24,10 +23,15 @@ SYSTEMS = {
     "shrink": "shrunk image alone",
     "black": "black in the trigger's place",
     "strength_zero": "trigger for utility alone",
+    "hardt": "Hardt's rule, groups known",
+    "oxonfair": "OxonFair",
+    "frappe": "FRAPPE",
+    "linear_post": "LinearPost",
+    "faap": "FAAP",
 }
 """Names of baselines and controls, by their key in metrics.json."""
 
-CURVES = ("threshold", "threshold_matched")
+CURVES = ("threshold", "threshold_matched", "hardt", "oxonfair", "frappe", "linear_post")
 """Systems with many settings, of which tables show the chosen one."""
 
 SWEPT = ("adv_post", "adv_in", "faap")

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import torch
 
-from trainer.baselines import fit_base, refuse_overlap, run_controls, save_baselines, train_baselines
+from trainer.baselines import (
+    fit_base,
+    refuse_overlap,
+    run_controls,
+    run_postprocessing,
+    save_baselines,
+    train_baselines,
+)
 from trainer.config import RunConfig
 from trainer.config.comparison_config import BaselinesConfig, ControlsConfig
 from trainer.data import DataLoader, Splits
@@ -142,9 +149,12 @@ def run_comparisons(
     controls = run_controls(config, classifier, splits, result, progress)
     if "adv_in" in config.baselines.systems:
         splits = replace(splits, base=loader.load(classifier, "base"))
+    rules = run_postprocessing(config, classifier, splits, result, progress)
+    rules.save(out)
     baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
-    return replace(result, comparisons=(*controls, *baselines.comparisons)).against_rivals()
+    comparisons = (*controls, *rules.comparisons, *baselines.comparisons)
+    return replace(result, comparisons=comparisons, notes=(*result.notes, *rules.notes)).against_rivals()
 
 
 def _with_strengths(config: RunConfig, result: TrainingResult) -> RunConfig:
@@ -155,4 +165,4 @@ def _with_strengths(config: RunConfig, result: TrainingResult) -> RunConfig:
 
 def _without_comparisons(config: RunConfig) -> RunConfig:
     """The configuration that decides the triggers: a checkpoint stays good when only comparisons change."""
-    return replace(config, baselines=BaselinesConfig(), controls=ControlsConfig())
+    return replace(config, baselines=BaselinesConfig(), controls=ControlsConfig(postprocessing=False))

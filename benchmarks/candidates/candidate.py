@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.candidates.passes import Pass
 from trainer.data import shift_images
-from trainer.diagnostics import captured_features
+from trainer.evaluation.network_outputs import captured_features
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import Inputs, TextBatch
 

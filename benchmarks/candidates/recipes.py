@@ -12,7 +12,7 @@ from benchmarks.candidates.passes import GatedOverlays, GeneratedOverlays, Pass,
 from trainer.baselines.faap import PerturbationGenerator
 from trainer.config import RunConfig
 from trainer.data import Dataset
-from trainer.diagnostics import network_outputs
+from trainer.evaluation.network_outputs import network_outputs
 from trainer.training.build_module import build_module
 from triggers.model import FrozenClassifier
 from triggers.trigger.image_trainable import ImageModule

@@ -7,7 +7,6 @@ whatever the gap.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -38,17 +37,9 @@ class BaselineOptimizer(Protocol):
         """Predicted labels (N,), in the order and on the device of the data."""
 
 
-@dataclass(frozen=True, eq=False)
-class KeptSnapshot:
-    """The best validation: its snapshot, and the predictions (N,) that it counts, on the CPU."""
-
-    snapshot: ValidationSnapshot
-    val: Tensor
-
-
 def train_baseline(
     optimizer: BaselineOptimizer, train: Dataset, val: Dataset, criterion: SelectionCriterion, task: Task
-) -> KeptSnapshot:
+) -> ValidationSnapshot:
     """Train to the end, restore and freeze the module's best validation snapshot, and return that snapshot.
 
     Raises ConfigError if the training diverges.
@@ -57,14 +48,14 @@ def train_baseline(
     device = next(optimizer.module.parameters()).device
     batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift, device=device)
     eval_every = how.eval_every or max(1, steps // 10)
-    best: KeptSnapshot | None = None
+    best: ValidationSnapshot | None = None
     state: dict[str, Tensor] = {}
     for number, batch in enumerate(batches.each(range(steps))):
         losses = optimizer.step(number, batch)
         done = number + 1
         if done % eval_every == 0 or done == steps:
             found = _snapshot(optimizer, val, criterion, done)
-            if best is None or criterion.better(found.snapshot, best.snapshot):
+            if criterion.better(found, best):
                 best, state = found, {name: tensor.clone() for name, tensor in optimizer.module.state_dict().items()}
         shown = done % FINETUNE_REPORT_EVERY == 0 or done == steps
         task.advance(1, **(losses.means("A baseline", done, ADVICE) if shown else {}))
@@ -74,7 +65,9 @@ def train_baseline(
     return best
 
 
-def _snapshot(optimizer: BaselineOptimizer, val: Dataset, criterion: SelectionCriterion, step: int) -> KeptSnapshot:
+def _snapshot(
+    optimizer: BaselineOptimizer, val: Dataset, criterion: SelectionCriterion, step: int
+) -> ValidationSnapshot:
     predictions = optimizer.predict(val)
     counts = count_predictions(val, predictions)
-    return KeptSnapshot(ValidationSnapshot(step, counts, criterion.score(counts)), predictions.cpu())
+    return ValidationSnapshot(step, counts, criterion.score(counts), predictions.cpu())

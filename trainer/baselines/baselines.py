@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from trainer.baselines.baseline_loop import BaselineOptimizer, train_baseline
 from trainer.baselines.erm import TRAINED_ON, write_bundle
@@ -48,12 +47,9 @@ class Baselines:
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """One model at its best validation: that snapshot with its predictions (N,), its test counts, and the model on the
-    CPU if it may be saved.
-    """
+    """One model at its best validation: that snapshot, its test counts, and the model on the CPU if it may be saved."""
 
     snapshot: ValidationSnapshot
-    val: Tensor
     test: ConfusionCounts
     seconds: float
     model: FrozenClassifier | PerturbedClassifier | None
@@ -72,7 +68,9 @@ def train_baselines(config: RunConfig, classifier: FrozenClassifier, splits: Spl
             trained = [_train(system, config, classifier, splits, criterion, s, progress) for s in strengths]
             best = best_of(criterion, [one.snapshot for one in trained])
             pairs = enumerate(zip(strengths, trained, strict=True))
-            comparisons += [_comparison(system, s, one, config, chosen=at == best) for at, (s, one) in pairs]
+            found = [_comparison(system, s, one, chosen=at == best) for at, (s, one) in pairs]
+            crossed = config.select.folds > 1  # triggers are then judged on more rows than these
+            comparisons += [replace(one, val=None) for one in found] if crossed else found
             if best is not None and (model := trained[best].model):
                 models[system] = model
     return Baselines(tuple(comparisons), models)
@@ -121,11 +119,11 @@ def _train(
         torch.manual_seed(how.seed)
         make = _faap if system == "faap" else _finetuning
         optimizer, model = make(system, config, classifier, train, strength)
-        kept = train_baseline(optimizer, train, val, criterion, task)
+        snapshot = train_baseline(optimizer, train, val, criterion, task)
     counts = count_predictions(test, optimizer.predict(test))
     seconds = time.monotonic() - began
     optimizer.module.cpu()
-    return _Trained(kept.snapshot, kept.val, counts, seconds, model if config.baselines.save else None)
+    return _Trained(snapshot, counts, seconds, model if config.baselines.save else None)
 
 
 def _part(system: Baseline, splits: Splits) -> Dataset:
@@ -166,7 +164,7 @@ def _faap(
     return optimizer, model
 
 
-def _comparison(system: Baseline, strength: float, one: _Trained, config: RunConfig, *, chosen: bool) -> Comparison:
+def _comparison(system: Baseline, strength: float, one: _Trained, *, chosen: bool) -> Comparison:
     return Comparison(
         system=system,
         setting=f"strength {strength:g}",
@@ -175,5 +173,5 @@ def _comparison(system: Baseline, strength: float, one: _Trained, config: RunCon
         strength=strength,
         step=one.snapshot.step,
         chosen=chosen,
-        val=one.val if config.select.folds == 1 else None,  # else triggers are judged on other rows
+        val=one.snapshot.predictions,
     )

@@ -15,9 +15,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 import torch
 
+from trainer.baselines.postprocessing import PostProcessing
 from trainer.baselines.threshold import Margins, margins, nearest_first, thinned
 from trainer.config import RunConfig
 from trainer.data import Dataset, Splits, place_on_device
@@ -57,6 +59,21 @@ def run_controls(
     if config.controls.strength_zero:
         made.append(strength_zero(config, classifier, splits, progress))
     return tuple(made)
+
+
+def run_postprocessing(
+    config: RunConfig, classifier: FrozenClassifier, splits: Splits, result: TrainingResult, progress: Progress
+) -> PostProcessing:
+    """The rules on the frozen model's outputs, where [controls] wants them and scipy is installed."""
+    if not (config.controls.enabled and config.controls.postprocessing):
+        return PostProcessing()
+    if not find_spec("scipy"):
+        note = "No post-processing was compared: scipy is not installed. Run: pip install 'fairtrigger[report]'"
+        progress.note(note)
+        return PostProcessing(notes=(note,))
+    from trainer.baselines.postprocessing.comparisons import postprocessing_comparisons
+
+    return postprocessing_comparisons(config, classifier, splits, result)
 
 
 def threshold_controls(

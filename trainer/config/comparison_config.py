@@ -52,4 +52,5 @@ class ControlsConfig:
     random: NonNegativeInt = 3  # random triggers of the trained kind, one per seed
     thresholds: PositiveInt = 200  # shifts of the decision threshold that validation chooses among, at most
     curve: PositiveInt = 25  # how many of them the report shows
+    postprocessing: bool = True  # rules on the frozen model's outputs: Hardt, OxonFair, FRAPPE, LinearPost
     strength_zero: bool = False  # a trigger trained for utility alone; costs as much as training one strength

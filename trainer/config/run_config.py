@@ -47,6 +47,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "data.on_bad_row": "refuse",
     "select.recall_labels": [],
     "select.recall_groups": [],
+    "controls.postprocessing": False,
 }
 """Keys that runs of earlier versions lack, each with the value that says what the program did then."""
 

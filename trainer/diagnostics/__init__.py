@@ -2,7 +2,6 @@
 
 from trainer.diagnostics.attributions import Explained, ExplainedImages, explain, trigger_shares
 from trainer.diagnostics.diagnosis import ComparedGroups, Diagnosis, diagnose, nearest_words
-from trainer.diagnostics.group_probe import captured_features, network_outputs
 from trainer.diagnostics.saliency import TextSaliency
 
 __all__ = [
@@ -11,10 +10,8 @@ __all__ = [
     "Explained",
     "ExplainedImages",
     "TextSaliency",
-    "captured_features",
     "diagnose",
     "explain",
     "nearest_words",
-    "network_outputs",
     "trigger_shares",
 ]

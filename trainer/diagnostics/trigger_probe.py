@@ -20,14 +20,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from trainer.data import Dataset, Splits
-from trainer.diagnostics.group_probe import (
-    NetworkOutputs,
-    Probe,
-    balanced_accuracy,
-    feature_layer,
-    fit_probe,
-    network_outputs,
-)
+from trainer.evaluation.group_probe import Probe, balanced_accuracy, fit_probe
+from trainer.evaluation.network_outputs import NetworkOutputs, feature_layer, network_outputs
 from triggers.model import FrozenClassifier, Trigger
 from triggers.preprocessing import Inputs, TextBatch
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 from torch import Tensor
 
+from triggers.artifact.selection_record import SelectionRecord
 from triggers.metrics import Counts
 
 System = Literal[
     "adv_post",
     "adv_in",
-    "faap",
     "threshold",
     "threshold_matched",
     "constant",
@@ -22,11 +22,15 @@ System = Literal[
     "shrink",
     "black",
     "strength_zero",
+    "hardt",
+    "oxonfair",
+    "frappe",
+    "linear_post",
+    "faap",
 ]
 SYSTEM_NAMES: Mapping[str, str] = {
     "adv_post": "AdvPost",
     "adv_in": "AdvIN",
-    "faap": "FAAP",
     "threshold": "threshold",
     "threshold_matched": "threshold",
     "constant": "constant",
@@ -34,6 +38,11 @@ SYSTEM_NAMES: Mapping[str, str] = {
     "shrink": "shrunk only",
     "black": "black trigger",
     "strength_zero": "utility only",
+    "hardt": "Hardt",
+    "oxonfair": "OxonFair",
+    "frappe": "FRAPPE",
+    "linear_post": "LinearPost",
+    "faap": "FAAP",
 }
 """Names of the systems in tables."""
 
@@ -47,7 +56,8 @@ class Comparison:
 
     `strength` and `step` are those of a training; for `threshold_matched`, the strength of the trigger that it matches.
     `shift` is what a threshold system adds to the positive logit.
-    `val` predicts the validation rows (N,), in their order, where that is known.
+    `val` predicts the validation rows (N,), in their order, where that is known; `selection` is what validation says of
+    it, where it was tested.
     `chosen`: validation prefers it to the other settings of its system, by the rule that chooses among triggers.
     """
 
@@ -60,6 +70,7 @@ class Comparison:
     chosen: bool = False
     val: Tensor | None = None
     shift: float | None = None
+    selection: SelectionRecord | None = None
 
 
 def counts_as_json(counts: Counts) -> list[list[str | int | None]]:

@@ -17,14 +17,16 @@ and certify half as often (`python -m benchmarks.certified`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from trainer.evaluation.certification import PairedSet, loss_bound, loss_p_value, recall_p_value, rows_needed
-from trainer.evaluation.comparison_record import Comparison
+from trainer.evaluation.comparison_record import Comparison, System
 from trainer.evaluation.paired_effects import gap_noise
 from trainer.evaluation.selection import RecallCell, SelectionCriterion, ValidationScore
 from trainer.evaluation.validation_rows import ValidationRows
@@ -34,10 +36,16 @@ _Key = TypeVar("_Key", int, tuple[int, int])
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "recall": "a recall"}
 CHEAPER = ("threshold", "constant", "random", "shrink", "black", "strength_zero")
 """Systems that cost less than a trigger for fairness, which it has to beat."""
+RULES: Sequence[System] = ("oxonfair", "frappe", "linear_post", "faap")
+"""Systems that leave the model as it is and ask for nobody's group: recommended where they are clearly better."""
+RETRAINED = ("adv_post", "adv_in")
+"""Systems that change the model's weights, which not everybody may."""
 TIE = 1.0
 """Standard deviations of a difference of two gaps below which they count as equal."""
+CHANCE = 0.05
+"""Probability with which noise makes a gap clearly smaller that is not."""
 CLEAR = 1.645
-"""Standard deviations by which a gap has to be below another one to be clearly smaller (5 %, one-sided)."""
+"""Standard deviations by which a gap has to be below another one to be clearly smaller (one-sided)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,12 @@ class ValidationJudge:
 
     def __init__(self, criterion: SelectionCriterion, rows: ValidationRows) -> None:
         self.criterion, self.rows = criterion, rows
+
+    def sharing_delta(self, families: int) -> ValidationJudge:
+        """The same judge with an equal share of delta, for one of several families that are tested side by side."""
+        criterion = copy(self.criterion)
+        criterion.select = replace(criterion.select, delta=criterion.select.delta / families)
+        return ValidationJudge(criterion, self.rows)
 
     def score(self, predictions: Tensor) -> ValidationScore:
         """Figures of predictions (N,)."""
@@ -83,9 +97,12 @@ class ValidationJudge:
             case "recall":
                 return [[one] for cell, one in sets.items() if self.criterion.counts_cell(cell)]
 
-    def clearly_smaller(self, one: Tensor, other: Tensor) -> bool:
-        """Whether the gap of one's predictions (N,) is below that of the other's by more than noise."""
-        return self._difference(one, other) < -CLEAR * self._deviation(one, other)
+    def clearly_smaller(self, one: Tensor, other: Tensor, among: int = 1) -> bool:
+        """Whether the gap of one's predictions (N,) is below that of the other's by more than noise; by more than that
+        of the luckiest where one of several is asked about.
+        """
+        clear = CLEAR if among == 1 else NormalDist().inv_cdf(1 - CHANCE / among)
+        return self._difference(one, other) < -clear * self._deviation(one, other)
 
     def fairest(self, candidates: Mapping[_Key, Tensor]) -> _Key:
         """The one with the smallest gap, or with a smaller loss among those whose gaps equal it but for noise."""
@@ -203,7 +220,7 @@ class ValidationJudge:
 
 def select_triggers(judge: ValidationJudge, history: Sequence[Tensor], strengths: Sequence[float]) -> Selection:
     """Choose among the triggers of K strengths after every validation, given predictions (K, N) at each."""
-    passed = _certified(judge, history[-1], strengths)
+    passed = certified_in_order(judge, history[-1], strengths)
     last, every = len(history) - 1, range(len(strengths))
     places = tuple(last if k in passed and judge.useful(history[-1][k]) else _kept(judge, history, k) for k in every)
     kept = {k: history[place][k] for k, place in enumerate(places)}
@@ -238,7 +255,9 @@ def equal_rival(judge: ValidationJudge, chosen: Tensor, rivals: Mapping[int, Ten
     return judge.fairest(equal) if equal else None
 
 
-def _certified(judge: ValidationJudge, predictions: Tensor, strengths: Sequence[float]) -> set[int]:
+def certified_in_order(
+    judge: ValidationJudge, predictions: Sequence[Tensor] | Tensor, strengths: Sequence[float]
+) -> set[int]:
     """The strengths whose predictions (K, N) pass, tested from the weakest on until one fails."""
     found: set[int] = set()
     for k in sorted(range(len(strengths)), key=lambda k: strengths[k]):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from trainer.evaluation.alternatives import Alternatives, Incumbent, find_alternatives
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.counts import ConfusionCounts
 from trainer.evaluation.recommendation import (
@@ -52,13 +53,29 @@ class TrainingResult:
     judge: ValidationJudge | None = None  # what judged the candidates, on the rows that their `val` predicts
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
     rival: int | None = None  # index into comparisons: something cheaper that does as well as any trigger
+    alternatives: Alternatives = field(default_factory=Alternatives)  # rules and retrained models beside that
     search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it
 
     def against_rivals(self) -> TrainingResult:
-        """The result after every trigger was held against everything cheaper: what is not fairer is not recommended."""
+        """The result after every trigger was held against everything cheaper: what is not fairer is not recommended.
+
+        What is recommended then is held against rules and retrained models.
+        """
         if self.judge is None:
             return self
-        judge, rivals = self.judge, useful_rivals(self.judge, self.comparisons)
+        return self._against_cheaper(self.judge)._beside_alternatives(self.judge)
+
+    def _beside_alternatives(self, judge: ValidationJudge) -> TrainingResult:
+        """The result with the rules and retrained models that do better than what is recommended, or as well."""
+        incumbent: Incumbent | None = None
+        if self.best is not None:
+            incumbent = Incumbent(self.candidates[self.best].val, self.candidates[self.best].selection.status)
+        elif self.rival is not None and (val := self.comparisons[self.rival].val) is not None:
+            incumbent = Incumbent(val, None)
+        return replace(self, alternatives=find_alternatives(judge, self.comparisons, incumbent))
+
+    def _against_cheaper(self, judge: ValidationJudge) -> TrainingResult:
+        rivals = useful_rivals(judge, self.comparisons)
         if not rivals:
             return self
         hopeful = [k for k, one in enumerate(self.candidates) if one.selection.status != "not recommended"]

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from trainer.config import Criterion, RunConfig, SelectConfig
 from trainer.evaluation.counts import ConfusionCounts, accuracy
 from triggers.errors import ConfigError
@@ -46,11 +48,12 @@ class ValidationScore:
 
 @dataclass(frozen=True)
 class ValidationSnapshot:
-    """A system after `step` steps: its counts and score on validation."""
+    """A system after `step` steps: its counts and score on validation, and its predictions there (N,) if kept."""
 
     step: int
     counts: ConfusionCounts
     score: ValidationScore
+    predictions: Tensor | None = None
 
 
 class SelectionCriterion:

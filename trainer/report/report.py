@@ -102,6 +102,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "front": [result.candidates[at].strength for at in result.front],
         "candidates": _candidates(inputs),
         "rival": result.rival,
+        "alternatives": asdict(result.alternatives),
         "strength_search": result.search and asdict(result.search),
         "comparisons": [_comparison(config, classifier, one, result.judge) for one in result.comparisons],
         "data_counts": {
@@ -170,7 +171,7 @@ def _comparison(
     config: RunConfig, classifier: FrozenClassifier, one: Comparison, judge: ValidationJudge | None
 ) -> dict[str, Any]:
     """A baseline or control as JSON values, in the form of a candidate."""
-    judged = judge.record(one.val, certified=False) if judge and one.val is not None else None
+    judged = one.selection or (judge.record(one.val, certified=False) if judge and one.val is not None else None)
     return {
         "system": one.system,
         "setting": one.setting,

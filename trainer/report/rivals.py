@@ -1,4 +1,4 @@
-"""The cheaper system that does as well as any trigger, in sentences: that it does, its figures, how to use it."""
+"""What does as well as the triggers or better, in sentences: that it does, its figures, how to use it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trainer.formatting import (
     objective_gap,
     shown_candidate,
 )
+from triggers.artifact.selection_record import SelectionRecord
 
 NAMES = {
     "threshold": "A threshold shift",
@@ -22,6 +23,12 @@ NAMES = {
     "shrink": "The shrunk image alone",
     "black": "Black in the trigger's place",
     "strength_zero": "A trigger for utility alone",
+    "oxonfair": "OxonFair's merged head",
+    "frappe": "FRAPPE's added head",
+    "linear_post": "LinearPost's rule",
+    "faap": "FAAP's generator",
+    "adv_post": "AdvPost",
+    "adv_in": "AdvIN",
 }
 RIVAL_ADVICE = {
     "random": "nothing that was learned here is worth using",
@@ -39,6 +46,62 @@ def rival_sentences(summary: Json) -> str:
     advice = RIVAL_ADVICE.get(one["system"], "use it instead of a trigger")
     first = f"{NAMES[one['system']]} ({_setting(summary, one)}) does as well: {advice}."
     return " ".join([first, *(_figures(summary, one, split) for split in ("val", "test")), _use(summary, one)])
+
+
+def better_rule(summary: Json) -> str:
+    """The rule that is recommended instead of a trigger, why, its figures and its use; empty if none is."""
+    at = alternatives(summary)["better"]
+    if at is None:
+        return ""
+    one, shown = summary["comparisons"][at], shown_candidate(summary)["selection"]
+    if summary["best"] is None:
+        than = "anything cheaper" if summary["rival"] is not None else "the bare model"
+        why = f"on validation its gap is clearly smaller than that of {than}"
+    elif one["selection"]["status"] == shown["status"]:
+        why = "on validation its gap is clearly smaller than that of any trigger"
+    else:
+        why = f"it is certified, the best trigger {shown['status']}, whose gap is not clearly smaller"
+    first = f"Recommended is {_named(one)}, not a trigger: {why}."
+    record = f"It is {SelectionRecord(**one['selection']).sentence}."
+    return " ".join([first, record, *(_figures(summary, one, split) for split in ("val", "test")), _use(summary, one)])
+
+
+def beside_sentences(summary: Json) -> str:
+    """Rules that do as well as what is recommended, fairer ones that are not proved, and retrained models; or empty."""
+    found, ones = alternatives(summary), summary.get("comparisons", ())
+    said = []
+    if found["equal"]:
+        names = [f"{_named(ones[at])}, {ones[at]['selection']['status']}" for at in found["equal"]]
+        stays = found["better"] is None and summary["best"] is not None
+        why = "; the trigger stays recommended, as what the service serves" if stays else ""
+        verb = "does" if len(names) == 1 else "do"
+        said.append(f"{'; '.join(names)}: {verb} as well on validation{why}.")
+    said += [
+        f"Fairer but not proved: {_named(ones[at])}, gap {_gap(summary, ones[at])} on validation."
+        for at in found["unproved"]
+    ]
+    said += [
+        f"If the weights may be changed: {_named(ones[at])} has a clearly smaller gap on validation,"
+        f" {_gap(summary, ones[at])}, at accuracy {format_interval(ones[at]['splits']['val']['overall']['accuracy'])};"
+        f" it is {ones[at]['selection']['status']}."
+        for at in found["retrained"]
+    ]
+    return " ".join(said)
+
+
+def alternatives(summary: Json) -> Json:
+    """Indices into the comparisons, as trainer.evaluation.alternatives has them; nothing in older summaries."""
+    nothing: Json = {"better": None, "equal": [], "unproved": [], "retrained": []}
+    found: Json = summary.get("alternatives", nothing)
+    return found
+
+
+def _named(one: Json) -> str:
+    return f"{NAMES[one['system']]} ({one['setting']})"
+
+
+def _gap(summary: Json, one: Json) -> str:
+    return format_interval(objective_gap(one["splits"]["val"], summary["config"]["objective"]["criterion"])[1])
 
 
 def shifted_threshold(shift: float, threshold: float | None) -> float:
@@ -93,6 +156,25 @@ def _use(summary: Json, one: Json) -> str:
             )
         case "shrink" | "black":
             return f"To use it, blacken that part of all {inputs} before the model sees them; nothing needs learning."
+        case "oxonfair" | "frappe":
+            reads = "infers the group from the input" if one["system"] == "oxonfair" else "reads the features alone"
+            return (
+                f"To use it, add features @ weight.T + bias of postprocessing/{one['system']}.safetensors to the logits"
+                " that the model decides by, where the features are the input of its last linear layer"
+                f" (docs/rivals.md). It {reads} and asks for nobody's group. The service serves triggers only: apply"
+                " it where the model runs."
+            )
+        case "linear_post":
+            return (
+                "To use it, apply postprocessing/linear_post.safetensors as docs/rivals.md says. It infers the group"
+                " from the input and asks for nobody's. The service serves triggers only: apply it where the model"
+                " runs."
+            )
+        case "faap":
+            return (
+                "To use it, run its generator on every input before the model (baselines.save = true keeps it, in"
+                " baselines/faap); the service serves triggers only."
+            )
         case _:
             return (
                 'To use it, train with objective.name = "gap", objective.strengths = [0.0] and objective.reweigh ='

@@ -13,7 +13,7 @@ from trainer.formatting import (
     objective_gap,
     shown_candidate,
 )
-from trainer.report.rivals import rival_sentences
+from trainer.report.rivals import beside_sentences, better_rule, rival_sentences
 from triggers.artifact.scoring_words import decision_words, head_words
 from triggers.artifact.selection_record import SelectionRecord
 from triggers.model.bundle import ComparisonRecord
@@ -29,14 +29,22 @@ STATUS_WORDS = {
 def verdict(summary: Json) -> dict[str, str]:
     """{"status", "reason"}: certified, promising or not recommended, from validation alone, and why in sentences.
 
-    Where something cheaper does as well, the first sentence says so and recommends it.
+    Where something cheaper does as well, or a rule on the model's outputs better, the first sentence says so and
+    recommends it; the word stays that of the trigger.
     """
+    status, reason = _of_triggers(summary)
+    parts = [better_rule(summary), reason, beside_sentences(summary)]
+    return {"status": status, "reason": " ".join(filter(None, parts))}
+
+
+def _of_triggers(summary: Json) -> tuple[str, str]:
     if advice := rival_sentences(summary):
-        return {"status": "not recommended", "reason": advice}
+        return "not recommended", advice
     if summary["best"] is None:
-        return {"status": "not recommended", "reason": " ".join(summary["notes"][:1])}
+        return "not recommended", " ".join(summary["notes"][:1])
     record = SelectionRecord(**shown_candidate(summary)["selection"])
-    return {"status": record.status, "reason": f"Strength {summary['best']:g} is {record.sentence}."}
+    which = "Of the triggers, strength" if better_rule(summary) else "Strength"
+    return record.status, f"{which} {summary['best']:g} is {record.sentence}."
 
 
 def headline_sentence(summary: Json) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trainer.evaluation.recommendation import CHEAPER, CLEAR, MEASURES, TIE
+from collections.abc import Collection
+
+from trainer.evaluation.recommendation import CHEAPER, CLEAR, MEASURES, RETRAINED, RULES, TIE
 from trainer.evaluation.selection import FEW_HITS
 from trainer.formatting import (
     CURVES,
@@ -16,6 +18,10 @@ from trainer.formatting import (
     system_name,
 )
 from trainer.report.report_tables import ReportTable
+from trainer.report.rivals import alternatives
+
+HELD_AGAINST = (*CHEAPER, *RULES, *RETRAINED, "hardt")
+"""Systems that the table of rivals has."""
 
 
 def selection_rules(summary: Json) -> list[str]:
@@ -38,6 +44,21 @@ def selection_rules(summary: Json) -> list[str]:
         f" {TIE:g} standard deviation of their difference are ties, which the smaller loss wins.",
         "Something cheaper that is useful itself, and whose gap is not clearly larger, takes the recommendation away."
         f"{left_out}",
+        *_rules_on_outputs(compared),
+    ]
+
+
+def _rules_on_outputs(compared: Collection[str]) -> list[str]:
+    """How rules on the model's outputs are judged, where the run made any."""
+    made = [system_name(name) for name in RULES if name in compared]
+    if not made:
+        return []
+    hardt = " Hardt's rule needs everybody's group at prediction: it is a measure, never recommended."
+    return [
+        f"Rules on the model's outputs ({join_words(made)}) are fitted on tuning and tested as triggers are, each"
+        " method's from the weakest on; the methods share delta. One is recommended in the trigger's place if its gap"
+        " is clearly smaller by the same word, with allowance for their number, or if it is certified where the trigger"
+        f" is only promising.{hardt if 'hardt' in compared else ''}"
     ]
 
 
@@ -71,25 +92,41 @@ def selection_tests(summary: Json) -> ReportTable:
 
 
 def nearest_rivals(summary: Json) -> ReportTable:
-    """The trigger that is shown and everything cheaper, with the figures of validation that decided between them."""
+    """The trigger that is shown and what it was held against, with the figures of validation that decided."""
     criterion, shown = summary["config"]["objective"]["criterion"], shown_candidate(summary)
     trigger = {**shown, "setting": f"strength {shown['strength']:g}"}
     rows, marked = [_rival("trigger", trigger, criterion, shown["selection"]["reason"])], set()
     for at, one in enumerate(summary.get("comparisons", ())):
-        if one["system"] not in CHEAPER or (one["system"] in CURVES and not one["chosen"] and at != summary["rival"]):
+        several = one["system"] in (*CURVES, *RULES, *RETRAINED)
+        if one["system"] not in HELD_AGAINST or (several and not one["chosen"] and at != summary["rival"]):
             continue
-        said = (one["selection"] or {}).get("reason", "")
-        if at == summary["rival"]:
+        said = _said(summary, at, one)
+        if at in (summary["rival"], alternatives(summary)["better"]):
             marked.add(len(rows))
-            said = "does as well as any trigger"
         rows.append(_rival(system_name(one["system"]), one, criterion, said))
     name = objective_gap(summary["bare"]["val"], criterion)[0]
     caption = (
-        f"Everything cheaper beside the trigger that is shown. Validation, n ="
+        f"The trigger that is shown, and what it was held against. Validation, n ="
         f" {format_count(summary['bare']['val']['n'])}, 95 % intervals."
     )
     head = ["system", "setting", "accuracy", "balanced accuracy", name, "validation says"]
     return ReportTable(caption, head, rows, stubs=2, marked=frozenset(marked), texts=1)
+
+
+def _said(summary: Json, at: int, one: Json) -> str:
+    """What validation says of a rival, in words."""
+    beside, record = alternatives(summary), one["selection"] or {}
+    if at == summary["rival"]:
+        return "does as well as any trigger"
+    if one["system"] == "hardt":
+        return "a measure: it needs everybody's group"
+    if one["system"] not in (*RULES, *RETRAINED) or record.get("status") in (None, "not recommended"):
+        return str(record.get("reason", ""))
+    said = [record["status"]]
+    said += ["recommended instead of a trigger"] * (at == beside["better"])
+    said += ["does as well"] * (at in beside["equal"])
+    said += ["a clearly smaller gap"] * (at in (*beside["unproved"], *beside["retrained"]))
+    return ", ".join(said)
 
 
 def _rival(name: str, one: Json, criterion: str, said: str) -> list[str]:

@@ -18,7 +18,7 @@ from tests.trainer.runs import run_config
 from trainer.config.run_config import ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.group_probe import last_linear
+from trainer.evaluation.network_outputs import last_linear
 from trainer.training.build_module import build_module
 from trainer.training.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer

@@ -11,6 +11,7 @@ from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import changed_summary, compared, material, summarised
 from trainer.report import report_tables
 from trainer.report.model_card import model_card
+from trainer.report.report_tables import comparisons
 from trainer.report.selection_tables import nearest_rivals, selection_rules, selection_tests
 from triggers.model.classifier import FrozenClassifier
 
@@ -107,11 +108,38 @@ def test_the_nearest_rivals_have_their_figures_of_validation(summary: dict[str, 
     ]
     table = nearest_rivals(summary | {"comparisons": ones, "rival": 3})
     assert [tuple(row[:2]) for row in table.rows] == [
-        ("trigger", "strength 1"), ("threshold shift", "shift +0.1"), ("random trigger", "seed 1"),
+        ("trigger", "strength 1"), ("threshold shift", "shift +0.1"), ("AdvPost", "strength 1"),
+        ("random trigger", "seed 1"),
     ]  # fmt: skip
     assert table.rows[1][-1] == "its gap is .4"
-    assert table.rows[2][-1] == "does as well as any trigger"
-    assert table.rows[1][4].startswith(".400 [") and table.marked == {2}
+    assert table.rows[3][-1] == "does as well as any trigger"
+    assert table.rows[1][4].startswith(".400 [") and table.marked == {3}
+
+
+def test_rules_on_outputs_stand_among_the_rivals_with_their_words(summary: dict[str, Any]) -> None:
+    promising, refused = {"status": "promising", "reason": "small"}, {"status": "not recommended", "reason": "too dear"}
+    ones = [
+        compared(summary, "hardt", "gap at most 0.1", chosen=True, selection=promising),
+        compared(summary, "hardt", "gap at most 0", selection=promising),
+        compared(
+            summary, "oxonfair", "80% of the gap", chosen=True, selection={"status": "certified", "reason": "small"}
+        ),
+        compared(summary, "frappe", "strength 2", chosen=True, selection=promising),
+        compared(summary, "linear_post", "strength 2", chosen=True, selection=refused),
+        compared(summary, "adv_post", "strength 3", chosen=True, selection=promising),
+    ]
+    beside = {"better": 2, "equal": [3], "unproved": [], "retrained": [5]}
+    table = nearest_rivals(summary | {"comparisons": ones, "alternatives": beside})
+    assert [row[-1] for row in table.rows[1:]] == [
+        "a measure: it needs everybody's group", "certified, recommended instead of a trigger",
+        "promising, does as well", "too dear", "promising, a clearly smaller gap",
+    ]  # fmt: skip
+    assert table.marked == {2}
+    listed = comparisons(summary | {"comparisons": ones, "alternatives": beside})
+    assert [row[0] for row in listed.rows].count("Hardt's rule, groups known") == 1
+    (rule,) = (rule for rule in selection_rules(summary | {"comparisons": ones}) if rule.startswith("Rules on"))
+    assert "(OxonFair, FRAPPE and LinearPost)" in rule and "never recommended" in rule
+    assert not any(rule.startswith("Rules on") for rule in selection_rules(summary))
 
 
 def test_the_card_has_the_headings_of_a_model_card(summary: dict[str, Any]) -> None:

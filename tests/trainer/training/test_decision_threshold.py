@@ -21,8 +21,8 @@ from trainer.baselines.threshold import margins
 from trainer.config.run_config import ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.group_probe import last_linear, network_outputs
 from trainer.evaluation.counts import confusion_counts, predicted_labels
+from trainer.evaluation.network_outputs import last_linear, network_outputs
 from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
 from trainer.training.calibration import calibrating_temperature

@@ -25,7 +25,7 @@ from trainer.baselines.faap.perturbed_classifier import PerturbedClassifier
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.config.run_config import Criterion
 from trainer.data import Dataset
-from trainer.diagnostics import captured_features, network_outputs
+from trainer.evaluation.network_outputs import captured_features, network_outputs
 from trainer.training.adversary import adversary_loss
 from trainer.training.objective import utility_loss
 from trainer.training.objective_step import Losses, adam, descend, learning_rate_factor, set_rate

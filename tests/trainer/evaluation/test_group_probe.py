@@ -12,14 +12,8 @@ from torch import nn
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
-from trainer.diagnostics.group_probe import (
-    PENALTY,
-    balanced_accuracy,
-    captured_features,
-    fit_probe,
-    last_linear,
-    network_outputs,
-)
+from trainer.evaluation.group_probe import PENALTY, balanced_accuracy, fit_probe
+from trainer.evaluation.network_outputs import captured_features, last_linear, network_outputs
 from triggers.model import FrozenClassifier, load_bundle
 
 
