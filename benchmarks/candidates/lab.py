@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any, TypeAlias
 
 import torch
@@ -163,7 +162,7 @@ class Lab:
         )
 
     def _milliseconds(self, run: Callable[[Any], Tensor]) -> float:
-        """Median time of a pass over TIMED_ROWS inputs under one version, after one to warm up."""
+        """Least time of a pass over TIMED_ROWS inputs under one version, after one to warm up."""
         data, device = self.run.test, self.classifier.device
         inputs = data.take(torch.arange(min(TIMED_ROWS, len(data)), device=data.labels.device)).to(device).inputs
         found = []
@@ -172,7 +171,7 @@ class Lab:
                 began = time.perf_counter()
                 run(inputs).cpu()
                 found.append(1000 * (time.perf_counter() - began))
-        return round(median(found[1:]), 3)
+        return round(min(found[1:]), 3)
 
 
 def check(config: RunConfig) -> None:
