@@ -231,3 +231,19 @@ def test_candidates_of_texts_are_trained_in_pieces(comments_classifier: FrozenCl
     optimizer_for(candidate, comments_classifier, config).step(0, one)
     assert not torch.allclose(candidate.logits(comments_classifier, whole), together, atol=1e-4)
     comments_classifier.verify()
+
+
+@pytest.mark.parametrize("name", ["overlay+offset", "gate", "soft+offset"])
+def test_bf16_follows_float32(
+    digits_classifier: FrozenClassifier, comments_classifier: FrozenClassifier, name: str
+) -> None:
+    text = name in TEXT_RECIPES
+    classifier, data = (comments_classifier, comments) if text else (digits_classifier, digits)
+    recipe, config = (TEXT_RECIPES[name], text_run()) if text else (IMAGE_RECIPES[name], image_run())
+    found = []
+    for precision in ("float32", "bf16"):
+        rough = replace(config, train=replace(config.train, precision=precision))
+        optimizer = optimizer_for(built(recipe, classifier, rough), classifier, rough)
+        found.append(optimizer.step(0, batch(rough, data.splits().tuning)).utility)
+    exact, rounded = found
+    assert torch.allclose(exact, rounded, rtol=0.03) and not torch.equal(exact, rounded)

@@ -102,3 +102,20 @@ def test_predictions_are_those_of_perturbed_images_in_any_pieces(digits_classifi
         logits = digits_classifier.image_logits(model.generator.perturbed(val.inputs))
     assert torch.equal(model.predict(val, 33), logits.argmax(dim=1))
     assert not torch.equal(model.predict(val, 350), digits_classifier.image_logits(val.inputs / 255.0).argmax(dim=1))
+
+
+def test_bf16_follows_float32(digits_classifier: FrozenClassifier) -> None:
+    exact = optimizer_for(digits_classifier, 1.0)
+    rough = FaapOptimizer(
+        exact.model, exact.discriminator, replace(exact.hyperparameters, bf16=True), exact.steps, exact.strength
+    )
+    rounded, full = (each.step(0, batch()).utility for each in (rough, optimizer_for(digits_classifier, 1.0)))
+    assert torch.allclose(rounded, full, rtol=0.03) and not torch.equal(rounded, full)
+
+
+def test_the_learning_rates_follow_the_schedule(digits_classifier: FrozenClassifier) -> None:
+    optimizer = optimizer_for(digits_classifier, 1.0)
+    for number, share in ((0, 1.0), (90, 0.1)):
+        optimizer.step(number, batch(16))
+        rates = [each.param_groups[0]["lr"] for each in (optimizer.optimizer, optimizer.their_optimizer)]
+        assert rates == pytest.approx([share * 3e-3, share * 0.2 * 3e-3])
