@@ -34,7 +34,7 @@ SYSTEMS = {
 CURVES = ("threshold", "threshold_matched", "hardt", "oxonfair", "frappe", "linear_post")
 """Systems with many settings, of which tables show the chosen one."""
 
-SWEPT = ("adv_post", "adv_in")
+SWEPT = ("adv_post", "adv_in", "faap")
 """Systems with one entry per strength, of which validation chose one."""
 
 CRITERIA = ("demographic_parity", "equalized_odds")

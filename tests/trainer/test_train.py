@@ -169,6 +169,20 @@ def test_what_triggers_are_compared_with_may_change_when_a_run_goes_on(folder: P
     assert bare is not None and gaps[1] is not None and gaps[1] < 0.5 * bare
 
 
+def test_faap_is_beside_the_triggers_on_the_same_rows(folder: Path) -> None:
+    settings = ["train.steps=6", "publish.enabled=false", "controls.enabled=false"]
+    faap = ['baselines.systems="faap"', "baselines.strengths=[0.1,0.3]", "baselines.epochs=2", "baselines.save=true"]
+    made = train(load_config(folder / "run.toml", [*settings, *faap]), folder / "faap", LineProgress(StringIO()))
+    metrics = json.loads((folder / "faap" / "metrics.json").read_text())
+    assert [(one["system"], one["strength"]) for one in metrics["comparisons"]] == [("faap", 0.1), ("faap", 0.3)]
+    assert made.result.judge is not None
+    for one in made.result.comparisons:
+        assert one.val is not None and made.result.judge.rows.counts(one.val) == one.counts["val"]
+        assert sum(one.counts["test"].values()) == digits.PARTS["test"]
+    assert "FAAP" in (folder / "faap" / "report.html").read_text()
+    assert (folder / "faap" / "baselines" / "faap" / "generator.safetensors").exists()
+
+
 def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Path) -> None:
     settings = ["select.folds=2", "train.steps=6", "publish.enabled=false", "controls.strength_zero=true"]
     made = train(load_config(folder / "run.toml", settings), folder / "folds", LineProgress(StringIO()))

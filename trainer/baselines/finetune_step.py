@@ -16,6 +16,7 @@ from torch.optim import AdamW
 from trainer.baselines.erm import parameter_groups
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
+from trainer.evaluation.counts import predicted_labels
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, descend
 from triggers.model import FrozenClassifier, sweep
 
@@ -29,6 +30,7 @@ class FinetuneOptimizer(ObjectiveStep):
     def __init__(self, model: FrozenClassifier, hyperparameters: Hyperparameters, config: StepConfig) -> None:
         super().__init__(config, hyperparameters, model)
         self.model, self.hyperparameters = model, hyperparameters
+        self.module = model.network
         self.bare = model.bank([model.null_trigger()])
         self.parameters = list(model.network.requires_grad_(True).parameters())
         self.optimizer = AdamW(
@@ -44,6 +46,11 @@ class FinetuneOptimizer(ObjectiveStep):
         found = [self._vjp(logits, each, keep=at < last) for at, each in enumerate(cotangents)]
         descend(self.optimizer, self.parameters, self.fair_gradients(found))
         return losses
+
+    def predict(self, data: Dataset) -> Tensor:
+        """Predicted labels (N,) with the weights as they are now, in eval mode."""
+        self.module.eval()
+        return predicted_labels(self.model, data, self.bare, self.hyperparameters.batch_size)[0]
 
     def _forward(self, batch: Dataset) -> Tensor:
         self.model.network.train()

@@ -12,24 +12,27 @@ from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
 
 Schedule = Literal["constant", "step", "cosine", "linear"]
-Baseline = Literal["adv_post", "adv_in"]
+Baseline = Literal["adv_post", "adv_in", "faap"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class BaselinesConfig:
-    """[baselines] Whole models trained for fairness, to compare the triggers with: one model per system and strength.
+    """[baselines] Published methods, to compare the triggers with: one model per system and strength.
 
     adv_post trains the frozen classifier's weights further on the tuning part; adv_in trains from scratch (texts: from
-    the encoder) on the base part. Criterion, adversary and projection are those of [objective].
+    the encoder) on the base part. Criterion, adversary and projection are those of [objective]. faap (images) leaves
+    the classifier frozen and trains a network that changes each image on the tuning part; its losses are its own, and
+    of [objective] it follows criterion and calibrate.
     """
 
     systems: OneOrMore[Baseline] = ()
     objective: ObjectiveName | None = None  # None: objective.name
-    strengths: OneOrMore[float] | None = None  # None: objective.strengths
-    epochs: PositiveInt | None = None  # this and the next three, None: adv_in as [base]; adv_post 20,
-    batch_size: PositiveInt | None = None  # 128 (texts: 32),
-    lr: PositiveFloat | None = None  # 1e-4 (texts: 2e-5),
-    weight_decay: float | None = None  # 0.01
+    strengths: OneOrMore[float] | None = None  # None: objective.strengths; faap: those of hyperparameters.py
+    epochs: PositiveInt | None = None  # this and the next three, None: adv_in as [base]; adv_post 20 (faap: 40),
+    batch_size: PositiveInt | None = None  # 128 (texts: 32; faap: 64),
+    lr: PositiveFloat | None = None  # 1e-4 (texts: 2e-5; faap: 1e-3),
+    weight_decay: float | None = None  # 0.01 (faap: 0)
+    epsilon: PositiveFloat | None = None  # faap: largest change of a pixel value; None: the overlay's
     schedule: Schedule = "cosine"
     eval_every: PositiveInt | None = None  # steps between validations; None: ten times in each training
     save: bool = False  # keep the model that validation chose of each system, as a bundle in the run's folder

@@ -69,8 +69,9 @@ publish = "best"              # best, front or all
 postprocessing = true         # and rules on the model's outputs, as rivals: Hardt, OxonFair, FRAPPE, LinearPost
 strength_zero = false         # also a trigger trained for utility alone: costs as much as one strength
 
-[baselines]                   # whole models trained for fairness, one per strength, each a training of its own
-systems = []                  # ["adv_post", "adv_in"]: the classifier trained on, and one trained from scratch
+[baselines]                   # published methods, one model per strength, each a training of its own
+systems = []                  # ["adv_post", "adv_in", "faap"]: the classifier trained on; one trained from scratch;
+                              # images: the frozen one behind a network that changes each image
 # strengths = [0.1, 1, 5], epochs, lr, batch_size: else as [objective] and as each system needs
 
 [report]                      # report.html and model-card.md beside metrics.json; pip install 'fairtrigger[report]'

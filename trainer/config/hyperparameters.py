@@ -8,6 +8,9 @@ from math import ceil
 from trainer.config.comparison_config import Baseline, Schedule
 from trainer.config.run_config import RunConfig
 
+FAAP_STRENGTHS = (0.1, 0.3, 1.0, 3.0)
+"""FAAP's losses are its own, so [objective]'s strengths say nothing about them; the published ratio is about .6."""
+
 SETTINGS = ("epochs", "batch_size", "lr", "weight_decay")
 """Settings that have a default for each system."""
 
@@ -32,12 +35,18 @@ class Hyperparameters:
         return self.epochs * ceil(rows / min(self.batch_size, rows))
 
 
+def baseline_strengths(config: RunConfig, system: Baseline) -> tuple[float, ...]:
+    """The strengths that one system is trained at."""
+    default = FAAP_STRENGTHS if system == "faap" else None
+    return config.baselines.strengths or default or config.objective.fixed_strengths
+
+
 def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparameters:
-    """Those of one system: adv_in trains as [base] does, adv_post fine-tunes. Both augment images as [base] does;
-    without that section as [train] does.
+    """Those of one system: adv_in trains as [base] does, adv_post fine-tunes, faap trains a small network. All augment
+    images as [base] does; without that section as [train] does.
     """
     augment, given = config.base or config.train, config.baselines
-    epochs, batch_size, lr, weight_decay = _from_scratch(config) if system == "adv_in" else _tuned(config)
+    epochs, batch_size, lr, weight_decay = _defaults(config, system)
     default = Hyperparameters(
         epochs=epochs,
         batch_size=batch_size,
@@ -51,6 +60,16 @@ def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparame
         seed=config.train.seed,
     )
     return replace(default, **{name: value for name in SETTINGS if (value := getattr(given, name)) is not None})
+
+
+def _defaults(config: RunConfig, system: Baseline) -> tuple[int, int, float, float]:
+    match system:
+        case "adv_in":
+            return _from_scratch(config)
+        case "adv_post":
+            return _tuned(config)
+        case "faap":
+            return 40, 64, 1e-3, 0.0
 
 
 def _from_scratch(config: RunConfig) -> tuple[int, int, float, float]:

@@ -289,11 +289,18 @@ class RunConfig:
             raise ConfigError(
                 'baselines.systems has "adv_in", which trains from scratch: [base] must say what and how.'
             )
+        if "faap" in self.baselines.systems and self.modality == "text":
+            raise ConfigError('baselines.systems has "faap", which changes pixels: leave it out for texts.')
 
     @property
     def modality(self) -> Modality:
         """Modality of the trigger."""
         return self.trigger.modality
+
+    @property
+    def perturbation_bound(self) -> float:
+        """Largest change of a pixel value by FAAP: as configured, else as an overlay's."""
+        return self.baselines.epsilon or self.trigger.geometry().get("epsilon", SIZES["epsilon"])
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

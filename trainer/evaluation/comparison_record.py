@@ -89,7 +89,7 @@ def short_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, Sequence[Co
         own = list(found)
         if system in MEANS:
             rows.append((f"{SYSTEM_NAMES[system]}, mean of {len(own)}", own, False))
-        elif system in ("adv_post", "adv_in"):
+        elif system in ("adv_post", "adv_in", "faap"):
             rows += [(f"{SYSTEM_NAMES[system]} {one.strength:g}", [one], one.chosen) for one in own]
         else:
             rows += [(f"{SYSTEM_NAMES[system]}, {one.setting}", [one], False) for one in own if one.chosen]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -27,24 +28,38 @@ def network_outputs(
     classifier: FrozenClassifier, data: Dataset, triggers: Sequence[Trigger], rows: int
 ) -> list[NetworkOutputs]:
     """Run all inputs under each trigger, `rows` at a time. Without a linear head the logits are the features."""
-    head, seen = feature_layer(classifier), []
-    left = classifier.spec.text is not None and classifier.spec.text.padding == "left"
-    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head else None
     bank, found = classifier.bank(triggers), []
+    with captured_features(classifier) as features_of, torch.no_grad():
+        for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
+            inputs = data.take(index).to(classifier.device).inputs
+            outputs = sweep(classifier, inputs, bank)
+            logits, labels = classifier.decision.decision_logits(outputs), classifier.decision.labels(outputs)
+            features = features_of(logits).view(len(bank), len(index), -1)
+            found.append((features.float().cpu(), logits.float().cpu(), labels.cpu()))
+    joined = [torch.cat(parts, dim=1) for parts in zip(*found, strict=True)]
+    return [NetworkOutputs(*(part[v] for part in joined)) for v in range(len(bank))]
+
+
+@contextmanager
+def captured_features(classifier: FrozenClassifier) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Within the block a function from the last pass's logits (..., L) to its penultimate features (rows, F).
+
+    They are differentiable wherever the pass was. Without a linear head the logits are the features.
+    """
+    head, seen = feature_layer(classifier), list[Tensor]()
+    left = classifier.spec.text is not None and classifier.spec.text.padding == "left"
+
+    def features_of(logits: Tensor) -> Tensor:
+        found = _flat(seen[-1], last=left) if seen else logits
+        seen.clear()
+        return found
+
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head else None
     try:
-        with torch.no_grad():
-            for index in torch.split(torch.arange(len(data), device=data.labels.device), rows):
-                seen.clear()
-                inputs = data.take(index).to(classifier.device).inputs
-                outputs = sweep(classifier, inputs, bank)
-                logits, labels = classifier.decision.decision_logits(outputs), classifier.decision.labels(outputs)
-                features = _flat(seen[-1], last=left).view(len(bank), len(index), -1) if seen else logits
-                found.append((features.float().cpu(), logits.float().cpu(), labels.cpu()))
+        yield features_of
     finally:
         if hook:
             hook.remove()
-    joined = [torch.cat(parts, dim=1) for parts in zip(*found, strict=True)]
-    return [NetworkOutputs(*(part[v] for part in joined)) for v in range(len(bank))]
 
 
 def feature_layer(classifier: FrozenClassifier) -> nn.Linear | None:

@@ -171,7 +171,10 @@ def _use(summary: Json, one: Json) -> str:
                 " runs."
             )
         case "faap":
-            return "To use it, run its generator on every input before the model; the service serves triggers only."
+            return (
+                "To use it, run its generator on every input before the model (baselines.save = true keeps it, in"
+                " baselines/faap); the service serves triggers only."
+            )
         case _:
             return (
                 'To use it, train with objective.name = "gap", objective.strengths = [0.0] and objective.reweigh ='

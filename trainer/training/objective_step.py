@@ -135,12 +135,8 @@ class ObjectiveStep:
     def set_learning_rates(self, optimizer: torch.optim.Optimizer, number: int) -> None:
         """Set the learning rates of step `number`, of an optimizer and of the adversaries' own."""
         factor = learning_rate_factor(self.rates.schedule, number / self.steps)
-        rates = ((optimizer, self.rates.lr), (self.adversary_optimizer, self.objective.adversary_lr))
-        for group, lr in ((group, lr) for each, lr in rates for group in each.param_groups):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(factor * lr)  # in place: a recorded step reads it
-            else:
-                group["lr"] = factor * lr
+        set_rate(optimizer, factor * self.rates.lr)
+        set_rate(self.adversary_optimizer, factor * self.objective.adversary_lr)
 
 
 def learning_rate_factor(schedule: str, done: float) -> float:
@@ -148,6 +144,15 @@ def learning_rate_factor(schedule: str, done: float) -> float:
     if schedule == "step":
         return 1.0 if done < 0.8 else 0.1 if done < 0.9 else 0.01
     return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * cos(pi * done)}[schedule]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of an optimizer."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # in place: a recorded step reads it
+        else:
+            group["lr"] = rate
 
 
 def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Adam:

@@ -1,4 +1,4 @@
-"""AdvPost and AdvIN on small real data: fairer and still useful, chosen on validation, the frozen model untouched."""
+"""AdvPost, AdvIN and FAAP on small real data: fairer and useful, chosen on validation, the frozen model untouched."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.trainer.baselines.test_erm import image_run, text_run
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from trainer.baselines.baselines import Baselines, save_baselines, train_baselines
+from trainer.baselines.faap import PerturbedClassifier
 from trainer.config.comparison_config import Baseline, BaselinesConfig
 from trainer.config.run_config import (
     BaseConfig,
@@ -26,12 +27,12 @@ from trainer.config.run_config import (
 )
 from trainer.data.dataset import Splits
 from trainer.evaluation.comparison_record import Comparison
-from trainer.evaluation.counts import ConfusionCounts, accuracy, confusion_counts
+from trainer.evaluation.counts import ConfusionCounts, accuracy, confusion_counts, count_predictions
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import LineProgress
 from trainer.train import open_run
 from triggers.artifact.manifest import ObjectiveName
-from triggers.errors import ConfigError, DataError
+from triggers.errors import ConfigError, DataError, ModelError
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.decision import DecisionRule
@@ -97,6 +98,51 @@ def test_adv_in_is_fairer_and_useful_on_images(digits_classifier: FrozenClassifi
     config = image_config(objective, "adv_in", epochs=30)
     found = trained(config, digits_classifier, image_splits())
     assert_fairer(found, digits_classifier, image_splits(), "equalized_odds", 0.7)
+
+
+@pytest.mark.parametrize("criterion", ["demographic_parity", "equalized_odds"])
+def test_faap_is_fairer_and_useful_and_repeatable(digits_classifier: FrozenClassifier, criterion: Criterion) -> None:
+    config = faap_config(criterion, 0.3)
+    found = trained(config, digits_classifier, image_splits())
+    assert_fairer(found, digits_classifier, image_splits(), criterion, 0.5)
+    (again,) = trained(config, digits_classifier, image_splits())
+    assert again.counts == found[0].counts and again.step == found[0].step
+
+
+def faap_config(criterion: Criterion, *strengths: float, epochs: int = 20) -> RunConfig:
+    config = image_config(ObjectiveConfig("adversarial", criterion, strengths), "faap", epochs)
+    return replace(config, baselines=BaselinesConfig(("faap",), strengths=strengths, epochs=epochs, save=True))
+
+
+def test_faap_is_saved_as_it_was_counted_and_for_its_own_model_alone(
+    tmp_path: Path, digits_classifier: FrozenClassifier
+) -> None:
+    config, splits = faap_config("demographic_parity", 0.1, 0.3, epochs=3), image_splits()
+    made = train_baselines(config, digits_classifier, splits, quiet())
+    save_baselines(tmp_path, made, config, None)  # type: ignore[arg-type]  # no rows need naming: there is no bundle
+    folder = tmp_path / "baselines" / "faap"
+    assert [path.name for path in folder.iterdir()] == ["generator.safetensors"]
+    back = PerturbedClassifier.load(folder, digits_classifier)
+    (chosen,) = (one for one in made.comparisons if one.chosen)
+    assert count_predictions(splits.test, back.predict(splits.test, 64)) == chosen.counts["test"]
+    assert back.generator.epsilon == 0.3  # the overlay's
+    other = FrozenClassifier(digits_classifier.spec.model_copy(update={"threshold": 0.8}), digits_classifier.network)
+    with pytest.raises(ModelError, match="was trained for"):
+        PerturbedClassifier.load(folder, other)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_baseline_keeps_its_predictions_where_triggers_are_judged_on_the_same_rows(
+    digits_classifier: FrozenClassifier, folds: int
+) -> None:
+    splits = image_splits()
+    for config in (faap_config("demographic_parity", 0.3, epochs=1), image_config(ObjectiveConfig(strengths=(1.0,)))):
+        select = replace(config.select, folds=folds)
+        (one,) = trained(replace(config, select=select), digits_classifier, splits)
+        if folds > 1:
+            assert one.val is None
+        else:
+            assert one.val is not None and count_predictions(splits.val, one.val) == one.counts["val"]
 
 
 @pytest.mark.parametrize("system", ["adv_post", "adv_in"])
@@ -171,6 +217,7 @@ def test_the_snapshot_is_the_best_validation(digits_classifier: FrozenClassifier
     splits = image_splits()
     made = train_baselines(every, digits_classifier, splits, quiet())
     (one,), model = made.comparisons, made.models["adv_post"]
+    assert isinstance(model, FrozenClassifier)
     assert one.step is not None and one.step % 3 == 0 and 0 < one.step <= 30
     counted = {split: bare(model, splits, split) for split in ("val", "test")}
     assert (model.name, digits_classifier.name) == ("digits-adv-post", "digits")
@@ -189,6 +236,7 @@ def test_a_model_in_the_place_of_one_with_a_threshold_decides_at_it_too(
     )
     made = train_baselines(config, classifier, splits, quiet())
     model = made.models[system]
+    assert isinstance(model, FrozenClassifier)
     assert (model.decision, model.spec.origin) == (DecisionRule(0, 0.8), {})
     assert bare(model, splits, "test") == made.comparisons[0].counts["test"]
 

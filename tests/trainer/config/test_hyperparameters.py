@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from tests.trainer.runs import NOWHERE, RECIPE, run_config
 from trainer.config.comparison_config import Baseline, BaselinesConfig
-from trainer.config.hyperparameters import baseline_hyperparameters
+from trainer.config.hyperparameters import FAAP_STRENGTHS, baseline_hyperparameters, baseline_strengths
 from trainer.config.run_config import BaseConfig, ObjectiveConfig, TrainConfig, TriggerConfig
 
-SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in")
+SYSTEMS: tuple[Baseline, ...] = ("adv_post", "adv_in", "faap")
 BASE = BaseConfig(
     ("a", "b"), builder="resnet18", epochs=7, batch_size=33, lr=0.02, weight_decay=0.3, flip=True, shift=2
 )
@@ -32,7 +32,22 @@ def test_adv_in_trains_as_the_base_was_fitted() -> None:
     assert baseline_hyperparameters(replace(TEXTS, base=texts), "adv_in").lr == 3e-5
 
 
-def test_both_augment_as_the_base_did_or_else_as_triggers_do() -> None:
+def test_faap_has_recipe_and_strengths_of_its_own() -> None:
+    made = baseline_hyperparameters(IMAGES, "faap")
+    assert (made.epochs, made.batch_size, made.lr, made.weight_decay) == (40, 64, 1e-3, 0.0)
+    assert baseline_strengths(IMAGES, "adv_post") == (1.0,)
+    assert baseline_strengths(IMAGES, "faap") == FAAP_STRENGTHS
+    given = replace(IMAGES, baselines=BaselinesConfig(strengths=(7.0,)))
+    assert [baseline_strengths(given, system) for system in SYSTEMS] == [(7.0,)] * 3
+
+
+def test_faap_may_change_pixels_as_much_as_an_overlay_unless_it_is_told() -> None:
+    assert IMAGES.perturbation_bound == 0.3
+    assert replace(IMAGES, trigger=TriggerConfig("border", width=4)).perturbation_bound == 32 / 255
+    assert replace(IMAGES, baselines=BaselinesConfig(epsilon=0.05)).perturbation_bound == 0.05
+
+
+def test_all_augment_as_the_base_did_or_else_as_triggers_do() -> None:
     for system in SYSTEMS:
         made = baseline_hyperparameters(replace(IMAGES, base=BASE), system)
         assert (made.flip, made.shift) == (True, 2)

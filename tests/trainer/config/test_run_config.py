@@ -116,6 +116,7 @@ def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override:
         ('baselines.systems=["adv_post","adv_post"]', "names a system twice"),
         ('baselines.systems=["adv_in"]', "trains from scratch: \\[base\\] must say"),
         ("baselines.lr=0", "baselines.lr is 0"),
+        ("baselines.epsilon=0", "baselines.epsilon is 0; it must be more than 0"),
         ("controls.random=-1", "controls.random is -1"),
         ("controls.curve=0", "controls.curve is 0"),
         ("split.test=1.5", "split.test is 1.5"),
@@ -134,6 +135,12 @@ def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override:
 def test_a_value_out_of_range_is_refused(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, MINIMAL, override)
+
+
+def test_faap_is_for_images(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL, 'baselines.systems="faap"').baselines.systems == ("faap",)
+    with pytest.raises(ConfigError, match='"faap", which changes pixels: leave it out for texts'):
+        load(tmp_path, MINIMAL, 'baselines.systems="faap"', "trigger.kind=soft")
 
 
 def test_ages_must_rise(tmp_path: Path) -> None:

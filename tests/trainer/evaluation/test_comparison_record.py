@@ -22,6 +22,7 @@ def test_a_short_table_has_every_baseline_the_chosen_controls_and_the_mean_of_re
         Comparison("random", "seed 1001", BOTH, 0.1),
         Comparison("adv_post", "strength 1", BOTH, 2.0, 1.0, 10),
         Comparison("adv_post", "strength 5", BOTH, 2.0, 5.0, 10, chosen=True),
+        Comparison("faap", "strength 0.3", BOTH, 2.0, 0.3, 10, chosen=True),
     ]
     rows = short_rows(found)
     assert [(name, chosen) for name, _, chosen in rows] == [
@@ -30,5 +31,6 @@ def test_a_short_table_has_every_baseline_the_chosen_controls_and_the_mean_of_re
         ("random trigger, mean of 2", False),
         ("AdvPost 1", False),
         ("AdvPost 5", True),
+        ("FAAP 0.3", True),
     ]
     assert rows[2][1] == found[3:5]

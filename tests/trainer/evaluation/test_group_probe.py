@@ -13,7 +13,7 @@ from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
 from trainer.data.dataset import Dataset
 from trainer.evaluation.group_probe import PENALTY, balanced_accuracy, fit_probe
-from trainer.evaluation.network_outputs import last_linear, network_outputs
+from trainer.evaluation.network_outputs import captured_features, last_linear, network_outputs
 from triggers.model import FrozenClassifier, load_bundle
 
 
@@ -67,6 +67,19 @@ def test_features_are_the_input_of_the_last_layer(
         assert torch.allclose(head(one.features), one.logits, atol=1e-4)
         assert not head._forward_pre_hooks
         classifier.verify()
+
+
+def test_captured_features_are_differentiable_and_of_the_last_pass(digits_classifier: FrozenClassifier) -> None:
+    head = last_linear(digits_classifier.network, (2, 1))
+    assert head is not None
+    images = torch.rand(5, 3, 16, 16, requires_grad=True)
+    with captured_features(digits_classifier) as features_of:
+        digits_classifier.image_logits(images[:2])
+        logits = digits_classifier.image_logits(images)
+        features = features_of(logits)
+    assert torch.allclose(head(features), logits)
+    assert torch.autograd.grad(features.sum(), images)[0].abs().max() > 0
+    assert not head._forward_pre_hooks
 
 
 def test_features_belong_to_their_rows(comments_classifier: FrozenClassifier) -> None:

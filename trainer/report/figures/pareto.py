@@ -49,6 +49,7 @@ CHOSEN = Style("recommended", "*", colour=BLUE, filled=True, size=12)
 KNOWN = {
     "adv_post": Style("AdvPost, by strength", "^", "--", ORANGE),
     "adv_in": Style("AdvIN, by strength", "v", ":", ORANGE),
+    "faap": Style("FAAP, by strength", "P", "-.", ORANGE),
     "threshold": Style("threshold shift", "", "-."),
     "threshold_matched": Style("threshold shift, same positive rate", "|"),
     "constant": Style("constant predictor", "x"),
@@ -58,7 +59,7 @@ KNOWN = {
     "strength_zero": Style("trigger for utility alone", "D"),
 }
 
-SPARE_MARKERS = ("p", "h", "8", "<", ">", "d", "P", "X")
+SPARE_MARKERS = ("p", "h", "8", "<", ">", "d", "X")
 """Markers of systems that have no style of their own."""
 
 

@@ -1,0 +1,1 @@
+"""The lab of candidate trigger kinds: `python -m benchmarks.candidates --help`."""
