@@ -46,6 +46,7 @@ def finetune(
         seed=hyperparameters.seed,
         flip=hyperparameters.flip,
         shift=hyperparameters.shift,
+        crop=hyperparameters.crop,
         device=model.device,
     )
     eval_every = hyperparameters.eval_every or max(1, steps // 10)
