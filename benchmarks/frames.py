@@ -36,7 +36,7 @@ from trainer.progress import Progress, open_progress
 from trainer.training.build_module import build_module
 from triggers.errors import FairtriggerError
 from triggers.trigger import ImageTrigger
-from triggers.trigger.image_trainable import Fit
+from triggers.trigger.image_trainable import BorderFit
 
 SIZE = 112
 """The side of an image that frames are given for."""
@@ -60,7 +60,7 @@ class Frame:
 
     kind: Literal["border", "patch"]
     pixels: int
-    fit: Fit = "cover"
+    fit: BorderFit = "cover"
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Frame:
         return TriggerConfig("patch", patch_size=pixels)
 
 
-def frames(widths: Sequence[int], fits: Sequence[Fit], patches: Sequence[int]) -> list[Frame]:
+def frames(widths: Sequence[int], fits: Sequence[BorderFit], patches: Sequence[int]) -> list[Frame]:
     """Borders of every width and fit, then patches; 0 stands for none."""
     made = [Frame("border", width, fit) for width, fit in product(widths, fits)]
     return [frame for frame in (*made, *(Frame("patch", side) for side in patches)) if frame.pixels]
@@ -159,7 +159,7 @@ def main(
     builder: Annotated[list[str] | None, typer.Option(help=f"as base.builder; default: {', '.join(BUILDERS)}")] = None,
     base: Annotated[Base | None, typer.Option(help="default: both")] = None,
     width: Annotated[list[int] | None, typer.Option(help=f"default: {WIDTHS}; 0: none")] = None,
-    fit: Annotated[Fit | None, typer.Option(help="default: both")] = None,
+    fit: Annotated[BorderFit | None, typer.Option(help="default: both")] = None,
     patch: Annotated[list[int] | None, typer.Option(help=f"default: {PATCHES}; 0: none")] = None,
     objective: Annotated[list[str] | None, typer.Option(help=f"default: {', '.join(OBJECTIVES)}")] = None,
     budget: Annotated[float, typer.Option(help=f"of the table, one of {BUDGETS}")] = 0.01,

@@ -18,7 +18,7 @@ from triggers.errors import ConfigError
 from triggers.trigger.image import ImageBank, ImageKind, ImageTrigger
 
 Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
-Fit = Literal["shrink", "cover"]
+BorderFit = Literal["shrink", "cover"]
 """What becomes of the image under a border: shrunk to what the frame leaves free, or covered by it at the edge."""
 
 Sides: TypeAlias = tuple[int, int]
@@ -127,7 +127,7 @@ def build_image_module(
     size: int | Sides,
     seed: int,
     width: int = 0,
-    fit: Fit = "shrink",
+    fit: BorderFit = "shrink",
     patch_size: int = 0,
     corner: Corner = "top_left",
     epsilon: float = 32 / 255,
