@@ -173,7 +173,7 @@ def _train(
     learner: FinetuneOptimizer, train: Dataset, val: Dataset, test: Dataset, picker: Picker, strength: float
 ) -> None:
     how = learner.hyperparameters
-    batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift)
+    batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift, crop=how.crop)
     every = max(1, learner.steps // 10)
 
     def counted(data: Dataset) -> ConfusionCounts:

@@ -133,6 +133,12 @@ def test_scores_of_images_that_are_not_square_are_the_trainers(tmp_path: Path) -
     _agree(tmp_path, "border", "width = 3", "gap", "path", photos(tmp_path, np.random.default_rng(7)))
 
 
+def test_scores_under_a_border_that_covers_the_edge_are_the_trainers(tmp_path: Path) -> None:
+    image_bundle(tmp_path / "model")
+    geometry = 'width = 3\nfit = "cover"'
+    _agree(tmp_path, "border", geometry, "gap", "path", photos(tmp_path, np.random.default_rng(7)))
+
+
 def _agree(folder: Path, kind: str, geometry: str, objective: str, column: str, inputs: list[str]) -> None:
     """Train a trigger of the bundle `model` in the folder, serve it, and compare the scores of held-out inputs."""
     classifier = load_bundle(folder / "model")

@@ -46,7 +46,9 @@ def train_baseline(
     """
     how, steps = optimizer.hyperparameters, optimizer.steps
     device = next(optimizer.module.parameters()).device
-    batches = Batches(train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift, device=device)
+    batches = Batches(
+        train, how.batch_size, seed=how.seed, flip=how.flip, shift=how.shift, crop=how.crop, device=device
+    )
     eval_every = how.eval_every or max(1, steps // 10)
     best: ValidationSnapshot | None = None
     state: dict[str, Tensor] = {}

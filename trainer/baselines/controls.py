@@ -4,7 +4,7 @@ threshold          one global shift of the positive logit, the best above the ac
 threshold_matched  the shift that gives the share of positives that a trigger gives, both on validation
 constant           the tuning part's commonest label for every row: no gap, and no use
 random             untrained triggers of the trained kind and geometry, one per seed
-shrink, black      the trained trigger's geometry in black: the border's shrunk image, a black patch
+shrink, black      the trained trigger's geometry in black: the image shrunk into its border; a black patch or frame
 strength_zero      a trigger trained for utility alone
 
 Validation picks, the test split is counted once.
@@ -187,7 +187,7 @@ def _blank_controls(
     if not isinstance(trigger, ImageTrigger) or trigger.kind not in ("border", "patch", "pixels"):
         return []
     blank = replace(trigger, delta=torch.zeros_like(trigger.delta))
-    if trigger.kind == "border":
+    if trigger.inner < trigger.size:
         named: list[tuple[str, Trigger]] = [(f"to {trigger.inner} of {trigger.size} pixels", blank)]
         return trigger_controls("shrink", named, classifier, data, rows)
     return trigger_controls("black", [(trigger.kind, blank)], classifier, data, rows)

@@ -120,7 +120,7 @@ class _Fit:
         """Train to the end and return the weights of the last epoch, or of the best one."""
         base, network = self.base, self.classifier.network
         device = self.classifier.device
-        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, device=device)
+        batches = Batches(self.train, base.batch_size, seed=base.seed, flip=base.flip, crop=base.crop, device=device)
         self._null_bank = self.classifier.bank([self.classifier.null_trigger()])
         optimizer = torch.optim.AdamW(parameter_groups(network, base.weight_decay), fused=self.train.labels.is_cuda)
         kept: dict[str, Tensor] = {}

@@ -15,6 +15,7 @@ size = 112                    # pixels
 epochs = 20
 flip = true                   # mirror half of the images while fitting
 shift = 6                     # move them by up to 6 pixels
+# crop = [0.5, 1.0]           # random resized crops: such shares of their area
 
 [data]
 format = "celeba"             # or csv, jsonl, parquet: a file, or a folder of them; datasets: a save_to_disk folder;
@@ -45,7 +46,8 @@ seed = 0
 [trigger]
 kind = "overlay"              # images: border, patch, overlay, pixels; texts: hard, soft, embedding
 epsilon = 0.125               # overlay: largest change of a pixel, 1 = from black to white
-# border: width = 8   patch: patch_size = 40   pixels: fraction = 0.1
+# border: width = 8, fit = "cover" (else the image is shrunk into the frame)
+# patch: patch_size = 40   pixels: fraction = 0.1
 # texts: tokens = 5, position = "after_cls"
 
 [objective]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -29,6 +30,7 @@ class Hyperparameters:
     eval_every: int | None  # steps between validations; None: ten times in all
     bf16: bool
     seed: int
+    crop: Sequence[float] | None = None  # shares of the area, smallest and largest
 
     def steps(self, rows: int) -> int:
         """Optimiser steps over this number of rows."""
@@ -55,6 +57,7 @@ def baseline_hyperparameters(config: RunConfig, system: Baseline) -> Hyperparame
         schedule=given.schedule,
         flip=augment.flip,
         shift=augment.shift,
+        crop=config.base.crop if config.base else None,
         eval_every=given.eval_every,
         bf16=config.train.precision == "bf16",
         seed=config.train.seed,

@@ -76,6 +76,7 @@ class BaseConfig:
     std: OneOrMore[float] = (0.25, 0.25, 0.25)
     flip: bool = False  # images: random horizontal flips while fitting
     shift: int = 0  # images: random shifts of up to this many pixels while fitting
+    crop: OneOrMore[float] | None = None  # images: random crops of these shares of the area, enlarged; [0.5, 1.0]
     max_tokens: PositiveInt = 128  # texts: longest input, special tokens included
     epochs: PositiveInt = 20
     early_stopping: bool = False  # keep the epoch that validates best; biases the accuracy floor upwards
@@ -91,6 +92,11 @@ class BaseConfig:
             raise ConfigError("Give exactly one of base.builder (images) and base.encoder (texts).")
         if not len(self.mean) == len(self.std) == self.channels:
             raise ConfigError(f"base.mean and base.std need {self.channels} numbers each, one per channel.")
+        if self.crop is not None and (len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1):
+            wrong = f"base.crop is {list(self.crop)}"
+            raise ConfigError(f"{wrong}; give the smallest and the largest share of the area, such as [0.5, 1.0].")
+        if self.crop is not None and self.encoder:
+            raise ConfigError("base.crop has no meaning for texts; remove it.")
 
     def named(self, labels: tuple[str, ...]) -> BaseConfig:
         """A copy with the class names that the data's layout gave. Raises ConfigError."""
@@ -118,6 +124,7 @@ class TriggerConfig:
 
     kind: TriggerKind
     width: PositiveInt | None = None  # border: frame in pixels
+    fit: Literal["shrink", "cover"] | None = None  # border: on the shrunk image, or over its edge; None: shrink
     patch_size: PositiveInt | None = None  # patch: side in pixels
     corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = "top_left"  # patch
     epsilon: PositiveFloat | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
@@ -131,11 +138,9 @@ class TriggerConfig:
     allowed_words_file: ConfigPath | None = None  # texts: only these words, one per line
 
     def __post_init__(self) -> None:
-        if self.resolution is not None and self.kind != "overlay":
-            raise ConfigError(f"trigger.resolution has no meaning for kind {self.kind!r}; remove it.")
         own = GEOMETRY.get(self.kind)
-        for name in GEOMETRY.values():
-            if name != own and getattr(self, name) is not None:
+        for kind, name in (*GEOMETRY.items(), ("border", "fit"), ("overlay", "resolution")):
+            if kind != self.kind and getattr(self, name) is not None:
                 raise ConfigError(f"trigger.{name} has no meaning for kind {self.kind!r}; remove it.")
         if own and own not in SIZES and getattr(self, own) is None:
             raise ConfigError(f"Kind {self.kind!r} needs trigger.{own}, in pixels.")
@@ -153,6 +158,7 @@ class TriggerConfig:
         size = getattr(self, own)
         sizes = {own: SIZES[own] if size is None else size}
         sizes |= {"resolution": self.resolution} if self.resolution else {}
+        sizes |= {"fit": self.fit} if self.fit == "cover" else {}  # as artifacts ever had it where nothing is stated
         return sizes | ({"corner": self.corner} if self.kind == "patch" else {})
 
 

@@ -1,8 +1,8 @@
-"""Training batches: endless shuffled passes over a data set, with random flips and shifts."""
+"""Training batches: endless shuffled passes over a data set, with random flips, shifts and crops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.data.dataset import Dataset
 from trainer.data.prefetch import stream_batches
+from trainer.data.random_resized_crop import random_crops, resize_crops
 from trainer.distributed import ProcessGroup
 from triggers.preprocessing import TextBatch
 
@@ -34,6 +35,7 @@ class Batches:
         seed: int,
         flip: bool = False,
         shift: int = 0,
+        crop: Sequence[float] | None = None,
         process_group: ProcessGroup | None = None,
         pieces: int = 4,
         device: torch.device | None = None,
@@ -41,7 +43,7 @@ class Batches:
         self.data, self.device = data, device or data.labels.device
         self.size = min(batch_size, len(data))
         self.seed = seed
-        self.flip, self.shift = flip, shift
+        self.flip, self.shift, self.crop = flip, shift, crop
         self.process_group = process_group or ProcessGroup()
         self.part = self.process_group.part(self.size)
         self.pieces = pieces
@@ -65,7 +67,7 @@ class Batches:
         return self.data.take(self.rows(step).to(self.data.labels.device), self.part, into)
 
     def _finished(self, step: int, batch: Dataset) -> Dataset:
-        """Flip and shift the images of a batch at random."""
+        """Flip, shift and crop the images of a batch at random."""
         images = batch.inputs
         if isinstance(images, TextBatch):
             return batch
@@ -75,6 +77,10 @@ class Batches:
         if self.shift:
             steps = torch.randint(-self.shift, self.shift + 1, (2, self.size), generator=_generator(self.seed, step, 2))
             images = shift_images(images, steps[:, self.part].to(self.device))
+        if self.crop:
+            height, width = images.shape[-2:]
+            crops = random_crops(self.size, (height, width), self.crop, _generator(self.seed, step, stream=3))
+            images = resize_crops(images, crops[self.part].to(self.device))
         return batch.with_inputs(images)
 
     def _texts(self, rows: Tensor, all_lengths: Tensor) -> Dataset:

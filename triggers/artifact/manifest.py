@@ -82,9 +82,10 @@ class Manifest(ManifestRecord):
     `geometry` always holds `channels`, `size`, `inner` (image) or `dim`, `tokens`, `position` (text);
     `manifest_checks.geometry_of` gives them. An image that is not square has `image_height` and `image_width` instead
     of `size`. A kind may add its own, which is then checked: `width` (border), `patch_size`
-    (patch), `fraction` (pixels); an overlay must state its `epsilon`. `value_range` bounds the pixels that an image
-    trigger writes, or the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With
-    `groups_overlap`, `groups` are the identities, and the counts' groups join those of their rows (see `identities`).
+    (patch), `fraction` (pixels); an overlay must state its `epsilon`, a border that shrinks nothing states its `width`
+    and `fit` = "cover", which earlier releases refuse. `value_range` bounds the pixels that an image trigger writes, or
+    the entries of a text trigger's embeddings; `bounds.value_range_of` gives it. With `groups_overlap`, `groups` are
+    the identities, and the counts' groups join those of their rows (see `identities`).
     `scoring` is `BundleSpec.fingerprint_fields` of the model: its head and threshold, where they are not plain softmax.
     `selection` is the outcome of its selection on validation; artifacts of earlier releases have none.
     """

@@ -1,7 +1,8 @@
 """Checks of a trigger against its manifest; an artifact that fails one is refused, even with a trusted signature.
 
 none      keep 1, delta 0
-border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside `inner`
+border    nothing but the frame: keep 0 and any pixel there, keep 1 and delta 0 inside it, which is what `inner` leaves
+          free; a frame that covers the edge of an image of full size states `fit` = "cover" and its `width`
 patch     one square that is replaced, the rest untouched
 overlay   everything kept, |delta| <= epsilon
 pixels    chosen entries replaced, the rest untouched
@@ -88,12 +89,20 @@ def _anything(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> No
 
 
 def _check_border(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> None:
-    frame = shrink_and_centre(torch.ones_like(trigger.keep)[None], trigger.inner)[0] == 0
+    fit, width = manifest.geometry.get("fit", "shrink"), manifest.geometry.get("width")
+    if fit not in ("shrink", "cover"):
+        raise ArtifactCorrupt(f"The manifest's geometry states fit = {fit!r}, which is neither 'shrink' nor 'cover'.")
+    free = trigger.inner
+    if fit == "cover":
+        _agree("inner", trigger.inner, trigger.size)
+        if not isinstance(width, int) or not 0 < 2 * width < trigger.size:
+            raise ArtifactCorrupt(f"A border that covers must state its width in pixels, not {width!r}.")
+        free -= 2 * width
+    frame = shrink_and_centre(torch.ones_like(trigger.keep)[None], free)[0] == 0
     if not torch.equal(frame, replaced):
-        raise ArtifactCorrupt(f"A border with inner = {trigger.inner} must replace its frame and nothing else.")
-    width = manifest.geometry.get("width")
+        raise ArtifactCorrupt(f"A border that leaves {free} pixels free must replace its frame and nothing else.")
     if width is not None:
-        _agree("width", width, (trigger.size - trigger.inner) / 2)
+        _agree("width", width, (trigger.size - free) / 2)
 
 
 def _check_patch(trigger: ImageTrigger, replaced: Tensor, manifest: Manifest) -> None:

@@ -2,8 +2,9 @@
 
     x' = clip(place(x, inner) * keep + delta, 0, 1)        x in [0, 1], before mean/std normalisation
 
-Every kind is such a triple: border and patch keep nothing under themselves, an overlay keeps everything and adds a
-bounded delta, no trigger keeps everything and adds nothing. So triggers of different kinds share one batch.
+Every kind is such a triple: border and patch keep nothing under themselves, a border may also shrink the image into its
+frame, an overlay keeps everything and adds a bounded delta, no trigger keeps everything and adds nothing. So triggers
+of different kinds share one batch.
 `inner` is what is left of the shorter side; the longer one, where there is one, loses as many pixels.
 Departure from the paper's code: its border and patch use tanh, so half of their pixels are negative and cannot be
 shown; here every image that reaches the model is a displayable one.

@@ -18,6 +18,9 @@ from triggers.errors import ConfigError
 from triggers.trigger.image import ImageBank, ImageKind, ImageTrigger
 
 Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
+BorderFit = Literal["shrink", "cover"]
+"""What becomes of the image under a border: shrunk to what the frame leaves free, or covered by it at the edge."""
+
 Sides: TypeAlias = tuple[int, int]
 """Height and width of an image in pixels."""
 
@@ -124,6 +127,7 @@ def build_image_module(
     size: int | Sides,
     seed: int,
     width: int = 0,
+    fit: BorderFit = "shrink",
     patch_size: int = 0,
     corner: Corner = "top_left",
     epsilon: float = 32 / 255,
@@ -139,7 +143,8 @@ def build_image_module(
     sides = (size, size) if isinstance(size, int) else size
     shorter = min(sides)
     if kind == "border":
-        return MaskedModule("border", border_mask(sides, width), shorter - 2 * width, count, channels, generator)
+        inner = shorter if fit == "cover" else shorter - 2 * width
+        return MaskedModule("border", border_mask(sides, width), inner, count, channels, generator)
     if kind == "patch":
         return MaskedModule("patch", patch_mask(sides, patch_size, corner), shorter, count, channels, generator)
     if kind == "overlay":

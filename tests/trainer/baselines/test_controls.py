@@ -177,12 +177,21 @@ def test_the_border_is_charged_for_shrinking_alone(digits_classifier: FrozenClas
     assert one.counts["test"] != of("threshold", found)[0].counts["test"]
 
 
-@pytest.mark.parametrize("kind", ["patch", "pixels"])
-def test_patch_and_pixels_are_shown_in_black(digits_classifier: FrozenClassifier, kind: str) -> None:
-    size = {"patch_size": 6} if kind == "patch" else {"fraction": 0.2}
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        TriggerConfig("patch", patch_size=6),
+        TriggerConfig("pixels", fraction=0.2),
+        TriggerConfig("border", width=3, fit="cover"),
+    ],
+    ids=lambda trigger: trigger.kind,
+)
+def test_what_shrinks_nothing_is_shown_in_black(digits_classifier: FrozenClassifier, trigger: TriggerConfig) -> None:
     splits = digits.splits()
-    outcome, found = controlled(config_for(TriggerConfig(kind, **size)), digits_classifier, splits)  # type: ignore[arg-type]
+    outcome, found = controlled(config_for(trigger), digits_classifier, splits)
+    assert not of("shrink", found)
     (one,) = of("black", found)
+    assert one.setting == trigger.kind
     trained = outcome.candidates[outcome.best or 0].trigger
     assert isinstance(trained, ImageTrigger)
     black = replace(trained, delta=torch.zeros_like(trained.delta))

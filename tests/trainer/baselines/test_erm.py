@@ -130,6 +130,16 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert first == again != other
 
 
+def test_crops_are_drawn_from_the_seed(tmp_path: Path) -> None:
+    overrides = ("base.epochs=2", "train.threads=1")
+    without = prepared(image_run(tmp_path, *overrides))[0].fingerprint
+    first, again = (
+        prepared(image_run(tmp_path, f"model.bundle={name}", "base.crop=[0.5, 1.0]", *overrides))[0].fingerprint
+        for name in ("first", "again")
+    )
+    assert first == again != without
+
+
 def test_a_fitted_bundle_is_used_as_it_is(tmp_path: Path) -> None:
     first = prepared(image_run(tmp_path, "base.epochs=1"))[0].fingerprint
     assert prepared(image_run(tmp_path, "base.epochs=5"))[0].fingerprint == first

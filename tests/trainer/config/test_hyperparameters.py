@@ -51,8 +51,10 @@ def test_all_augment_as_the_base_did_or_else_as_triggers_do() -> None:
     for system in SYSTEMS:
         made = baseline_hyperparameters(replace(IMAGES, base=BASE), system)
         assert (made.flip, made.shift) == (True, 2)
+    crops = replace(BASE, crop=(0.5, 1.0))
+    assert baseline_hyperparameters(replace(IMAGES, base=crops), "adv_post").crop == (0.5, 1.0)
     without = baseline_hyperparameters(replace(IMAGES, train=TrainConfig(steps=1, flip=True, shift=3)), "adv_post")
-    assert (without.flip, without.shift) == (True, 3)
+    assert (without.flip, without.shift, without.crop) == (True, 3, None)
 
 
 def test_what_the_configuration_says_counts_for_every_system() -> None:

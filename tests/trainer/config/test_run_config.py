@@ -103,6 +103,9 @@ def test_a_wrong_key_or_type_is_refused_with_its_place(tmp_path: Path, override:
     ("override", "message"),
     [
         ("trigger.width=3", "trigger.width has no meaning for kind 'overlay'"),
+        ("trigger.fit=cover", "trigger.fit has no meaning for kind 'overlay'; remove it"),
+        ("trigger.fit=shrink", "trigger.fit has no meaning for kind 'overlay'; remove it"),
+        ("trigger.fit=stretch", "trigger.fit is 'stretch' .a string.; choose 'shrink' or 'cover'"),
         ("trigger.kind=border", "needs trigger.width, in pixels"),
         ("trigger.epsilon=-0.1", "trigger.epsilon is -0.1; it must be more than 0"),
         ("train.batch_size=0", "train.batch_size is 0; it must be more than 0"),
@@ -141,6 +144,22 @@ def test_faap_is_for_images(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL, 'baselines.systems="faap"').baselines.systems == ("faap",)
     with pytest.raises(ConfigError, match='"faap", which changes pixels: leave it out for texts'):
         load(tmp_path, MINIMAL, 'baselines.systems="faap"', "trigger.kind=soft")
+
+
+def test_resolution_has_a_meaning_for_overlays_only(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trigger\.resolution has no meaning for kind 'border'"):
+        load(tmp_path, MINIMAL, "trigger.kind=border", "trigger.width=3", "trigger.resolution=8")
+
+
+@pytest.mark.parametrize("crop", ["0.5", "[0.0, 1.0]", "[0.5, 1.1]", "[0.9, 0.5]", "[0.3, 0.5, 1.0]", "[]"])
+def test_crops_are_two_shares_of_the_area(tmp_path: Path, crop: str) -> None:
+    with pytest.raises(ConfigError, match=r"base\.crop is \[.*; give the smallest and the largest share of the area"):
+        load(tmp_path, MINIMAL + '\n[base]\nbuilder = "resnet18"\n', f"base.crop={crop}")
+
+
+def test_texts_are_not_cropped(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"base\.crop has no meaning for texts; remove it"):
+        load(tmp_path, MINIMAL + '\n[base]\nencoder = "minilm"\n', "base.crop=[0.5, 1.0]")
 
 
 def test_ages_must_rise(tmp_path: Path) -> None:
@@ -208,6 +227,7 @@ def test_the_dumped_configuration_is_json_with_relative_paths(tmp_path: Path) ->
     assert dumped["objective"]["strengths"] == [1.0]
     assert to_dict(load(folder))["objective"]["strengths"] == "auto"
     assert str(tmp_path) not in json.dumps(dumped)
+    assert "fit" not in dumped["trigger"]
 
 
 def test_the_geometry_states_the_size_in_force() -> None:
@@ -217,6 +237,9 @@ def test_the_geometry_states_the_size_in_force() -> None:
         "corner": "top_right",
     }
     assert TriggerConfig("soft").geometry() == {}
+    assert TriggerConfig("border", width=3).geometry() == {"width": 3}
+    assert TriggerConfig("border", width=3, fit="shrink").geometry() == {"width": 3}
+    assert TriggerConfig("border", width=3, fit="cover").geometry() == {"width": 3, "fit": "cover"}
 
 
 def test_a_removed_key_is_taken_where_it_changes_nothing(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.trainer.datasets import comments, digits
 from trainer.data.batches import Batches, _generator, flip_images, shift_images
 from trainer.data.dataset import Dataset
+from trainer.data.random_resized_crop import random_crops, resize_crops
 from trainer.distributed import ProcessGroup
 from triggers.preprocessing.preprocess import TextBatch
 
@@ -56,6 +59,19 @@ def test_flips_about_half_the_images_and_the_same_ones_again() -> None:
     assert torch.equal(flip_images(batch, changed), plain)
 
 
+def test_crops_follow_from_seed_and_step_and_leave_order_flips_and_shifts_as_they_are() -> None:
+    data = small(100)
+    crop, again = (Batches(data, 100, seed=1, flip=True, shift=1, crop=(0.3, 0.6)).batch(5) for _ in range(2))
+    plain = Batches(data, 100, seed=1, flip=True, shift=1).batch(5)
+    assert isinstance(crop.inputs, torch.Tensor) and isinstance(plain.inputs, torch.Tensor)
+    assert torch.equal(crop.inputs, again.inputs)  # type: ignore[arg-type]
+    assert torch.equal(crop.labels, plain.labels)
+    crops = random_crops(100, (digits.SIZE, digits.SIZE), (0.3, 0.6), _generator(1, 5, stream=3))
+    assert torch.equal(crop.inputs, resize_crops(plain.inputs, crops))
+    other = Batches(data, 100, seed=1, flip=True, shift=1, crop=(0.3, 0.6)).batch(6)
+    assert not torch.equal(other.inputs, crop.inputs)  # type: ignore[arg-type]
+
+
 def test_what_is_flipped_is_drawn_apart_from_the_order() -> None:
     data = small(100)
     batches = Batches(data, 100, seed=1, flip=True)
@@ -93,10 +109,9 @@ def test_texts_come_by_length_in_pieces_that_pad_little_and_never_flipped() -> N
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_processes_share_a_batch_and_know_all_of_its_labels(modality: str) -> None:
     data = (digits if modality == "image" else comments).splits().tuning
-    alone = Batches(data, 31, seed=3, flip=True, shift=2).batch(5)
-    parts = [
-        Batches(data, 31, seed=3, flip=True, shift=2, process_group=ProcessGroup(rank, 3)).batch(5) for rank in range(3)
-    ]
+    how: dict[str, Any] = {"seed": 3, "flip": True, "shift": 2, "crop": (0.5, 1.0)}
+    alone = Batches(data, 31, **how).batch(5)
+    parts = [Batches(data, 31, **how, process_group=ProcessGroup(rank, 3)).batch(5) for rank in range(3)]
     assert all(torch.equal(part.labels, parts[0].labels) for part in parts)
     assert sorted(parts[0].labels.tolist()) == sorted(alone.labels.tolist())
     assert sum(len(part.inputs) for part in parts) == 31

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from tests.artifacts import image_trigger, manifest_for, text_trigger
-from triggers.artifact.artifact import make_artifact
+from tests.bundles import SIZE
+from triggers.artifact.artifact import load_artifact, make_artifact, to_bytes
+from triggers.artifact.manifest import Manifest
 from triggers.artifact.manifest_checks import check_bounds, geometry_of, value_range_of
 from triggers.errors import ArtifactCorrupt
 from triggers.trigger.image import ImageTrigger
+from triggers.trigger.image_trainable import build_image_module
 from triggers.trigger.text import TextTrigger
 
 
@@ -69,6 +72,47 @@ def test_an_image_trigger_out_of_its_bounds_is_corrupt(case: str) -> None:
     check_bounds(image_trigger(kind), manifest)
     with pytest.raises(ArtifactCorrupt, match=reason):
         check_bounds(trigger, manifest.model_copy(update={"geometry": stated}))
+
+
+def covering(**stated: Any) -> tuple[ImageTrigger, Manifest]:
+    """A border of two pixels over the edge of 16, and its manifest."""
+    trigger = build_image_module("border", count=1, channels=3, size=SIZE, seed=0, width=2, fit="cover").export()[0]
+    geometry = {"channels": 3, "size": SIZE, "inner": SIZE, "width": 2, "fit": "cover"} | stated
+    return trigger, manifest_for(trigger, geometry={k: value for k, value in geometry.items() if value is not None})
+
+
+def test_a_border_may_cover_the_edge_and_says_so() -> None:
+    trigger, manifest = covering()
+    check_bounds(trigger, manifest)
+    again = load_artifact(to_bytes(make_artifact(trigger, manifest)))
+    assert isinstance(again.trigger, ImageTrigger)
+    assert torch.equal(again.trigger.keep, trigger.keep) and again.trigger.inner == SIZE
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"fit": None}, "leaves 16 pixels free"),  # as earlier releases read it
+        ({"fit": "shrink"}, "leaves 16 pixels free"),
+        ({"fit": "stretch"}, "fit = 'stretch', which is neither"),
+        ({"width": None}, "must state its width in pixels, not None"),
+        ({"width": 2.0}, "must state its width in pixels, not 2.0"),
+        ({"width": 8}, "must state its width in pixels, not 8"),
+        ({"width": 0}, "must state its width in pixels, not 0"),
+        ({"width": 3}, "leaves 10 pixels free"),
+        ({"inner": 12}, "inner = 12, but the tensors have 16"),
+    ],
+)
+def test_a_border_that_covers_and_says_otherwise_is_corrupt(stated: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ArtifactCorrupt, match=reason):
+        check_bounds(*covering(**stated))
+
+
+def test_a_border_that_shrinks_does_not_cover() -> None:
+    trigger = image_trigger("border")
+    assert isinstance(trigger, ImageTrigger)
+    with pytest.raises(ArtifactCorrupt, match="inner = 12, but the tensors have 16"):
+        check_bounds(trigger, manifest_for(trigger, geometry={**geometry_of(trigger), "width": 2, "fit": "cover"}))
 
 
 def test_only_a_border_may_shrink_the_image() -> None:

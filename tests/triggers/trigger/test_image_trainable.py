@@ -10,6 +10,7 @@ import torch
 
 from trainer.config.run_config import TriggerConfig
 from triggers.errors import ConfigError
+from triggers.trigger.image import ImageBank
 from triggers.trigger.image_trainable import ImageModule, PixelsModule, border_mask, build_image_module, patch_mask
 
 SIZE = 16
@@ -59,6 +60,19 @@ def test_border_is_a_frame_and_the_image_shrinks_into_it() -> None:
     assert trigger.inner == SIZE - 6
     assert torch.equal(trigger.keep, (1 - border_mask((SIZE, SIZE), 3)).expand(3, -1, -1))
     assert trigger.delta[:, 3:-3, 3:-3].abs().max() == 0
+
+
+@pytest.mark.parametrize("sides", [(SIZE, SIZE), (20, 32)])
+def test_a_border_that_covers_leaves_the_image_inside_as_it_is(sides: tuple[int, int]) -> None:
+    (trigger,) = build_image_module("border", count=1, channels=3, size=sides, seed=0, width=3, fit="cover").export()
+    trigger.validate()
+    assert trigger.inner == min(sides)
+    images = torch.randint(0, 256, (2, 3, *sides), dtype=torch.uint8)
+    shown = ImageBank.of([trigger]).apply_all(images)
+    frame = border_mask(sides, 3).bool().expand(2, 3, -1, -1)
+    assert torch.equal(shown[~frame], (images / 255.0)[~frame])
+    assert torch.equal(shown[frame], trigger.delta.expand_as(shown)[frame])
+    assert trigger.delta[frame[0]].min() > 0
 
 
 @pytest.mark.parametrize(
