@@ -4,7 +4,7 @@ python -m benchmarks.certified --runs runs/certified                    the tabl
 
 Reads the files of `benchmarks.certified_runs`. The product's own selection chooses on drawn validation rows:
 
-holds     one half of a run's rows is validation, the other half test; how many picks lose no more than the budget there
+holds     some of a run's rows are validation, all others test; how many picks lose no more than the budget there
 power     validation rows are drawn with replacement, 1,000, 1,500 or 5,000; the loss on all rows is then the true one
 orders    the same draws under other orders of the tests
 """
@@ -86,13 +86,14 @@ class Outcome:
     bare_gap: float
 
 
-def held_out_halves(runs: Sequence[RecordedRun], seed: int) -> Iterator[Outcome]:
-    """Per run: chosen on one half of the rows, tried on the other one."""
+def held_out(runs: Sequence[RecordedRun], rows: int | None, repeats: int, seed: int) -> Iterator[Outcome]:
+    """Per run and repeat: chosen on so many of its rows (None: half of them), tried on all others."""
     generator = torch.Generator().manual_seed(seed)
     for run in runs:
-        order = torch.randperm(len(run.rows), generator=generator)
-        val, test = order.tensor_split(2)
-        yield outcome(run, run.select(val), run.judge(test), test)
+        for _ in range(repeats):
+            order = torch.randperm(len(run.rows), generator=generator)
+            val, test = order.tensor_split([rows or (len(order) + 1) // 2])
+            yield outcome(run, run.select(val), run.judge(test), test)
 
 
 def drawn(runs: Sequence[RecordedRun], rows: int, repeats: int, seed: int) -> Iterator[Outcome]:
@@ -194,6 +195,14 @@ def kept_table(title: str, outcomes: Sequence[Outcome], budget: float) -> list[s
     return [*lines, ""]
 
 
+def held_out_tables(runs: Sequence[RecordedRun], repeats: int, seed: int) -> Iterator[list[str]]:
+    """How many picks keep the budget on a test part: beside 1,000 and 1,500 validation rows, and half against half."""
+    for rows, times in ((1000, repeats), (1500, repeats), (None, 1)):
+        title = "Validation: half of the rows; test: the other half"
+        title = f"Validation: {rows:,} rows; test: all others" if rows else title
+        yield kept_table(title, list(held_out(runs, rows, times, seed + (rows or 0))), SelectConfig().max_accuracy_drop)
+
+
 def power_table(runs: Sequence[RecordedRun], repeats: int, seed: int) -> list[str]:
     """How often something useful is certified, and what is left of the gap, by rows of validation."""
     lines = [
@@ -243,9 +252,8 @@ def main(
     """Print the tables."""
     found = [RecordedRun.read(path) for path in sorted(runs.glob("*.npz"))]
     print(f"{len(found)} runs\n")
-    halves = list(held_out_halves(found, seed))
     for lines in (
-        kept_table("Validation: half of the rows; test: the other half", halves, SelectConfig().max_accuracy_drop),
+        *held_out_tables(found, repeats, seed),
         orders_table(found, seed),
         power_table(found, repeats, seed),
     ):

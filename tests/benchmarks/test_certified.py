@@ -12,7 +12,7 @@ from benchmarks.certified import (
     RecordedRun,
     compare_orders,
     drawn,
-    held_out_halves,
+    held_out,
     in_sequence,
     kept_table,
     orders_table,
@@ -57,7 +57,7 @@ def test_a_file_is_read_with_its_name(run: RecordedRun) -> None:
 
 
 def test_the_product_chooses_and_other_rows_tell_what_it_cost(run: RecordedRun) -> None:
-    (found,) = held_out_halves([run], seed=0)
+    (found,) = held_out([run], None, 1, seed=0)
     assert (found.status, found.run) == ("certified", run)
     assert found.loss == pytest.approx(-0.1, abs=0.02)
     assert found.gap < 0.05 < found.bare_gap
