@@ -35,7 +35,10 @@ from triggers.errors import FairtriggerError
 DOCS = Path(__file__).parents[2] / "docs"
 SEEDS = (0, 1, 2, 3, 4)
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def main(
     out: Annotated[
         Path | None, typer.Option(help="folder for everything that is made; without it nothing is run")
@@ -161,4 +164,4 @@ def _write_page(docs: Path) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    typer.run(main)
+    app()

@@ -10,6 +10,9 @@ from statistics import mean, stdev
 from examples.results_table import T_975
 from trainer.formatting import format_change, format_number
 
+ROUNDING = 1e-9
+"""Below this a difference of two gaps is none."""
+
 
 @dataclass(frozen=True)
 class SeedMean:
@@ -23,12 +26,12 @@ class SeedMean:
     @property
     def clearly_below(self) -> bool:
         """Whether the interval lies below 0."""
-        return self.high is not None and self.high < 0
+        return self.high is not None and self.high < -ROUNDING
 
     @property
     def clearly_above(self) -> bool:
         """Whether the interval lies above 0; of one value, whether it does."""
-        return self.value > 0 if self.low is None else self.low > 0
+        return (self.value if self.low is None else self.low) > ROUNDING
 
     def text(self, *, change: bool = False, digits: int = 3) -> str:
         """`.123 (.100 to .146)`."""
