@@ -36,7 +36,7 @@ RECORDED = ("attractive", "smiling", "eyeglasses", "toxic", "rare", "age")
 
 HELD_OUT: Mapping[str, tuple[str, ...]] = {
     "age": ("split.tuning=2000", "split.val=1500", "split.test=6000"),
-    "rare": ("split.val=0.17", "split.test=0.12"),
+    "rare": ("split.base=0.5", "split.val=0.17", "split.test=0.12"),
 }
 """Parts of the tasks whose own are smaller."""
 

@@ -188,7 +188,7 @@ TASKS: Mapping[str, Task] = {
         _face("smiling", "Smiling"),
         _face("eyeglasses", "Eyeglasses"),  # 7 % of the faces
         _post("toxic", "toxic", _posts),
-        _post("rare", "toxic, one post in ten", _rare_posts),
+        _post("rare", "toxic, one post in ten", _rare_posts, "split.base=0.45", "split.val=0.17", "split.test=0.17"),
         Task(
             "age",
             "dlib's age network",

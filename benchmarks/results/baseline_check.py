@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.results.findings import advice_words
-from benchmarks.results.problem import ADVISED, MEASURES, Problem, name_of
+from benchmarks.results.problem import ADVISED, MEASURES, Problem, advice_words, name_of
 from benchmarks.results.seed_mean import SeedMean
 
 Answer = Literal["yes", "recommended", "no", "measure"]
@@ -47,8 +46,8 @@ def check_lines(checks: Sequence[RivalCheck]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for one in checks:
         gap = one.problem.mean(one.rival, lambda figures: figures.gap)
-        cells = [one.problem.title, advice_words(one.problem), name_of(one.rival), gap.text()]
-        yield f"| {' | '.join([*cells, one.difference.text(change=True), one.answer])} |"
+        cells = [one.problem.title, advice_words(one.problem), name_of(one.rival), gap.share]
+        yield f"| {' | '.join([*cells, one.difference.change, one.answer])} |"
 
 
 def _check(problem: Problem, rival: str) -> RivalCheck:

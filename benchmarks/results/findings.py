@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-from benchmarks.results.problem import ADVISED, MEASURES, Problem, name_of
+from benchmarks.results.baseline_check import RivalCheck
+from benchmarks.results.problem import ADVISED, ASKS_FOR, MEASURES, Problem, advice_words, name_of
 from benchmarks.results.run_record import NOTHING, RunRecord
 from benchmarks.results.seed_mean import SeedMean, seed_mean
+from benchmarks.results.tuning_curves import TuningCurve
 from trainer.formatting import format_number, join_words
 from triggers.metrics import wilson
 from triggers.metrics.intervals import critical
@@ -29,21 +31,19 @@ HEADS = {
 }
 
 
-def findings(problems: Sequence[Problem], records: Sequence[RunRecord]) -> list[str]:
-    """Paragraphs and lists in Markdown."""
+def findings(
+    problems: Sequence[Problem], checks: Sequence[RivalCheck] = (), curves: Sequence[TuningCurve] = ()
+) -> list[str]:
+    """Paragraphs and lists in Markdown, of at least one problem."""
     lines = [*_kinds_of_problem(problems), ""]
     for outcome, head in HEADS.items():
         own = [one for one in problems if one.outcome == outcome]
         if own:
             lines += [head, "", *(f"- {_line(one)}" for one in own), ""]
     lines += ["**What it costs, and when to use something else**", ""]
-    lines += [f"- {line}" for line in (*_costs(problems), *_rivals(problems), *_held(records))]
+    said = (*_costs(problems), *_beaten(checks), *_rivals(problems), *map(_sizes, curves), *_held(problems))
+    lines += [f"- {line}" for line in said]
     return [*lines, ""]
-
-
-def advice_words(problem: Problem) -> str:
-    """`overlay 3, FRAPPE's head 1, nothing 1`, commonest first."""
-    return ", ".join(f"{name_of(name)} {times}" for name, times in problem.advice.most_common())
 
 
 def held_share(records: Sequence[RunRecord]) -> str | None:
@@ -80,10 +80,11 @@ def _line(problem: Problem) -> str:
     if problem.outcome == NOTHING and problem.advice[NOTHING] == len(problem.plain):
         return f"{said}: the {problem.gap_name} stays {format_number(bare)}.{rare}"
     balanced = problem.change(ADVISED, lambda one: one.balanced)
+    unsure = "" if change.clearly_below else " These seeds do not tell this change from none."
     return (
         f"{said}: the {problem.gap_name} goes from {format_number(bare)} to"
-        f" {problem.mean(ADVISED, lambda one: one.gap).text()}, a change of {change.text(change=True)}, for"
-        f" {balanced.points()} points of balanced accuracy.{rare}"
+        f" {problem.mean(ADVISED, lambda one: one.gap).share}, a change of {change.change}, for"
+        f" {balanced.points} points of balanced accuracy.{unsure}{rare}"
     )
 
 
@@ -94,11 +95,11 @@ def _costs(problems: Sequence[Problem]) -> Iterator[str]:
         return
     worst = min(helped, key=lambda one: one.change(ADVISED, lambda own: own.balanced).value)
     change = worst.change(ADVISED, lambda own: own.balanced)
-    line = f"Where a trigger helps, balanced accuracy changes by {change.points()} points at worst ({worst.title})"
+    line = f"Where a trigger helps, balanced accuracy changes by {change.points} points at worst ({worst.title})"
     lowest = [(found, one) for one in helped if (found := one.lowest_recall(ADVISED))]
     if lowest:
         found, problem = min(lowest, key=lambda pair: pair[0].ratio)
-        line += f"; the recall that falls most is {found.text()} of what it was, on {problem.title}"
+        line += f"; the recall that falls most is {found.text} of what it was, on {problem.title}"
     yield f"{line}."
 
 
@@ -110,7 +111,8 @@ def _rivals(problems: Sequence[Problem]) -> Iterator[str]:
         better = [(one, found) for one, found in tried if found.clearly_below]
         worse = sum(found.n > 1 and found.clearly_above for _, found in tried)
         if better or worse:
-            asks = " (a measure: it is told every group)" if system in MEASURES else ""
+            known = ASKS_FOR.get(system, "nothing")
+            asks = " (a measure: it is told every group)" if system in MEASURES else f" (asks for: {known})"
             name = _capital(name_of(system))
             yield f"{name}{asks} leaves {_less(better)}, and clearly more on {worse}, of {len(tried)}."
 
@@ -118,12 +120,43 @@ def _rivals(problems: Sequence[Problem]) -> Iterator[str]:
 def _less(better: Sequence[tuple[Problem, SeedMean]]) -> str:
     if not better:
         return "clearly less of the gap than the trigger on no problem"
-    named = join_words([f"{one.title} ({found.text(change=True)})" for one, found in better])
+    named = join_words([f"{one.title} ({found.change})" for one, found in better])
     return f"clearly less of the gap than the trigger on {len(better)}: {named}"
 
 
-def _held(records: Sequence[RunRecord]) -> Iterator[str]:
+def _beaten(checks: Sequence[RivalCheck]) -> Iterator[str]:
+    """On how many problems no rival leaves clearly less of the gap than what is recommended, and on which one does."""
+    by_problem: dict[str, list[RivalCheck]] = {}
+    for one in checks:
+        by_problem.setdefault(one.problem.title, []).append(one)
+    if not by_problem:
+        return
+    better = {title: [one for one in own if one.answer == "no"] for title, own in by_problem.items()}
+    beaten = {title: own for title, own in better.items() if own}
+    line = (
+        "What the report recommends leaves no more of the gap than any rival, within the interval, on"
+        f" {len(by_problem) - len(beaten)} of {len(by_problem)} problems"
+    )
+    named = [f"{title} ({join_words([name_of(one.rival) for one in own])})" for title, own in beaten.items()]
+    yield f"{line}; clearly less is left on {join_words(named)}." if named else f"{line}."
+
+
+def _sizes(curve: TuningCurve) -> str:
+    """What the smallest and the largest tuning part leave, and where half of the gap is gone."""
+    trigger, *others = curve.systems
+    means, half = curve.means(trigger), curve.bare.value / 2
+    ends = [f"{format_number(means[size].value)} with {size:,}" for size in (min(means), max(means))]
+    beside = [f"{name_of(name)}: {curve.reached(name, half).text}" for name in others]
+    return (
+        f"Rows of tuning, on {curve.title}: a trigger leaves {join_words(ends)} of a gap of"
+        f" {format_number(curve.bare.value)}; half of it is gone at {curve.reached(trigger, half).text} rows"
+        + (f" ({'; '.join(beside)})." if beside else ".")
+    )
+
+
+def _held(problems: Sequence[Problem]) -> Iterator[str]:
     """Certified picks that hold on test."""
+    records = [one for problem in problems for one in problem.records]
     held, deltas = held_share(records), {one.json["select"]["delta"] for one in records}
     if held:
         aim = " or ".join(_share(1 - delta) for delta in sorted(deltas))

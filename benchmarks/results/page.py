@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.results.baseline_check import check_baselines, check_lines
-from benchmarks.results.findings import advice_words, findings, held_share
-from benchmarks.results.problem import ADVISED, ASKS_FOR, Problem, name_of, problems
+from benchmarks.results.findings import findings, held_share
+from benchmarks.results.problem import ADVISED, ASKS_FOR, Problem, advice_words, name_of, problems
 from benchmarks.results.run_record import RunRecord
 from benchmarks.results.seed_mean import seed_mean
 from benchmarks.results.tuning_curves import LEFT, TuningCurve, tuning_curves
@@ -33,7 +33,7 @@ earlier results are what there is.
 READING = """\
 ## How to read the tables
 All systems of a table share the classifiers, the validation rows that choose their settings and the test rows, seed
-by seed. Each system's row is the setting with the smallest gap on validation within the budget ({budget} points of
+by seed. Each system's row is the setting with the smallest gap on validation within the budget ({budget} of
 balanced accuracy) and above the floors of recall ([how a trigger is recommended](selection.md)); in seeds where no
 setting keeps them the model stays bare, and `kept` says in how many one did. *As the report recommends* is the advice
 of the report itself, which certifies triggers and holds them against everything cheaper; where it recommends nothing,
@@ -68,14 +68,19 @@ def results_page(records: Sequence[RunRecord]) -> str:
     """The whole page."""
     if not records:
         return INTRODUCTION + NO_RUNS
-    compared = problems(records)
+    compared, curves = problems(records), tuning_curves(records)
+    checks = check_baselines(compared)
     lines = [INTRODUCTION]
     if compared:
         budget = 100 * max(one.rule.select.max_accuracy_drop for own in compared for one in own.plain)
-        lines += ["## In short", *findings(compared, [one for own in compared for one in own.records])]
-        lines += [CHECK, *check_lines(check_baselines(compared)), "", READING.format(budget=f"{budget:g}")]
+        lines += [
+            "## In short",
+            *findings(compared, checks, curves),
+            READING.format(budget="1 point" if budget == 1 else f"{budget:g} points"),
+        ]
         lines += [line for problem in compared for line in (*problem_section(problem), "")]
-    if curves := tuning_curves(records):
+        lines += [CHECK, *check_lines(checks), ""]
+    if curves:
         lines += [CURVES, f"![Gap over the rows of the tuning part](results/{PICTURE})", ""]
         lines += [line for curve in curves for line in (*curve_section(curve), "")]
     return "\n".join([*lines, *_made(records)]) + "\n"
@@ -90,8 +95,8 @@ def problem_section(problem: Problem) -> Iterator[str]:
     yield (
         f"{tuning:,} rows of tuning, {val:,} of validation, {test:,} of test; seeds"
         f" {', '.join(map(str, problem.seeds))}; `{label}` is {100 * share:.0f} % of the test rows. Without a trigger:"
-        f" {problem.gap_name} {bare['gap'].text()}, accuracy {bare['accuracy'].text()}, balanced"
-        f" {bare['balanced'].text()}."
+        f" {problem.gap_name} {bare['gap'].share}, accuracy {bare['accuracy'].share}, balanced"
+        f" {bare['balanced'].share}."
     )
     held = held_share(problem.records)
     certified = f"certified picks that hold on test: {held}" if held else "nothing was certified"
@@ -106,13 +111,12 @@ def problem_section(problem: Problem) -> Iterator[str]:
 def curve_section(curve: TuningCurve) -> Iterator[str]:
     """One curve: gaps by size, then the sizes at which gaps are reached."""
     yield f"### {curve.title}, by rows of tuning"
-    yield f"Without a trigger the gap is {curve.bare.text()}; in brackets the change of balanced accuracy in points."
+    yield f"Without a trigger the gap is {curve.bare.share}; in brackets the change of balanced accuracy in points."
     yield f"\n| system |{''.join(f' {size:,} |' for size in curve.sizes)}"
     yield f"| --- |{' --- |' * len(curve.sizes)}"
     for system in curve.systems:
         cells = [
-            f"{one.text()} [{curve.balanced_change(system, size).points()}]"
-            for size, one in curve.means(system).items()
+            f"{one.share} [{curve.balanced_change(system, size).points}]" for size, one in curve.means(system).items()
         ]
         yield f"| {name_of(system)} | {' | '.join(cells)} |"
     targets = [share * curve.bare.value for share in LEFT]
@@ -120,7 +124,7 @@ def curve_section(curve: TuningCurve) -> Iterator[str]:
     yield f"\n| rows at which the gap falls to | {' | '.join(heads)} |"
     yield f"| --- |{' --- |' * len(LEFT)}"
     for system in curve.systems:
-        yield f"| {name_of(system)} | {' | '.join(curve.reached(system, gap).text() for gap in targets)} |"
+        yield f"| {name_of(system)} | {' | '.join(curve.reached(system, gap).text for gap in targets)} |"
 
 
 def _ordered(problem: Problem) -> list[str]:
@@ -136,10 +140,10 @@ def _row(problem: Problem, system: str) -> str:
     name = f"**{name_of(system)}**" if system == ADVISED else f"trigger: {system}" if trigger else name_of(system)
     cells = [
         name,
-        problem.mean(system, lambda one: one.gap).text(),
-        problem.change(system, lambda one: one.balanced).points(),
-        problem.change(system, lambda one: one.accuracy).points(),
-        lowest.text() if lowest else "too few rows",
+        problem.mean(system, lambda one: one.gap).share,
+        problem.change(system, lambda one: one.balanced).points,
+        problem.change(system, lambda one: one.accuracy).points,
+        lowest.text if lowest else "too few rows",
         f"{kept} of {seeds}",
         "" if system == ADVISED else ASKS_FOR.get(system, "nothing"),
     ]

@@ -40,6 +40,7 @@ class LowestRecall:
     label: str
     group: str | None
 
+    @property
     def text(self) -> str:
         """`.91 (toxic, group women)`."""
         return f"{self.ratio:.2f} ({self.label}" + (f", {self.group})" if self.group else ")")
@@ -173,6 +174,11 @@ def problems(records: Iterable[RunRecord]) -> list[Problem]:
     )
     found = [Problem(TASKS[task], criterion, list(ones)) for (task, criterion), ones in groupby(own, _problem)]
     return [one for one in found if one.plain]
+
+
+def advice_words(problem: Problem) -> str:
+    """`overlay 3, FRAPPE's head 1, nothing 1`, commonest first."""
+    return ", ".join(f"{name_of(name)} {times}" for name, times in problem.advice.most_common())
 
 
 def name_of(system: str) -> str:

@@ -33,16 +33,32 @@ class SeedMean:
         """Whether the interval lies above 0; of one value, whether it does."""
         return (self.value if self.low is None else self.low) > ROUNDING
 
-    def text(self, *, change: bool = False, digits: int = 3) -> str:
-        """`.123 (.100 to .146)`."""
-        write = format_change if change else format_number
+    @property
+    def share(self) -> str:
+        """Of shares, which end at 0 and 1: `.123 (.100 to .146)`."""
         if self.low is None or self.high is None:
-            return write(self.value, digits)
-        return f"{write(self.value, digits)} ({write(self.low, digits)} to {write(self.high, digits)})"
+            return format_number(self.value)
+        return (
+            f"{format_number(self.value)} ({format_number(max(0.0, self.low))} to {format_number(min(1.0, self.high))})"
+        )
 
+    @property
+    def change(self) -> str:
+        """Of a change: `-.123 (-.146 to -.100)`."""
+        if self.low is None or self.high is None:
+            return format_change(self.value)
+        return f"{format_change(self.value)} ({format_change(self.low)} to {format_change(self.high)})"
+
+    @property
     def points(self) -> str:
-        """A change of a share, in points: `-0.6`."""
-        return f"{100 * self.value:+.1f}".replace("-", "\N{MINUS SIGN}")
+        """Of a change of a share, in points: `-0.6`."""
+        return format_points(self.value)
+
+
+def format_points(change: float) -> str:
+    """A change of a share in points, with its sign."""
+    shown = round(100 * change, 1)
+    return f"{shown:+.1f}".replace("-", "\N{MINUS SIGN}") if shown else "0.0"
 
 
 def seed_mean(values: Sequence[float]) -> SeedMean:

@@ -31,6 +31,7 @@ class Reached:
     of: int
     at_once: int
 
+    @property
     def text(self) -> str:
         """`870 (410 to 1,850)`, and how many seeds get there."""
         if self.rows is None:

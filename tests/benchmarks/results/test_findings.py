@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.results.baseline_check import check_baselines
 from benchmarks.results.findings import HEADS, findings, held_share
 from benchmarks.results.problem import Problem, problems
 from benchmarks.results.run_record import NOTHING, RunRecord
+from benchmarks.results.tuning_curves import tuning_curves
 from tests.benchmarks.results.made import record
 
 
 def words(records: Sequence[RunRecord]) -> str:
-    return "\n".join(findings(problems(records), records))
+    found = problems(records)
+    return "\n".join(findings(found, check_baselines(found), tuning_curves(records)))
 
 
 def seeds(advised: Sequence[str], task: str = "attractive", positives: int = 50) -> list[RunRecord]:
@@ -62,7 +65,7 @@ def test_a_rare_label_is_named_with_its_share() -> None:
         record({"soft": 4}, NOTHING, task="rare", kind="soft", seed=seed, positives=10, bare=4) for seed in (0, 1)
     ]
     found = problems([*records, *seeds(["overlay", "overlay"])])
-    text = "\n".join(findings(found, []))
+    text = "\n".join(findings(found))
     assert "`yes` is 10 % of the rows." in text
     assert (
         "1 of 1 problem where every label holds at least 15 % of the rows and on 0 of 1 problem where a label" in text
@@ -74,9 +77,39 @@ def test_a_rival_is_named_only_where_it_is_clearly_ahead() -> None:
         record({"overlay": 10 + seed % 2, "frappe": 5, "hardt": 2, "adv_post": 10}, seed=seed) for seed in range(4)
     ]
     text = words(ahead)
-    assert "- Frappe leaves clearly less of the gap than the trigger on 1: CelebA: Attractive given Male" in text
+    assert (
+        "- Frappe (asks for: features) leaves clearly less of the gap than the trigger on 1: CelebA: Attractive given Male"
+        in text
+    )
     assert "- Hardt (a measure: it is told every group) leaves" in text
     assert "AdvPost" not in text  # .5 points on average, within the interval
+    assert (
+        "on 0 of 1 problems; clearly less is left on CelebA: Attractive given Male, demographic parity (frappe)."
+        in text
+    )
+
+
+def test_what_the_report_recommends_is_beaten_by_none() -> None:
+    text = words(seeds(["overlay", "overlay", "overlay"]))
+    assert "than any rival, within the interval, on 1 of 1 problems." in text
+
+
+def test_a_change_that_the_seeds_do_not_tell_from_none_is_said_to_be_so() -> None:
+    sure = [record({"overlay": gap}, seed=seed) for seed, gap in enumerate((10, 11, 12))]
+    unsure = [record({"overlay": gap}, seed=seed) for seed, gap in enumerate((2, 39, 40))]
+    assert "These seeds do not tell" not in words(sure) and "These seeds do not tell" in words(unsure)
+
+
+def test_tuning_sizes_are_in_the_first_words_too() -> None:
+    at_sizes = [
+        record({"overlay": 40 - size // 50, "adv_post": 30}, task="attractive-sizes", tuning=size)
+        for size in (250, 500, 1000)
+    ]
+    text = words([*seeds(["overlay", "overlay"]), *at_sizes])
+    assert (
+        "a trigger leaves .350 with 250 and .200 with 1,000 of a gap of .400; half of it is gone at 1,000 rows" in text
+    )
+    assert "rows (AdvPost: none of 1)." in text
 
 
 def test_certified_picks_that_lose_more_than_the_budget_on_test_do_not_hold() -> None:
