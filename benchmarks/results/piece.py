@@ -129,10 +129,21 @@ def configured(piece: Piece, folder: Path, changes: Sequence[str] = ()) -> RunCo
     config = replace(base, report=ReportConfig(enabled=False))
     if task.own_trigger:
         config = replace(config, objective=replace(config.objective, criterion=piece.criterion))
-        return config if piece.tuning is None else _as_many_steps(config, piece.tuning, 20)
-    system = next(one for one in trigger_systems(config.modality) if one.name == piece.kind)
-    config = replace(system.config(config, piece.criterion), baselines=_baselines(system, config))
-    return config if piece.tuning is None else _as_many_steps(config, piece.tuning, 20)
+    else:
+        system = next(one for one in trigger_systems(config.modality) if one.name == piece.kind)
+        config = replace(system.config(config, piece.criterion), baselines=_baselines(system, config))
+    config = config if piece.tuning is None else _as_many_steps(config, piece.tuning, 20)
+    return _as_asked(config, base, changes)
+
+
+def _as_asked(config: RunConfig, asked: RunConfig, changes: Sequence[str]) -> RunConfig:
+    """The configuration with the values of `asked` for the keys that `changes` name, whatever a kind's own are."""
+    for section in ("objective", "train", "baselines"):
+        names = [name.strip() for name, _, _ in (change.partition("=") for change in changes)]
+        keys = [name.removeprefix(f"{section}.") for name in names if name.startswith(f"{section}.")]
+        given = {key: getattr(getattr(asked, section), key) for key in keys}
+        config = replace(config, **{section: replace(getattr(config, section), **given)})
+    return config
 
 
 def _share(task: Task, rows: int) -> float:

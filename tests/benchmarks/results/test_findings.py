@@ -77,10 +77,7 @@ def test_a_rival_is_named_only_where_it_is_clearly_ahead() -> None:
         record({"overlay": 10 + seed % 2, "frappe": 5, "hardt": 2, "adv_post": 10}, seed=seed) for seed in range(4)
     ]
     text = words(ahead)
-    assert (
-        "- Frappe (asks for: features) leaves clearly less of the gap than the trigger on 1: CelebA: Attractive given Male"
-        in text
-    )
+    assert "- Frappe (asks for: features) leaves clearly less of the gap than the trigger on 1: CelebA: Attr" in text
     assert "- Hardt (a measure: it is told every group) leaves" in text
     assert "AdvPost" not in text  # .5 points on average, within the interval
     assert (

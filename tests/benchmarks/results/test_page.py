@@ -43,7 +43,7 @@ def test_the_page_says_first_what_a_user_wants_to_know() -> None:
         "### CelebA: Attractive given Male, demographic parity, by rows of tuning",
         "## How the runs were made",
     ]
-    assert "the budget (1 % of" in text and "12 runs on cpu, 6 minutes" in text
+    assert "the budget (1 point of" in text and "12 runs on cpu, 6 minutes" in text
 
 
 def test_a_table_has_every_system_by_its_gap_after_the_advice() -> None:

@@ -72,6 +72,16 @@ def test_smaller_tuning_parts_are_shares_of_one_part_and_have_as_many_steps() ->
     assert [one.baselines.epochs for one in made.values()] == [160, 80, 40, 20, 20]
 
 
+def test_what_is_asked_for_wins_over_a_kinds_own_settings() -> None:
+    piece = Piece("attractive-sizes", "equalized_odds", 0, "overlay", 250)
+    made = configured(
+        piece, Path("/somewhere"), ["train.epochs=3", "objective.strengths=[7.0]", "baselines.systems=[]"]
+    )
+    assert (made.train.epochs, made.train.lr) == (3, 0.02)
+    assert (made.objective.strengths, made.objective.name) == ((7.0,), "adversarial")
+    assert made.baselines.systems == ()
+
+
 def test_the_plain_kinds_of_large_parts_go_first() -> None:
     found = sorted(planned(["attractive", "attractive-sizes"], [0]), key=lambda one: -one.cost)
     assert found[0].tuning == 5000 and found[-1].kind != "overlay"
