@@ -2,6 +2,8 @@
 
 yes              it is below the rival or equal to it: the interval of the difference over the seeds reaches 0 or less
 recommended      the report recommends this rival in most seeds
+named            it leaves clearly more, and in most seeds the report says so: of a rule that is not proved, or for
+                 those who may change the weights
 no               it leaves clearly more
 measure          the rival is told every group, which no system that is recommended may ask for
 
@@ -17,7 +19,7 @@ from typing import Literal
 from benchmarks.results.problem import ADVISED, MEASURES, Problem, advice_words, name_of
 from benchmarks.results.seed_mean import SeedMean
 
-Answer = Literal["yes", "recommended", "no", "measure"]
+Answer = Literal["yes", "recommended", "named", "no", "measure"]
 
 
 @dataclass(frozen=True)
@@ -57,4 +59,6 @@ def _check(problem: Problem, rival: str) -> RivalCheck:
         answer = "measure"
     elif 2 * problem.advice[rival] > len(problem.plain):
         answer = "recommended"
+    elif answer == "no" and 2 * sum(rival in one.named for one in problem.plain) > len(problem.plain):
+        answer = "named"
     return RivalCheck(problem, rival, difference, answer)

@@ -1,7 +1,7 @@
 """What a user wants to know first, in sentences whose every figure comes from the records, by fixed rules.
 
 trigger   the report recommends a trigger in most seeds
-other     it recommends something cheaper in most seeds
+other     it recommends another system in most seeds
 nothing   it recommends nothing in most seeds
 mixed     none of these has most seeds
 """
@@ -25,7 +25,7 @@ RARE = 0.15
 
 HEADS = {
     "trigger": "**A trigger helps**, and the report recommends one in most runs:",
-    "other": "**Use something else**: in most runs the report itself recommends what costs less than a trigger:",
+    "other": "**Use something else**: in most runs the report itself recommends another system than a trigger:",
     NOTHING: "**Nothing is recommended** in most runs, and the model stays as it is:",
     "mixed": "**It depends on the draw** of rows: no advice has most runs:",
 }
@@ -48,7 +48,7 @@ def findings(
 
 def held_share(records: Sequence[RunRecord]) -> str | None:
     """How many certified picks lose no more than the budget on test, with the Wilson interval; None without any."""
-    certified = [one for one in records if one.status == "certified"]
+    certified = [one for one in records if one.certified]
     if not certified:
         return None
     hits = sum(one.advised.loss <= one.rule.select.max_accuracy_drop + 1e-9 for one in certified)
@@ -149,7 +149,7 @@ def _sizes(curve: TuningCurve) -> str:
     beside = [f"{name_of(name)}: {curve.reached(name, half).text}" for name in others]
     return (
         f"Rows of tuning, on {curve.title}: a trigger leaves {join_words(ends)} of a gap of"
-        f" {format_number(curve.bare.value)}; half of it is gone at {curve.reached(trigger, half).text} rows"
+        f" {format_number(curve.bare.value)}; half of it is gone with {curve.reached(trigger, half).text} rows"
         + (f" ({'; '.join(beside)})." if beside else ".")
     )
 

@@ -47,8 +47,9 @@ system needs beside the model's inputs, of whoever runs it.
 CHECK = """\
 ## The recommended system beside every rival
 `yes`: what the report recommends leaves no more of the gap than the rival, as far as the interval of the difference
-over the seeds tells; `recommended`: the report recommends the rival; `measure`: the rival is told everybody's group. A
-rival may keep to the budget on validation without the proof that a certified trigger has.
+over the seeds tells; `recommended`: the report recommends the rival; `named`: the report says that the rival leaves
+less, unproved or for those who may change the weights; `measure`: the rival is told everybody's group. A rival may keep
+to the budget on validation without the proof that a certified trigger has.
 """
 
 CURVES = """\

@@ -59,7 +59,8 @@ def run_record(task: str, seed: int, kind: str, tuning: int | None, metrics: Jso
     }
     systems = [_entry(kind, one, table, rule) for one in [_fairest(metrics["candidates"], rule)]]
     systems += [_entry(one["system"], one, table, rule) for one in _chosen(metrics["comparisons"], rule)]
-    return {**found, "systems": systems, "recommended": _recommended(kind, metrics, table, rule)}
+    advice = {"recommended": _recommended(kind, metrics, table, rule), "named": _named(metrics)}
+    return {**found, "systems": systems, **advice}
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,21 @@ def _entry(system: str, one: Json, table: _Table, rule: SelectionCriterion) -> d
 
 
 def _recommended(kind: str, metrics: Json, table: _Table, rule: SelectionCriterion) -> dict[str, Any] | None:
-    """What the report says to use: a trigger, something cheaper, or nothing."""
-    if metrics.get("rival") is not None:
-        one = metrics["comparisons"][metrics["rival"]]
+    """What the report says to use: a rule on the model's outputs, a trigger, something cheaper, or nothing."""
+    better = (metrics.get("alternatives") or {}).get("better")
+    at = metrics.get("rival") if better is None else better
+    if at is not None:
+        one = metrics["comparisons"][at]
         return _entry(one["system"], one, table, rule)
     if metrics["best"] is None:
         return None
     return _entry(kind, next(one for one in metrics["candidates"] if one["strength"] == metrics["best"]), table, rule)
+
+
+def _named(metrics: Json) -> list[str]:
+    """Systems of which the report says beside its advice that they leave less: unproved, or by other weights."""
+    found = metrics.get("alternatives") or {}
+    return [metrics["comparisons"][at]["system"] for name in ("unproved", "retrained") for at in found.get(name, ())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +174,16 @@ class RunRecord:
         return str(one["system"]) if one else NOTHING
 
     @property
-    def status(self) -> str:
-        """Word of the verdict."""
-        return str(self.json["verdict"]["status"])
+    def certified(self) -> bool:
+        """Whether what the report recommends is certified, be it a trigger or something else."""
+        one = self.json["recommended"]
+        return bool(one) and one["word"] == "certified"
+
+    @property
+    def named(self) -> Sequence[str]:
+        """Systems that the report names beside its advice: they leave less, but unproved, or change the weights."""
+        names: list[str] = self.json["named"]
+        return names
 
     @cached_property
     def bare(self) -> Figures:

@@ -37,7 +37,7 @@ class Reached:
         if self.rows is None:
             return f"none of {self.of}"
         value, low, high = self.rows.value, self.rows.low, self.rows.high
-        interval = "" if low is None or high is None else f" ({low:,.0f} to {high:,.0f})"
+        interval = "" if low is None or high is None or self.at_once == self.seeds else f" ({low:,.0f} to {high:,.0f})"
         some = "" if self.seeds == self.of else f", {self.seeds} of {self.of} seeds"
         return ("at most " if self.at_once else "") + f"{value:,.0f}{interval}{some}"
 

@@ -30,6 +30,7 @@ def record(
     bare: int = 40,
     positives: int = 50,
     device: str = "cpu",
+    named: tuple[str, ...] = (),
 ) -> RunRecord:
     """A run with these systems under demographic parity; `dropped` ones keep to no budget on validation."""
 
@@ -62,6 +63,7 @@ def record(
             "seconds": {"train": 30.0},
             "bare": {"val": without, "test": without},
             "systems": [entry(name) for name in systems],
-            "recommended": None if advised == NOTHING else entry(advised),
+            "recommended": None if advised == NOTHING else {**entry(advised), "word": status},
+            "named": list(named),
         }
     )

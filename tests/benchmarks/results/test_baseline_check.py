@@ -34,6 +34,16 @@ def test_a_rival_that_the_report_recommends_is_said() -> None:
     assert answers((2, 3, 4), advised="adv_post") == "recommended"
 
 
+def test_a_rival_that_the_report_names_beside_its_advice_is_said() -> None:
+    named = ("adv_post",)
+    for times, answer in ((2, "named"), (1, "no")):
+        own = [
+            record({"overlay": 10, "adv_post": 3}, seed=seed, named=named if seed < times else ()) for seed in range(3)
+        ]
+        (found,) = check_baselines(problems(own))
+        assert found.answer == answer
+
+
 def test_a_system_that_is_told_the_groups_is_a_measure() -> None:
     assert answers((0, 0, 0), name="hardt") == "measure"
 

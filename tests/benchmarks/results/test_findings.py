@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.results.baseline_check import check_baselines
 from benchmarks.results.findings import HEADS, findings, held_share
-from benchmarks.results.problem import Problem, problems
+from benchmarks.results.problem import Problem, name_of, problems
 from benchmarks.results.run_record import NOTHING, RunRecord
 from benchmarks.results.tuning_curves import tuning_curves
 from tests.benchmarks.results.made import record
@@ -32,6 +32,10 @@ def seeds(advised: Sequence[str], task: str = "attractive", positives: int = 50)
         )
         for seed, name in enumerate(advised)
     ]
+
+
+def capital(system: str) -> str:
+    return name_of(system)[:1].upper() + name_of(system)[1:]
 
 
 def test_a_trigger_that_most_seeds_recommend_helps_with_its_gaps_and_its_price() -> None:
@@ -77,8 +81,8 @@ def test_a_rival_is_named_only_where_it_is_clearly_ahead() -> None:
         record({"overlay": 10 + seed % 2, "frappe": 5, "hardt": 2, "adv_post": 10}, seed=seed) for seed in range(4)
     ]
     text = words(ahead)
-    assert "- Frappe (asks for: features) leaves clearly less of the gap than the trigger on 1: CelebA: Attr" in text
-    assert "- Hardt (a measure: it is told every group) leaves" in text
+    assert f"- {capital('frappe')} (asks for: features) leaves clearly less of the gap than the trigger on 1: " in text
+    assert f"- {capital('hardt')} (a measure: it is told every group) leaves" in text
     assert "AdvPost" not in text  # .5 points on average, within the interval
     assert (
         "on 0 of 1 problems; clearly less is left on CelebA: Attractive given Male, demographic parity (frappe)."
@@ -103,10 +107,8 @@ def test_tuning_sizes_are_in_the_first_words_too() -> None:
         for size in (250, 500, 1000)
     ]
     text = words([*seeds(["overlay", "overlay"]), *at_sizes])
-    assert (
-        "a trigger leaves .350 with 250 and .200 with 1,000 of a gap of .400; half of it is gone at 1,000 rows" in text
-    )
-    assert "rows (AdvPost: none of 1)." in text
+    assert "a trigger leaves .350 with 250 and .200 with 1,000 of a gap of .400; half of it is gone with" in text
+    assert "with 1,000 rows (AdvPost: none of 1)." in text
 
 
 def test_certified_picks_that_lose_more_than_the_budget_on_test_do_not_hold() -> None:

@@ -52,20 +52,31 @@ def test_the_triggers_row_is_the_fairest_setting_and_the_advice_the_reports(
 ) -> None:
     found = recorded(image_outcome(best=1), classifier, tmp_path)
     assert found.systems["overlay"].gap == pytest.approx(0.11)  # strength 5
-    assert (found.recommended, found.status) == ("overlay", "certified")
+    assert (found.recommended, found.certified) == ("overlay", True)
     assert found.advised.gap == pytest.approx(0.21)  # strength 1, which the report recommends
 
 
 def test_nothing_recommended_is_the_bare_model(classifier: FrozenClassifier, tmp_path: Path) -> None:
     found = recorded(image_outcome(best=None, front=()), classifier, tmp_path)
-    assert (found.recommended, found.status) == (NOTHING, "not recommended")
+    assert (found.recommended, found.certified) == (NOTHING, False)
     assert found.advised is found.bare
 
 
 def test_a_rival_that_does_as_well_is_what_the_report_recommends(classifier: FrozenClassifier, tmp_path: Path) -> None:
     found = recorded(image_outcome(), classifier, tmp_path, [comparison("threshold", 9, chosen=False)])
-    assert (found.recommended, found.status) == ("threshold", "not recommended")
+    assert (found.recommended, found.certified) == ("threshold", False)
     assert found.advised.gap == pytest.approx(0.10)
+
+
+def test_a_rule_that_does_better_is_what_the_report_recommends(classifier: FrozenClassifier, tmp_path: Path) -> None:
+    ones = [comparison("adv_post", 9), comparison("adv_in", 15), comparison("threshold", 39)]
+    metrics = summarised(
+        material(image_config(tmp_path), classifier, replace(image_outcome(), comparisons=tuple(ones)))
+    )
+    found = {"better": 0, "equal": [2], "unproved": [], "retrained": [1]}
+    given = RunRecord(run_record("attractive", 3, "overlay", None, metrics | {"alternatives": found}))
+    assert given.recommended == "adv_post" and given.advised.gap == pytest.approx(0.10)
+    assert given.named == ["adv_in"]
 
 
 def test_one_setting_stands_for_a_system_and_controls_without_a_use_are_left_out(
