@@ -42,7 +42,7 @@ def plain_system(modality: Literal["image", "text"]) -> System:
 
 ADV_POST: Mapping[str, Any] = {"systems": ("adv_post",), "strengths": (1.0, 2.0, 5.0)}
 ADV_IN: Mapping[str, Any] = {"systems": ("adv_in",), "strengths": (2.0,)}
-FAAP: Mapping[str, Any] = {"systems": ("faap",)}
+FAAP: Mapping[str, Any] = {"systems": ("faap",), "strengths": (0.3, 1.0, 3.0), "epochs": 20}
 
 
 def _image_systems() -> list[System]:
@@ -60,6 +60,6 @@ def _text_systems() -> list[System]:
     train: dict[str, Any] = {"epochs": 30, "batch_size": 512, "lr": 0.03, "precision": "bf16"}
     gap = {"name": "gap", "strengths": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)}
     return [
-        System("soft", TriggerConfig("soft", tokens=5), gap, train, ADV_POST),
+        System("soft", TriggerConfig("soft", tokens=5), gap, train, {**ADV_POST, "epochs": 8}),
         System("embedding", TriggerConfig("embedding", tokens=5), gap, {**train, "lr": 0.01}, ADV_IN),
     ]
