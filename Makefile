@@ -84,13 +84,8 @@ scale: install ## time the training steps on several GPUs (GPUS=1,2; elsewhere D
 	$(BIN)/python -m benchmarks.scale --gpus $(GPUS) $(if $(DEVICE),--device $(DEVICE)) \
 	  $(if $(QUICK),--quick --no-compiled)
 
-results: install ## every system on the real data of the examples, three seeds (a GPU), into docs/results.json
-	$(BIN)/python -m benchmarks.results --out runs/results
-	$(BIN)/python -m benchmarks.results --out runs/results --task classes8 --task classes16 --system "overlay adv" --system AdvPost
-	$(BIN)/python -m benchmarks.results --out runs/results --ablations
-	$(BIN)/python -m benchmarks.results --out runs/results --transfer
-	$(BIN)/python -m benchmarks.results --out runs/results --collect
-	$(BIN)/python -m benchmarks.results_page docs/results.json --into docs/results.md --pictures docs/results
+results: install ## the product's runs on the real data of the examples, five seeds (GPUs; PROCESSES=36), and docs/results.md
+	$(BIN)/python -m benchmarks.results --out runs/results --processes $(or $(PROCESSES),8) --page
 
 life: install ## SIGTERM under load, overload and clients that leave, in full, with and without HTTP processes
 	for workers in 0 2; do for experiment in sigterm overload cancelled; do \

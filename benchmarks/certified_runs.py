@@ -9,20 +9,19 @@ by `benchmarks.certified`, which draws validation rows from them.
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 
-from benchmarks.systems import CRITERIA, EXAMPLES, Task, plain_system
-from trainer.config import Criterion, RunConfig, load_config
+from benchmarks.systems import plain_system
+from benchmarks.tasks import CRITERIA, TASKS, Sources
+from trainer.config import Criterion, RunConfig
 from trainer.data import Splits
 from trainer.distributed import deterministic_algorithms
 from trainer.evaluation.counts import evaluation_classifier, predicted_labels
@@ -32,39 +31,14 @@ from trainer.training.training_loop import TrainingRun
 from trainer.training.validation_history import ValidationHistory
 from triggers.model import FrozenClassifier
 
-RARE_SHARE = 0.1
-"""Share of toxic posts in the task of rare positives."""
+RECORDED = ("attractive", "smiling", "eyeglasses", "toxic", "rare", "age")
+"""Tasks that are recorded."""
 
-
-def _face(attribute: str) -> Task:
-    changes = (f"data.label={attribute}", "base.labels=[]", f"base.name=celeba-{attribute.lower()}")
-    return Task("celeba10k", attribute, "Male", "celeba", ("base.shift=0", *changes))
-
-
-FITTED = {
-    "attractive": _face("Attractive"),
-    "smiling": _face("Smiling"),
-    "eyeglasses": _face("Eyeglasses"),  # 7 % of the faces
-    "toxic": Task("hatexplain", "toxic", "names an identity", "hatexplain"),
-    "rare": Task("hatexplain", "rarely toxic", "names an identity", "hatexplain"),
+HELD_OUT: Mapping[str, tuple[str, ...]] = {
+    "age": ("split.tuning=2000", "split.val=1500", "split.test=6000"),
+    "rare": ("split.base=0.5", "split.val=0.17", "split.test=0.12"),
 }
-
-TASKS = (*FITTED, "age")
-"""`age` is dlib's network, which is fitted on nothing of these data."""
-
-
-def rare_posts(data: Path, out: Path) -> Path:
-    """The posts with only so many of the toxic ones that they are RARE_SHARE of all."""
-    with data.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    fine = [row for row in rows if row["toxic"] == "0"]
-    toxic = [row for row in rows if row["toxic"] == "1"]
-    kept = Random(0).sample(toxic, round(len(fine) * RARE_SHARE / (1 - RARE_SHARE)))
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows([*fine, *kept])
-    return out
+"""Parts of the tasks whose own are smaller."""
 
 
 @dataclass(frozen=True)
@@ -114,52 +88,34 @@ def configured(base: RunConfig, criterion: Criterion) -> RunConfig:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the files.")],
-    task: Annotated[list[str], typer.Option(help=f"One of {', '.join(TASKS)}; may be given again.")],
+    task: Annotated[list[str], typer.Option(help=f"One of {', '.join(RECORDED)}; may be given again.")],
     seed: Annotated[list[int], typer.Option(help="May be given again.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data files, else as the examples have it.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Bundle of the age network, made by `fairtrigger wrap`.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="A change of the configuration.")] = None,
 ) -> None:
     """Record the runs of the tasks and seeds that are not there yet."""
     out.mkdir(parents=True, exist_ok=True)
+    sources = Sources.beside_repository(out.resolve())
+    sources = (
+        sources if data is None else replace(sources, data=data.resolve(), models=data.resolve().parent / "models")
+    )
     with open_progress(sys.stderr) as progress:
         for name in task:
             for number in seed:
-                _record(out, name, number, (*_changes(name, data, bundle, out), *(changes or ())), progress)
+                _record(sources, name, number, tuple(changes or ()), progress)
 
 
-def _changes(task: str, data: Path | None, bundle: Path | None, out: Path) -> tuple[str, ...]:
-    """Where the task's data lie."""
-    folder = (data or Path(__file__).parents[2] / "shared" / "data").resolve()
-    found: dict[str, Callable[[], Path]] = {
-        "age": lambda: folder / "faces64" / "faces.csv",
-        "toxic": lambda: folder / "hatexplain.csv",
-        "rare": lambda: rare_posts(folder / "hatexplain.csv", out.resolve() / "rare.csv"),
-    }
-    path = found.get(task, lambda: folder / "celeba10k.tar")()
-    own = [f'data.path="{path}"']
-    own += [f'base.encoder="{folder.parent / "models" / "minilm"}"'] if task in ("toxic", "rare") else []
-    own += ["split.tuning=2000", "split.val=1500", "split.test=6000"] if task == "age" else []
-    own += ["split.val=0.17", "split.test=0.12"] if task == "rare" else []
-    return (*own, *((f'model.bundle="{bundle.resolve()}"',) if task == "age" and bundle else ()))
-
-
-def _record(out: Path, task: str, seed: int, changes: tuple[str, ...], progress: Progress) -> None:
+def _record(sources: Sources, task: str, seed: int, changes: tuple[str, ...], progress: Progress) -> None:
+    out = sources.made
     wanted = {criterion: out / f"{task}-{criterion}-{seed}.npz" for criterion in CRITERIA}
     if all(path.exists() for path in wanted.values()):
         return
-    base = _configuration(out.resolve(), task, seed, changes)
+    where = TASKS[task].prepare(sources, seed, progress)
+    base = TASKS[task].config(out, seed, (*where, *HELD_OUT.get(task, ()), *changes))
     classifier, loader = open_run(base, out / "data-cache", progress)
     splits = loader.splits(classifier)
     for criterion, path in wanted.items():
         Recorder(configured(base, criterion), classifier, splits).write(path, progress)
-
-
-def _configuration(out: Path, task: str, seed: int, changes: tuple[str, ...]) -> RunConfig:
-    if task != "age":
-        return FITTED[task].config(out, seed, changes)
-    own = ("publish.enabled=false", f"split.seed={seed}", f"train.seed={seed}", "baselines.systems=[]")
-    return load_config(EXAMPLES / "dlib-age" / "run.toml", [*own, *changes])
 
 
 if __name__ == "__main__":

@@ -22,21 +22,27 @@ from itertools import product
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 import typer
 
-from benchmarks.picks import trigger_picks
-from benchmarks.results import Pieces, Record, figures, records
-from benchmarks.systems import BUDGETS, TASKS, System
+from benchmarks.systems import System
+from benchmarks.tasks import TASKS, Sources
 from examples.results_table import T_975
 from trainer.config import RunConfig
 from trainer.config.run_config import TriggerConfig
+from trainer.data import Splits
 from trainer.evaluation import confusion_counts
+from trainer.evaluation.counts import ConfusionCounts, accuracy
 from trainer.progress import Progress, open_progress
+from trainer.train import DATA_CACHE, prepare_data
+from trainer.training import train_triggers
 from trainer.training.build_module import build_module
 from triggers.errors import FairtriggerError
+from triggers.metrics import evaluate_counts
+from triggers.model import FrozenClassifier
+from triggers.storage import write_atomically
 from triggers.trigger import ImageTrigger
 from triggers.trigger.image_trainable import BorderFit
 
@@ -46,6 +52,9 @@ SIZE = 112
 WIDTHS = (4, 6, 8, 10, 12)
 PATCHES = (30, 40, 50)
 BUILDERS = ("resnet18", "mobilenet_v3_large")
+ROWS = 512
+GAP = "average_odds_difference"
+Record: TypeAlias = Mapping[str, Any]
 Base = Literal["plain", "crops"]
 BASES: Mapping[Base, tuple[str, ...]] = {"plain": (), "crops": ("base.crop=[0.5, 1.0]",)}
 """How a classifier is fitted: on whole images, or on crops too."""
@@ -86,40 +95,68 @@ def frames(widths: Sequence[int], fits: Sequence[BorderFit], patches: Sequence[i
     return [frame for frame in (*made, *(Frame("patch", side) for side in patches)) if frame.pixels]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measurement:
-    """The pieces of one classifier."""
+    """One classifier with its data; every frame leaves a record."""
 
-    pieces: Pieces
+    folder: Path
+    task: str
     builder: str
-    base: str
+    base: Base
+    seed: int
+    config: RunConfig
+    classifier: FrozenClassifier
+    splits: Splits
+    bare: ConfusionCounts
+    progress: Progress
 
-    def run(self, frame: Frame, objective: str) -> None:
-        """Leave a frame's records, one for each budget, unless they are there."""
-        path = self.pieces.path(f"{self.builder.rpartition(':')[2]} {self.base} {frame.name} {objective}")
+    def path(self, frame: Frame, objective: str, budget: float) -> Path:
+        """Where a frame's record lies."""
+        words = (self.task, self.builder.rpartition(":")[2], self.base, self.seed, frame.name, objective, f"{budget:g}")
+        return self.folder / "pieces" / ("-".join(map(str, words)).replace(" ", "_") + ".json")
+
+    def run(self, frame: Frame, objective: str, budget: float) -> None:
+        """Train a frame and leave its record, unless it is there."""
+        path = self.path(frame, objective, budget)
         if path.exists():
             return
-        pieces, began = self.pieces, time.monotonic()
-        trigger = frame.trigger(pieces.classifier.spec.image.width)  # type: ignore[union-attr]
-        config = System(frame.name, trigger, OBJECTIVES[objective], TRAIN).config(pieces.config, "equalized_odds")
-        picks = trigger_picks(config, pieces.classifier, pieces.splits, pieces.progress)
-        common = pieces.common(frame.name, objective, "equalized_odds")
-        mark = {"builder": self.builder, "base": self.base, **self._alone(config)}
-        seconds = time.monotonic() - began
-        pieces.write(path, list(records({**common, **mark}, picks, pieces.bare, seconds, pieces.labels)))
+        began, image = time.monotonic(), self.classifier.spec.image
+        assert image
+        system = System(frame.name, frame.trigger(image.width), OBJECTIVES[objective], TRAIN)
+        select = replace(self.config.select, max_accuracy_drop=budget, measure="accuracy", min_recall_ratio=0.0)
+        config = replace(system.config(self.config, "equalized_odds"), select=select)
+        result = train_triggers(config, self.classifier, self.splits, self.progress)
+        assert result.judge
+        criterion = result.judge.criterion
+        one = min(result.candidates, key=lambda each: criterion.rank(criterion.score(each.counts["val"])))
+        kept = criterion.feasible(criterion.score(one.counts["val"]))
+        named = {"task": self.task, "builder": self.builder, "base": self.base, "seed": self.seed, "budget": budget}
+        found = {
+            **named,
+            "system": frame.name,
+            "objective": objective,
+            "strength": one.strength,
+            "kept": kept,
+            **_figures("", one.counts["test"] if kept else self.bare),
+            **_figures("base_", self.bare),
+            **_figures("alone_", self._alone(config)),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(found).encode() + b"\n")
 
-    def _alone(self, config: RunConfig) -> Record:
-        """Accuracy and gaps of the test part with the frame in black, nothing learned."""
-        classifier = self.pieces.classifier
+    def _alone(self, config: RunConfig) -> ConfusionCounts:
+        """Counts of the test part with the frame in black, nothing learned."""
         one = replace(config, objective=replace(config.objective, strengths=(0.0,)))
-        (trigger,) = build_module(one, classifier).export()
+        (trigger,) = build_module(one, self.classifier).export()
         assert isinstance(trigger, ImageTrigger)
-        bank = classifier.bank([replace(trigger, delta=torch.zeros_like(trigger.delta))])
-        (counts,) = confusion_counts(classifier, self.pieces.splits.test, bank, 512)
-        return {f"alone_{name}": value for name, value in figures(counts).items()}
+        bank = self.classifier.bank([replace(trigger, delta=torch.zeros_like(trigger.delta))])
+        return confusion_counts(self.classifier, self.splits.test, bank, ROWS)[0]
 
 
-GAP = "average_odds_difference"
+def _figures(prefix: str, counts: ConfusionCounts) -> Record:
+    gap = evaluate_counts(counts, labels=2).gaps[GAP].value
+    return {f"{prefix}accuracy": accuracy(counts), f"{prefix}{GAP}": gap}
 
 
 def table(found: Sequence[Record], budget: float) -> Iterator[str]:
@@ -167,7 +204,7 @@ def main(
     fit: Annotated[BorderFit | None, typer.Option(help="default: both")] = None,
     patch: Annotated[list[int] | None, typer.Option(help=f"default: {PATCHES}; 0: none")] = None,
     objective: Annotated[Literal["adversarial", "gap"], typer.Option(help="of the triggers")] = "adversarial",
-    budget: Annotated[float, typer.Option(help=f"of the table, one of {BUDGETS}")] = 0.01,
+    budget: Annotated[float, typer.Option(help="most accuracy that a frame may cost on validation")] = 0.01,
     only_table: Annotated[bool, typer.Option("--table", help="only print the table of what is there")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="as given to the trainer")] = None,
 ) -> None:
@@ -180,22 +217,25 @@ def main(
             for name, how, number in () if only_table else classifiers:
                 found = measurement(folder, task, name, how, number, changes, progress)
                 for frame in wanted:
-                    found.run(frame, objective)
+                    found.run(frame, objective, budget)
     except FairtriggerError as error:
         raise SystemExit(f"error: {error}") from error
-    pieces = (one for path in sorted((folder / "pieces").glob("*.json")) for one in json.loads(path.read_text()))
-    print("\n".join(table([one for one in pieces if one["target"] == TASKS[task].target], budget)))
+    pieces = [json.loads(path.read_text()) for path in sorted((folder / "pieces").glob("*.json"))]
+    print("\n".join(table([one for one in pieces if one["task"] == task], budget)))
 
 
 def measurement(
     folder: Path, task: str, builder: str, base: Base, seed: int, changes: tuple[str, ...], progress: Progress
 ) -> Measurement:
     """One classifier, fitted if it is not there. Raises ConfigError."""
-    short = builder.rpartition(":")[2]
-    bundle = folder / "models" / f"{TASKS[task].target}-{short}-{base}-{seed}"
-    own = (f'base.builder="{builder}"', f"model.bundle={bundle}", *BASES[base])
-    pieces = Pieces(TASKS[task], seed, folder, progress, ("equalized_odds",), (*own, *changes))
-    return Measurement(pieces, builder, base)
+    name = f"{task}-{builder.rpartition(':')[2]}-{base}-{seed}"
+    own = (f'base.builder="{builder}"', f'model.bundle="{folder / "models" / name}"', *BASES[base])
+    where = TASKS[task].prepare(Sources.beside_repository(folder / "made"), seed, progress)
+    config = TASKS[task].config(folder / "models", seed, (*where, *own, *changes))
+    classifier, splits = prepare_data(config, folder / DATA_CACHE, progress)
+    bank = classifier.bank([classifier.null_trigger()])
+    (bare,) = confusion_counts(classifier, splits.test, bank, ROWS)
+    return Measurement(folder, task, builder, base, seed, config, classifier, splits, bare, progress)
 
 
 if __name__ == "__main__":

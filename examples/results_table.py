@@ -2,7 +2,7 @@
 
 python -m examples.results_table runs/celeba-seeds/results.json --keep docs/results/celeba.json
 
-What `--keep` writes is read like the run's own file; `docs/results.md` is made from such files.
+What `--keep` writes is read like the run's own file; `docs/results-2026-11.md` was made from such files.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _rounded(figure: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def block(results: Mapping[str, Any]) -> str:
-    """The command, its table and its time, as they stand in docs/results.md."""
+    """The command, its table and its time, as they stand in docs/results-2026-11.md."""
     return f"```sh\n{results['command']}\n```\n\n{seeds_table(results)}\n\n{timing(results)}"
 
 

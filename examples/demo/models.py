@@ -31,7 +31,7 @@ def build(progress: Progress, name: str, out: Path, seed: int, overrides: Sequen
     torch.set_num_threads(1)
     folder = out / name
     folder.mkdir(exist_ok=True)
-    _FITTERS[name](folder, seed, progress)
+    FITTERS[name](folder, seed, progress)
     run = out / f"{name}.toml"
     shutil.copy(HERE / run.name, run)  # its relative paths start from `out`
     config = load_config(run, [f"train.seed={seed}", *overrides])
@@ -58,7 +58,7 @@ def _fit_comments(folder: Path, seed: int, progress: Progress) -> None:
             tiny_bert.fit_bert(folder / "model", parts["base"], seed, task.advance)
 
 
-_FITTERS: dict[str, Callable[[Path, int, Progress], None]] = {"digits": _fit_digits, "comments": _fit_comments}
+FITTERS: dict[str, Callable[[Path, int, Progress], None]] = {"digits": _fit_digits, "comments": _fit_comments}
 
 
 def _write_finished(folder: Path, finished: FinishedRun) -> None:

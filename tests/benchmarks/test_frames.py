@@ -11,7 +11,6 @@ from torch.nn.functional import pad
 
 from benchmarks.frames import Frame, Measurement, frames, measurement, table
 from benchmarks.small_resnet import small_resnet
-from benchmarks.systems import BUDGETS
 from tests.trainer.datasets import faces
 from tests.trainer.training.test_training_loop import quiet
 from trainer.config.run_config import TriggerConfig
@@ -61,11 +60,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
 
 @pytest.mark.parametrize("frame", [Frame("border", 14, "cover"), Frame("border", 14, "shrink"), Frame("patch", 42)])
 def test_a_piece_says_what_the_frame_alone_costs(measured: Measurement, frame: Frame) -> None:
-    measured.run(frame, "adversarial")
-    (path,) = measured.pieces.folder.glob(f"pieces/*tiny_network_crops_{frame.name.replace(' ', '_')}_*.json")
+    measured.run(frame, "adversarial", 0.01)
+    path = measured.path(frame, "adversarial", 0.01)
     found = json.loads(path.read_text())
-    assert [one["budget"] for one in found] == list(BUDGETS)
-    test = measured.pieces.splits.test
+    test = measured.splits.test
     assert isinstance(test.inputs, torch.Tensor)
     pixels = test.inputs / 255
     if frame.kind == "patch":
@@ -74,20 +72,19 @@ def test_a_piece_says_what_the_frame_alone_costs(measured: Measurement, frame: F
         inside = pixels[..., 2:-2, 2:-2]
         pixels = shrink_and_centre(pixels, 12) if frame.fit == "shrink" else pad(inside, (2, 2, 2, 2))
     with torch.no_grad():
-        right = measured.pieces.classifier.image_logits(pixels).argmax(dim=1) == test.labels
-    for one in found:
-        assert one["alone_accuracy"] == pytest.approx(right.float().mean().item())
-        assert one["base_accuracy"] == pytest.approx(accuracy(measured.pieces.bare))
-        assert (one["builder"], one["base"], one["system"]) == ("tests.bundles:tiny_network", "crops", frame.name)
+        right = measured.classifier.image_logits(pixels).argmax(dim=1) == test.labels
+    assert found["alone_accuracy"] == pytest.approx(right.float().mean().item())
+    assert found["base_accuracy"] == pytest.approx(accuracy(measured.bare))
+    assert (found["builder"], found["base"], found["system"]) == ("tests.bundles:tiny_network", "crops", frame.name)
     path.write_text("[]")
-    measured.run(frame, "adversarial")
+    measured.run(frame, "adversarial", 0.01)
     assert path.read_text() == "[]"  # it was there
 
 
 def test_crops_are_what_the_base_is_fitted_on(measured: Measurement) -> None:
-    assert measured.pieces.config.base
-    assert measured.pieces.config.base.crop == (0.5, 1.0)
-    assert measured.pieces.config.model.bundle.name == "Attractive-tiny_network-crops-0"
+    assert measured.config.base
+    assert measured.config.base.crop == (0.5, 1.0)
+    assert measured.config.model.bundle.name == "attractive-tiny_network-crops-0"
 
 
 def test_the_table_by_hand() -> None:

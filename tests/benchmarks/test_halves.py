@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.halves import CUTS, Rows, candidates, cooled, group_thresholds, names_for, rows_of
-from benchmarks.systems import CRITERIA
+from benchmarks.tasks import CRITERIA
 from tests.trainer.datasets import comments, digits
 from tests.trainer.runs import run_config
 from tests.trainer.training.test_training_loop import quiet
