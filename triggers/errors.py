@@ -5,6 +5,7 @@
     ├── DataError              a data set cannot be read as asked
     ├── InputError             one image or text from a client cannot be used
     ├── ModelError             a model bundle cannot be loaded, or its weights changed
+    ├── EndpointUnavailable    the address of a model does not answer at the moment
     ├── ArtifactError
     │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
     │   ├── ArtifactUnsupported  written in a format version this release does not know
@@ -44,6 +45,14 @@ class InputError(FairtriggerError):
 
 class ModelError(FairtriggerError):
     """A model bundle cannot be loaded, or its weights are not the ones that were fingerprinted."""
+
+
+class EndpointUnavailable(FairtriggerError):
+    """The model's address does not answer at the moment; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ArtifactError(FairtriggerError):

@@ -82,6 +82,8 @@ def to_problem(error: Exception) -> Problem:
         return Problem(error.status, error.code, str(error), error.headers, error.errors)
     if isinstance(error, Overloaded):
         return Problem(503, "overloaded", str(error), {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.EndpointUnavailable):
+        return Problem(503, "endpoint_unavailable", str(error), {"Retry-After": str(error.retry_after)})
     if isinstance(error, errors.InputError):
         return Problem(413 if error.code in _TOO_LARGE else 422, error.code, str(error))
     for kind, status, code in _STATUS:

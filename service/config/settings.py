@@ -17,6 +17,7 @@ from service.config.secret_files import SecretFiles
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 from triggers.factories import Factories
+from triggers.model.endpoint.allowed_hosts import AllowedHosts
 from triggers.rollout import GuardRules
 
 MIB = 1024 * 1024
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
         default=(),
         description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "
         "network, as that runs their code; all: any module",
+    )
+    endpoint_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="hosts, as NAME or NAME:PORT with commas, where a bundle whose model is only an address may ask it",
     )
     store: str = Field(
         default="fairtrigger-store",
@@ -254,6 +259,11 @@ class Settings(BaseSettings):
         """Modules whose functions a bundle's `factory` loader may call."""
         return Factories(self.allow_factories)
 
+    @property
+    def endpoint_allow_list(self) -> AllowedHosts:
+        """Hosts where bundles may ask their models."""
+        return AllowedHosts(self.endpoint_hosts)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -301,6 +311,7 @@ class Settings(BaseSettings):
     @field_validator(
         "models",
         "allow_factories",
+        "endpoint_hosts",
         "receipt_keys",
         "trusted_keys",
         "trusted_history_keys",

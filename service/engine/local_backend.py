@@ -19,6 +19,7 @@ from service.engine.predictor import BatchItem, BatchResult, Predictor
 from service.rollout import TriggerState
 from service.telemetry import Metrics
 from triggers.model import FrozenClassifier
+from triggers.model.endpoint import EndpointLoader
 from triggers.rollout import RolloutPlan
 from triggers.store import Store
 
@@ -34,7 +35,8 @@ class LocalBackend:
             max_versions=settings.max_versions,
             forward=build_forward(classifier, settings),
         )
-        inline = settings.inline and classifier.device.type == "cpu"
+        endpoint = isinstance(classifier.spec.loader, EndpointLoader)  # the event loop never waits for one
+        inline = settings.inline and classifier.device.type == "cpu" and not endpoint
         kind: type[Batcher[BatchItem, BatchResult]] = InlineBatcher if inline else Batcher
         self.batcher = kind(
             build_batch_function(self.predictor, settings),

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from triggers.errors import ModelError
 from triggers.factories import Factories
 from triggers.model.decision import DecisionRule
+from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.head import Head, SoftmaxHead
 from triggers.model.networks.checkpoint import checkpoint_fault, load_weights
 from triggers.model.networks.module_code import code_digest, import_code
@@ -97,7 +98,8 @@ class ExportedLoader(_Strict):
 
 
 Loader = Annotated[
-    TransformersLoader | TorchvisionLoader | FactoryLoader | OnnxLoader | ExportedLoader, Field(discriminator="kind")
+    TransformersLoader | TorchvisionLoader | FactoryLoader | OnnxLoader | ExportedLoader | EndpointLoader,
+    Field(discriminator="kind"),
 ]
 
 
@@ -247,6 +249,8 @@ def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple
         from triggers.model.networks.exported_program import load_exported
 
         return load_exported(folder / spec.loader.file, spec.loader.output), ""
+    if isinstance(spec.loader, EndpointLoader):
+        raise ModelError(f"{spec.name!r} has no network: its model is only an address.")
     network = bare_network(spec.loader, factories, folder)
     path = folder / spec.loader.weights
     try:

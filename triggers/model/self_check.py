@@ -13,9 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from triggers.errors import ModelError
+from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.bundle import TransformersLoader, pretrained, transformers_source
 from triggers.model.classifier import FrozenClassifier
+from triggers.model.endpoint.endpoint_classifier import EndpointClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
 from triggers.model.networks.checkpoint import not_finite
@@ -52,6 +53,9 @@ class LoadedBundle:
 def run_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
     """The result of every check that applies, in order; those that run the network only if all others passed."""
     text = bundle.classifier.spec.text is not None
+    if isinstance(bundle.classifier, EndpointClassifier):
+        yield _result("canary", _canary, bundle)
+        return
     read: list[tuple[str, _Check]] = [("weights", _weights), ("labels", _labels), ("head", _problem_type)]
     read += [("tokenizer", _tokenizer), ("positions", _positions)] if text else [("processor", _processor)]
     run: list[tuple[str, _Check]] = [("outputs", _outputs)]
@@ -60,17 +64,28 @@ def run_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
     for name, check in (*read, *run):
         if not passed and (name, check) in run:
             return
-        try:
-            note = check(bundle)
-        except ModelError as error:
-            passed = False
-            yield CheckResult(name, " ".join(str(error).split()))
-        else:
-            yield CheckResult(name, note=note)
+        result = _result(name, check, bundle)
+        passed = passed and not result.fault
+        yield result
 
 
 _Check = Callable[[LoadedBundle], str]
 """Says what was seen. Raises ModelError with the fault."""
+
+
+def _result(name: str, check: _Check, bundle: LoadedBundle) -> CheckResult:
+    try:
+        return CheckResult(name, note=check(bundle))
+    except (ModelError, EndpointUnavailable) as error:
+        return CheckResult(name, " ".join(str(error).split()))
+
+
+def _canary(bundle: LoadedBundle) -> str:
+    """An endpoint that answers its canary as it did."""
+    classifier = bundle.classifier
+    assert isinstance(classifier, EndpointClassifier)
+    classifier.verify()
+    return f"{len(classifier.canary.outputs)} inputs answered as recorded"
 
 
 def _weights(bundle: LoadedBundle) -> str:

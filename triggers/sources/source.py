@@ -30,6 +30,7 @@ class WrapOptions:
     preset: str | None = None
     output: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""A classifier behind an address, in the place of one in memory: logits from its answers, no gradients, no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from triggers.errors import ModelError
+from triggers.model.bundle import BundleSpec
+from triggers.model.classifier import Bank, FrozenClassifier, Trigger
+from triggers.model.endpoint.canary import Canary
+from triggers.model.endpoint.connection import Connection, HttpConnection
+from triggers.model.endpoint.endpoint_loader import EndpointLoader
+from triggers.model.endpoint.protocols import PROTOCOLS
+from triggers.model.endpoint.rows import Rows, rows_of, travelling_pixels
+from triggers.model.endpoint.word_bank import Utf8Tokenizer, WordBank
+from triggers.preprocessing import TextBatch
+from triggers.trigger import TextBank, TextTrigger
+from triggers.trigger.text import Position
+
+
+class EndpointNetwork(nn.Module):
+    """The network's place: rows go out, outputs (N, O) come back. From any thread; no gradients."""
+
+    def __init__(self, loader: EndpointLoader, connection: Connection | None = None) -> None:
+        super().__init__()
+        self.loader, self._protocol = loader, PROTOCOLS[loader.protocol](loader)
+        self._connection = connection or HttpConnection(loader)
+        self.rows_sent = 0
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Outputs of rows, `max_batch` at a time. Raises EndpointUnavailable or ModelError."""
+        most = self.loader.max_batch
+        parts = [rows[start : start + most] for start in range(0, len(rows), most)]
+        return torch.cat([self._ask(part) for part in parts])
+
+    def _ask(self, rows: Rows) -> Tensor:
+        body, headers = self._protocol.encode(rows)
+        outputs = self._protocol.decode(*self._connection.post(body, headers))
+        self.rows_sent += len(rows)
+        if len(outputs) != len(rows):
+            raise ModelError(f"The endpoint answers {len(outputs)} rows to {len(rows)}.")
+        return outputs
+
+
+class EndpointClassifier(FrozenClassifier):
+    """A frozen classifier whose network is an endpoint.
+
+    Its fingerprint is that of its canary: what the model answered when the bundle was made.
+    """
+
+    def __init__(self, spec: BundleSpec, network: EndpointNetwork, canary: Canary) -> None:
+        self.canary = canary
+        super().__init__(spec, network, Utf8Tokenizer() if spec.text else None)
+
+    @property
+    def endpoint(self) -> EndpointNetwork:
+        """The network, as what it is."""
+        return cast(EndpointNetwork, self.network)
+
+    def verify(self) -> None:
+        """Raise ModelError if the endpoint no longer gives its canary the outputs that were recorded."""
+        difference = self.canary.difference(self.ask_canary())
+        if difference > self.endpoint.loader.canary_tolerance:
+            raise ModelError(
+                f"The model of {self.name!r} changed: outputs of its canary differ by {difference:.2g} from those of "
+                f"{self.fingerprint}. Its triggers were not made for what answers now."
+            )
+
+    def ask_canary(self) -> Tensor:
+        """The endpoint's present outputs (N, O) for the canary's inputs."""
+        return cast(Tensor, self.network(rows_of(self.canary.inputs, self.spec.image, self.endpoint.loader)))
+
+    def accelerated(self, dtype: torch.dtype = torch.float32, *, compiled: bool = False) -> FrozenClassifier:
+        """The classifier itself: nothing here computes."""
+        return self
+
+    def null_trigger(self) -> Trigger:
+        """The trigger that leaves inputs as they are."""
+        return TextTrigger.none(0) if self.spec.text else super().null_trigger()
+
+    def bank(self, triggers: Sequence[Trigger]) -> Bank:
+        """Triggers as one bank; of texts, of words. Raises ModelError."""
+        if self.spec.image:
+            return super().bank(triggers)
+        bank = WordBank.of_words(cast(Sequence[TextTrigger], triggers))
+        for position in set(bank.positions):
+            self.check_position(position)
+        return bank
+
+    def check_position(self, position: Position) -> None:
+        """Raise ModelError unless words can stand there: before the text, or behind it."""
+        if position == "as_published":
+            raise ModelError(
+                "A model behind an address takes text alone: set trigger.position = after_cls or before_sep."
+            )
+
+    @property
+    def embedding_matrix(self) -> Tensor:
+        """None are known: (0, 0)."""
+        return torch.zeros(0, 0)
+
+    def check_length(self, trigger_tokens: int = 0) -> None:
+        """The endpoint cuts long texts as it does."""
+
+    def triggered_text_logits(self, batch: TextBatch, bank: TextBank, index: Tensor) -> Tensor:
+        """Texts under their triggers, sent as text."""
+        return self.logits(self.network(cast(WordBank, bank).texts(batch, index.tolist())))
+
+    def _image_outputs(self, images: Tensor) -> Any:
+        assert self.spec.image
+        return self.network(travelling_pixels(images, self.spec.image, self.endpoint.loader))
+
+    def _open_text(self, network: nn.Module) -> None:
+        """Nothing to open: texts go as they are."""
+
+    def _weights_digest(self) -> str:
+        fields = {"endpoint": self.endpoint.loader.identity, **self.spec.fingerprint_fields()}
+        return self.canary.digest(fields)
+
+
+def load_endpoint(folder: Path, spec: BundleSpec) -> EndpointClassifier:
+    """The classifier of an endpoint bundle. Raises ModelError."""
+    assert isinstance(spec.loader, EndpointLoader)
+    return EndpointClassifier(spec, EndpointNetwork(spec.loader), Canary.load(folder))
