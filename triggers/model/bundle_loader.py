@@ -35,7 +35,7 @@ def read_bundle(
     folder = Path(folder)
     spec = read_spec(folder)
     if isinstance(spec.loader, EndpointLoader):
-        from triggers.model.endpoint.endpoint_classifier import load_endpoint
+        from triggers.model.endpoint_classifier import load_endpoint
 
         (AllowedHosts.of_environment() if hosts is None else hosts).check(spec.loader.url)
         return LoadedBundle(folder, load_endpoint(folder, spec))

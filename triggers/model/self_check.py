@@ -16,7 +16,7 @@ from torch import Tensor
 from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.bundle import TransformersLoader, pretrained, transformers_source
 from triggers.model.classifier import FrozenClassifier
-from triggers.model.endpoint.endpoint_classifier import EndpointClassifier
+from triggers.model.endpoint_classifier import EndpointClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
 from triggers.model.networks.checkpoint import not_finite

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from triggers.errors import ModelError
 
-VARIABLE = "FAIRTRIGGER_ENDPOINT_HOSTS"
+HOSTS_VARIABLE = "FAIRTRIGGER_ENDPOINT_HOSTS"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class AllowedHosts:
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> AllowedHosts:
         """Those that FAIRTRIGGER_ENDPOINT_HOSTS lists, separated by commas."""
-        return cls(tuple(filter(None, (each.strip() for each in environment.get(VARIABLE, "").split(",")))))
+        return cls(tuple(filter(None, (each.strip() for each in environment.get(HOSTS_VARIABLE, "").split(",")))))
 
     @classmethod
     def of_url(cls, url: str) -> AllowedHosts:
@@ -38,5 +38,5 @@ class AllowedHosts:
             host = f"{parts.hostname}:{port}"
             raise ModelError(
                 f"The bundle's model is asked at {host}, which is not allowed here: if you trust it, give "
-                f"--endpoint-hosts {host} (or set {VARIABLE}={host})."
+                f"--endpoint-hosts {host} (or set {HOSTS_VARIABLE}={host})."
             )

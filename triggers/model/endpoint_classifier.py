@@ -13,38 +13,13 @@ from triggers.errors import ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.classifier import Bank, FrozenClassifier, Trigger
 from triggers.model.endpoint.canary import Canary
-from triggers.model.endpoint.connection import Connection, HttpConnection
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
-from triggers.model.endpoint.protocols import PROTOCOLS
-from triggers.model.endpoint.rows import Rows, rows_of, travelling_pixels
+from triggers.model.endpoint.endpoint_network import EndpointNetwork
+from triggers.model.endpoint.rows import rows_of, travelling_pixels
 from triggers.model.endpoint.word_bank import Utf8Tokenizer, WordBank
 from triggers.preprocessing import TextBatch
 from triggers.trigger import TextBank, TextTrigger
 from triggers.trigger.text import Position
-
-
-class EndpointNetwork(nn.Module):
-    """The network's place: rows go out, outputs (N, O) come back. From any thread; no gradients."""
-
-    def __init__(self, loader: EndpointLoader, connection: Connection | None = None) -> None:
-        super().__init__()
-        self.loader, self._protocol = loader, PROTOCOLS[loader.protocol](loader)
-        self._connection = connection or HttpConnection(loader)
-        self.rows_sent = 0
-
-    def forward(self, rows: Rows) -> Tensor:
-        """Outputs of rows, `max_batch` at a time. Raises EndpointUnavailable or ModelError."""
-        most = self.loader.max_batch
-        parts = [rows[start : start + most] for start in range(0, len(rows), most)]
-        return torch.cat([self._ask(part) for part in parts])
-
-    def _ask(self, rows: Rows) -> Tensor:
-        body, headers = self._protocol.encode(rows)
-        outputs = self._protocol.decode(*self._connection.post(body, headers))
-        self.rows_sent += len(rows)
-        if len(outputs) != len(rows):
-            raise ModelError(f"The endpoint answers {len(outputs)} rows to {len(rows)}.")
-        return outputs
 
 
 class EndpointClassifier(FrozenClassifier):
