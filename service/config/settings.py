@@ -14,10 +14,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.config.secret_files import SecretFiles
+from triggers.allow_lists import AllowedHosts, Factories
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
-from triggers.factories import Factories
-from triggers.model.endpoint.allowed_hosts import AllowedHosts
 from triggers.rollout import GuardRules
 
 MIB = 1024 * 1024

@@ -10,8 +10,8 @@
 `fairtrigger wrap` writes it. Format 1, without `format`, `head` and `threshold` and with an image of one `size`, is
 read as before.
 
-Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name, so treat
-`model.json` like the code itself: only modules that the operator lists are imported (triggers/factories.py). Code that
+Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name: treat
+`model.json` like code. Only modules that the operator lists are imported (triggers/allow_lists.py). Code that
 a `transformers` folder brings along (`auto_map`) is never run.
 """
 
@@ -28,8 +28,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from triggers.allow_lists import Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model.decision import DecisionRule
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.head import Head, SoftmaxHead

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from triggers.allow_lists import AllowedHosts, Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model.bundle import build_network, read_spec
 from triggers.model.classifier import FrozenClassifier
-from triggers.model.endpoint import AllowedHosts, EndpointLoader
+from triggers.model.endpoint import EndpointLoader
 from triggers.model.self_check import LoadedBundle, run_checks
 from triggers.model.text.tokenizer import load_tokenizer
 

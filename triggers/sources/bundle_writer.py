@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from triggers.allow_lists import AllowedHosts, Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model import load_bundle
 from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, save_bundle
-from triggers.model.endpoint import AllowedHosts, EndpointLoader
+from triggers.model.endpoint import EndpointLoader
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive

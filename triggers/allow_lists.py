@@ -1,4 +1,7 @@
-"""The allow-list of hosts that a bundle may ask: empty, unless the operator lists some."""
+"""What the operator allows bundles to do: modules whose code builds a network, hosts where a model may be asked.
+
+Both lists are empty unless the operator fills them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,30 @@ from urllib.parse import urlsplit
 
 from triggers.errors import ModelError
 
+FACTORIES_VARIABLE = "FAIRTRIGGER_ALLOW_FACTORIES"
 HOSTS_VARIABLE = "FAIRTRIGGER_ENDPOINT_HOSTS"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Factories:
+    """Modules, each with those inside it, whose functions a bundle may name; `all` stands for any module."""
+
+    modules: tuple[str, ...] = ()
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Factories:
+        """Those that FAIRTRIGGER_ALLOW_FACTORIES lists, separated by commas."""
+        return cls(tuple(filter(None, (each.strip() for each in environment.get(FACTORIES_VARIABLE, "").split(",")))))
+
+    def check(self, target: str) -> None:
+        """Raise ModelError unless the module of `target` (`module:function`) is listed."""
+        module = target.partition(":")[0]
+        if not any(each in (ALL, module) or module.startswith(f"{each}.") for each in self.modules):
+            raise ModelError(
+                f"The bundle's factory {target!r} would run code of module {module}, which is not allowed here: "
+                f"if you trust it, give --allow-factories {module} (or set {FACTORIES_VARIABLE}={module})."
+            )
 
 
 @dataclass(frozen=True)
