@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from triggers.store.file_store import FileStore
 
 __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
+from triggers.allow_lists import FACTORIES_VARIABLE
 
 
 def pytest_configure(config: pytest.Config) -> None:

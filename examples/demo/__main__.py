@@ -21,6 +21,7 @@ from examples.demo.traffic import held_out, replay
 from examples.fairness_table import fairness_table
 from examples.live import Client, Row, running_service
 from trainer.progress import open_progress
+from triggers.allow_lists import FACTORIES_VARIABLE
 from triggers.errors import FairtriggerError, StoreUnavailable
 
 HELP = """Learn fairness triggers for two small models, serve them, swap them live, and see what that did.
