@@ -20,6 +20,7 @@ import pytest
 from tests.redis_servers.cluster import one_cluster, redis_cluster
 from tests.redis_servers.server import one_redis, own_redis, redis_server
 from tests.tiers import LONG, Tiers
+from triggers.allow_lists import FACTORIES_VARIABLE
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from triggers.store.file_store import FileStore
 
 __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
-from triggers.allow_lists import FACTORIES_VARIABLE
 
 
 def pytest_configure(config: pytest.Config) -> None:

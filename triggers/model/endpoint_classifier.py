@@ -15,7 +15,7 @@ from triggers.model.classifier import Bank, FrozenClassifier, Trigger
 from triggers.model.endpoint.canary import Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
-from triggers.model.endpoint.rows import rows_of, travelling_pixels
+from triggers.model.endpoint.request_rows import rows_of, travelling_pixels
 from triggers.model.endpoint.word_bank import Utf8Tokenizer, WordBank
 from triggers.preprocessing import TextBatch
 from triggers.trigger import TextBank, TextTrigger

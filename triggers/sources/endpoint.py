@@ -13,7 +13,7 @@ from triggers.errors import ModelError
 from triggers.model.endpoint.canary import CANARY_ROWS, Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
-from triggers.model.endpoint.rows import canary_inputs, rows_of
+from triggers.model.endpoint.request_rows import canary_inputs, rows_of
 from triggers.model.head import head_fault, head_logits
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.preprocessing.preprocess import decode_image

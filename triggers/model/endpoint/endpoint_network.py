@@ -9,7 +9,7 @@ from triggers.errors import ModelError
 from triggers.model.endpoint.connection import Connection, HttpConnection
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.protocols import PROTOCOLS
-from triggers.model.endpoint.rows import Rows
+from triggers.model.endpoint.request_rows import Rows
 
 
 class EndpointNetwork(nn.Module):

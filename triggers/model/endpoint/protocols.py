@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.model.endpoint.endpoint_loader import EndpointLoader, ProtocolName
-from triggers.model.endpoint.rows import Rows
+from triggers.model.endpoint.request_rows import Rows
 
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
