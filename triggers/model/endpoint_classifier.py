@@ -17,6 +17,7 @@ from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
 from triggers.model.endpoint.request_rows import rows_of, travelling_pixels
 from triggers.model.endpoint.word_bank import Utf8Tokenizer, WordBank
+from triggers.model.head import head_fault
 from triggers.preprocessing import TextBatch
 from triggers.trigger import TextBank, TextTrigger
 from triggers.trigger.text import Position
@@ -39,8 +40,11 @@ class EndpointClassifier(FrozenClassifier):
 
     def verify(self) -> None:
         """Raise ModelError if the endpoint no longer gives its canary the outputs that were recorded."""
-        difference = self.canary.difference(self.ask_canary())
-        if difference > self.endpoint.loader.canary_tolerance:
+        self.check_canary(self.canary.difference(self.ask_canary()))
+
+    def check_canary(self, difference: float) -> None:
+        """Raise ModelError if outputs that differ so much are those of another model."""
+        if not difference <= self.endpoint.loader.canary_tolerance:
             raise ModelError(
                 f"The model of {self.name!r} changed: outputs of its canary differ by {difference:.2g} from those of "
                 f"{self.fingerprint}. Its triggers were not made for what answers now."
@@ -85,6 +89,13 @@ class EndpointClassifier(FrozenClassifier):
     def triggered_text_logits(self, batch: TextBatch, bank: TextBank, index: Tensor) -> Tensor:
         """Texts under their triggers, sent as text."""
         return self.logits(self.network(cast(WordBank, bank).texts(batch, index.tolist())))
+
+    def logits(self, output: Any) -> Tensor:
+        """Outputs as logits. Raises ModelError for those that cannot be what the head takes."""
+        found = super().logits(output)
+        if self.spec.head.takes != "logits" and (fault := head_fault(self.spec.head, output)):
+            raise ModelError(f"{fault} The endpoint of {self.name!r} answers otherwise than when it was wrapped.")
+        return found
 
     def _image_outputs(self, images: Tensor) -> Any:
         assert self.spec.image

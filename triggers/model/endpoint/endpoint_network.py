@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from triggers.errors import ModelError
 from triggers.model.endpoint.connection import Connection, HttpConnection
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
+from triggers.model.endpoint.grpc_connection import GrpcConnection
 from triggers.model.endpoint.protocols import PROTOCOLS
 from triggers.model.endpoint.request_rows import Rows
 
@@ -18,7 +19,7 @@ class EndpointNetwork(nn.Module):
     def __init__(self, loader: EndpointLoader, connection: Connection | None = None) -> None:
         super().__init__()
         self.loader, self._protocol = loader, PROTOCOLS[loader.protocol](loader)
-        self._connection = connection or HttpConnection(loader)
+        self._connection = connection or open_connection(loader)
         self.rows_sent = 0
 
     def forward(self, rows: Rows) -> Tensor:
@@ -27,6 +28,10 @@ class EndpointNetwork(nn.Module):
         parts = [rows[start : start + most] for start in range(0, len(rows), most)]
         return torch.cat([self._ask(part) for part in parts])
 
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
     def _ask(self, rows: Rows) -> Tensor:
         body, headers = self._protocol.encode(rows)
         outputs = self._protocol.decode(*self._connection.post(body, headers))
@@ -34,3 +39,8 @@ class EndpointNetwork(nn.Module):
         if len(outputs) != len(rows):
             raise ModelError(f"The endpoint answers {len(outputs)} rows to {len(rows)}.")
         return outputs
+
+
+def open_connection(loader: EndpointLoader) -> Connection:
+    """The connection that a bundle's protocol takes. Raises ConfigError where its package is missing."""
+    return GrpcConnection(loader) if loader.protocol == "v2-grpc" else HttpConnection(loader)
