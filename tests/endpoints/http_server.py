@@ -58,7 +58,7 @@ def http_endpoint(answer: Answer) -> Iterator[HttpEndpoint]:
     """Answer while the block runs; connections are kept, each on a thread of its own."""
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", -1, True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -71,6 +71,7 @@ def http_endpoint(answer: Answer) -> Iterator[HttpEndpoint]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(reply.body)
+            self.wfile.flush()
 
         do_GET = do_POST
 

@@ -118,9 +118,12 @@ def _described(url: str, name: str, preset: EndpointPreset, options: WrapOptions
             seen = seen_tensors(metadata, stated, options)
             origin |= seen.origin
         if "input" not in {**stated, **seen.fields}:
-            raise ModelError(f'The metadata of {url} name no input: give its name, --endpoint \'{{"input": "NAME"}}\'.')
+            raise ModelError(
+                f'The metadata of {url} names no input: give its name, --endpoint \'{{"input": "NAME"}}\'.'
+            )
     fields = {**preset.fields, **seen.fields, **stated}
-    fields.setdefault("encoding", "text" if options.image is None else _usual_encoding(fields, url))
+    if "encoding" not in fields:
+        fields["encoding"] = "text" if options.image is None else _usual_encoding(fields, url)
     loader = _loader(url, fields)
     image = None
     if loader.encoding == "text":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ class EndpointNetwork(nn.Module):
         super().__init__()
         self.loader, self._protocol = loader, PROTOCOLS[loader.protocol](loader)
         self._connection = connection or open_connection(loader)
+        self.close = weakref.finalize(self, self._connection.close)  # ends the connection, now or when unreachable
         self.rows_sent = 0
 
     def forward(self, rows: Rows) -> Tensor:
@@ -27,10 +30,6 @@ class EndpointNetwork(nn.Module):
         most = self.loader.max_batch
         parts = [rows[start : start + most] for start in range(0, len(rows), most)]
         return torch.cat([self._ask(part) for part in parts])
-
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
 
     def _ask(self, rows: Rows) -> Tensor:
         body, headers = self._protocol.encode(rows)
