@@ -113,8 +113,6 @@ def test_moderation_scores_are_independent_and_one_of_them_counts(text_model: Fr
         assert spec.labels == ("not violence", "violence")
         assert "s3cret" not in (tmp_path / "bundle" / "model.json").read_text()
         batch = bundle.batch([bundle.preprocess(each) for each in LONG])
-        found = bundle.triggered_text_logits(
-            batch, bundle.bank([bundle.null_trigger()]), torch.zeros(3, dtype=torch.long)
-        )  # type: ignore[arg-type]
+        found = sweep(bundle, batch, bundle.bank([bundle.null_trigger()]))[0]
         expected = 1 / (1 + np.exp(-text_outputs(text_model, LONG)[:, 1]))
         assert np.abs(found.softmax(dim=1)[:, 1].numpy() - expected).max() <= EXACT
