@@ -91,7 +91,7 @@ def test_a_server_that_fails_is_told_from_one_that_is_gone() -> None:
                 network(ROWS)
         servicer.fault = None
         assert network(ROWS).tolist() == EXPECTED
-    with pytest.raises(EndpointUnavailable, match="UNAVAILABLE|DEADLINE"):
+    with pytest.raises(EndpointUnavailable, match=r"UNAVAILABLE|DEADLINE"):
         network(ROWS)
 
 
