@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import torch
 from pydantic import ValidationError
 
+from triggers.allow_lists import AllowedHosts
 from triggers.errors import ModelError
 from triggers.model.endpoint.canary import CANARY_ROWS, Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
@@ -33,7 +34,7 @@ def read_endpoint(url: str, options: WrapOptions) -> ModelSource:
     """The source behind an address. Raises ModelError, EndpointUnavailable or ConfigError."""
     loader = _loader(url, dict(options.endpoint))
     image = None if loader.encoding == "text" else stated_image(options, None, None, None)
-    network = EndpointNetwork(loader)
+    network = EndpointNetwork(loader, hosts=AllowedHosts.of_url(url))
     inputs = canary_inputs([_item(given, image) for given in _builtin(image)])
     canary = Canary(inputs, network(rows_of(inputs, image, loader)))
     labels, head, place = stated_head(options, canary.outputs.shape[1], None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from triggers.endpoint_address import EndpointAddress
 
 ProtocolName = Literal["v2", "json"]
 Encoding = Literal["pixels", "float", "png", "jpeg", "text"]
@@ -58,9 +59,7 @@ class EndpointLoader(BaseModel):
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
-            raise ValueError(f"url {url!r} is no plain http:// or https:// address")
+        EndpointAddress.of_url(url)
         return url
 
     @model_validator(mode="after")
