@@ -53,7 +53,7 @@ class HostEntry:
 
     @classmethod
     def of_text(cls, text: str) -> HostEntry:
-        """An entry such as `models.example`, `10.0.0.5:8080`, `[::1]:80`, `private:models.svc:80`. Raises ValueError."""
+        """An entry: `models.example`, `10.0.0.5:8080`, `[::1]:80`, `private:models.svc:80`. Raises ValueError."""
         text = text.strip().lower()
         try:
             return cls(*host_and_port(text))
@@ -69,8 +69,8 @@ class HostEntry:
     def leads_to(self, found: IPv4Address | IPv6Address) -> bool:
         """Whether its connections may go to an IP address: one that is listed itself, or a public one.
 
-        A private entry also leads into private networks, `localhost` to this machine; none to a link-local address, where
-        clouds keep their credentials.
+        A private entry also leads into private networks, `localhost` to this machine; none to a link-local address,
+        where clouds keep their credentials.
         """
         if found.is_multicast or found.is_unspecified:
             return False

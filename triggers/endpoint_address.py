@@ -47,8 +47,8 @@ class EndpointAddress:
 def host_and_port(text: str) -> tuple[str, int | None]:
     """A host and its port, if there is one: `name:80`, `127.0.0.1`, `[::1]:80`. Raises ValueError.
 
-    No user, no percent signs, no dot at the end, and of an IP address only the one usual spelling: `127.1`, `0x7f.1` and
-    `[::ffff:127.0.0.1]` are refused.
+    No user, no percent signs, no dot at the end, and of an IP address only the one usual spelling: `127.1`, `0x7f.1`
+    and `[::ffff:127.0.0.1]` are refused.
     """
     found = _PLACE.fullmatch(text)
     if not found or int(found["port"] or 1) > 65535:

@@ -54,14 +54,19 @@ class ModelChanged(ModelError):
 
 
 class EndpointFailed(ModelError):
-    """A model's address answered, but with an error or with nonsense; `rows`: other rows may fare better.
+    """A model's address answered, but with nonsense, or with the HTTP `status` of an error.
 
     The text may quote the answer: it is for the log and the command line, never for clients.
     """
 
-    def __init__(self, message: str, *, rows: bool = False) -> None:
+    def __init__(self, message: str, status: int = 200) -> None:
         super().__init__(message)
-        self.rows = rows
+        self.status = status
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether the rows of the request may be to blame, so that others may fare better."""
+        return self.status in (400, 413, 415, 422, 500)
 
 
 class EndpointUnavailable(FairtriggerError):

@@ -1,9 +1,9 @@
 """Connections to an endpoint: kept open, to the address that was checked, within a deadline; from any thread.
 
-No redirect is followed, no proxy is used, nothing that a client sends is part of the address. A name is resolved for each
-new connection, and that connection goes to one of the addresses that were checked then. A request is sent again, once
-and on a new connection, if its connection was cut before the answer was whole: the same rows have the same scores. It is
-never sent again after an answer, whatever its status, nor after its deadline.
+No redirect is followed, no proxy is used, nothing that a client sends is part of the address. A name is resolved for
+each new connection, and that connection goes to one of the addresses that were checked then. A request is sent again,
+once and on a new connection, if its connection was cut before the answer was whole: the same rows have the same scores.
+It is never sent again after an answer, whatever its status, nor after its deadline.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_WAIT = 600
 """Most seconds of a Retry-After that are believed."""
 _BUSY = (429, 502, 503, 504)
-_ROWS = (400, 413, 415, 422, 500)
-"""Statuses for which the rows of the request may be to blame."""
 _CUT = (ConnectionError, IncompleteRead, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 logger = logging.getLogger(__name__)
 
@@ -159,7 +157,7 @@ class HttpConnection:
             if not self._entry.leads_to(ip_address(str(place[0]).partition("%")[0])):
                 host = self._address.netloc
                 logger.error(
-                    "%s resolves to %s, where no endpoint may be asked: if you trust it, list private:%s, or the address "
+                    "%s leads to %s, where no endpoint may be asked: if you trust it, list private:%s, or the address "
                     "itself, in --endpoint-hosts", host, place[0], host,
                 )  # fmt: skip
                 message = (
@@ -274,7 +272,7 @@ class Secret:
 
 
 def retry_after_seconds(value: str | None) -> int | None:
-    """Whole seconds to wait by a header Retry-After, of seconds or a date; None if it says nothing, MAX_WAIT at most."""
+    """Seconds to wait by a header Retry-After, of seconds or a date, MAX_WAIT at most; None if it says nothing."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
@@ -308,7 +306,7 @@ def _check_status(answer: HTTPResponse, body: bytes) -> None:
     said = " ".join(body[:300].decode("utf-8", "replace").split())
     if 300 <= answer.status < 400:
         said = "redirects are not followed: name the address itself"
-    raise EndpointFailed(f"The endpoint answers {answer.status}: {said}", rows=answer.status in _ROWS)
+    raise EndpointFailed(f"The endpoint answers {answer.status}: {said}", answer.status)
 
 
 def _short(error: Exception | None) -> str:
