@@ -32,11 +32,12 @@ class EndpointWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after the canary that it may wait for."""
+        """End the thread, after the canary that it may wait for, and the connections."""
         self._stopping = True
         self.health.wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._classifier.endpoint.connection.close()
 
     def check(self) -> None:
         """Ask for the canary, and say to `health` what came of it. Waits for the endpoint."""

@@ -16,6 +16,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -64,6 +65,7 @@ class HttpConnection:
         self._secret = Secret(loader.credentials) if loader.credentials else None
         self._room = threading.BoundedSemaphore(loader.concurrency)
         self._idle: list[KeptSocket] = []  # append and pop are atomic
+        weakref.finalize(self, _close_all, self._idle)
         self.on_cut: Callable[[], None] = lambda: None
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
@@ -79,8 +81,7 @@ class HttpConnection:
 
     def close(self) -> None:
         """End all connections."""
-        while self._idle:
-            self._idle.pop().close()
+        _close_all(self._idle)
 
     def _request(self, body: bytes, headers: Mapping[str, str]) -> bytes:
         fields = {"Host": self._address.netloc, **headers, "Content-Length": str(len(body))}
@@ -109,6 +110,8 @@ class HttpConnection:
             kept.sendall(request)
             answer = HTTPResponse(kept, method="POST")  # type: ignore[arg-type]
             answer.begin()
+            if kept.ended:  # in the middle of the head, which http.client takes for its end
+                raise ConnectionResetError("cut in the head of an answer")
             body = _read(answer)
             whole = not answer.will_close
         except TimeoutError as error:
@@ -116,6 +119,8 @@ class HttpConnection:
         except _CUT:
             raise
         except (OSError, HTTPException) as error:
+            if kept.ended:
+                raise ConnectionResetError("cut in the middle of an answer") from error
             raise EndpointFailed(f"The endpoint does not answer in HTTP: {error!r:.200}") from error
         finally:
             if whole:
@@ -188,10 +193,10 @@ class HttpConnection:
 
 
 class KeptSocket:
-    """A connected socket of which every step ends by `deadline`, as HTTPResponse reads from it."""
+    """A connected socket, as HTTPResponse reads from it; every step ends by `deadline`. `ended`: by the other side."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
-        self._socket, self.deadline = connected, deadline
+        self._socket, self.deadline, self.ended = connected, deadline, False
         self._poll = select.poll()
         self._poll.register(connected, select.POLLIN)
 
@@ -209,8 +214,10 @@ class KeptSocket:
             rest = rest[self._arm().send(rest) :]
 
     def recv_into(self, buffer: Any) -> int:
-        """Receive what is there. Raises TimeoutError."""
-        return self._arm().recv_into(buffer)
+        """Receive what is there; nothing is the end, which is noted. Raises TimeoutError."""
+        count = self._arm().recv_into(buffer)
+        self.ended = not count
+        return count
 
     def makefile(self, mode: str) -> BufferedReader:
         """A reader of one answer."""
@@ -283,6 +290,11 @@ def retry_after_seconds(value: str | None) -> int | None:
         return None
     left = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return max(1, min(MAX_WAIT, math.ceil(left)))
+
+
+def _close_all(idle: list[KeptSocket]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 def _read(answer: HTTPResponse) -> bytes:
