@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from triggers.errors import EndpointUnavailable, ModelError
-from triggers.model.endpoint.connection import credential_header, require_httpx
+from triggers.allow_lists import AllowedHosts
+from triggers.errors import EndpointFailed, ModelError
+from triggers.model.endpoint.connection import HttpConnection
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.grpc_connection import GrpcConnection
 from triggers.model.endpoint.inference_messages import inference_message, parse_message
@@ -25,6 +26,7 @@ IMAGE_TYPES = {
     "FP32": "float",
     "FP64": "float",
 }
+NEEDS_CREDENTIALS = (401, 403)
 USUAL_TYPES = {"pixels": "UINT8", "float": "FP32"}
 
 
@@ -52,49 +54,37 @@ class SeenTensors:
     sides: tuple[int | None, int | None, int | None] = (None, None, None)
 
 
-def ask_metadata(loader: EndpointLoader) -> V2Metadata | None:
-    """What the server says; None if it says nothing. Raises EndpointUnavailable or ModelError."""
-    return _over_grpc(loader) if loader.protocol == "v2-grpc" else _over_http(loader)
+def ask_metadata(loader: EndpointLoader, hosts: AllowedHosts) -> V2Metadata | None:
+    """What the server says; None if it says nothing. Raises EndpointUnavailable, EndpointFailed or ConfigError."""
+    return (_over_grpc if loader.protocol == "v2-grpc" else _over_http)(loader, hosts)
 
 
-def _over_http(loader: EndpointLoader) -> V2Metadata | None:
-    httpx, url = require_httpx(), loader.url.removesuffix("/infer")
+def _over_http(loader: EndpointLoader, hosts: AllowedHosts) -> V2Metadata | None:
+    connection = HttpConnection(loader.model_copy(update={"url": loader.url.removesuffix("/infer")}), hosts)
     try:
-        with httpx.Client(timeout=loader.timeout, follow_redirects=False, trust_env=False) as client:
-            answer = client.get(url, headers=credential_header(loader.credentials))
-    except httpx.HTTPError as error:
-        raise EndpointUnavailable(
-            f"The model at {url} cannot be reached: {error or type(error).__name__}", 1
-        ) from error
-    if answer.status_code in (401, 403):
-        raise ModelError(
-            f"The model at {url} answers {answer.status_code}: give credentials, as --endpoint "
-            '\'{"credentials": {"environment": "MODEL_TOKEN"}}\' or with "file".'
-        )
-    if answer.status_code != 200:
+        return V2Metadata.model_validate(json.loads(connection.get()))
+    except EndpointFailed as error:
+        if error.status in NEEDS_CREDENTIALS:
+            raise
         return None
-    try:
-        return V2Metadata.model_validate(json.loads(answer.content))
     except (ValueError, ValidationError):
         return None
 
 
-def _over_grpc(loader: EndpointLoader) -> V2Metadata | None:
-    connection, (name, version) = GrpcConnection(loader), grpc_model(loader.url)
+def _over_grpc(loader: EndpointLoader, hosts: AllowedHosts) -> V2Metadata | None:
+    connection, (name, version) = GrpcConnection(loader, hosts), grpc_model(loader.url)
     try:
         request = inference_message("ModelMetadataRequest")(name=name, version=version)
         answer = parse_message("ModelMetadataResponse", connection.call("ModelMetadata", request.SerializeToString()))
-    except ModelError as error:
-        if "UNIMPLEMENTED" in str(error):
-            return None
-        raise
-    finally:
-        connection.close()
-    tensors = [
-        [TensorDescription(name=each.name, datatype=each.datatype, shape=tuple(each.shape)) for each in part]
+    except EndpointFailed as error:
+        if error.status in NEEDS_CREDENTIALS:
+            raise
+        return None
+    inputs, outputs = (
+        tuple(TensorDescription(name=each.name, datatype=each.datatype, shape=tuple(each.shape)) for each in part)
         for part in (answer.inputs, answer.outputs)
-    ]
-    return V2Metadata(inputs=tuple(tensors[0]), outputs=tuple(tensors[1]))
+    )
+    return V2Metadata(inputs=inputs, outputs=outputs)
 
 
 def seen_tensors(metadata: V2Metadata, stated: Mapping[str, Any], options: WrapOptions) -> SeenTensors:

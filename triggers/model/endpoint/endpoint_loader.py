@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from triggers.endpoint_address import EndpointAddress
 from triggers.model.endpoint.json_path import parse_json_path
 
 ProtocolName = Literal["v2", "v2-grpc", "json"]
 Encoding = Literal["pixels", "float", "png", "jpeg", "text"]
 NumberType = Literal["UINT8", "INT32", "INT64", "FP16", "FP32", "FP64"]
-SCHEMES = ("http", "https", "grpc", "grpcs")
 ROWS, ROW, BODY, EACH = "$inputs", "$input", "$body", "$each"
 """In the template of a JSON body: all rows, one row, the row as the whole body, one part for every row."""
 CANARY_FILE = "canary.safetensors"
@@ -75,9 +74,7 @@ class EndpointLoader(BaseModel):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES or not parts.hostname or parts.username or parts.fragment:
-            raise ValueError(f"url {url!r} is no plain http://, https://, grpc:// or grpcs:// address")
+        EndpointAddress.of_url(url)
         return url
 
     @model_validator(mode="before")
@@ -94,11 +91,11 @@ class EndpointLoader(BaseModel):
             raise ValueError("quality is for encoding jpeg, which needs it")
         if self.columns and len(set(self.columns)) != len(self.columns):
             raise ValueError("columns must differ from each other")
-        scheme = urlsplit(self.url)
-        if (self.protocol == "v2-grpc") != scheme.scheme.startswith("grpc"):
+        address = EndpointAddress.of_url(self.url)
+        if (self.protocol == "v2-grpc") != address.scheme.startswith("grpc"):
             raise ValueError("protocol v2-grpc goes with grpc:// and grpcs:// addresses, the others with http")
-        if self.protocol == "v2-grpc" and not (scheme.port and scheme.path.strip("/")):
-            raise ValueError("a gRPC address names port and model: grpc://HOST:PORT/MODEL")
+        if self.protocol == "v2-grpc" and not address.target.strip("/"):
+            raise ValueError("a gRPC address names the model: grpc://HOST:PORT/MODEL")
         if self.protocol == "json":
             self._check_mapping()
         else:

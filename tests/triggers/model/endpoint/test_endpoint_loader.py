@@ -22,9 +22,9 @@ def loader(base: dict[str, Any], **change: Any) -> EndpointLoader:
 @pytest.mark.parametrize(
     ("base", "change", "reason"),
     [
-        (V2, {"url": "ftp://h/x"}, "no plain http"),
-        (V2, {"url": "http://user:secret@h/x"}, "no plain http"),
-        (V2, {"url": "http://h/x#y"}, "no plain http"),
+        (V2, {"url": "ftp://h/x"}, "is no plain http://"),
+        (V2, {"url": "http://user:secret@h/x"}, "no plain host"),
+        (V2, {"url": "http://h/x#y"}, "is no plain http://"),
         (V2, {"input": None}, "name of the input tensor"),
         (V2, {"encoding": "jpeg"}, "quality"),
         (V2, {"quality": 90}, "quality"),
@@ -36,8 +36,8 @@ def loader(base: dict[str, Any], **change: Any) -> EndpointLoader:
         (V2, {"encoding": "png", "file_bytes": "raw"}, "raw needs binary"),
         (V2, {"url": "grpc://h:1/m"}, "v2-grpc goes with grpc://"),
         (GRPC, {"url": "http://h:1/m"}, "v2-grpc goes with grpc://"),
-        (GRPC, {"url": "grpc://h/m"}, "names port and model"),
-        (GRPC, {"url": "grpc://h:1"}, "names port and model"),
+        (GRPC, {"url": "grpc://h:1"}, "names the model"),
+        (GRPC, {"url": "grpc://h:1/"}, "names the model"),
         (GRPC, {"binary": True}, "gRPC always is"),
         (JSON, {"output": "scores"}, "no path of"),
         (JSON, {"input": {"a": 1}}, r'must hold either "\$inputs" or "\$input"'),

@@ -13,6 +13,7 @@ import torch
 
 from tests.endpoints.grpc_server import V2Servicer, grpc_endpoint
 from tests.endpoints.v2_server import V2Model
+from triggers.allow_lists import AllowedHosts
 from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.endpoint import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
@@ -36,6 +37,11 @@ def loader(address: str, **change: Any) -> EndpointLoader:
     """A bundle's section for a model `m` there."""
     fields = {"kind": "endpoint", "protocol": "v2-grpc", "url": f"grpc://{address}/m", "encoding": "float"}
     return EndpointLoader.model_validate({**fields, "input": "x", **change})
+
+
+def network_of(stated: EndpointLoader) -> EndpointNetwork:
+    """The network, whose host was named by hand."""
+    return EndpointNetwork(stated, hosts=AllowedHosts.of_url(stated.url))
 
 
 def test_messages_are_those_of_tritonclient() -> None:
@@ -66,32 +72,33 @@ def test_a_request_holds_rows_and_parameters() -> None:
 @pytest.mark.parametrize("raw", [True, False])
 def test_answers_are_read_in_binary_form_and_as_lists(raw: bool) -> None:
     with grpc_endpoint(V2Servicer(SUMS, raw=raw)) as address:
-        assert EndpointNetwork(loader(address, max_batch=2))(ROWS).tolist() == EXPECTED
+        assert network_of(loader(address, max_batch=2))(ROWS).tolist() == EXPECTED
 
 
 def test_credentials_travel_as_metadata(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret")
     servicer = V2Servicer(SUMS)
     with grpc_endpoint(servicer) as address:
-        EndpointNetwork(loader(address, credentials={"file": str(tmp_path / "token")}))(ROWS)
+        network_of(loader(address, credentials={"file": str(tmp_path / "token")}))(ROWS)
         assert servicer.calls[0]["authorization"] == "Bearer s3cret"
 
 
 def test_a_server_that_fails_is_told_from_one_that_is_gone() -> None:
     servicer = V2Servicer(SUMS)
     with grpc_endpoint(servicer) as address:
-        network = EndpointNetwork(loader(address, timeout=5))
-        for code, kind in (("UNAVAILABLE", EndpointUnavailable), ("RESOURCE_EXHAUSTED", EndpointUnavailable)):
+        network = network_of(loader(address, timeout=5))
+        for code, gone in (("UNAVAILABLE", True), ("RESOURCE_EXHAUSTED", False)):
             servicer.fault = (grpc.StatusCode[code], "busy")
-            with pytest.raises(kind, match=f"answers {code}: busy"):
+            with pytest.raises(EndpointUnavailable) as unavailable:
                 network(ROWS)
+            assert unavailable.value.gone == gone
         for code in ("UNAUTHENTICATED", "INVALID_ARGUMENT", "INTERNAL"):
             servicer.fault = (grpc.StatusCode[code], "no")
             with pytest.raises(ModelError, match=f"answers {code}: no"):
                 network(ROWS)
         servicer.fault = None
         assert network(ROWS).tolist() == EXPECTED
-    with pytest.raises(EndpointUnavailable, match=r"UNAVAILABLE|DEADLINE"):
+    with pytest.raises(EndpointUnavailable, match=r"cannot be reached|DEADLINE"):
         network(ROWS)
 
 

@@ -133,7 +133,6 @@ TABLE = np.ones((2, 2), np.float32)
         (*answer(("o", "FP32", TABLE), parameters={"binary_data_size": 17}), "states 17 bytes of an output; 16 are"),
         (*answer(("o", "FP32", TABLE), parameters={"binary_data_size": 15}), "no whole number of elements"),
         (*answer(("o", "FP32", TABLE), datatype="FP12"), "FP12, which is no type of the protocol"),
-        (*answer(("o", "FP32", TABLE * np.nan)), "no finite numbers"),
         (*answer(("o", "FP32", TABLE), binary=False, data="no"), "no data"),
         (*answer(("o", "FP32", TABLE), binary=False, data=["a", "b", "c", "d"]), "no table of numbers"),
         (*answer(("o", "BYTES", np.array([b"cat", b"dog"], dtype=np.object_))), "is of BYTES .*cat.* labels, no sc"),

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triggers.errors import ModelError
+from triggers.errors import EndpointFailed, ModelError
 
 NO_NUMBERS = "The endpoint's scores are no table of numbers"
 
 
-class UnnamedColumns(ModelError):
+class UnnamedColumns(EndpointFailed):
     """Scores stand beside names, and the bundle does not say in which order it takes them."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -45,10 +45,7 @@ def number_table(data: Any, shape: Sequence[int] | None = None) -> Tensor:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise ModelError(f"The endpoint's scores have shape {tuple(found.shape)}, not (rows, outputs).")
-    found = found.float()
-    if not found.isfinite().all():
-        raise ModelError("The endpoint answers scores that are no finite numbers.")
-    return found
+    return found.float()
 
 
 def score_table(rows: Any, columns: Sequence[str] | None) -> Tensor:
