@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.peers.model import SIZES, resnet18, tiny_cnn
 from benchmarks.served_trigger import sealed
-from triggers.factories import Factories
+from triggers.allow_lists import Factories
 from triggers.model import BundleSpec, load_bundle
 from triggers.model.bundle import save_bundle
 from triggers.store import open_store

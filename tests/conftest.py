@@ -20,7 +20,7 @@ import pytest
 from tests.redis_servers.cluster import one_cluster, redis_cluster
 from tests.redis_servers.server import one_redis, own_redis, redis_server
 from tests.tiers import LONG, Tiers
-from triggers.factories import VARIABLE
+from triggers.allow_lists import FACTORIES_VARIABLE
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +34,9 @@ __all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_serv
 def pytest_configure(config: pytest.Config) -> None:
     """Examples of a property may take long on a busy machine, as in CI; networks of this project may be built."""
     config.pluginmanager.register(Tiers())
-    os.environ[VARIABLE] = "tests,benchmarks,examples"  # networks that tests build, in services that they start too
+    os.environ[FACTORIES_VARIABLE] = (
+        "tests,benchmarks,examples"  # networks that tests build, in services that they start too
+    )
     if "CI" not in os.environ:
         hypothesis.settings.register_profile("unhurried", deadline=None)
         hypothesis.settings.load_profile("unhurried")

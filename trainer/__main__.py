@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from trainer.config import EXAMPLE_CONFIG
+from triggers.allow_lists import FACTORIES_VARIABLE
 from triggers.errors import ConfigError, FairtriggerError
-from triggers.factories import VARIABLE
 
 if TYPE_CHECKING:
     from trainer.config import RunConfig
@@ -67,7 +67,7 @@ def run(
         str,
         typer.Option(
             metavar="MODULES",
-            envvar=VARIABLE,
+            envvar=FACTORIES_VARIABLE,
             help="Modules, with commas, whose functions may build a network; their code is run.",
         ),
     ] = "",
@@ -84,7 +84,7 @@ def run(
 ) -> None:
     """Load the configuration; run the training and print its summary, or only the overview."""
     folder = out or Path("runs") / config.stem
-    os.environ[VARIABLE] = allow_factories  # also for child processes
+    os.environ[FACTORIES_VARIABLE] = allow_factories  # also for child processes
     try:
         if look:
             _look(config, overrides or (), folder, allow_factories)

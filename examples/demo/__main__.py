@@ -21,8 +21,8 @@ from examples.demo.traffic import held_out, replay
 from examples.fairness_table import fairness_table
 from examples.live import Client, Row, running_service
 from trainer.progress import open_progress
+from triggers.allow_lists import FACTORIES_VARIABLE
 from triggers.errors import FairtriggerError, StoreUnavailable
-from triggers.factories import VARIABLE
 
 HELP = """Learn fairness triggers for two small models, serve them, swap them live, and see what that did.
 
@@ -67,7 +67,7 @@ def main(
 
 def run(out: Path, seed: int, port: int, leave: bool, overrides: list[str]) -> None:
     """The whole demo. Raises FairtriggerError."""
-    os.environ[VARIABLE] = FACTORY  # for the trainer, also in the processes that it starts
+    os.environ[FACTORIES_VARIABLE] = FACTORY  # for the trainer, also in the processes that it starts
     console, began = Console(soft_wrap=True, highlight=False), time.monotonic()
     with ExitStack() as stack:
         with open_progress(sys.stderr) as progress:

@@ -30,11 +30,13 @@ Prefer the environment for secrets: a command line can be read by every user of 
 FAIRTRIGGER_ADMIN_TOKEN_FILE=/run/secrets/admin_token; the same for RECEIPT_KEYS, LEDGER, STORE, WEBHOOK_URL.
 """
 
-WITH_COMMAS = ("allow_factories", "devices", "guard_keys")
+WITH_COMMAS = ("allow_factories", "endpoint_hosts", "devices", "guard_keys")
 """Settings of several values that are one option, not an option for each value."""
 METAVARS = {
     "models": "FOLDER",
     "allow_factories": "MODULES",
+    "endpoint_hosts": "HOSTS",
+    "endpoint_ca": "FILE",
     "allowed_hosts": "HOST",
     "proxy_hosts": "ADDRESS",
     "declared_groups": "JSON",

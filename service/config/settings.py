@@ -14,9 +14,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.config.secret_files import SecretFiles
+from triggers.allow_lists import AllowedHosts, Factories, HostEntry
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
-from triggers.factories import Factories
 from triggers.rollout import GuardRules
 
 MIB = 1024 * 1024
@@ -49,6 +49,26 @@ class Settings(BaseSettings):
         default=(),
         description="modules, with commas, whose functions a bundle with a `factory` loader may call to build its "
         "network, as that runs their code; all: any module",
+    )
+    endpoint_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="hosts, as NAME or NAME:PORT with commas, where a bundle whose model is only an address may ask "
+        "it; private:NAME:PORT if the name leads into a private network",
+    )
+    endpoint_ca: Path | None = Field(
+        default=None, description="file of the authorities that vouch for https endpoints; by default the system's"
+    )
+    endpoint_check_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="how often an endpoint is asked for its canary, to see whether its "
+        "model is the one that was wrapped",
+    )
+    endpoint_changed: Literal["refuse", "withdraw", "warn"] = Field(
+        default="refuse",
+        description="what happens when it is not: requests are refused, or the triggers are withdrawn and the bare "
+        "model answers, or nothing but warnings",
     )
     store: str = Field(
         default="fairtrigger-store",
@@ -254,6 +274,11 @@ class Settings(BaseSettings):
         """Modules whose functions a bundle's `factory` loader may call."""
         return Factories(self.allow_factories)
 
+    @property
+    def endpoint_allow_list(self) -> AllowedHosts:
+        """Hosts where bundles may ask their models."""
+        return AllowedHosts(self.endpoint_hosts, self.endpoint_ca)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -301,6 +326,7 @@ class Settings(BaseSettings):
     @field_validator(
         "models",
         "allow_factories",
+        "endpoint_hosts",
         "receipt_keys",
         "trusted_keys",
         "trusted_history_keys",
@@ -326,6 +352,13 @@ class Settings(BaseSettings):
     @classmethod
     def _document(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("endpoint_hosts")
+    @classmethod
+    def _entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            HostEntry.of_text(each)
+        return value
 
     @field_validator("allowed_hosts")
     @classmethod

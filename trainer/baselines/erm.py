@@ -23,8 +23,8 @@ from trainer.data import Batches, DataLoader, Dataset, place_on_device, shift_im
 from trainer.evaluation import confusion_counts
 from trainer.evaluation.counts import accuracy
 from trainer.progress import Progress, Task
+from triggers.allow_lists import Factories
 from triggers.errors import ConfigError, DataError, ModelError
-from triggers.factories import Factories
 from triggers.model import BundleSpec, FrozenClassifier, find_padding
 from triggers.model.bundle import (
     FactoryLoader,

@@ -10,8 +10,8 @@
 `fairtrigger wrap` writes it. Format 1, without `format`, `head` and `threshold` and with an image of one `size`, is
 read as before.
 
-Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name, so treat
-`model.json` like the code itself: only modules that the operator lists are imported (triggers/factories.py). Code that
+Weights are safetensors only; a bundle never runs pickled code. A `factory` loader imports code that you name: treat
+`model.json` like code. Only modules that the operator lists are imported (triggers/allow_lists.py). Code that
 a `transformers` folder brings along (`auto_map`) is never run.
 """
 
@@ -28,10 +28,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from triggers.allow_lists import Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model.decision import DecisionRule
-from triggers.model.head import Head, SoftmaxHead
+from triggers.model.endpoint.endpoint_loader import EndpointLoader
+from triggers.model.head import Head, LabelsHead, SoftmaxHead
 from triggers.model.networks.checkpoint import checkpoint_fault, load_weights
 from triggers.model.networks.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
@@ -97,7 +98,8 @@ class ExportedLoader(_Strict):
 
 
 Loader = Annotated[
-    TransformersLoader | TorchvisionLoader | FactoryLoader | OnnxLoader | ExportedLoader, Field(discriminator="kind")
+    TransformersLoader | TorchvisionLoader | FactoryLoader | OnnxLoader | ExportedLoader | EndpointLoader,
+    Field(discriminator="kind"),
 ]
 
 
@@ -184,6 +186,16 @@ class BundleSpec(_Strict):
             raise ValueError("labels must differ from each other")
         if not self.head.widths(len(self.labels)):
             raise ValueError(f"a {self.head.kind} head as stated does not fit {len(self.labels)} labels")
+        if isinstance(self.head, LabelsHead) and self.threshold is not None:
+            raise ValueError("a model that answers labels alone has no scores for a threshold")
+        if isinstance(self.loader, EndpointLoader):
+            if (self.loader.encoding == "text") != (self.modality == "text"):
+                raise ValueError(f"loader.encoding is {self.loader.encoding}, the modality {self.modality}")
+            if (self.loader.scores == "labels") != isinstance(self.head, LabelsHead):
+                raise ValueError("loader.scores labels and a head labels go together")
+            files = self.loader.encoding in ("png", "jpeg")
+            if files and self.image and self.image.channel_order != "RGB":
+                raise ValueError("picture files are RGB: the endpoint makes BGR of them, if it needs it")
         return self
 
     @property
@@ -247,6 +259,8 @@ def build_network(folder: Path, spec: BundleSpec, factories: Factories) -> tuple
         from triggers.model.networks.exported_program import load_exported
 
         return load_exported(folder / spec.loader.file, spec.loader.output), ""
+    if isinstance(spec.loader, EndpointLoader):
+        raise ModelError(f"{spec.name!r} has no network: its model is only an address.")
     network = bare_network(spec.loader, factories, folder)
     path = folder / spec.loader.weights
     try:

@@ -46,8 +46,11 @@ class FrozenClassifier(Preprocessor):
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
             self._reversed, self._pixel_dtype = spec.image.channel_order == "BGR", self.dtype
         if spec.text:
-            self._text_input = TextInput(network)
-            self.template = self._text_input.template(self.template)
+            self._open_text(network)
+
+    def _open_text(self, network: nn.Module) -> None:
+        self._text_input = TextInput(network)
+        self.template = self._text_input.template(self.template)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -148,6 +151,10 @@ class FrozenClassifier(Preprocessor):
         """Texts under triggers bank[index[n]], as this network takes them; see `TextBank.apply`."""
         left = self._padding == "left"
         return bank.apply(batch, self.embed, index, self.template, left=left, width=width)
+
+    def triggered_text_logits(self, batch: TextBatch, bank: TextBank, index: Tensor) -> Tensor:
+        """Logits (N, labels) of texts under triggers bank[index[n]]."""
+        return self.text_logits(self.embedded(batch, bank, index))
 
     def image_logits(self, images: Tensor) -> Tensor:
         """Float images (N, C, H, W) in [0, 1], before mean/std, to logits (N, labels)."""

@@ -10,14 +10,13 @@ from torch import Tensor
 from triggers.model.classifier import Bank, FrozenClassifier
 from triggers.preprocessing import Inputs, TextBatch
 from triggers.trigger import ImageBank, TextBank
-from triggers.trigger.text import EmbeddedText
 
 
 def reprogram(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, index: Tensor) -> Tensor:
     """Logits (N, labels) of N inputs, each under its own trigger bank[index[n]]. Gradients flow to the bank."""
     if isinstance(bank, ImageBank):
         return classifier.image_logits(bank.apply(cast(Tensor, inputs), index))
-    return classifier.text_logits(classifier.embedded(cast(TextBatch, inputs), bank, index))
+    return classifier.triggered_text_logits(cast(TextBatch, inputs), bank, index)
 
 
 def sweep(classifier: FrozenClassifier, inputs: Inputs, bank: Bank) -> Tensor:
@@ -25,7 +24,7 @@ def sweep(classifier: FrozenClassifier, inputs: Inputs, bank: Bank) -> Tensor:
     if isinstance(bank, ImageBank):
         logits = classifier.image_logits(bank.apply_all(cast(Tensor, inputs)))
     else:
-        logits = classifier.text_logits(_text_sweep(classifier, cast(TextBatch, inputs), bank))
+        logits = _text_sweep(classifier, cast(TextBatch, inputs), bank)
     return logits.view(len(bank), len(inputs), -1)
 
 
@@ -34,8 +33,8 @@ def scores(logits: Tensor) -> Tensor:
     return torch.softmax(logits, dim=-1)
 
 
-def _text_sweep(classifier: FrozenClassifier, batch: TextBatch, bank: TextBank) -> EmbeddedText:
+def _text_sweep(classifier: FrozenClassifier, batch: TextBatch, bank: TextBank) -> Tensor:
     rows = len(batch)
     index = torch.arange(len(bank), device=batch.ids.device).repeat_interleave(rows)
     repeated = TextBatch(batch.ids.repeat(len(bank), 1), batch.lengths.repeat(len(bank)))
-    return classifier.embedded(repeated, bank, index)
+    return classifier.triggered_text_logits(repeated, bank, index)

@@ -13,9 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from triggers.errors import ModelError
+from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.bundle import TransformersLoader, pretrained, transformers_source
 from triggers.model.classifier import FrozenClassifier
+from triggers.model.endpoint_classifier import EndpointClassifier
 from triggers.model.head import MultiLabelHead, ProbabilitiesHead, SigmoidHead, SoftmaxHead, head_fault, head_outputs
 from triggers.model.image_processor import PROCESSOR_FILE, image_difference, image_spec_of
 from triggers.model.networks.checkpoint import not_finite
@@ -52,6 +53,9 @@ class LoadedBundle:
 def run_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
     """The result of every check that applies, in order; those that run the network only if all others passed."""
     text = bundle.classifier.spec.text is not None
+    if isinstance(bundle.classifier, EndpointClassifier):
+        yield from _endpoint_checks(bundle)
+        return
     read: list[tuple[str, _Check]] = [("weights", _weights), ("labels", _labels), ("head", _problem_type)]
     read += [("tokenizer", _tokenizer), ("positions", _positions)] if text else [("processor", _processor)]
     run: list[tuple[str, _Check]] = [("outputs", _outputs)]
@@ -60,17 +64,52 @@ def run_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
     for name, check in (*read, *run):
         if not passed and (name, check) in run:
             return
-        try:
-            note = check(bundle)
-        except ModelError as error:
-            passed = False
-            yield CheckResult(name, " ".join(str(error).split()))
-        else:
-            yield CheckResult(name, note=note)
+        result = _result(name, check, bundle)
+        passed = passed and not result.fault
+        yield result
 
 
 _Check = Callable[[LoadedBundle], str]
 """Says what was seen. Raises ModelError with the fault."""
+
+
+def _result(name: str, check: _Check, bundle: LoadedBundle) -> CheckResult:
+    try:
+        return CheckResult(name, note=check(bundle))
+    except (ModelError, EndpointUnavailable) as error:
+        return CheckResult(name, " ".join(str(error).split()))
+
+
+def _endpoint_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
+    """A head that the recorded outputs fit, and a model that gives them still."""
+    head = _result("head", _canary_head, bundle)
+    yield head
+    if not head.fault:
+        yield _result("canary", _canary, bundle)
+
+
+def _canary_head(bundle: LoadedBundle) -> str:
+    """A head that the recorded outputs of the canary can be meant for."""
+    classifier = bundle.classifier
+    assert isinstance(classifier, EndpointClassifier)
+    head, outputs = classifier.spec.head, classifier.canary.outputs
+    if fault := head_fault(head, head_outputs(head, outputs, len(classifier.labels))):
+        raise ModelError(fault)
+    return f"{head.kind}, {outputs.shape[1]} outputs for {', '.join(classifier.labels)}"
+
+
+def _canary(bundle: LoadedBundle) -> str:
+    """An endpoint that answers its canary as it did."""
+    classifier = bundle.classifier
+    assert isinstance(classifier, EndpointClassifier)
+    difference = classifier.canary.difference(classifier.ask_canary())
+    classifier.check_canary(difference)
+    loader, selected = classifier.endpoint.loader, scores(classifier.logits(classifier.canary.outputs))
+    spread = float((selected.amax(dim=0) - selected.amin(dim=0))[classifier.spec.pos_label])
+    return (
+        f"{loader.url} answers {len(classifier.canary.outputs)} inputs as recorded: largest difference of an output "
+        f"{difference:.1e} of {loader.canary_tolerance:.1e} allowed; scores spread by {spread:.2g}"
+    )
 
 
 def _weights(bundle: LoadedBundle) -> str:

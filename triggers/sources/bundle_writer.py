@@ -12,24 +12,31 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from triggers.allow_lists import AllowedHosts, Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model import load_bundle
 from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, save_bundle
+from triggers.model.endpoint import EndpointLoader
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
+from triggers.sources.canary_choice import NOISE_MARGIN
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
 from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
 from triggers.sources.stated import first_fault
 
-KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION"
+KINDS = (
+    "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, "
+    "https://..., grpc://..."
+)
 
 
 def read_source(source: str, options: WrapOptions) -> ModelSource:
     """The source that a word of the command line stands for. Raises ModelError."""
-    from triggers.sources import graph_file, module_function, torchvision_builder, transformers_folder
+    from triggers.sources import endpoint, graph_file, module_function, torchvision_builder, transformers_folder
 
     path = Path(source)
+    if source.startswith(endpoint.PREFIXES):
+        return endpoint.read_endpoint(source, options)
     if source.startswith(torchvision_builder.PREFIX):
         return torchvision_builder.read_torchvision(source.removeprefix(torchvision_builder.PREFIX), options)
     if path.is_dir():
@@ -64,8 +71,13 @@ def write_source_bundle(
         save_bundle(partial, spec)
         built_in: Sequence[RawInput] = builtin_images() if spec.modality == "image" else builtin_texts()
         own = Factories((spec.loader.target.partition(":")[0],) if isinstance(spec.loader, FactoryLoader) else ())
-        record = compare(load_bundle(partial, factories=own), source.oracle, [*built_in, *inputs], progress=progress)
-        spec = spec.model_copy(update={"comparison": _judged(record, accept_difference=accept_difference)})
+        hosts = AllowedHosts.of_url(spec.loader.url) if isinstance(spec.loader, EndpointLoader) else None
+        record = compare(
+            load_bundle(partial, factories=own, hosts=hosts), source.oracle, [*built_in, *inputs], progress=progress
+        )
+        spec = spec.model_copy(
+            update={"comparison": _judged(record, source.noise, accept_difference=accept_difference)}
+        )
         save_bundle(partial, spec)
         partial.rename(folder)
     finally:
@@ -92,9 +104,9 @@ def _described(source: ModelSource, options: WrapOptions) -> BundleSpec:
         raise ModelError(f"No bundle can be made of this: {first_fault(error)}.") from error
 
 
-def _judged(record: ComparisonRecord, *, accept_difference: bool) -> ComparisonRecord:
+def _judged(record: ComparisonRecord, noise: float, *, accept_difference: bool) -> ComparisonRecord:
     """The record, marked if a difference is accepted. Raises ModelError for one that is not."""
-    if record.largest_difference <= SCORE_TOLERANCE and not record.flips:
+    if record.largest_difference <= max(SCORE_TOLERANCE, NOISE_MARGIN * noise) and not record.flips:
         return record
     if not accept_difference:
         raise ModelError(

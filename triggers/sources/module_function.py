@@ -13,8 +13,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from triggers.allow_lists import Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model.bundle import WEIGHTS_FILE, FactoryLoader, bare_network
 from triggers.model.head import output_table
 from triggers.model.networks.checkpoint import load_weights

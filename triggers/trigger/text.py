@@ -56,8 +56,8 @@ class TextTrigger:
         tokens = len(self.embeddings)
         if (self.kind == "none") != (tokens == 0):
             raise ArtifactCorrupt(f"A {self.kind} trigger with {tokens} tokens makes no sense.")
-        if self.kind == "hard" and self.token_ids is None:
-            raise ArtifactCorrupt("A hard trigger must name its token ids.")
+        if self.kind == "hard" and self.token_ids is None and (self.embeddings.shape[1] or self.words is None):
+            raise ArtifactCorrupt("A hard trigger must name its token ids; one without embeddings, its words.")
         for name, part in (("token_ids", self.token_ids), ("words", self.words)):
             if part is not None and len(part) != tokens:
                 raise ArtifactCorrupt(f"{name} has {len(part)} entries for {tokens} embeddings.")

@@ -47,10 +47,8 @@ def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
 class EagerForward:
     """Runs the model eagerly: the default on a CPU, the fallback on a GPU."""
 
-    max_concurrency = 1
-
-    def __init__(self, classifier: FrozenClassifier, sizes: Sequence[int] = (1,)) -> None:
-        self._classifier, self._sizes = classifier, sizes
+    def __init__(self, classifier: FrozenClassifier, sizes: Sequence[int] = (1,), max_concurrency: int = 1) -> None:
+        self._classifier, self._sizes, self.max_concurrency = classifier, sizes, max_concurrency
 
     def bind(self, triggers: Sequence[Trigger]) -> BoundForward:
         """A pass over a bank of its own."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from triggers.allow_lists import Factories
 from triggers.errors import ModelError
-from triggers.factories import Factories
 from triggers.model import load_bundle
 from triggers.model.bundle import FactoryLoader
 from triggers.sources import WrapOptions, read_source, write_source_bundle

@@ -11,6 +11,8 @@ from typing import Any
 from triggers.errors import ModelError
 from triggers.fingerprint import json_digest
 from triggers.model.bundle import BundleSpec, TransformersLoader, pretrained, transformers_source
+from triggers.model.endpoint.endpoint_loader import EndpointLoader
+from triggers.model.endpoint.word_bank import Utf8Tokenizer
 
 LEAST_SHARE = 0.01
 """Least share of the word embeddings that a tokenizer must have words for; an empty one has a handful of words."""
@@ -20,6 +22,8 @@ def load_tokenizer(folder: Path, spec: BundleSpec) -> Any:
     """The tokenizer of a text bundle, None for images. Raises ModelError."""
     if spec.modality != "text":
         return None
+    if isinstance(spec.loader, EndpointLoader):
+        return Utf8Tokenizer()
     from transformers import AutoTokenizer
 
     source, revision = str(folder), "main"
