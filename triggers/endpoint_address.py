@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 """Schemes, and their own ports."""
 _PRINTABLE = re.compile(r"[!-\[\]-~]+")  # ASCII without blanks and backslashes, which programs read differently
 _PLACE = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?")

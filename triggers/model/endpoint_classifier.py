@@ -41,8 +41,11 @@ class EndpointClassifier(FrozenClassifier):
 
     def verify(self) -> None:
         """Raise ModelChanged if the endpoint no longer gives its canary the outputs that were recorded."""
-        difference = self.canary.difference(self.ask_canary())
-        if difference > self.endpoint.loader.canary_tolerance:
+        self.check_canary(self.canary.difference(self.ask_canary()))
+
+    def check_canary(self, difference: float) -> None:
+        """Raise ModelChanged if outputs that differ so much are those of another model."""
+        if not difference <= self.endpoint.loader.canary_tolerance:
             raise ModelChanged(
                 f"The model of {self.name!r} changed: outputs of its canary differ by {difference:.2g} from those of "
                 f"{self.fingerprint}. Its triggers were not made for what answers now."

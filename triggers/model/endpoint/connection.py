@@ -27,7 +27,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
 
-from triggers.allow_lists import AllowedHosts
+from triggers.allow_lists import AllowedHosts, HostEntry
 from triggers.endpoint_address import EndpointAddress
 from triggers.errors import ConfigError, EndpointFailed, EndpointUnavailable, ModelError
 from triggers.model.endpoint.endpoint_loader import Credentials, EndpointLoader
@@ -70,8 +70,19 @@ class HttpConnection:
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
         """One request, within the loader's `timeout`. Raises EndpointUnavailable, EndpointFailed or ConfigError."""
+        return self._sent("POST", body, headers)
+
+    def get(self) -> bytes:
+        """What lies at the address. Raises EndpointUnavailable, EndpointFailed or ConfigError."""
+        return self._sent("GET", b"", {"accept": "application/json"})[0]
+
+    def close(self) -> None:
+        """End all connections."""
+        _close_all(self._idle)
+
+    def _sent(self, method: str, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
         deadline = time.monotonic() + self._loader.timeout
-        request = self._request(body, headers)
+        request = self._request(method, body, headers)
         if not self._room.acquire(timeout=self._loader.timeout):
             raise EndpointUnavailable(f"All {self._loader.concurrency} connections to the model's endpoint are busy.")
         try:
@@ -79,16 +90,12 @@ class HttpConnection:
         finally:
             self._room.release()
 
-    def close(self) -> None:
-        """End all connections."""
-        _close_all(self._idle)
-
-    def _request(self, body: bytes, headers: Mapping[str, str]) -> bytes:
+    def _request(self, method: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         fields = {"Host": self._address.netloc, **headers, "Content-Length": str(len(body))}
         if self._secret:
             fields |= self._secret.header()
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        return f"POST {self._address.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+        return f"{method} {self._address.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
 
     def _answered(self, request: bytes, deadline: float) -> tuple[bytes, Mapping[str, str]]:
         try:
@@ -144,7 +151,7 @@ class HttpConnection:
         """A new connection. Raises EndpointUnavailable, and says in the log why."""
         reason: Exception | None = None
         try:
-            for family, place in self._resolved():
+            for family, place in checked_places(self._address, self._entry):
                 try:
                     return KeptSocket(self._connected(family, place, deadline), deadline)
                 except OSError as error:
@@ -154,22 +161,6 @@ class HttpConnection:
         logger.info("no connection to %s: %s", self._address.netloc, reason)
         said = "its certificate is not accepted" if isinstance(reason, ssl.SSLCertVerificationError) else _short(reason)
         raise EndpointUnavailable(f"The model's endpoint cannot be reached: {said}.", gone=True) from reason
-
-    def _resolved(self) -> list[tuple[int, Any]]:
-        """The addresses of the host, all of which may be connected to. Raises OSError or EndpointUnavailable."""
-        found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-        for *_, place in found:
-            if not self._entry.leads_to(ip_address(str(place[0]).partition("%")[0])):
-                host = self._address.netloc
-                logger.error(
-                    "%s leads to %s, where no endpoint may be asked: if you trust it, list private:%s, or the address "
-                    "itself, in --endpoint-hosts", host, place[0], host,
-                )  # fmt: skip
-                message = (
-                    "The name of the model's endpoint leads to an address that is not allowed; the log says which."
-                )
-                raise EndpointUnavailable(message, 5, gone=True)
-        return [(family, place) for family, *_, place in found]
 
     def _connected(self, family: int, place: Any, deadline: float) -> socket.socket:
         plain = socket.socket(family, socket.SOCK_STREAM)
@@ -276,6 +267,23 @@ class Secret:
         except (OSError, ValueError) as error:
             logger.warning("the endpoint's credentials cannot be read again: %s", error)
         return self._value
+
+
+def checked_places(address: EndpointAddress, entry: HostEntry) -> list[tuple[int, Any]]:
+    """Where the host is now, as families and socket addresses, all of which may be connected to.
+
+    Raises OSError or EndpointUnavailable.
+    """
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    for *_, place in found:
+        if not entry.leads_to(ip_address(str(place[0]).partition("%")[0])):
+            logger.error(
+                "%s leads to %s, where no endpoint may be asked: if you trust it, list private:%s, or the address "
+                "itself, in --endpoint-hosts", address.netloc, place[0], address.netloc,
+            )  # fmt: skip
+            message = "The name of the model's endpoint leads to an address that is not allowed; the log says which."
+            raise EndpointUnavailable(message, 5, gone=True)
+    return [(family, place) for family, *_, place in found]
 
 
 def retry_after_seconds(value: str | None) -> int | None:

@@ -9,6 +9,7 @@ from triggers.allow_lists import AllowedHosts
 from triggers.errors import EndpointFailed
 from triggers.model.endpoint.connection import Connection, HttpConnection
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
+from triggers.model.endpoint.grpc_connection import GrpcConnection
 from triggers.model.endpoint.protocols import PROTOCOLS
 from triggers.model.endpoint.request_rows import Rows
 
@@ -28,7 +29,7 @@ class EndpointNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.loader, self._protocol, self._width = loader, PROTOCOLS[loader.protocol](loader), width
-        self.connection = connection or HttpConnection(loader, hosts or AllowedHosts.of_environment())
+        self.connection = connection or open_connection(loader, hosts or AllowedHosts.of_environment())
         self.rows_sent = 0
 
     def forward(self, rows: Rows) -> Tensor:
@@ -43,6 +44,8 @@ class EndpointNetwork(nn.Module):
         self.rows_sent += len(rows)
         try:
             outputs = self._protocol.decode(*answer)
+        except EndpointFailed:
+            raise
         except Exception as error:  # whatever an answer makes its reader raise is the answer's fault
             raise EndpointFailed(str(error) or repr(error)) from error
         expected = (len(rows), outputs.shape[1] if self._width is None else self._width)
@@ -51,3 +54,8 @@ class EndpointNetwork(nn.Module):
         if not bool(outputs.isfinite().all()):
             raise EndpointFailed("The endpoint answers NaN or infinity.")
         return outputs
+
+
+def open_connection(loader: EndpointLoader, hosts: AllowedHosts) -> HttpConnection | GrpcConnection:
+    """The connection that a bundle's protocol takes. Raises ConfigError where its package is missing."""
+    return (GrpcConnection if loader.protocol == "v2-grpc" else HttpConnection)(loader, hosts)
