@@ -30,6 +30,7 @@ Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
 Measure = Literal["accuracy", "balanced_accuracy", "recall"]
 AdversaryInput = Literal["centred", "scores", "log_odds"]
+Gradient = Literal["exact", "scores", "labels"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
@@ -122,6 +123,9 @@ class TriggerConfig:
     epsilon: PositiveFloat | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
     resolution: PositiveInt | None = None  # overlay: cells a side, learned and then enlarged; None: every pixel
     fraction: PositiveFloat | None = None  # pixels: share of the pixels that are replaced; None: a tenth
+    frequencies: PositiveInt | None = (
+        None  # images, without exact gradients: cosines per channel that a trigger is made of; None: by the budget
+    )
     tokens: PositiveInt = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = (
         "after_cls"  # texts: before the first word, behind the last
@@ -171,6 +175,9 @@ class ObjectiveConfig:
     temperature: PositiveFloat = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
     gap_weight: float = 0.0  # adversarial: weight of an added gap loss, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
+    gradient: Gradient | None = (
+        None  # exact: by the model's weights; scores, labels: by asking it; None: scores if it is an endpoint, else exact
+    )
 
     def __post_init__(self) -> None:
         if self.strengths != "auto":
@@ -213,6 +220,10 @@ class TrainConfig:
     eval_every: PositiveInt | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: PositiveInt | None = None  # steps between checkpoints; None: as eval_every
     threads: PositiveInt | None = None  # CPU threads; None: what torch chooses
+    max_queries: PositiveInt | None = (
+        None  # gradient = scores, labels: rows that the run may ask in all; an endpoint needs it, else 200,000
+    )
+    price_per_thousand: PositiveFloat | None = None  # of rows, in report.currency: what the endpoint's owner takes
 
     def __post_init__(self) -> None:
         if self.epochs and self.steps:
@@ -288,11 +299,34 @@ class RunConfig:
             raise ConfigError(
                 'baselines.systems has "adv_in", which trains from scratch: [base] must say what and how.'
             )
+        if self.asks:
+            self._check_asking()
+        elif self.trigger.frequencies:
+            raise ConfigError('trigger.frequencies has a meaning for objective.gradient = "scores" or "labels" only.')
 
     @property
     def modality(self) -> Modality:
         """Modality of the trigger."""
         return self.trigger.modality
+
+    @property
+    def asks(self) -> bool:
+        """Whether triggers are learned from what the model answers, without its weights."""
+        return self.objective.gradient in ("scores", "labels")
+
+    def _check_asking(self) -> None:
+        """Raise ConfigError for what answers alone cannot do, or would ask for in vain."""
+        how, kind = f'objective.gradient = "{self.objective.gradient}"', self.trigger.kind
+        if kind == "pixels":
+            raise ConfigError(f"{how}: which pixels are best is not learned from answers; choose another trigger.kind.")
+        if self.modality == "text" and kind != "hard":
+            raise ConfigError(f'{how}: vectors cannot be sent as text; set trigger.kind = "hard" (words).')
+        if self.modality == "text" and self.objective.name != "gap":
+            raise ConfigError(f'{how}: words are compared one by one, which needs objective.name = "gap".')
+        if self.train.flip or self.train.shift:
+            raise ConfigError(f"{how}: every flipped or shifted row is one more to ask; set train.flip and shift off.")
+        if self.select.folds > 1:
+            raise ConfigError(f"{how}: every fold would ask for itself; set select.folds = 1.")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
