@@ -176,7 +176,7 @@ class ObjectiveConfig:
     gap_weight: float = 0.0  # adversarial: weight of an added gap loss, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
     gradient: Gradient | None = (
-        None  # exact: by the model's weights; scores, labels: by asking it; None: scores if it is an endpoint, else exact
+        None  # exact: by weights; scores, labels: by asking the model; None: scores for an endpoint, else exact
     )
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ class ObjectiveConfig:
 class TrainConfig:
     """[train] Duration, optimiser, device and speed."""
 
-    epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs
+    epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs, or what a model is asked for pays
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 256
     lr: PositiveFloat = 0.05

@@ -44,7 +44,7 @@ class AskedEndpoint(AskedNetwork):
         self._seen: set[bytes] = set()
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Outputs (N, O) of rows; those that are not known yet are asked. Raises BudgetSpent or as the endpoint does."""
+        """Outputs (N, O) of rows; those not known yet are asked. Raises BudgetSpent, or as the endpoint does."""
         (rows,) = args
         keys = row_keys(rows)
         first = {key: place for place, key in reversed(list(enumerate(keys)))}

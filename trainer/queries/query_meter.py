@@ -1,4 +1,4 @@
-"""The meter of a run's queries: rows that it needs the model's answer to, by purpose, and the budget for all of them."""
+"""The meter of a run's queries: rows that it needs a model's answer to, by purpose, and the budget for all of them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class AskedPoints:
         self.ask(torch.cat([torch.zeros(1, self.numbers), *ways]))
 
     def around(self, centres: Tensor, count: int) -> Tensor:
-        """`count` points (V, P) a step from the centres (K, P), each in a random direction, in pairs of opposite ones."""
+        """`count` points (V, P) a step from the centres (K, P) in random directions, in pairs of opposite ones."""
         each = torch.randn(-(-count // 2), self.numbers, generator=self._generator)
         steps = STEP * nn.functional.normalize(each, dim=1).repeat_interleave(2, dim=0)
         signs = torch.tensor([1.0, -1.0]).repeat(len(each))[:, None]

@@ -17,9 +17,9 @@ from trainer.config import RunConfig
 from trainer.data import Splits, place_on_device
 from trainer.distributed import ProcessGroup
 from trainer.evaluation import TrainingResult
+from trainer.evaluation.balanced_accuracy import mean_recall
 from trainer.evaluation.counts import count_predictions, predicted_labels
 from trainer.evaluation.strength_range import TRIED, StrengthSearch, useful_range
-from trainer.evaluation.balanced_accuracy import mean_recall
 from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
 from trainer.queries import BudgetSpent, QueryMeter, ask_through, asked_for, meter_of
@@ -31,7 +31,7 @@ from trainer.training.black_box.word_search import AskedWords, WordSearch
 from trainer.training.black_box.word_triggers import WordList
 from trainer.training.build_module import build_module
 from trainer.training.final_evaluation import final_result
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses, StepConfig
+from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
 from trainer.training.strength_search import trial_of, with_search
 from trainer.training.validation_history import ValidationHistory
 from triggers.errors import ConfigError
@@ -65,7 +65,7 @@ class Learner(Protocol):
 
 
 class AskedRun:
-    """One training by asking, over splits that are placed on their devices. Raises ConfigError for a budget too small."""
+    """One training by asking, over splits that are placed on their devices. Raises ConfigError."""
 
     def __init__(self, config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> None:
         self.config, self.progress, self.process_group = config, progress, ProcessGroup()
@@ -153,8 +153,8 @@ class AskedRun:
         plan, price = self.plan, self.config.train.price_per_thousand
         money = f", {plan.budget * price / 1000:.2f} {self.config.report.currency}" if price else ""
         return (
-            f"Asking: {plan.budget} rows at most{money}: {plan.validation} for validation, {plan.test} for test, the rest"
-            f" for {len(self.rows)} tuning rows."
+            f"Asking: {plan.budget} rows at most{money}: {plan.validation} for validation, {plan.test} for test, the"
+            f" rest for {len(self.rows)} tuning rows."
         )
 
 
@@ -193,9 +193,14 @@ def _record(run: AskedRun, history: ValidationHistory, result: TrainingResult) -
         scores = [result.judge.score(each) for each in predictions]
         gaps, losses = [each.gap for each in scores], [each.loss for each in scores]
         curve.append({"step": step, "queries": spent, "gaps": gaps, "losses": losses})
-    bare = result.judge.criterion.bare.gap
-    gradient = run.config.objective.gradient
-    return {"gradient": gradient, **run.meter.record(), "rows": len(run.rows), "bare_gap": bare, "curve": curve}
+    return {
+        "gradient": run.config.objective.gradient,
+        **run.meter.record(),
+        "rows": len(run.rows),
+        "strengths": list(run.config.objective.fixed_strengths),
+        "bare_gap": result.judge.criterion.bare.gap,
+        "curve": curve,
+    }
 
 
 def _spread(ends: list[int], count: int) -> set[int]:

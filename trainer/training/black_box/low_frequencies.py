@@ -1,4 +1,4 @@
-"""Low spatial frequencies: the few numbers that an image trigger is learned in where every direction costs questions."""
+"""Low spatial frequencies: the few numbers of an image trigger that is learned where every direction costs queries."""
 
 from __future__ import annotations
 

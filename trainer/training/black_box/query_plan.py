@@ -39,7 +39,7 @@ class QueryPlan:
 
 
 def plan_queries(config: RunConfig, sizes: Mapping[str, int]) -> QueryPlan:
-    """The plan of a run over parts of these sizes (tuning, val, test). Raises ConfigError where a budget is too small."""
+    """The plan of a run over parts of these sizes (tuning, val, test). Raises ConfigError for too small a budget."""
     budget = config.train.max_queries or DEFAULT_QUERIES
     strengths = len(TRIED) if config.objective.strengths == "auto" else len(config.objective.strengths)
     validations = _validations(config, budget, strengths * sizes["val"])

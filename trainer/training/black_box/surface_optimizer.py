@@ -50,7 +50,7 @@ class SurfaceOptimizer(TriggerOptimizer):
         train = replace(config.train, graph=False, compile=False, average=0.0)
         super().__init__(rows.classifier, in_low_frequencies(module, asked.frequencies), train, step)
         self.decision, self.asked = rows.decision, asked
-        self._trained = coefficients(self.module)
+        self._trained = coefficients(module)
 
     def each_step(self) -> Iterator[Losses]:
         """All steps in order. Raises BudgetSpent."""

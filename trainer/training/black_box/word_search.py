@@ -1,8 +1,8 @@
 """Search for triggers of words by answers alone: a beam over lengths, each length by successive halving.
 
-Every allowed word is asked on few tuning rows, the better ones on more, the best on all (Jamieson and Talwalkar, AISTATS
-2016); then words are put behind those that were best. An answer serves every strength: what a strength wants is computed
-from it, utility + strength * distance of the groups, with the losses of the gap objective.
+Every allowed word is asked on few tuning rows, the better ones on more, the best on all (Jamieson and Talwalkar,
+AISTATS 2016); then words are put behind those that were best. An answer serves every strength: what a strength wants is
+computed from it, utility + strength * distance of the groups, with the losses of the gap objective.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class WordSearch:
     def _chosen(self) -> Losses:
         """Take every strength's best of the triggers that all rows were asked under."""
         rows = len(self.asked.rows)
-        full = [one for one, answers in self.asked.answers.items() if len(answers) == rows and len(one) <= self.tokens]
+        full = [one for one, answers in self.asked.answers.items() if len(answers) == rows and one]
         utility, distance = self._losses(full, rows)
         best = (utility + self.strengths[:, None] * distance).argmin(dim=1)
         self.average.choose([full[at] for at in best.tolist()])

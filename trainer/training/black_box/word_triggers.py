@@ -75,7 +75,7 @@ class WordList:
 
 
 class WordModule(nn.Module):
-    """K triggers of up to T words each; `places` (K, T) are those of their words in the list, -1 where there is none."""
+    """K triggers of up to T words; `places` (K, T) are those of their words in the list, -1 where there is none."""
 
     def __init__(self, words: WordList, count: int, tokens: int) -> None:
         super().__init__()
