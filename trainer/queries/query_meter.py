@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ class QueryMeter:
     """Counts of different rows, by purpose. `budget`: rows in all; `price`: of a thousand of them, in money.
 
     A row that was asked before, in this run or in a killed one, is `spent` once; `asked` are those that this process
-    really sent, so that the rest came out of the answers that were kept.
+    really sent, so that the rest came out of the answers that were kept. `watch` is called after rows were spent.
     """
 
     def __init__(self, budget: int, price: float | None = None) -> None:
@@ -26,6 +26,7 @@ class QueryMeter:
         self.spent: Counter[str] = Counter()
         self.asked = 0
         self.purpose = "other"
+        self.watch: Callable[[], None] | None = None
 
     @property
     def total(self) -> int:
@@ -44,6 +45,8 @@ class QueryMeter:
                 f"{rows} more rows are needed, {self.left} of train.max_queries = {self.budget} are left."
             )
         self.spent[self.purpose] += rows
+        if self.watch:
+            self.watch()
 
     @contextmanager
     def asking_for(self, purpose: str) -> Iterator[None]:

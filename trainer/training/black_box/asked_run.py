@@ -25,7 +25,7 @@ from trainer.progress import Progress
 from trainer.queries import BudgetSpent, QueryMeter, ask_through, asked_for, meter_of
 from trainer.training.black_box.asked_points import AskedPoints
 from trainer.training.black_box.asked_rows import AskedRows, representative_rows
-from trainer.training.black_box.query_plan import plan_queries
+from trainer.training.black_box.query_plan import plan_queries, plan_sentence
 from trainer.training.black_box.surface_optimizer import SurfaceOptimizer
 from trainer.training.black_box.word_search import AskedWords, WordSearch
 from trainer.training.black_box.word_triggers import WordList
@@ -87,7 +87,7 @@ class AskedRun:
         self.learner: Learner
         self.seconds, self.steps = 0.0, 0
         self.asked_at: list[int] = []
-        progress.note(self._planned())
+        progress.note(plan_sentence(config, self.plan))
 
     @property
     def optimizer(self) -> Learner:
@@ -111,6 +111,7 @@ class AskedRun:
         validated = _spread(learner.ends, self.plan.validations)
         advice = f"lower train.lr ({self.config.train.lr:g}) or objective.strengths."
         with self.progress.task(title, learner.steps) as task:
+            self.meter.watch = lambda: task.advance(0, **self.meter.shown())
             try:
                 for number, losses in enumerate(learner.each_step(), 1):
                     if history and number in validated:
@@ -120,11 +121,12 @@ class AskedRun:
                         self.asked_at.append(self.meter.spent["tuning"])
                     shown = number % FINETUNE_REPORT_EVERY == 0 or number in learner.ends
                     means = losses.means("Training", number, advice) if shown and history else {}
-                    task.advance(1, **means, **self.meter.shown())
+                    task.advance(1, **means)
             except BudgetSpent as spent:
                 if history and not history.steps:
                     raise ConfigError(f"{spent} Nothing was validated yet: raise train.max_queries.") from spent
                 self.progress.note(f"{spent} Training ends here, with the best of what was validated.")
+        self.meter.watch = None
         self.seconds += time.monotonic() - began
 
     def _opened(self) -> AskedPoints | AskedWords:
@@ -148,14 +150,6 @@ class AskedRun:
         rounds = SEARCH_ROUNDS if search else None
         module: Any = build_module(config, self.classifier)
         return SurfaceOptimizer(asked, module, config, self.temperature, rounds)
-
-    def _planned(self) -> str:
-        plan, price = self.plan, self.config.train.price_per_thousand
-        money = f", {plan.budget * price / 1000:.2f} {self.config.report.currency}" if price else ""
-        return (
-            f"Asking: {plan.budget} rows at most{money}: {plan.validation} for validation, {plan.test} for test, the"
-            f" rest for {len(self.rows)} tuning rows."
-        )
 
 
 def train_asked(config: RunConfig, classifier: FrozenClassifier, splits: Splits, progress: Progress) -> TrainingResult:

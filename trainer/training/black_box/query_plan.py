@@ -57,6 +57,16 @@ def plan_queries(config: RunConfig, sizes: Mapping[str, int]) -> QueryPlan:
     return QueryPlan(budget, validation, test, rows, points, validations)
 
 
+def plan_sentence(config: RunConfig, plan: QueryPlan) -> str:
+    """What a run asks at most, and what that costs where a price is known."""
+    price = config.train.price_per_thousand
+    money = f", {plan.budget * price / 1000:.2f} {config.report.currency}" if price else ""
+    return (
+        f"Asking: {plan.budget} rows at most{money}: {plan.validation} for validation, {plan.test} for test, the rest"
+        f" for {plan.rows} tuning rows (train.max_queries)."
+    )
+
+
 def _validations(config: RunConfig, budget: int, rows: int) -> int:
     """How often a run validates, at `rows` rows each."""
     train = config.train
