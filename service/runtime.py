@@ -15,13 +15,14 @@ from service.config import Settings
 from service.engine import FailedModel, ModelBackend, ServedModel
 from service.engine.prediction_log import PredictionLog
 from service.fairness import Disclosure, DisclosureRule, FairnessMonitor, TimeWindows
-from service.guard import Guard, GuardedModel, Webhook
+from service.guard import ChangedEndpoints, Guard, GuardedModel, Webhook
 from service.ledger import Cell, Ledger, Level, PredictionIdCodec
 from service.ledger.declared_groups import Declarations
 from service.ledger.events import series_name
 from service.process_lifecycle import COUNTS_SECONDS, Shutdown
 from service.rollout import follower_of, replica_name
 from service.runtime_collectors import (
+    EndpointCollector,
     FairnessCollector,
     GuardCollector,
     LoadingCollector,
@@ -109,6 +110,7 @@ class ServiceRuntime:
         replica = replica_name()
         self.models = {each.name: self._served(each, codec, replica) for each in backends}
         self.guard = self._guard(settings, self.store, acts=self._guards)
+        self._changed_endpoints = ChangedEndpoints(self.models, acts=self._guards)
         self.monitor = FairnessMonitor(
             self.ledger,
             {each.name: each.classifier for each in backends},
@@ -119,7 +121,7 @@ class ServiceRuntime:
         serving, fairness = ServingCollector(self.models), FairnessCollector(self.monitor, self.models)
         self._readings = (serving.reading, fairness.reading)
         guarding, loading = GuardCollector(self.guard, self.models), LoadingCollector(self.models, self.failed)
-        for collector in (serving, fairness, guarding, loading):
+        for collector in (serving, fairness, guarding, loading, EndpointCollector(self.models)):
             metrics.add(collector)
         if self.devices:
             metrics.add(ProcessCollector(self.devices))
@@ -182,6 +184,7 @@ class ServiceRuntime:
             model.start()
             await asyncio.to_thread(model.prepare)
         self.guard.start()
+        self._changed_endpoints.start()
         for reading in self._readings:
             reading.start()
         self._started = True
@@ -197,6 +200,7 @@ class ServiceRuntime:
         shutdown = self.shutdown
         await shutdown.step("the counts", self.ledger.flush, COUNTS_SECONDS)
         await shutdown.step("the guard", self.guard.stop)
+        await shutdown.step("the watch of endpoints", self._changed_endpoints.stop)
         for reading in self._readings:
             await shutdown.step("what the metrics show", reading.stop)
         for model in self.models.values():

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.engine import ServedModel
+from service.engine.endpoint_health import ENDPOINT_STATUSES
 from service.fairness import FairnessMonitor
 from service.guard import Guard
 from service.rollout import TriggerState
@@ -72,6 +73,26 @@ class ServingCollector(Collector):
             behind.add_metric([name], float(desired.revision != model.state.revision))
             fault.add_metric([name], float(model.controller.fault is not None))
         return [depth, info, history, behind, fault]
+
+
+class EndpointCollector(Collector):
+    """The status of every endpoint, as this process sees it: 1 for the present one, 0 for the others."""
+
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the registry."""
+        gauge = GaugeMetricFamily(
+            f"{METRIC_PREFIX}_endpoint_status",
+            "1 for the status of a model's endpoint: unverified, answers, away or changed",
+            labels=["model", "status"],
+        )
+        for name, model in self._models.items():
+            if endpoint := model.backend.endpoint:
+                for status in ENDPOINT_STATUSES:
+                    gauge.add_metric([name, status], float(status == endpoint.status))
+        return [gauge]
 
 
 class LoadingCollector(Collector):

@@ -5,6 +5,8 @@
     ├── DataError              a data set cannot be read as asked
     ├── InputError             one image or text from a client cannot be used
     ├── ModelError             a model bundle cannot be loaded, or its weights changed
+    │   ├── ModelChanged         what an address answers is not what was recorded
+    │   └── EndpointFailed       the address of a model answered, but not with scores
     ├── EndpointUnavailable    the address of a model does not answer at the moment
     ├── ArtifactError
     │   ├── ArtifactCorrupt      damaged, tampered with, or out of its own bounds
@@ -47,12 +49,35 @@ class ModelError(FairtriggerError):
     """A model bundle cannot be loaded, or its weights are not the ones that were fingerprinted."""
 
 
-class EndpointUnavailable(FairtriggerError):
-    """The model's address does not answer at the moment; try again after `retry_after` seconds."""
+class ModelChanged(ModelError):
+    """The model behind an address no longer answers as it did when its bundle was made."""
 
-    def __init__(self, message: str, retry_after: int) -> None:
+
+class EndpointFailed(ModelError):
+    """A model's address answered, but with nonsense, or with the HTTP `status` of an error.
+
+    The text may quote the answer: it is for the log and the command line, never for clients.
+    """
+
+    def __init__(self, message: str, status: int = 200) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.status = status
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether the rows of the request may be to blame, so that others may fare better."""
+        return self.status in (400, 413, 415, 422, 500)
+
+
+class EndpointUnavailable(FairtriggerError):
+    """The model's address does not answer at the moment; try again after `retry_after` seconds.
+
+    `stated`: it said so itself. `gone`: there was no connection, and what comes back may be another model.
+    """
+
+    def __init__(self, message: str, retry_after: int = 1, *, stated: bool = False, gone: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after, self.stated, self.gone = retry_after, stated, gone
 
 
 class ArtifactError(FairtriggerError):

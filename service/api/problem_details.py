@@ -26,6 +26,7 @@ from triggers import errors
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+ENDPOINT_FAILED = "The model's endpoint gave an answer that cannot be used; the log of this service says which."
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def to_problem(error: Exception) -> Problem:
         return Problem(503, "overloaded", str(error), {"Retry-After": str(error.retry_after)})
     if isinstance(error, errors.EndpointUnavailable):
         return Problem(503, "endpoint_unavailable", str(error), {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.EndpointFailed):
+        return Problem(502, "endpoint_failed", ENDPOINT_FAILED)
     if isinstance(error, errors.InputError):
         return Problem(413 if error.code in _TOO_LARGE else 422, error.code, str(error))
     for kind, status, code in _STATUS:

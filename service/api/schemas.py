@@ -255,6 +255,11 @@ class ModelCard(_Out):
     device: str = Field(description="where it is computed; several devices with commas")
     precision: str = Field(description="what the model computes in: float32, tf32 or bf16")
     decoder: Literal["cpu", "gpu"] = Field(description="what decodes JPEG files; the pixels of a GPU differ slightly")
+    endpoint: dict[str, Any] | None = Field(
+        default=None,
+        description="of a model that is only an address: `status` unverified, answers, away or changed, the `reason`, "
+        "`since` when, and the `rule` for changes",
+    )
 
 
 class FailedModelOut(_Out):

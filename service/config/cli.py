@@ -36,6 +36,7 @@ METAVARS = {
     "models": "FOLDER",
     "allow_factories": "MODULES",
     "endpoint_hosts": "HOSTS",
+    "endpoint_ca": "FILE",
     "allowed_hosts": "HOST",
     "proxy_hosts": "ADDRESS",
     "declared_groups": "JSON",

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.config.secret_files import SecretFiles
-from triggers.allow_lists import AllowedHosts, Factories
+from triggers.allow_lists import AllowedHosts, Factories, HostEntry
 from triggers.artifact.manifest import ModelName
 from triggers.artifact.signature import Signer, Trust, read_history_trust, read_signer, read_trust
 from triggers.rollout import GuardRules
@@ -52,7 +52,23 @@ class Settings(BaseSettings):
     )
     endpoint_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="hosts, as NAME or NAME:PORT with commas, where a bundle whose model is only an address may ask it",
+        description="hosts, as NAME or NAME:PORT with commas, where a bundle whose model is only an address may ask "
+        "it; private:NAME:PORT if the name leads into a private network",
+    )
+    endpoint_ca: Path | None = Field(
+        default=None, description="file of the authorities that vouch for https endpoints; by default the system's"
+    )
+    endpoint_check_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="how often an endpoint is asked for its canary, to see whether its "
+        "model is the one that was wrapped",
+    )
+    endpoint_changed: Literal["refuse", "withdraw", "warn"] = Field(
+        default="refuse",
+        description="what happens when it is not: requests are refused, or the triggers are withdrawn and the bare "
+        "model answers, or nothing but warnings",
     )
     store: str = Field(
         default="fairtrigger-store",
@@ -261,7 +277,7 @@ class Settings(BaseSettings):
     @property
     def endpoint_allow_list(self) -> AllowedHosts:
         """Hosts where bundles may ask their models."""
-        return AllowedHosts(self.endpoint_hosts)
+        return AllowedHosts(self.endpoint_hosts, self.endpoint_ca)
 
     @classmethod
     def settings_customise_sources(
@@ -336,6 +352,13 @@ class Settings(BaseSettings):
     @classmethod
     def _document(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("endpoint_hosts")
+    @classmethod
+    def _entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            HostEntry.of_text(each)
+        return value
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -1,5 +1,6 @@
 """One prediction: admission, decoding, batching, routing, the forward pass, and the record of what was predicted."""
 
+from service.engine.endpoint_health import EndpointState
 from service.engine.execution.execution_backend import set_torch_threads
 from service.engine.local_backend import LocalBackend
 from service.engine.model_backend import ModelBackend, RequestLease
@@ -10,6 +11,7 @@ from service.engine.types import PredictInput
 
 __all__ = [
     "BatchItem",
+    "EndpointState",
     "FailedModel",
     "ItemResult",
     "LoadedModels",

@@ -4,7 +4,7 @@ There is no timer: a batch is all that queued while the last one ran, and reques
 loop are queued together. A request gets a Permit before it is decoded and keeps it until it is answered, or is refused
 at once. Its items may be spread over several batches, and one call into the event loop delivers a whole batch. Requests
 of disconnected clients (cancelled futures) are skipped when a batch is built. When a batch fails, its requests run
-again one by one, so that only the faulty one fails.
+again one by one, so that only the faulty one fails; all fail at once if the model's endpoint is at fault.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from service.engine.pending_requests import (
 )
 from service.errors import BatchFailed, Overloaded
 from service.process_lifecycle import run_bounded
-from triggers.errors import FairtriggerError
+from triggers.errors import EndpointFailed, EndpointUnavailable, FairtriggerError
 
 logger = logging.getLogger(__name__)
 
@@ -203,11 +203,12 @@ class Batcher(Generic[Req, Res]):
         try:
             outcome = self._run(items)
         except Exception as error:  # the thread boundary: the waiting request gets the error
-            if len(batch) > 1:
+            if len(batch) > 1 and not _of_endpoint(error):
                 for share in batch:
                     self._serve([share], deliver_to)
                 return
-            logger.exception("a request of %d items failed", len(items))
+            if not isinstance(error, EndpointUnavailable):  # which is said once (endpoint_health.py)
+                logger.exception("a request of %d items failed", len(items))
             outcome = error if isinstance(error, FairtriggerError) else BatchFailed("The model failed on this request.")
             self._abandon(batch)
         timings = [
@@ -223,3 +224,8 @@ class Batcher(Generic[Req, Res]):
                 if share.request.waiting:
                     self._drop(share.request)
                     self._queue.remove(share.request)
+
+
+def _of_endpoint(error: Exception) -> bool:
+    """Whether a model's endpoint failed whatever the rows: asked for them one by one it would fail as often."""
+    return isinstance(error, EndpointUnavailable) or (isinstance(error, EndpointFailed) and not error.of_rows)

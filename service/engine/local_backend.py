@@ -11,17 +11,27 @@ from service.config import Settings
 from service.engine.batcher import Batcher
 from service.engine.client_disconnect import WaitForDisconnect
 from service.engine.decoding.gpu import build_batch_function
+from service.engine.endpoint_health import EndpointHealth, EndpointState
+from service.engine.endpoint_watch import EndpointWatch
+from service.engine.execution.eager_forward import Forward
+from service.engine.execution.endpoint_forward import EndpointForward
 from service.engine.execution.execution_backend import build_forward
 from service.engine.inline_batcher import InlineBatcher
 from service.engine.inline_policy import runs_inline
 from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, BatchResult, Predictor
+from service.process_lifecycle import run_bounded
 from service.rollout import TriggerState
 from service.telemetry import Metrics
 from triggers.model import FrozenClassifier
 from triggers.model.endpoint import EndpointLoader
+from triggers.model.endpoint.connection import HttpConnection
+from triggers.model.endpoint_classifier import EndpointClassifier
 from triggers.rollout import RolloutPlan
 from triggers.store import Store
+
+FIRST_CHECK_SECONDS = 3.0
+"""Seconds that a start waits for an endpoint's canary."""
 
 
 class LocalBackend:
@@ -29,19 +39,20 @@ class LocalBackend:
 
     def __init__(self, classifier: FrozenClassifier, store: Store, settings: Settings, metrics: Metrics) -> None:
         self.classifier, self.name = classifier, classifier.name
+        self.watch = _endpoint_watch(classifier, settings)
         self.predictor = Predictor(
             classifier,
             lambda version: store.get(self.name, version),
             max_versions=settings.max_versions,
-            forward=build_forward(classifier, settings),
+            forward=_forward(classifier, settings, self.watch),
         )
-        endpoint = isinstance(classifier.spec.loader, EndpointLoader)  # the event loop never waits for one
-        inline = settings.inline and classifier.device.type == "cpu" and not endpoint
+        inline = settings.inline and classifier.device.type == "cpu" and self.watch is None
+        remote = classifier.spec.loader if isinstance(classifier.spec.loader, EndpointLoader) else None
         kind: type[Batcher[BatchItem, BatchResult]] = InlineBatcher if inline else Batcher
         self.batcher = kind(
             build_batch_function(self.predictor, settings),
             name=self.name,
-            max_batch=settings.max_batch,
+            max_batch=min(settings.max_batch, remote.max_batch) if remote else settings.max_batch,
             capacity=settings.queue_size if settings.engine_devices else settings.rows_per_process,
             lanes=self.predictor.max_concurrency,
             on_batch=lambda timings: metrics.on_batch(
@@ -76,12 +87,20 @@ class LocalBackend:
         return self.batcher.alive
 
     @property
+    def endpoint(self) -> EndpointState | None:
+        """The state of the model's endpoint, if it has one."""
+        return self.watch.health.state if self.watch else None
+
+    @property
     def ready(self) -> bool:
         """Whether requests can be computed now."""
-        return self.batcher.alive
+        endpoint = self.endpoint
+        return self.batcher.alive and (endpoint is None or endpoint.serves(triggers=bool(self.state.plan.versions)))
 
     def admit(self, rows: int) -> LocalLease:
-        """A lease for a request of so many rows. Raises Overloaded."""
+        """A lease for a request of so many rows. Raises Overloaded or EndpointUnavailable."""
+        if self.watch:
+            self.watch.health.check(triggers=bool(self.state.plan.versions))
         return LocalLease(self, rows)
 
     def hold(self, version: int) -> AbstractContextManager[None]:
@@ -102,11 +121,19 @@ class LocalBackend:
         self.predictor.activate_plan(plan, revision)
 
     def start(self) -> None:
-        """Start the batcher. On the event loop."""
+        """Start the batcher, and the watch of an endpoint. On the event loop."""
         self.batcher.start()
+        if self.watch:
+            self.watch.start()
 
     def warm(self) -> None:
-        """Run every batch size, and find out whether the model needs a thread. Not on the event loop."""
+        """Run every batch size, and find out whether the model needs a thread. Not on the event loop.
+
+        An endpoint is given a moment to show which model it is; the service starts without it all the same.
+        """
+        if self.watch:
+            self.watch.first_check.wait(FIRST_CHECK_SECONDS)
+            return
         self.predictor.warm()
         if isinstance(self.batcher, InlineBatcher) and not runs_inline(self.predictor, self.batcher.max_batch):
             self.batcher.use_threads()
@@ -114,6 +141,8 @@ class LocalBackend:
     async def close(self) -> None:
         """Finish what is queued and end the threads."""
         await self.batcher.close()
+        if self.watch:
+            await run_bounded(f"the endpoint of {self.name}", self.watch.stop)
 
 
 class LocalLease:
@@ -134,7 +163,9 @@ class LocalLease:
         self._permit.release()
 
     def hold(self, version: int) -> bool:
-        """Hold a version, if it is in memory."""
+        """Hold a version, if it is in memory. Raises EndpointUnavailable."""
+        if watch := self._backend.watch:
+            watch.health.check(triggers=True)
         held = self._backend.predictor.try_hold(version)
         if held:
             self._held.append(version)
@@ -150,3 +181,19 @@ class LocalLease:
     ) -> Coroutine[Any, Any, tuple[list[BatchResult], list[BatchTiming]]]:
         """Answers in the order of the items. Raises Overloaded, BatchFailed or ClientDisconnected."""
         return self._backend.batcher.submit(items, disconnect)
+
+
+def _endpoint_watch(classifier: FrozenClassifier, settings: Settings) -> EndpointWatch | None:
+    """The watch of a model's endpoint, if it has one."""
+    if not isinstance(classifier, EndpointClassifier):
+        return None
+    health = EndpointHealth(classifier.name, settings.endpoint_changed, settings.endpoint_check_seconds)
+    if isinstance(connection := classifier.endpoint.connection, HttpConnection):
+        connection.on_cut = health.suspect
+    return EndpointWatch(classifier, health)
+
+
+def _forward(classifier: FrozenClassifier, settings: Settings, watch: EndpointWatch | None) -> Forward:
+    if watch and isinstance(classifier, EndpointClassifier):
+        return EndpointForward(classifier, watch.health)
+    return build_forward(classifier, settings)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from service.engine.client_disconnect import WaitForDisconnect
+from service.engine.endpoint_health import EndpointState
 from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, BatchResult
 from service.engine.types import ModelDescription
@@ -73,8 +74,13 @@ class ModelBackend(TriggerHost, Protocol):
         """Whether requests can be computed now."""
         ...
 
+    @property
+    def endpoint(self) -> EndpointState | None:
+        """The state of the model's endpoint, if it has one."""
+        ...
+
     def admit(self, rows: int) -> RequestLease:
-        """A lease for a request of so many rows. Raises Overloaded."""
+        """A lease for a request of so many rows. Raises Overloaded or EndpointUnavailable."""
         ...
 
     def start(self) -> None:

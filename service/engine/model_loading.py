@@ -45,7 +45,9 @@ def load_models(settings: Settings, device: str) -> LoadedModels:
     failed: list[FailedModel] = []
     for folder in settings.models:
         try:
-            loaded.append(load_bundle(folder, device, settings.factories, settings.endpoint_allow_list))
+            loaded.append(
+                load_bundle(folder, device, settings.factories, settings.endpoint_allow_list, ask_endpoint=False)
+            )
         except (ModelError, OutOfMemoryError) as error:
             failed.append(FailedModel(_name(folder), str(folder), str(error)))
     _check_names([each.name for each in loaded] + [each.name for each in failed])

@@ -24,7 +24,7 @@ from service.engine.version_routing import ServingPolicy, TriggerSelector, route
 from service.errors import Overloaded
 from service.rollout import TriggerState
 from triggers.artifact.artifact import TriggerArtifact, check_compatible
-from triggers.errors import ArtifactCorrupt, InputError, ModelError
+from triggers.errors import ArtifactCorrupt, EndpointFailed, EndpointUnavailable, InputError, ModelError
 from triggers.model import FrozenClassifier, Item, Trigger
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_plan import as_plan
@@ -146,7 +146,8 @@ class Predictor:
         try:
             return self._predict(batch_items)
         except (ModelError, RuntimeError) as error:
-            if not any(batch_item.shadows for batch_item in batch_items):
+            endpoint_at_fault = isinstance(error, EndpointFailed) and not error.of_rows
+            if endpoint_at_fault or not any(batch_item.shadows for batch_item in batch_items):
                 raise
             logger.warning("model %s: a batch failed, shadows are left out of it: %s", self.classifier.name, error)
             return self._predict([batch_item._replace(shadows=()) for batch_item in batch_items])
@@ -294,6 +295,8 @@ class Predictor:
         """One forward pass under a new trigger before it is installed. Raises ArtifactCorrupt if it does not run."""
         try:
             self._forward([blank_input(self.classifier)], self._device.bind([loaded_trigger.trigger]), [0])
+        except (EndpointUnavailable, EndpointFailed) as error:  # no fault of the trigger
+            logger.info("model %s: v%s was not tried: %s", self.name, loaded_trigger.version, error)
         except (ModelError, RuntimeError) as error:
             raise ArtifactCorrupt(
                 f"v{loaded_trigger.version} does not run on {self.classifier.name!r}: {error}"

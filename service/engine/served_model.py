@@ -26,7 +26,8 @@ from service.errors import Overloaded
 from service.process_lifecycle import Shutdown
 from service.rollout import RolloutController, TriggerState
 from service.telemetry import Metrics
-from triggers.errors import ArtifactError, InputError
+from triggers.errors import ArtifactError, EndpointUnavailable, InputError
+from triggers.model.endpoint import EndpointLoader
 from triggers.preprocessing import ImageLimits, TokenIds
 
 
@@ -88,6 +89,17 @@ class ServedModel:
         """The triggers that the next batch will use."""
         return self.backend.state
 
+    @property
+    def on_endpoint(self) -> bool:
+        """Whether the model is only an address."""
+        return isinstance(self.classifier.spec.loader, EndpointLoader)
+
+    @property
+    def fault(self) -> str | None:
+        """Why not what was decided answers here, or another model than was wrapped; None if all is well."""
+        endpoint = self.backend.endpoint
+        return self.controller.fault or (endpoint.fault if endpoint else None)
+
     def prepare(self) -> None:
         """Apply the rollout, follow it from now on, and warm up. Waits for the store: not on the event loop."""
         self.controller.start()
@@ -107,7 +119,8 @@ class ServedModel:
     ) -> RequestResult:
         """Answer every input that can be used; `disconnect()` ends when the client leaves. On the event loop.
 
-        Raises InputError, NotFound, ArtifactError, Overloaded, BatchFailed or ClientDisconnected for the whole request.
+        Raises InputError, NotFound, ArtifactError, Overloaded, EndpointUnavailable, BatchFailed or ClientDisconnected
+        for the whole request.
         """
         extras, rows = self._sampled(inputs)
         with self._admitted(rows) as lease:
@@ -163,11 +176,12 @@ class ServedModel:
         return extras, rows + more
 
     def _admitted(self, rows: int) -> RequestLease:
-        """A lease for the request, before anything is decoded. Raises Overloaded."""
+        """A lease for the request, before anything is decoded. Raises Overloaded or EndpointUnavailable."""
         try:
             return self.backend.admit(rows)
-        except Overloaded:
-            self._metrics.rejected.labels(self.name, "overloaded").inc()
+        except (Overloaded, EndpointUnavailable) as error:
+            reason = "overloaded" if isinstance(error, Overloaded) else "endpoint_unavailable"
+            self._metrics.rejected.labels(self.name, reason).inc()
             raise
 
     async def _load(self, lease: RequestLease, version: int, actor: str) -> None:

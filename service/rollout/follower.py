@@ -369,7 +369,7 @@ class RolloutController:
             logger.error("model %s: the rollout cannot be followed: %s", self.model, error)
         self._status = replace(self._status, store_error=str(error))
 
-    def record_refusal(self, version: int, reason: str, actor: str) -> None:
+    def record_refusal(self, version: int | None, reason: str, actor: str) -> None:
         """Record a refusal in the history, unless it is there for this revision already. Not on the event loop."""
         try:
             revision = self._store.rollout(self.model).revision
@@ -383,7 +383,8 @@ class RolloutController:
                     return
             self._store.record_refusal(self.model, version, actor=actor, reason=reason)
         except StoreError as error:
-            logger.error("model %s: the refusal of v%d could not be recorded: %s", self.model, version, error)
+            name = version_name(version)
+            logger.error("model %s: the refusal of %s could not be recorded: %s", self.model, name, error)
 
 
 def follower_of(

@@ -14,7 +14,7 @@ import mmap
 import socket
 from collections.abc import Callable, Sequence
 
-from service.engine import BatchItem
+from service.engine import BatchItem, EndpointState
 from service.errors import EngineRestarting, NoReply, Overloaded
 from service.rollout import TriggerState
 from service.workers.ipc.message_stream import Message, MessageStream
@@ -35,6 +35,7 @@ class EngineClient:
         self.device, self._on_change = device, on_change
         self.hello: Message = {}
         self.states: dict[str, TriggerState] = {}
+        self.endpoints: dict[str, EndpointState | None] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._taken: dict[int, tuple[SharedSlots, list[int]]] = {}
@@ -50,6 +51,7 @@ class EngineClient:
         """Store a process's hello and map its shared memory; `descriptor` stays open."""
         self._drop()
         self.hello, self.states, self._slots = hello, _states(hello), _mapped(hello, descriptor)
+        self.endpoints = {name: _endpoint_state(model) for name, model in hello["models"].items()}
 
     async def connect(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
         """Connect to the process of the last handshake; `on_lost` is called when this connection ends."""
@@ -133,6 +135,7 @@ class EngineClient:
     def _on_message(self, message: Message) -> None:
         if "state" in message:
             self.states[message["model"]] = TriggerState.from_dict(message["state"])
+            self.endpoints[message["model"]] = _endpoint_state(message)
             self._on_change()
             return
         number = message["id"]
@@ -161,6 +164,10 @@ class EngineClient:
 
 def _states(hello: Message) -> dict[str, TriggerState]:
     return {name: TriggerState.from_dict(model["state"]) for name, model in hello["models"].items()}
+
+
+def _endpoint_state(message: Message) -> EndpointState | None:
+    return EndpointState(**message["endpoint"]) if message["endpoint"] else None
 
 
 def _mapped(hello: Message, descriptor: int) -> dict[str, SharedSlots]:

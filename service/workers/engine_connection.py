@@ -67,8 +67,9 @@ class EngineConnection:
         await self._stream.connect(connection, rest)
 
     def tell_state(self, name: str) -> None:
-        """Send a model's TriggerState to the HTTP worker."""
-        self._stream.send({"model": name, "state": self._models[name].state.to_dict()})
+        """Send a model's TriggerState, and its EndpointState, to the HTTP worker."""
+        model = self._models[name]
+        self._stream.send({"model": name, "state": model.state.to_dict(), "endpoint": _endpoint(model)})
 
     def _on_message(self, message: Message) -> None:
         number = message["id"]
@@ -192,4 +193,9 @@ def _described(model: LocalBackend) -> Message:
         "description_digest": classifier.description_digest,
         "device": str(classifier.device),
         "state": model.state.to_dict(),
+        "endpoint": _endpoint(model),
     }
+
+
+def _endpoint(model: LocalBackend) -> Message | None:
+    return model.endpoint.to_dict() if model.endpoint else None

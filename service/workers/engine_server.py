@@ -47,6 +47,9 @@ class EngineServer:
         }
         self._channels: set[EngineConnection] = set()
         self._loop = uvloop.new_event_loop()
+        for name, model in self._models.items():
+            if model.watch:
+                model.watch.health.on_change = partial(self._on_swap, name)
         self._stopping, self._shutdown = asyncio.Event(), Shutdown()
         self._looking: asyncio.Future[None] | None = None
 
@@ -124,8 +127,8 @@ class EngineServer:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(exit_if_device_lost, self._device))
 
-    def _on_swap(self, name: str, result: str) -> None:
-        """A rollout was applied or refused: send the state to the HTTP workers. On any thread."""
+    def _on_swap(self, name: str, result: object) -> None:
+        """A rollout was applied or refused, or an endpoint changed: tell the HTTP workers. On any thread."""
         self._loop.call_soon_threadsafe(self._tell, name)
 
     def _tell(self, name: str) -> None:

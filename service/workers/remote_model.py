@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from service.engine import BatchItem
+from service.engine import BatchItem, EndpointState
 from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
 from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchResult
@@ -154,8 +154,15 @@ class RemoteBackend:
 
     @property
     def ready(self) -> bool:
-        """Whether an engine process is connected."""
-        return bool(self._pool.up)
+        """Whether an engine process is connected, and its endpoint answers."""
+        endpoint = self.endpoint
+        return bool(self._pool.up) and (endpoint is None or endpoint.serves(triggers=bool(self.state.plan.versions)))
+
+    @property
+    def endpoint(self) -> EndpointState | None:
+        """The state of the model's endpoint, if it has one; where processes differ, one that is not well."""
+        states = [state for engine in self._pool.up if (state := engine.endpoints[self.name])]
+        return next((state for state in states if state.fault), states[0] if states else None)
 
     def admit(self, rows: int) -> RemoteLease:
         """A lease for a request at the least loaded process. Raises Overloaded."""

@@ -25,7 +25,8 @@ def wrap(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, MODULE:FUNCTION, https://...",
+            help="Folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, MODULE:FUNCTION, "
+            "https://..., grpc://...",
             show_default=False,
         ),
     ],
@@ -57,6 +58,10 @@ def wrap(
     weights: Annotated[Path | None, typer.Option("--weights", help="Weights (safetensors), where apart.")] = None,
     arguments: Annotated[str | None, typer.Option("--arguments", help="Arguments of the builder: JSON.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="torchvision's preset, as IMAGENET1K_V1.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="What an address speaks: v2, v2-grpc, json, tei, ... (docs/endpoints.md)."),
+    ] = None,
     endpoint: Annotated[
         str | None,
         typer.Option("--endpoint", help="How an address is asked: JSON, or a file of it (docs/endpoints.md)."),
@@ -85,6 +90,7 @@ def wrap(
         arguments=_object("--arguments", arguments) or {},
         preset=preset,
         endpoint=_object("--endpoint", endpoint) or {},
+        protocol=protocol,
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)
@@ -99,6 +105,8 @@ def wrap(
         f"compared     {record.inputs} inputs, alone and in mixed batches, with {record.oracle}: "
         f"largest difference {record.largest_difference:.1e}, {record.flips} labels differ"
     )
+    for caution in read.cautions:
+        typer.echo(f"warning      {caution}")
     if record.spread < LEAST_SPREAD:
         selected = spec.labels[spec.pos_label]
         typer.echo(

@@ -32,7 +32,7 @@ from triggers.allow_lists import Factories
 from triggers.errors import ModelError
 from triggers.model.decision import DecisionRule
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
-from triggers.model.head import Head, SoftmaxHead
+from triggers.model.head import Head, LabelsHead, SoftmaxHead
 from triggers.model.networks.checkpoint import checkpoint_fault, load_weights
 from triggers.model.networks.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
@@ -186,6 +186,16 @@ class BundleSpec(_Strict):
             raise ValueError("labels must differ from each other")
         if not self.head.widths(len(self.labels)):
             raise ValueError(f"a {self.head.kind} head as stated does not fit {len(self.labels)} labels")
+        if isinstance(self.head, LabelsHead) and self.threshold is not None:
+            raise ValueError("a model that answers labels alone has no scores for a threshold")
+        if isinstance(self.loader, EndpointLoader):
+            if (self.loader.encoding == "text") != (self.modality == "text"):
+                raise ValueError(f"loader.encoding is {self.loader.encoding}, the modality {self.modality}")
+            if (self.loader.scores == "labels") != isinstance(self.head, LabelsHead):
+                raise ValueError("loader.scores labels and a head labels go together")
+            files = self.loader.encoding in ("png", "jpeg")
+            if files and self.image and self.image.channel_order != "RGB":
+                raise ValueError("picture files are RGB: the endpoint makes BGR of them, if it needs it")
         return self
 
     @property

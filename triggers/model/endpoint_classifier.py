@@ -9,7 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from triggers.errors import ModelError
+from triggers.allow_lists import AllowedHosts
+from triggers.errors import EndpointFailed, ModelChanged, ModelError
 from triggers.model.bundle import BundleSpec
 from triggers.model.classifier import Bank, FrozenClassifier, Trigger
 from triggers.model.endpoint.canary import Canary
@@ -17,6 +18,7 @@ from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
 from triggers.model.endpoint.request_rows import rows_of, travelling_pixels
 from triggers.model.endpoint.word_bank import Utf8Tokenizer, WordBank
+from triggers.model.head import head_fault
 from triggers.preprocessing import TextBatch
 from triggers.trigger import TextBank, TextTrigger
 from triggers.trigger.text import Position
@@ -38,10 +40,13 @@ class EndpointClassifier(FrozenClassifier):
         return cast(EndpointNetwork, self.network)
 
     def verify(self) -> None:
-        """Raise ModelError if the endpoint no longer gives its canary the outputs that were recorded."""
-        difference = self.canary.difference(self.ask_canary())
-        if difference > self.endpoint.loader.canary_tolerance:
-            raise ModelError(
+        """Raise ModelChanged if the endpoint no longer gives its canary the outputs that were recorded."""
+        self.check_canary(self.canary.difference(self.ask_canary()))
+
+    def check_canary(self, difference: float) -> None:
+        """Raise ModelChanged if outputs that differ so much are those of another model."""
+        if not difference <= self.endpoint.loader.canary_tolerance:
+            raise ModelChanged(
                 f"The model of {self.name!r} changed: outputs of its canary differ by {difference:.2g} from those of "
                 f"{self.fingerprint}. Its triggers were not made for what answers now."
             )
@@ -90,6 +95,12 @@ class EndpointClassifier(FrozenClassifier):
         assert self.spec.image
         return self.network(travelling_pixels(images, self.spec.image, self.endpoint.loader))
 
+    def logits(self, output: Any) -> Tensor:
+        """Outputs as logits. Raises EndpointFailed for what cannot be the head's, such as probabilities above 1."""
+        if self.spec.head.takes != "logits" and (fault := head_fault(self.spec.head, output)):
+            raise EndpointFailed(fault)
+        return super().logits(output)
+
     def _open_text(self, network: nn.Module) -> None:
         """Nothing to open: texts go as they are."""
 
@@ -98,7 +109,14 @@ class EndpointClassifier(FrozenClassifier):
         return self.canary.digest(fields)
 
 
-def load_endpoint(folder: Path, spec: BundleSpec) -> EndpointClassifier:
-    """The classifier of an endpoint bundle. Raises ModelError."""
+def load_endpoint(folder: Path, spec: BundleSpec, hosts: AllowedHosts | None = None) -> EndpointClassifier:
+    """The classifier of an endpoint bundle, which is not asked yet. Raises ModelError."""
     assert isinstance(spec.loader, EndpointLoader)
-    return EndpointClassifier(spec, EndpointNetwork(spec.loader), Canary.load(folder))
+    canary = Canary.load(folder)
+    width = canary.outputs.shape[1] if canary.outputs.ndim == 2 else 0
+    classifier = EndpointClassifier(spec, EndpointNetwork(spec.loader, hosts=hosts, width=width), canary)
+    try:
+        classifier.logits(canary.outputs)
+    except ModelError as error:
+        raise ModelError(f"{spec.name!r}: the canary does not fit the head of model.json: {error}") from error
+    return classifier

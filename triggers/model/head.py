@@ -8,6 +8,8 @@ probabilities    the network's own softmax or sigmoid is its last step: the scor
 expected_value   probabilities (or logits) of numeric `values`: the second label's score is
                  sigmoid((expected value - cut) / scale), so .5 lies at the cut; a negative scale turns the side. It
                  says how far the value is from the cut, and is no probability
+labels           the label alone, as 1 in its column and 0 elsewhere: its score is 1, and says nothing about how sure
+                 the model is
 
 Outputs in half precision are computed with as float32. `head_fault` finds a head that cannot be the network's.
 """
@@ -33,14 +35,20 @@ SUM_TOLERANCE = 1e-3
 """How far from 1 the probabilities of a row may add up."""
 
 
+LABEL_LOGIT = 200.0
+"""Logit of the only label that is known: the others' scores are 0 in float32."""
+
+Taken: TypeAlias = Literal["logits", "probabilities", "distribution", "one_hot"]
+
+
 class HeadKind(BaseModel):
     """Base of the heads: `logits` gives logits (N, labels), `width` the outputs that the network must have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
-    def takes(self) -> Literal["logits", "probabilities", "distribution"]:
-        """What the outputs must be: any numbers, each a probability, or rows of them that add up to 1."""
+    def takes(self) -> Taken:
+        """What the outputs must be: any numbers, each a probability, rows of them that add up to 1, or one 1 a row."""
         return "logits"
 
     def widths(self, labels: int) -> tuple[int, ...]:
@@ -89,7 +97,7 @@ class MultiLabelHead(HeadKind):
     gives: Literal["logits", "probabilities"] = "logits"
 
     @property
-    def takes(self) -> Literal["logits", "probabilities", "distribution"]:
+    def takes(self) -> Taken:
         """As stated."""
         return self.gives
 
@@ -109,7 +117,7 @@ class ProbabilitiesHead(HeadKind):
     kind: Literal["probabilities"] = "probabilities"
 
     @property
-    def takes(self) -> Literal["logits", "probabilities", "distribution"]:
+    def takes(self) -> Taken:
         """Probabilities of all labels."""
         return "distribution"
 
@@ -132,7 +140,7 @@ class ExpectedValueHead(HeadKind):
     outputs: Literal["probabilities", "logits"] = "probabilities"
 
     @property
-    def takes(self) -> Literal["logits", "probabilities", "distribution"]:
+    def takes(self) -> Taken:
         """As stated."""
         return "logits" if self.outputs == "logits" else "distribution"
 
@@ -147,8 +155,28 @@ class ExpectedValueHead(HeadKind):
         return _against_zero(((shares * values).sum(dim=1, keepdim=True) - self.cut) / self.scale)
 
 
+class LabelsHead(HeadKind):
+    """The label alone."""
+
+    kind: Literal["labels"] = "labels"
+
+    @property
+    def takes(self) -> Taken:
+        """One 1 in each row."""
+        return "one_hot"
+
+    def widths(self, labels: int) -> tuple[int, ...]:
+        """As many as labels."""
+        return (labels,)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """So large at the label that its score is 1."""
+        return outputs * LABEL_LOGIT
+
+
 Head: TypeAlias = Annotated[
-    SoftmaxHead | SigmoidHead | MultiLabelHead | ProbabilitiesHead | ExpectedValueHead, Field(discriminator="kind")
+    SoftmaxHead | SigmoidHead | MultiLabelHead | ProbabilitiesHead | ExpectedValueHead | LabelsHead,
+    Field(discriminator="kind"),
 ]
 
 
@@ -188,6 +216,9 @@ def head_fault(head: Head, outputs: Tensor) -> str | None:
     if head.takes == "logits":
         softmaxed = table.shape[1] > 1 and probable and away <= tolerance
         return "The outputs already are probabilities that add up to 1: say so in `head`." if softmaxed else None
+    if head.takes == "one_hot":
+        hot = bool(((table == 0) | (table == 1)).all()) and bool((sums == 1).all())
+        return None if hot else "The head labels takes labels alone, but the outputs are other numbers."
     if not probable:
         return f"The head {head.kind} takes probabilities, but the outputs go from {low:.3g} to {high:.3g}."
     if head.takes == "distribution" and table.shape[1] > 1 and away > tolerance:

@@ -54,7 +54,7 @@ def run_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
     """The result of every check that applies, in order; those that run the network only if all others passed."""
     text = bundle.classifier.spec.text is not None
     if isinstance(bundle.classifier, EndpointClassifier):
-        yield _result("canary", _canary, bundle)
+        yield from _endpoint_checks(bundle)
         return
     read: list[tuple[str, _Check]] = [("weights", _weights), ("labels", _labels), ("head", _problem_type)]
     read += [("tokenizer", _tokenizer), ("positions", _positions)] if text else [("processor", _processor)]
@@ -80,12 +80,36 @@ def _result(name: str, check: _Check, bundle: LoadedBundle) -> CheckResult:
         return CheckResult(name, " ".join(str(error).split()))
 
 
+def _endpoint_checks(bundle: LoadedBundle) -> Iterator[CheckResult]:
+    """A head that the recorded outputs fit, and a model that gives them still."""
+    head = _result("head", _canary_head, bundle)
+    yield head
+    if not head.fault:
+        yield _result("canary", _canary, bundle)
+
+
+def _canary_head(bundle: LoadedBundle) -> str:
+    """A head that the recorded outputs of the canary can be meant for."""
+    classifier = bundle.classifier
+    assert isinstance(classifier, EndpointClassifier)
+    head, outputs = classifier.spec.head, classifier.canary.outputs
+    if fault := head_fault(head, head_outputs(head, outputs, len(classifier.labels))):
+        raise ModelError(fault)
+    return f"{head.kind}, {outputs.shape[1]} outputs for {', '.join(classifier.labels)}"
+
+
 def _canary(bundle: LoadedBundle) -> str:
     """An endpoint that answers its canary as it did."""
     classifier = bundle.classifier
     assert isinstance(classifier, EndpointClassifier)
-    classifier.verify()
-    return f"{len(classifier.canary.outputs)} inputs answered as recorded"
+    difference = classifier.canary.difference(classifier.ask_canary())
+    classifier.check_canary(difference)
+    loader, selected = classifier.endpoint.loader, scores(classifier.logits(classifier.canary.outputs))
+    spread = float((selected.amax(dim=0) - selected.amin(dim=0))[classifier.spec.pos_label])
+    return (
+        f"{loader.url} answers {len(classifier.canary.outputs)} inputs as recorded: largest difference of an output "
+        f"{difference:.1e} of {loader.canary_tolerance:.1e} allowed; scores spread by {spread:.2g}"
+    )
 
 
 def _weights(bundle: LoadedBundle) -> str:

@@ -18,12 +18,16 @@ from triggers.model import load_bundle
 from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, save_bundle
 from triggers.model.endpoint import EndpointLoader
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
+from triggers.sources.canary_choice import NOISE_MARGIN
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
 from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
 from triggers.sources.stated import first_fault
 
-KINDS = "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, https://..."
+KINDS = (
+    "none of: a transformers folder, OWNER/NAME@COMMIT, torchvision:NAME, FILE.onnx, FILE.pt2, FILE.py:FUNCTION, "
+    "https://..., grpc://..."
+)
 
 
 def read_source(source: str, options: WrapOptions) -> ModelSource:
@@ -71,7 +75,9 @@ def write_source_bundle(
         record = compare(
             load_bundle(partial, factories=own, hosts=hosts), source.oracle, [*built_in, *inputs], progress=progress
         )
-        spec = spec.model_copy(update={"comparison": _judged(record, accept_difference=accept_difference)})
+        spec = spec.model_copy(
+            update={"comparison": _judged(record, source.noise, accept_difference=accept_difference)}
+        )
         save_bundle(partial, spec)
         partial.rename(folder)
     finally:
@@ -98,9 +104,9 @@ def _described(source: ModelSource, options: WrapOptions) -> BundleSpec:
         raise ModelError(f"No bundle can be made of this: {first_fault(error)}.") from error
 
 
-def _judged(record: ComparisonRecord, *, accept_difference: bool) -> ComparisonRecord:
+def _judged(record: ComparisonRecord, noise: float, *, accept_difference: bool) -> ComparisonRecord:
     """The record, marked if a difference is accepted. Raises ModelError for one that is not."""
-    if record.largest_difference <= SCORE_TOLERANCE and not record.flips:
+    if record.largest_difference <= max(SCORE_TOLERANCE, NOISE_MARGIN * noise) and not record.flips:
         return record
     if not accept_difference:
         raise ModelError(

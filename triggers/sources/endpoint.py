@@ -3,77 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-import torch
-from pydantic import ValidationError
+from torch import Tensor
 
-from triggers.errors import ModelError
-from triggers.model.endpoint.canary import CANARY_ROWS, Canary
-from triggers.model.endpoint.endpoint_loader import EndpointLoader
-from triggers.model.endpoint.endpoint_network import EndpointNetwork
+from triggers.allow_lists import AllowedHosts
+from triggers.errors import EndpointFailed, ModelError
 from triggers.model.endpoint.request_rows import canary_inputs, rows_of
-from triggers.model.head import head_fault, head_logits
-from triggers.preprocessing import ImageSpec, TextSpec
-from triggers.preprocessing.preprocess import decode_image
-from triggers.preprocessing.text_content import readable_text
-from triggers.sources.builtin_inputs import builtin_images, builtin_texts
+from triggers.model.head import head_logits
+from triggers.preprocessing import TextSpec
+from triggers.sources.canary_choice import canary_candidates, canary_item
+from triggers.sources.endpoint_answers import EndpointInquiry, labels_and_head, tolerant_loader
+from triggers.sources.endpoint_description import MAX_TEXT_BYTES, describe_endpoint
+from triggers.sources.endpoint_metadata import NEEDS_CREDENTIALS
 from triggers.sources.oracles import Oracle, RawInput
 from triggers.sources.source import ModelSource, WrapOptions
-from triggers.sources.stated import first_fault, stated_head, stated_image
 
-PREFIXES = ("http://", "https://")
-MAX_TEXT_BYTES = 20_000
-LONGEST_WORDS = 200
-"""Words of the longest text of a canary: what an endpoint does beyond its own limit is its affair."""
+PREFIXES = ("http://", "https://", "grpc://", "grpcs://")
+LEAST_CANARY_SPREAD = 0.01
+"""Between the smallest and the largest score; with less, a canary proves little."""
 
 
 def read_endpoint(url: str, options: WrapOptions) -> ModelSource:
     """The source behind an address. Raises ModelError, EndpointUnavailable or ConfigError."""
-    loader = _loader(url, dict(options.endpoint))
-    image = None if loader.encoding == "text" else stated_image(options, None, None, None)
-    network = EndpointNetwork(loader)
-    inputs = canary_inputs([_item(given, image) for given in _builtin(image)])
-    canary = Canary(inputs, network(rows_of(inputs, image, loader)))
-    labels, head, place = stated_head(options, canary.outputs.shape[1], None)
-    if fault := head_fault(head, canary.outputs):
-        raise ModelError(f"{fault} Say with --head what the outputs of {url} mean.")
+    try:
+        return _read(url, options, AllowedHosts.of_url(url))
+    except ValueError as error:
+        raise ModelError(f"{url} cannot be asked: {error}.") from error
+    except EndpointFailed as error:
+        advice = ""
+        if error.status in NEEDS_CREDENTIALS:
+            advice = (
+                ' Give credentials, as --endpoint \'{"credentials": {"environment": "MODEL_TOKEN"}}\', or with "file".'
+            )
+        raise ModelError(f"{url}: {error}{advice}") from error
+
+
+def _read(url: str, options: WrapOptions, hosts: AllowedHosts) -> ModelSource:
+    described = describe_endpoint(url, options, hosts)
+    inquiry, image = EndpointInquiry(described, hosts), described.image
+    candidates = canary_inputs(canary_candidates(image))
+    loader, outputs = inquiry.first_answers(candidates, options.labels)
+    named = replace(options, labels=options.labels or loader.columns)
+    labels, head, place = labels_and_head(loader, outputs, described.preset.activation, named)
+
+    def scores(found: Tensor) -> Tensor:
+        return head_logits(head, found, len(labels)).softmax(dim=1)
+
+    canary, noise = inquiry.canary(loader, candidates, outputs, scores)
+    loader = tolerant_loader(loader, noise)
+    network = inquiry.network(loader)
 
     def one_by_one(given: RawInput) -> Sequence[float]:
-        rows = rows_of(canary_inputs([_item(given, image)]), image, loader)
-        found: list[float] = head_logits(head, network(rows), len(labels))[0].softmax(dim=0).tolist()
+        rows = rows_of(canary_inputs([canary_item(given, image)]), image, loader)
+        found: list[float] = scores(network(rows))[0].tolist()
         return found
 
+    selected = scores(canary.outputs)
+    spread = float((selected.amax(dim=0) - selected.amin(dim=0)).max())
+    origin = dict(described.origin)
+    origin["labels"] = "--labels" if options.labels else "as the endpoint names its scores"
+    origin["head"] = place
+    if loader.protocol == "v2":
+        origin["protocol"] += "; tensors in binary form" if loader.binary else "; tensors in JSON"
+    if loader.encoding == "jpeg":
+        origin["encoding"] += inquiry.jpeg_loss(loader, candidates, outputs, scores)
+    origin["canary"] = (
+        f"{len(canary.outputs)} of {len(outputs)} built-in inputs; scores spread by {spread:.2g}; asked again, alone "
+        f"and in company, outputs differ by {noise.outputs:.1e} at most: tolerance {loader.canary_tolerance:.1e}"
+    )
     return ModelSource(
-        name=urlsplit(url).hostname or "endpoint",
+        name=_name(url),
         modality="text" if image is None else "image",
         loader=loader,
         labels=labels,
         head=head,
         copy=canary.save,
-        oracle=Oracle(f"{loader.protocol} at {urlsplit(url).netloc}, one input at a time", one_by_one),
-        origin={"network": f"asked at {url}", "labels": "--labels", "head": place},
+        oracle=Oracle(f"{described.name} at {urlsplit(url).netloc}, one input at a time", one_by_one),
+        origin=origin,
         image=image,
-        text=TextSpec(MAX_TEXT_BYTES) if image is None else None,
+        text=TextSpec(options.max_tokens or MAX_TEXT_BYTES) if image is None else None,
+        noise=noise.scores,
+        cautions=_cautions(spread),
     )
 
 
-def _loader(url: str, stated: dict[str, Any]) -> EndpointLoader:
-    try:
-        return EndpointLoader.model_validate({"kind": "endpoint", "url": url, **stated})
-    except ValidationError as error:
-        raise ModelError(f"{url} cannot be asked as stated: {first_fault(error)}.") from error
+def _cautions(spread: float) -> tuple[str, ...]:
+    if spread >= LEAST_CANARY_SPREAD:
+        return ()
+    return (
+        f"the model's scores of all its built-in inputs differ by only {spread:.1g}: its canary, which they are, would "
+        "hardly notice another model in its place",
+    )
 
 
-def _builtin(image: ImageSpec | None) -> Sequence[RawInput]:
-    return builtin_images(CANARY_ROWS) if image else builtin_texts(CANARY_ROWS, longest=LONGEST_WORDS)
-
-
-def _item(given: RawInput, image: ImageSpec | None) -> torch.Tensor | str:
-    """One input as it is before it travels."""
-    if image is None:
-        assert isinstance(given, str)
-        return readable_text(given)
-    assert isinstance(given, bytes)
-    return decode_image(given, image)
+def _name(url: str) -> str:
+    """The model in the path of V2, else the host."""
+    parts = urlsplit(url)
+    path = [part for part in parts.path.partition("/v2/models/")[2].split("/") if part]
+    if parts.scheme.startswith("grpc"):
+        path = [part for part in parts.path.split("/") if part]
+    return path[0] if path else str(parts.hostname)

@@ -31,13 +31,15 @@ class WrapOptions:
     output: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     endpoint: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelSource:
     """A model read from where it lies: what model.json will say, and how its files get into the bundle.
 
-    `origin` says for each part of model.json where it was taken from. `copy` writes weights and other files.
+    `origin` says for each part of model.json where it was taken from. `copy` writes weights and other files. `noise` is
+    how much a score of its own pipeline changes from one time to the next, `cautions` what the owner should know.
     """
 
     name: str
@@ -50,6 +52,8 @@ class ModelSource:
     origin: Mapping[str, str]
     image: ImageSpec | None = None
     text: TextSpec | None = None
+    noise: float = 0.0
+    cautions: tuple[str, ...] = ()
 
 
 def chosen_positive(labels: tuple[str, ...], options: WrapOptions) -> int:

@@ -52,4 +52,5 @@ def _card(model: ServedModel, service: ServiceRuntime) -> ModelCard:
         device=", ".join(device for device, _ in service.devices()) if service.devices else str(classifier.device),
         precision=model.precision,
         decoder=model.decoder,
+        endpoint=model.backend.endpoint and model.backend.endpoint.to_dict(),
     )

@@ -121,7 +121,7 @@ def _refuse_if_all_failed(result: RequestResult) -> None:
 
 
 def _document(model: ServedModel, result: RequestResult, trusted: bool) -> dict[str, Any]:
-    fault = model.controller.fault
+    fault = model.fault
     return {
         "model": model.name,
         "model_fingerprint": model.classifier.fingerprint,

@@ -132,7 +132,7 @@ def rollout_document(model: ServedModel, **more: Any) -> RolloutOut:
         applied_champion=_name(state.champion),
         refusal=Refused(**asdict(status.refusal)) if status.refusal else None,
         store_error=status.store_error,
-        fault=model.controller.fault,
+        fault=model.fault,
         **more,
     )
 

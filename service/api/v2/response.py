@@ -100,7 +100,7 @@ def _document(
     if infer_request.id is not None:
         document["id"] = infer_request.id
     document["parameters"] = _parameters(result, version, list(used.values()))
-    if fault := model.controller.fault:
+    if fault := model.fault:
         document["parameters"]["fault"] = fault
     document["outputs"] = [_output(name, tensor, binary.get(name)) for name, tensor in chosen.items()]
     return document

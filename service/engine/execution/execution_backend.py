@@ -11,7 +11,6 @@ from service.engine.execution.cuda_graph_recorder import CudaGraphRecorder, Eage
 from service.engine.execution.eager_forward import EagerForward, Forward, build_eager_forward
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
-from triggers.model.endpoint import EndpointLoader
 
 SPARE_BANK_ROWS = 2
 """Bank rows in addition to the versions in memory: no trigger, and one under smoke test."""
@@ -22,8 +21,6 @@ def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
 
     Raises ConfigError.
     """
-    if isinstance(classifier.spec.loader, EndpointLoader):
-        return EagerForward(classifier, max_concurrency=classifier.spec.loader.concurrency)
     cuda = classifier.device.type == "cuda"
     if settings.precision == "tf32" and not cuda:
         raise ConfigError(f"precision is tf32, which {classifier.device} does not have: say float32 or bf16.")

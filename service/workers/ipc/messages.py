@@ -17,8 +17,8 @@ _ERRORS: dict[str, type[errors.FairtriggerError]] = {
     kind.__name__: kind
     for kind in (
         errors.NotFound, errors.RevisionConflict, errors.StoreUnavailable, errors.StoreError, errors.ArtifactCorrupt,
-        errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ArtifactUntrusted, errors.ModelError, BatchFailed,
-        ClientDisconnected, VersionNotLoaded,
+        errors.ArtifactUnsupported, errors.ArtifactMismatch, errors.ArtifactUntrusted, errors.EndpointFailed,
+        errors.ModelError, BatchFailed, ClientDisconnected, VersionNotLoaded,
     )
 }  # fmt: skip
 
@@ -54,8 +54,9 @@ def unpack_results(message: Message) -> tuple[list[BatchResult], list[BatchTimin
 
 def pack_error(error: errors.FairtriggerError) -> Message:
     """An error by its kind and text."""
-    if isinstance(error, Overloaded):
-        return {"kind": "Overloaded", "text": str(error), "retry_after": error.retry_after}
+    if isinstance(error, Overloaded | errors.EndpointUnavailable):
+        kind = "Overloaded" if isinstance(error, Overloaded) else "EndpointUnavailable"
+        return {"kind": kind, "text": str(error), "retry_after": error.retry_after}
     kind = next((name for name, each in _ERRORS.items() if isinstance(error, each)), "BatchFailed")
     return {"kind": kind, "text": str(error)}
 
@@ -64,6 +65,8 @@ def unpack_error(message: Message) -> errors.FairtriggerError:
     """The inverse of `pack_error`."""
     if message["kind"] == "Overloaded":
         return Overloaded(message["text"], message["retry_after"])
+    if message["kind"] == "EndpointUnavailable":
+        return errors.EndpointUnavailable(message["text"], message["retry_after"])
     return _ERRORS[message["kind"]](message["text"])
 
 

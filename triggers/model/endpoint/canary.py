@@ -42,8 +42,12 @@ class Canary:
             ) from error
 
     def digest(self, fields: Mapping[str, Any]) -> str:
-        """The fingerprint of the model: what it answered, and what else decides its scores."""
-        return tensors_digest({**self.inputs, "outputs": self.outputs}, fields)
+        """The fingerprint of the model: what it answered, and what else decides its scores.
+
+        Outputs count to three digits, so that a model has one fingerprint wherever and however often it is wrapped.
+        """
+        rounded = [[f"{value + 0.0:.2e}" for value in row] for row in self.outputs.double().tolist()]
+        return tensors_digest(self.inputs, {**fields, "outputs": rounded})
 
     def difference(self, now: Tensor) -> float:
         """Largest difference of an output; infinity where the shape changed."""
