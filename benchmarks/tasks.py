@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from trainer.config import Criterion, RunConfig, load_config
 from trainer.progress import Progress
-from triggers.factories import VARIABLE
+from triggers.allow_lists import FACTORIES_VARIABLE
 from triggers.model.bundle import SPEC_FILE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -152,7 +152,7 @@ def _demo(name: str) -> Prepare:
     def prepare(sources: Sources, seed: int, progress: Progress) -> tuple[str, ...]:
         from examples.demo.models import FITTERS
 
-        os.environ.setdefault(VARIABLE, "examples.demo.small_cnn")
+        os.environ.setdefault(FACTORIES_VARIABLE, "examples.demo.small_cnn")
         folder = sources.made / "demo" / f"{name}-{seed}"
         if not (folder / "model" / SPEC_FILE).exists():
             folder.mkdir(parents=True, exist_ok=True)

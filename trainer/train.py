@@ -30,6 +30,7 @@ from trainer.evaluation import TrainingResult
 from trainer.evaluation.selection import require_known_names
 from trainer.progress import Progress
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
+from trainer.queries import LEFT_OUT, meter_of, open_answers, with_gradient
 from trainer.report import ReportInputs, Stopwatch, write_report
 from trainer.training import train_triggers
 from triggers.artifact.artifact import TriggerArtifact
@@ -118,20 +119,22 @@ def train(
     watch = Stopwatch()
     with watch.phase("prepare"), process_group.main_process_first():
         classifier, loader = open_run(config, out.parent / DATA_CACHE, progress)
+        config = with_gradient(config, classifier.spec, process_group.size)
+        asked = open_answers(config, classifier, out)
         splits = loader.splits(classifier)
         require_known_names(config.select, classifier.labels, splits.tuning.identities)
     with watch.phase("learn"):
-        result = train_triggers(_without_comparisons(config), classifier, splits, progress, checkpoint, process_group)
+        result = train_triggers(_without_comparisons(config), asked, splits, progress, checkpoint, process_group)
     if process_group.is_main_process:
         with watch.phase("compare"):
-            result = run_comparisons(_with_strengths(config, result), classifier, loader, splits, result, out, progress)
+            result = run_comparisons(_with_strengths(config, result), asked, loader, splits, result, out, progress)
     classifier.verify()
     artifacts = make_artifacts(config, classifier, splits.tuning.identities, result)
     if not process_group.is_main_process:
         return FinishedRun(classifier, result, artifacts, [], [])
     files = save_artifacts(out / TRIGGERS, result, artifacts)
     published = publish(config, result, artifacts)
-    inputs = ReportInputs(config, classifier, result, artifacts, published, splits)
+    inputs = ReportInputs(config, asked, result, artifacts, published, splits)
     files += write_report(out, inputs, watch, progress)
     return FinishedRun(classifier, result, artifacts, published, files)
 
@@ -146,6 +149,8 @@ def run_comparisons(
     progress: Progress,
 ) -> TrainingResult:
     """The result with its controls and baselines, whose models are saved in `out` if [baselines] says so."""
+    if meter_of(classifier):
+        result = replace(result, notes=(*result.notes, LEFT_OUT))
     controls = run_controls(config, classifier, splits, result, progress)
     if "adv_in" in config.baselines.systems:
         splits = replace(splits, base=loader.load(classifier, "base"))

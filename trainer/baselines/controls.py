@@ -29,6 +29,7 @@ from trainer.evaluation.comparison_record import System
 from trainer.evaluation.counts import ConfusionCounts, count_predictions, evaluation_classifier, predicted_labels
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
+from trainer.queries import meter_of
 from trainer.training import train_triggers
 from trainer.training.build_module import build_module
 from trainer.training.crossfit import concatenate
@@ -42,7 +43,10 @@ SPLITS = ("val", "test")
 def run_controls(
     config: RunConfig, classifier: FrozenClassifier, splits: Splits, result: TrainingResult, progress: Progress
 ) -> tuple[Comparison, ...]:
-    """All controls of [controls] for a finished training, counted on the same rows as its triggers."""
+    """All controls of [controls] for a finished training, counted on the same rows as its triggers.
+
+    Of a model that is asked through a meter only those that ask nothing more.
+    """
     if not config.controls.enabled:
         return ()
     device, rows, limit = classifier.device, config.train.batch_size, config.train.device_memory_gb
@@ -53,9 +57,11 @@ def run_controls(
         made = [
             *threshold_controls(config, counter, data, result),
             constant_control(classifier.labels, splits.tuning, data),
-            *trigger_controls("random", random_triggers(config, classifier), counter, data, rows),
-            *_blank_controls(counter, data, result, rows),
         ]
+        if meter_of(classifier):  # whose answers to the bare rows are known
+            return tuple(made)
+        made += trigger_controls("random", random_triggers(config, classifier), counter, data, rows)
+        made += _blank_controls(counter, data, result, rows)
     if config.controls.strength_zero:
         made.append(strength_zero(config, classifier, splits, progress))
     return tuple(made)

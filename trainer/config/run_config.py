@@ -30,6 +30,7 @@ Criterion = Literal["demographic_parity", "equalized_odds"]
 Modality = Literal["image", "text"]
 Measure = Literal["accuracy", "balanced_accuracy", "recall"]
 AdversaryInput = Literal["centred", "scores", "log_odds"]
+Gradient = Literal["exact", "scores", "labels"]
 TriggerKind = Literal["border", "patch", "overlay", "pixels", "hard", "soft", "embedding"]
 
 GEOMETRY = {"border": "width", "patch": "patch_size", "overlay": "epsilon", "pixels": "fraction"}
@@ -130,6 +131,9 @@ class TriggerConfig:
     epsilon: PositiveFloat | None = None  # overlay: largest change of a pixel value in [0, 1]; None: 32/255
     resolution: PositiveInt | None = None  # overlay: cells a side, learned and then enlarged; None: every pixel
     fraction: PositiveFloat | None = None  # pixels: share of the pixels that are replaced; None: a tenth
+    frequencies: PositiveInt | None = (
+        None  # images, without exact gradients: cosines per channel that a trigger is made of; None: by the budget
+    )
     tokens: PositiveInt = 5  # texts: number of trigger tokens
     position: Literal["after_cls", "before_sep", "as_published"] = (
         "after_cls"  # texts: before the first word, behind the last
@@ -178,6 +182,9 @@ class ObjectiveConfig:
     temperature: PositiveFloat = 1.0  # gap: softness, on top of that, of the predictions whose means are compared
     gap_weight: float = 0.0  # adversarial: weight of an added gap loss, times the strength
     reweigh: bool = False  # utility counts rows as if label and group were independent (Kamiran and Calders 2012)
+    gradient: Gradient | None = (
+        None  # exact: by weights; scores, labels: by asking the model; None: scores for an endpoint, else exact
+    )
 
     def __post_init__(self) -> None:
         if self.strengths != "auto":
@@ -200,7 +207,7 @@ class ObjectiveConfig:
 class TrainConfig:
     """[train] Duration, optimiser, device and speed."""
 
-    epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs
+    epochs: PositiveInt | None = None  # one of epochs and steps; neither: 20 epochs, or what a model is asked for pays
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 256
     lr: PositiveFloat = 0.05
@@ -220,6 +227,10 @@ class TrainConfig:
     eval_every: PositiveInt | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: PositiveInt | None = None  # steps between checkpoints; None: as eval_every
     threads: PositiveInt | None = None  # CPU threads; None: what torch chooses
+    max_queries: PositiveInt | None = (
+        None  # gradient = scores, labels: rows that the run may ask in all; an endpoint needs it, else 200,000
+    )
+    price_per_thousand: PositiveFloat | None = None  # of rows, in report.currency: what the endpoint's owner takes
 
     def __post_init__(self) -> None:
         if self.epochs and self.steps:
@@ -297,6 +308,10 @@ class RunConfig:
             )
         if "faap" in self.baselines.systems and self.modality == "text":
             raise ConfigError('baselines.systems has "faap", which changes pixels: leave it out for texts.')
+        if self.asks:
+            self._check_asking()
+        elif self.trigger.frequencies:
+            raise ConfigError('trigger.frequencies has a meaning for objective.gradient = "scores" or "labels" only.')
 
     @property
     def modality(self) -> Modality:
@@ -307,6 +322,25 @@ class RunConfig:
     def perturbation_bound(self) -> float:
         """Largest change of a pixel value by FAAP: as configured, else as an overlay's."""
         return self.baselines.epsilon or self.trigger.geometry().get("epsilon", SIZES["epsilon"])
+
+    @property
+    def asks(self) -> bool:
+        """Whether triggers are learned from what the model answers, without its weights."""
+        return self.objective.gradient in ("scores", "labels")
+
+    def _check_asking(self) -> None:
+        """Raise ConfigError for what answers alone cannot do, or would ask for in vain."""
+        how, kind = f'objective.gradient = "{self.objective.gradient}"', self.trigger.kind
+        if kind == "pixels":
+            raise ConfigError(f"{how}: which pixels are best is not learned from answers; choose another trigger.kind.")
+        if self.modality == "text" and kind != "hard":
+            raise ConfigError(f'{how}: vectors cannot be sent as text; set trigger.kind = "hard" (words).')
+        if self.modality == "text" and self.objective.name != "gap":
+            raise ConfigError(f'{how}: words are compared one by one, which needs objective.name = "gap".')
+        if self.train.flip or self.train.shift:
+            raise ConfigError(f"{how}: every flipped or shifted row is one more to ask; set train.flip and shift off.")
+        if self.select.folds > 1:
+            raise ConfigError(f"{how}: every fold would ask for itself; set select.folds = 1.")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -20,6 +20,7 @@ from trainer.distributed import deterministic_algorithms
 from trainer.evaluation import Candidate
 from trainer.evaluation.counts import predicted_labels
 from trainer.evaluation.paired_effects import paired_changes
+from trainer.queries import meter_of
 from triggers.model import FrozenClassifier, scores, sweep
 from triggers.trigger import TextTrigger
 
@@ -43,10 +44,12 @@ class Diagnosis:
 def diagnose(
     config: RunConfig, classifier: FrozenClassifier, splits: Splits, candidate: Candidate, compared: ComparedGroups
 ) -> Diagnosis:
-    """Diagnose one candidate's trigger."""
+    """Diagnose one candidate's trigger; of a model that is asked through a meter in pairs only, which are answered."""
     with deterministic_algorithms(classifier.device, config.train.threads):
         batch, seed, rows = config.train.batch_size, config.train.seed, config.report.rows
         record = _paired(classifier, splits.test, candidate, compared, batch)
+        if meter_of(classifier):
+            return Diagnosis(record | {"examples": []}, None)
         record["readout"] = probe_trigger(classifier, splits, candidate.trigger, rows=rows, batch=batch, seed=seed)
         if not config.report.examples:
             return Diagnosis(record | {"examples": []}, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -54,6 +55,7 @@ class TrainingResult:
     comparisons: tuple[Comparison, ...] = ()  # controls and baselines, counted on the same rows
     rival: int | None = None  # index into comparisons: something cheaper that does as well as any trigger
     alternatives: Alternatives = field(default_factory=Alternatives)  # rules and retrained models beside that
+    queries: Mapping[str, Any] | None = None  # of a run that only asked: rows by purpose, cost, gaps over queries
     search: StrengthSearch | None = None  # of a run whose strengths were open; `steps` are those that came after it
 
     def against_rivals(self) -> TrainingResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
@@ -17,10 +17,13 @@ from trainer.overview.bare_sample import BareSample, sample_bare
 from trainer.overview.cautions import data_cautions, input_cautions, model_cautions
 from trainer.overview.part_rows import PartRows
 from trainer.progress import Progress, Task
+from trainer.queries import with_gradient
 from trainer.train import open_data, pick_device
+from trainer.training.black_box import DEFAULT_QUERIES, plan_queries, plan_sentence
 from triggers.metrics import FairnessReport
-from triggers.model import load_bundle
+from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import SPEC_FILE, read_spec
+from triggers.model.endpoint.endpoint_network import EndpointNetwork
 
 _CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 BARE_SECONDS = 0.5
@@ -58,7 +61,10 @@ def make_overview(config: RunConfig, cache: Path, progress: Progress, bare_secon
     cautions, bare, report = data_cautions(config, parts, fitted=fitted), None, None
     if fitted and parts.size("val"):
         classifier = load_bundle(folder, str(pick_device(config.train.device)))
-        bare = sample_bare(classifier, loader, bare_seconds)
+        endpoint = isinstance(classifier.network, EndpointNetwork)
+        bare = sample_bare(classifier, loader, 0.0 if endpoint else bare_seconds)  # whose every row may cost
+        if endpoint or config.asks:
+            kept.note(_asking(config, classifier, parts))
         image = classifier.spec.image
         cautions += input_cautions(bare, (image.width, image.height) if image else None)
     if bare and bare.rows:
@@ -69,6 +75,14 @@ def make_overview(config: RunConfig, cache: Path, progress: Progress, bare_secon
         cautions = [*model_cautions(parts, bare, report, own, visible[own]), *cautions]
     certified = _certified(config, parts, bare)
     return Overview(config, len(loader.source.rows), kept.notes, parts, bare, report, visible, certified, cautions)
+
+
+def _asking(config: RunConfig, classifier: FrozenClassifier, parts: PartRows) -> str:
+    """What the run would ask. Raises ConfigError, as the run would."""
+    if config.train.max_queries is None:
+        config = replace(config, train=replace(config.train, max_queries=DEFAULT_QUERIES))
+    asking = with_gradient(config, classifier.spec)
+    return plan_sentence(asking, plan_queries(asking, {part: parts.size(part) for part in ("tuning", "val", "test")}))
 
 
 def validation_parts(config: RunConfig) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -37,7 +37,7 @@ from triggers.metrics import FairnessReport, evaluate_counts
 from triggers.model import FrozenClassifier
 from triggers.rollout.rollout_history import timestamp
 from triggers.storage import write_atomically
-from triggers.trigger import ImageTrigger
+from triggers.trigger import ImageTrigger, TextTrigger
 
 EXTRA_PACKAGES = ("captum", "jinja2", "matplotlib")
 """Packages of the page and the pictures: the extra `report`."""
@@ -103,6 +103,7 @@ def summary(inputs: ReportInputs) -> dict[str, Any]:
         "candidates": _candidates(inputs),
         "rival": result.rival,
         "alternatives": asdict(result.alternatives),
+        "queries": result.queries,
         "strength_search": result.search and asdict(result.search),
         "comparisons": [_comparison(config, classifier, one, result.judge) for one in result.comparisons],
         "data_counts": {
@@ -215,7 +216,8 @@ def _page(folder: Path, inputs: ReportInputs, found: dict[str, Any], diagnosis: 
         for example, share in zip(found["examples"], trigger_shares(explained), strict=True):
             example["trigger_share"] = share
     pictures = draw_pictures(folder, found, inputs.result, explained)
-    nearest = [] if isinstance(trigger, ImageTrigger) else nearest_words(inputs.classifier, trigger)
+    known = not isinstance(trigger, ImageTrigger) and trigger.embeddings.shape[1]
+    nearest = nearest_words(inputs.classifier, cast(TextTrigger, trigger)) if known else []
     side = smoothing(trigger.size) if isinstance(trigger, ImageTrigger) else 1
     page = folder / "report.html"
     write_atomically(page, render_page(found, PageExtras(pictures, tokens_of(explained), nearest, side)).encode())

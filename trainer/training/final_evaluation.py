@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from trainer.config import RunConfig
+from trainer.data import Dataset
+from trainer.distributed import ProcessGroup
 from trainer.evaluation import Candidate, TrainingResult, confusion_counts
 from trainer.evaluation.recommendation import ValidationJudge, select_triggers
 from trainer.evaluation.selection import selection_criterion
 from trainer.evaluation.validation_rows import ValidationRows
-from trainer.training.training_loop import TrainingRun
-from triggers.model import Trigger
+from triggers.model import FrozenClassifier, Trigger
+
+
+class Trained(Protocol):
+    """The K triggers of a finished training: their module, and the temperature that losses saw logits over."""
+
+    temperature: float
+
+    @property
+    def average(self) -> Any:
+        """The module, which exports them."""
+        ...
+
+
+class EvaluatedRun(Protocol):
+    """A finished training, with the parts that it is evaluated on."""
+
+    config: RunConfig
+    classifier: FrozenClassifier
+    counter: FrozenClassifier
+    tuning: Dataset
+    val: Dataset
+    test: Dataset
+    process_group: ProcessGroup
+    steps: int
+    seconds: float
+
+    @property
+    def optimizer(self) -> Trained:
+        """What trained."""
+        ...
 
 
 def final_result(
-    run: TrainingRun,
+    run: EvaluatedRun,
     rows: ValidationRows,
     predictions: Sequence[Tensor],
     restore: Callable[[Sequence[int]], None],

@@ -110,18 +110,23 @@ def _judged(run: TrainingRun) -> StrengthSearch:
     with torch.no_grad():
         banks = [classifier.bank([classifier.null_trigger()]), run.optimizer.average.render()]
     (bare,), counts = (confusion_counts(run.counter, judged, bank, rows, run.process_group) for bank in banks)
-    trials = tuple(_trial(run, strength, each) for strength, each in zip(TRIED, counts, strict=True))
+    trials = tuple(
+        trial_of(run.config, classifier, strength, each) for strength, each in zip(TRIED, counts, strict=True)
+    )
     labels = len({label for _, label, _ in bare})
     found = useful_range(trials, bare=mean_recall(bare), rows=len(judged), labels=labels)
     return StrengthSearch(trials, found, found.strengths(len(TRIED)), run.steps, run.seconds)
 
 
-def _trial(run: TrainingRun, strength: float, counts: ConfusionCounts) -> StrengthTrial:
-    classifier, overlapping = run.classifier, run.config.data.groups_overlap
+def trial_of(
+    config: RunConfig, classifier: FrozenClassifier, strength: float, counts: ConfusionCounts
+) -> StrengthTrial:
+    """What a short training at one strength came to, by its counts."""
+    overlapping = config.data.groups_overlap
     report = evaluate_counts(
         counts, pos_label=classifier.pos_label, labels=len(classifier.labels), overlapping=overlapping
     )
-    gap = selection_gap(report, run.config.objective.criterion)[1].value
+    gap = selection_gap(report, config.objective.criterion)[1].value
     return StrengthTrial(strength, mean_recall(counts), gap)
 
 

@@ -9,6 +9,7 @@ from trainer.data import Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import TrainingResult
 from trainer.progress import Progress
+from trainer.training.black_box import train_asked
 from trainer.training.crossfit import train_folds
 from trainer.training.final_evaluation import final_result
 from trainer.training.strength_search import prepare_run, with_search
@@ -29,6 +30,8 @@ def train_triggers(
     With a checkpoint `path`, go on where a killed run stopped. Raises ConfigError.
     """
     with deterministic_algorithms(classifier.device, config.train.threads):
+        if config.asks:
+            return train_asked(config, classifier, splits, progress)
         if config.select.folds > 1:
             return train_folds(config, classifier, splits, progress, path, process_group).result()
         run, search = prepare_run(config, classifier, splits, progress, path, process_group)

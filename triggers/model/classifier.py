@@ -89,6 +89,14 @@ class FrozenClassifier(Preprocessor):
             fast._compiled = torch.compile(run)
         return fast
 
+    def with_network(self, network: nn.Module) -> FrozenClassifier:
+        """The same classifier, which runs `network` in the place of its own, and is not accelerated any further."""
+        other = copy.copy(self)
+        other.network, other._compiled = network, None
+        kinds = ((dtype, compiled) for dtype in (torch.float32, torch.bfloat16) for compiled in (False, True))
+        other._accelerated = dict.fromkeys(kinds, other)
+        return other
+
     def batch(self, items: Sequence[Item]) -> Inputs:
         """Preprocessed items to one batch on the model's device."""
         if self.spec.image:

@@ -1,0 +1,143 @@
+"""Whole runs of the real trainer over models that are only addresses: budgets, kept answers, reports, artifacts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.datasets import digits
+from tests.trainer.scoring_server import ScoringServer, endpoint_bundle, image_scores
+from trainer.config.run_config import RunConfig, load_config
+from trainer.evaluation.selection import selection_criterion
+from trainer.overview import make_overview
+from trainer.progress import LineProgress
+from trainer.train import train
+from triggers.artifact.artifact import check_compatible, load_artifact
+from triggers.errors import ConfigError, EndpointUnavailable
+from triggers.model import FrozenClassifier, load_bundle
+
+BUDGET = 12_000
+CONFIG = f"""
+[model]
+bundle = "endpoint"
+[data]
+format = "csv"
+path = "digits.csv"
+label = "label"
+group = "colour"
+group_names = ["red", "blue"]
+[trigger]
+kind = "overlay"
+epsilon = 0.3
+frequencies = 4
+[objective]
+name = "gap"
+strengths = [20]
+[train]
+max_queries = {BUDGET}
+price_per_thousand = 0.5
+lr = 0.2
+threads = 1
+device = "cpu"
+[select]
+max_accuracy_drop = 0.2
+publish = "all"
+[publish]
+enabled = false
+"""
+CANARY = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PNG files with their manifest, and a configuration."""
+    folder = tmp_path_factory.mktemp("endpoint-run")
+    digits.write_csv(folder)
+    (folder / "run.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def server(folder: Path, digits_classifier: FrozenClassifier) -> Iterator[ScoringServer]:
+    """The digits' classifier behind an address, wrapped."""
+    pictures = torch.randint(0, 256, (CANARY, 3, digits.SIZE, digits.SIZE), generator=torch.Generator().manual_seed(0))
+    with ScoringServer(image_scores(digits_classifier)).running() as running:
+        endpoint_bundle(folder / "endpoint", running.url, digits_classifier, list(pictures.to(torch.uint8)))
+        running.asked.clear()
+        yield running
+
+
+def config(folder: Path, *changes: str) -> RunConfig:
+    return load_config(folder / "run.toml", changes)
+
+
+def quiet() -> LineProgress:
+    return LineProgress(StringIO())
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_without_asking_a_row_again(folder: Path, server: ScoringServer, tmp_path: Path) -> None:
+    server.most = 5_000
+    with pytest.raises(EndpointUnavailable):
+        train(config(folder), tmp_path / "out", quiet())
+    before = server.asked.total()
+    assert 4_000 < before <= 5_000
+    server.most = None
+    finished = train(config(folder), tmp_path / "out", quiet())
+
+    again = [row for row, times in server.asked.items() if times > 1]
+    queries = json.loads((tmp_path / "out" / "metrics.json").read_text())["queries"]
+    assert len(again) <= CANARY  # the canary is asked at the end of every run
+    assert server.asked.total() - CANARY == queries["total"] <= BUDGET
+    assert queries["asked"] == queries["total"] - before
+    assert queries["spent"].keys() == {"tuning", "validation", "test"}
+    assert queries["cost"] == pytest.approx(queries["total"] * 0.5 / 1000, abs=1e-4)
+
+    result, classifier = finished.result, load_bundle(folder / "endpoint")
+    score = selection_criterion(config(folder), classifier, result.bare["test"])
+    gap = score.score(result.candidates[0].counts["test"]).gap
+    assert gap is not None and score.bare.gap is not None and gap < 0.7 * score.bare.gap
+    artifact = load_artifact(tmp_path / "out" / "triggers" / "strength-20.safetensors")
+    check_compatible(artifact.manifest, classifier)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What the training asked" in page and "were left out" in " ".join(page.split())
+    assert (tmp_path / "out" / "queries.png").exists()
+
+
+def test_a_look_asks_a_few_rows_and_says_what_a_run_asks(folder: Path, server: ScoringServer, tmp_path: Path) -> None:
+    overview = make_overview(config(folder), tmp_path, quiet())
+    assert overview.bare and overview.bare.rows == server.asked.total() <= 64
+    assert any(str(BUDGET) in note and "6.00 USD" in note for note in overview.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ('objective.gradient="exact"', 'set it to "scores"'),
+        ('baselines.systems=["adv_post"]', "set it to []"),
+        ("train.max_queries=3000", "raise it"),
+        ("train.flip=true", "set train.flip and shift off"),
+        ("select.folds=2", "set select.folds = 1"),
+        ('trigger={kind="pixels"}', "choose another trigger.kind"),
+    ],
+)
+def test_refuses_in_one_line_that_says_what_to_set(
+    folder: Path, server: ScoringServer, tmp_path: Path, change: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)) as error:
+        train(config(folder, change), tmp_path / "out", quiet())
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_an_endpoint_without_a_budget(folder: Path, server: ScoringServer, tmp_path: Path) -> None:
+    text = CONFIG.replace(f"max_queries = {BUDGET}\n", "")
+    (folder / "unlimited.toml").write_text(text)
+    with pytest.raises(ConfigError, match="say how many rows"):
+        train(load_config(folder / "unlimited.toml"), tmp_path / "out", quiet())
+    assert not server.asked
