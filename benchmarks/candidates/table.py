@@ -60,7 +60,8 @@ def _section(data: str, criterion: str, records: Sequence[Told]) -> Iterator[str
         own = [one for one in records if one["candidate"] == name]
         cells = [cell for budget in BUDGETS for cell in _cells(own, yardstick, budget)]
         time = f"{mean(one['milliseconds'] for one in own):.1f}"
-        yield row(name, f"{own[0]['numbers']:,}", str(own[0]["passes"]), time, *cells)
+        seen = "" if len(own) == len(seeds) else f", seeds {', '.join(str(one['seed']) for one in own)} only"
+        yield row(name + seen, f"{own[0]['numbers']:,}", str(own[0]["passes"]), time, *cells)
 
 
 def _place(name: str) -> tuple[bool, int]:

@@ -195,7 +195,7 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
         assert one.val is not None and judge.rows.counts(one.val) == one.counts["val"]  # the same rows in one order
     (unmoved,) = (one for one in made.result.comparisons if one.setting == "shift +0")
     assert unmoved.val is not None and torch.equal(unmoved.val.long(), judge.rows.bare.long())
-    assert made.result.comparisons[-1].system == "strength_zero"
+    assert "strength_zero" in {one.system for one in made.result.comparisons}
 
 
 def test_a_killed_trainer_started_again_ends_with_the_same_digests(folder: Path) -> None:

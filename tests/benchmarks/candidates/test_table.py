@@ -46,3 +46,8 @@ def test_candidates_stand_in_their_order_with_the_difference_of_the_same_seeds()
 
 def test_a_change_of_nothing_has_no_minus() -> None:
     assert "[+0.0], 0 of 1" in table([record("overlay", 0, 0.3, kept=False)])
+
+
+def test_a_candidate_that_some_seeds_lack_says_which_it_has() -> None:
+    text = table([record("overlay", 0, 0.2), record("overlay", 1, 0.1), record("gate", 1, 0.1)])
+    assert "| overlay | 1,000 |" in text and "| gate, seeds 1 only | 1,000 |" in text

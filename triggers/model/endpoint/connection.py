@@ -32,7 +32,7 @@ from triggers.endpoint_address import EndpointAddress
 from triggers.errors import ConfigError, EndpointFailed, EndpointUnavailable, ModelError
 from triggers.model.endpoint.endpoint_loader import Credentials, EndpointLoader
 
-CONNECT_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_WAIT = 600
 """Most seconds of a Retry-After that are believed."""
@@ -165,7 +165,7 @@ class HttpConnection:
     def _connected(self, family: int, place: Any, deadline: float) -> socket.socket:
         plain = socket.socket(family, socket.SOCK_STREAM)
         try:
-            plain.settimeout(max(0.01, min(CONNECT_SECONDS, deadline - time.monotonic())))
+            plain.settimeout(max(0.01, min(_CONNECT_SECONDS, deadline - time.monotonic())))
             plain.connect(place)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._address.scheme == "http":
