@@ -151,7 +151,7 @@ def test_another_configuration_does_not_go_on_from_this_checkpoint(folder: Path,
 
 def test_controls_are_beside_the_triggers(folder: Path, finished: FinishedRun) -> None:
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
-    assert {one["system"] for one in metrics["comparisons"]} == {"threshold", "threshold_matched", "constant", "random"}
+    assert {one["system"] for one in metrics["comparisons"]} >= {"threshold", "threshold_matched", "constant", "random"}
     for one in metrics["comparisons"]:
         assert sum(cell[-1] for cell in one["counts"]["test"]) == digits.PARTS["test"]
 
@@ -181,7 +181,7 @@ def test_cross_fitted_triggers_meet_controls_counted_on_the_same_rows(folder: Pa
         assert one.val is not None and judge.rows.counts(one.val) == one.counts["val"]  # the same rows in one order
     (unmoved,) = (one for one in made.result.comparisons if one.setting == "shift +0")
     assert unmoved.val is not None and torch.equal(unmoved.val.long(), judge.rows.bare.long())
-    assert made.result.comparisons[-1].system == "strength_zero"
+    assert "strength_zero" in {one.system for one in made.result.comparisons}
 
 
 def test_a_killed_trainer_started_again_ends_with_the_same_digests(folder: Path) -> None:

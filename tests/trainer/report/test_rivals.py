@@ -49,7 +49,7 @@ def rule(summary: dict[str, Any], system: str, setting: str, status: str) -> dic
 
 
 def beside(summary: dict[str, Any], *ones: dict[str, Any], **found: Any) -> dict[str, Any]:
-    nothing = {"better": None, "equal": [], "unproved": [], "retrained": []}
+    nothing: dict[str, Any] = {"better": None, "equal": [], "unproved": [], "retrained": []}
     return summary | {"comparisons": list(ones), "alternatives": nothing | found}
 
 
