@@ -23,9 +23,9 @@ ASKS_FOR: Mapping[str, str] = {
     "hardt": "every group at prediction",
     "adv_post": "weights",
     "adv_in": "weights, fitting anew",
-    "oxonfair": "features",
+    "oxonfair": "features; it infers the group",
     "frappe": "features",
-    "linear_post": "features",
+    "linear_post": "features; it infers the group",
     "faap": "nothing; a generator at prediction",
     "threshold": "the threshold",
 }

@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot
 
 from trainer.data import Dataset, Splits
 from trainer.evaluation.group_probe import Probe, balanced_accuracy, fit_probe
-from trainer.evaluation.network_outputs import NetworkOutputs, feature_layer, network_outputs
+from trainer.evaluation.network_outputs import NetworkOutputs, network_outputs
 from triggers.model import FrozenClassifier, Trigger
 from triggers.preprocessing import Inputs, TextBatch
 
@@ -34,14 +34,13 @@ def probe_trigger(
     """All three readings as JSON values, from at most `rows` rows of each split drawn by `seed`."""
     tuning, val, test = (sample_rows(data, rows, seed) for data in (splits.tuning, splits.val, splits.test))
     names, null = test.group_names, classifier.null_trigger()
-    head = feature_layer(classifier)
     (fitted,) = network_outputs(classifier, tuning, [null], batch)
     probe = fit_probe(fitted.features, tuning.groups, len(names))
     judged = network_outputs(classifier, test, [null, trigger], batch)
     posteriors = [probe.posterior(one.features) for one in judged]
     return {
         "features": fitted.features.shape[1],
-        "layer": "input of the last linear layer" if head else "logits",
+        "layer": "logits" if fitted.features.equal(fitted.logits) else "input of the last linear layer",
         "rows": {"tuning": len(tuning), "val": len(val), "test": len(test)},
         "guessing": 1 / len(names),
         "held_out": balanced_accuracy(posteriors[0], test.groups),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainer.data import Dataset
 from triggers.model import FrozenClassifier, Trigger, sweep
@@ -47,7 +49,12 @@ def captured_features(classifier: FrozenClassifier) -> Iterator[Callable[[Tensor
     They are differentiable wherever the pass was. Without a linear head the logits are the features.
     """
     head, seen = feature_layer(classifier), list[Tensor]()
-    left = classifier.spec.text is not None and classifier.spec.text.padding == "left"
+    text = classifier.spec.text
+    if head is None and not (text and text.padding == "none"):
+        with _LastProduct(classifier.output_widths) as product:
+            yield product.features_of
+        return
+    left = text is not None and text.padding == "left"
 
     def features_of(logits: Tensor) -> Tensor:
         found = _flat(seen[-1], last=left) if seen else logits
@@ -60,6 +67,39 @@ def captured_features(classifier: FrozenClassifier) -> Iterator[Callable[[Tensor
     finally:
         if hook:
             hook.remove()
+
+
+class _LastProduct(TorchFunctionMode):
+    """Captures the rows (N, F) that the last product with a matrix read, of networks that are graphs of functions."""
+
+    def __init__(self, widths: Collection[int]) -> None:
+        super().__init__()
+        self._widths, self._seen = widths, list[Tensor]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in PRODUCTS and isinstance(made, Tensor) and made.ndim == 2 and made.shape[1] in self._widths:
+            self._seen = [args[PRODUCTS[func]]]
+        return made
+
+    def features_of(self, logits: Tensor) -> Tensor:
+        """The features of the last pass, or its logits where no product has as many rows."""
+        seen, self._seen = self._seen, []
+        return seen[0] if seen and len(seen[0]) == len(logits.flatten(0, -2)) else logits
+
+
+PRODUCTS: Mapping[Any, int] = {
+    torch.nn.functional.linear: 0,
+    torch.addmm: 1,
+    torch.mm: 0,
+    torch.matmul: 0,
+    Tensor.matmul: 0,
+    Tensor.__matmul__: 0,
+    torch.ops.aten.linear.default: 0,
+    torch.ops.aten.addmm.default: 1,
+    torch.ops.aten.mm.default: 0,
+}
+"""Functions that multiply rows by a matrix, and the place of the rows among their arguments."""
 
 
 def feature_layer(classifier: FrozenClassifier) -> nn.Linear | None:

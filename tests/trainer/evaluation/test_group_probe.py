@@ -11,10 +11,14 @@ from torch import nn
 
 from tests.bundles import torchvision_bundle
 from tests.trainer.datasets import comments, digits
+from tests.triggers.model.networks.onnx_network.graphs import model_of, node, numbers, saved
 from trainer.data.dataset import Dataset
 from trainer.evaluation.group_probe import PENALTY, balanced_accuracy, fit_probe
-from trainer.evaluation.network_outputs import captured_features, last_linear, network_outputs
+from trainer.evaluation.network_outputs import captured_features, feature_layer, last_linear, network_outputs
 from triggers.model import FrozenClassifier, load_bundle
+from triggers.model.head import ProbabilitiesHead
+from triggers.model.networks.exported_program import load_exported
+from triggers.model.networks.onnx_network import load_onnx
 
 
 def blobs(seed: int, far: float, sizes: tuple[int, ...] = (300, 80, 40)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,3 +107,34 @@ def test_a_torchvision_network(tmp_path: Path) -> None:
     data = Dataset(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), labels, labels, (), ("no", "yes"), ("g",))
     (seen,) = network_outputs(classifier, data, [classifier.null_trigger()], 3)
     assert seen.features.shape == (4, 512)
+
+
+def test_features_of_an_exported_program_are_what_its_last_layer_reads(
+    digits_classifier: FrozenClassifier, tmp_path: Path
+) -> None:
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(digits_classifier.network, (torch.rand(2, 3, 16, 16),), dynamic_shapes=({0: rows},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    data, null = digits.splits().val, digits_classifier.null_trigger()
+    (known,) = network_outputs(digits_classifier, data, [null], 64)
+    classifier = FrozenClassifier(digits_classifier.spec, load_exported(tmp_path / "model.pt2"))
+    assert feature_layer(classifier) is None
+    (seen,) = network_outputs(classifier, data, [null], 64)
+    assert seen.features.shape == known.features.shape != known.logits.shape
+    assert torch.allclose(seen.features, known.features, atol=1e-4)
+
+
+def test_features_of_an_onnx_graph_are_what_its_last_product_reads(
+    digits_classifier: FrozenClassifier, tmp_path: Path
+) -> None:
+    nodes = [node("Flatten", "x", "flat"), node("MatMul", "flat first", "hidden"), node("Relu", "hidden", "seen")]
+    nodes += [node("Gemm", "seen second bias", "logits"), node("Softmax", "logits", "y")]
+    first, second, bias = numbers(768, 5), numbers(5, 2), numbers(2)
+    stored = {"first": first / 100, "second": second, "bias": bias}
+    path = saved(tmp_path / "model.onnx", model_of(nodes, stored, shape=("N", 3, 16, 16)))
+    spec = digits_classifier.spec.model_copy(update={"head": ProbabilitiesHead()})
+    classifier = FrozenClassifier(spec, load_onnx(path))
+    (seen,) = network_outputs(classifier, digits.splits().val, [classifier.null_trigger()], 64)
+    assert seen.features.shape[1] == 5
+    logits = (seen.features @ torch.from_numpy(second) + torch.from_numpy(bias)).log_softmax(dim=1)
+    assert torch.allclose(logits, seen.logits, atol=1e-4)

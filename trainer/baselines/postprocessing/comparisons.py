@@ -3,8 +3,8 @@
 Cross-fitted as triggers are where `select.folds` says so: each fold's rows are predicted by rules that were fitted on
 the other folds; the rules that are counted on test were fitted on all rows.
 
-A method's rules are tested as triggers are, from the weakest on until one fails, in an order that validation did not
-choose. The methods share delta: with probability 1 - delta no certified rule of any of them breaks the budget.
+A method's rules are tested as triggers are, from the weakest of a family on until one fails, in an order that validation
+did not choose. The methods share delta, and a method's families share its part: with probability 1 - delta no certified rule of any of them breaks the budget.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def _fitted(system: System, fit: FitRules, target: FitTarget, parts: _Parts, jud
         return PostProcessing(notes=(f"Not compared: {system_name(system)} {error}.",))
     test = [one.rule.predict(parts.test) for one in rules]
     seconds = (time.monotonic() - began) / len(rules)
-    passed = certified_in_order(judge, val, range(len(rules))) if system in RULES else set()
-    records = [judge.record(one, certified=at in passed) for at, one in enumerate(val)]
+    sharing = judge.sharing_delta(len({one.family for one in rules}))
+    passed = _certified(sharing, rules, val) if system in RULES else set()
+    records = [sharing.record(one, certified=at in passed) for at, one in enumerate(val)]
     best = _choice(judge, val, records)
     comparisons = tuple(
         Comparison(
@@ -116,6 +117,16 @@ def _fitted(system: System, fit: FitRules, target: FitTarget, parts: _Parts, jud
         for at, one in enumerate(rules)
     )
     return PostProcessing(comparisons, {system: rules[best].rule.tensors()})
+
+
+def _certified(judge: ValidationJudge, rules: Sequence[FittedRule], val: Sequence[Tensor]) -> set[int]:
+    """The rules that pass: each family is tested for itself, in its own order."""
+    found: set[int] = set()
+    for family in {one.family for one in rules}:
+        places = [at for at, one in enumerate(rules) if one.family == family]
+        passed = certified_in_order(judge, [val[at] for at in places], range(len(places)))
+        found.update(places[k] for k in passed)
+    return found
 
 
 def _validated(rules: Sequence[FittedRule], fit: FitRules, target: FitTarget, parts: _Parts) -> list[Tensor]:

@@ -54,7 +54,7 @@ def fit_frappe(tuning: FrozenOutputs, target: FitTarget) -> list[FittedRule]:
             coefficients = columns.fit(anchored.at(strength), labels, penalty, coefficients)
             weight, shift = standardisation.unfold(coefficients[:, :-1])
             rule = FeatureOffset(temperature * weight, temperature * (coefficients[:, -1] + shift))
-            rules.append(FittedRule(f"close to the {anchor}, strength {strength:g}", strength, rule))
+            rules.append(FittedRule(f"close to the {anchor}, strength {strength:g}", strength, rule, family=anchor))
     return rules
 
 

@@ -54,12 +54,14 @@ class PostProcessor(Protocol):
 class FittedRule:
     """One member of a method's family: its setting in words, its strength on the method's axis, and the rule.
 
+    A method of several families names them; each is tested in an order of its own.
     A method's settings are the same, in the same order, on whatever rows it is fitted: cross-fitting pairs by them.
     """
 
     setting: str
     strength: float | None
     rule: PostProcessor
+    family: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ def test_the_gap_falls_with_strength_on_tuning_and_on_new_rows(target: FitTarget
         bare = gap_of(outputs, outputs.predictions, target.criterion)
         gaps = [gap_of(outputs, one.rule.predict(outputs), target.criterion) for one in family]
         assert all(later <= earlier + noise for earlier, later in pairwise(gaps))
-        assert gaps[-1] < 0.1 * bare
+        assert gaps[-1] < 0.15 * bare
         assert gaps[-1] < 0.3 * gaps[0]
 
 

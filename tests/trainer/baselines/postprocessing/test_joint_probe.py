@@ -47,7 +47,7 @@ def test_held_out_probabilities_do_not_flatter_the_rows_that_were_fitted() -> No
     fresh = biased_cells(20_000, seed=1, width=60)
     true = float(nll_loss(fitted.probe.posterior(fresh).flatten(1).log(), fresh.data.groups * 2 + fresh.data.labels))
     assert loss(fitted.probe.posterior(outputs)) < 0.95 * true
-    assert 0.98 * true < loss(fitted.held_out) < 1.1 * true
+    assert 0.98 * true < loss(fitted.held_out) < 1.2 * true
 
 
 def test_features_may_be_of_any_scale() -> None:
