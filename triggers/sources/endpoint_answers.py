@@ -8,7 +8,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from triggers.allow_lists import AllowedHosts
-from triggers.errors import ModelError
+from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.endpoint.canary import Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork, open_connection
@@ -76,7 +76,7 @@ class EndpointInquiry:
         binary = loader.model_copy(update={"binary": True})
         try:
             found = self.outputs(binary, inputs)
-        except ModelError:
+        except (ModelError, EndpointUnavailable):  # some servers end without a word
             return loader, outputs
         same = found.shape == outputs.shape and float((found - outputs).abs().max()) <= BINARY_TOLERANCE
         return (binary, found) if same else (loader, outputs)
