@@ -32,7 +32,7 @@ from triggers.endpoint_address import EndpointAddress
 from triggers.errors import ConfigError, EndpointFailed, EndpointUnavailable, ModelError
 from triggers.model.endpoint.endpoint_loader import Credentials, EndpointLoader
 
-CONNECT_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_WAIT = 600
 """Most seconds of a Retry-After that are believed."""
@@ -42,7 +42,12 @@ logger = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """Sends one request body to the endpoint and returns the body of its answer."""
+    """Sends one request body to the endpoint and returns the body of its answer.
+
+    `on_cut` is called when a connection was found cut: the endpoint may have been started anew.
+    """
+
+    on_cut: Callable[[], None]
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
         """The answer's body and headers. Raises EndpointUnavailable, or EndpointFailed if it is no success."""
@@ -54,10 +59,7 @@ class Connection(Protocol):
 
 
 class HttpConnection:
-    """A pool of kept HTTP/1.1 connections, `concurrency` at most, to a host that is allowed.
-
-    `on_cut` is called when a kept connection was found cut: the endpoint may have been started anew.
-    """
+    """A pool of kept HTTP/1.1 connections, `concurrency` at most, to a host that is allowed."""
 
     def __init__(self, loader: EndpointLoader, hosts: AllowedHosts) -> None:
         self._loader, self._hosts, self._entry = loader, hosts, hosts.check(loader.url)
@@ -165,7 +167,7 @@ class HttpConnection:
     def _connected(self, family: int, place: Any, deadline: float) -> socket.socket:
         plain = socket.socket(family, socket.SOCK_STREAM)
         try:
-            plain.settimeout(max(0.01, min(CONNECT_SECONDS, deadline - time.monotonic())))
+            plain.settimeout(max(0.01, min(_CONNECT_SECONDS, deadline - time.monotonic())))
             plain.connect(place)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._address.scheme == "http":
