@@ -40,7 +40,7 @@ def make_store(folder: Path, bundle: Path) -> None:
     """Sixteen border triggers, the first of them champion."""
     classifier = load_bundle(bundle, factories=Factories(("benchmarks",)))
     with open_store(str(folder)) as store:
-        for trigger in _borders(SIZES[classifier.name]):
+        for trigger in borders(SIZES[classifier.name]):
             store.publish(sealed(trigger, classifier), actor="benchmark")
         store.set_rollout(classifier.name, 1, if_revision=0, actor="benchmark", reason="benchmark")
 
@@ -56,7 +56,7 @@ def v2_body(size: int) -> bytes:
     return json.dumps({"inputs": [tensor]}).encode()
 
 
-def _borders(size: int) -> list[ImageTrigger]:
+def borders(size: int) -> list[ImageTrigger]:
     """Borders of different colours, all of one width."""
     triggers = []
     for n in range(VERSIONS):

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,23 +93,43 @@ def peer_plan(name: str, bundle: Path, folder: Path) -> Plan:
     """A peer, in its own environment, with the settings that its documentation recommends for batching."""
     port, size = free_port(), SIZES[bundle.name]
     if name in MLSERVER:
-        return _mlserver(name, bundle, folder / name, port, size)
+        runtime = "benchmarks.peers.mlserver_runtime.Runtime"
+        return _mlserver(name, bundle, folder / name, port, v2_body(size), runtime)
     script, counts = ROOT / "benchmarks" / "peers" / "litserve_server.py", [str(each) for each in LITSERVE[name]]
     command = [str(python_of("litserve")), str(script), str(bundle), str(port), *counts, "0.002"]
     return Plan(name, command, f"http://127.0.0.1:{port}/predict", body(size))
 
 
-def _mlserver(name: str, bundle: Path, folder: Path, port: int, size: int) -> Plan:
+def endpoint_plan(name: str, bundle: Path, folder: Path, asked: bytes) -> Plan:
+    """An endpoint of a bundle's network, `plain` or MLServer's, and what it is asked."""
+    port = free_port()
+    if name in MLSERVER:
+        return _mlserver(name, bundle, folder / name, port, asked, "benchmarks.peers.mlserver_endpoint.ScoringModel")
+    command = [sys.executable, "-m", "benchmarks.peers.endpoint_server", str(bundle), str(port)]
+    return Plan(name, command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", asked)
+
+
+def proxy_plan(bundle: Path, store: Path, folder: Path, threads: int, hosts: str, asked: bytes) -> Plan:
+    """Our service in front of an endpoint, and what it is asked."""
+    port = free_port()
+    options = {"model": bundle, "store": store, "data-dir": folder / "data", "port": port, "endpoint-hosts": hosts}
+    command = [sys.executable, "-m", "service"]
+    for option, value in (options | {"torch-threads": threads}).items():
+        command += [f"--{option}", str(value)]
+    return Plan(f"{OURS} in front", command, f"http://127.0.0.1:{port}/v1/models/{bundle.name}/predict", asked)
+
+
+def _mlserver(name: str, bundle: Path, folder: Path, port: int, asked: bytes, runtime: str) -> Plan:
     folder.mkdir()
     settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
     settings |= {"parallel_workers": MLSERVER[name], "debug": False, "access_log": False}
-    model: dict[str, Any] = {"name": bundle.name, "implementation": "benchmarks.peers.mlserver_runtime.Runtime"}
+    model: dict[str, Any] = {"name": bundle.name, "implementation": runtime}
     model |= {"max_batch_size": 32, "max_batch_time": 0.002, "parameters": {"uri": str(bundle)}}
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
     python = python_of("mlserver")
     command = [str(python.with_name("mlserver")), "start", str(folder)]
-    return Plan(name, command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", v2_body(size))
+    return Plan(name, command, f"http://127.0.0.1:{port}/v2/models/{bundle.name}/infer", asked)
 
 
 def free_port() -> int:
@@ -132,14 +152,10 @@ def _wait_until_it_answers(plan: Plan, popen: subprocess.Popen[bytes], log: Path
 
 def _stop(popen: subprocess.Popen[bytes]) -> None:
     """End the whole process group: some peers leave children behind when they are only asked to stop."""
-    for sent in (signal.SIGCONT, signal.SIGTERM):
-        os.killpg(popen.pid, sent)
-    try:
-        popen.wait(10)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
-        os.killpg(popen.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    for sent in (signal.SIGCONT, signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # it has ended
+            os.killpg(popen.pid, sent)
+        if sent == signal.SIGTERM:
+            with suppress(subprocess.TimeoutExpired):
+                popen.wait(10)
     popen.wait()

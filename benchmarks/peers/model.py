@@ -47,7 +47,7 @@ class Classifier:
         self.network = {"tiny": tiny_cnn, "resnet18": resnet18}[spec["name"]]()
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
         self.network.eval()
-        self.size: int = spec["image"]["size"]
+        self.size: int = spec["image"]["height"]
         self.mean = torch.tensor(spec["image"]["mean"]).view(-1, 1, 1)
         self.std = torch.tensor(spec["image"]["std"]).view(-1, 1, 1)
 
