@@ -301,8 +301,6 @@ class RunConfig:
             )
         if self.asks:
             self._check_asking()
-        elif self.trigger.frequencies:
-            raise ConfigError('trigger.frequencies has a meaning for objective.gradient = "scores" or "labels" only.')
 
     @property
     def modality(self) -> Modality:
