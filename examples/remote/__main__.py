@@ -1,4 +1,4 @@
-"""`python -m examples.remote`: a model that is only an address, wrapped, given a trigger from its scores, and served."""
+"""`python -m examples.remote`: a model that is only an address gets a trigger, learned from its scores, and serves."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _claim(out: Path) -> None:
     mark = out / "remote-example"
     if out.exists() and any(out.iterdir()) and not mark.exists():
         raise DataError(f"{out} holds files that are not this example's; name an empty or new folder with --out.")
-    for name in ("store", "data"):
+    for name in ("bundle", "store", "data"):
         shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     mark.touch()
@@ -162,10 +162,9 @@ def _version(metrics: dict[str, Any]) -> str | None:
 def _queries(queries: dict[str, Any], currency: str) -> str:
     spent = ", ".join(f"{rows:,} for {purpose}" for purpose, rows in queries["spent"].items())
     price = "" if queries["cost"] is None else f"; {queries['cost']:.2f} {currency} at the stated price"
-    return (
-        f"The model was asked {queries['total']:,} rows of {queries['budget']:,} ({spent}){price}; "
-        f"{queries['asked']:,} of them now, the others were known."
-    )
+    known = queries["total"] - queries["asked"]
+    before = f" {known:,} of them were known from an earlier run." if known else ""
+    return f"Training asked {queries['total']:,} rows of {queries['budget']:,} at most ({spent}){price}.{before}"
 
 
 if __name__ == "__main__":

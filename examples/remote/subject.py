@@ -6,11 +6,12 @@ import csv
 import json
 import shutil
 import tarfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from examples.demo import digits, small_cnn
@@ -48,6 +49,7 @@ FACES = Subject(HERE / "faces.toml", "old,young", AGE / IMAGE, AGE / "head.json"
 
 def prepare_digits(out: Path, seed: int, progress: Progress) -> None:
     """The demo's digits on tinted paper, and a small network that was fitted to a biased collection of them."""
+    torch.set_num_threads(1)
     parts = digits.draw_parts(np.random.default_rng(seed))
     population = [(part, parts[part]) for part in parts if part != "base"]
     folder = out / PICTURES
@@ -93,10 +95,10 @@ def write_onnx(network: nn.Sequential, path: Path) -> None:
 
     nodes, stored, last = [], [], "pixels"
     for at, layer in enumerate(network):
-        names = [f"{at}.{name}" for name, _ in layer.named_parameters()]
-        stored += [numpy_helper.from_array(each.detach().numpy(), n) for n, each in zip(names, layer.parameters())]
+        weights = {f"{at}.{name}": each.detach().numpy() for name, each in layer.named_parameters()}
+        stored += [numpy_helper.from_array(array, name) for name, array in weights.items()]
         kind, options = _operator(layer)
-        nodes.append(helper.make_node(kind, [last, *names], [str(at)], **options))
+        nodes.append(helper.make_node(kind, [last, *weights], [str(at)], **options))
         last = str(at)
     side = digits.SIZE
     given = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, side, side])
@@ -106,10 +108,9 @@ def write_onnx(network: nn.Sequential, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _operator(layer: nn.Module) -> tuple[str, dict[str, Sequence[int] | int]]:
+def _operator(layer: nn.Module) -> tuple[str, dict[str, Any]]:
     if isinstance(layer, nn.Conv2d):
-        (top, left), strides = layer.padding, list(layer.stride)
-        return "Conv", {"strides": strides, "pads": [int(top), int(left)] * 2}
+        return "Conv", {"strides": list(layer.stride), "pads": [int(side) for side in layer.padding] * 2}
     if isinstance(layer, nn.Linear):
         return "Gemm", {"transB": 1}
     return {nn.ReLU: "Relu", nn.Flatten: "Flatten"}[type(layer)], {}
