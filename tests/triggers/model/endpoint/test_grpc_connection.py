@@ -66,7 +66,7 @@ def test_a_server_that_comes_back_is_found_again() -> None:
     with grpc_endpoint(V2Servicer(SUMS)) as address:
         asking = network(f"grpc://{address}/m", address)
         cuts: list[int] = []
-        asking.connection.on_cut = lambda: cuts.append(1)  # type: ignore[attr-defined]
+        asking.connection.on_cut = lambda: cuts.append(1)
         asking(ROWS)
     with pytest.raises(EndpointUnavailable) as refused:
         asking(ROWS)
