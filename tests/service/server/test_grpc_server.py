@@ -15,6 +15,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+import torch
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -25,12 +26,14 @@ from service.config.settings import Settings
 from service.server.grpc_server import GrpcServer
 from service.server.http_server import DrainingServer
 from service.server.http_timeouts import TimeoutProtocol
-from tests.bundles import image_bundle
+from tests.bundles import SIZE, image_bundle
+from tests.endpoints.wrapping import wrapped
 from tests.service.live import TOKEN, picture, plain_client, predict, process, settings, swap, wait_until
 from triggers.api_keys import add_key, new_api_key
 from triggers.errors import ConfigError
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.endpoint.inference_messages import SERVICE, inference_message
+from triggers.sources import WrapOptions
 from triggers.store.file_store import FileStore
 
 with warnings.catch_warnings():
@@ -155,7 +158,7 @@ def test_elements_may_stand_in_the_contents(doors: Doors) -> None:
     request = inference_message("ModelInferRequest")(model_name="faces")
     given = request.inputs.add(name="image", datatype="BYTES", shape=[3])
     given.contents.bytes_contents.extend(PICTURES)
-    with grpc.insecure_channel(triton._channel._channel.target().decode()) as channel:
+    with grpc.insecure_channel(_address(triton)) as channel:
         call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
         found = inference_message("ModelInferResponse").FromString(call(request.SerializeToString()))
         scores = np.frombuffer(found.raw_output_contents[0], np.float32).reshape(found.outputs[0].shape)
@@ -165,6 +168,22 @@ def test_elements_may_stand_in_the_contents(doors: Doors) -> None:
             call(request.SerializeToString())
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "contents" in caught.value.details()
+
+
+def test_a_service_can_be_the_endpoint_of_another(doors: Doors, image_model: FrozenClassifier, tmp_path: Path) -> None:
+    http, triton = doors
+    swap(http, "faces", None)
+    image = {"size": SIZE, "mean": [0.0] * 3, "std": [1.0] * 3, "range": 255}
+    options = WrapOptions(labels=image_model.labels, image=image, output="scores", endpoint={"file_bytes": "raw"})
+    found, _ = wrapped(f"grpc://{_address(triton)}/faces", options, tmp_path / "bundle")
+    images = torch.rand(4, 3, SIZE, SIZE).mul(255).round() / 255
+    with torch.inference_mode():
+        wanted = image_model.image_logits(images).softmax(dim=1)
+        torch.testing.assert_close(found.image_logits(images).softmax(dim=1), wanted, atol=1e-5, rtol=0)
+
+
+def _address(triton: InferenceServerClient) -> str:
+    return str(triton._channel._channel.target().decode()).removeprefix("dns:///")
 
 
 @pytest.mark.parametrize(
