@@ -25,7 +25,6 @@ from service.rollout import TriggerState
 from service.telemetry import Metrics
 from triggers.model import FrozenClassifier
 from triggers.model.endpoint import EndpointLoader
-from triggers.model.endpoint.connection import HttpConnection
 from triggers.model.endpoint_classifier import EndpointClassifier
 from triggers.rollout import RolloutPlan
 from triggers.store import Store
@@ -188,8 +187,7 @@ def _endpoint_watch(classifier: FrozenClassifier, settings: Settings) -> Endpoin
     if not isinstance(classifier, EndpointClassifier):
         return None
     health = EndpointHealth(classifier.name, settings.endpoint_changed, settings.endpoint_check_seconds)
-    if isinstance(connection := classifier.endpoint.connection, HttpConnection):
-        connection.on_cut = health.suspect
+    classifier.endpoint.connection.on_cut = health.suspect
     return EndpointWatch(classifier, health)
 
 

@@ -125,7 +125,12 @@ def test_a_name_that_is_bound_anew_after_the_check_changes_nothing(
     asked = resolving(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
     places: list[Any] = []
     real = socket.socket.connect
-    monkeypatch.setattr(socket.socket, "connect", lambda self, place: (places.append(place), real(self, place))[1])
+
+    def connect(opened: socket.socket, place: Any) -> None:
+        places.append(place)
+        real(opened, place)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
     classifier = loaded(bundle, f"private:models.example:{endpoint.port}")
     classifier.verify()
     classifier.verify()

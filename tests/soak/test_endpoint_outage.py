@@ -60,6 +60,13 @@ class Client(threading.Thread):
         connection.close()
 
 
+def _recovery(clients: list[Client]) -> float:
+    """Seconds until every client was answered."""
+    back = time.monotonic()
+    wait_until(lambda: all(each.last_right > back for each in clients), 10)
+    return time.monotonic() - back
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_gone_for_half_a_minute(tmp_path: Path, workers: int) -> None:
     with commanded_endpoint() as endpoint:
@@ -85,9 +92,7 @@ def test_gone_for_half_a_minute(tmp_path: Path, workers: int) -> None:
                     time.sleep(5)
                     assert service.client.get("/readyz").status_code == 503
                 else:
-                    back = time.monotonic()
-                    wait_until(lambda back=back: all(each.last_right > back for each in clients), 10)
-                    took = time.monotonic() - back
+                    took = _recovery(clients)
                     print(f"well again after {took:.2f} s")
                     assert took < RECOVERY_SECONDS
             time.sleep(2)

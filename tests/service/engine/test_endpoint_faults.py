@@ -57,7 +57,7 @@ class Served:
 
     def codes(self, seconds: float, until: Callable[[], object] = lambda: False) -> list[str]:
         """What clients get one after the other for so long."""
-        end, codes = time.monotonic() + seconds, []
+        end, codes = time.monotonic() + seconds, list[str]()
         while time.monotonic() < end and not until():
             number = len(codes) % len(PICTURES)
             codes.append(self.check(number, self.ask(number)))

@@ -69,8 +69,11 @@ def test_a_v2_address_says_itself_how_pictures_travel(
             assert largest_difference(bundle, faces, builtin_images(9), image_trigger(kind)) <= EXACT
 
 
-def test_a_server_without_binary_tensors_and_metadata_is_asked_in_json(faces: FrozenClassifier, tmp_path: Path) -> None:
-    with v2_over_http(v2_faces(faces, "UINT8", NCHW, binary=False, metadata=False)) as url:
+@pytest.mark.parametrize("refusal", [400, 503])
+def test_a_server_without_binary_tensors_and_metadata_is_asked_in_json(
+    refusal: int, faces: FrozenClassifier, tmp_path: Path
+) -> None:
+    with v2_over_http(v2_faces(faces, "UINT8", NCHW, refusal=refusal, metadata=False)) as url:
         with pytest.raises(ModelError, match=r'names no input: give its name, --endpoint \'\{"input"'):
             read_source(url, PICTURES)
         options = replace(PICTURES, endpoint={"input": "x", "encoding": "pixels"})

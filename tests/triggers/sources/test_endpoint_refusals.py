@@ -169,7 +169,7 @@ def test_a_model_that_hardly_answers_differently_is_a_poor_canary(faces: FrozenC
     [
         ([("x", "UINT8", (-1, 3, 99, 99))], {}, "pictures of 3 x 16 x 16, the network takes 3 x 99 x 99"),
         ([("x", "UINT8", (-1, 16, 16, 1))], {}, "pictures of 3 x 16 x 16, the network takes 1 x 16 x 16"),
-        ([("x", "UINT8", NCHW), ("y", "FP32", (-1,))], {}, "takes inputs x, y: a model of one input"),
+        ([("x", "UINT8", NCHW), ("y", "FP32", (-1,))], {}, "takes inputs x, y: if one is enough, name it"),
         ([("x", "UINT8", NCHW)], {"endpoint": {"input": "z"}}, "no input 'z': its metadata names x"),
         ([("x", "BOOL", NCHW)], {}, "of BOOL, which nothing here travels as"),
         ([("x", "BYTES", (-1,))], {"endpoint": {"encoding": "pixels"}}, "is of BYTES: encoding must be"),

@@ -42,7 +42,12 @@ logger = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """Sends one request body to the endpoint and returns the body of its answer."""
+    """Sends one request body to the endpoint and returns the body of its answer.
+
+    `on_cut` is called when a connection was found cut: the endpoint may have been started anew.
+    """
+
+    on_cut: Callable[[], None]
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
         """The answer's body and headers. Raises EndpointUnavailable, or EndpointFailed if it is no success."""
@@ -54,10 +59,7 @@ class Connection(Protocol):
 
 
 class HttpConnection:
-    """A pool of kept HTTP/1.1 connections, `concurrency` at most, to a host that is allowed.
-
-    `on_cut` is called when a kept connection was found cut: the endpoint may have been started anew.
-    """
+    """A pool of kept HTTP/1.1 connections, `concurrency` at most, to a host that is allowed."""
 
     def __init__(self, loader: EndpointLoader, hosts: AllowedHosts) -> None:
         self._loader, self._hosts, self._entry = loader, hosts, hosts.check(loader.url)

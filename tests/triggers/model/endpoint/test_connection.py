@@ -240,7 +240,8 @@ def test_no_more_connections_than_allowed_at_once() -> None:
             busy -= 1
         opened.sendall(GOOD)
 
-    with asked(*([[counted] * 50] * 20), concurrency=3, timeout=20) as (server, connection):
+    scripts: list[list[Step]] = [[counted] * 50 for _ in range(20)]
+    with asked(*scripts, concurrency=3, timeout=20) as (server, connection):
         threads = [threading.Thread(target=post, args=(connection,)) for _ in range(12)]
         for thread in threads:
             thread.start()
