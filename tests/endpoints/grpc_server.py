@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -58,11 +59,16 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
 
 @contextmanager
-def grpc_endpoint(servicer: V2Servicer) -> Iterator[str]:
-    """Serve while the block runs; yields HOST:PORT."""
+def grpc_endpoint(servicer: V2Servicer, port: int = 0, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serve while the block runs, over TLS with a certificate and its key; yields HOST:PORT."""
     server = grpc.server(ThreadPoolExecutor(4))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    place = f"127.0.0.1:{port}"
+    if certificate:
+        chain, key = (path.read_bytes() for path in certificate)
+        port = server.add_secure_port(place, grpc.ssl_server_credentials([(key, chain)]))
+    else:
+        port = server.add_insecure_port(place)
     server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -47,7 +47,7 @@ def v2_faces(faces: FrozenClassifier, datatype: str, shape: Sequence[int], **cha
         return [compute(faces, table)]
 
     fields: dict[str, Any] = {"inputs": [("x", datatype, shape)], "outputs": [("logits", "FP32", (-1, 2))]}
-    return V2Model(run, **(fields | change))
+    return V2Model(**({"run": run} | fields | change))
 
 
 @contextmanager

@@ -18,12 +18,15 @@ HEAD = "inference-header-content-length"
 
 @dataclass(frozen=True)
 class V2Model:
-    """A model: its input and outputs as metadata says them, and what makes the outputs of the input's elements."""
+    """A model: its input and outputs as metadata says them, and what makes the outputs of the input's elements.
+
+    `refusal` is the status that answers tensors in binary form; 0 takes them.
+    """
 
     run: Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
     inputs: Sequence[tuple[str, str, Sequence[int]]]
     outputs: Sequence[tuple[str, str, Sequence[int]]]
-    binary: bool = True
+    refusal: int = 0
     metadata: bool = True
 
 
@@ -46,8 +49,8 @@ def v2_server(model: V2Model, name: str = "model") -> Answer:
 
 def _infer(model: V2Model, asked: Asked) -> Reply:
     stated = asked.headers.get(HEAD)
-    if stated and not model.binary:
-        return Reply.of_json({"error": "no binary tensors here"}, 400)
+    if stated and model.refusal:
+        return Reply.of_json({"error": "no binary tensors here"}, model.refusal)
     size = int(stated) if stated else len(asked.body)
     head = json.loads(asked.body[:size])
     (tensor,) = head["inputs"]

@@ -105,8 +105,12 @@ def _described(source: ModelSource, options: WrapOptions) -> BundleSpec:
 
 
 def _judged(record: ComparisonRecord, noise: float, *, accept_difference: bool) -> ComparisonRecord:
-    """The record, marked if a difference is accepted. Raises ModelError for one that is not."""
-    if record.largest_difference <= max(SCORE_TOLERANCE, NOISE_MARGIN * noise) and not record.flips:
+    """The record, marked if a difference is accepted. Raises ModelError for one that is not.
+
+    Where the source's own answers change from one time to the next by `noise`, labels may flip with it.
+    """
+    noise *= NOISE_MARGIN
+    if record.largest_difference <= max(SCORE_TOLERANCE, noise) and (not record.flips or noise > SCORE_TOLERANCE):
         return record
     if not accept_difference:
         raise ModelError(

@@ -28,9 +28,11 @@ LEAST_CANARY_SPREAD = 0.01
 def read_endpoint(url: str, options: WrapOptions) -> ModelSource:
     """The source behind an address. Raises ModelError, EndpointUnavailable or ConfigError."""
     try:
-        return _read(url, options, AllowedHosts.of_url(url))
+        hosts = AllowedHosts.of_url(url)
     except ValueError as error:
         raise ModelError(f"{url} cannot be asked: {error}.") from error
+    try:
+        return _read(url, options, hosts)
     except EndpointFailed as error:
         advice = ""
         if error.status in NEEDS_CREDENTIALS:

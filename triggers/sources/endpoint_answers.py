@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from triggers.allow_lists import AllowedHosts
-from triggers.errors import ModelError
+from triggers.errors import EndpointUnavailable, ModelError
 from triggers.model.endpoint.canary import Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork, open_connection
@@ -73,13 +73,18 @@ class EndpointInquiry:
         """The same in binary form, if the endpoint takes that and answers the same."""
         if loader.protocol != "v2" or "binary" in loader.model_fields_set:
             return loader, outputs
-        binary = loader.model_copy(update={"binary": True})
-        try:
-            found = self.outputs(binary, inputs)
-        except ModelError:
-            return loader, outputs
-        same = found.shape == outputs.shape and float((found - outputs).abs().max()) <= BINARY_TOLERANCE
-        return (binary, found) if same else (loader, outputs)
+        forms: list[dict[str, Any]] = [{"binary": True}]
+        if loader.encoding in ("png", "jpeg") and "file_bytes" not in loader.model_fields_set:
+            forms.insert(0, {"binary": True, "file_bytes": "raw"})
+        for form in forms:
+            tried = loader.model_copy(update=form)
+            try:
+                found = self.outputs(tried, inputs)
+            except (ModelError, EndpointUnavailable):  # some servers end without a word
+                continue
+            if found.shape == outputs.shape and float((found - outputs).abs().max()) <= BINARY_TOLERANCE:
+                return tried, found
+        return loader, outputs
 
     def canary(
         self, loader: EndpointLoader, candidates: Mapping[str, Tensor], outputs: Tensor, scores: ScoresOf

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from triggers.allow_lists import AllowedHosts
 from triggers.errors import ModelError
-from triggers.model.endpoint.endpoint_loader import BODY, EndpointLoader
+from triggers.model.endpoint.endpoint_loader import WHOLE_BODY, EndpointLoader
 from triggers.preprocessing import ImageSpec
 from triggers.sources.endpoint_metadata import USUAL_TYPES, SeenTensors, ask_metadata, seen_tensors
 from triggers.sources.endpoint_presets import EndpointPreset, chosen_preset
@@ -78,7 +78,7 @@ def _loader(url: str, stated: Mapping[str, Any]) -> EndpointLoader:
 
 
 def _usual_encoding(fields: Mapping[str, Any], url: str) -> str:
-    if fields.get("input") == BODY:
+    if fields.get("input") == WHOLE_BODY:
         return "png"
     raise ModelError(
         f"How do pictures travel to {url}? Say --endpoint '{{\"encoding\": ...}}': pixels (0 to 255), float (after "

@@ -112,8 +112,10 @@ def _one(kind: str, known: Sequence[TensorDescription], name: object) -> TensorD
         return known[0]
     if name is None and kind == "output":
         raise ModelError(f"The endpoint has outputs {names}: choose one with --output.")
-    if name is None or (kind == "input" and len(known) > 1):
-        raise ModelError(f"The endpoint takes inputs {names}: a model of one input is needed.")
+    if name is None:
+        raise ModelError(
+            f'The endpoint takes inputs {names}: if one is enough, name it, --endpoint \'{{"input": "NAME"}}\'.'
+        )
     found = [each for each in known if each.name == name]
     if not found:
         raise ModelError(f"The endpoint has no {kind} {name!r}: its metadata names {names}.")

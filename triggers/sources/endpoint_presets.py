@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from triggers.errors import ModelError
-from triggers.model.endpoint.endpoint_loader import BODY, EACH, ROW, ROWS
+from triggers.model.endpoint.endpoint_loader import ALL_ROWS, EACH_ROW, ONE_ROW, WHOLE_BODY
 from triggers.sources.source import WrapOptions
 
 
@@ -24,15 +24,20 @@ PRESETS: Mapping[str, EndpointPreset] = {
     "v2": EndpointPreset({"protocol": "v2"}),
     "v2-grpc": EndpointPreset({"protocol": "v2-grpc"}),
     "json": EndpointPreset({"protocol": "json"}),
-    "v1": EndpointPreset({"protocol": "json", "input": {"instances": ROWS}, "output": "$.predictions"}),
-    "torchserve": EndpointPreset({"protocol": "json", "input": BODY, "output": "$"}),
+    "v1": EndpointPreset({"protocol": "json", "input": {"instances": ALL_ROWS}, "output": "$.predictions"}),
+    "torchserve": EndpointPreset({"protocol": "json", "input": WHOLE_BODY, "output": "$"}),
     "tei": EndpointPreset(
-        {"protocol": "json", "input": {"inputs": {EACH: [ROW]}, "truncate": True}, "output": "$", "encoding": "text"}
+        {
+            "protocol": "json",
+            "input": {"inputs": {EACH_ROW: [ONE_ROW]}, "truncate": True},
+            "output": "$",
+            "encoding": "text",
+        }
     ),
     "huggingface": EndpointPreset(
         {
             "protocol": "json",
-            "input": {"inputs": ROWS, "parameters": {"top_k": 1000}},
+            "input": {"inputs": ALL_ROWS, "parameters": {"top_k": 1000}},
             "output": "$",
             "encoding": "text",
         }
@@ -40,7 +45,7 @@ PRESETS: Mapping[str, EndpointPreset] = {
     "openai-moderation": EndpointPreset(
         {
             "protocol": "json",
-            "input": {"model": "omni-moderation-latest", "input": ROWS},
+            "input": {"model": "omni-moderation-latest", "input": ALL_ROWS},
             "output": "$.results[*].category_scores",
             "encoding": "text",
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,17 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from tests.artifacts import IMAGE_KINDS, image_trigger
+from tests.bundles import tiny_network
 from tests.endpoints.exactness import largest_difference
 from tests.endpoints.http_server import Answer, Asked, Reply, http_endpoint
-from tests.endpoints.local_outputs import file_outputs, pixel_outputs, softmax
+from tests.endpoints.local_outputs import file_outputs, file_pixels, pixel_outputs, softmax
 from tests.endpoints.v2_faces import (
     LABELS,
     NCHW,
     NHWC,
     PICTURES,
+    SIZE,
     spread_faces,
     v2_faces,
     v2_over_grpc,
@@ -29,8 +34,11 @@ from tests.endpoints.v2_faces import (
 )
 from tests.endpoints.v2_server import V2Model
 from tests.endpoints.wrapping import EXACT, loader_of, wrapped
-from triggers.errors import ModelError
-from triggers.model import FrozenClassifier
+from triggers.allow_lists import HOSTS_VARIABLE, AllowedHosts
+from triggers.cli.main import app
+from triggers.errors import ModelChanged, ModelError
+from triggers.model import FrozenClassifier, load_bundle
+from triggers.model.bundle import save_bundle
 from triggers.model.head import ProbabilitiesHead, SoftmaxHead
 from triggers.sources import read_source
 from triggers.sources.builtin_inputs import builtin_images
@@ -61,8 +69,11 @@ def test_a_v2_address_says_itself_how_pictures_travel(
             assert largest_difference(bundle, faces, builtin_images(9), image_trigger(kind)) <= EXACT
 
 
-def test_a_server_without_binary_tensors_and_metadata_is_asked_in_json(faces: FrozenClassifier, tmp_path: Path) -> None:
-    with v2_over_http(v2_faces(faces, "UINT8", NCHW, binary=False, metadata=False)) as url:
+@pytest.mark.parametrize("refusal", [400, 503])
+def test_a_server_without_binary_tensors_and_metadata_is_asked_in_json(
+    refusal: int, faces: FrozenClassifier, tmp_path: Path
+) -> None:
+    with v2_over_http(v2_faces(faces, "UINT8", NCHW, refusal=refusal, metadata=False)) as url:
         with pytest.raises(ModelError, match=r'names no input: give its name, --endpoint \'\{"input"'):
             read_source(url, PICTURES)
         options = replace(PICTURES, endpoint={"input": "x", "encoding": "pixels"})
@@ -157,3 +168,101 @@ def test_the_row_itself_may_be_the_body_as_torchserve_takes_it(faces: FrozenClas
         )
         assert spec.labels == LABELS and loader_of(bundle).columns == LABELS and loader_of(bundle).max_batch == 1
         assert largest_difference(bundle, faces, builtin_images(9)) <= EXACT
+
+
+def test_grey_pictures_travel_as_files_and_pixels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = tiny_network(channels=1)
+
+    def logits(pixels: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            found: NDArray[Any] = network(torch.from_numpy(pixels.astype(np.float32)) / 255).numpy()
+        return found
+
+    def answer(asked: Asked) -> Reply:
+        rows = asked.json["instances"]
+        if isinstance(rows[0], str):
+            pixels = np.stack([file_pixels(base64.b64decode(each)) for each in rows])
+        else:
+            pixels = np.array(rows).transpose(0, 3, 1, 2)
+        assert pixels.shape[1:] == (1, SIZE, SIZE)
+        return Reply.of_json({"predictions": logits(pixels).tolist()})
+
+    image = {"size": SIZE, "channels": 1}
+    with http_endpoint(answer) as server:
+        found = []
+        for n, stated in enumerate(({"encoding": "png"}, {"encoding": "pixels", "layout": "NHWC"})):
+            options = replace(PICTURES, protocol="v1", image=image, endpoint=stated)
+            bundle, _spec = wrapped(server.base, options, tmp_path / str(n))
+            images: Any = bundle.batch([bundle.preprocess(each) for each in builtin_images(5)])
+            found.append(bundle.image_logits(images / 255))
+            assert np.abs(found[-1].numpy() - logits(images.numpy())).max() <= EXACT
+        assert torch.equal(*found)
+
+
+def test_pixels_may_go_blue_first_and_files_may_not(faces: FrozenClassifier, tmp_path: Path) -> None:
+    exact = [{"op": "resize", "height": SIZE, "width": SIZE}]
+    turned = {"height": SIZE, "width": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3, "steps": exact}
+    turned |= {"channel_order": "BGR", "alpha": "black"}
+    model = v2_faces(faces, "UINT8", NCHW, run=lambda x: [pixel_outputs(faces, x[:, ::-1].copy())])
+    with v2_over_http(model) as url:
+        bundle, _spec = wrapped(url, replace(PICTURES, image=turned), tmp_path / "bundle")
+        assert largest_difference(bundle, faces, builtin_images(9)) <= EXACT
+    with http_endpoint(json_files(faces)) as server:
+        options = replace(PICTURES, protocol="json", image=turned, endpoint={**JSON_FILES, "encoding": "png"})
+        with pytest.raises(ModelError, match="picture files are RGB"):
+            wrapped(server.base, options, tmp_path / "files")
+
+
+def test_a_model_that_changed_is_noticed_and_its_address_is_not_the_model(
+    faces: FrozenClassifier, tmp_path: Path
+) -> None:
+    with v2_over_http(v2_faces(faces, "UINT8", NCHW)) as url, v2_over_grpc(v2_faces(faces, "UINT8", NCHW)) as other:
+        bundle, _spec = wrapped(url, PICTURES, tmp_path / "one")
+        again, _spec = wrapped(url, PICTURES, tmp_path / "two")
+        over_grpc, _spec = wrapped(other, PICTURES, tmp_path / "three")
+        assert bundle.fingerprint == again.fingerprint == over_grpc.fingerprint
+        in_json = replace(PICTURES, endpoint={"binary": False, "max_batch": 5, "timeout": 9, "concurrency": 2})
+        assert wrapped(url, in_json, tmp_path / "four")[0].fingerprint == bundle.fingerprint
+        bundle.verify()
+        biased: Any = faces.network[-1]  # type: ignore[index]
+        with torch.no_grad():
+            biased.bias.add_(0.01)
+        try:
+            with pytest.raises(ModelChanged, match=r"outputs of its canary differ by 0\.01 from those of sha256"):
+                bundle.verify()
+            assert wrapped(url, PICTURES, tmp_path / "five")[0].fingerprint != bundle.fingerprint
+        finally:
+            with torch.no_grad():
+                biased.bias.sub_(0.01)
+        bundle.verify()
+
+
+def test_the_command_says_where_everything_is_from(faces: FrozenClassifier, tmp_path: Path) -> None:
+    out = tmp_path / "faces"
+    stated = ["--labels", ",".join(LABELS), "--image", json.dumps(PICTURES.image), "--out", str(out)]
+    with v2_over_http(v2_faces(faces, "UINT8", NCHW)) as url:
+        done = CliRunner().invoke(app, ["wrap", url, "--protocol", "v2", *stated])
+        assert done.exit_code == 0, done.output
+        lines = dict(line.split(maxsplit=1) for line in done.output.splitlines() if " " in line)
+        assert lines["network"] == f"asked at {url}"
+        assert lines["protocol"] == "v2: --protocol; tensors in binary form"
+        assert lines["input"] == f"'x', UINT8 {list(NCHW)}, as the endpoint's metadata says"
+        assert lines["encoding"] == "pixels, UINT8, NCHW" and lines["labels"] == "--labels"
+        assert lines["canary"].startswith("8 of 24 built-in inputs; scores spread by 0.")
+        assert "warning" not in lines
+        host = url.split("/")[2]
+        checked = CliRunner().invoke(app, ["check", str(out)], env={HOSTS_VARIABLE: host})
+        assert checked.exit_code == 0, checked.output
+        assert "ok      head       softmax, 2 outputs for plain, attractive" in checked.output
+        assert re.search(r"ok      canary     \S+/infer answers 8 inputs as recorded: largest .* allow", checked.output)
+        refused = CliRunner().invoke(app, ["check", str(out)])
+        assert refused.exit_code and f"--endpoint-hosts {host}" in str(refused.exception)
+
+
+def test_a_head_that_does_not_fit_what_was_recorded_fails_the_check(faces: FrozenClassifier, tmp_path: Path) -> None:
+    with v2_over_http(v2_faces(faces, "UINT8", NCHW)) as url:
+        _bundle, spec = wrapped(url, PICTURES, tmp_path / "bundle")
+        save_bundle(tmp_path / "bundle", spec.model_copy(update={"head": ProbabilitiesHead()}))
+        with pytest.raises(ModelError, match="takes probabilities, but the outputs go from"):
+            load_bundle(tmp_path / "bundle", hosts=AllowedHosts.of_url(url))

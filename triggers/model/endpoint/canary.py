@@ -16,8 +16,6 @@ from triggers.errors import ModelError
 from triggers.fingerprint import tensors_digest
 from triggers.model.endpoint.endpoint_loader import CANARY_FILE
 
-CANARY_ROWS = 8
-
 
 @dataclass(frozen=True, eq=False)
 class Canary:

@@ -12,7 +12,7 @@ from triggers.model.endpoint.json_path import parse_json_path
 ProtocolName = Literal["v2", "v2-grpc", "json"]
 Encoding = Literal["pixels", "float", "png", "jpeg", "text"]
 NumberType = Literal["UINT8", "INT32", "INT64", "FP16", "FP32", "FP64"]
-ROWS, ROW, BODY, EACH = "$inputs", "$input", "$body", "$each"
+ALL_ROWS, ONE_ROW, WHOLE_BODY, EACH_ROW = "$inputs", "$input", "$body", "$each"
 """In the template of a JSON body: all rows, one row, the row as the whole body, one part for every row."""
 CANARY_FILE = "canary.safetensors"
 
@@ -105,12 +105,14 @@ class EndpointLoader(BaseModel):
     def _check_mapping(self) -> None:
         parse_json_path(self.output or "$")
         held = placeholders(self.input)
-        if self.input is not None and (not held or {ROWS, ROW} <= held):
-            raise ValueError(f'input, the template of the body, must hold either "{ROWS}" or "{ROW}"')
+        if self.input is not None and (not held or {ALL_ROWS, ONE_ROW} <= held):
+            raise ValueError(f'input, the template of the body, must hold either "{ALL_ROWS}" or "{ONE_ROW}"')
         if self.one_row and self.max_batch != 1:
-            raise ValueError(f'input takes one row ("{ROW}"): max_batch must be 1, or put {{"{EACH}": ...}} around it')
-        if self.input == BODY and self.encoding not in ("png", "jpeg", "text"):
-            raise ValueError(f'input "{BODY}" is a file or a text: encoding must be png, jpeg or text')
+            raise ValueError(
+                f'input takes one row ("{ONE_ROW}"): max_batch must be 1, or put {{"{EACH_ROW}": ...}} around it'
+            )
+        if self.input == WHOLE_BODY and self.encoding not in ("png", "jpeg", "text"):
+            raise ValueError(f'input "{WHOLE_BODY}" is a file or a text: encoding must be png, jpeg or text')
         v2_only = {"datatype", "parameters", "item_shape", "file_bytes", "binary"}
         if stated := sorted(name for name in v2_only if getattr(self, name) != type(self).model_fields[name].default):
             raise ValueError(f"{', '.join(stated)} belong to v2, not to json: say all in input, the body's template")
@@ -147,8 +149,8 @@ class EndpointLoader(BaseModel):
 def placeholders(template: JsonValue) -> set[str]:
     """Which of "$inputs", "$input" and "$body" a template of a body holds."""
     if isinstance(template, str):
-        whole = {each for each in (ROWS, BODY) if template == each}
-        return whole or ({ROW} if ROW in template and ROWS not in template else set())
+        whole = {each for each in (ALL_ROWS, WHOLE_BODY) if template == each}
+        return whole or ({ONE_ROW} if ONE_ROW in template and ALL_ROWS not in template else set())
     parts = template.values() if isinstance(template, dict) else template if isinstance(template, list) else ()
     return {found for each in parts for found in placeholders(each)}
 
@@ -156,7 +158,7 @@ def placeholders(template: JsonValue) -> set[str]:
 def takes_one_row(template: JsonValue) -> bool:
     """Whether a template of a body holds one row: "$body", or "$input" that no "$each" repeats."""
     if isinstance(template, dict):
-        return template.keys() != {EACH} and any(takes_one_row(each) for each in template.values())
+        return template.keys() != {EACH_ROW} and any(takes_one_row(each) for each in template.values())
     if isinstance(template, list):
         return any(takes_one_row(each) for each in template)
-    return bool(placeholders(template) & {ROW, BODY})
+    return bool(placeholders(template) & {ONE_ROW, WHOLE_BODY})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from triggers.model.endpoint import EndpointLoader
+from triggers.sources.endpoint_presets import PRESETS
 
 V2 = {"kind": "endpoint", "protocol": "v2", "url": "http://h/v2/models/m/infer", "encoding": "pixels", "input": "x"}
 GRPC = {**V2, "protocol": "v2-grpc", "url": "grpc://h:1/m"}
@@ -104,3 +108,12 @@ def test_v2_is_one_protocol_however_it_travels() -> None:
 )
 def test_what_decides_scores_is(base: dict[str, Any], change: dict[str, Any]) -> None:
     assert loader(base, **change).identity != loader(base).identity
+
+
+def test_what_the_documents_state_is_accepted() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "endpoints.md").read_text()
+    (stated,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    found = loader(JSON, **json.loads(stated))
+    assert found.encoding == "png" and not found.one_row
+    for name in PRESETS:
+        assert f"| `{name}` |" in text

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from triggers.model.endpoint.endpoint_loader import BODY, EACH, ROW, ROWS, EndpointLoader
+from triggers.model.endpoint.endpoint_loader import ALL_ROWS, EACH_ROW, ONE_ROW, WHOLE_BODY, EndpointLoader
 from triggers.model.endpoint.json_path import parse_json_path, value_at
 from triggers.model.endpoint.protocols.row_encoding import pixel_table, row_bytes, row_strings
 from triggers.model.endpoint.protocols.score_table import label_table, parsed_json, score_table
@@ -32,11 +32,11 @@ class JsonProtocol:
     def encode(self, rows: Rows) -> tuple[bytes, Mapping[str, str]]:
         """The template with the rows in it."""
         loader = self._loader
-        if loader.input == BODY:
+        if loader.input == WHOLE_BODY:
             return row_bytes(rows, loader)[0], {"content-type": BODY_TYPES[loader.encoding]}
         table = pixel_table(rows, loader)
         given: list[Any] = row_strings(rows, loader) if table is None else table.tolist()
-        body = _filled(ROWS if loader.input is None else loader.input, given, given[0])
+        body = _filled(ALL_ROWS if loader.input is None else loader.input, given, given[0])
         return json.dumps(body, ensure_ascii=False).encode(), JSON_HEADERS
 
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Tensor:
@@ -49,11 +49,11 @@ class JsonProtocol:
 
 def _filled(template: Any, rows: list[Any], row: Any) -> Any:
     if isinstance(template, str):
-        if template in (ROWS, ROW):
-            return rows if template == ROWS else row
-        return template.replace(ROW, row) if isinstance(row, str) and ROWS not in template else template
+        if template in (ALL_ROWS, ONE_ROW):
+            return rows if template == ALL_ROWS else row
+        return template.replace(ONE_ROW, row) if isinstance(row, str) and ALL_ROWS not in template else template
     if isinstance(template, dict):
-        if template.keys() == {EACH}:
-            return [_filled(template[EACH], rows, each) for each in rows]
+        if template.keys() == {EACH_ROW}:
+            return [_filled(template[EACH_ROW], rows, each) for each in rows]
         return {key: _filled(value, rows, row) for key, value in template.items()}
     return [_filled(each, rows, row) for each in template] if isinstance(template, list) else template
