@@ -9,6 +9,7 @@ report     metrics.json, model-card.md, report.html and its pictures
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,7 +110,13 @@ def train(
     The main process publishes and reports; `out` is a folder that all processes see.
     Raises ConfigError, DataError, ModelError, ArtifactError or StoreError.
     """
-    process_group = process_group or ProcessGroup()
+    with ExitStack() as opened:
+        return _train(config, out, progress, opened, process_group or ProcessGroup(), fresh=fresh)
+
+
+def _train(
+    config: RunConfig, out: Path, progress: Progress, opened: ExitStack, process_group: ProcessGroup, *, fresh: bool
+) -> FinishedRun:
     signer_of(config)  # refuse a key that cannot be read now, not after the training
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
@@ -120,7 +127,7 @@ def train(
     with watch.phase("prepare"), process_group.main_process_first():
         classifier, loader = open_run(config, out.parent / DATA_CACHE, progress)
         config = with_gradient(config, classifier.spec, process_group.size)
-        asked = open_answers(config, classifier, out)
+        asked = opened.enter_context(open_answers(config, classifier, out))
         splits = loader.splits(classifier)
         require_known_names(config.select, classifier.labels, splits.tuning.identities)
     with watch.phase("learn"):

@@ -6,13 +6,14 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from triggers.allow_lists import AllowedHosts
 from triggers.model import FrozenClassifier
 from triggers.model.bundle import save_bundle
 from triggers.model.endpoint.canary import Canary
@@ -20,6 +21,10 @@ from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.endpoint.endpoint_network import EndpointNetwork
 from triggers.model.endpoint.request_rows import canary_inputs, rows_of
 from triggers.preprocessing import TextSpec
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
 
 class ScoringServer:
@@ -44,7 +49,7 @@ class ScoringServer:
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/score"
 
     def answer(self, rows: list[Any]) -> tuple[int, bytes]:
@@ -95,9 +100,10 @@ def endpoint_bundle(folder: Path, url: str, like: FrozenClassifier, items: Seque
         output="$.scores",
         max_batch=64,
     )
-    network, inputs = EndpointNetwork(loader), canary_inputs(items)
+    network, inputs = EndpointNetwork(loader, hosts=AllowedHosts.of_url(url)), canary_inputs(items)
     folder.mkdir(parents=True, exist_ok=True)
-    Canary(inputs, network(rows_of(inputs, image, loader))).save(folder)
+    with closing(network.connection):
+        Canary(inputs, network(rows_of(inputs, image, loader))).save(folder)
     text = None if image else TextSpec(20_000)
     save_bundle(folder, like.spec.model_copy(update={"loader": loader, "text": text}))
     return folder

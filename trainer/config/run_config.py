@@ -310,8 +310,6 @@ class RunConfig:
             raise ConfigError('baselines.systems has "faap", which changes pixels: leave it out for texts.')
         if self.asks:
             self._check_asking()
-        elif self.trigger.frequencies:
-            raise ConfigError('trigger.frequencies has a meaning for objective.gradient = "scores" or "labels" only.')
 
     @property
     def modality(self) -> Modality:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +62,8 @@ def make_overview(config: RunConfig, cache: Path, progress: Progress, bare_secon
     if fitted and parts.size("val"):
         classifier = load_bundle(folder, str(pick_device(config.train.device)))
         endpoint = isinstance(classifier.network, EndpointNetwork)
-        bare = sample_bare(classifier, loader, 0.0 if endpoint else bare_seconds)  # whose every row may cost
+        with closing(classifier.network.connection) if endpoint else nullcontext():  # whose every row may cost
+            bare = sample_bare(classifier, loader, 0.0 if endpoint else bare_seconds)
         if endpoint or config.asks:
             kept.note(_asking(config, classifier, parts))
         image = classifier.spec.image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -60,7 +60,10 @@ class AskedEndpoint(AskedNetwork):
         return torch.stack([known[key] for key in keys])
 
     def _answers(self, rows: Tensor | Sequence[str], places: Sequence[int]) -> Iterator[tuple[Sequence[int], Tensor]]:
-        """Ask rows at `places`, as many requests at a time as the endpoint takes, in order."""
+        """Ask rows at `places`, as many requests at a time as the endpoint takes.
+
+        Where one fails no more are begun; those under way are waited for, since their answers may cost, and it raises.
+        """
         loader = cast(EndpointNetwork, self.inner).loader
         parts = [places[start : start + loader.max_batch] for start in range(0, len(places), loader.max_batch)]
 
@@ -70,11 +73,20 @@ class AskedEndpoint(AskedNetwork):
                 found: Tensor = self.inner(chosen)
             return found.clone()
 
-        if len(parts) < 2:
-            yield from ((part, ask(part)) for part in parts)
-            return
         with ThreadPoolExecutor(loader.concurrency) as pool:
-            yield from zip(parts, pool.map(ask, parts), strict=True)
+            asked = {pool.submit(ask, part): part for part in parts}
+            failed: BaseException | None = None
+            for future in as_completed(asked):
+                if future.cancelled():
+                    continue
+                if error := future.exception():
+                    failed = failed or error
+                    for other in asked:
+                        other.cancel()
+                else:
+                    yield asked[future], future.result()
+            if failed:
+                raise failed
 
 
 def ask_through(classifier: FrozenClassifier, meter: QueryMeter, store: AnswerStore | None) -> FrozenClassifier:

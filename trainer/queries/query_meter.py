@@ -18,12 +18,14 @@ class QueryMeter:
     """Counts of different rows, by purpose. `budget`: rows in all; `price`: of a thousand of them, in money.
 
     A row that was asked before, in this run or in a killed one, is `spent` once; `asked` are those that this process
-    really sent, so that the rest came out of the answers that were kept. `watch` is called after rows were spent.
+    really sent, so that the rest came out of the answers that were kept. `reserved` rows
+    are held back for a purpose. `watch` is called after rows were spent.
     """
 
     def __init__(self, budget: int, price: float | None = None) -> None:
         self.budget, self.price = budget, price
         self.spent: Counter[str] = Counter()
+        self.reserved: Counter[str] = Counter()
         self.asked = 0
         self.purpose = "other"
         self.watch: Callable[[], None] | None = None
@@ -40,11 +42,11 @@ class QueryMeter:
 
     def take(self, rows: int) -> None:
         """Spend so many rows on the present purpose. Raises BudgetSpent, and then spends none of them."""
-        if rows > self.left:
-            raise BudgetSpent(
-                f"{rows} more rows are needed, {self.left} of train.max_queries = {self.budget} are left."
-            )
+        free = self.left - self.reserved.total() + self.reserved[self.purpose]
+        if rows > free:
+            raise BudgetSpent(f"{rows} more rows are needed, {free} of train.max_queries = {self.budget} are left.")
         self.spent[self.purpose] += rows
+        self.reserved[self.purpose] = max(0, self.reserved[self.purpose] - rows)
         if self.watch:
             self.watch()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +30,14 @@ def with_gradient(config: RunConfig, spec: BundleSpec, processes: int = 1) -> Ru
             f'objective.gradient is "exact", but the weights of {spec.name!r} are out of reach: set it to "scores", or'
             ' to "labels" where the endpoint answers nothing but labels.'
         )
-    if endpoint and given is None:
-        config = replace(config, objective=replace(config.objective, gradient="scores"))
+    if isinstance(spec.loader, EndpointLoader):
+        labels_only = spec.loader.scores == "labels"
+        if labels_only and given == "scores":
+            raise ConfigError(f'objective.gradient is "scores", but {spec.name!r} answers labels: set it to "labels".')
+        gradient = given or ("labels" if labels_only else "scores")
+        config = replace(config, objective=replace(config.objective, gradient=gradient))
     if not config.asks:
-        for key in ("max_queries", "price_per_thousand"):
-            if getattr(config.train, key) is not None:
-                raise ConfigError(f'train.{key} has a meaning for objective.gradient = "scores" or "labels" only.')
+        _check_nothing_for_asking(config)
         return config
     if processes > 1:
         raise ConfigError(
@@ -48,10 +52,31 @@ def with_gradient(config: RunConfig, spec: BundleSpec, processes: int = 1) -> Ru
     return config
 
 
-def open_answers(config: RunConfig, classifier: FrozenClassifier, out: Path) -> FrozenClassifier:
-    """An endpoint's classifier asked within the budget, with its answers kept in `out`; another classifier as it is."""
+def _check_nothing_for_asking(config: RunConfig) -> None:
+    """Raise ConfigError for keys that only have a meaning where a model is asked."""
+    keys = {
+        "train.max_queries": config.train.max_queries,
+        "train.price_per_thousand": config.train.price_per_thousand,
+        "trigger.frequencies": config.trigger.frequencies,
+    }
+    for name, value in keys.items():
+        if value is not None:
+            raise ConfigError(f'{name} has a meaning for objective.gradient = "scores" or "labels" only.')
+
+
+@contextmanager
+def open_answers(config: RunConfig, classifier: FrozenClassifier, out: Path) -> Iterator[FrozenClassifier]:
+    """An endpoint's classifier asked within the budget, with its answers kept in `out`; another classifier as it is.
+
+    At the end its connections are closed.
+    """
     if not isinstance(classifier, EndpointClassifier):
-        return classifier
+        yield classifier
+        return
     assert config.train.max_queries
     meter = QueryMeter(config.train.max_queries, config.train.price_per_thousand)
-    return ask_through(classifier, meter, AnswerStore(out / ANSWERS_FILE, classifier.fingerprint))
+    with (
+        closing(classifier.endpoint.connection),
+        closing(AnswerStore(out / ANSWERS_FILE, classifier.fingerprint)) as store,
+    ):
+        yield ask_through(classifier, meter, store)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainer.training.black_box.asked_rows import AskedRows
 from trainer.training.black_box.low_frequencies import in_low_frequencies
 from trainer.training.black_box.response_surface import ResponseSurface
-from triggers.model import Bank
+from triggers.trigger import ImageBank
 from triggers.trigger.image_trainable import ImageModule
 
 STEP = 1.0
@@ -42,7 +42,12 @@ class AskedPoints:
         square = torch.randn(self.numbers, self.numbers, generator=self._generator)
         directions = torch.linalg.qr(square).Q.T[:count] * STEP
         ways = [directions, -directions] if both_ways else [directions]
-        self.ask(torch.cat([torch.zeros(1, self.numbers), *ways]))
+        start = torch.zeros(1, self.numbers)
+        if self._is_null(start):  # asked before
+            self.points, self.answers = start, self.rows.bare[None].cpu()
+            self.ask(torch.cat(ways))
+        else:
+            self.ask(torch.cat([start, *ways]))
 
     def around(self, centres: Tensor, count: int) -> Tensor:
         """`count` points (V, P) a step from the centres (K, P) in random directions, in pairs of opposite ones."""
@@ -56,7 +61,13 @@ class AskedPoints:
         """The surface through all answers, on the model's device."""
         return ResponseSurface.fit(self.points, self.answers, STEP).to(self.rows.classifier.device)
 
-    def _bank(self, points: Tensor) -> Bank:
+    def _is_null(self, point: Tensor) -> bool:
+        """Whether a point (1, P) is no trigger at all."""
+        bank = self._bank(point)
+        whole = set(bank.inner) == {min(bank.delta.shape[-2:])}
+        return whole and not bool(bank.delta.any()) and bool((bank.keep == 1).all())
+
+    def _bank(self, points: Tensor) -> ImageBank:
         module = copy.deepcopy(self._module)
         shape = coefficients(module).shape
         assert isinstance(module.parametrizations, nn.ModuleDict)

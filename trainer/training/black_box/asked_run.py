@@ -73,6 +73,7 @@ class AskedRun:
         self.plan = plan_queries(config, {name: len(part) for name, part in parts.items()})
         self.meter = meter_of(classifier) or QueryMeter(self.plan.budget, config.train.price_per_thousand)
         self.classifier = classifier if meter_of(classifier) else ask_through(classifier, self.meter, None)
+        self.meter.reserved["test"] = self.plan.test
         self.counter = self.classifier
         placed = place_on_device(parts, classifier.device, config.train.device_memory_gb, progress)
         self.tuning, self.val, self.test = placed

@@ -20,7 +20,7 @@ FEWEST_ROWS = 200
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """Rows that are asked at most: in all, of validation and of test; `rows` tuning rows under `points` triggers.
+    """Rows that are asked at most: all, of validation, of test; `rows` of tuning, bare and under `points` triggers.
 
     `validations`: how often the validation part is asked under every strength's trigger.
     """
@@ -46,12 +46,13 @@ def plan_queries(config: RunConfig, sizes: Mapping[str, int]) -> QueryPlan:
     validation, test = sizes["val"] * (1 + strengths * validations), sizes["test"] * (1 + strengths)
     left, gradient = budget - validation - test, config.objective.gradient
     rows = min(sizes["tuning"], max(FEWEST_ROWS, left // WANTED_POINTS[gradient or "scores"]))
-    points = max(left, 0) // rows
+    points = max(left, 0) // rows - 1  # the bare model is asked too
     fewest = FEWEST_POINTS + 2 * strengths
     if points < fewest:
-        needed = f"{validation} for validation, {test} for test and {fewest * rows} for tuning"
+        learning = (fewest + 1) * rows
+        needed = f"{validation} for validation, {test} for test and {learning} for tuning"
         raise ConfigError(
-            f"train.max_queries is {budget}; this run needs {validation + test + fewest * rows} at least ({needed}): "
+            f"train.max_queries is {budget}; this run needs {validation + test + learning} at least ({needed}): "
             "raise it, or ask for fewer objective.strengths or a smaller split.val and split.test."
         )
     return QueryPlan(budget, validation, test, rows, points, validations)

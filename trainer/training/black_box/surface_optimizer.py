@@ -42,8 +42,9 @@ class SurfaceOptimizer(TriggerOptimizer):
     ) -> None:
         strengths, rows = len(config.objective.fixed_strengths), asked.rows
         possible = asking_rounds(asked, strengths)
-        self.rounds = possible if rounds is None else min(rounds, possible)
-        steps = config.train.steps or ROUND_STEPS * (self.rounds + 1)
+        most = possible if rounds is None else min(rounds, possible)
+        steps = config.train.steps or ROUND_STEPS * (most + 1)
+        self.rounds = min(most, steps - 1)
         self.ends = [steps * (each + 1) // (self.rounds + 1) for each in range(self.rounds + 1)]
         overlapping = config.data.groups_overlap
         step = StepConfig.for_data(rows.data, config.objective, steps, overlapping=overlapping, temperature=temperature)

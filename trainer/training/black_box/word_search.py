@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from trainer.config import ObjectiveConfig
+from trainer.queries import BudgetSpent
 from trainer.training.black_box.asked_rows import AskedRows
 from trainer.training.black_box.word_triggers import WordList, WordModule, Words
 from trainer.training.objective import cell_weights, group_distance, utility_loss
 from trainer.training.objective_step import Losses
 
-FIRST_ROWS = 64
+FIRST_ROWS = 128
 """Rows that every word is asked on."""
 KEPT = 3
 """Of so many candidates one is asked on so many times the rows; also the beams of a strength."""
@@ -119,8 +120,10 @@ class WordSearch:
         return [candidates[at] for at in list(dict.fromkeys(turns))[:count]]
 
     def _chosen(self) -> Losses:
-        """Take every strength's best of the triggers that all rows were asked under."""
-        rows = len(self.asked.rows)
+        """Take every strength's best of the triggers that most rows were asked under."""
+        rows = max((len(answers) for one, answers in self.asked.answers.items() if one), default=0)
+        if not rows:
+            raise BudgetSpent("Too few rows are left for a single word: raise train.max_queries.")
         full = [one for one, answers in self.asked.answers.items() if len(answers) == rows and one]
         utility, distance = self._losses(full, rows)
         best = (utility + self.strengths[:, None] * distance).argmin(dim=1)
