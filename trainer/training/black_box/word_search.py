@@ -16,7 +16,7 @@ from torch import Tensor
 from trainer.config import ObjectiveConfig
 from trainer.queries import BudgetSpent
 from trainer.training.black_box.asked_rows import AskedRows
-from trainer.training.black_box.word_triggers import WordList, WordModule, Words
+from trainer.training.black_box.word_triggers import TriggerVocabulary, WordModule, Words
 from trainer.training.objective import cell_weights, group_distance, utility_loss
 from trainer.training.objective_step import Losses
 
@@ -31,7 +31,7 @@ AT_ONCE = 32
 class AskedWords:
     """The answers so far (n, L) of every candidate to the first n rows; `left` more rows may be asked."""
 
-    def __init__(self, rows: AskedRows, words: WordList, left: int) -> None:
+    def __init__(self, rows: AskedRows, words: TriggerVocabulary, left: int) -> None:
         self.rows, self.words, self.left = rows, words, left
         self.answers: dict[Words, Tensor] = {(): rows.bare}
 
