@@ -32,7 +32,7 @@ report in the output folder.
 
 Look first: `--look` tells in seconds what the data is, how the bare model does and what a run of this size can show.
 
-Was it killed? The same command goes on from the last checkpoint.
+Was it killed? The same command goes on from the last checkpoint; a model behind an address is asked no row again.
 
 Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
@@ -104,6 +104,7 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
     from trainer.console_summary import print_summary
     from trainer.distributed import join_process_group
     from trainer.progress import open_progress
+    from trainer.queries import ANSWERS_FILE
     from trainer.train import CHECKPOINT, train
 
     settings = load_config(config, overrides)
@@ -116,7 +117,8 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
         ):
             finished = train(settings, folder, progress, fresh=fresh, process_group=process_group)
     except KeyboardInterrupt as error:
-        kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
+        found = [folder / name for name in (CHECKPOINT, ANSWERS_FILE) if (folder / name).exists()]
+        kept = f"; {found[0]} is kept, the same command goes on from it" if found else ""
         raise KeyboardInterrupt(kept) from error
     if process_group.is_main_process:
         print_summary(settings, folder, finished)
