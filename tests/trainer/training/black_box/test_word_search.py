@@ -17,7 +17,7 @@ from trainer.progress import LineProgress
 from trainer.training import train_triggers
 from trainer.training.black_box.asked_rows import AskedRows
 from trainer.training.black_box.word_search import AskedWords, WordSearch
-from trainer.training.black_box.word_triggers import WordList, Words
+from trainer.training.black_box.word_triggers import TriggerVocabulary, Words
 from triggers.model import FrozenClassifier
 from triggers.trigger import TextTrigger
 
@@ -36,7 +36,7 @@ def search(
     classifier: FrozenClassifier, trigger: TriggerConfig, left: int, *, labels_only: bool = False
 ) -> tuple[AskedWords, WordSearch]:
     rows = AskedRows(classifier, comments.parts()["tuning"], labels_only=labels_only, batch=512)
-    asked = AskedWords(rows, WordList.of(classifier, trigger, rows.data), left)
+    asked = AskedWords(rows, TriggerVocabulary.of(classifier, trigger, rows.data), left)
     objective = ObjectiveConfig("gap", strengths=STRENGTHS)
     return asked, WordSearch(asked, objective, 2, 1.0, overlapping=False, left=left)
 
@@ -86,6 +86,6 @@ def test_a_run_ends_with_words(
 
 
 def test_words_of_the_tuning_texts_are_the_default(comments_classifier: FrozenClassifier) -> None:
-    found = WordList.of(comments_classifier, TriggerConfig("hard", tokens=2), comments.parts()["tuning"])
+    found = TriggerVocabulary.of(comments_classifier, TriggerConfig("hard", tokens=2), comments.parts()["tuning"])
     assert "house" in found.words and "movie" not in found.words
     assert replace(found).trigger_of((0, 1)).token_ids == found.ids[:2]  # type: ignore[index]
