@@ -6,8 +6,8 @@ RECOUNT_STEPS=20000 makes it long: `RECOUNT_STEPS=20000 pytest tests/service/led
 from __future__ import annotations
 
 import os
+import pickle
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -136,53 +136,46 @@ def test_counts_equal_a_recount_of_distinct_observations(
 
 
 WRITER = """
-import pickle, sys
+import sys
 from pathlib import Path
-from tests.service.ledger.test_observed_recount import write_until_killed
-write_until_killed(Path(sys.argv[1]))
+from tests.service.ledger.test_observed_recount import tell_everything
+tell_everything(Path(sys.argv[1]))
 """
 
 
-def write_until_killed(folder: Path) -> None:
-    """Tell all observations of a pickled list, seven at a time, over and over."""
-    import pickle
-
+def tell_everything(folder: Path) -> None:
+    """Tell all observations of a pickled list, seven at a time, with a line after each seven."""
     where, classifier, items = pickle.loads((folder / "work.pickle").read_bytes())
     with FileStore(folder / "store") as store, where.open() as ledger:
         log = ObservationLog(classifier, store, ledger, CODEC, Metrics(), on=True, most=MOST)
-        sys.stdout.write("begun\n")
-        sys.stdout.flush()
         for first in range(0, len(items), 7):
             log.observe(items[first : first + 7], trusted=True)
+            sys.stdout.write("told\n")
+            sys.stdout.flush()
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("where", ["file", pytest.param("redis", marks=pytest.mark.redis)], indirect=True)
 def test_processes_that_are_killed_leave_nothing_doubled(
     where: Where, tmp_path: Path, image_model: FrozenClassifier
 ) -> None:
-    import pickle
-
     draw = random.Random(5)
     items = observations(draw, 3000)
-    with FileStore(tmp_path / "store") as store, where.open() as ledger:
+    with FileStore(tmp_path / "store") as store, where.open() as ledger, ExitStack() as stack:
         store.publish(artifact_for(image_model, "border"), actor="test")
         (tmp_path / "work.pickle").write_bytes(pickle.dumps((where, Described(image_model), items)))
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
-        for _ in range(2):
-            with ExitStack() as stack:
-                writers = [
-                    stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(2)
-                ]
-                for writer in writers:
-                    assert writer.stdout and writer.stdout.readline() == "begun\n"
-                time.sleep(draw.random() * 0.2)
-                for writer in writers:
-                    writer.send_signal(signal.SIGKILL)
+        popen = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        writers = [stack.enter_context(each) for each in popen]
+        for n, writer in enumerate(writers, 1):
+            for _ in range(20 * n):
+                assert writer.stdout and writer.stdout.readline() == "told\n"
+            writer.kill()
         log = ObservationLog(image_model, store, ledger, CODEC, Metrics(), on=True, most=MOST)
         draw.shuffle(items)
         outcomes = log.observe(items, trusted=True)
         before = sum(isinstance(each, CountedObservation) and not each.fresh for each in outcomes)
-        assert 0 < before < len(items), "the writers were to be killed in the middle"
+        assert 40 * 7 <= before < len(items), "the writers were to be killed in the middle"
         check(ledger, items, items)
 
 
