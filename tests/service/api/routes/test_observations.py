@@ -13,12 +13,16 @@ import httpx
 import pytest
 
 from service.engine.observation_log import EARLY_SECONDS, LATE_DAYS
+from service.ledger.ledger import Ledger
 from service.ledger.time_buckets import OBSERVED_DAYS
 from tests.artifacts import artifact_for
 from tests.bundles import image_bundle
+from tests.commanded_endpoint import commanded_endpoint
 from tests.service.api.routes.test_feedback import cells, fairness
-from tests.service.live import ADMIN, picture, predict, problem, process, running, settings
+from tests.service.live import ADMIN, as_item, picture, predict, problem, process, running, settings, swap
+from triggers.allow_lists import AllowedHosts
 from triggers.api_keys import add_key, new_api_key
+from triggers.model import load_bundle
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
 
@@ -243,8 +247,6 @@ def test_its_role_and_whose_observations_the_guard_reads(tmp_path: Path, image_m
         assert client.post(FEEDBACK, json=late, headers=desk).status_code == 200
         document = client.get("/v1/models/faces/fairness", headers=ADMIN).json()
     assert cells(document, "bare") == {("a", 1, 1): 1, ("a", None, 0): 1, ("b", 1, 1): 1, ("b", None, 1): 1}
-    from service.ledger.ledger import Ledger
-
     with Ledger(tmp_path / "data" / "ledger.sqlite") as ledger:
         guarded = {cell[3:6]: n for cell, n in ledger.counts("faces/guard", 0, 2**31).items()}
     assert guarded == {("a", 1, 1): 1, ("b", 1, 1): 1}
@@ -277,6 +279,25 @@ def test_without_statistics_nothing_is_taken(tmp_path: Path, image_model: Frozen
 
 def test_an_unknown_model_is_a_problem(service: httpx.Client) -> None:
     assert service.post("/v1/models/nobody/observations", json=item("a")).json()["code"] == "unknown_model"
+
+
+def test_a_model_that_nobody_asks_from_here(tmp_path: Path) -> None:
+    """An endpoint that cannot be reached: its rollout is decided and its observations counted all the same."""
+    with commanded_endpoint() as endpoint:
+        classifier = endpoint.classifier(tmp_path / "faces")
+        hosts = AllowedHosts((f"127.0.0.1:{endpoint.port}",))
+    with FileStore(tmp_path / "store") as store:
+        for seed in (1, 2):
+            store.publish(artifact_for(classifier, "border", seed), actor="test")
+        classifier = load_bundle(tmp_path / "faces", hosts=hosts, ask_endpoint=False)
+        with running(settings(tmp_path), store, [classifier]) as client:
+            assert swap(client, "faces", "v2").status_code == 200
+            assert codes(observe(client, item("a", version="v2", group="b", label=1))) == ["counted"]
+            assert cells(fairness(client), "v2") == {("b", 1, 1): 1}
+            assert client.get("/v1/models/faces/rollout").json()["champion"] == "v2"
+            refused = client.post("/v1/models/faces/predict", json={"inputs": [as_item(picture(0))]})
+            assert (refused.status_code, refused.json()["code"]) == (503, "endpoint_unavailable")
+            assert client.get("/readyz").status_code == 503
 
 
 def test_ten_thousand_in_one_request(service: httpx.Client) -> None:
