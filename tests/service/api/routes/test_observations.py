@@ -289,8 +289,8 @@ def test_a_model_that_nobody_asks_from_here(tmp_path: Path) -> None:
     with FileStore(tmp_path / "store") as store:
         for seed in (1, 2):
             store.publish(artifact_for(classifier, "border", seed), actor="test")
-        classifier = load_bundle(tmp_path / "faces", hosts=hosts, ask_endpoint=False)
-        with running(settings(tmp_path), store, [classifier]) as client:
+        alone = load_bundle(tmp_path / "faces", hosts=hosts, ask_endpoint=False)
+        with running(settings(tmp_path), store, [alone]) as client:
             assert swap(client, "faces", "v2").status_code == 200
             assert codes(observe(client, item("a", version="v2", group="b", label=1))) == ["counted"]
             assert cells(fairness(client), "v2") == {("b", 1, 1): 1}
