@@ -5,7 +5,6 @@ python docs/stage.py      `make docs` calls it before zensical
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
     "examples/dlib-age/README.md": "dlib-age.md",
+    "examples/remote/README.md": "remote.md",
 }
 
 
@@ -28,8 +28,10 @@ def from_root(text: str) -> str:
 
 
 def from_docs(text: str) -> str:
-    """A page of docs/ with its links to the root's pages."""
-    return re.sub(r"\]\(\.\./(\w+\.md)", lambda found: f"]({PAGES.get(found[1], '../' + found[1])}", text)
+    """A page of docs/ with its links to the other pages."""
+    for name, page in PAGES.items():
+        text = text.replace(f"](../{name}", f"]({page}")
+    return text
 
 
 def main() -> None:

@@ -149,15 +149,23 @@ def _content_type(content: bytes | str) -> str:
 
 @contextmanager
 def running_service(
-    bundles: Sequence[Path], store: str, data_dir: Path, device: str = "cpu", *, port: int = 0, log: Path | None = None
+    bundles: Sequence[Path],
+    store: str,
+    data_dir: Path,
+    device: str = "cpu",
+    *,
+    port: int = 0,
+    log: Path | None = None,
+    endpoint_hosts: str = "",
 ) -> Iterator[tuple[str, str]]:
     """Start `python -m service`; yields its URL and admin token once it is ready, then ends it.
 
-    Port 0 picks a free one. Without `log` the service writes to this program's own output.
+    Port 0 picks a free one. Without `log` the service writes to this program's own output. Bundles may ask
+    `endpoint_hosts`.
     """
     url, token = f"http://127.0.0.1:{port or _free_port()}", secrets.token_urlsafe()
     options = {"store": store, "data-dir": data_dir, "device": device, "port": url.rpartition(":")[2]}
-    options |= {"allow-factories": "examples"}
+    options |= {"allow-factories": "examples", "endpoint-hosts": endpoint_hosts}
     options |= {"k-min": 0}  # whoever runs an example may see its statistics without the token
     command = [sys.executable, "-m", "service", *(f"--{name}={value}" for name, value in options.items())]
     command += [f"--model={bundle}" for bundle in bundles]

@@ -19,7 +19,7 @@ STEPS, BATCH, LR = 350, 64, 2e-3
 MEAN, STD = 0.5, 0.25
 
 
-def small_cnn(labels: int = 2) -> nn.Module:
+def small_cnn(labels: int = 2) -> nn.Sequential:
     """Images (N, 3, 32, 32), normalised, to logits (N, labels). The bundle names this function as its factory."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, stride=2, padding=1),
@@ -39,6 +39,11 @@ def fit_cnn(
     folder: Path, made: Sequence[Drawing], seed: int, advance: Callable[[int], object] = lambda done: None
 ) -> None:
     """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of STEPS steps."""
+    save_bundle(folder, _spec(), fitted_cnn(made, seed, advance).state_dict())
+
+
+def fitted_cnn(made: Sequence[Drawing], seed: int, advance: Callable[[int], object]) -> nn.Sequential:
+    """The network, fitted on the biased collection."""
     torch.manual_seed(seed)
     network = small_cnn()
     images = torch.from_numpy(np.stack([drawing.pixels for drawing in made])).permute(0, 3, 1, 2).contiguous()
@@ -53,7 +58,7 @@ def fit_cnn(
         optimizer.step()
         schedule.step()
         advance(1)
-    save_bundle(folder, _spec(), network.state_dict())
+    return network
 
 
 def _spec() -> BundleSpec:

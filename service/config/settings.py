@@ -139,6 +139,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    grpc_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port, at the same host, for gRPC clients of the Open Inference Protocol V2; needs the extra "
+        "`grpc` and one process",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="name by which requests may call the service (their Host header), * for any; without keys only IP "
@@ -388,6 +395,17 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
             raise ValueError("webhook_url must begin with http:// or https://")
         return value
+
+    @model_validator(mode="after")
+    def _one_process_for_grpc(self) -> Self:
+        if self.grpc_port is not None and self.multi_process:
+            raise ValueError(
+                "grpc_port is for a service of one process, http_workers and devices make several: leave one of them "
+                "out, or start several services behind a balancer"
+            )
+        if self.grpc_port and self.grpc_port in (self.port, self.admin_port):
+            raise ValueError(f"grpc_port is {self.grpc_port}, as port or admin_port is: choose another")
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

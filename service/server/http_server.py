@@ -19,6 +19,7 @@ from rich.markup import escape
 from service.config import ADMIN_SETUP_HINT, Settings
 from service.process_lifecycle import freeze_gc, ignore_image_warnings
 from service.runtime import ServiceRuntime
+from service.server.grpc_server import GrpcServer
 from service.server.http_timeouts import TimeoutProtocol, check_hook, close_slow
 from service.server.shared_listener import SharedListener, accept_waiting, listen, url_of
 
@@ -39,8 +40,10 @@ class DrainingServer(uvicorn.Server):
         announce: Callable[[str], None],
         listener: SharedListener | None = None,
         admin_door: SharedListener | None = None,
+        grpc_server: GrpcServer | None = None,
     ) -> None:
         super().__init__(config)
+        self._grpc_server = grpc_server
         self._service, self._announce, self._listener = running, announce, listener
         self._listeners = [each for each in (listener, admin_door) if each]
         if admin_door:
@@ -93,7 +96,9 @@ class DrainingServer(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Start listening, then announce what is served where."""
+        """Start listening, then announce what is served where. Raises ConfigError if gRPC's port is taken."""
+        if self._grpc_server:
+            self._grpc_server.bind()
         await super().startup([] if self._listener else sockets)
         freeze_gc()
         ignore_image_warnings()
@@ -101,10 +106,18 @@ class DrainingServer(uvicorn.Server):
             return
         for listener in self._listeners:
             listener.open(self._admit)
+        if self._grpc_server:
+            await self._grpc_server.start()
         if self._listener:
             self._announce(url_of(self._listener.listening))
         else:
             self._announce(url_of(self.servers[0].sockets[0]))
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        """Finish what is in flight, over gRPC first, and stop the service."""
+        if self._grpc_server:
+            await self._grpc_server.stop()
+        await super().shutdown(sockets)
 
 
 LONG_TOKEN = 20
@@ -125,6 +138,7 @@ def serve(
     """
     check_hook()
     running: ServiceRuntime = app.state.running
+    grpc_server = None if settings.grpc_port is None else GrpcServer(app, settings)
     running.open()
     config = uvicorn.Config(
         app,
@@ -139,7 +153,11 @@ def serve(
         server_header=False,
         ws="none",
     )
-    DrainingServer(config, running, lambda url: announce(_announcement(running, url)), listener, admin_door).run()
+
+    def told(url: str) -> None:
+        announce(_announcement(running, url) + (f"\ngRPC at {grpc_server.address}" if grpc_server else ""))
+
+    DrainingServer(config, running, told, listener, admin_door, grpc_server).run()
     return 1 if running.shutdown.failed else 0
 
 
