@@ -135,8 +135,9 @@ def figures(config: RunConfig, classifier: FrozenClassifier, result: TrainingRes
 def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Lines of a Markdown table: by task and gradient means over seeds, and the gap as a multiple of the exact one."""
     lines = [
-        "| task | gradient | seeds | rows asked | gap on test, no trigger | gap | change of accuracy | times exact |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| task | gradient | seeds | rows asked | gap on test, no trigger | gap | change of accuracy | times exact |"
+        " gap on validation, change |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for task in CHANGES:
         exact = _mean_gap([one for name, one in found.items() if name.startswith(f"{task}-exact-")])
@@ -149,7 +150,10 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             change = mean(100 * (one["picked"]["test"][0] - one["bare"]["test"][0]) for one in own)
             times = f"{gap / exact:.2f}" if exact and gap is not None else "-"
             cells = (task, gradient, str(len(own)), f"{asked:,.0f}", format_number(bare), format_number(gap or 0.0))
-            lines.append(f"| {' | '.join(cells)} | {change:+.1f} | {times} |")
+            seen = mean(one["picked"]["val"][1] for one in own)
+            moved = mean(100 * (one["picked"]["val"][0] - one["bare"]["val"][0]) for one in own)
+            judged = f"{format_number(seen)}, {moved:+.1f}"
+            lines.append(f"| {' | '.join(cells)} | {change:+.1f} | {times} | {judged} |")
     return lines
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from service.api import problem_details
 from service.api.dashboard import routes as dashboard
 from service.api.reference_page import reference_page
-from service.api.routes import fairness, feedback, health, models, predict, rollout, triggers
+from service.api.routes import fairness, feedback, health, models, observations, predict, rollout, triggers
 from service.api.schemas import ProblemDocument
 from service.api.v2 import infer_route, routes
 from service.config import Settings
@@ -39,7 +39,7 @@ Every answer names the trigger version that computed it. Errors are `application
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """Turns off FastAPI's own telemetry (0.16x on), which puts query strings, with groups, in spans, and bodies in logs."""
-ROUTERS = (predict, feedback, fairness, models, triggers, rollout, health, routes, infer_route, dashboard)
+ROUTERS = (predict, feedback, observations, fairness, models, triggers, rollout, health, routes, infer_route, dashboard)
 
 
 class Application(FastAPI):

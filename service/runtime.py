@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from service.config import Settings
 from service.engine import FailedModel, ModelBackend, ServedModel
+from service.engine.observation_log import ObservationLog
 from service.engine.prediction_log import PredictionLog
 from service.fairness import Disclosure, DisclosureRule, FairnessMonitor, TimeWindows
 from service.guard import ChangedEndpoints, Guard, GuardedModel, Webhook
@@ -134,10 +135,17 @@ class ServiceRuntime:
                 metrics.swaps.labels(name, result).inc()
 
         follower = follower_of(backend, self.store, settings, replica, swapped)
-        counting = PredictionLog(
-            name, described.labels, described.decision, self.ledger, codec, metrics, on=settings.statistics == "on"
+        counted, on = (self.ledger, codec, metrics), settings.statistics == "on"
+        counting = PredictionLog(name, described.labels, described.decision, *counted, on=on)
+        observing = ObservationLog(
+            described,
+            self.store,
+            *counted,
+            on=on,
+            most=settings.max_observations,
+            on_versions=lambda: follower.on_versions(),
         )
-        model = ServedModel(backend, follower, settings, metrics, counting, self._decoders)
+        model = ServedModel(backend, follower, settings, metrics, counting, observing, self._decoders)
         self._declare_groups(model)
         return model
 

@@ -9,7 +9,7 @@ import gc
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from trainer.config import EXAMPLE_CONFIG
-from triggers.allow_lists import FACTORIES_VARIABLE
+from triggers.allow_lists import FACTORIES_VARIABLE, HOSTS_VARIABLE
 from triggers.errors import ConfigError, FairtriggerError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ report in the output folder.
 
 Look first: `--look` tells in seconds what the data is, how the bare model does and what a run of this size can show.
 
-Was it killed? The same command goes on from the last checkpoint.
+Was it killed? The same command goes on from the last checkpoint; a model behind an address is asked no row again.
 
 Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
@@ -71,6 +71,14 @@ def run(
             help="Modules, with commas, whose functions may build a network; their code is run.",
         ),
     ] = "",
+    endpoint_hosts: Annotated[
+        str,
+        typer.Option(
+            metavar="HOSTS",
+            envvar=HOSTS_VARIABLE,
+            help="Hosts, with commas, where a bundle whose model is only an address may ask it (docs/endpoints.md).",
+        ),
+    ] = "",
     look: Annotated[
         bool,
         typer.Option(
@@ -84,10 +92,11 @@ def run(
 ) -> None:
     """Load the configuration; run the training and print its summary, or only the overview."""
     folder = out or Path("runs") / config.stem
-    os.environ[FACTORIES_VARIABLE] = allow_factories  # also for child processes
+    allowed = {"--allow-factories": allow_factories, "--endpoint-hosts": endpoint_hosts}
+    os.environ.update({FACTORIES_VARIABLE: allow_factories, HOSTS_VARIABLE: endpoint_hosts})  # also for child processes
     try:
         if look:
-            _look(config, overrides or (), folder, allow_factories)
+            _look(config, overrides or (), folder, allowed)
         else:
             _run(config, overrides or (), folder, fresh=fresh)
     except FairtriggerError as error:
@@ -104,6 +113,7 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
     from trainer.console_summary import print_summary
     from trainer.distributed import join_process_group
     from trainer.progress import open_progress
+    from trainer.queries import ANSWERS_FILE
     from trainer.train import CHECKPOINT, train
 
     settings = load_config(config, overrides)
@@ -116,13 +126,14 @@ def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -
         ):
             finished = train(settings, folder, progress, fresh=fresh, process_group=process_group)
     except KeyboardInterrupt as error:
-        kept = f"; {folder / CHECKPOINT} is kept, the same command goes on from it" * (folder / CHECKPOINT).exists()
+        found = [folder / name for name in (CHECKPOINT, ANSWERS_FILE) if (folder / name).exists()]
+        kept = f"; {found[0]} is kept, the same command goes on from it" if found else ""
         raise KeyboardInterrupt(kept) from error
     if process_group.is_main_process:
         print_summary(settings, folder, finished)
 
 
-def _look(config: Path, overrides: Sequence[str], folder: Path, allow_factories: str) -> None:
+def _look(config: Path, overrides: Sequence[str], folder: Path, allowed: Mapping[str, str]) -> None:
     """Print the overview of the run that the same command without --look would start."""
     gc.disable()  # a short time in which much is made and nothing thrown away: modules, rows
     try:
@@ -138,7 +149,7 @@ def _look(config: Path, overrides: Sequence[str], folder: Path, allow_factories:
     finally:
         gc.enable()
     words = [str(config), *(word for each in overrides for word in ("--set", each))]
-    words += ["--allow-factories", allow_factories] if allow_factories else []
+    words += [word for option, value in allowed.items() if value for word in (option, value)]
     words += ["--out", str(folder)] if folder != Path("runs") / config.stem else []
     print_overview(overview, f"python -m trainer {shlex.join(words)}")
 

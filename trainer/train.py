@@ -105,7 +105,8 @@ class FinishedRun:
 def train(
     config: RunConfig, out: Path, progress: Progress, *, fresh: bool = False, process_group: ProcessGroup | None = None
 ) -> FinishedRun:
-    """Run everything and write it into folder `out`. A killed run goes on from its checkpoint, unless `fresh`.
+    """Run everything and write it into folder `out`. A killed run goes on from its checkpoint, unless `fresh`;
+    the answers of an endpoint are kept either way.
 
     The main process publishes and reports; `out` is a folder that all processes see.
     Raises ConfigError, DataError, ModelError, ArtifactError or StoreError.

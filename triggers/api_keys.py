@@ -2,7 +2,7 @@
 
     [keys.shop-7f3a9c]
     hash = "blake2b:..."           # of the whole key; the key itself is printed once and kept nowhere
-    roles = ["predict"]            # predict, feedback, statistics, admin
+    roles = ["predict"]            # predict, feedback, observe, statistics, admin
     expires = 2027-01-01T00:00:00Z # optional; without it, never
     rate = 50.0                    # optional, requests per second
     burst = 100                    # optional, how many may come at once; default: what comes in a second
@@ -30,7 +30,7 @@ from triggers.errors import ConfigError
 from triggers.storage import write_atomically
 from triggers.storage.regular_file import read_regular
 
-Role = Literal["predict", "feedback", "statistics", "admin"]
+Role = Literal["predict", "feedback", "observe", "statistics", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 API_KEY_BYTES = 32
 WORLD_WRITABLE = 0o002

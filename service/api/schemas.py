@@ -185,24 +185,26 @@ class FeedbackItem(_In):
         return self
 
 
-def _one_or_many(body: object) -> str:
+def one_or_many(body: object) -> str:
+    """Tag of a body that is one entry or a list of them."""
     return "many" if isinstance(body, list) else "one"
 
 
-def _entry_or_problem(entry: object, validate: ValidatorFunctionWrapHandler) -> object:
+def entry_or_problem(entry: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """The validated entry, or the Problem that it has."""
     try:
         return validate(entry)
     except ValidationError as error:
         return validation_problem(error.errors(include_url=False, include_input=False))
 
 
-FeedbackEntry = Annotated[FeedbackItem, WrapValidator(_entry_or_problem)]
+FeedbackEntry = Annotated[FeedbackItem, WrapValidator(entry_or_problem)]
 """One of several pieces; one that does not fit its schema is validated to a Problem, so that the others are counted."""
 
 FeedbackBody = Annotated[
     Annotated[FeedbackItem, Tag("one")]
     | Annotated[list[FeedbackEntry], Field(min_length=1, max_length=10_000, fail_fast=True), Tag("many")],
-    Discriminator(_one_or_many),
+    Discriminator(one_or_many),
 ]
 """One piece of feedback, or a list of them."""
 

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         ge=1,
         description="most different counts that wait in memory while the ledger cannot be written; more are dropped",
     )
+    max_observations: int = Field(
+        default=5_000_000,
+        ge=1,
+        description="most observation ids known for each model, each for 8 days (some 200 bytes); more are refused",
+    )
     statistics: Literal["on", "off"] = Field(
         default="on", description="whether predictions are counted; off also means no prediction ids and no feedback"
     )

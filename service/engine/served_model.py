@@ -17,6 +17,7 @@ from service.engine.decoding.cpu import CpuDecoder
 from service.engine.decoding.passthrough import DecodedOrEncoded, build_passthrough
 from service.engine.decoding.pixel_budget import Decoder, PixelBudget
 from service.engine.model_backend import ModelBackend, RequestLease
+from service.engine.observation_log import ObservationLog
 from service.engine.pending_requests import BatchTiming
 from service.engine.prediction_log import PredictionLog
 from service.engine.predictor import BatchItem, BatchResult, Scored
@@ -59,7 +60,7 @@ class RequestResult(NamedTuple):
 
 
 class ServedModel:
-    """A frozen classifier with its backend, its RolloutController and its PredictionLog."""
+    """A frozen classifier with its backend, its RolloutController, its PredictionLog and its ObservationLog."""
 
     def __init__(
         self,
@@ -68,9 +69,11 @@ class ServedModel:
         settings: Settings,
         metrics: Metrics,
         prediction_log: PredictionLog,
+        observation_log: ObservationLog,
         decoders: Executor,
     ) -> None:
         self.name, self.classifier, self.prediction_log = backend.name, backend.classifier, prediction_log
+        self.observation_log = observation_log
         self.label_of_scores = self.classifier.decision.label_of_scores
         self.backend, self.controller = backend, follower
         self._settings, self._metrics = settings, metrics

@@ -1,7 +1,8 @@
 """The interface of a ledger's store.
 
 A change is one transaction and may be repeated after a lost answer: a batch is known by its run and number, feedback by
-its nonce. Methods wait for the store (not on the event loop) and raise StoreUnavailable when it cannot be used.
+its nonce, an observation by its key. Methods wait for the store (not on the event loop) and raise StoreUnavailable when
+it cannot be used.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from service.ledger.events import Cell, Feedback
+from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.process_liveness import LivenessFile, Loss
 from service.ledger.time_buckets import Level
 
@@ -44,6 +45,27 @@ class Release(NamedTuple):
     text: str
 
 
+class Observation(NamedTuple):
+    """A prediction that another system made: `key` (bytes) is its id in its series, `receipt` its prediction id."""
+
+    key: bytes
+    receipt: str
+    event: PredictionEvent
+    label: int | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """Where it is counted."""
+        return self.event.cell(self.label)
+
+
+class StoredObservation(NamedTuple):
+    """The receipt under which an observation is counted; `fresh`: it was counted just now, not before."""
+
+    receipt: str
+    fresh: bool
+
+
 class LedgerStore(Protocol):
     """Store of counts, labelled predictions, runs and losses, shared by all replicas of a service."""
 
@@ -64,6 +86,13 @@ class LedgerStore(Protocol):
 
         A label that arrives before its prediction's count makes the old cell negative until that count arrives.
         Negative cells read as zero, for ever if the count was lost.
+        """
+
+    def observe(self, items: Sequence[Observation], now: float, most: int) -> list[StoredObservation | None]:
+        """Count observations of one series, each with its key: one whose key is known there is not counted again.
+
+        A series holds `most` keys, each for OBSERVED_DAYS; what is beyond is not counted, and None. A part of the items
+        may be counted when this raises.
         """
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:

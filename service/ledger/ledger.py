@@ -2,9 +2,9 @@
 
 `record` adds to a dictionary and returns; a thread writes the dictionary to the ledger's store every `flush_interval`
 seconds, as one numbered batch in one transaction, so that a batch repeated after a failure counts once. Labels and
-groups that come later are written before `feedback` returns. While the store cannot be used, counts wait in memory,
-at most `max_cells` of them; beyond that they are dropped, counted, and reported by `possible_loss`, as are the possible
-losses of killed processes.
+groups that come later, and observations, are written before `feedback` and `observe` return. While the store cannot be
+used, counts wait in memory, at most `max_cells` of them; beyond that they are dropped, counted, and reported by
+`possible_loss`, as are the possible losses of killed processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from service.ledger.backend import CountBatch, FeedbackOutcome, LedgerStore, Release
+from service.ledger.backend import (
+    CountBatch,
+    FeedbackOutcome,
+    LedgerStore,
+    Observation,
+    Release,
+    StoredObservation,
+)
 from service.ledger.declared_groups import DeclaredGroups
 from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.process_liveness import Loss
@@ -149,6 +156,15 @@ class Ledger:
         with self._in_turn():
             self._flush()  # a prediction must be counted before its count is moved
             return self._store.feedback(admitted, self._clock())
+
+    def observe(self, items: Sequence[Observation], most: int) -> list[StoredObservation | None]:
+        """Count observations of one series, whose groups are canonical; repeating it counts none again.
+
+        None for those beyond `most` that a series knows.
+        """
+        with self._in_turn():
+            self._flush()  # it holds the new group names
+            return self._store.observe(items, self._clock(), most)
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model by cell, summed over the minutes [since, until); see `as_of` for how fresh they are."""

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 import secrets
 import struct
 from binascii import b2a_base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -54,6 +56,7 @@ class PredictionIdCodec:
                 f"Receipt keys have {lengths} bytes; give at least one key, each of {SEALING_KEY_BYTES} bytes."
             )
         self._ciphers = {sealing_key_id(key): AESGCM(key) for key in reversed(keys)}
+        self._hash_keys = {sealing_key_id(key): _hash_key(key) for key in keys}
         self._head, self._cipher = ID_FORMAT + sealing_key_id(keys[0]), self._ciphers[sealing_key_id(keys[0])]
         self._noise = hashlib.sha256(b"fairtrigger noise\0" + keys[-1]).digest()
 
@@ -79,6 +82,19 @@ class PredictionIdCodec:
         head = self._head + nonce
         token = head + self._cipher.encrypt(nonce, payload, _bound(head, model))
         return b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+    def seal_observed(self, event: PredictionEvent, content: bytes) -> tuple[PredictionEvent, str]:
+        """The event with a nonce that is a keyed hash of it and of `content`, and its prediction id.
+
+        So the id tells whether an observation is the one that it was made for (`is_observed`), without keeping it.
+        """
+        event = replace(event, nonce=_synthetic(self._hash_keys[self._head[len(ID_FORMAT) :]], event, content))
+        return event, self.seal(event)
+
+    def is_observed(self, prediction_id: str, event: PredictionEvent, content: bytes) -> bool:
+        """Whether the id, which opens as `event`, was made for this content."""
+        key_id = _decode(prediction_id)[len(ID_FORMAT) : len(ID_FORMAT) + KEY_ID_BYTES]
+        return hmac.compare_digest(event.nonce, _synthetic(self._hash_keys[key_id], event, content))
 
     def open(self, prediction_id: str, model: str) -> PredictionEvent:
         """The event behind an id. Raises InputError("invalid_prediction_id") unless it was sealed here for `model`."""
@@ -146,6 +162,17 @@ class PredictionIdPool:
 def sealing_key_id(key: bytes) -> bytes:
     """Public id of a key: the first KEY_ID_BYTES of a hash."""
     return hashlib.sha256(b"fairtrigger receipt key\0" + key).digest()[:KEY_ID_BYTES]
+
+
+def _hash_key(key: bytes) -> bytes:
+    return hashlib.sha256(b"fairtrigger observation\0" + key).digest()
+
+
+def _synthetic(hash_key: bytes, event: PredictionEvent, content: bytes) -> bytes:
+    """A nonce that no other plaintext gets: a keyed hash of the plaintext, the model and the content."""
+    said = (pack_event(event), event.model.encode(), content)
+    framed = b"".join(len(each).to_bytes(4, "big") + each for each in said)
+    return hashlib.blake2b(framed, key=hash_key, digest_size=NONCE_BYTES).digest()
 
 
 def new_sealing_key() -> str:

@@ -8,6 +8,7 @@ what was not yet replicated. `maxmemory-policy` must be noeviction, or counts va
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from service.ledger import redis_scripts
-from service.ledger.backend import NOTHING, CountBatch, FeedbackOutcome, Release
+from service.ledger.backend import (
+    NOTHING,
+    CountBatch,
+    FeedbackOutcome,
+    Observation,
+    Release,
+    StoredObservation,
+)
 from service.ledger.events import Cell, Feedback, PredictionEvent
 from service.ledger.process_liveness import LivenessFile, Loss, exclusive_scan, find_dead_runs
 from service.ledger.time_buckets import Level, cover_minutes
@@ -26,6 +34,8 @@ RUNS, LOSSES, GROUPS = "fairtrigger:runs", "fairtrigger:losses", "fairtrigger:gr
 LEASE_SECONDS = 180.0
 """Seconds by the server's clock after which a silent replica counts as dead; each renews its entry every minute."""
 _LETTERS = {Level.MINUTE: "m", Level.HOUR: "h", Level.DAY: "d", Level.ARRIVAL: "a"}
+OBSERVED_AT_ONCE = 500
+"""Observations in one script, for which all other clients wait."""
 _OUTCOMES = (FeedbackOutcome.UNCHANGED, FeedbackOutcome.COUNTED, FeedbackOutcome.CORRECTED)
 
 
@@ -35,11 +45,12 @@ class RedisLedger:
     def __init__(self, url: str, seconds: float, runs: Path) -> None:
         self._redis = connect_redis(url, seconds)
         scripts = redis_scripts
-        self._apply, self._feedback, self._total, self._release, self._take_over, self._now = (
+        self._apply, self._feedback, self._observe, self._total, self._release, self._take_over, self._now = (
             self._redis.register_script(text)
             for text in (
                 scripts.APPLY,
                 scripts.FEEDBACK,
+                scripts.OBSERVE,
                 scripts.TOTAL,
                 scripts.RELEASE,
                 scripts.TAKE_OVER,
@@ -132,6 +143,18 @@ class RedisLedger:
                 found: Any = self._feedback([_prefix(model)], [int(now // 60), *rows])
                 outcomes |= zip(places, (_OUTCOMES[each] for each in found), strict=True)
         return [outcomes[place] for place in range(len(items))]
+
+    def observe(self, items: Sequence[Observation], now: float, most: int) -> list[StoredObservation | None]:
+        """Count observations of one series whose keys are not known there, some hundred in a script."""
+        model, stored = items[0].cell.model, list[StoredObservation | None]()
+        with _translated():
+            self._redis.sadd(GROUPS, json.dumps([model, None]))
+            for first in range(0, len(items), OBSERVED_AT_ONCE):
+                rows = (value for item in items[first : first + OBSERVED_AT_ONCE] for value in _observation_args(item))
+                found: Any = self._observe([_prefix(model)], [int(now // 60), most, *rows])
+                for receipt, state in zip(found[::2], found[1::2], strict=True):
+                    stored.append(None if int(state) < 0 else StoredObservation(receipt, bool(int(state))))
+        return stored
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until), summed by the server."""
@@ -257,3 +280,8 @@ def _feedback_args(item: Feedback) -> tuple[str | int, ...]:
     bare = NOTHING if event.bare is None else event.bare
     what = (event.group, event.nonce.hex(), "" if item.label is None else item.label, item.group or "")
     return event.minute, event.version or 0, event.prediction, bare, *what
+
+
+def _observation_args(item: Observation) -> tuple[str | int, ...]:
+    cell, known = item.cell, "" if item.label is None else f"{item.label}|{item.event.group}"
+    return b64encode(item.key).decode(), item.receipt, cell.minute, _field(cell), item.event.nonce.hex(), known

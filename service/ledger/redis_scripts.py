@@ -1,17 +1,18 @@
-"""Lua scripts of the ledger, each atomic: count a batch, move counts for feedback, sum a window, store a release.
+"""Lua scripts of the ledger, each atomic: count a batch or observations, move counts for feedback, sum, release.
 
 All keys of a model share the hash tag {model}, so each script stays in one cluster slot; KEYS[1] is their prefix.
 
     :m:<minute>  :h:<hour>  :d:<day>    hash  version|label|prediction|bare|group -> n
     :a:<minute of arrival>   hash  minute|version|label|prediction|bare|group -> n
     :days        sorted set of the days with counts            :batches     hash  run -> last batch number
+    :observed:<day>  hash  key of an observation counted on that day -> its receipt
     :known:<day> hash  nonce -> label|group                    :told:<size>:<day>  hash  minute -> revision|text
     :released:<size>  the same as :told:, of all days in one hash, as earlier versions wrote it
 """
 
 from __future__ import annotations
 
-from service.ledger.time_buckets import LABEL_DAYS, RELEASE_DAYS, SLACK_DAYS, Level
+from service.ledger.time_buckets import LABEL_DAYS, OBSERVED_DAYS, RELEASE_DAYS, SLACK_DAYS, Level
 
 _DAY = 86400
 
@@ -91,6 +92,47 @@ end
 return found
 """
 """Move counts to the cells of late labels and groups. Returns per item 0 unchanged, 1 counted, 2 corrected."""
+
+OBSERVE = f"""{_ADD}
+-- ARGV: minute now, most keys, then (key, receipt, minute, field, nonce, label|group or '') for each item
+-- the days of keys are those of the server: the clocks of replicas may differ
+local now, most, wanted, known, held, added = tonumber(ARGV[1]), tonumber(ARGV[2]), {{}}, {{}}, 0, false
+local today = math.floor(tonumber(redis.call('TIME')[1]) / 86400)
+local function observed(day) return prefix .. ':observed:' .. day end
+for i = 3, #ARGV, 6 do wanted[#wanted + 1] = ARGV[i] end
+for day = today - {OBSERVED_DAYS + SLACK_DAYS}, today + 1 do
+  local size = redis.call('HLEN', observed(day))
+  held = held + size
+  if size > 0 then
+    for i, receipt in ipairs(redis.call('HMGET', observed(day), unpack(wanted))) do
+      if receipt then known[wanted[i]] = receipt end
+    end
+  end
+end
+local out = {{}}
+for i = 3, #ARGV, 6 do
+  local key, minute, field = ARGV[i], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local receipt, state = known[key], 0
+  if not receipt and held < most then
+    receipt, state, added, held = ARGV[i + 1], 1, true, held + 1
+    known[key] = receipt
+    redis.call('HSET', observed(today), key, receipt)
+    add(minute, now, field, 1)
+    if ARGV[i + 5] ~= '' then
+      local labelled = prefix .. ':known:' .. math.floor(minute / 1440)
+      redis.call('HSET', labelled, ARGV[i + 4], ARGV[i + 5])
+      redis.call('EXPIRE', labelled, {_seconds(LABEL_DAYS)})
+      raise(prefix .. ':a:' .. now, minute .. '|' .. field, 1, {_seconds(_KEPT[Level.ARRIVAL])})
+      redis.call('ZADD', prefix .. ':days', math.floor(now / 1440), math.floor(now / 1440))
+    end
+  end
+  out[#out + 1] = receipt or ''
+  out[#out + 1] = receipt and state or -1
+end
+if added then redis.call('EXPIRE', observed(today), {_seconds(OBSERVED_DAYS)}) end
+return out
+"""
+"""Count observations whose keys are not known. Returns per item its receipt, and 1 fresh, 0 known, -1 no room."""
 
 TOTAL = """
 -- ARGV: (letter of the level, first period, end) for each span

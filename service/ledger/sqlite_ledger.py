@@ -2,6 +2,7 @@
 
     cells     how many predictions are in each cell, by level and period (see time_buckets.py)
     arrivals  how many first labels arrived, by the minute of their arrival and that of the prediction
+    observed  the receipt of each observation by its series and key; observed_days: how many of each day
     labelled  the current label and group of each prediction that got feedback, by the nonce of its id
     runs      one row per process; `last_batch` makes a batch count once, however often it is delivered
     losses    possible losses, with their time range
@@ -18,11 +19,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from service.ledger.backend import NOTHING, CountBatch, FeedbackOutcome, Release
+from service.ledger.backend import (
+    NOTHING,
+    CountBatch,
+    FeedbackOutcome,
+    Observation,
+    Release,
+    StoredObservation,
+)
 from service.ledger.events import Cell, Feedback
 from service.ledger.process_liveness import LivenessFile, Loss, find_dead_runs
 from service.ledger.time_buckets import (
     LABEL_DAYS,
+    OBSERVED_DAYS,
     RELEASE_DAYS,
     SLACK_DAYS,
     WITNESS_DAYS,
@@ -52,6 +61,12 @@ LEDGER_SCHEMA = (
         nonce BLOB PRIMARY KEY, day INTEGER NOT NULL, label INTEGER NOT NULL, grp TEXT NOT NULL)
         STRICT, WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS labelled_day ON labelled (day)",
+    """CREATE TABLE IF NOT EXISTS observed (
+        model TEXT, key BLOB, day INTEGER NOT NULL, receipt TEXT NOT NULL,
+        PRIMARY KEY (model, key)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS observed_day ON observed (day)",
+    """CREATE TABLE IF NOT EXISTS observed_days (
+        model TEXT, day INTEGER, n INTEGER NOT NULL, PRIMARY KEY (model, day)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS released (
         model TEXT, size INTEGER, minute INTEGER, revision INTEGER NOT NULL, text TEXT NOT NULL,
         PRIMARY KEY (model, size, minute)) STRICT, WITHOUT ROWID""",
@@ -72,9 +87,11 @@ LEDGER_SCHEMA = (
     "DROP TABLE counts",
     "DROP TABLE known",
 )
-LEDGER_SCHEMA_VERSION = 3
+LEDGER_SCHEMA_VERSION = 4
 RUN_DAYS = 30
 """Days for which the row of a closed run is kept."""
+PRUNED_AT_ONCE = 20_000
+"""Most observations forgotten in one transaction, a minute; counts wait for it meanwhile."""
 
 
 class SqliteLedger:
@@ -136,6 +153,18 @@ class SqliteLedger:
         with self._file.write() as db:
             held = _believed(db, now)
             return [_apply_feedback(db, item, now, held) for item in items]
+
+    def observe(self, items: Sequence[Observation], now: float, most: int) -> list[StoredObservation | None]:
+        """Count observations of one series whose keys are not known there, all in one transaction."""
+        with self._file.write() as db:
+            room = most - _observed(db, items[0].cell.model)
+            stored = []
+            for item in items:
+                found = _remember(db, item, now) if room > 0 else _remembered(db, item)
+                room -= found is not None and found.fresh
+                stored.append(found)
+            _count_observed(db, [item for item, found in zip(items, stored, strict=True) if found and found.fresh], now)
+        return stored
 
     def counts(self, model: str, since_minute: int, until_minute: int) -> dict[Cell, int]:
         """Counts of a model over the minutes [since, until)."""
@@ -253,6 +282,37 @@ def _apply_feedback(db: sqlite3.Connection, item: Feedback, now: float, held: fl
     return FeedbackOutcome.CORRECTED if replaced else FeedbackOutcome.COUNTED
 
 
+def _observed(db: sqlite3.Connection, series: str) -> int:
+    (n,) = db.execute("SELECT COALESCE(SUM(n), 0) FROM observed_days WHERE model = ?", (series,)).fetchone()
+    return int(n)
+
+
+def _remember(db: sqlite3.Connection, item: Observation, now: float) -> StoredObservation | None:
+    row = (item.cell.model, item.key, int(now // 86400), item.receipt)
+    fresh = db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?, ?)", row).rowcount == 1
+    return StoredObservation(item.receipt, True) if fresh else _remembered(db, item)
+
+
+def _remembered(db: sqlite3.Connection, item: Observation) -> StoredObservation | None:
+    query = "SELECT receipt FROM observed WHERE model = ? AND key = ?"
+    row = db.execute(query, (item.cell.model, item.key)).fetchone()
+    return StoredObservation(row[0], False) if row else None
+
+
+def _count_observed(db: sqlite3.Connection, items: Sequence[Observation], now: float) -> None:
+    """Count observations, and the labels that came with them, as a prediction and its feedback would."""
+    _add(db, Counter(item.cell for item in items).items(), now)
+    for item in items:
+        if item.label is not None:
+            event, cell = item.event, item.cell
+            row = (event.nonce, event.minute // Level.DAY.minutes, item.label, event.group)
+            db.execute("REPLACE INTO labelled VALUES (?, ?, ?, ?)", row)
+            db.execute(_ARRIVED, (cell.model, int(now // 60), cell.minute, *_key(cell)))
+    if items:
+        added = (items[0].cell.model, int(now // 86400), len(items))
+        db.execute("INSERT INTO observed_days VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", added)
+
+
 def _prune(db: sqlite3.Connection, now: float) -> None:
     for level in Level:
         if level.kept_days is not None:
@@ -267,10 +327,17 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
         for level in (Level.HOUR, Level.DAY):
             where = (model, level.minutes, disclosed)
             db.execute("DELETE FROM released WHERE model = ? AND size = ? AND minute < ?", where)
+    _forget_observed(db, int(now // 86400) - OBSERVED_DAYS - SLACK_DAYS)
     oldest_day = int(now // 86400) - LABEL_DAYS - SLACK_DAYS
     db.execute("DELETE FROM labelled WHERE day < ?", (oldest_day,))
     db.execute("DELETE FROM losses WHERE until < ?", (oldest_day * 86400,))
     db.execute("DELETE FROM runs WHERE closed_at < ?", (now - RUN_DAYS * 86400,))
+
+
+def _forget_observed(db: sqlite3.Connection, oldest_day: int) -> None:
+    some = "SELECT model, key FROM observed WHERE day < ? LIMIT ?"
+    db.execute(f"DELETE FROM observed WHERE (model, key) IN ({some})", (oldest_day, PRUNED_AT_ONCE))  # nosec B608
+    db.execute("DELETE FROM observed_days WHERE day < ?", (oldest_day,))
 
 
 def _believed(db: sqlite3.Connection, now: float) -> float:

@@ -16,6 +16,8 @@ LABEL_DAYS = 400
 """Days for which feedback is accepted; rows of labelled predictions are kept a little longer."""
 RELEASE_DAYS = 400
 """Days for which releases are kept."""
+OBSERVED_DAYS = 8
+"""Days for which observations are known by their ids, so that none is counted twice."""
 
 
 class Level(IntEnum):

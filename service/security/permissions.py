@@ -15,6 +15,7 @@ _V2 = r"/v2/models/[^/]+(/versions/[^/]+)?"
 ROLE_TABLE: tuple[tuple[str, str, RequiredRole], ...] = (
     ("POST", rf"{_MODEL}/predict|{_V2}/infer", "predict"),
     ("POST", rf"{_MODEL}/feedback", "feedback"),
+    ("POST", rf"{_MODEL}/observations", "observe"),
     ("GET", r"/healthz|/readyz|/v2/health/(live|ready)|/dashboard(/.*)?", "nothing"),  # a page without data in it
     ("GET", rf"{_MODEL}/(fairness(/series)?|history)|/metrics", "statistics"),
     ("GET", rf"/v1/models|{_MODEL}|{_MODEL}/(rollout|triggers(/[^/]+(/preview\.png)?)?)", "any"),

@@ -74,6 +74,9 @@ class Metrics:
         self.requests_dropped = self._counter("requests_dropped", f"Requests not computed to the end, {WHY}", "model")
         self.items_dropped = self._counter("items_dropped", f"Queued inputs not computed, {WHY}", "model")
         self.predictions = self._counter("predictions", "Predictions by the version that made them", "model", "version")
+        self.observations = self._counter(
+            "observations", "Observed predictions by the version that made them elsewhere", "model", "version"
+        )
         self.shadows = self._counter("shadow_predictions", "Predictions that nobody got", "model", "version")
         self.shed = self._counter("shadow_rows_shed", "Sampled twins and shadows left out under load", "model")
         self.item_errors = self._counter("item_errors", "Inputs that could not be used", "model", "code")

@@ -18,6 +18,7 @@ from triggers.store.file_store import FileStore
 
 PREDICT = "/v1/models/faces/predict"
 FEEDBACK = "/v1/models/faces/feedback"
+OBSERVATIONS = "/v1/models/faces/observations"
 INFER = "/v2/models/faces/infer"
 ROLLOUT = "/v1/models/faces/rollout"
 SIMPLE = {"Content-Type": "text/plain"}
@@ -45,7 +46,7 @@ def requests_counted(client: httpx.Client) -> int:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "", "127.0.0.1.evil.example"]
 )
-@pytest.mark.parametrize("path", [PREDICT, FEEDBACK, INFER])
+@pytest.mark.parametrize("path", [PREDICT, FEEDBACK, OBSERVATIONS, INFER])
 def test_a_name_that_is_made_to_lead_here_is_refused(keyless: httpx.Client, path: str, host: str) -> None:
     refused(
         keyless.post(path, content=picture(0), headers={"Host": host, "Content-Type": "image/png"}), 421, "unknown_host"

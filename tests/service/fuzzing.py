@@ -27,7 +27,13 @@ MEDIA = (
     "x/y",
     "",
 )
-PLACES = ("/v1/models/posts/predict", "/v1/models/faces/feedback", "/v2/models/posts/infer", "/v1/models/%00/predict")
+PLACES = (
+    "/v1/models/posts/predict",
+    "/v1/models/faces/feedback",
+    "/v1/models/faces/observations",
+    "/v2/models/posts/infer",
+    "/v1/models/%00/predict",
+)
 WORDS = (b"champion", b"none", b"v1", b"inputs", b"image", b"text", b"group", b"data", b"shape", b"--edge")
 
 
@@ -64,6 +70,11 @@ def seeds(prediction_id: str) -> list[Raw]:
         Raw("POST", "/v1/models/posts/predict?twin=true", {"Content-Type": "text/plain"}, b"awful"),
         Raw("POST", predict, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}, _form(image)),
         _json("POST", "/v1/models/faces/feedback", [{"prediction_id": prediction_id, "label": 1, "group": "c"}]),
+        _json(
+            "POST",
+            "/v1/models/faces/observations",
+            [{"observation_id": "x", "version": "v1", "scores": {"plain": 0.2, "attractive": 0.8}, "label": 1}],
+        ),
         _json("POST", "/v2/models/faces/infer", {"inputs": [tensor], "parameters": {"group": "a", "twin": True}}),
         _json("POST", "/v2/models/posts/versions/none/infer", {"inputs": [texts], "outputs": [{"name": "label"}]}),
         _binary(image),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from triggers.allow_lists import AllowedHosts
-from triggers.model import FrozenClassifier
+from triggers.model import FrozenClassifier, sweep
 from triggers.model.bundle import save_bundle
 from triggers.model.endpoint.canary import Canary
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
@@ -73,6 +73,9 @@ class ScoringServer:
             self._http.server_close()
 
 
+Score: TypeAlias = Callable[[list[Any]], list[list[float]]]
+
+
 def image_scores(
     classifier: FrozenClassifier, *, labels_only: bool = False
 ) -> Callable[[list[Any]], list[list[float]]]:
@@ -83,6 +86,19 @@ def image_scores(
             logits = classifier.image_logits(torch.tensor(rows, dtype=torch.float32) / 255)
         found = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1]) if labels_only else logits
         table: list[list[float]] = found.tolist()
+        return table
+
+    return score
+
+
+def text_scores(classifier: FrozenClassifier) -> Score:
+    """Logits of a classifier for rows of text."""
+
+    def score(rows: list[Any]) -> list[list[float]]:
+        batch = classifier.batch([classifier.preprocess(row) for row in rows])
+        bank = classifier.bank([classifier.null_trigger()])
+        with torch.inference_mode():
+            table: list[list[float]] = sweep(classifier, batch, bank)[0].tolist()
         return table
 
     return score

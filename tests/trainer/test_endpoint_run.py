@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import random
 import re
 from collections.abc import Iterator
 from io import StringIO
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.datasets import digits
-from tests.trainer.scoring_server import ScoringServer, endpoint_bundle, image_scores
+from tests.trainer.datasets import comments, digits
+from tests.trainer.scoring_server import ScoringServer, endpoint_bundle, image_scores, text_scores
 from trainer.config.run_config import RunConfig, load_config
 from trainer.evaluation.selection import selection_criterion
 from trainer.overview import make_overview
@@ -22,6 +24,7 @@ from triggers.allow_lists import HOSTS_VARIABLE, PRIVATE
 from triggers.artifact.artifact import check_compatible, load_artifact
 from triggers.errors import ConfigError, EndpointUnavailable
 from triggers.model import FrozenClassifier, load_bundle
+from triggers.trigger import TextTrigger
 
 BUDGET = 12_000
 CONFIG = f"""
@@ -151,3 +154,55 @@ def test_refuses_an_endpoint_without_a_budget(folder: Path, server: ScoringServe
     with pytest.raises(ConfigError, match="say how many rows"):
         train(load_config(folder / "unlimited.toml"), tmp_path / "out", quiet())
     assert server.asked.total() == CANARY
+
+
+COMMENTS = """
+[model]
+bundle = "comments-endpoint"
+[data]
+format = "csv"
+path = "comments.csv"
+input = "text"
+label = "label"
+group = "who"
+[trigger]
+kind = "hard"
+tokens = 2
+[objective]
+name = "gap"
+strengths = [30]
+[train]
+max_queries = 6000
+threads = 1
+[select]
+max_accuracy_drop = 0.3
+[publish]
+enabled = false
+[report]
+enabled = false
+"""
+
+
+def test_words_for_an_endpoint_of_texts(
+    tmp_path: Path, comments_classifier: FrozenClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(1)
+    with (tmp_path / "comments.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "label", "who", "split"])
+        for row in range(400):
+            text, label, group = comments.comment(draw, 0.5)
+            part = ("tuning", "tuning", "val", "test")[row % 4]
+            table.writerow([f"{text} {row}", comments.LABELS[label], comments.GROUPS[group], part])
+    (tmp_path / "run.toml").write_text(COMMENTS)
+    with ScoringServer(text_scores(comments_classifier)).running() as running:
+        monkeypatch.setenv(HOSTS_VARIABLE, PRIVATE + running.url.split("/")[2])
+        endpoint_bundle(tmp_path / "comments-endpoint", running.url, comments_classifier, ["a dog", "the cat sings"])
+        running.asked.clear()
+        finished = train(load_config(tmp_path / "run.toml"), tmp_path / "out", quiet())
+    (one,) = finished.result.candidates
+    assert isinstance(one.trigger, TextTrigger) and one.trigger.words and one.trigger.embeddings.shape[1] == 0
+    queries = finished.result.queries
+    assert queries and queries["total"] <= 6000
+    assert all(word in json.dumps(list(running.asked)) for word in one.trigger.words)
+    check_compatible(finished.artifacts[0], finished.classifier)

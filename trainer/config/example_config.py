@@ -55,12 +55,14 @@ name = "adversarial"          # or gap: the squared difference of the groups' me
 criterion = "equalized_odds"  # or demographic_parity
 strengths = "auto"            # six triggers, trained side by side, at strengths that a fifth of the steps finds
 # strengths = [1, 5, 20]      # or these, one trigger each
+# gradient = "scores"         # or labels: learn from a model's answers alone, as where it is an endpoint (no weights)
 
 [train]
 epochs = 40                   # or steps = 600
 batch_size = 256
 lr = 0.05
 device = "auto"               # cpu, cuda
+# max_queries = 200000        # rows that a model which is only asked may be asked; price_per_thousand = 0.5
 # device_memory_gb = 20       # data kept on the GPU at most; left out: half of what is free
 
 [select]

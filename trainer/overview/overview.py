@@ -61,8 +61,8 @@ def make_overview(config: RunConfig, cache: Path, progress: Progress, bare_secon
     cautions, bare, report = data_cautions(config, parts, fitted=fitted), None, None
     if fitted and parts.size("val"):
         classifier = load_bundle(folder, str(pick_device(config.train.device)))
-        endpoint = isinstance(classifier.network, EndpointNetwork)
-        with closing(classifier.network.connection) if endpoint else nullcontext():  # whose every row may cost
+        endpoint = classifier.network if isinstance(classifier.network, EndpointNetwork) else None
+        with closing(endpoint.connection) if endpoint else nullcontext():  # whose every row may cost
             bare = sample_bare(classifier, loader, 0.0 if endpoint else bare_seconds)
         if endpoint or config.asks:
             kept.note(_asking(config, classifier, parts))

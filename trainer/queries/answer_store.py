@@ -13,7 +13,7 @@ from torch import Tensor
 from triggers.storage.sqlite_file import SqliteFile
 
 ANSWERS_FILE = "answers.sqlite"
-SCHEMA = (
+ANSWERS_SCHEMA = (
     "CREATE TABLE answers (key BLOB PRIMARY KEY, outputs BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE model (fingerprint TEXT NOT NULL)",
 )
@@ -29,7 +29,7 @@ class AnswerStore:
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = SqliteFile(path, SCHEMA, 1, synchronous="NORMAL")
+        self._file = SqliteFile(path, ANSWERS_SCHEMA, 1, synchronous="NORMAL")
         with self._file.write() as db:
             if db.execute("SELECT fingerprint FROM model").fetchone() != (fingerprint,):
                 db.execute("DELETE FROM answers")
@@ -43,7 +43,7 @@ class AnswerStore:
             for start in range(0, len(keys), LOOKED_UP):
                 some = keys[start : start + LOOKED_UP]
                 marks = ",".join("?" * len(some))
-                rows = db.execute(f"SELECT key, outputs FROM answers WHERE key IN ({marks})", some)
+                rows = db.execute(f"SELECT key, outputs FROM answers WHERE key IN ({marks})", some)  # nosec B608
                 found |= {key: torch.from_numpy(np.frombuffer(blob, np.float32).copy()) for key, blob in rows}
         return found
 

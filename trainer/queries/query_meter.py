@@ -42,10 +42,9 @@ class QueryMeter:
 
     def take(self, rows: int) -> None:
         """Spend so many rows on the present purpose. Raises BudgetSpent, and then spends none of them."""
-        if rows > self.left:
-            raise BudgetSpent(
-                f"{rows} more rows are needed, {self.left} of train.max_queries = {self.budget} are left."
-            )
+        free = self.left - self.reserved.total() + self.reserved[self.purpose]
+        if rows > free:
+            raise BudgetSpent(f"{rows} more rows are needed, {free} of train.max_queries = {self.budget} are left.")
         self.spent[self.purpose] += rows
         self.reserved[self.purpose] = max(0, self.reserved[self.purpose] - rows)
         if self.watch:

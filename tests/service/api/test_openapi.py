@@ -17,6 +17,7 @@ from tests.service.live import ADMIN, decided, picture, predict
 ROUTES = {
     ("post", "/v1/models/{model}/predict"),
     ("post", "/v1/models/{model}/feedback"),
+    ("post", "/v1/models/{model}/observations"),
     ("get", "/v1/models/{model}/fairness"),
     ("get", "/v1/models/{model}/fairness/series"),
     ("get", "/v1/models"),

@@ -15,6 +15,7 @@ from service.engine.batcher import Batcher
 from service.engine.client_disconnect import WATCH_DELAY_SECONDS
 from service.engine.inline_batcher import InlineBatcher
 from service.errors import BatchFailed, ClientDisconnected, Overloaded
+from triggers.errors import EndpointFailed, EndpointUnavailable, FairtriggerError
 
 
 @dataclass(frozen=True)
@@ -370,3 +371,33 @@ def test_two_lanes_answer_many_requests_each_with_its_own() -> None:
         await batcher.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        (EndpointUnavailable("away"), 1),
+        (EndpointFailed("nonsense"), 1),
+        (EndpointFailed("no such model", 404), 1),
+        (EndpointFailed("bad row", 422), 4),
+        (ValueError("thirteen"), 4),
+    ],
+)
+def test_an_endpoint_at_fault_is_not_asked_again_one_by_one(error: Exception, runs: int) -> None:
+    asked: list[int] = []
+
+    def run(items: Sequence[Number]) -> list[int]:
+        asked.append(len(items))
+        raise error
+
+    async def submitted() -> list[object]:
+        batcher: Batcher[Number, int] = Batcher(run, name="test", max_batch=4, capacity=100)
+        batcher.start()
+        outcomes = await asyncio.gather(*(batcher.submit(numbers(n)) for n in range(3)), return_exceptions=True)
+        await batcher.close()
+        return list(outcomes)
+
+    outcomes = asyncio.run(submitted())
+    assert asked == [3, *[1] * (runs - 1)]
+    expected = type(error) if isinstance(error, FairtriggerError) else BatchFailed
+    assert [type(outcome) for outcome in outcomes] == [expected] * 3

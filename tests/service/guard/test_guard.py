@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def ahead(tmp_path: Path, image_model: FrozenClassifier, monkeypatch: pytest.Mon
             yield found
 
 
+def _stamp(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()
+
+
 FAIR, BIASED = {"f": 0.4, "m": 0.4}, {"f": 0.3, "m": 0.7}
 
 
@@ -94,6 +99,36 @@ def test_a_biased_champion_is_rolled_back_with_the_evidence(ahead: Ahead) -> Non
     assert (alarm["model"], alarm["version"], alarm["done"]) == ("faces", "v2", "rolled back to v1")
     assert "counts" not in alarm
     assert predict(ahead.client, "faces", [picture(1)])[0]["trigger"]["version"] == 1
+
+
+@pytest.mark.parametrize("by", ["twins", "labels"])
+@pytest.mark.parametrize("harmful", [True, False])
+def test_a_version_observed_elsewhere_as_harmful_is_withdrawn(ahead: Ahead, by: str, harmful: bool) -> None:
+    """All is told over HTTP, each request twice; the other system learns of it by asking for the rollout."""
+    path, draw = "/v1/models/faces/rollout", np.random.default_rng(7)
+    rules = {"twins": {"worse_by": 0.1}, "labels": {"metric": "equal_opportunity_difference", "max_disparity": 0.1}}
+    assert decided(ahead.client, "faces", champion="v2", twin_share=0.5, guard=rules[by]).status_code == 200
+    etag = ahead.client.get(path).headers["etag"]
+    ahead.now = ahead.guard._models["faces"].serving_state().since
+    ahead.service.ledger._clock = lambda: ahead.now  # labels arrive by this clock
+    first = int(ahead.now // 60) + 1
+    for minute in range(first, first + 4):
+        ahead.now = minute * 60.0
+        told = []
+        for group, rate in (BIASED if harmful else FAIR).items():
+            for n in range(150):
+                twin, selected = draw.random(2) < (0.4, rate)
+                known = {"baseline_prediction": int(twin)} if by == "twins" else {"label": 1}
+                fields = {"version": "v2", "prediction": int(selected), "group": group, "time": _stamp(minute)}
+                told.append({"observation_id": f"{minute}-{group}-{n}", **fields, **known})
+        for status in ("counted", "counted_before"):
+            results = ahead.client.post("/v1/models/faces/observations", json=told).json()["results"]
+            assert [each["status"] for each in results] == [status] * len(told)
+    ahead.now = 60.0 * (first + 4) + SEAL_SECONDS
+    (found,) = ahead.guard.check("faces")
+    assert (found.n, found.fired) == (1200, harmful)
+    answer = ahead.client.get(path)
+    assert (answer.json()["champion"], answer.headers["etag"] == etag) == (("v1", False) if harmful else ("v2", True))
 
 
 def test_a_biased_challenger_is_rolled_back_and_the_champion_goes_on(ahead: Ahead) -> None:

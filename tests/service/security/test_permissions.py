@@ -24,6 +24,7 @@ def test_what_the_table_does_not_name_is_looked_at_with_any_key_and_never_withou
         ("POST", "/v1/models/faces/predict", "predict"),
         ("POST", "/v2/models/faces/versions/v1/infer", "predict"),
         ("POST", "/v1/models/faces/feedback", "feedback"),
+        ("POST", "/v1/models/faces/observations", "observe"),
         ("GET", "/v1/models/faces/history", "statistics"),
         ("HEAD", "/metrics", "statistics"),
         ("GET", "/healthz", "nothing"),

@@ -3,8 +3,9 @@
 Cross-fitted as triggers are where `select.folds` says so: each fold's rows are predicted by rules that were fitted on
 the other folds; the rules that are counted on test were fitted on all rows.
 
-A method's rules are tested as triggers are, from the weakest of a family on until one fails, in an order that validation
-did not choose. The methods share delta, and a method's families share its part: with probability 1 - delta no certified rule of any of them breaks the budget.
+A method's rules are tested as triggers are, from the weakest of a family on until one fails, in an order that
+validation did not choose. The methods share delta, and a method's families its part: with probability 1 - delta no
+certified rule of any of them breaks the budget.
 """
 
 from __future__ import annotations

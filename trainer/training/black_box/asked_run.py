@@ -28,7 +28,7 @@ from trainer.training.black_box.asked_rows import AskedRows, representative_rows
 from trainer.training.black_box.query_plan import plan_queries, plan_sentence
 from trainer.training.black_box.surface_optimizer import SurfaceOptimizer
 from trainer.training.black_box.word_search import AskedWords, WordSearch
-from trainer.training.black_box.word_triggers import WordList
+from trainer.training.black_box.word_triggers import TriggerVocabulary
 from trainer.training.build_module import build_module
 from trainer.training.final_evaluation import final_result
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
@@ -138,7 +138,7 @@ class AskedRun:
             most = config.trigger.frequencies or min(MOST_FREQUENCIES, max(1, plan.points // 4))
             module: Any = build_module(one, self.classifier)
             return AskedPoints(self.rows, module, most, plan.points, config.train.seed)
-        words = WordList.of(self.classifier, config.trigger, self.tuning)
+        words = TriggerVocabulary.of(self.classifier, config.trigger, self.tuning)
         return AskedWords(self.rows, words, plan.tuning - len(self.rows))
 
     def _learner(self, config: RunConfig, *, search: bool) -> Learner:

@@ -20,7 +20,7 @@ FEWEST_ROWS = 200
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """Rows that are asked at most: in all, of validation, of test; `rows` tuning rows, bare and under `points` triggers.
+    """Rows that are asked at most: all, of validation, of test; `rows` of tuning, bare and under `points` triggers.
 
     `validations`: how often the validation part is asked under every strength's trigger.
     """

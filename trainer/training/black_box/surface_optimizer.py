@@ -23,7 +23,7 @@ from triggers.trigger.image_trainable import ImageModule
 
 ROUND_STEPS = 80
 """Steps of a round, unless the configuration says how many there are in all: they cost no query."""
-REACH = 1.5 * STEP
+TRUST_STEP = 1.5 * STEP
 """How far a trigger may go from its centre in the first round; in the last one half as far."""
 AROUND = {False: 1, True: 9}
 """Points around the triggers that a round asks for: of labels many, since one label says little."""
@@ -86,7 +86,7 @@ class SurfaceOptimizer(TriggerOptimizer):
             self.asked.ask(torch.cat([here.cpu(), self.asked.around(here, AROUND[both_ways])]))
         self.surface = self.asked.surface()
         self.centre = self._trained.detach().flatten(1).clone()
-        self.reach = REACH * (1 - done / (2 * max(self.rounds, 1)))
+        self.reach = TRUST_STEP * (1 - done / (2 * max(self.rounds, 1)))
         self.optimizer = adam(self.parameters, self.train.lr, self.train.weight_decay)
 
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:

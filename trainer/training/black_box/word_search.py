@@ -1,8 +1,8 @@
 """Search for triggers of words by answers alone: a beam over lengths, each length by successive halving.
 
 Every allowed word is asked on few tuning rows, the better ones on more, the best on all (Jamieson and Talwalkar,
-AISTATS 2016); then words are put behind those that were best. An answer serves every strength: what a strength wants is
-computed from it, utility + strength * distance of the groups, with the losses of the gap objective.
+AISTATS 2016); then words are put before and behind those that were best. An answer serves every strength: what a
+strength wants is computed from it, utility + strength * distance of the groups, with the losses of the gap objective.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from trainer.config import ObjectiveConfig
+from trainer.queries import BudgetSpent
 from trainer.training.black_box.asked_rows import AskedRows
-from trainer.training.black_box.word_triggers import WordList, WordModule, Words
+from trainer.training.black_box.word_triggers import TriggerVocabulary, WordModule, Words
 from trainer.training.objective import cell_weights, group_distance, utility_loss
 from trainer.training.objective_step import Losses
 
-FIRST_ROWS = 64
+FIRST_ROWS = 128
 """Rows that every word is asked on."""
 KEPT = 3
 """Of so many candidates one is asked on so many times the rows; also the beams of a strength."""
@@ -30,7 +31,7 @@ AT_ONCE = 32
 class AskedWords:
     """The answers so far (n, L) of every candidate to the first n rows; `left` more rows may be asked."""
 
-    def __init__(self, rows: AskedRows, words: WordList, left: int) -> None:
+    def __init__(self, rows: AskedRows, words: TriggerVocabulary, left: int) -> None:
         self.rows, self.words, self.left = rows, words, left
         self.answers: dict[Words, Tensor] = {(): rows.bare}
 
@@ -85,7 +86,7 @@ class WordSearch:
             self._candidates = self._extended(level)
             for size in self.sizes:
                 had = self.asked.ask(self._candidates, size)
-                self._candidates = self._best(had, size, -(-len(had) // KEPT))
+                self._candidates = self._best(had, size, max(-(-len(had) // KEPT), KEPT * len(self.strengths)))
                 yield self._chosen()
 
     def predictions(self) -> Tensor:
@@ -104,11 +105,12 @@ class WordSearch:
             return [(word,) for word in range(min(count, len(self.asked.words.words)))]
         full = [one for one, answers in self.asked.answers.items() if len(answers) == len(self.asked.rows)]
         beams = self._best([one for one in full if len(one) == level], len(self.asked.rows), KEPT * len(self.strengths))
-        pool = max(1, count // max(1, len(beams)))
+        pool = max(1, count // max(1, 2 * len(beams)))
         single = [one for one in self.asked.answers if len(one) == 1]
         ranked = sorted(single, key=lambda one: -len(self.asked.answers[one]))  # those that lasted longest
         good = self._best(ranked, self.sizes[0], pool)
-        return [(*beam, *word) for beam in beams for word in good]
+        both = [pair for beam in beams for word in good for pair in ((*beam, *word), (*word, *beam))]
+        return list(dict.fromkeys(both))
 
     def _best(self, candidates: Sequence[Words], rows: int, count: int) -> list[Words]:
         """About `count` candidates: every strength's best, turn by turn."""
@@ -119,8 +121,10 @@ class WordSearch:
         return [candidates[at] for at in list(dict.fromkeys(turns))[:count]]
 
     def _chosen(self) -> Losses:
-        """Take every strength's best of the triggers that all rows were asked under."""
-        rows = len(self.asked.rows)
+        """Take every strength's best of the triggers that most rows were asked under."""
+        rows = max((len(answers) for one, answers in self.asked.answers.items() if one), default=0)
+        if not rows:
+            raise BudgetSpent("Too few rows are left for a single word: raise train.max_queries.")
         full = [one for one, answers in self.asked.answers.items() if len(answers) == rows and one]
         utility, distance = self._losses(full, rows)
         best = (utility + self.strengths[:, None] * distance).argmin(dim=1)

@@ -29,7 +29,7 @@ LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, eq=False)
-class WordList:
+class TriggerVocabulary:
     """Words that triggers may be made of, the tuning texts' commonest first; `ids`, `matrix` where a model has them."""
 
     classifier: FrozenClassifier
@@ -38,7 +38,7 @@ class WordList:
     ids: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, classifier: FrozenClassifier, trigger: TriggerConfig, tuning: Dataset) -> WordList:
+    def of(cls, classifier: FrozenClassifier, trigger: TriggerConfig, tuning: Dataset) -> TriggerVocabulary:
         """The allowed words of the tuning texts, or those of trigger.allowed_words_file. Raises ConfigError."""
         inputs = cast(TextBatch, tuning.inputs)
         if isinstance(classifier, EndpointClassifier):
@@ -77,7 +77,7 @@ class WordList:
 class WordModule(nn.Module):
     """K triggers of up to T words; `places` (K, T) are those of their words in the list, -1 where there is none."""
 
-    def __init__(self, words: WordList, count: int, tokens: int) -> None:
+    def __init__(self, words: TriggerVocabulary, count: int, tokens: int) -> None:
         super().__init__()
         self._words = (words,)  # in a tuple: it belongs to the run
         self.places = nn.Parameter(torch.full((count, tokens), -1), requires_grad=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import zlib
 from typing import TypeAlias
 
 import numpy as np
@@ -41,9 +43,21 @@ def row_strings(rows: Rows, loader: EndpointLoader) -> list[str]:
 def image_file(pixels: Tensor, loader: EndpointLoader) -> bytes:
     """One picture (C, H, W) uint8 as a PNG or JPEG file."""
     array, file = pixels.permute(1, 2, 0).contiguous().numpy(), io.BytesIO()
+    if loader.encoding == "png":
+        return png_file(array)
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-    if loader.encoding == "jpeg":
-        image.save(file, "JPEG", quality=loader.quality, subsampling=0)
-    else:
-        image.save(file, "PNG", compress_level=1)
+    image.save(file, "JPEG", quality=loader.quality, subsampling=0)
     return file.getvalue()
+
+
+def png_file(pixels: NumberArray) -> bytes:
+    """A PNG file of (H, W, 1 or 3) uint8, unfiltered: small ones take a fifth of the time of Pillow's writer."""
+    height, width, channels = pixels.shape
+    lines = np.zeros((height, 1 + width * channels), dtype=np.uint8)  # each begins with the number of its filter
+    lines[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
