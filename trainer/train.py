@@ -157,7 +157,8 @@ def run_comparisons(
     progress: Progress,
 ) -> TrainingResult:
     """The result with its controls and baselines, whose models are saved in `out` if [baselines] says so."""
-    if meter_of(classifier):
+    meter = meter_of(classifier)
+    if meter:
         result = replace(result, notes=(*result.notes, LEFT_OUT))
     controls = run_controls(config, classifier, splits, result, progress)
     if "adv_in" in config.baselines.systems:
@@ -166,6 +167,8 @@ def run_comparisons(
     rules.save(out)
     baselines = train_baselines(config, classifier, splits, progress)
     save_baselines(out, baselines, config, loader)
+    if meter and result.queries:  # rules ask for tuning rows that learning did not need
+        result = replace(result, queries={**result.queries, **meter.record()})
     comparisons = (*controls, *rules.comparisons, *baselines.comparisons)
     return replace(result, comparisons=comparisons, notes=(*result.notes, *rules.notes)).against_rivals()
 

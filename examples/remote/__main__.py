@@ -131,12 +131,12 @@ def _listens(port: int) -> bool:
 
 def _serve(out: Path, overrides: Sequence[str], console: Console) -> None:
     """Held-out pictures over HTTP, bare and under the trigger, and what the service counted. Raises DataError."""
-    from examples.real_run import held_out, published, replay
+    from examples.real_run import held_out, replay
     from trainer.config import load_config
 
     config, hosts = load_config(out / "run.toml", overrides), os.environ[HOSTS_VARIABLE]
     metrics = json.loads((out / "run" / "metrics.json").read_bytes())
-    version = _version(metrics) or published(config)[-1]
+    version = _version(metrics)
     service = {"store": out / "store", "data-dir": out / "data", "endpoint-hosts": hosts}
     options = [f"--{name}={value}" for name, value in service.items()]
     print(f"\n$ python -m service {shlex.join(['--model', str(out / 'bundle'), *options])}", flush=True)
@@ -150,13 +150,12 @@ def _serve(out: Path, overrides: Sequence[str], console: Console) -> None:
     console.print(_queries(metrics["queries"], config.report.currency))
 
 
-def _version(metrics: dict[str, Any]) -> str | None:
-    """The version that validation recommends."""
-    for candidate in metrics["candidates"]:
-        if candidate["strength"] == metrics["best"] and candidate["published"]:
-            return f"v{candidate['published']['version']}"
-    print(f"Validation recommends no trigger: {' '.join(metrics['notes'])} The strongest is shown.")
-    return None
+def _version(metrics: dict[str, Any]) -> str:
+    """The published version that validation recommends, or else the one that the report looks at."""
+    if metrics["best"] is None:
+        print("Validation recommends no trigger, for the reasons above; the report's is shown.")
+    (shown,) = (each for each in metrics["candidates"] if each["strength"] == metrics["shown"])
+    return f"v{shown['published']['version']}"
 
 
 def _queries(queries: dict[str, Any], currency: str) -> str:

@@ -15,11 +15,14 @@ import torch
 
 from tests.trainer.datasets import comments, digits
 from tests.trainer.scoring_server import ScoringServer, endpoint_bundle, image_scores, text_scores
+from trainer.baselines import run_postprocessing
 from trainer.config.run_config import RunConfig, load_config
+from trainer.evaluation import TrainingResult
 from trainer.evaluation.selection import selection_criterion
 from trainer.overview import make_overview
 from trainer.progress import LineProgress
-from trainer.train import train
+from trainer.queries import meter_of, open_answers
+from trainer.train import prepare_data, train
 from triggers.allow_lists import HOSTS_VARIABLE, PRIVATE
 from triggers.artifact.artifact import check_compatible, load_artifact
 from triggers.errors import ConfigError, EndpointUnavailable
@@ -109,7 +112,7 @@ def test_a_killed_run_goes_on_without_asking_a_row_again(folder: Path, server: S
     assert set(asked) == {1}
     assert len(asked) == queries["total"] <= BUDGET
     assert queries["asked"] == queries["total"] - before
-    assert queries["spent"].keys() == {"tuning", "validation", "test"}
+    assert queries["spent"].keys() == {"tuning", "validation", "test", "rivals"}
     assert queries["cost"] == pytest.approx(queries["total"] * 0.5 / 1000, abs=1e-4)
 
     result, classifier = finished.result, load_bundle(folder / "endpoint")
@@ -118,9 +121,24 @@ def test_a_killed_run_goes_on_without_asking_a_row_again(folder: Path, server: S
     assert gap is not None and score.bare.gap is not None and gap < 0.7 * score.bare.gap
     artifact = load_artifact(tmp_path / "out" / "triggers" / "strength-20.safetensors")
     check_compatible(artifact, classifier)
+    check_rivals_keep_the_budget(config(folder), result, tmp_path)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "What the training asked" in page and "were left out" in " ".join(page.split())
     assert (tmp_path / "out" / "queries.png").exists()
+
+
+def check_rivals_keep_the_budget(config: RunConfig, result: TrainingResult, tmp_path: Path) -> None:
+    """Without room for the tuning rows that learning left out, none of them is asked, and a note says so."""
+    classifier, splits = prepare_data(config, tmp_path, quiet())
+    assert result.queries
+    missing = len(splits.tuning) - result.queries["rows"]
+    with open_answers(config, classifier, tmp_path / "rivals") as asked:
+        meter = meter_of(asked)
+        assert meter and missing > 1
+        meter.take(meter.left - missing + 1)
+        rules = run_postprocessing(config, asked, splits, result, quiet())
+        assert not rules.comparisons and f"{missing} more tuning rows" in rules.notes[0]
+        assert meter.asked == 0
 
 
 def test_a_look_asks_a_few_rows_and_says_what_a_run_asks(folder: Path, server: ScoringServer, tmp_path: Path) -> None:

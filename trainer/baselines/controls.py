@@ -29,7 +29,7 @@ from trainer.evaluation.comparison_record import System
 from trainer.evaluation.counts import ConfusionCounts, count_predictions, evaluation_classifier, predicted_labels
 from trainer.evaluation.selection import selection_criterion
 from trainer.progress import Progress
-from trainer.queries import BudgetSpent, asked_for, meter_of
+from trainer.queries import asked_for, meter_of
 from trainer.training import train_triggers
 from trainer.training.build_module import build_module
 from trainer.training.crossfit import concatenate
@@ -79,13 +79,16 @@ def run_postprocessing(
         return PostProcessing(notes=(note,))
     from trainer.baselines.postprocessing.comparisons import postprocessing_comparisons
 
-    try:
-        with asked_for(classifier, "rivals"):
-            return postprocessing_comparisons(config, classifier, splits, result)
-    except BudgetSpent as error:
-        note = f"No post-processing was compared, which needs the bare answers to all tuning rows: {error}"
+    meter = meter_of(classifier)
+    if meter and result.queries and (missing := len(splits.tuning) - result.queries["rows"]) > meter.left:
+        note = (
+            f"No post-processing was compared: it needs the bare answers to {missing} more tuning rows, and "
+            f"{meter.left} of train.max_queries = {meter.budget} are left."
+        )
         progress.note(note)
         return PostProcessing(notes=(note,))
+    with asked_for(classifier, "rivals"):
+        return postprocessing_comparisons(config, classifier, splits, result)
 
 
 def threshold_controls(

@@ -64,7 +64,7 @@ class QueryMeter:
         cost = None if self.price is None else round(self.total * self.price / 1000, 4)
         return {
             "budget": self.budget,
-            "spent": dict(self.spent),
+            "spent": dict(+self.spent),
             "total": self.total,
             "asked": self.asked,
             "cost": cost,
