@@ -45,6 +45,8 @@ column = "split"
 [objective]
 name = "{objective}"
 strengths = [1.0, 5.0]
+[controls]
+postprocessing = false
 [train]
 steps = 6
 batch_size = 32

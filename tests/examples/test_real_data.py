@@ -22,8 +22,10 @@ from triggers.store.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 60
+ALONE = ("controls.enabled=false", "report.enabled=false")
+"""What is compared and reported has tests of its own."""
 SPLIT = ("split.base=160", f"split.tuning={ROWS}", f"split.val={ROWS}", f"split.test={ROWS}")
-TRAIN = ("train.epochs=4", "train.batch_size=20", "train.eval_every=2", "train.threads=1", "select.publish=all")
+TRAIN = ("train.epochs=4", "train.batch_size=20", "train.eval_every=2", "train.threads=1", "select.publish=all", *ALONE)
 FACES = (*SPLIT, *TRAIN, "base.size=32", "base.shift=2", "base.epochs=5", "base.batch_size=20", "train.lr=0.3")
 BRIEF = ("data.limit=340", "base.max_tokens=24", "base.epochs=1", "train.precision=float32", "train.epochs=2")
 POSTS = (*SPLIT, *TRAIN, *BRIEF, "base.batch_size=20", "base.lr=4e-4")

@@ -117,6 +117,7 @@ def test_strengths_left_open_are_found_told_and_shared_with_the_baselines(folder
         "train.steps=20",
         "publish.enabled=false",
         "controls.random=0",
+        "controls.postprocessing=false",
         'baselines.systems="adv_post"',
         "baselines.epochs=1",
     ]

@@ -144,7 +144,7 @@ tell_everything(Path(sys.argv[1]))
 
 
 def tell_everything(folder: Path) -> None:
-    """Tell all observations of a pickled list, seven at a time, with a line after each seven."""
+    """Tell observations of a pickled list, seven at a time, with a line after each seven; after 200 of these, wait."""
     where, classifier, items = pickle.loads((folder / "work.pickle").read_bytes())
     with FileStore(folder / "store") as store, where.open() as ledger:
         log = ObservationLog(classifier, store, ledger, CODEC, Metrics(), on=True, most=MOST)
@@ -152,6 +152,8 @@ def tell_everything(folder: Path) -> None:
             log.observe(items[first : first + 7], trusted=True)
             sys.stdout.write("told\n")
             sys.stdout.flush()
+            if first == 200 * 7:
+                sys.stdin.read()
 
 
 @pytest.mark.process
@@ -165,12 +167,13 @@ def test_processes_that_are_killed_leave_nothing_doubled(
         store.publish(artifact_for(image_model, "border"), actor="test")
         (tmp_path / "work.pickle").write_bytes(pickle.dumps((where, Described(image_model), items)))
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
-        popen = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        popen = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         writers = [stack.enter_context(each) for each in popen]
         for n, writer in enumerate(writers, 1):
             for _ in range(20 * n):
                 assert writer.stdout and writer.stdout.readline() == "told\n"
             writer.kill()
+            writer.wait()
         log = ObservationLog(image_model, store, ledger, CODEC, Metrics(), on=True, most=MOST)
         draw.shuffle(items)
         outcomes = log.observe(items, trusted=True)
