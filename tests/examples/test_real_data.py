@@ -36,7 +36,7 @@ Cells = Counter[tuple[str, int, int]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["celeba", "hatexplain"])
+@pytest.mark.parametrize("name", ["celeba", pytest.param("hatexplain", marks=pytest.mark.soak)])
 def test_train_publish_serve_and_replay_real_inputs(name: str, tmp_path: Path) -> None:
     need(*NEEDED[name])
     config, out = f"examples/{name}/run.toml", tmp_path / "run"
