@@ -80,6 +80,10 @@ class Task:
         """The task in a heading."""
         return f"{self.data}: {self.target} given {self.group}"
 
+    def heading(self, criterion: str) -> str:
+        """The task under a criterion, in a heading."""
+        return f"{self.title}, {criterion.replace('_', ' ')}"
+
     def config(self, folder: Path, seed: int, changes: tuple[str, ...] = ()) -> RunConfig:
         """The configuration of a seed, with its base classifier in `folder`. Raises ConfigError."""
         seeded = ("base", "split", "train") if self.fitted else ("split", "train")

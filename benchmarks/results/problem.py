@@ -57,7 +57,7 @@ class Problem:
     @property
     def title(self) -> str:
         """Heading."""
-        return f"{self.task.title}, {self.criterion.replace('_', ' ')}"
+        return self.task.heading(self.criterion)
 
     @property
     def gap_name(self) -> str:

@@ -53,7 +53,7 @@ class TuningCurve:
     @property
     def title(self) -> str:
         """Heading."""
-        return f"{self.task.title}, {self.criterion.replace('_', ' ')}"
+        return self.task.heading(self.criterion)
 
     @cached_property
     def sizes(self) -> list[int]:
