@@ -28,6 +28,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY triggers triggers
 COPY trainer trainer
 COPY service service
+COPY fairtrigger fairtrigger
 RUN /opt/uv/bin/uv pip install --quiet --python /opt/uv/bin/python --target /app --no-deps --no-build-isolation . \
  && sed -i '1s|.*|#!/opt/fairtrigger/bin/python|' /app/bin/fairtrigger \
  && python -m compileall -q /app

@@ -44,7 +44,7 @@ system: # redis-server and chromium, for tests
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml triggers trainer service
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml triggers trainer service fairtrigger
 
 types:
 	$(BIN)/mypy

@@ -144,7 +144,9 @@ def main() -> int:
     chosen = parser.parse_args()
     files = tracked()
     python_files = [path for path in files if path.endswith(".py")]
-    packages = tuple(f"{name.rstrip('/')}/" for name in chosen.package or ("triggers", "trainer", "service"))
+    packages = tuple(
+        f"{name.rstrip('/')}/" for name in chosen.package or ("fairtrigger", "triggers", "trainer", "service")
+    )
     modules = [path for path in python_files if path.startswith(packages)]
     drawn = sample(modules, chosen.modules, chosen.count, chosen.seed)
     known = verdicts()

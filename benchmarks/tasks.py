@@ -135,7 +135,7 @@ def _aligned_faces(sources: Sources, _seed: int, _progress: Progress) -> tuple[s
     if not (bundle / SPEC_FILE).exists():
         example, network = EXAMPLES / "dlib-age", sources.models / "dlib-faces" / "age-v1.onnx"
         meaning = [f"--{name}={example / name}.json" for name in ("image", "head")]
-        command = [sys.executable, "-m", "triggers", "wrap", str(network), "--out", str(bundle), "--name", "age"]
+        command = [sys.executable, "-m", "fairtrigger", "wrap", str(network), "--out", str(bundle), "--name", "age"]
         subprocess.run([*command, "--labels", "old,young", *meaning], check=True, stdout=sys.stderr)
     return (f'data.path="{table}"', f'data.root="{faces}"', f'model.bundle="{bundle}"')
 

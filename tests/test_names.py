@@ -4,7 +4,7 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-PACKAGES = ("service", "trainer", "triggers")
+PACKAGES = ("fairtrigger", "service", "trainer", "triggers")
 RETIRED = set(
     """
     accelerated access address admission assignment auth batch_decoder beacon bets blanks bounds brevity buckets

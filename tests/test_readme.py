@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PACKAGES = ("service", "trainer", "triggers")
+PACKAGES = ("fairtrigger", "service", "trainer", "triggers")
 UNNAMED = ("service/config", "service/security", "service/telemetry")
 """Packages that the README's tree leaves to the architecture."""
 
@@ -29,9 +29,7 @@ def test_every_package_in_the_tree_exists_and_none_is_missing() -> None:
             assert (ROOT / top).is_dir(), line
         if line.startswith("  "):
             named |= {f"{top}/{name}" for name in re.findall(r"(\w+)/", line)}
-    packages = {
-        path.parent for top in ("triggers", "trainer", "service") for path in (ROOT / top).glob("*/__init__.py")
-    }
+    packages = {path.parent for top in PACKAGES for path in (ROOT / top).glob("*/__init__.py")}
     assert {ROOT / name for name in named} == packages - {ROOT / path for path in UNNAMED}
 
 

@@ -27,7 +27,7 @@ def started(*words: str) -> tuple[str, set[str], float]:
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
-        (("triggers", "--help"), "activate"),
+        (("fairtrigger", "--help"), "activate"),
         (("trainer", "--help"), "RUN.TOML"),
         (("trainer", "--example"), "[objective]"),
         (("service", "--help"), "--http-workers"),
@@ -41,7 +41,7 @@ def test_help_imports_no_torch(words: tuple[str, ...], printed: str) -> None:
 
 
 def test_listing_a_store_imports_no_torch(filled_store: FileStore) -> None:
-    out, modules, seconds = started("-m", "triggers", "--store", filled_store.url, "list")
+    out, modules, seconds = started("-m", "fairtrigger", "--store", filled_store.url, "list")
     assert "faces" in out
     assert "sqlite3" in modules and "torch" not in modules
     assert seconds < started("-c", "pass")[2] + BOUND_SECONDS
@@ -74,6 +74,6 @@ for name in sys.argv[1:]:
 
 def test_programs_start_without_the_optional_extras() -> None:
     programs = ("trainer.train", "trainer.console_summary", "service.app", "service.workers.engine_server")
-    command = [sys.executable, "-c", WITHOUT, *programs, "service.workers.http_worker", "triggers.cli.main"]
+    command = [sys.executable, "-c", WITHOUT, *programs, "service.workers.http_worker", "fairtrigger.cli.main"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,9 @@ ELSEWHERE = {
 def targets() -> Iterator[tuple[str, ast.AST]]:
     """Every function that a Thread of the three packages runs, by file and name."""
     for path in sorted(
-        path for package in ("triggers", "service", "trainer") for path in ROOT.glob(f"{package}/**/*.py")
+        path
+        for package in ("fairtrigger", "triggers", "service", "trainer")
+        for path in ROOT.glob(f"{package}/**/*.py")
     ):
         text = path.read_text()
         if "Thread(" not in text:

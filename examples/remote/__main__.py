@@ -80,7 +80,7 @@ def run(
             url = stack.enter_context(_json_server(out / subject.SERVER, port))
             stated = ["--endpoint", str(HERE / "endpoint.json")]
         os.environ[HOSTS_VARIABLE] = urlsplit(url).netloc
-        _command("triggers", "wrap", url, *stated, *about.wrap_options(), "--out", str(out / "bundle"))
+        _command("fairtrigger", "wrap", url, *stated, *about.wrap_options(), "--out", str(out / "bundle"))
         shutil.copy(about.config, out / "run.toml")  # its relative paths start from `out`
         changes = [f"--set={each}" for each in overrides]
         _command("trainer", str(out / "run.toml"), "--out", str(out / "run"), "--fresh", *changes)
@@ -101,7 +101,7 @@ def _claim(out: Path) -> None:
 
 def _command(module: str, *arguments: str) -> None:
     """Show a command of the product and run it. Raises DataError if it fails."""
-    shown = "fairtrigger" if module == "triggers" else f"python -m {module}"
+    shown = "fairtrigger" if module == "fairtrigger" else f"python -m {module}"
     print(f"\n$ {shown} {shlex.join(arguments)}", flush=True)
     if subprocess.run([sys.executable, "-m", module, *arguments]).returncode:
         raise DataError(f"{shown} failed; it says why above.")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fairtrigger.cli.main import app
 from triggers.api_keys import key_digest, load_keys, new_api_key
-from triggers.cli.main import app
 from triggers.errors import ConfigError
 
 HASH = "blake2b:" + "0" * 64

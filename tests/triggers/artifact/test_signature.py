@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from fairtrigger.cli.main import main
 from tests.artifacts import image_artifact
 from triggers.artifact.artifact import TriggerArtifact, load_artifact, to_bytes
 from triggers.artifact.artifact_tensors import artifact_digest
 from triggers.artifact.signature import Signature, Signer, Trust, make_keys, read_signer, read_trust
-from triggers.cli.main import main
 from triggers.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError
 from triggers.store import artifact_gate
 from triggers.store.store import Store, open_store

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fairtrigger.cli.output_tables import facts_table
 from tests.artifacts import artifact_for, manifest_for, text_trigger
 from tests.bundles import SIZE, image_bundle, multi_label_bundle, text_bundle
 from triggers.artifact.artifact import check_compatible, load_artifact, to_bytes
-from triggers.cli.output_tables import facts_table
 from triggers.errors import ArtifactMismatch
 from triggers.model import load_bundle
 from triggers.model.bundle import BundleSpec, save_bundle

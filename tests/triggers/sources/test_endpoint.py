@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from fairtrigger.cli.main import app
 from tests.artifacts import IMAGE_KINDS, image_trigger
 from tests.bundles import tiny_network
 from tests.endpoints.exactness import largest_difference
@@ -35,7 +36,6 @@ from tests.endpoints.v2_faces import (
 from tests.endpoints.v2_server import V2Model
 from tests.endpoints.wrapping import EXACT, loader_of, wrapped
 from triggers.allow_lists import HOSTS_VARIABLE, AllowedHosts
-from triggers.cli.main import app
 from triggers.errors import ModelChanged, ModelError
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.bundle import save_bundle

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from triggers.artifact.artifact import load_artifact, read_limited
-from triggers.cli.options import (
+from fairtrigger.cli.options import (
     ActorOption,
     BundleOption,
     ModelArgument,
@@ -21,6 +20,7 @@ from triggers.cli.options import (
     open_or_create_store,
     parse_version,
 )
+from triggers.artifact.artifact import load_artifact, read_limited
 from triggers.errors import FairtriggerError
 from triggers.storage import write_atomically
 from triggers.store import artifact_gate

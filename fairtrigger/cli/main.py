@@ -11,8 +11,15 @@ from typing import Annotated
 
 import typer
 
-from triggers.cli import check_command, key_commands, rollout_commands, store_commands, version_commands, wrap_command
-from triggers.cli.options import Chosen
+from fairtrigger.cli import (
+    check_command,
+    key_commands,
+    rollout_commands,
+    store_commands,
+    version_commands,
+    wrap_command,
+)
+from fairtrigger.cli.options import Chosen
 from triggers.errors import FairtriggerError
 
 app = typer.Typer(

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from triggers.cli import output_tables
-from triggers.cli.options import (
+from fairtrigger.cli import output_tables
+from fairtrigger.cli.options import (
     ActorOption,
     BundleOption,
     JsonOption,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fairtrigger.cli.main import main
 from tests.model_folders import bert_folder, resnet_folder, toxicity_folder
-from triggers.cli.main import main
 from triggers.model.bundle import read_spec
 from triggers.sources.builtin_inputs import builtin_images
 

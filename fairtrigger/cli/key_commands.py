@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from fairtrigger.cli.options import JsonOption, print_json
 from triggers.api_keys import ROLES, add_key, as_toml, load_keys, new_api_key
 from triggers.artifact.signature import make_keys
-from triggers.cli.options import JsonOption, print_json
 from triggers.errors import FairtriggerError
 from triggers.storage import write_atomically
 

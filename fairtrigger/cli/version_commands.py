@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triggers.artifact.artifact import check_compatible
-from triggers.artifact.signature import Trust
-from triggers.cli import output_tables
-from triggers.cli.options import (
+from fairtrigger.cli import output_tables
+from fairtrigger.cli.options import (
     BundleOption,
     JsonOption,
     ModelArgument,
@@ -24,6 +22,8 @@ from triggers.cli.options import (
     print_json,
     trust_of,
 )
+from triggers.artifact.artifact import check_compatible
+from triggers.artifact.signature import Trust
 from triggers.errors import FairtriggerError, NotFound
 from triggers.storage import write_atomically
 from triggers.store import Store

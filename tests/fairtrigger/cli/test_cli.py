@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from fairtrigger.cli.main import main
 from tests.artifacts import image_artifact, image_trigger, manifest_for, selection
 from tests.bundles import image_bundle
 from triggers.artifact.artifact import TriggerArtifact, load_artifact, to_bytes
 from triggers.artifact.artifact_tensors import artifact_digest
-from triggers.cli.main import main
 from triggers.model.classifier import FrozenClassifier
 from triggers.rollout.rollout_history import Replica
 from triggers.rollout.rollout_plan import Challenger, RolloutPlan, Shadow
@@ -400,7 +400,7 @@ def test_the_empty_store_says_how_to_fill_it(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_the_real_process(filled_store: FileStore) -> None:
-    command = [sys.executable, "-m", "triggers", "--store", str(filled_store.folder), "pull", "faces", "v77"]
+    command = [sys.executable, "-m", "fairtrigger", "--store", str(filled_store.folder), "pull", "faces", "v77"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "fairtrigger: Model 'faces' has no trigger v77; it has v1 to v4.\n"
