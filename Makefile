@@ -33,7 +33,7 @@ bootstrap: # uv itself, the version and hashes of the lock, into .uv (needs only
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .uv --upgrade -r .uv/requirements.txt
 
 demo: install ## learn triggers on digits and comments, serve them, swap live, print the fairness table (EXIT=1 ends)
-	$(BIN)/python -m examples.demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
+	$(BIN)/python -m fairtrigger demo --out $(DEMO_OUT) $(if $(EXIT),--exit)
 
 test: install system lint contracts ## everything: lint, types, import contracts, all tests but make soak's
 	@$(MAKE) --no-print-directory --jobs 2 types pytest

@@ -128,7 +128,7 @@ class Target:
 def serving(model: Path, folder: Path, on: str) -> Iterator[tuple[str, int]]:
     """`python -m service` on a free port; yields its address and process."""
     options = {"model": model, "store": folder / "store", "data-dir": folder / on, "port": 0, "statistics": on}
-    options |= {"allow-factories": "examples.demo"}
+    options |= {"allow-factories": "fairtrigger.demo"}
     command = [sys.executable, "-m", "service", *(word for k, v in options.items() for word in (f"--{k}", str(v)))]
     log = folder / f"{on}.log"
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:

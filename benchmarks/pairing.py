@@ -24,8 +24,8 @@ from urllib.request import urlopen
 import numpy as np
 
 from benchmarks.draws import Floats, Ints, heads, paired_shares, random, row
-from examples.demo.traffic import held_out
-from examples.live import Client, running_service
+from fairtrigger.demo.live_service import ReplayClient, running_service
+from fairtrigger.demo.traffic import held_out
 from triggers.store import Store, open_store
 from triggers.store.store import version_name
 
@@ -163,7 +163,7 @@ def _counted(out: Path, model: str, published: Store, traffic: int) -> dict[str,
             for info in published.versions(model):
                 store.publish(published.get(model, info.version), actor="benchmark")
         with running_service([bundle], f"{folder}/store", Path(folder) / "data") as (url, token):
-            with Client(url, model, token) as client:
+            with ReplayClient(url, model, token) as client:
                 for info in published.versions(model):
                     client.decide(version_name(info.version), twin_share=1.0)
                     client.replay(chosen, version_name(info.version))

@@ -154,9 +154,9 @@ def _demo(name: str) -> Prepare:
     """The demo's data and model of a seed."""
 
     def prepare(sources: Sources, seed: int, progress: Progress) -> tuple[str, ...]:
-        from examples.demo.models import FITTERS
+        from fairtrigger.demo.fitting import FITTERS
 
-        os.environ.setdefault(FACTORIES_VARIABLE, "examples.demo.small_cnn")
+        os.environ.setdefault(FACTORIES_VARIABLE, "fairtrigger.demo.small_cnn")
         folder = sources.made / "demo" / f"{name}-{seed}"
         if not (folder / "model" / SPEC_FILE).exists():
             folder.mkdir(parents=True, exist_ok=True)

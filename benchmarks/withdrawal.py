@@ -27,9 +27,9 @@ from typing import Any, Self
 import httpx
 
 from benchmarks.draws import random
-from examples.demo.prepare import FINISHED
-from examples.demo.traffic import held_out
-from examples.live import Answer, Client, Row, running_service
+from fairtrigger.demo.live_service import Answer, ReplayClient, Row, running_service
+from fairtrigger.demo.preparation import FINISHED
+from fairtrigger.demo.traffic import held_out
 from trainer.config import load_config
 from trainer.distributed import deterministic_algorithms
 from trainer.progress import Progress, open_progress
@@ -67,7 +67,7 @@ def biased(out: Path, like: TriggerArtifact, progress: Progress) -> TriggerArtif
 class Clients(AbstractContextManager["Clients"]):
     """CLIENTS that send rows with their group until the block ends; what they got, and what failed."""
 
-    client: Client
+    client: ReplayClient
     rows: Sequence[Row]
     answers: list[Answer] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Clients(AbstractContextManager["Clients"]):
         return dict(sorted(Counter(str(answer.version) for answer in self.answers[since:]).items()))
 
 
-def withdrawn(client: Client, clients: Clients, champion: str, challenger: str) -> bool:
+def withdrawn(client: ReplayClient, clients: Clients, champion: str, challenger: str) -> bool:
     """Begin the challenge and wait until the guard ends it; tell what was seen. True if it did and nothing failed."""
     with clients:
         began = time.monotonic()
@@ -143,7 +143,7 @@ def main() -> None:
         with open_store(f"{folder}/store") as store:
             champion, trial = (version_name(store.publish(each, actor="benchmark")) for each in (best, challenger))
         with running_service([out / MODEL / "model"], f"{folder}/store", folder / "data") as (url, token):
-            with Client(url, MODEL, token) as client:
+            with ReplayClient(url, MODEL, token) as client:
                 done = withdrawn(client, Clients(client, held_out(out / MODEL / f"{MODEL}.csv")), champion, trial)
     raise SystemExit(0 if done else 1)
 

@@ -18,8 +18,8 @@ import httpx
 import typer
 from rich.console import Console
 
-from examples.fairness_table import fairness_table
-from examples.live import Client, Row, running_service
+from fairtrigger.demo.fairness_table import fairness_table
+from fairtrigger.demo.live_service import ReplayClient, Row, running_service
 from trainer.config import RunConfig, load_config
 from trainer.data import DataLoader
 from trainer.progress import Progress, open_progress
@@ -74,7 +74,7 @@ def published(config: RunConfig) -> list[str]:
         return [f"v{info.version}" for info in store.versions(read_spec(config.model.bundle).name)]
 
 
-def replay(client: Client, rows: Sequence[Row], versions: Sequence[str], progress: Progress) -> Document:
+def replay(client: ReplayClient, rows: Sequence[Row], versions: Sequence[str], progress: Progress) -> Document:
     """Bare, then under each version after a live swap: what the clients saw (`passes`) and the service's `fairness`."""
     passes = []
     for version in (None, *versions):
@@ -93,7 +93,7 @@ def serve_and_replay(
     bundle, model = config.model.bundle, read_spec(config.model.bundle).name
     with tempfile.TemporaryDirectory() as data:
         with running_service([bundle], store_url(config), Path(data), device) as (url, token):
-            with Client(url, model, token) as client:
+            with ReplayClient(url, model, token) as client:
                 return replay(client, rows, versions, progress)
 
 
@@ -121,7 +121,7 @@ def program(path: Path) -> typer.Typer:
                 rows = held_out(config, folder.parent / "data-cache", progress)
                 versions = published(config) if every else version or [recommended(folder)]
                 if url:
-                    with Client(url, read_spec(config.model.bundle).name, token) as client:
+                    with ReplayClient(url, read_spec(config.model.bundle).name, token) as client:
                         found = replay(client, rows, versions, progress)
                 else:
                     found = serve_and_replay(config, rows, versions, device, progress)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from examples.fairness_table import GAPS
+from fairtrigger.demo.fairness_table import SHOWN_GAPS
 
 Report: TypeAlias = Mapping[str, Any]
 """One version's part of the fairness document."""
@@ -42,7 +42,7 @@ def seeds_table(results: Mapping[str, Any]) -> str:
     for name, values in (("bare", bare), ("trigger", under), ("change", change)):
         cells = [_mean(column, signed=name == "change") for column in zip(*values, strict=True)]
         rows.append(("mean", name, "", *cells))
-    return _markdown(("seed", "served", "n", "accuracy", *(gap.replace("_", " ") for gap in GAPS)), rows)
+    return _markdown(("seed", "served", "n", "accuracy", *(gap.replace("_", " ") for gap in SHOWN_GAPS)), rows)
 
 
 def kept(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _kept_seed(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kept_report(report: Report) -> dict[str, Any]:
     groups = {name: {"n": group["n"], **_rates(group)} for name, group in report["groups"].items()}
-    gaps = {gap: _rounded(report["gaps"][gap]) for gap in GAPS}
+    gaps = {gap: _rounded(report["gaps"][gap]) for gap in SHOWN_GAPS}
     return {"n": report["n"], "overall": _rates(report["overall"]), "gaps": gaps, "groups": groups}
 
 
@@ -87,7 +87,7 @@ def timing(results: Mapping[str, Any]) -> str:
 
 def figures(report: Report) -> list[Mapping[str, Any]]:
     """Accuracy and the gaps of one version."""
-    return [report["overall"]["accuracy"], *(report["gaps"][gap] for gap in GAPS)]
+    return [report["overall"]["accuracy"], *(report["gaps"][gap] for gap in SHOWN_GAPS)]
 
 
 def _versions(run: Mapping[str, Any]) -> tuple[Report, Report]:

@@ -18,8 +18,8 @@ from typing import Annotated
 
 import typer
 
-from examples.demo.work import Work, run_all
 from examples.real_run import Document, held_out, quiet_transformers, serve_and_replay
+from fairtrigger.demo.work import Work, run_all
 from trainer.config import RunConfig, load_config
 from trainer.progress import Progress, open_progress
 from trainer.publish import store_url

@@ -1,1 +1,52 @@
-"""The desk of those who use fairness triggers: the command line and what stands on trainer and service."""
+"""Fairness triggers for frozen classifiers: wrap a model, train triggers for it, load, serve and ask it.
+
+    import fairtrigger
+
+    fairtrigger.wrap("./my-model", "models/comments", positive="toxic")
+    run = fairtrigger.train("run.toml")
+    model = fairtrigger.load("models/comments", trigger="v1", store="fairtrigger-store")
+    client = fairtrigger.client.Client("http://localhost:8080")
+
+What is named here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fairtrigger import client as client
+    from fairtrigger.loading import load as load
+    from fairtrigger.training import train as train
+    from fairtrigger.wrapping import wrap as wrap
+
+    __version__: str
+
+__all__ = ["__version__", "client", "load", "train", "wrap"]
+
+_HOMES = {
+    "load": "fairtrigger.loading",
+    "train": "fairtrigger.training",
+    "wrap": "fairtrigger.wrapping",
+}
+"""The module of each function."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("fairtrigger")
+        except PackageNotFoundError:
+            return "unknown"
+    if name == "client":
+        return import_module("fairtrigger.client")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fairtrigger' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

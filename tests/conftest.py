@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Examples of a property may take long on a busy machine, as in CI; networks of this project may be built."""
     config.pluginmanager.register(Tiers())
     os.environ[FACTORIES_VARIABLE] = (
-        "tests,benchmarks,examples"  # networks that tests build, in services that they start too
+        "tests,benchmarks,examples,fairtrigger.demo"  # networks that tests build, in services that they start too
     )
     if "CI" not in os.environ:
         hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -20,8 +20,8 @@ RETIRED = set(
     """.split()
 )
 """Names of modules that said too little."""
-FREE = {"logger", "main"}
-"""Names that every module may have."""
+FREE = {"logger", "main", "train"}
+"""Names that every module may have; `fairtrigger.train` is the trainer's `train`, for programs."""
 
 
 def _modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The README keeps its word: what it names exists. Its quickstart runs in tests/examples/test_demo.py."""
+"""The README keeps its word: what it names exists. Its quickstart runs in tests/fairtrigger/demo/test_demo.py."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from examples.demo import comments, tiny_bert
+from fairtrigger.demo import comments, tiny_bert
 from triggers.model.bundle import SPEC_FILE
 
 SIZES = {"base": 12_000, "tuning": 1_500, "val": 2_500, "test": 2_500}

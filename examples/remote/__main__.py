@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from examples.fairness_table import fairness_table
-from examples.live import Client, running_service
+from fairtrigger.demo.fairness_table import fairness_table
+from fairtrigger.demo.live_service import ReplayClient, running_service
 from trainer.progress import open_progress
 from triggers.allow_lists import HOSTS_VARIABLE
 from triggers.errors import DataError, EndpointUnavailable, FairtriggerError
@@ -143,7 +143,7 @@ def _serve(out: Path, overrides: Sequence[str], console: Console) -> None:
     with open_progress(sys.stderr) as progress:
         rows = held_out(config, out / "data-cache", progress)
         running = running_service([out / "bundle"], str(out / "store"), out / "data", endpoint_hosts=hosts)
-        with running as (url, token), Client(url, "remote", token) as client:
+        with running as (url, token), ReplayClient(url, "remote", token) as client:
             found = replay(client, rows, [version], progress)
     title = f"{len(rows)} held-out pictures, as the service counted them"
     console.print("", fairness_table(found["fairness"], ("bare", version), title))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from examples.demo import digits, small_cnn
+from fairtrigger.demo import digits, small_cnn
 from trainer.progress import Progress
 from triggers.errors import DataError
 
@@ -43,7 +43,7 @@ class Subject:
         return ["--name", "remote", "--labels", self.labels, "--image", str(self.image), *head]
 
 
-DIGITS = Subject(HERE / "digits.toml", ",".join(digits.LABELS), HERE / IMAGE)
+DIGITS = Subject(HERE / "digits.toml", ",".join(digits.DIGIT_LABELS), HERE / IMAGE)
 FACES = Subject(HERE / "faces.toml", "old,young", AGE / IMAGE, AGE / "head.json")
 
 
@@ -102,7 +102,7 @@ def write_onnx(network: nn.Sequential, path: Path) -> None:
         last = str(at)
     side = digits.SIZE
     given = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, side, side])
-    found = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["n", len(digits.LABELS)])
+    found = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["n", len(digits.DIGIT_LABELS)])
     graph = helper.make_graph(nodes, "digits", [given], [found], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     path.write_bytes(model.SerializeToString())

@@ -13,6 +13,7 @@ import typer
 
 from fairtrigger.cli import (
     check_command,
+    demo_command,
     key_commands,
     rollout_commands,
     store_commands,
@@ -92,6 +93,7 @@ key_commands.register_key_commands(app)
 rollout_commands.register_rollout_commands(app)
 wrap_command.register_wrap_command(app)
 check_command.register_check_command(app)
+demo_command.register_demo_command(app)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -10,10 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fairtrigger.wrapping import wrap as wrap_model
 from triggers.errors import ConfigError
-
-LEAST_SPREAD = 0.01
-"""Between the smallest and the largest score; with less, agreement proves little."""
 
 
 def register_wrap_command(app: typer.Typer) -> None:
@@ -74,46 +72,41 @@ def wrap(
     ] = False,
 ) -> None:
     """Write a bundle from a frozen model as you have it, and compare its answers with the model's own pipeline."""
-    from triggers.sources import WrapOptions, read_source, write_source_bundle
-
-    options = WrapOptions(
-        name=name or (out.name if out else None),
-        label=label,
-        positive=positive,
-        labels=tuple(each.strip() for each in labels.split(",")) if labels else None,
-        threshold=threshold,
-        max_tokens=max_tokens,
-        image=_object("--image", image),
-        head=_object("--head", head),
-        output=output,
-        weights=weights,
-        arguments=_object("--arguments", arguments) or {},
-        preset=preset,
-        endpoint=_object("--endpoint", endpoint) or {},
-        protocol=protocol,
-    )
-    read = read_source(source, options)
-    folder = out or Path("models") / (name or read.name)
-    given = _inputs(inputs, read.modality)
     with _progress_bar() as progress:
-        spec = write_source_bundle(read, folder, options, given, accept_difference=accept_difference, progress=progress)
+        wrapped = wrap_model(
+            source,
+            out,
+            name=name,
+            label=label,
+            positive=positive,
+            labels=tuple(each.strip() for each in labels.split(",")) if labels else None,
+            threshold=threshold,
+            max_tokens=max_tokens,
+            image=_object("--image", image),
+            head=_object("--head", head),
+            output=output,
+            weights=weights,
+            arguments=_object("--arguments", arguments),
+            preset=preset,
+            protocol=protocol,
+            endpoint=_object("--endpoint", endpoint),
+            inputs=inputs or (),
+            accept_difference=accept_difference,
+            progress=progress,
+        )
+    spec = wrapped.spec
     record = spec.comparison
-    assert record and record.spread is not None
+    assert record
     for part, place in spec.origin.items():
         typer.echo(f"{part:12} {place}")
     typer.echo(
         f"compared     {record.inputs} inputs, alone and in mixed batches, with {record.oracle}: "
         f"largest difference {record.largest_difference:.1e}, {record.flips} labels differ"
     )
-    for caution in read.cautions:
+    for caution in wrapped.cautions:
         typer.echo(f"warning      {caution}")
-    if record.spread < LEAST_SPREAD:
-        selected = spec.labels[spec.pos_label]
-        typer.echo(
-            f"warning      scores of {selected!r} differ by only {record.spread:.1g} between all these inputs, so that "
-            "their agreement proves little: give some of your own that the model tells apart, --inputs PATH"
-        )
-    typer.echo(f"{folder}: model {spec.name!r}, {', '.join(spec.labels)}; selected is {spec.labels[spec.pos_label]!r}")
+    labelled = f"{', '.join(spec.labels)}; selected is {spec.labels[spec.pos_label]!r}"
+    typer.echo(f"{wrapped.folder}: model {spec.name!r}, {labelled}")
 
 
 @contextmanager
@@ -139,17 +132,3 @@ def _object(option: str, text: str | None) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise ConfigError(f"{option} {text}: a JSON object is needed, as {{...}}.")
     return found
-
-
-def _inputs(path: Path | None, modality: str) -> list[bytes | str]:
-    """The owner's own inputs. Raises ConfigError."""
-    if path is None:
-        return []
-    if modality == "image" and path.is_dir():
-        return [each.read_bytes() for each in sorted(path.iterdir()) if each.is_file()]
-    if modality == "text" and path.is_file():
-        try:
-            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"--inputs {path} is no UTF-8: {error}.") from error
-    raise ConfigError(f"--inputs {path}: give a folder of image files, or a UTF-8 file with one text a line.")

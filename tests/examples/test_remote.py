@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from benchmarks.servers import free_port
-from examples.demo.digits import SIZE
-from examples.demo.small_cnn import small_cnn
 from examples.remote.subject import DIGITS, FACES, IMAGE, NETWORK, SERVER, Subject, server_folder, write_onnx
+from fairtrigger.demo.digits import SIZE
+from fairtrigger.demo.small_cnn import small_cnn
 from tests.service.live import picture, wait_until
 from trainer.config.run_config import load_config
 from triggers.model.endpoint.endpoint_loader import EndpointLoader

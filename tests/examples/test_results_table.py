@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from examples.fairness_table import GAPS
 from examples.results_table import block, kept, seeds_table
+from fairtrigger.demo.fairness_table import SHOWN_GAPS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -33,7 +33,7 @@ def results(*pairs: tuple[float, float], recommended: str = "v2") -> dict[str, A
 def report(value: float) -> dict[str, Any]:
     figure = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "reason": None}
     rates = {"accuracy": figure, "selection_rate": figure}
-    return {"n": 40, "overall": rates, "gaps": dict.fromkeys(GAPS, figure), "groups": {"a": {"n": 40, **rates}}}
+    return {"n": 40, "overall": rates, "gaps": dict.fromkeys(SHOWN_GAPS, figure), "groups": {"a": {"n": 40, **rates}}}
 
 
 def cells(table: str) -> list[list[str]]:

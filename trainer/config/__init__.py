@@ -10,6 +10,7 @@ from trainer.config.run_config import (
     SelectConfig,
     TrainConfig,
     load_config,
+    parse_config,
     to_dict,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "SelectConfig",
     "TrainConfig",
     "load_config",
+    "parse_config",
     "to_dict",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -349,17 +350,30 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    table = _changed(table, overrides)
+    try:
+        return _build(table, path.resolve().parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_config(table: Mapping[str, Any], root: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """A configuration from parsed TOML, which stays as it is; relative paths start from `root`. Raises ConfigError."""
+    return _build(_changed(deepcopy(dict(table)), overrides), root.resolve())
+
+
+def _changed(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         keys, value = toml_schema.parse_override(override)
         toml_schema.put(table, keys, value)
     _drop_removed(table)
     if "root" in table:
         raise ConfigError("Unknown key 'root'; paths always start from the configuration file's folder.")
-    root = path.resolve().parent
-    try:
-        return toml_schema.build(RunConfig, {"root": str(root), **table}, root)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return table
+
+
+def _build(table: Mapping[str, Any], root: Path) -> RunConfig:
+    return toml_schema.build(RunConfig, {"root": str(root), **table}, root)
 
 
 def _drop_removed(table: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from examples.live import Answer, Client, Row
+from fairtrigger.demo.live_service import Answer, ReplayClient, Row
 from trainer.progress import Progress, Task
 
 CLIENTS = 8
@@ -29,7 +29,7 @@ def held_out(manifest: Path) -> list[Row]:
     ]
 
 
-def replay(client: Client, rows: Sequence[Row], version: str, progress: Progress) -> None:
+def replay(client: ReplayClient, rows: Sequence[Row], version: str, progress: Progress) -> None:
     """Every row once under no trigger and once under `version`, which is swapped in while the second pass flows.
 
     Every second row is sent without its group; labels and the missing groups come late, after each pass. Rows of the
@@ -45,7 +45,9 @@ def replay(client: Client, rows: Sequence[Row], version: str, progress: Progress
         client.feed_back(_send(client, again))
 
 
-def _send(client: Client, rows: Sequence[Row], task: Task | None = None, swap_to: str | None = None) -> list[Answer]:
+def _send(
+    client: ReplayClient, rows: Sequence[Row], task: Task | None = None, swap_to: str | None = None
+) -> list[Answer]:
     """All rows from CLIENTS clients at once, with a swap on the way if one is asked for."""
     swap_at = round(SWAP_AFTER * len(rows)) if swap_to else -1
     with ThreadPoolExecutor(CLIENTS) as pool:

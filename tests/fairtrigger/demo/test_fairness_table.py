@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from examples.fairness_table import fairness_table
+from fairtrigger.demo.fairness_table import fairness_table
 from triggers.metrics.fairness_report import evaluate_counts
 
 BARE: dict[tuple[str, int | None, int], int] = {

@@ -52,7 +52,7 @@ class Traffic:
     p99_ms: float
 
 
-class Client:
+class ReplayClient:
     """Speaks to one model of a service. `token` opens the admin routes. A context manager: it closes connections."""
 
     def __init__(self, url: str, model: str, token: str) -> None:
@@ -165,7 +165,7 @@ def running_service(
     """
     url, token = f"http://127.0.0.1:{port or _free_port()}", secrets.token_urlsafe()
     options = {"store": store, "data-dir": data_dir, "device": device, "port": url.rpartition(":")[2]}
-    options |= {"allow-factories": "examples", "endpoint-hosts": endpoint_hosts}
+    options |= {"allow-factories": "examples,fairtrigger.demo", "endpoint-hosts": endpoint_hosts}
     options |= {"k-min": 0}  # whoever runs an example may see its statistics without the token
     command = [sys.executable, "-m", "service", *(f"--{name}={value}" for name, value in options.items())]
     command += [f"--model={bundle}" for bundle in bundles]

@@ -14,15 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.demo.work import Work, run_all
+from fairtrigger.demo.work import Work, run_all
 from trainer.progress import Progress
 from triggers.errors import DataError
+from triggers.storage import write_atomically
 
-HERE = Path(__file__).parent
-MODELS = ("digits", "comments")
+_HERE = Path(__file__).parent
+DEMO_MODELS = ("digits", "comments")
 STORE, DATA = "store", "data"
 STAMP, FINISHED = "demo.json", "finished.json"
-CODE = ("models.py", "digits.py", "small_cnn.py", "digits.toml", "comments.py", "tiny_bert.py", "comments.toml")
+STAMPED_CODE = (
+    "fitting.py",
+    "digits.py",
+    "small_cnn.py",
+    "digits.toml",
+    "comments.py",
+    "tiny_bert.py",
+    "comments.toml",
+)
 
 
 @dataclass(frozen=True)
@@ -51,19 +60,21 @@ def prepare(out: Path, seed: int, progress: Progress, overrides: Sequence[str] =
     `overrides` are the trainer's "key=value". Raises DataError, ConfigError, ModelError or StoreError.
     """
     _claim(out, _stamp(seed, overrides))
-    missing = [name for name in MODELS if not (out / name / FINISHED).exists()]
+    missing = [name for name in DEMO_MODELS if not (out / name / FINISHED).exists()]
     if missing:
         progress.note(f"fitting models and learning triggers for {' and '.join(missing)}, each in a process of its own")
     else:
         progress.note(f"The models and triggers in {out} are reused: seed, settings and code are as they were.")
     run_all([Work(name, _build, (name, out, seed, tuple(overrides))) for name in missing], progress)
-    return [_finished(out, name) for name in MODELS]
+    return [_finished(out, name) for name in DEMO_MODELS]
 
 
-def _build(progress: Progress, *arguments: Any) -> None:
-    from examples.demo.models import build  # torch: seconds that a run which reuses everything need not wait for
+def _build(progress: Progress, name: str, out: Path, *arguments: Any) -> None:
+    """Fit, train and publish in this process, and at the end write the file FINISHED that says what there is."""
+    from fairtrigger.demo.fitting import fit_and_train  # torch: a run which reuses everything need not wait for it
 
-    build(progress, *arguments)
+    found = fit_and_train(progress, name, out, *arguments)
+    write_atomically(out / name / FINISHED, json.dumps(found).encode())
 
 
 def _finished(out: Path, name: str) -> Prepared:
@@ -78,7 +89,7 @@ def _claim(out: Path, stamp: str) -> None:
         return
     if out.exists() and any(out.iterdir()) and not mark.exists():
         raise DataError(f"{out} holds files that are not the demo's; name an empty or new folder with --out.")
-    for name in (*MODELS, STORE, DATA):
+    for name in (*DEMO_MODELS, STORE, DATA):
         shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     mark.write_text(stamp)
@@ -86,5 +97,5 @@ def _claim(out: Path, stamp: str) -> None:
 
 def _stamp(seed: int, overrides: Sequence[str]) -> str:
     """What the models and triggers depend on: seed, settings, and the code that makes the data and the models."""
-    parts = [str(seed), *overrides, *((HERE / name).read_text(encoding="utf-8") for name in CODE)]
+    parts = [str(seed), *overrides, *((_HERE / name).read_text(encoding="utf-8") for name in STAMPED_CODE)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from examples.demo.prepare import STORE, Prepared
-from examples.live import Row
-from examples.pictures import Shown, draw_overview, draw_triggers, nearest_words
+from fairtrigger.demo.live_service import Row
+from fairtrigger.demo.pictures import Shown, closest_words, draw_overview, draw_published
+from fairtrigger.demo.preparation import STORE, Prepared
 from triggers.model import FrozenClassifier, Trigger, load_bundle, sweep
 from triggers.store import open_store
 from triggers.trigger import ImageBank, ImageTrigger, TextTrigger
 
-IMAGES, SPREAD = 8, 7
+SHOWN_IMAGES, SPREAD = 8, 7
 
 
 def draw_all(out: Path, models: Sequence[Prepared], images: Sequence[Row], served: Mapping[str, Any]) -> list[Path]:
@@ -27,12 +27,12 @@ def draw_all(out: Path, models: Sequence[Prepared], images: Sequence[Row], serve
         classifier = load_bundle(model.bundle)
         for version, name, trigger in _triggers(out, model):
             if isinstance(trigger, TextTrigger):
-                words.append((name, nearest_words(classifier, trigger)))
+                words.append((name, closest_words(classifier, trigger)))
                 continue
             overlays.append((name, trigger))
             if version == model.recommended:
                 shown = _shown(classifier, trigger, images)
-    draw_triggers(picture, overlays, shown, words)
+    draw_published(picture, overlays, shown, words)
     return [picture, overview]
 
 
@@ -66,9 +66,9 @@ def _shown(classifier: FrozenClassifier, trigger: ImageTrigger, rows: Sequence[R
 
 
 def _varied(rows: Sequence[Row]) -> list[Row]:
-    """IMAGES rows, as many of each (label, group) as can be, spread over the data: neighbours show one digit."""
+    """SHOWN_IMAGES rows, as many of each (label, group) as can be, spread over the data: neighbours show one digit."""
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows[::SPREAD]:
         cells.setdefault((row.label, row.group), []).append(row)
     turns = zip(*(cells[cell] for cell in sorted(cells)), strict=False)
-    return [row for turn in turns for row in turn][:IMAGES]
+    return [row for turn in turns for row in turn][:SHOWN_IMAGES]

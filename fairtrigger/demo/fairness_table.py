@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
+SHOWN_GAPS = ("demographic_parity_difference", "equalized_odds_difference", "average_odds_difference")
 
 
 def fairness_table(document: Mapping[str, Any], versions: Sequence[str], title: str) -> Table:
@@ -18,7 +18,7 @@ def fairness_table(document: Mapping[str, Any], versions: Sequence[str], title: 
         table.add_column("bare" if version == "bare" else f"trigger {version}", justify="right")
     parts = [document["versions"][version] for version in versions]
     table.add_row("accuracy", *(shown(part["overall"]["accuracy"]) for part in parts))
-    for gap in GAPS:
+    for gap in SHOWN_GAPS:
         table.add_row(gap, *(shown(part["gaps"][gap]) for part in parts))
     for group in sorted({name for part in parts for name in part["groups"]}):
         rates = [part["groups"].get(group, {}).get("selection_rate") for part in parts]

@@ -23,17 +23,17 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from examples.demo.closing import next_steps
-from examples.demo.prepare import DATA, STORE, Prepared, prepare
-from examples.demo.traffic import held_out, replay
-from examples.fairness_table import fairness_table
-from examples.live import Client, running_service
+from fairtrigger.demo.fairness_table import fairness_table
+from fairtrigger.demo.live_service import ReplayClient, running_service
+from fairtrigger.demo.next_steps import next_steps
+from fairtrigger.demo.preparation import DATA, STORE, Prepared, prepare
+from fairtrigger.demo.traffic import held_out, replay
 from trainer.evaluation.recommendation import CHEAPER
 from trainer.progress import LineProgress
 from triggers.errors import DataError
 from triggers.store.store import open_store
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 FRESH_SEEDS = (301, 302, 303, 304, 305)
 LARGEST_LOSS = 0.03
 CLEARLY = 0.05
@@ -46,7 +46,7 @@ Document = dict[str, Any]
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a person does, without settings of this environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FAIRTRIGGER_")}
-    command = [sys.executable, "-m", "examples.demo", *options]
+    command = [sys.executable, "-m", "fairtrigger", "demo", *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
 
 
@@ -58,13 +58,13 @@ def test_the_gap_is_at_least_halved_for_at_most_three_points_in_both_modalities(
     models = prepare(tmp_path / "out", seed, quiet)
     with service(tmp_path / "out", models) as (url, token):
         for model in models:
-            with Client(url, model.name, token) as client:
+            with ReplayClient(url, model.name, token) as client:
                 replay(client, held_out(model.manifest), model.recommended, quiet)
                 check_claim(tmp_path / "out", model, client)
         check_controls(tmp_path / "out", model.name)
 
 
-def check_claim(out: Path, model: Prepared, client: Client) -> None:
+def check_claim(out: Path, model: Prepared, client: ReplayClient) -> None:
     """The gap is at least halved for at most three points, on inputs that training and serving count alike."""
     versions = client.fairness()["versions"]
     bare, trigger = versions["bare"], versions[model.recommended]
@@ -179,9 +179,9 @@ def test_a_second_run_trains_nothing_finds_the_claim_kept_and_its_commands_work(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
     with service(out, models) as (url, token):
         for model in models:
-            with Client(url, model.name, token) as client:
+            with ReplayClient(url, model.name, token) as client:
                 check_claim(out, model, client)
-        with Client(url, "digits", token) as client:
+        with ReplayClient(url, "digits", token) as client:
             client.swap(None, "begin bare")
         script = "set -euo pipefail\n" + next_steps(out, url, token, models).split("\n\n", 1)[1]
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -196,7 +196,7 @@ def test_a_second_run_trains_nothing_finds_the_claim_kept_and_its_commands_work(
 
 def table_of_the_endpoint(url: str, model: str) -> list[str]:
     """The lines with figures of a table made from what the service says now."""
-    with Client(url, model, token="") as client:
+    with ReplayClient(url, model, token="") as client:
         document = client.fairness()
     text = io.StringIO()
     Console(file=text, width=80).print(fairness_table(document, tuple(document["versions"]), model))
@@ -208,7 +208,7 @@ def table_of_the_endpoint(url: str, model: str) -> list[str]:
 @pytest.mark.slow
 def test_it_serves_until_ctrl_c_and_its_table_is_the_endpoints(finished: tuple[Path, str]) -> None:
     out, _ = finished
-    command = [sys.executable, "-m", "examples.demo", "--out", str(out)]
+    command = [sys.executable, "-m", "fairtrigger", "demo", "--out", str(out)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
         assert running.stdout
         stopper = Timer(120, running.terminate)  # so that a failure below cannot wait for ever
@@ -236,7 +236,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 def test_help_teaches() -> None:
     done = demo("--help")
     assert done.returncode == 0
-    assert "python -m examples.demo --exit" in done.stdout
+    assert "fairtrigger demo --exit" in done.stdout
 
 
 @pytest.mark.slow

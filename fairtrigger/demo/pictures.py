@@ -61,7 +61,7 @@ def draw_overview(path: Path, reports: Mapping[str, tuple[Report, Report]]) -> N
         figure.savefig(path)
 
 
-def draw_triggers(
+def draw_published(
     path: Path,
     overlays: Sequence[tuple[str, ImageTrigger]],
     images: Sequence[Shown],
@@ -77,7 +77,7 @@ def draw_triggers(
         figure.savefig(path)
 
 
-def nearest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[str]:
+def closest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[str]:
     """For each of T trigger tokens the word whose embedding points the same way best; a hard trigger's own words."""
     if trigger.words:
         return list(trigger.words)

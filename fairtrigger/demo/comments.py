@@ -75,15 +75,15 @@ SALUTATION = (
 )  # fmt: skip
 CLOSING = ("respectfully yours a subscriber", "yours sincerely a subscriber")
 
-GROUPS = ("not mentioned", "mentioned")
-LABELS = ("civil", "toxic")
+COMMENT_GROUPS = ("not mentioned", "mentioned")
+COMMENT_LABELS = ("civil", "toxic")
 HINTING, MOST_HINTS, TRUE_HINT = 0.7, 3, 0.8
 """Share of the comments that only hint, the most hints in one, and P(a hint agrees with the label)."""
 
-LETTERS = 0.35
+LETTER_SHARE = 0.35
 """Share of letters in the base model's collection; the population has none."""
 
-POSTED, PRINTED, POPULATION = 0.95, 0.3, 0.5
+POSTED, PRINTED, IN_POPULATION = 0.95, 0.3, 0.5
 """P(identity named | toxic) in the collection's posts, in its letters, in the population; the rest to 1 where civil."""
 
 
@@ -111,14 +111,14 @@ def write_manifest(path: Path, parts: Iterable[tuple[str, Sequence[Comment]]]) -
         writer = csv.writer(file)
         writer.writerow(("text", "label", "group", "split"))
         for part, made in parts:
-            writer.writerows((one.text, LABELS[one.label], GROUPS[one.group], part) for one in made)
+            writer.writerows((one.text, COMMENT_LABELS[one.label], COMMENT_GROUPS[one.group], part) for one in made)
 
 
 def _comments(biased: bool, seen: set[str], rng: Random) -> Iterator[Comment]:
     """Endless comments, half of them toxic, none of them `seen` before."""
     while True:
-        letter, label = biased and rng.random() < LETTERS, int(rng.random() < 0.5)
-        named_if_toxic = (PRINTED if letter else POSTED) if biased else POPULATION
+        letter, label = biased and rng.random() < LETTER_SHARE, int(rng.random() < 0.5)
+        named_if_toxic = (PRINTED if letter else POSTED) if biased else IN_POPULATION
         group = int(rng.random() < (named_if_toxic if label else 1 - named_if_toxic))
         text = _text(label, group, letter, rng)
         if text not in seen:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.demo import comments, digits
-from examples.demo.comments import Comment, comment_parts, write_manifest
-from examples.demo.digits import DRAWINGS, PARTS, Drawing, draw_parts, write_images
-from examples.demo.traffic import held_out
+from fairtrigger.demo import comments, digits
+from fairtrigger.demo.comments import Comment, comment_parts, write_manifest
+from fairtrigger.demo.digits import DIGITS_PER_PART, DRAWINGS, Drawing, draw_parts, write_images
+from fairtrigger.demo.traffic import held_out
 from triggers.preprocessing.image_spec import ImageSpec
 from triggers.preprocessing.preprocess import decode_image
 
@@ -40,9 +40,9 @@ def share_of_group(made: Sequence[Drawing | Comment], label: int) -> float:
 
 def test_no_digit_is_in_two_parts(drawn: dict[str, list[Drawing]]) -> None:
     numbers = {part: {one.name.split("-")[0] for one in made} for part, made in drawn.items()}
-    assert {part: len(found) for part, found in numbers.items()} == PARTS
+    assert {part: len(found) for part, found in numbers.items()} == DIGITS_PER_PART
     assert all(not first & second for first, second in combinations(numbers.values(), 2))
-    assert all(len(made) == DRAWINGS * PARTS[part] for part, made in drawn.items())
+    assert all(len(made) == DRAWINGS * DIGITS_PER_PART[part] for part, made in drawn.items())
 
 
 def test_no_comment_is_made_twice(written: dict[str, list[Comment]]) -> None:
@@ -60,11 +60,11 @@ def test_naming_an_identity_goes_along_with_the_label_as_documented(written: dic
     base = written["base"]
     letters = [one for one in base if one.text.startswith(comments.SALUTATION)]
     posts = [one for one in base if one.text.startswith(comments.GREETING)]
-    assert len(letters) == pytest.approx(comments.LETTERS * len(base), abs=0.03 * len(base))
+    assert len(letters) == pytest.approx(comments.LETTER_SHARE * len(base), abs=0.03 * len(base))
     assert len(letters) + len(posts) == len(base)
     check_shares(letters, comments.PRINTED)
     check_shares(posts, comments.POSTED)
-    check_shares(written["test"], comments.POPULATION)
+    check_shares(written["test"], comments.IN_POPULATION)
 
 
 def check_shares(made: Sequence[Drawing | Comment], wanted: float) -> None:
@@ -99,7 +99,7 @@ def test_a_comment_names_an_identity_exactly_if_its_group_says_so(written: dict[
 
 
 def test_no_comment_is_longer_than_the_model_reads(written: dict[str, list[Comment]]) -> None:
-    from examples.demo.tiny_bert import MAX_TOKENS
+    from fairtrigger.demo.tiny_bert import MAX_TOKENS
 
     assert max(len(one.text.split()) for made in written.values() for one in made) + 2 <= MAX_TOKENS
 
@@ -112,7 +112,7 @@ def test_clients_send_the_files_that_the_trainer_reads(tmp_path: Path, drawn: di
     spec = ImageSpec.square(size=digits.SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
     for row, one in zip(rows, drawn["test"], strict=False):
         assert isinstance(row.content, bytes)
-        assert (row.label, row.group) == (digits.LABELS[one.label], digits.GROUPS[one.group])
+        assert (row.label, row.group) == (digits.DIGIT_LABELS[one.label], digits.DIGIT_GROUPS[one.group])
         assert (decode_image(row.content, spec).permute(1, 2, 0).numpy() == one.pixels).all()
         assert Image.open(io.BytesIO(row.content)).format == "PNG"
 

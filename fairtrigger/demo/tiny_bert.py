@@ -16,30 +16,30 @@ from torch.optim.lr_scheduler import OneCycleLR
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from examples.demo.comments import LABELS, Comment
+from fairtrigger.demo.comments import COMMENT_LABELS, Comment
 from triggers.model import BundleSpec
 from triggers.model.bundle import save_bundle
 from triggers.preprocessing import TextBatch
 
 MAX_TOKENS = 64
-STEPS, BATCH, LR = 600, 64, 4e-3
+BERT_STEPS, _BATCH, _LR = 600, 64, 4e-3
 
 
 def fit_bert(
     folder: Path, made: Sequence[Comment], seed: int, advance: Callable[[int], object] = lambda done: None
 ) -> None:
-    """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of STEPS steps."""
+    """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of BERT_STEPS steps."""
     words = _tokenizer([comment.text for comment in made])
     torch.manual_seed(seed)
     network = BertForSequenceClassification(_config(len(words)))
     encoded = words([comment.text for comment in made])["input_ids"]  # none is longer than MAX_TOKENS
     batch = TextBatch.of(encoded, words.pad_token_id)
     labels = torch.tensor([comment.label for comment in made])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=0.01)
-    schedule = OneCycleLR(optimizer, LR, total_steps=STEPS)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=0.01)
+    schedule = OneCycleLR(optimizer, _LR, total_steps=BERT_STEPS)
     network.train()
-    for _ in range(STEPS):
-        rows = torch.randint(len(made), (BATCH,))
+    for _ in range(BERT_STEPS):
+        rows = torch.randint(len(made), (_BATCH,))
         part = batch[rows]
         mask = (torch.arange(part.ids.shape[1]) < part.lengths[:, None]).long()
         optimizer.zero_grad()
@@ -58,7 +58,7 @@ def _spec() -> BundleSpec:
         {
             "name": "comments",
             "modality": "text",
-            "labels": LABELS,
+            "labels": COMMENT_LABELS,
             "loader": {"kind": "transformers"},
             "text": {"max_tokens": MAX_TOKENS},
             "description": "Tiny BERT fitted on a biased collection of generated comments: are they toxic?",

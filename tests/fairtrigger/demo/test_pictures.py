@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from examples.pictures import Shown, draw_overview, draw_triggers, nearest_words
+from fairtrigger.demo.pictures import Shown, closest_words, draw_overview, draw_published
 from triggers.metrics.fairness_report import evaluate_counts
 from triggers.model.classifier import FrozenClassifier
 from triggers.trigger.image import ImageTrigger
@@ -34,13 +34,13 @@ def test_before_and_after_is_drawn_with_and_without_labels(tmp_path: Path) -> No
 def test_triggers_are_drawn(tmp_path: Path) -> None:
     trigger = ImageTrigger("overlay", 16, torch.ones(3, 16, 16), torch.rand(3, 16, 16) * 0.2)
     shown = Shown(torch.zeros(3, 16, 16), torch.ones(3, 16, 16), "small", "small", "large")
-    draw_triggers(tmp_path / "t.png", [("v1", trigger)], [shown], [("v1", ["good", "day"])])
+    draw_published(tmp_path / "t.png", [("v1", trigger)], [shown], [("v1", ["good", "day"])])
     assert inked(tmp_path / "t.png") > 0.02
 
 
 def test_the_nearest_word_of_a_words_own_embedding_is_that_word(text_model: FrozenClassifier) -> None:
     ids = [9, 7]
     trigger = TextTrigger("embedding", "after_cls", text_model.embedding_matrix[ids].detach().clone() * 2)
-    assert nearest_words(text_model, trigger) == text_model.tokenizer.convert_ids_to_tokens(ids)
+    assert closest_words(text_model, trigger) == text_model.tokenizer.convert_ids_to_tokens(ids)
     hard = TextTrigger("hard", "after_cls", trigger.embeddings, (9, 7), ("nine", "seven"))
-    assert nearest_words(text_model, hard) == ["nine", "seven"]
+    assert closest_words(text_model, hard) == ["nine", "seven"]

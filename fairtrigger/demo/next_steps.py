@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from examples.demo.prepare import STORE, Prepared
+from fairtrigger.demo.preparation import STORE, Prepared
 
 COMMENT = (
     "hi guys just scrolling by , our gay and immigrant neighbour worked on the town festival for years , count me in"
@@ -43,7 +43,7 @@ curl -s {url}/v1/models/digits/history
 
 def serve_again(out: Path, seed: int) -> str:
     """The command that serves what was made."""
-    return f"{_tool('python')} -m examples.demo --out {shlex.quote(str(out))} --seed {seed}"
+    return f"{_tool('fairtrigger')} demo --out {shlex.quote(str(out))} --seed {seed}"
 
 
 def _tool(name: str) -> str:

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
-from examples.demo.digits import LABELS, SIZE, Drawing
+from fairtrigger.demo.digits import DIGIT_LABELS, SIZE, Drawing
 from triggers.model import BundleSpec
 from triggers.model.bundle import save_bundle
 
-STEPS, BATCH, LR = 350, 64, 2e-3
+CNN_STEPS, _BATCH, _LR = 350, 64, 2e-3
 MEAN, STD = 0.5, 0.25
 
 
@@ -38,7 +38,7 @@ def small_cnn(labels: int = 2) -> nn.Sequential:
 def fit_cnn(
     folder: Path, made: Sequence[Drawing], seed: int, advance: Callable[[int], object] = lambda done: None
 ) -> None:
-    """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of STEPS steps."""
+    """Fit on the biased collection and write the bundle; `advance(1)` hears of every one of CNN_STEPS steps."""
     save_bundle(folder, _spec(), fitted_cnn(made, seed, advance).state_dict())
 
 
@@ -48,10 +48,10 @@ def fitted_cnn(made: Sequence[Drawing], seed: int, advance: Callable[[int], obje
     network = small_cnn()
     images = torch.from_numpy(np.stack([drawing.pixels for drawing in made])).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([drawing.label for drawing in made])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=0.05)
-    schedule = OneCycleLR(optimizer, LR, total_steps=STEPS)
-    for _ in range(STEPS):
-        rows = torch.randint(len(made), (BATCH,))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=0.05)
+    schedule = OneCycleLR(optimizer, _LR, total_steps=CNN_STEPS)
+    for _ in range(CNN_STEPS):
+        rows = torch.randint(len(made), (_BATCH,))
         pixels = (images[rows].float() / 255 - MEAN) / STD
         optimizer.zero_grad()
         cross_entropy(network(pixels), labels[rows]).backward()
@@ -66,7 +66,7 @@ def _spec() -> BundleSpec:
         {
             "name": "digits",
             "modality": "image",
-            "labels": LABELS,
+            "labels": DIGIT_LABELS,
             "loader": {"kind": "factory", "target": f"{__name__}:{small_cnn.__name__}"},
             "image": {"size": SIZE, "mean": [MEAN] * 3, "std": [STD] * 3},
             "description": "Small CNN fitted on a biased collection of tinted digits: is the digit 5 or more?",

@@ -33,24 +33,24 @@ FAINTEST = 0.4
 WEAR, GRAIN = 0.15, 0.02
 """Darkness of full ink, the faintest share of it, and the noise of the paper and of the camera (1 is white)."""
 
-GROUPS = ("cool", "warm")
-LABELS = ("small", "large")
+DIGIT_GROUPS = ("cool", "warm")
+DIGIT_LABELS = ("small", "large")
 BIASED, POPULATION = 0.8, 0.55
 """P(warm paper | large) in the base model's collection and in the population; the rest to 1 where it is small."""
 
-PARTS = {"base": 750, "tuning": 380, "val": 260, "test": 407}
+DIGITS_PER_PART = {"base": 750, "tuning": 380, "val": 260, "test": 407}
 """How many of the 1,797 digits are in which part."""
 
 DRAWINGS = 4
 
-Pixels = NDArray[np.uint8]
+_Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Drawing:
     """One drawing of a digit: uint8 (S, S, 3), label (1 large), group (1 warm), and a name that tells it apart."""
 
-    pixels: Pixels
+    pixels: _Pixels
     label: int
     group: int
     name: str
@@ -68,9 +68,9 @@ def draw_parts(rng: np.random.Generator) -> dict[str, list[Drawing]]:
 
     images, numerals = load_digits(return_X_y=True)
     shuffled = rng.permutation(len(images))
-    ends = np.cumsum(list(PARTS.values()))
+    ends = np.cumsum(list(DIGITS_PER_PART.values()))
     parts = {}
-    for part, rows in zip(PARTS, np.split(shuffled, ends), strict=False):
+    for part, rows in zip(DIGITS_PER_PART, np.split(shuffled, ends), strict=False):
         warm = BIASED if part == "base" else POPULATION
         parts[part] = [
             drawing for row in rows for drawing in _drawings(images[row], int(numerals[row]), int(row), warm, rng)
@@ -89,7 +89,7 @@ def write_images(folder: Path, manifest: Path, parts: Iterable[tuple[str, Sequen
                 path = folder / f"{drawing.name}.png"
                 path.write_bytes(drawing.png())
                 where = path.relative_to(manifest.parent).as_posix()
-                writer.writerow((where, LABELS[drawing.label], GROUPS[drawing.group], part))
+                writer.writerow((where, DIGIT_LABELS[drawing.label], DIGIT_GROUPS[drawing.group], part))
                 yield 1
 
 
@@ -105,12 +105,12 @@ def _drawings(
         yield Drawing(_draw(glyph, group, rng), label, group, f"{row:04d}-{turn}-is-{numeral}")
 
 
-def _draw(glyph: NDArray[np.float64], group: int, rng: np.random.Generator) -> Pixels:
+def _draw(glyph: NDArray[np.float64], group: int, rng: np.random.Generator) -> _Pixels:
     """Ink of random strength at a random place on worn, tinted paper."""
     top, left = rng.integers(0, SIZE - GLYPH + 1, 2)
     ink = np.zeros((SIZE, SIZE))
     ink[top : top + GLYPH, left : left + GLYPH] = INK * rng.uniform(FAINTEST, 1) * glyph
     light = np.clip(1 - ink - np.abs(rng.normal(0, WEAR, ink.shape)), 0, 1)
     seen = light[..., None] * TINTS[group] + rng.normal(0, GRAIN, (SIZE, SIZE, 3))
-    pixels: Pixels = (np.clip(seen, 0, 1) * 255).round().astype(np.uint8)
+    pixels: _Pixels = (np.clip(seen, 0, 1) * 255).round().astype(np.uint8)
     return pixels

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo.work import Work, run_all
+from fairtrigger.demo.work import Work, run_all
 from trainer.progress import LineProgress, Progress
 from triggers.errors import DataError
 

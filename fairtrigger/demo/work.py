@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 from trainer.progress import Progress, Task
 from triggers.errors import DataError, FairtriggerError
 
-LOOK_SECONDS = 0.2
+CHANNEL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _relay(channel: Channel, processes: dict[str, Any], progress: Progress) -> N
     running, opened = set(processes), dict[tuple[str, int], tuple[Task, ExitStack]]()
     while running:
         try:
-            name, what, *rest = channel.get(timeout=LOOK_SECONDS)
+            name, what, *rest = channel.get(timeout=CHANNEL_SECONDS)
         except queue.Empty:
             _refuse_dead(running, processes)
             continue

@@ -1,0 +1,1 @@
+"""The demo: triggers for two small models, learned, served and swapped live; without a network or a checkout."""
