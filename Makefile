@@ -13,7 +13,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ma
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: docs minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: build docs minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ minimum: install ## a smoke of the service under the lowest versions that pyproj
 	  --constraint $(MINIMUM)/constraints.txt --editable '.[service,redis,tracing]'
 	$(UV) pip install --quiet --python $(MINIMUM)/bin/python httpx hypothesis pytest pytest-timeout
 	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -o filterwarnings=default $(SMOKE)
+
+build: install ## a wheel and a source archive in dist/, without a network
+	$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 
 docs: install ## the documentation site into build/site, every link checked
 	$(BIN)/python docs/stage.py

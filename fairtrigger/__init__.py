@@ -34,19 +34,21 @@ _HOMES = {
 """The module of each function."""
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        try:
-            return version("fairtrigger")
-        except PackageNotFoundError:
-            return "unknown"
-    if name == "client":
-        return import_module("fairtrigger.client")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fairtrigger' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return found
+if not TYPE_CHECKING:  # so that a checker knows these names alone
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            try:
+                return version("fairtrigger")
+            except PackageNotFoundError:
+                return "unknown"
+        if name == "client":
+            return import_module("fairtrigger.client")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fairtrigger' has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -9,9 +9,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from service.config import read_settings, set_up_logging, validation_messages
-from service.workers import exit_now
 from triggers.errors import FairtriggerError
+
+try:
+    from service.config import read_settings, set_up_logging, validation_messages
+    from service.workers import exit_now
+except ModuleNotFoundError as error:
+    sys.exit(f"error: The service needs {error.name}: pip install 'fairtrigger[service]'.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

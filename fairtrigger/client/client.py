@@ -1,4 +1,4 @@
-"""The two clients of a service: `Client` waits, `AsyncClient` is awaited; both do the same, from one code.
+"""The client of a service that waits for its answers.
 
 A lost or refused request is sent again where that is safe. Reading, feedback, observations and rollouts always are; a
 prediction is only if it was turned away before anything was counted, since the service counts each one that it answers.
@@ -6,9 +6,6 @@ prediction is only if it was turned away before anything was counted, since the 
 
 from __future__ import annotations
 
-import asyncio
-import os
-import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -16,91 +13,21 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from fairtrigger.client import feedback, predictions, rollouts
-from fairtrigger.client.data_frames import TableT, column_values, results_table
+from fairtrigger.client import feedback, rollouts
+from fairtrigger.client.connection import ServiceConnection
+from fairtrigger.client.data_frames import TableT
 from fairtrigger.client.fairness_figures import FairnessFigures
 from fairtrigger.client.feedback import ItemReceipt, TrueLabel
 from fairtrigger.client.predictions import ForEach, PredictOptions
 from fairtrigger.client.results import PredictionResult
 from fairtrigger.client.rollouts import RolloutState
-from fairtrigger.client.service_calls import Operation, Pause, RetryRules, fetch, model_path
+from fairtrigger.client.service_calls import Operation, Pause
 from fairtrigger.image_input import ImageInput
 
-TOKEN_VARIABLE = "FAIRTRIGGER_TOKEN"
 _T = TypeVar("_T")
 
 
-class _Connection:
-    """What both clients share: how they connect, and the cards of models, whose limits decide how inputs are split."""
-
-    def __init__(
-        self,
-        url: str,
-        token: str | None = None,
-        *,
-        timeout: float = 60.0,
-        retries: int = 4,
-        longest_wait: float = 60.0,
-        connections: int = 64,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        token = os.environ.get(TOKEN_VARIABLE) if token is None else token
-        headers = {"X-Timeout-Ms": str(max(1, min(600_000, round(timeout * 900))))}  # 504 before we would give up
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._rules = RetryRules(retries, longest_wait)
-        self._cards: dict[str, Mapping[str, Any]] = {}
-        self._options: dict[str, Any] = {
-            "base_url": url.rstrip("/"),
-            "headers": headers,
-            "timeout": timeout,
-            "limits": httpx.Limits(max_connections=connections, keepalive_expiry=4.0),  # the service closes after 5 s
-            "verify": tls or url.startswith("https"),  # reading the authorities takes longer than a request
-        }
-        self._open()
-
-    def _open(self) -> None:
-        raise NotImplementedError
-
-    def _card(self, model: str) -> Operation[Mapping[str, Any]]:
-        if model not in self._cards:
-            self._cards[model] = yield from fetch(model_path(model), self._rules)
-        return self._cards[model]
-
-    def _models(self) -> Operation[list[str]]:
-        found = yield from fetch("/v1/models", self._rules)
-        return [card["name"] for card in found["models"]]
-
-    def _images(
-        self, model: str, images: Iterable[ImageInput], options: PredictOptions
-    ) -> Operation[list[PredictionResult]]:
-        card = yield from self._card(model)
-        return (yield from predictions.predict_images(card, images, options, self._rules))
-
-    def _texts(self, model: str, texts: Iterable[str], options: PredictOptions) -> Operation[list[PredictionResult]]:
-        card = yield from self._card(model)
-        return (yield from predictions.predict_texts(card, texts, options, self._rules))
-
-    def _frame(
-        self, model: str, table: TableT, column: str, group: str | None, key: str | None, options: PredictOptions
-    ) -> Operation[TableT]:
-        inputs = column_values(table, column)
-        options = PredictOptions(
-            groups=None if group is None else column_values(table, group),
-            keys=None if key is None else column_values(table, key),
-            trigger=options.trigger,
-            twin=options.twin,
-        )
-        card = yield from self._card(model)
-        predict = predictions.predict_images if card["modality"] == "image" else predictions.predict_texts
-        return results_table(table, (yield from predict(card, inputs, options, self._rules)))
-
-    def _fairness(self, model: str, window: str, attributes: Sequence[str]) -> Operation[FairnessFigures]:
-        params = {"window": window, "attributes": ",".join(attributes)}
-        return FairnessFigures((yield from fetch(model_path(model, "/fairness"), self._rules, params)))
-
-
-class Client(_Connection):
+class Client(ServiceConnection):
     """A client that waits for answers; any number of threads may share one, which keeps one pool of connections.
 
     Methods raise ServiceError for what the service refuses, and ConfigError or InputError for what is not sent at all.
@@ -238,133 +165,6 @@ class Client(_Connection):
                     continue
                 try:
                     response = self._http.request(**step.request())
-                except httpx.TransportError as error:
-                    step = operation.throw(error)
-                else:
-                    step = operation.send(response)
-        except StopIteration as end:
-            found: _T = end.value
-            return found
-
-
-class AsyncClient(_Connection):
-    """A client for an event loop, otherwise as `Client`: an async context manager, one pool of connections.
-
-    Calls may run at once (asyncio.gather); each one sends its requests one after the other.
-    """
-
-    def _open(self) -> None:
-        self._http = httpx.AsyncClient(**self._options)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def models(self) -> list[str]:
-        """As `Client.models`."""
-        return await self._run(self._models())
-
-    async def model_card(self, model: str) -> Mapping[str, Any]:
-        """As `Client.model_card`."""
-        return await self._run(self._card(model))
-
-    async def predict_images(
-        self,
-        model: str,
-        images: Iterable[ImageInput],
-        *,
-        groups: ForEach = None,
-        keys: ForEach = None,
-        trigger: str | None = None,
-        twin: bool = False,
-    ) -> list[PredictionResult]:
-        """As `Client.predict_images`."""
-        return await self._run(self._images(model, images, PredictOptions(groups, keys, trigger, twin)))
-
-    async def predict_texts(
-        self,
-        model: str,
-        texts: Iterable[str],
-        *,
-        groups: ForEach = None,
-        keys: ForEach = None,
-        trigger: str | None = None,
-        twin: bool = False,
-    ) -> list[PredictionResult]:
-        """As `Client.predict_texts`."""
-        return await self._run(self._texts(model, texts, PredictOptions(groups, keys, trigger, twin)))
-
-    async def predict_frame(
-        self,
-        model: str,
-        table: TableT,
-        column: str,
-        *,
-        group: str | None = None,
-        key: str | None = None,
-        trigger: str | None = None,
-        twin: bool = False,
-    ) -> TableT:
-        """As `Client.predict_frame`."""
-        options = PredictOptions(trigger=trigger, twin=twin)
-        return await self._run(self._frame(model, table, column, group, key, options))
-
-    async def feedback(
-        self,
-        model: str,
-        prediction_ids: Iterable[str],
-        labels: Iterable[TrueLabel] = (),
-        *,
-        groups: ForEach = None,
-    ) -> list[ItemReceipt]:
-        """As `Client.feedback`."""
-        return await self._run(feedback.give_feedback(model, prediction_ids, labels, groups, self._rules))
-
-    async def observe(self, model: str, observations: Iterable[Mapping[str, Any]]) -> list[ItemReceipt]:
-        """As `Client.observe`."""
-        return await self._run(feedback.tell_observations(model, observations, self._rules))
-
-    async def fairness(self, model: str, window: str = "1h", *, attributes: Sequence[str] = ()) -> FairnessFigures:
-        """As `Client.fairness`."""
-        return await self._run(self._fairness(model, window, attributes))
-
-    async def rollout(self, model: str) -> RolloutState:
-        """As `Client.rollout`."""
-        return await self._run(rollouts.rollout_state(model, self._rules))
-
-    async def activate(self, model: str, version: str | int, *, reason: str = "", wait: float = 30.0) -> RolloutState:
-        """As `Client.activate`."""
-        return await self._run(rollouts.activate(model, version, reason, wait, self._rules))
-
-    async def canary(
-        self, model: str, version: str | int, share: float = 0.05, *, reason: str = "", wait: float = 30.0
-    ) -> RolloutState:
-        """As `Client.canary`."""
-        return await self._run(rollouts.canary(model, version, share, reason, wait, self._rules))
-
-    async def rollback(self, model: str, *, reason: str = "", wait: float = 30.0) -> RolloutState:
-        """As `Client.rollback`."""
-        return await self._run(rollouts.roll_back(model, reason, wait, self._rules))
-
-    async def _run(self, operation: Operation[_T]) -> _T:
-        """Drive an operation: send what it yields, wait where it says so."""
-        try:
-            step = next(operation)
-            while True:
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    step = operation.send(None)
-                    continue
-                try:
-                    response = await self._http.request(**step.request())
                 except httpx.TransportError as error:
                     step = operation.throw(error)
                 else:
