@@ -20,4 +20,6 @@ def test_the_site_builds_and_every_link_holds() -> None:
     site = ROOT / "build" / "site"
     start, api = ((site / page / "index.html").read_text() for page in ("", "api"))
     assert "FAIRTRIGGER_STORE" in start and "bash quickstart" not in start
-    assert "FrozenClassifier" in api and "service.errors" in api
+    assert (
+        "FrozenClassifier" in api and "service.errors" in api and "predict_frame" in api and "accept_difference" in api
+    )
