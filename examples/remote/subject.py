@@ -57,7 +57,7 @@ def prepare_digits(out: Path, seed: int, progress: Progress) -> None:
     with progress.task("draw digits", sum(len(drawings) for _, drawings in population)) as task:
         for done in digits.write_images(folder / "images", folder / "digits.csv", population):
             task.advance(done)
-    with progress.task("fit a small network", small_cnn.STEPS) as task:
+    with progress.task("fit a small network", small_cnn.CNN_STEPS) as task:
         network = small_cnn.fitted_cnn(parts["base"], seed, task.advance)
     write_onnx(network, server_folder(out, DIGITS) / NETWORK)
 

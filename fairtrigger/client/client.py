@@ -31,9 +31,6 @@ class Client(ServiceConnection):
     """A client that waits for answers; any number of threads may share one, which keeps one pool of connections.
 
     Methods raise ServiceError for what the service refuses, and ConfigError or InputError for what is not sent at all.
-    `token` is by default FAIRTRIGGER_TOKEN. `timeout` is for each request, in seconds; `retries` how often one is sent
-    again, `longest_wait` the most of a Retry-After that is waited for; `tls` replaces the authorities that this
-    machine trusts.
     """
 
     def _open(self) -> None:

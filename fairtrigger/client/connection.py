@@ -34,6 +34,12 @@ class ServiceConnection:
         connections: int = 64,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        """The service at `url`; `token` is by default FAIRTRIGGER_TOKEN.
+
+        `timeout` is for each request, in seconds; `retries` how often one is sent again, `longest_wait` the most of a
+        Retry-After that is waited for, `connections` the most at once; `tls` replaces the authorities that this
+        machine trusts.
+        """
         token = os.environ.get(TOKEN_VARIABLE) if token is None else token
         headers = {"X-Timeout-Ms": str(max(1, min(600_000, round(timeout * 900))))}  # 504 before we would give up
         if token:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Literal, TypeAlias
@@ -97,7 +97,10 @@ _Item: TypeAlias = dict[str, Any] | ItemError
 
 
 def _items(inputs: Iterable[Any], kind: str, options: PredictOptions) -> Iterator[_Item]:
-    for one, group, key in zip(inputs, _for_each(options.groups), _for_each(options.keys), strict=False):
+    if not isinstance(inputs, Sized) and not (_shared(options.groups) and _shared(options.keys)):
+        inputs = list(inputs)
+    groups, keys = _for_each(options.groups, "groups", inputs), _for_each(options.keys, "keys", inputs)
+    for one, group, key in zip(inputs, groups, keys, strict=False):
         try:
             item = {kind: _content(one, kind)}
         except InputError as error:
@@ -106,15 +109,18 @@ def _items(inputs: Iterable[Any], kind: str, options: PredictOptions) -> Iterato
         yield item | {name: value for name, value in (("group", group), ("key", key)) if value is not None}
 
 
-def _for_each(values: ForEach) -> Iterator[str | None]:
+def _shared(values: ForEach) -> bool:
+    return values is None or isinstance(values, str)
+
+
+def _for_each(values: ForEach, what: str, inputs: Iterable[Any]) -> Iterable[str | None]:
+    """One value for each input. Raises ConfigError if there are more or fewer."""
     if values is None or isinstance(values, str):
         return repeat(values)
-    return _to_the_end(group_names(values))
-
-
-def _to_the_end(values: Sequence[str | None]) -> Iterator[str | None]:
-    yield from values
-    raise ConfigError(f"There are {len(values)} groups or keys for more inputs: give one for each, None if unknown.")
+    assert isinstance(inputs, Sized)
+    if len(values) != len(inputs):
+        raise ConfigError(f"There are {len(values)} {what} for {len(inputs)} inputs: give one for each, or None.")
+    return group_names(values)
 
 
 def _content(one: Any, kind: str) -> str:
@@ -166,7 +172,7 @@ def _ask(
         refused = _refused_items(error, len(items))
         if refused:
             return [PredictionResult(error=one) for one in refused]
-        if (error.status != 413 and error.code != "request_too_many_pixels") or len(items) < 2:
+        if error.status != 413 or len(items) < 2:
             raise
         half = len(items) // 2
         first = yield from _ask(model, items[:half], options, rules)

@@ -83,7 +83,7 @@ def _tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """One token per word seen, lower case, with BERT's special tokens."""
     seen = sorted({word for text in texts for word in text.lower().split()})
     ids = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *seen])}
-    core = Tokenizer(WordLevel(ids, unk_token="[UNK]"))
+    core = Tokenizer(WordLevel(ids, "[UNK]"))
     core.normalizer = Lowercase()
     core.pre_tokenizer = Whitespace()
     core.post_processor = TemplateProcessing(

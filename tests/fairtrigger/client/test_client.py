@@ -73,8 +73,10 @@ def test_what_is_no_list_or_for_another_model_is_refused_before_it_is_sent(clien
         client.predict_texts("posts", "the good movie")
     with pytest.raises(ConfigError, match="a model of images"):
         client.predict_texts("faces", TEXTS)
-    with pytest.raises(ConfigError, match="2 groups or keys for more inputs"):
-        client.predict_texts("posts", TEXTS, groups=["a", "b"])
+    with pytest.raises(ConfigError, match="2 groups for 5 inputs"):
+        client.predict_texts("posts", iter(TEXTS), groups=["a", "b"])
+    with pytest.raises(ConfigError, match="6 keys for 5 inputs"):
+        client.predict_texts("posts", TEXTS, keys=["a"] * 6)
     assert counted(client, "posts") == 0
 
 
@@ -163,7 +165,7 @@ def test_feedback_and_observations_count_once(client: Client) -> None:
         client.feedback("posts", ids, [1, 0])
 
 
-def test_fairness_is_a_frame_of_every_figure(client: Client) -> None:
+def test_fairness_is_a_frame_of_every_figure(client: Client, service: httpx.Client) -> None:
     for group in ("age=old,sex=f", "age=old,sex=m"):
         answers = client.predict_texts("posts", TEXTS, groups=group, trigger="v1")
         client.feedback("posts", [one.prediction_id or "" for one in answers], [1, 0, 1, 0, 1])
@@ -179,6 +181,8 @@ def test_fairness_is_a_frame_of_every_figure(client: Client) -> None:
     assert rate.low.item() == document["groups"]["age=old,sex=f"]["selection_rate"]["low"] and rate.n.item() == 5
     assert frame.version.unique().tolist() == ["v1"]
     assert len(frame) == len(found.rows())
+    with Client(str(service.base_url), "") as anybody:
+        assert len(anybody.fairness("posts", "all").rows()) == len(frame)
 
 
 def test_a_rollout_is_decided_followed_and_taken_back(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from fairtrigger.client import AnswerLost, Client, ServiceError
+from fairtrigger.client import AnswerLost, AsyncClient, Client, ServiceError
 from fairtrigger.client.errors import ServiceUnreachable
 from tests.fairtrigger.client.lossy_proxy import LossyProxy, lossy_proxy
 from tests.service.live import TOKEN
@@ -113,3 +114,17 @@ def test_no_service_is_said_plainly() -> None:
         with pytest.raises(ServiceUnreachable, match=f"No service answers at http://127.0.0.1:{port}") as found:
             client.models()
     assert found.value.status == 0
+
+
+def test_the_async_client_retries_alike(proxy: LossyProxy) -> None:
+    async def ask() -> None:
+        async with AsyncClient(proxy.url, TOKEN, retries=3) as client:
+            proxy.faults += ["lose", "pass", BUSY]  # the card is read again, the prediction turned away once
+            (found,) = await client.predict_texts("posts", ["the good dog"])
+            assert found.label
+            proxy.faults += ["lose"]
+            with pytest.raises(AnswerLost):
+                await client.predict_texts("posts", ["the good dog"])
+
+    asyncio.run(ask())
+    assert proxy.seen == ["GET posts"] * 2 + ["POST predict"] * 3
