@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairtrigger.image_input import ImageInput, image_as_file
+from fairtrigger.model_inputs import ImageInput, check_many, image_as_file, plain_text
 from triggers.artifact.signature import TRUST_ANYONE, Trust
 from triggers.errors import ConfigError
 from triggers.rollout.rollout_history import version_name
@@ -52,9 +52,13 @@ class TriggeredModel:
         return self.artifact.digest if self.artifact else None
 
     def predict(self, inputs: Sequence[ImageInput] | Sequence[str]) -> list[ScoredInput]:
-        """The answers to images or texts, in order, by the forward pass and the rule that serve. Raises InputError."""
+        """The answers to images or texts, in order, by the forward pass and the rule that serve.
+
+        Raises InputError for what cannot be used, ConfigError for what is no list.
+        """
+        check_many(inputs)
         images = self.classifier.spec.image is not None
-        items = [self.classifier.preprocess(image_as_file(one) if images else str(one)) for one in inputs]
+        items = [self.classifier.preprocess(image_as_file(one) if images else plain_text(one)) for one in inputs]
         found: list[ScoredInput] = []
         for start in range(0, len(items), ROWS_AT_ONCE):
             some = items[start : start + ROWS_AT_ONCE]

@@ -18,7 +18,7 @@ from fairtrigger.client.predictions import ForEach, PredictOptions
 from fairtrigger.client.results import PredictionResult
 from fairtrigger.client.rollouts import RolloutState
 from fairtrigger.client.service_calls import Operation, Pause
-from fairtrigger.image_input import ImageInput
+from fairtrigger.model_inputs import ImageInput
 
 _T = TypeVar("_T")
 

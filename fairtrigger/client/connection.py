@@ -15,7 +15,7 @@ from fairtrigger.client.fairness_figures import FairnessFigures
 from fairtrigger.client.predictions import PredictOptions
 from fairtrigger.client.results import PredictionResult
 from fairtrigger.client.service_calls import Operation, RetryRules, fetch, model_path
-from fairtrigger.image_input import ImageInput
+from fairtrigger.model_inputs import ImageInput
 
 TOKEN_VARIABLE = "FAIRTRIGGER_TOKEN"
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from fairtrigger.client.column_values import group_names
 from fairtrigger.client.errors import ServiceError
 from fairtrigger.client.results import ItemError, PredictionResult
 from fairtrigger.client.service_calls import Operation, RetryRules, ServiceCall, exchange, model_path
-from fairtrigger.image_input import ImageInput, image_as_file
+from fairtrigger.model_inputs import ImageInput, check_many, image_as_file, plain_text
 from triggers.errors import ConfigError, InputError
 from triggers.rollout.rollout_history import version_name
 
@@ -52,10 +50,6 @@ def predict_images(
     card: Mapping[str, Any], images: Iterable[ImageInput], options: PredictOptions, rules: RetryRules
 ) -> Operation[list[PredictionResult]]:
     """Results of images for the model of a card. Raises ServiceError, or ConfigError for what is no list of images."""
-    if isinstance(images, str | bytes) or (
-        isinstance(images, np.ndarray) and images.dtype != object and images.ndim < 4
-    ):
-        raise ConfigError("Give a list of images, also for one: [image].")
     _check_modality(card, "image")
     return (yield from _predict(card, images, "image", options, rules))
 
@@ -64,8 +58,6 @@ def predict_texts(
     card: Mapping[str, Any], texts: Iterable[str], options: PredictOptions, rules: RetryRules
 ) -> Operation[list[PredictionResult]]:
     """Results of texts for the model of a card. Raises ServiceError, or ConfigError for what is no list of texts."""
-    if isinstance(texts, str | bytes):
-        raise ConfigError("Give a list of texts, also for one: [text].")
     _check_modality(card, "text")
     return (yield from _predict(card, texts, "text", options, rules))
 
@@ -82,6 +74,7 @@ def _predict(
     options: PredictOptions,
     rules: RetryRules,
 ) -> Operation[list[PredictionResult]]:
+    check_many(inputs)
     results: list[PredictionResult] = []
     try:
         for batch in _batches(_items(inputs, kind, options), card["limits"]):
@@ -124,11 +117,7 @@ def _for_each(values: ForEach, what: str, inputs: Iterable[Any]) -> Iterable[str
 
 
 def _content(one: Any, kind: str) -> str:
-    if kind == "image":
-        return base64.b64encode(image_as_file(one)).decode()
-    if not isinstance(one, str):
-        raise InputError("not_text", f"A text is needed here, not {one!r:.100}.")
-    return one
+    return base64.b64encode(image_as_file(one)).decode() if kind == "image" else plain_text(one)
 
 
 def _batches(items: Iterable[_Item], limits: Mapping[str, int]) -> Iterator[list[_Item]]:

@@ -17,7 +17,7 @@ from tests.model_folders import resnet_folder
 from tests.service.live import picture, predict, swap
 from triggers.artifact.artifact import save_artifact
 from triggers.artifact.signature import make_keys, read_trust
-from triggers.errors import ArtifactMismatch, ArtifactUntrusted, ConfigError, ModelError, NotFound
+from triggers.errors import ArtifactMismatch, ArtifactUntrusted, ConfigError, InputError, ModelError, NotFound
 from triggers.model.bundle import read_spec
 from triggers.store.file_store import FileStore
 
@@ -85,6 +85,10 @@ def test_a_loaded_model_answers_as_the_service(tmp_path: Path, service: httpx.Cl
     text = fairtrigger.load(text_bundle(tmp_path / "posts"), trigger="v1", store=filled_store.url)
     (long,) = text.predict(["the good movie " * 20])
     (served,) = predict(service, "posts", ["the good movie " * 20], trigger="v1")
+    with pytest.raises(ConfigError, match="a list of inputs"):
+        text.predict("the good movie")
+    with pytest.raises(InputError, match="A text is needed"):
+        text.predict([float("nan")])  # type: ignore[list-item]
     assert long.truncated and long.scores == pytest.approx(served["scores"], abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Images as people hold them in programs - files, bytes, PIL images, arrays - as the bytes of one image file."""
+"""Images and texts as people hold them in programs, as a model takes them: the bytes of one file, or one text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from triggers.errors import InputError
+from triggers.errors import ConfigError, InputError
 
 ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 """A file's path or its bytes, a PIL image, or pixels: uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -27,7 +27,25 @@ def image_as_file(image: ImageInput) -> bytes:
             return Path(image).read_bytes()
         except OSError as error:
             raise InputError("unreadable_image", f"{image} cannot be read: {error.strerror or error}.") from error
-    return _encoded(_from_array(image) if isinstance(image, np.ndarray) else image)
+    if isinstance(image, np.ndarray):
+        return _encoded(_from_array(image))
+    if not isinstance(image, Image.Image):
+        raise InputError("not_an_image", f"An image, its bytes or its path is needed here, not {image!r:.100}.")
+    return _encoded(image)
+
+
+def plain_text(text: object) -> str:
+    """The text itself. Raises InputError for what is none, such as the gap of a table."""
+    if not isinstance(text, str):
+        raise InputError("not_text", f"A text is needed here, not {text!r:.100}.")
+    return text
+
+
+def check_many(inputs: object) -> None:
+    """Raise ConfigError for one input that would be taken for many: the letters of a text, the rows of an image."""
+    single = isinstance(inputs, str | bytes | Path | Image.Image)
+    if single or (isinstance(inputs, np.ndarray) and inputs.dtype != object and inputs.ndim < 4):
+        raise ConfigError("Give a list of inputs, also for one: [input].")
 
 
 def _from_array(pixels: NDArray[Any]) -> Image.Image:
