@@ -105,13 +105,21 @@ def test_more_than_a_request_holds_goes_in_several_in_order(
 ) -> None:
     chosen = settings(tmp_path, max_items_per_request=3, max_body_bytes=9000, queue_size=64)
     images = [picture(seed, 24) for seed in range(8)] + [picture(99, 60)]
+    refused: list[str] = []
     with running(chosen, filled_store, [image_model]) as service, Client(str(service.base_url), TOKEN) as client:
+
+        def note_refusal(answer: httpx.Response) -> None:
+            if answer.status_code == 413:
+                refused.append(answer.url.path)
+
+        client._http.event_hooks["response"].append(note_refusal)
         found = client.predict_images("faces", images)
         for image, one in zip(images[:-1], found[:-1], strict=True):
             assert one.scores == pytest.approx(predict(service, "faces", [image])[0]["scores"], abs=1e-6)
         assert found[-1].error and found[-1].error.code == "body_too_large"
         assert len({str(one.scores) for one in found}) == 9
         assert counted(client, "faces") == 16
+        assert refused == ["/v1/models/faces/predict"]  # the one that no request can hold
 
 
 def test_images_of_too_many_pixels_in_all_are_sent_in_halves(
