@@ -161,11 +161,11 @@ def _made(records: Sequence[RunRecord]) -> Iterator[str]:
     yield (
         f"{len(records)} runs on {' and '.join(devices)}, {seconds / 60:,.0f} minutes of them in all, many side by"
         " side. Every seed splits the data, fits the classifier and trains anew (dlib's network is fitted on none of"
-        " these data; CelebA's partition is fixed, so its seeds share validation and test faces). Again:"
+        " these data; CelebA's partition is fixed, so its seeds share validation and test faces)."
     )
     if missing := _missing(records):
         yield f"\nNot run so far: {'; '.join(missing)}."
-    yield "\n```sh\nmake results PROCESSES=36\npython -m benchmarks.results --help\n```"
+    yield "\nAgain, and what is left:\n\n```sh\nmake results PROCESSES=36\npython -m benchmarks.results --help\n```"
 
 
 def _missing(records: Sequence[RunRecord]) -> list[str]:
