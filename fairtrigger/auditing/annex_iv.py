@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairtrigger.auditing.audited_counts import shown_group
 from trainer.formatting import format_count, format_interval, join_words
 
 Json = Mapping[str, Any]
@@ -35,7 +36,7 @@ ASKED = {
     "2(d)": "data: provenance, scope, selection, labelling, cleaning",
     "2(e)": "human oversight measures",
     "2(f)": "changes that were determined beforehand",
-    "2(g)": "validation and testing: data, metrics of accuracy, robustness and discriminatory impact, logs, signed reports",
+    "2(g)": "validation and testing: data, metrics of accuracy, robustness and discriminatory impact, logs, reports",
     "2(h)": "cybersecurity measures",
     "3": "monitoring and control: capabilities, limits, accuracy for specific groups and overall, foreseeable risks",
     "4": "why the performance metrics are appropriate",
@@ -49,9 +50,10 @@ ASKED = {
 
 def annex_points(document: Json) -> list[AnnexPoint]:
     """All points in order; those that these figures can fill hold a sentence, for a person to check and complete."""
+    made = document["software"]
     filled = {
         "1(a)": f"Version only: {_versions(document)}.",
-        "1(c)": f"Audited with {document['software']['name']} {document['software']['version']}; other software is open.",
+        "1(c)": f"Audited with {made['name']} {made['version']}; all other software is open.",
         "2(g)": _testing(document),
         "3": _performance(document),
         "4": (
@@ -61,9 +63,7 @@ def annex_points(document: Json) -> list[AnnexPoint]:
     }
     if document["source"]["kind"] == "live":
         window = document["source"]["window"]
-        filled["9"] = (
-            f"Live counts of the window {window['name']} until {window['until']}, by group and version. The plan is open."
-        )
+        filled["9"] = f"Live counts of the window {window['name']} until {window['until']}. The plan itself is open."
     return [AnnexPoint(point, asks, filled.get(point)) for point, asks in ASKED.items()]
 
 
@@ -85,12 +85,16 @@ def _testing(document: Json) -> str:
 
 
 def _performance(document: Json) -> str:
+    attributes = document["terms"]["attributes"]
     said = [
         f"{name}: accuracy {format_interval(found['overall']['accuracy'])} overall"
-        + "".join(f", {group} {format_interval(rates['accuracy'])}" for group, rates in found["groups"].items())
+        + "".join(
+            f"; {shown_group(attributes, group)} {format_interval(rates['accuracy'])}"
+            for group, rates in found["groups"].items()
+        )
         for name, found in document["figures"].items()
         if found["labelled"]
     ]
     if not said:
         return "Selection rates by group only, as no row has a true label; accuracy and risks are open."
-    return "; ".join(said) + ". Unintended outcomes and sources of risk are open."
+    return ". ".join(said) + ". Unintended outcomes and sources of risk are open."

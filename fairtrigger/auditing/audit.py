@@ -1,4 +1,4 @@
-"""The audit: counts from a file, a data frame, a MetricFrame or a running service, every figure, and the files of it."""
+"""The audit: counts from a file, a data frame, a MetricFrame or a running service, all figures, and their files."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from fairtrigger.auditing.audited_counts import (
     AuditInput,
     AuditTerms,
     Group,
-    PairCells,
     ScoreCells,
     VersionCells,
     named_counts,
@@ -83,8 +82,7 @@ def derive(found: AuditInput, template: Mapping[str, Any] | None) -> Json:
     terms = found.terms
     figures = {name: _figures(version, terms) for name, version in found.versions.items()}
     paired = {
-        after: {"before": before}
-        | evaluate_pairs(named_pairs(cells, terms), **terms.evaluation()).to_dict()
+        after: {"before": before} | evaluate_pairs(named_pairs(cells, terms), **terms.evaluation()).to_dict()
         for (before, after), cells in found.pairs.items()
     }
     derived: Json = {"figures": figures, "paired": paired, "missing": _missing(found)}
@@ -185,9 +183,7 @@ def _version_facts(version: VersionCells, terms: AuditTerms) -> Json:
 
 
 def _version_of(facts: Mapping[str, Any], terms: AuditTerms) -> VersionCells:
-    cells = {
-        (_values(cell["group"], terms), cell["label"], cell["prediction"]): cell["n"] for cell in facts["counts"]
-    }
+    cells = {(_values(cell["group"], terms), cell["label"], cell["prediction"]): cell["n"] for cell in facts["counts"]}
     said = facts["scores"]
     above = {(_values(cell["group"], terms), cell["above"]): cell["n"] for cell in said["counts"]} if said else {}
     scores = ScoreCells(said["column"], said["median"], above) if said else None
@@ -206,5 +202,3 @@ def _ordered(cells: Mapping[Any, int]) -> list[tuple[Any, int]]:
     """Cells in an order that does not depend on how they were found; empty ones left out."""
     filled = ((cell, n) for cell, n in cells.items() if n)
     return sorted(filled, key=lambda item: [(part is None, str(part)) for part in (*item[0][0], *item[0][1:])])
-
-

@@ -59,7 +59,7 @@ def _new_pdf(document: Mapping[str, Any]) -> tuple[Any, frozenset[int]]:
     pdf.add_page()
     _text(pdf, f"fairtrigger audit, {document['created_at'][:10]}", 8, SOFT)
     _text(pdf, page_title(document), 18, bold=True)
-    return pdf, frozenset(pdf.fonts[FONT.lower()].cmap) | {10}
+    return pdf, frozenset(getattr(pdf.fonts[FONT.lower()], "cmap", ())) | {10}
 
 
 def _section(pdf: Any, section: PageSection) -> None:
@@ -85,15 +85,8 @@ def _section(pdf: Any, section: PageSection) -> None:
 def _text(pdf: Any, text: str, size: float, colour: tuple[int, int, int] = INK, *, bold: bool = False) -> None:
     pdf.set_font(FONT, "B" if bold else "", size)
     pdf.set_text_color(*colour)
-    pdf.multi_cell(WIDTH, size * 0.5, text, align="L", new_x="LMARGIN", new_y="NEXT", wrapmode=_wrap(text))
+    pdf.multi_cell(WIDTH, size * 0.5, text, align="L", new_x="LMARGIN", new_y="NEXT")
     pdf.ln(0.8)
-
-
-def _wrap(text: str) -> str:
-    """Digests and the like are broken anywhere."""
-    from fpdf.enums import WrapMode
-
-    return WrapMode.CHAR if max(map(len, text.split()), default=0) > 60 else WrapMode.WORD
 
 
 def _table(pdf: Any, table: PageTable) -> None:
@@ -106,14 +99,17 @@ def _table(pdf: Any, table: PageTable) -> None:
         pdf.ln(1.5)
         _text(pdf, table.caption, 7.5, SOFT)
     size = 7.0 if len(table.head) <= 7 else 6.2
+    widths = _widths(pdf, table, size)
     pdf.set_font(FONT, "", size)
+    pdf.set_fill_color(255)
     pdf.set_text_color(*INK)
     pdf.set_draw_color(*RULE)
     headed = any(table.head)
     words = len(table.head) if table.prose else table.texts
     with pdf.table(
-        width=WIDTH,
-        col_widths=_widths(pdf, table),
+        width=min(sum(widths), WIDTH),
+        align="LEFT",
+        col_widths=widths,
         text_align=tuple("LEFT" if at < words else "RIGHT" for at in range(len(table.head))),
         borders_layout=TableBordersLayout.HORIZONTAL_LINES,
         line_height=size * 0.52,
@@ -121,7 +117,6 @@ def _table(pdf: Any, table: PageTable) -> None:
         headings_style=FontFace(emphasis="BOLD"),
         first_row_as_headings=headed,
         repeat_headings=TableHeadingsDisplay.ON_TOP_OF_EVERY_PAGE if headed else TableHeadingsDisplay.NONE,
-        wrapmode=_wrap(" ".join(cell for row in table.rows for cell in row)),
     ) as drawn:
         for cells in [*([table.head] if headed else []), *table.rows]:
             row = drawn.row()
@@ -130,12 +125,20 @@ def _table(pdf: Any, table: PageTable) -> None:
     pdf.ln(2)
 
 
-def _widths(pdf: Any, table: PageTable) -> tuple[float, ...]:
-    """Columns as wide as their longest text, within limits; of prose the last column takes what is left."""
+def _widths(pdf: Any, table: PageTable, size: float) -> tuple[float, ...]:
+    """Columns as wide as their longest text, within limits, as figures are never broken; of prose the last takes what
+    is left. Where that is too wide, the words give way.
+    """
+    pdf.set_font(FONT, "B", size)
     columns = list(zip(table.head, *table.rows, strict=True))
-    needed = [min(max(pdf.get_string_width(cell) for cell in column) + 3.5, 62.0) for column in columns]
+    needed = [min(max(pdf.get_string_width(cell) for cell in column) + 3.0, 70.0) for column in columns]
     if table.prose:
         needed[-1] = max(WIDTH - sum(needed[:-1]), 60.0)
+    over = sum(needed) - WIDTH
+    if over > 0:
+        words = sum(needed[: table.texts])
+        give = min(over, words - 16.0 * table.texts)
+        needed[: table.texts] = [each * (1 - give / words) for each in needed[: table.texts]]
     return tuple(needed)
 
 
@@ -148,14 +151,14 @@ def _plot(pdf: Any, plot: IntervalPlot) -> None:
     _text(pdf, plot.caption + (" From the top:" if len(plot.series) > 1 else ""), 7.5, SOFT)
     if len(plot.series) > 1:
         _legend(pdf, plot.series)
-    left, wide = MARGIN + 55, WIDTH - 65
+    left, wide = MARGIN + 68, WIDTH - 74
     for name, marks in plot.rows:
         if pdf.get_y() + height > pdf.h - BOTTOM:
             pdf.add_page()
         top = pdf.get_y()
         pdf.set_font(FONT, "", 7)
         pdf.set_text_color(*INK)
-        pdf.cell(53, height, _fitted(pdf, name, 52))
+        pdf.cell(66, height, _fitted(pdf, name, 65))
         pdf.set_draw_color(*RULE)
         for share in (0, 0.25, 0.5, 0.75, 1):
             pdf.line(left + wide * share, top, left + wide * share, top + height)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fairtrigger.auditing.annex_iv import annex_points
 from fairtrigger.auditing.audit_words import period_words
+from fairtrigger.auditing.audited_counts import NO_TRIGGER, shown_group
 from trainer.formatting import format_count, format_interval, format_number, join_words
 
 Json = Mapping[str, Any]
@@ -103,13 +104,14 @@ def _facts(document: Json) -> PageTable:
     if document["model"]["digest"]:
         rows.append(("model digest", document["model"]["digest"]))
     for name, version in document["versions"].items():
-        threshold = "" if version["threshold"] is None else f", threshold {version['threshold']:g}"
-        rows.append((f"version {name}", (version["digest"] or "no trigger digest stated") + threshold))
+        said = [version["digest"] or ("no trigger" if name == NO_TRIGGER else "digest not stated")]
+        said += [] if version["threshold"] is None else [f"threshold {version['threshold']:g}"]
+        rows.append((f"version {name}", ", ".join(said)))
     rows += _source_rows(source)
     rows += [
         ("decisions", f"{join_words(terms['labels'])}; the selection rate is of {terms['positive']}"),
         ("groups by", join_words(terms["attributes"]) + (", overlapping" if terms["overlapping"] else "")),
-        ("intervals", f"{terms['confidence']:.0%}: Wilson; of differences, all pairs of groups together"),
+        ("intervals", f"{terms['confidence'] * 100:g} %: Wilson; of differences, all pairs of groups together"),
         ("made", f"{document['created_at']} by {made['name']} {made['version']}"),
         ("digest", document["digest"]),
         ("signed", f"by key {document['signature']['key']}" if document["signature"] else "no"),
@@ -187,16 +189,17 @@ def _by_attribute(document: Json) -> Iterator[PageSection]:
 
 def _group_parts(reports: Mapping[str, Json], document: Json) -> Iterator[PageTable | IntervalPlot]:
     """A plot of selection rates, and of accuracies where there are labels, then the table."""
+    attributes = document["terms"]["attributes"]
     names = list(dict.fromkeys(group for groups in reports.values() for group in groups))
     for rate in ("selection_rate", "accuracy"):
-        rows = [(name, _marks(reports, name, rate)) for name in names]
+        rows = [(shown_group(attributes, name), _marks(reports, name, rate)) for name in names]
         if sum(bool(marks) for _, marks in rows) > 1:
             of = f" ({document['terms']['positive']})" if rate == "selection_rate" else ""
             yield IntervalPlot(f"{RATE_WORDS[rate].capitalize()}{of} of each group.", list(reports), rows)
     several = len(reports) > 1
     body = [
         [
-            name,
+            shown_group(attributes, name),
             *([version] if several else []),
             format_count(groups[name]["n"]),
             format_count(groups[name]["labelled"]),
@@ -224,7 +227,7 @@ def _worst(document: Json) -> PageSection:
         [
             version,
             RATE_WORDS[cell["rate"]],
-            cell["group"],
+            shown_group(document["terms"]["attributes"], cell["group"]),
             format_count(cell["n"]),
             format_interval(cell),
             format_number(cell["to_overall"]),
@@ -261,7 +264,7 @@ def _ll144(document: Json) -> PageSection:
     template = document["template"]
     sentences = [
         *period_words(template["period"], document["created_at"]),
-        "An impact ratio is a category's rate over the highest rate in its table. The rules state no ratio that passes.",
+        "An impact ratio is a category's rate over the highest in its table. The rules state no ratio that passes.",
     ]
     if template["exclusion"]:
         sentences.append(f"Categories under 2 % of the data are left out of the ratios: {template['exclusion']}")
@@ -282,7 +285,7 @@ def _ratio_table(version: str, table: Json) -> PageTable:
             row["category"],
             format_count(row["n"]),
             format_count(row["hits"]),
-            f"{row['share']:.1%}",
+            f"{row['share']:.1%}" + (", under 2 %" if row["below_two_percent"] else ""),
             format_interval({**row, "value": row["rate"]}),
             "left out" if row["left_out"] else format_number(row["impact_ratio"]),
         ]

@@ -121,7 +121,9 @@ def _differences(written: Any, expected: Any, place: str) -> Iterator[str]:
     """Places where a written value is not the expected one."""
     if isinstance(written, dict) and isinstance(expected, dict):
         for key in sorted(written.keys() | expected.keys()):
-            yield from _differences(written.get(key, _GONE), expected.get(key, _GONE), f"{place}.{key}" if place else key)
+            yield from _differences(
+                written.get(key, _GONE), expected.get(key, _GONE), f"{place}.{key}" if place else key
+            )
     elif isinstance(written, list) and isinstance(expected, list) and len(written) == len(expected):
         for at, pair in enumerate(zip(written, expected, strict=True)):
             yield from _differences(*pair, f"{place}[{at}]")

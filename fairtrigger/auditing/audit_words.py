@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from fairtrigger.auditing.audited_counts import NO_TRIGGER, SMALL_CELL, AuditInput
+from fairtrigger.auditing.audited_counts import NO_TRIGGER, SMALL_CELL, AuditInput, shown_group
 from trainer.formatting import format_change, format_count, format_number, join_words
 
 Json = Mapping[str, Any]
@@ -17,8 +17,8 @@ GAPS = {
     "accuracy_difference": "accuracies",
 }
 NO_VERDICT = (
-    "These figures describe the rows that were counted. They do not show that a model is fair: a difference that is not "
-    "seen may be there, other groups and other measures may differ, and labels may themselves be biased."
+    "These figures describe the rows that were counted. They do not show that a model is fair: a difference that is "
+    "not seen may be there, other groups and other measures may differ, and labels may themselves be biased."
 )
 REASONS = {
     "zero_denominator": "nothing to divide by",
@@ -29,7 +29,7 @@ REASONS = {
 def findings(found: AuditInput, derived: Json) -> list[str]:
     """One sentence for each version and gap, one for each paired change, and what none of them says."""
     said = [
-        _gap_sentence(_of(version, len(found.versions)), words, figures["gaps"][gap], found.terms.confidence)
+        _gap_sentence(_of(version, len(found.versions)), words, figures["gaps"][gap], found)
         for version, figures in derived["figures"].items()
         for gap, words in GAPS.items()
         if figures["gaps"][gap]["value"] is not None
@@ -39,20 +39,31 @@ def findings(found: AuditInput, derived: Json) -> list[str]:
     return [*said, NO_VERDICT]
 
 
+def _prefix(version: str, found: AuditInput) -> str:
+    """Whom a caution is about, where there are several."""
+    return f"{version}: " if len(found.versions) > 1 else ""
+
+
 def _of(version: str, versions: int) -> str:
     if versions == 1 and version != NO_TRIGGER:
         return ""
     return "Without a trigger, " if version == NO_TRIGGER else f"Under {version}, "
 
 
-def _gap_sentence(start: str, words: str, gap: Json, confidence: float) -> str:
-    interval = f"{confidence:.0%} interval {format_number(gap['low'])} to {format_number(gap['high'])}"
-    ends = f", {gap['lowest']} lowest and {gap['highest']} highest" if gap["lowest"] and gap["value"] else ""
+def _gap_sentence(start: str, words: str, gap: Json, found: AuditInput) -> str:
+    limits = f"{format_number(gap['low'])} to {format_number(gap['high'])}"
+    interval = f"{found.terms.confidence * 100:g} % interval {limits}"
+    ends = ""
+    if gap["lowest"] and gap["value"]:
+        lowest, highest = (shown_group(found.terms.attributes, gap[end]) for end in ("lowest", "highest"))
+        ends = f", lowest for {lowest}, highest for {highest}"
     if gap["low"] > 0:
         meaning = "more than chance explains"
     else:
         meaning = "chance alone could explain it, which does not show that there is none"
-    sentence = f"{start}the {words} of groups differ by up to {format_number(gap['value'])} ({interval}{ends}): {meaning}."
+    sentence = (
+        f"{start}the {words} of groups differ by up to {format_number(gap['value'])} ({interval}{ends}): {meaning}."
+    )
     return sentence[0].upper() + sentence[1:]
 
 
@@ -61,16 +72,16 @@ def _change_sentences(after: str, change: Json) -> list[str]:
     rows = f"On the {format_count(change['n'])} rows that both decided, {after} instead of {before}"
     flipped = f"{rows} changes {format_count(change['flipped'])} decisions."
     gain = change["gains"]["demographic_parity_difference"]
-    said = [flipped]
+    said = flipped
     if gain["value"] is not None:
         way = "narrows" if gain["value"] >= 0 else "widens"
         limits = f"{format_change(-gain['high'])} to {format_change(-gain['low'])}"
         proof = "beyond chance" if gain["low"] > 0 or gain["high"] < 0 else "which chance alone could explain"
-        said.append(
-            f"It {way} the difference of selection rates from {format_number(gain['before'])} to "
+        said += (
+            f" It {way} the difference of selection rates from {format_number(gain['before'])} to "
             f"{format_number(gain['after'])} (change {format_change(-gain['value'])}, interval {limits}), {proof}."
         )
-    return said
+    return [said]
 
 
 def cautions(found: AuditInput, derived: Json) -> list[str]:
@@ -79,11 +90,12 @@ def cautions(found: AuditInput, derived: Json) -> list[str]:
     for version, missing in derived["missing"].items():
         said += _missing_cautions(version, missing, found, derived["figures"][version])
     for version, figures in derived["figures"].items():
-        small = sorted({cell["group"] for cell in figures["small_cells"]})
+        start = _prefix(version, found)
+        small = sorted({shown_group(found.terms.attributes, cell["group"]) for cell in figures["small_cells"]})
         if small:
-            listed = join_words(small if len(small) <= 6 else [*small[:6], f"{len(small) - 6} more"])
+            listed = "; ".join(small if len(small) <= 6 else [*small[:6], f"and {len(small) - 6} more"])
             said.append(
-                f"{version}: too few rows to say (some rate over fewer than {SMALL_CELL}): {listed}. Their rates "
+                f"{start}Too few rows to say (some rate over fewer than {SMALL_CELL}): {listed}. Their rates "
                 "are shown, are in the gaps, and prove little alone."
             )
         undefined = [
@@ -91,34 +103,34 @@ def cautions(found: AuditInput, derived: Json) -> list[str]:
             for gap, facts in figures["gaps"].items()
             if facts["value"] is None and gap in GAPS and facts["reason"] != "no_labels"
         ]
-        said += [f"{version}: not defined: {join_words(undefined)}."] if undefined else []
+        said += [f"{start}Not defined: {join_words(undefined)}."] if undefined else []
     return said
 
 
 def _missing_cautions(version: str, missing: Json, found: AuditInput, figures: Json) -> list[str]:
-    rows, said = missing["rows"], []
+    rows, said, start = missing["rows"], [], _prefix(version, found)
     for attribute, n in missing["without_group"].items():
         if n:
             said.append(
-                f"{version}: {format_count(n)} of {format_count(rows)} rows have no known {attribute} (empty, NaN or "
+                f"{start}{format_count(n)} of {format_count(rows)} rows have no known {attribute} (empty, NaN or "
                 "unknown): they count in overall rates and are compared with nobody."
             )
     n = missing["without_any_of_them"]
     if len(found.terms.attributes) > 1 and n:
-        said.append(f"{version}: {format_count(n)} rows lack at least one attribute, and are in no intersection.")
+        said.append(f"{start}{format_count(n)} rows lack at least one attribute, and are in no intersection.")
     unlabelled = missing["unlabelled"]
     if unlabelled == rows:
-        said.append(f"{version}: no row has a true label: there are selection rates, and no rates of errors.")
+        said.append(f"{start}No row has a true label: there are selection rates, and no rates of errors.")
     elif unlabelled:
         said.append(
-            f"{version}: {format_count(unlabelled)} of {format_count(rows)} rows have no true label. If labels come "
+            f"{start}{format_count(unlabelled)} of {format_count(rows)} rows have no true label. If labels come "
             "more often for some decisions or groups than for others, all rates of errors are biased"
-            f"{_coverage_words(figures)}."
+            f"{_coverage_words(figures, found)}."
         )
     return said
 
 
-def _coverage_words(figures: Json) -> str:
+def _coverage_words(figures: Json, found: AuditInput) -> str:
     shares = {
         name: sum(cell["labelled"] for cell in cells.values()) / total
         for name, cells in figures["coverage"]["by_group"].items()
@@ -127,7 +139,8 @@ def _coverage_words(figures: Json) -> str:
     if len(shares) < 2:
         return ""
     least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-    return f" (labelled: {shares[least]:.0%} of {least}, {shares[most]:.0%} of {most})"
+    said = [f"{shares[name]:.0%} of {shown_group(found.terms.attributes, name)}" for name in (least, most)]
+    return f" (labelled: {said[0]}, {said[1]})"
 
 
 def _source_cautions(source: Json) -> list[str]:

@@ -115,9 +115,7 @@ def split_groups(names: Iterable[str], *, overlapping: bool = False) -> tuple[tu
     Raises DataError for more attributes than are combined.
     """
     listed = list(dict.fromkeys(names))
-    if overlapping:
-        return (GROUP,), {name: (name,) for name in listed}
-    found = {name: attributes_of(name) for name in listed}
+    found = {} if overlapping else {name: attributes_of(name) for name in listed}
     attributes = tuple(sorted({attribute for values in found.values() for attribute in values}))
     if not attributes:
         return (GROUP,), {name: (known_value(name),) for name in listed}
@@ -142,6 +140,15 @@ def group_name(attributes: Sequence[str], values: Sequence[str | None]) -> str:
     if len(known) < len(attributes):
         return UNKNOWN
     return known[0] if len(attributes) == 1 else ",".join(f"{a}={v}" for a, v in zip(attributes, known, strict=True))
+
+
+def shown_group(attributes: Sequence[str], name: str) -> str:
+    """A group's name for readers: `race=White,sex=male` is `White, male`."""
+    if len(attributes) < 2:
+        return name
+    for attribute in attributes:
+        name = name.removeprefix(f"{attribute}=").replace(f",{attribute}=", ", ")
+    return name
 
 
 def named_counts(cells: GroupCells, terms: AuditTerms, over: Sequence[str] | None = None) -> Counts:

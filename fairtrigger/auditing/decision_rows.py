@@ -60,7 +60,7 @@ def open_decisions(source: Any) -> DecisionTable:
         known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
         raise DataError(f"{path.name} may be anything: give a file named {known}.")
     # the trainer's reader of tables; it is asked for columns by name, so that those of its configuration do not matter
-    table = open_table(kind, DataConfig(path=path, format=kind, label=("label",), group=("group",)))
+    table = open_table(kind, DataConfig(path=path, format="auto", label=("label",), group=("group",)))
     facts = {"kind": "file", "name": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size}
     return DecisionTable(list(table.names), facts, _notes(path), table)
 

@@ -65,9 +65,7 @@ def read_live_counts(
     return AuditInput(terms, versions, source, {"name": name, "digest": card["fingerprint"]})
 
 
-def _cells(
-    counts: list[Mapping[str, Any]], groups: Mapping[str, Group]
-) -> Mapping[tuple[Group, int | None, int], int]:
+def _cells(counts: list[Mapping[str, Any]], groups: Mapping[str, Group]) -> Mapping[tuple[Group, int | None, int], int]:
     found = Counter[tuple[Group, int | None, int]]()
     for cell in counts:
         found[groups[cell["group"]], cell["label"], cell["prediction"]] += cell["n"]
@@ -82,7 +80,7 @@ def _only_model(service: _Service) -> str:
 
 
 class _Service:
-    """A service's address and the token it is asked with; a redirect is an error, so that nobody else gets the token."""
+    """A service's address and the token it is asked with; redirects are errors, so that nobody else gets the token."""
 
     def __init__(self, url: str, token: str | None) -> None:
         parts = urlsplit(url)

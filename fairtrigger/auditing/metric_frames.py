@@ -65,7 +65,10 @@ def _metrics(positive: int, *, with_labels: bool) -> dict[str, Any]:
 
     found = {"selection_rate": watched(selection_rate)}
     if with_labels:
-        errors = {"true_positive_rate": watched(true_positive_rate), "false_positive_rate": watched(false_positive_rate)}
+        errors = {
+            "true_positive_rate": watched(true_positive_rate),
+            "false_positive_rate": watched(false_positive_rate),
+        }
         found |= {"accuracy": accuracy} | errors
     return found
 

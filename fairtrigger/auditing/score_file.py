@@ -18,6 +18,7 @@ from fairtrigger.auditing.audited_counts import (
     AuditInput,
     AuditTerms,
     Group,
+    PairCells,
     ScoreCells,
     VersionCells,
     check_attributes,
@@ -233,7 +234,9 @@ def _labels(table: DecisionTable, versions: Mapping[str, _Rows], chosen: LabelCh
         raise DataError(f"{said}: say which mean the same, with --labels in order, as --labels denied,approved.")
     labels = tuple(sorted(decided | true))
     if len(labels) > MOST_LABELS:
-        raise DataError(f"There are {len(labels)} different decisions, as {_few(set(labels))}: is that the right column?")
+        raise DataError(
+            f"There are {len(labels)} different decisions, as {_few(set(labels))}: is that the right column?"
+        )
     if len(labels) < 2:
         raise DataError(f"Every decision is {labels[0]!r}: name all labels, with --labels.")
     return labels
@@ -307,12 +310,12 @@ def _version(
 
 def _pairs(
     versions: Mapping[str, _Rows], groups: Mapping[tuple[str, ...], Group], index: _LabelIndex
-) -> dict[tuple[str, str], Mapping[tuple[Group, int | None, int, int], int]]:
+) -> dict[tuple[str, str], PairCells]:
     """Rows that the first version and another decided. Raises DataError if they differ in group or truth."""
     (first, base), *others = versions.items()
     if not base.by_row:
         return {}
-    found = {}
+    found: dict[tuple[str, str], PairCells] = {}
     for name, rows in others:
         joint = Counter[tuple[Group, int | None, int, int]]()
         for row in base.by_row.keys() & rows.by_row.keys():

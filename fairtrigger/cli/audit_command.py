@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from fairtrigger.auditing import AuditReport
 
 EPILOG = (
-    "Examples: fairtrigger audit scores.parquet --out audit · fairtrigger audit loans.csv --decision approved --positive "
-    "yes --truth repaid --group sex --group age=age_band · fairtrigger audit --live http://localhost:8077 --window 30d · "
-    "fairtrigger --trusted-keys auditor.pub audit --check audit/audit.json"
+    "Examples: fairtrigger audit scores.parquet --out audit · fairtrigger audit loans.csv --decision approved "
+    "--positive yes --truth repaid --group sex --group age=age_band · fairtrigger audit --live http://localhost:8077 "
+    "--window 30d · fairtrigger --trusted-keys auditor.pub audit --check audit/audit.json"
 )
 
 
@@ -33,7 +33,9 @@ def audit(
         Path | None, typer.Argument(metavar="FILE", help="CSV, JSON lines or Parquet; `fairtrigger score`'s or yours.")
     ] = None,
     live: Annotated[str | None, typer.Option("--live", metavar="URL", help="A running service, instead.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The service's model, or the name on the report.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The service's model, or the name on the report.")
+    ] = None,
     window: Annotated[str, typer.Option("--window", help="Of --live: 1h, 24h, 7d, 30d, 90d, all.")] = "all",
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="File with the admin token: exact counts. Or the environment.")

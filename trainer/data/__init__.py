@@ -9,6 +9,6 @@ from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.tables.table_formats import ENDINGS, open_table
 
 __all__ = [
-    "ENDINGS", "BadRecord", "Batches", "DataLoader", "Dataset", "Splits", "open_table", "place_on_device", "shift_images",
-    "stream_batches",
+    "ENDINGS", "BadRecord", "Batches", "DataLoader", "Dataset", "Splits", "open_table", "place_on_device",
+    "shift_images", "stream_batches",
 ]  # fmt: skip
