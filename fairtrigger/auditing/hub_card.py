@@ -34,7 +34,6 @@ def _results(document: Json) -> Iterator[Any]:
     source = document["source"]
     name = source.get("name") or source.get("url") or "data frame"
     kind = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
-    revision = source.get("sha256")
     for version, figures in document["figures"].items():
         said = "no trigger" if version == NO_TRIGGER else version
         estimates = {("", rate): figures["overall"][rate] for rate in _RATES}
@@ -49,11 +48,11 @@ def _results(document: Json) -> Iterator[Any]:
                 dataset_type=kind,
                 dataset_name=name,
                 dataset_config=version,
-                dataset_revision=revision,
+                dataset_args={"sha256": source["sha256"]} if "sha256" in source else None,
                 metric_type=figure,
                 metric_name=f"{figure.replace('_', ' ')}, {group or 'all rows'}, {said}",
                 metric_value=estimate["value"],
-                metric_args={key: estimate[key] for key in ("low", "high", "n")} | {"group": group or None},
+                metric_args={key: estimate[key] for key in ("low", "high", "n")} | ({"group": group} if group else {}),
             )
 
 

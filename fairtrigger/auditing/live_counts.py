@@ -39,8 +39,12 @@ def read_live_counts(
     place = f"/v1/models/{quote(name, safe='')}"
     card = service.get(place)
     said = service.get(f"{place}/fairness?{urlencode({'window': window, 'by': 'version'})}")
+    if said["disclosure"] and token:
+        raise ConfigError(f"The token is no administrator's: {service.shown} gives late counts with noise. Mend it.")
     digests = {each["version"]: each["digest"] for each in service.get(f"{place}/triggers")["triggers"]}
     listed = [cell["group"] for version in said["versions"].values() for cell in version["counts"]]
+    if not listed and said["disclosure"]:
+        raise DataError(f"The service discloses no prediction of {name!r} yet: wait, or give the admin token.")
     if not listed:
         raise DataError(f"The service counted no prediction of {name!r} in the window {window}: choose a longer one.")
     overlapping = any(version.get("groups_overlap") for version in said["versions"].values())
@@ -99,9 +103,7 @@ class _Service:
                 return json.load(got)
         except HTTPError as error:
             detail = _detail(error)
-            if error.code in (401, 403):
-                raise ConfigError(f"{self.shown} refuses the token (HTTP {error.code}): {detail}") from error
-            kind = NotFound if error.code < 500 else StoreUnavailable
+            kind = NotFound if error.code == 404 else ConfigError if error.code < 500 else StoreUnavailable
             raise kind(f"{self.shown}{path} answered with HTTP {error.code}: {detail}") from error
         except (URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)

@@ -97,7 +97,7 @@ def test_intersections_and_scores_beside_decisions(tmp_path: Path) -> None:
         ("scoring_rate", lambda row: float(row["points"]) > middle),
     ):
         table = tables(report, rate)["intersection"]
-        rates = {}
+        rates: dict[str, list[bool]] = {}
         for row in rows:
             rates.setdefault(f"{row['race']}, {row['sex']}", []).append(hit(row))
         highest = max(float(np.mean(each)) for each in rates.values())

@@ -143,7 +143,7 @@ def test_numbers_and_flags_mean_labels(tmp_path: Path, decided: str, true: str, 
 
 def test_labels_that_are_numbers_are_names_and_never_places(tmp_path: Path) -> None:
     rows: list[Row] = [{"d": "12"[n % 2], "t": "12"[n % 2], "g": "ab"[n // 2 % 2]} for n in range(8)]
-    named = {"decision": "d", "truth": "t", "groups": ["g"], "positive": "2"}
+    named: dict[str, Any] = {"decision": "d", "truth": "t", "groups": ["g"], "positive": "2"}
     found = figures(audit(write_csv(tmp_path / "x.csv", rows), **named))
     assert found["overall"]["accuracy"]["value"] == 1.0
     rows[0] = {**rows[0], "t": "0"}
@@ -210,15 +210,19 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 
     rows = score_rows(20)
     refused([*rows, rows[0]], "Row 0 is there twice for version none: it would count twice")
-    refused([{**row, "group": "sex=x,age=old"} if n == 1 else row for n, row in enumerate(rows[2:])], "Row 1 has another group")
+    refused(
+        [{**row, "group": "sex=x,age=old"} if n == 1 else row for n, row in enumerate(rows[2:])],
+        "Row 1 has another group",
+    )
     other = [{**row, "digest": "sha256:other"} if n == 1 else row for n, row in enumerate(rows)]
     refused(other, "Version v3 has two digests")
     refused([{**row, "label": ""} for row in rows], "row 1 has no decision in 'label'")
     words = [{**row, "repaid": {"yes": "1", "no": "0"}[row["repaid"]]} for row in decisions(40)]
     refused(words, "Decisions say no, yes and true labels 0, 1: say which", **LOANS | {"groups": ["sex"]})
-    assert audit(
-        write_csv(tmp_path / "x.csv", words), **LOANS, groups=["sex"], labels=["no", "yes"]
-    ).figures == audit(write_csv(tmp_path / "y.csv", decisions(40)), **LOANS, groups=["sex"]).figures
+    assert (
+        audit(write_csv(tmp_path / "x.csv", words), **LOANS, groups=["sex"], labels=["no", "yes"]).figures
+        == audit(write_csv(tmp_path / "y.csv", decisions(40)), **LOANS, groups=["sex"]).figures
+    )
     many = [{**row, **{f"g{n}": "a" for n in range(5)}} for row in decisions(40)]
     refused(many, "5 attributes", **LOANS | {"groups": [f"g{n}" for n in range(5)]})
     clash = [{**row, "sex": "f,x=1" if n else "f", "x": "2" if n else "1,x=2"} for n, row in enumerate(decisions(2))]
