@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fairtrigger.auditing.audited_counts import shown_group
-from trainer.formatting import format_count, format_interval, join_words
-
-Json = Mapping[str, Any]
+from trainer.formatting import Json, format_count, format_interval, join_words
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from fairtrigger.auditing.audit_figures import RATES
+from trainer.formatting import Json
 
-COLUMNS = ("version", "attributes", "group", "figure", "value", "low", "high", "n", "reason")
-Json = Mapping[str, Any]
+CSV_COLUMNS = ("version", "attributes", "group", "figure", "value", "low", "high", "n", "reason")
 
 
 def audit_rows(document: Json) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def audit_rows(document: Json) -> list[dict[str, Any]]:
 def audit_csv(document: Json) -> str:
     """The rows as CSV."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(audit_rows(document))
     return out.getvalue()

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fairtrigger.auditing.audit_words import cautions, findings
+from fairtrigger.auditing.audit_words import audit_cautions, findings
 from fairtrigger.auditing.audited_counts import (
     SMALL_CELL,
     AuditInput,
     AuditTerms,
     Group,
+    JsonDict,
     ScoreCells,
     VersionCells,
     named_counts,
@@ -25,10 +26,9 @@ from triggers.metrics.rates import never_compared
 
 FORMAT = "fairtrigger-audit/1"
 RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
-Json = dict[str, Any]
 
 
-def audit_facts(found: AuditInput, software: Mapping[str, str], made_at: str, template: Json | None) -> Json:
+def audit_facts(found: AuditInput, software: Mapping[str, str], made_at: str, template: JsonDict | None) -> JsonDict:
     """What an audit states and does not compute: source, model, terms, all counts. JSON-ready."""
     terms = found.terms
     return {
@@ -77,7 +77,7 @@ def input_of(document: Mapping[str, Any]) -> AuditInput:
     return AuditInput(terms, versions, document["source"], document["model"], pairs)
 
 
-def derive(found: AuditInput, template: Mapping[str, Any] | None) -> Json:
+def derive(found: AuditInput, template: Mapping[str, Any] | None) -> JsonDict:
     """All that follows from the counts: figures by version, paired changes, worst cells, cautions, words."""
     terms = found.terms
     figures = {name: _figures(version, terms) for name, version in found.versions.items()}
@@ -85,15 +85,15 @@ def derive(found: AuditInput, template: Mapping[str, Any] | None) -> Json:
         after: {"before": before} | evaluate_pairs(named_pairs(cells, terms), **terms.evaluation()).to_dict()
         for (before, after), cells in found.pairs.items()
     }
-    derived: Json = {"figures": figures, "paired": paired, "missing": _missing(found)}
+    derived: JsonDict = {"figures": figures, "paired": paired, "missing": _missing(found)}
     if template is not None and template["name"] == "ll144":
         derived["impact_ratios"] = impact_ratios(found, template)
-    derived["cautions"] = cautions(found, derived)
+    derived["cautions"] = audit_cautions(found, derived)
     derived["findings"] = findings(found, derived)
     return derived
 
 
-def _figures(version: VersionCells, terms: AuditTerms) -> Json:
+def _figures(version: VersionCells, terms: AuditTerms) -> JsonDict:
     """The figures of one version by all attributes, and by each smaller choice of them."""
     report = _report(version, terms, terms.attributes)
     smaller = {
@@ -118,7 +118,7 @@ def _compared(report: FairnessReport) -> list[str]:
     return [name for name in report.groups if name not in out]
 
 
-def _worst_cells(report: FairnessReport) -> list[Json]:
+def _worst_cells(report: FairnessReport) -> list[JsonDict]:
     """Of each rate, the group farthest from the overall rate among those that are not too small to say."""
     found = []
     for rate in RATES:
@@ -135,7 +135,7 @@ def _worst_cells(report: FairnessReport) -> list[Json]:
     return found
 
 
-def _small_cells(report: FairnessReport) -> list[Json]:
+def _small_cells(report: FairnessReport) -> list[JsonDict]:
     """Rates of known groups over too few rows to say anything."""
     return [
         {"rate": rate, "group": name, "n": n}
@@ -145,7 +145,7 @@ def _small_cells(report: FairnessReport) -> list[Json]:
     ]
 
 
-def _missing(found: AuditInput) -> Json:
+def _missing(found: AuditInput) -> JsonDict:
     """Rows without a group, by attribute, and without a true label, by version."""
     terms, missing = found.terms, {}
     for name, version in found.versions.items():
@@ -162,7 +162,7 @@ def _missing(found: AuditInput) -> Json:
     return missing
 
 
-def _version_facts(version: VersionCells, terms: AuditTerms) -> Json:
+def _version_facts(version: VersionCells, terms: AuditTerms) -> JsonDict:
     scores = version.scores
     return {
         "digest": version.digest,

@@ -14,8 +14,8 @@ from triggers.errors import ConfigError
 FONT = "DejaVu"
 MARGIN, WIDTH, BOTTOM = 14.0, 182.0, 18.0
 """Millimetres of an A4 page."""
-COLOURS = ((31, 95, 168), (179, 86, 11), (29, 107, 52), (122, 59, 143))
-INK, SOFT, RULE = (26, 26, 26), (87, 87, 87), (200, 200, 200)
+VERSION_COLOURS = ((31, 95, 168), (179, 86, 11), (29, 107, 52), (122, 59, 143))
+INK, SOFT, HAIRLINE = (26, 26, 26), (87, 87, 87), (200, 200, 200)
 
 
 def audit_pdf(document: Mapping[str, Any]) -> bytes:
@@ -103,7 +103,7 @@ def _table(pdf: Any, table: PageTable) -> None:
     pdf.set_font(FONT, "", size)
     pdf.set_fill_color(255)
     pdf.set_text_color(*INK)
-    pdf.set_draw_color(*RULE)
+    pdf.set_draw_color(*HAIRLINE)
     headed = any(table.head)
     words = len(table.head) if table.prose else table.texts
     with pdf.table(
@@ -159,12 +159,12 @@ def _plot(pdf: Any, plot: IntervalPlot) -> None:
         pdf.set_font(FONT, "", 7)
         pdf.set_text_color(*INK)
         pdf.cell(66, height, _fitted(pdf, name, 65))
-        pdf.set_draw_color(*RULE)
+        pdf.set_draw_color(*HAIRLINE)
         for share in (0, 0.25, 0.5, 0.75, 1):
             pdf.line(left + wide * share, top, left + wide * share, top + height)
         for mark in marks:
             y = top + 0.9 + step * (mark.series + 0.5)
-            colour = COLOURS[mark.series % len(COLOURS)]
+            colour = VERSION_COLOURS[mark.series % len(VERSION_COLOURS)]
             pdf.set_draw_color(*colour)
             pdf.set_fill_color(*colour)
             with pdf.local_context(line_width=0.5):
@@ -181,7 +181,7 @@ def _plot(pdf: Any, plot: IntervalPlot) -> None:
 
 def _legend(pdf: Any, series: Sequence[str]) -> None:
     for place, name in enumerate(series):
-        pdf.set_text_color(*COLOURS[place % len(COLOURS)])
+        pdf.set_text_color(*VERSION_COLOURS[place % len(VERSION_COLOURS)])
         pdf.set_font(FONT, "", 7.5)
         pdf.cell(pdf.get_string_width(f"● {name}") + 5, 4, f"● {name}")
     pdf.ln(5)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fairtrigger.auditing.annex_iv import annex_points
 from fairtrigger.auditing.audit_words import period_words
-from fairtrigger.auditing.audited_counts import NO_TRIGGER, shown_group
-from trainer.formatting import format_count, format_interval, format_number, join_words
+from fairtrigger.auditing.audited_counts import WITHOUT_TRIGGER, shown_group
+from trainer.formatting import Json, format_count, format_interval, format_number, join_words
 
-Json = Mapping[str, Any]
 RATE_WORDS = {
     "selection_rate": "selection rate",
     "accuracy": "accuracy",
@@ -104,7 +102,7 @@ def _facts(document: Json) -> PageTable:
     if document["model"]["digest"]:
         rows.append(("model digest", document["model"]["digest"]))
     for name, version in document["versions"].items():
-        said = [version["digest"] or ("no trigger" if name == NO_TRIGGER else "digest not stated")]
+        said = [version["digest"] or ("no trigger" if name == WITHOUT_TRIGGER else "digest not stated")]
         said += [] if version["threshold"] is None else [f"threshold {version['threshold']:g}"]
         rows.append((f"version {name}", ", ".join(said)))
     rows += _source_rows(source)

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from fairtrigger.auditing.audit_figures import FORMAT, audit_facts, derive, input_of
+from fairtrigger.auditing.audited_counts import JsonDict
 from triggers.artifact.signature import Signature, Signer, Trust
 from triggers.errors import ArtifactUntrusted, DataError, FairtriggerError
 from triggers.storage.regular_file import read_regular
 
 AUDIT_PREFIX = "fairtrigger-audit-v1:"
 """Prefix of the signed text; the digest follows it."""
-WORDS = ("findings", "cautions")
+REWORDED = ("findings", "cautions")
 """What another release may word otherwise."""
-TOLERANCE = 1e-9
+FIGURE_TOLERANCE = 1e-9
 MAX_AUDIT_BYTES = 256 * 1024 * 1024
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def sealed(document: Mapping[str, Any], signer: Signer | None) -> Json:
+def sealed(document: Mapping[str, Any], signer: Signer | None) -> JsonDict:
     """The document with its digest, and with a signature over it if there is a key."""
     digest = document_digest(document)
     signature = asdict(signer.sign(digest, AUDIT_PREFIX)) if signer else None
@@ -69,7 +69,7 @@ def check_audit(path: Path, trust: Trust) -> AuditCheck:
         raise DataError(f"{path} is no whole audit: {type(error).__name__}: {error}.") from error
     written = {key: value for key, value in document.items() if key not in ("digest", "signature")}
     if document["software"] != own_software():
-        for key in WORDS:
+        for key in REWORDED:
             expected[key] = written.get(key)
     differences = list(_differences(written, json.loads(json.dumps(expected)), ""))
     if document.get("digest") != document_digest(document):
@@ -86,7 +86,7 @@ def own_software() -> dict[str, str]:
         return {"name": "fairtrigger", "version": "0+source"}
 
 
-def _read(path: Path) -> Json:
+def _read(path: Path) -> JsonDict:
     try:
         document = json.loads(read_regular(path, MAX_AUDIT_BYTES))
     except ValueError as error:
@@ -96,7 +96,7 @@ def _read(path: Path) -> Json:
     return document
 
 
-def _signer_of(document: Json, trust: Trust) -> tuple[str | None, str]:
+def _signer_of(document: JsonDict, trust: Trust) -> tuple[str | None, str]:
     """The signer's name, and a sentence about the signature. Raises ArtifactUntrusted."""
     said = document.get("signature")
     if said is None:
@@ -128,7 +128,7 @@ def _differences(written: Any, expected: Any, place: str) -> Iterator[str]:
         for at, pair in enumerate(zip(written, expected, strict=True)):
             yield from _differences(*pair, f"{place}[{at}]")
     elif _is_number(written) and _is_number(expected):
-        if not math.isclose(written, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if not math.isclose(written, expected, rel_tol=FIGURE_TOLERANCE, abs_tol=FIGURE_TOLERANCE):
             yield f"{place}: {written:.12g}, but the counts give {expected:.12g}"
     elif written != expected:
         yield f"{place}: {_short(written)}, but the counts give {_short(expected)}"

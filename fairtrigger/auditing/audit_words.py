@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
-from fairtrigger.auditing.audited_counts import NO_TRIGGER, SMALL_CELL, AuditInput, shown_group
-from trainer.formatting import format_change, format_count, format_number, join_words
+from fairtrigger.auditing.audited_counts import SMALL_CELL, WITHOUT_TRIGGER, AuditInput, shown_group
+from trainer.formatting import Json, format_change, format_count, format_number, join_words
 
-Json = Mapping[str, Any]
-GAPS = {
+SPOKEN_GAPS = {
     "demographic_parity_difference": "selection rates",
     "equal_opportunity_difference": "true positive rates",
     "false_positive_rate_difference": "false positive rates",
@@ -31,7 +29,7 @@ def findings(found: AuditInput, derived: Json) -> list[str]:
     said = [
         _gap_sentence(_of(version, len(found.versions)), words, figures["gaps"][gap], found)
         for version, figures in derived["figures"].items()
-        for gap, words in GAPS.items()
+        for gap, words in SPOKEN_GAPS.items()
         if figures["gaps"][gap]["value"] is not None
     ]
     for after, change in derived["paired"].items():
@@ -45,9 +43,9 @@ def _prefix(version: str, found: AuditInput) -> str:
 
 
 def _of(version: str, versions: int) -> str:
-    if versions == 1 and version != NO_TRIGGER:
+    if versions == 1 and version != WITHOUT_TRIGGER:
         return ""
-    return "Without a trigger, " if version == NO_TRIGGER else f"Under {version}, "
+    return "Without a trigger, " if version == WITHOUT_TRIGGER else f"Under {version}, "
 
 
 def _gap_sentence(start: str, words: str, gap: Json, found: AuditInput) -> str:
@@ -68,7 +66,7 @@ def _gap_sentence(start: str, words: str, gap: Json, found: AuditInput) -> str:
 
 
 def _change_sentences(after: str, change: Json) -> list[str]:
-    before = "no trigger" if change["before"] == NO_TRIGGER else change["before"]
+    before = "no trigger" if change["before"] == WITHOUT_TRIGGER else change["before"]
     rows = f"On the {format_count(change['n'])} rows that both decided, {after} instead of {before}"
     flipped = f"{rows} changes {format_count(change['flipped'])} decisions."
     gain = change["gains"]["demographic_parity_difference"]
@@ -84,7 +82,7 @@ def _change_sentences(after: str, change: Json) -> list[str]:
     return [said]
 
 
-def cautions(found: AuditInput, derived: Json) -> list[str]:
+def audit_cautions(found: AuditInput, derived: Json) -> list[str]:
     """What is missing from the counts, and what they are too few to say."""
     said = [*_source_cautions(found.source)]
     for version, missing in derived["missing"].items():
@@ -101,7 +99,7 @@ def cautions(found: AuditInput, derived: Json) -> list[str]:
         undefined = [
             f"{gap.replace('_', ' ')} ({REASONS.get(facts['reason'], facts['reason'])})"
             for gap, facts in figures["gaps"].items()
-            if facts["value"] is None and gap in GAPS and facts["reason"] != "no_labels"
+            if facts["value"] is None and gap in SPOKEN_GAPS and facts["reason"] != "no_labels"
         ]
         said += [f"{start}Not defined: {join_words(undefined)}."] if undefined else []
     return said

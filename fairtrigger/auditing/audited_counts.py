@@ -19,7 +19,7 @@ from triggers.metrics.overlapping_groups import UNDECLARED, UNKNOWN
 
 GROUP = "group"
 """The attribute of groups whose names do not say one."""
-NO_TRIGGER = "none"
+WITHOUT_TRIGGER = "none"
 """The version of the model without a trigger, in files and everywhere in an audit."""
 SMALL_CELL = 30
 """Fewest rows of a rate that this project says anything about."""
@@ -28,6 +28,7 @@ UNKNOWN_SPELLINGS = frozenset(
 )  # fmt: skip
 """Values, in lower case, that say of a person's group that it is not known."""
 
+JsonDict = dict[str, Any]
 Group = tuple[str | None, ...]
 GroupCells = Mapping[tuple[Group, int | None, int], int]
 PairCells = Mapping[tuple[Group, int | None, int, int], int]
@@ -91,7 +92,7 @@ class AuditInput:
 def version_order(name: str) -> tuple[bool, int, str]:
     """Sorts versions: without a trigger first, then by number."""
     digits = name.removeprefix("v")
-    return name != NO_TRIGGER, int(digits) if digits.isdigit() else 0, name
+    return name != WITHOUT_TRIGGER, int(digits) if digits.isdigit() else 0, name
 
 
 def known_value(value: object) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from fairtrigger.auditing.audit_sections import PageTable, page_sections, page_title
-from fairtrigger.auditing.audited_counts import NO_TRIGGER
+from fairtrigger.auditing.audited_counts import WITHOUT_TRIGGER
+from trainer.formatting import Json
 
-Json = Mapping[str, Any]
 CARD_TABLES = 60
 """Most rows of a table in the card; the page and the CSV have all."""
 
@@ -35,7 +35,7 @@ def _results(document: Json) -> Iterator[Any]:
     name = source.get("name") or source.get("url") or "data frame"
     kind = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
     for version, figures in document["figures"].items():
-        said = "no trigger" if version == NO_TRIGGER else version
+        said = "no trigger" if version == WITHOUT_TRIGGER else version
         estimates = {("", rate): figures["overall"][rate] for rate in _RATES}
         estimates |= {("", gap): facts for gap, facts in figures["gaps"].items()}
         estimates |= {(group, rate): rates[rate] for group, rates in figures["groups"].items() for rate in _RATES}

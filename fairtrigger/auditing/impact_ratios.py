@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fairtrigger.auditing.audited_counts import AuditInput, AuditTerms, Group, VersionCells, group_name
+from fairtrigger.auditing.audited_counts import AuditInput, AuditTerms, Group, JsonDict, VersionCells, group_name
 from triggers.errors import DataError
 from triggers.metrics import wilson
 from triggers.metrics.intervals import critical
@@ -21,10 +21,9 @@ SMALL_SHARE = 0.02
 SEX = ("sex", "gender")
 RACE = ("race", "ethnicity", "race_ethnicity", "race/ethnicity", "ethnic_group")
 """Names of attributes that are taken for sex and race, compared in lower case."""
-Json = dict[str, Any]
 
 
-def ll144_template(terms: AuditTerms, period: Sequence[str] | None, exclusion: str | None) -> Json:
+def ll144_template(terms: AuditTerms, period: Sequence[str] | None, exclusion: str | None) -> JsonDict:
     """What the template was asked: the attributes it takes, the data's period, and why small categories are left out.
 
     Raises DataError without an attribute of sex and one of race or ethnicity.
@@ -50,7 +49,7 @@ def _attribute(terms: AuditTerms, names: Sequence[str], wanted: str) -> str:
     return found[0]
 
 
-def impact_ratios(found: AuditInput, template: Mapping[str, Any]) -> Json:
+def impact_ratios(found: AuditInput, template: Mapping[str, Any]) -> JsonDict:
     """Tables by version: of every label's selection rate (of two labels, the positive one's), and of scoring rates."""
     return {
         name: _selection_tables(version, found.terms, template) + _scoring_tables(version, found.terms, template)
@@ -58,7 +57,7 @@ def impact_ratios(found: AuditInput, template: Mapping[str, Any]) -> Json:
     }
 
 
-def _selection_tables(version: VersionCells, terms: AuditTerms, template: Mapping[str, Any]) -> list[Json]:
+def _selection_tables(version: VersionCells, terms: AuditTerms, template: Mapping[str, Any]) -> list[JsonDict]:
     watched = [terms.positive] if len(terms.labels) == 2 else range(len(terms.labels))
     tables = []
     for label in watched:
@@ -69,7 +68,7 @@ def _selection_tables(version: VersionCells, terms: AuditTerms, template: Mappin
     return tables
 
 
-def _scoring_tables(version: VersionCells, terms: AuditTerms, template: Mapping[str, Any]) -> list[Json]:
+def _scoring_tables(version: VersionCells, terms: AuditTerms, template: Mapping[str, Any]) -> list[JsonDict]:
     if version.scores is None:
         return []
     of = {"rate": "scoring_rate", "of": f"{version.scores.column} above {version.scores.median:g}"}
@@ -77,8 +76,8 @@ def _scoring_tables(version: VersionCells, terms: AuditTerms, template: Mapping[
 
 
 def _tables(
-    rows: Mapping[tuple[Group, bool], int], terms: AuditTerms, template: Mapping[str, Any], of: Json
-) -> list[Json]:
+    rows: Mapping[tuple[Group, bool], int], terms: AuditTerms, template: Mapping[str, Any], of: JsonDict
+) -> list[JsonDict]:
     sex, race = template["sex"], template["race"]
     choices = {"sex": (sex,), "race or ethnicity": (race,), "intersection": (race, sex)}
     return [of | {"by": by, **_table(rows, terms, over, template["exclusion"])} for by, over in choices.items()]
@@ -86,7 +85,7 @@ def _tables(
 
 def _table(
     rows: Mapping[tuple[Group, bool], int], terms: AuditTerms, over: Sequence[str], exclusion: str | None
-) -> Json:
+) -> JsonDict:
     places = [terms.attributes.index(each) for each in over]
     n, hits, unknown = Counter[Group](), Counter[Group](), 0
     for (group, hit), count in rows.items():

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from fairtrigger.auditing.audited_counts import (
-    NO_TRIGGER,
+    WITHOUT_TRIGGER,
     AuditInput,
     AuditTerms,
     Group,
@@ -23,7 +23,7 @@ from triggers.errors import ConfigError, DataError, NotFound, StoreUnavailable
 
 BARE = "bare"
 """The service's name of the model without a trigger."""
-TIMEOUT_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
 
 
 def read_live_counts(
@@ -52,7 +52,7 @@ def read_live_counts(
     labels = tuple(said["labels"])
     terms = AuditTerms(labels, said["pos_label"], attributes, confidence or said["confidence"], overlapping)
     versions = {
-        NO_TRIGGER if version == BARE else version: VersionCells(
+        WITHOUT_TRIGGER if version == BARE else version: VersionCells(
             _cells(found["counts"], groups), digests.get(version), card["threshold"]
         )
         for version, found in said["versions"].items()
@@ -99,7 +99,7 @@ class _Service:
     def get(self, path: str) -> Any:
         """A JSON document. Raises NotFound, ConfigError, StoreUnavailable."""
         try:
-            with self._opener.open(Request(self.shown + path, headers=self._headers), timeout=TIMEOUT_SECONDS) as got:
+            with self._opener.open(Request(self.shown + path, headers=self._headers), timeout=ANSWER_SECONDS) as got:
                 return json.load(got)
         except HTTPError as error:
             detail = _detail(error)

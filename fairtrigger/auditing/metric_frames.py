@@ -11,7 +11,7 @@ from fairtrigger.auditing.audited_counts import AuditInput, AuditTerms, VersionC
 from triggers.errors import ConfigError, DataError
 
 NOT_SELECTED, SELECTED = "not selected", "selected"
-ROUNDING = 1e-6
+COUNT_ROUNDING = 1e-6
 """Of a count that a MetricFrame gives as a rate."""
 
 
@@ -106,6 +106,6 @@ def read_metric_frame(frame: Any, confidence: float) -> AuditInput:
 
 def _whole(value: float, group: Any) -> int:
     nearest = round(value)
-    if abs(value - nearest) > ROUNDING * max(1.0, abs(value)):
+    if abs(value - nearest) > COUNT_ROUNDING * max(1.0, abs(value)):
         raise DataError(f"Count times selection rate of {group!r} is {value}, no whole number of rows.")
     return nearest
