@@ -15,12 +15,13 @@ from fairtrigger.auditing.audit_page import render_audit
 from fairtrigger.auditing.audit_pdf import audit_pdf
 from fairtrigger.auditing.audit_signature import own_software, sealed
 from fairtrigger.auditing.audited_counts import AuditInput
+from fairtrigger.auditing.decision_labels import LabelChoice
 from fairtrigger.auditing.decision_rows import open_decisions
 from fairtrigger.auditing.hub_card import hub_card
 from fairtrigger.auditing.impact_ratios import ll144_template
 from fairtrigger.auditing.live_counts import read_live_counts
 from fairtrigger.auditing.metric_frames import make_metric_frame, read_metric_frame
-from fairtrigger.auditing.score_file import ColumnChoice, LabelChoice, read_score_file
+from fairtrigger.auditing.score_file import ColumnChoice, read_score_file
 from triggers.artifact.signature import read_signer
 from triggers.errors import ConfigError, DataError, NotFound
 from triggers.storage import write_atomically
@@ -56,8 +57,10 @@ class AuditReport:
 
     def data_frame(self) -> Any:
         """Every figure as a pandas data frame, a row each. Needs pandas."""
-        import pandas
-
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("A data frame needs pandas: pip install pandas.") from error
         return pandas.DataFrame(audit_rows(self.document))
 
     def metric_frame(self, version: str | None = None, *, labelled_only: bool = False) -> Any:
@@ -154,7 +157,7 @@ def audit(
     signer = read_signer(Path(sign)) if sign else None
     asked: dict[str, Any] | None = {"name": template} if template else None
     if template == "ll144":
-        asked = ll144_template(found.terms, period, exclude_small)
+        asked = ll144_template(found, period, exclude_small)
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     facts = audit_facts(found, own_software(), made, asked)
     report = AuditReport(sealed(facts | derive(found, asked), signer))

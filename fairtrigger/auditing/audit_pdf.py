@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fairtrigger.auditing.audit_page import NEEDS_EXTRA
-from fairtrigger.auditing.audit_sections import IntervalPlot, PageSection, PageTable, page_sections, page_title
+from fairtrigger.auditing.audit_sections import page_sections, page_title
+from fairtrigger.auditing.page_parts import IntervalPlot, PageSection, PageTable
 from triggers.errors import ConfigError
 
 FONT = "DejaVu"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
-from fairtrigger.auditing.annex_iv import annex_points
-from fairtrigger.auditing.audit_words import period_words
 from fairtrigger.auditing.audited_counts import WITHOUT_TRIGGER, shown_group
+from fairtrigger.auditing.page_parts import IntervalMark, IntervalPlot, PageSection, PageTable
+from fairtrigger.auditing.template_sections import template_sections
 from trainer.formatting import Json, format_count, format_interval, format_number, join_words
 
 RATE_WORDS = {
@@ -32,48 +31,6 @@ GAP_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class PageTable:
-    """A table: the first `texts` columns are words, the others figures, but for `prose`, where all are words."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    texts: int = 1
-    prose: bool = False
-    folded: bool = False
-
-
-@dataclass(frozen=True)
-class IntervalMark:
-    """One estimate of a plot, 0 to 1: which version it is of by place, and its limits."""
-
-    series: int
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class IntervalPlot:
-    """Estimates of groups with their intervals on one axis from 0 to 1, a mark for each version."""
-
-    caption: str
-    series: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[IntervalMark]]]
-
-
-@dataclass(frozen=True)
-class PageSection:
-    """A heading, its sentences, a list, and what is drawn under them."""
-
-    anchor: str
-    title: str
-    sentences: Sequence[str] = ()
-    points: Sequence[str] = ()
-    parts: Sequence[PageTable | IntervalPlot] = ()
-
-
 def page_title(document: Json) -> str:
     """The heading of the whole: what was audited."""
     return f"Audit of {document['model']['name'] or document['source'].get('name', 'decisions')}"
@@ -90,7 +47,7 @@ def page_sections(document: Json) -> list[PageSection]:
         *_by_attribute(document),
         _worst(document),
         PageSection("mind", "Mind", points=document["cautions"] or ["Every row has its groups and a true label."]),
-        *_template(document),
+        *template_sections(document),
         _counts(document),
     ]
     return found
@@ -240,60 +197,6 @@ def _worst(document: Json) -> PageSection:
         return PageSection("worst", "Farthest from everyone", [sentence, "There are fewer than two such groups."])
     head = ["version", "rate", "group", "rows", "rate of the group", "to overall", "beyond chance"]
     return PageSection("worst", "Farthest from everyone", [sentence], parts=[PageTable("", head, rows, 3)])
-
-
-def _template(document: Json) -> Iterator[PageSection]:
-    template = document["template"]
-    if template and template["name"] == "ll144":
-        yield _ll144(document)
-    if template and template["name"] == "ai-act":
-        points = annex_points(document)
-        rows = [(each.point, each.asks, each.filled or "open") for each in points]
-        sentences = [
-            "What these figures can say to the points of Annex IV. A person must check and complete it; open points "
-            "have nothing here.",
-            f"{sum(each.filled is not None for each in points)} of {len(points)} points have something.",
-        ]
-        table = PageTable("", ("point", "asks for", "this audit"), rows, prose=True)
-        yield PageSection("annex-iv", "EU AI Act, Annex IV", sentences, parts=[table])
-
-
-def _ll144(document: Json) -> PageSection:
-    template = document["template"]
-    sentences = [
-        *period_words(template["period"], document["created_at"]),
-        "An impact ratio is a category's rate over the highest in its table. The rules state no ratio that passes.",
-    ]
-    if template["exclusion"]:
-        sentences.append(f"Categories under 2 % of the data are left out of the ratios: {template['exclusion']}")
-    several = len(document["impact_ratios"]) > 1
-    parts = [
-        _ratio_table(version if several else "", table)
-        for version, tables in document["impact_ratios"].items()
-        for table in tables
-    ]
-    points = ["Open: who the auditor is and their independence, the distribution date of the tool, its publication."]
-    return PageSection("ll144", "New York City Local Law 144", sentences, points, parts)
-
-
-def _ratio_table(version: str, table: Json) -> PageTable:
-    rate = table["rate"].replace("_", " ")
-    rows = [
-        [
-            row["category"],
-            format_count(row["n"]),
-            format_count(row["hits"]),
-            f"{row['share']:.1%}" + (", under 2 %" if row["below_two_percent"] else ""),
-            format_interval({**row, "value": row["rate"]}),
-            "left out" if row["left_out"] else format_number(row["impact_ratio"]),
-        ]
-        for row in table["categories"]
-    ]
-    start = f"{version}, by {table['by']}" if version else f"By {table['by']}"
-    unknown = f"{format_count(table['unknown'])} not included, as their category is unknown."
-    hits = "above" if table["rate"] == "scoring_rate" else "selected"
-    head = ["category", "people", hits, "share", rate, "impact ratio"]
-    return PageTable(f"{start}, {rate} of {table['of']}. {unknown}", head, rows)
 
 
 def _counts(document: Json) -> PageSection:

@@ -23,17 +23,20 @@ RACE = ("race", "ethnicity", "race_ethnicity", "race/ethnicity", "ethnic_group")
 """Names of attributes that are taken for sex and race, compared in lower case."""
 
 
-def ll144_template(terms: AuditTerms, period: Sequence[str] | None, exclusion: str | None) -> JsonDict:
+def ll144_template(found: AuditInput, period: Sequence[str] | None, exclusion: str | None) -> JsonDict:
     """What the template was asked: the attributes it takes, the data's period, and why small categories are left out.
+    `scores_only` says that the decisions are nothing but the scores above their median.
 
     Raises DataError without an attribute of sex and one of race or ethnicity.
     """
+    terms, columns = found.terms, found.source.get("columns", {})
     if terms.overlapping:
         raise DataError("Local Law 144 compares categories of which everybody has one; overlapping groups are not.")
     return {
         "name": "ll144",
         "sex": _attribute(terms, SEX, "sex"),
         "race": _attribute(terms, RACE, "race"),
+        "scores_only": "decision" not in columns and any(each.scores for each in found.versions.values()),
         "period": list(period) if period else None,
         "exclusion": exclusion,
     }
@@ -58,6 +61,8 @@ def impact_ratios(found: AuditInput, template: Mapping[str, Any]) -> JsonDict:
 
 
 def _selection_tables(version: VersionCells, terms: AuditTerms, template: Mapping[str, Any]) -> list[JsonDict]:
+    if template["scores_only"]:
+        return []
     watched = [terms.positive] if len(terms.labels) == 2 else range(len(terms.labels))
     tables = []
     for label in watched:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -27,16 +27,21 @@ from fairtrigger.auditing.audited_counts import (
     value_text,
     version_order,
 )
+from fairtrigger.auditing.decision_labels import (
+    ABOVE,
+    LabelChoice,
+    LabelIndex,
+    find_labels,
+    labels_of_cut,
+    positive_label,
+)
 from fairtrigger.auditing.decision_rows import DecisionTable
 from triggers.errors import DataError
-from triggers.metrics.label_values import FLAGS
 
 ONE_VERSION = "given"
 """The version's name where rows name none."""
 DECISION, TRUTH, VERSION = "label", "truth", "version"
 """Columns of a score file."""
-MOST_LABELS = 100
-ABOVE, BELOW = "above the cut", "not above the cut"
 _GROUP_COLUMN = re.compile(rf"{GROUP}(?:_(.+))?")
 
 
@@ -57,16 +62,6 @@ class ColumnChoice:
     median_cut: bool = False
 
 
-@dataclass(frozen=True)
-class LabelChoice:
-    """Label names in order and the selected one, as far as the user states them."""
-
-    labels: Sequence[str] = ()
-    positive: str | None = None
-    confidence: float = 0.95
-    overlapping: bool = False
-
-
 @dataclass
 class _Rows:
     """What one pass keeps of a version: how often each (group names, truth, decision) is there, and its scores."""
@@ -85,13 +80,15 @@ def read_score_file(table: DecisionTable, columns: ColumnChoice, chosen: LabelCh
     if not versions:
         raise DataError("There is no row in it, so there is nothing to audit.")
     if named.decision is None:
-        chosen = _cut_labels(chosen)
+        chosen = labels_of_cut(chosen)
         _cut_scores(versions, columns, chosen)
     versions = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
-    labels = _labels(table, versions, chosen)
+    decided = {decision for rows in versions.values() for _, _, decision in rows.cells}
+    true = {truth for rows in versions.values() for _, truth, _ in rows.cells} - {""}
+    labels = find_labels(chosen, _noted_labels(table), decided, true)
     attributes, groups = _groups(named, versions, chosen.overlapping)
-    index = _LabelIndex(labels)
-    positive = _positive(table, labels, chosen.positive)
+    index = LabelIndex(labels)
+    positive = positive_label(labels, chosen.positive or table.notes.get("positive"))
     terms = AuditTerms(labels, labels.index(positive), attributes, chosen.confidence, chosen.overlapping)
     keep_scores = columns.median_cut and named.score is not None
     counted = {
@@ -196,14 +193,6 @@ def _score(text: str, column: str, where: str) -> float:
     return value
 
 
-def _cut_labels(chosen: LabelChoice) -> LabelChoice:
-    """Two labels for scores that are cut: the stated ones, of which the positive is above. Raises DataError."""
-    labels = tuple(chosen.labels) or (BELOW, ABOVE)
-    if len(labels) != 2:
-        raise DataError(f"Scores are cut into two labels, and --labels states {len(labels)}: name two.")
-    return replace(chosen, labels=labels, positive=chosen.positive or labels[1])
-
-
 def _cut_scores(versions: Mapping[str, _Rows], columns: ColumnChoice, chosen: LabelChoice) -> None:
     """Make decisions of the scores: at least the threshold, or above the version's median."""
     positive = chosen.positive or ABOVE
@@ -214,64 +203,6 @@ def _cut_scores(versions: Mapping[str, _Rows], columns: ColumnChoice, chosen: La
             above = score > middle if columns.threshold is None else score >= columns.threshold
             rows.cells[group, truth, positive if above else below] += 1
         rows.thresholds.add(str(middle if columns.threshold is None else columns.threshold))
-
-
-def _labels(table: DecisionTable, versions: Mapping[str, _Rows], chosen: LabelChoice) -> tuple[str, ...]:
-    """The labels in order: stated, of the score file, or all that decisions and truths say. Raises DataError."""
-    if chosen.labels:
-        return tuple(value_text(each) for each in chosen.labels)
-    noted = table.notes.get("labels") or [
-        name.removeprefix("score_") for name in table.names if name.startswith("score_") and VERSION in table.names
-    ]
-    if noted:
-        return tuple(map(str, noted))
-    decided = {decision for rows in versions.values() for _, _, decision in rows.cells}
-    true = {truth for rows in versions.values() for _, truth, _ in rows.cells} - {""}
-    if {each.casefold() for each in decided | true} <= FLAGS.keys() - {"-1"}:
-        return ("0", "1")
-    if true - decided and decided - true:
-        said = f"Decisions say {_few(decided)} and true labels {_few(true)}"
-        raise DataError(f"{said}: say which mean the same, with --labels in order, as --labels denied,approved.")
-    labels = tuple(sorted(decided | true))
-    if len(labels) > MOST_LABELS:
-        raise DataError(
-            f"There are {len(labels)} different decisions, as {_few(set(labels))}: is that the right column?"
-        )
-    if len(labels) < 2:
-        raise DataError(f"Every decision is {labels[0]!r}: name all labels, with --labels.")
-    return labels
-
-
-def _few(values: set[str]) -> str:
-    return ", ".join(sorted(values)[:5]) + (", ..." if len(values) > 5 else "")
-
-
-def _positive(table: DecisionTable, labels: Sequence[str], stated: str | None) -> str:
-    """The label whose rate is watched. Raises DataError unless somebody named it, or labels are 0 and 1."""
-    noted = stated if stated is not None else table.notes.get("positive")
-    if noted is None and tuple(labels) == ("0", "1"):
-        return "1"
-    if noted is None:
-        raise DataError(f"Which decision is the one whose rate counts? Say --positive, one of {', '.join(labels)}.")
-    if noted not in labels:
-        raise DataError(f"--positive {noted} is none of the labels {', '.join(labels)}.")
-    return noted
-
-
-class _LabelIndex:
-    """From a label's text to its index; of names that are not numbers, a place or a flag will do as well."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels, self._known = labels, {name: place for place, name in enumerate(labels)}
-        numbers = any(name.lstrip("+-").isdigit() for name in labels)
-        if len(labels) == 2 and (not numbers or set(labels) == {"0", "1"}):
-            self._known = {flag: int(value) for flag, value in FLAGS.items()} | self._known
-
-    def __call__(self, text: str) -> int:
-        found = self._known.get(text, self._known.get(text.casefold()))
-        if found is None:
-            raise DataError(f"{text!r} is none of the labels {', '.join(self._labels)}: name all, with --labels.")
-        return found
 
 
 def _groups(
@@ -294,7 +225,7 @@ def _groups(
 
 
 def _version(
-    rows: _Rows, groups: Mapping[tuple[str, ...], Group], index: _LabelIndex, score: str | None
+    rows: _Rows, groups: Mapping[tuple[str, ...], Group], index: LabelIndex, score: str | None
 ) -> VersionCells:
     cells = Counter[tuple[Group, int | None, int]]()
     for (group, truth, decision), n in rows.cells.items():
@@ -309,7 +240,7 @@ def _version(
 
 
 def _pairs(
-    versions: Mapping[str, _Rows], groups: Mapping[tuple[str, ...], Group], index: _LabelIndex
+    versions: Mapping[str, _Rows], groups: Mapping[tuple[str, ...], Group], index: LabelIndex
 ) -> dict[tuple[str, str], PairCells]:
     """Rows that the first version and another decided. Raises DataError if they differ in group or truth."""
     (first, base), *others = versions.items()
@@ -326,6 +257,12 @@ def _pairs(
         if joint:
             found[first, name] = joint
     return found
+
+
+def _noted_labels(table: DecisionTable) -> list[str]:
+    """The labels that a score file names, in its metadata or by its columns of scores."""
+    columns = [name.removeprefix("score_") for name in table.names if name.startswith("score_")]
+    return list(map(str, table.notes.get("labels") or (columns if VERSION in table.names else [])))
 
 
 def _model(notes: Mapping[str, Any]) -> dict[str, str | None]:

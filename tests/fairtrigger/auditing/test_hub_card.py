@@ -38,7 +38,8 @@ def test_the_metadata_holds_every_figure_and_reads_back(card: Path) -> None:
     name, results = model_index_to_eval_results(metadata["model-index"])
     assert name == "comments"
     values = {
-        (each.dataset_config, each.metric_type, (each.metric_args or {}).get("group")): each.metric_value for each in results
+        (each.dataset_config, each.metric_type, (each.metric_args or {}).get("group")): each.metric_value
+        for each in results
     }
     for version, figures in document["figures"].items():
         assert values[version, "accuracy", None] == figures["overall"]["accuracy"]["value"]
