@@ -153,3 +153,17 @@ def test_no_pass_mark_is_stated_anywhere(tmp_path: Path) -> None:
     html = audit(path, **LOANS, groups=["sex", "race"], template="ll144").html()
     assert "The rules state no ratio that passes" in html
     assert not any(word in html.lower() for word in ("four-fifths", "4/5", "80 %", "adverse impact", "compliant"))
+
+
+def test_a_score_at_the_median_is_not_above_it(tmp_path: Path) -> None:
+    scores = {"f": (1, 2, 2, 3), "m": (2, 2, 3, 3, 0)}
+    rows: list[Row] = [
+        {"sex": sex, "race": "A", "d": "1", "points": str(each)} for sex in scores for each in scores[sex]
+    ]
+    path = write_csv(tmp_path / "x.csv", rows)
+    named: dict[str, Any] = {"score": "points", "groups": ["sex", "race"], "template": "ll144"}
+    for more in ({}, {"decision": "d", "labels": ["0", "1"]}):
+        table = tables(audit(path, **named, **more), "scoring_rate")["sex"]
+        assert {row["category"]: (row["hits"], row["n"]) for row in table["categories"]} == {"f": (1, 4), "m": (2, 5)}
+    cut = audit(path, **named).figures["given"]["attributes"]["sex"]["groups"]
+    assert {name: each["selection_rate"]["value"] for name, each in cut.items()} == {"f": 0.25, "m": 0.4}
