@@ -162,7 +162,8 @@ def test_a_score_at_the_median_is_not_above_it(tmp_path: Path) -> None:
     ]
     path = write_csv(tmp_path / "x.csv", rows)
     named: dict[str, Any] = {"score": "points", "groups": ["sex", "race"], "template": "ll144"}
-    for more in ({}, {"decision": "d", "labels": ["0", "1"]}):
+    beside: dict[str, Any] = {"decision": "d", "labels": ["0", "1"]}
+    for more in ({}, beside):
         table = tables(audit(path, **named, **more), "scoring_rate")["sex"]
         assert {row["category"]: (row["hits"], row["n"]) for row in table["categories"]} == {"f": (1, 4), "m": (2, 5)}
     cut = audit(path, **named).figures["given"]["attributes"]["sex"]["groups"]
