@@ -16,6 +16,7 @@ from triggers.errors import ConfigError, DataError
 Example = tuple[str, int, int, float, float]
 """Category, people, selected or above the median, rate in per cent, impact ratio."""
 
+# In the form of the rules' example of selection rates; these numbers were not compared with the text of the rules.
 SELECTED: dict[str, list[Example]] = {
     "sex": [("Male", 1390, 667, 48, 1.00), ("Female", 1181, 555, 47, 0.979)],
     "race": [
@@ -28,6 +29,7 @@ SELECTED: dict[str, list[Example]] = {
         ("Two or More Races", 213, 96, 45, 0.87),
     ],
 }
+# 6 RCNY 5-301: people, rates and ratios as published; how many are above the median follows from people and rate.
 SCORED: dict[str, list[Example]] = {
     "sex": [("Male", 92, 50, 54.3, 1.00), ("Female", 76, 34, 44.7, 0.82)],
     "race": [
@@ -60,7 +62,7 @@ def agree(found: list[dict[str, Any]], wanted: list[Example], digits: int) -> No
         assert by_name[category]["impact_ratio"] == pytest.approx(ratio, abs=0.0101)
 
 
-def test_the_rules_example_of_selection_rates(tmp_path: Path) -> None:
+def test_selection_rates_of_nine_categories(tmp_path: Path) -> None:
     rows: list[Row] = [{**person, "chosen": "yes" if hit else "no"} for person, hit in people(SELECTED)]
     rows += [{"sex": "", "race": "", "chosen": "no"}] * 250
     path = write_csv(tmp_path / "people.csv", rows)
