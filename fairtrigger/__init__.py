@@ -1,4 +1,4 @@
-"""Fairness triggers for frozen classifiers: wrap a model, train triggers for it, load, serve and ask it.
+"""Fairness triggers for frozen classifiers: wrap, train, load, ask a service, audit decisions.
 
     import fairtrigger
 
@@ -6,6 +6,7 @@
     run = fairtrigger.train("run.toml")
     model = fairtrigger.load("models/comments", trigger="v1", store="fairtrigger-store")
     client = fairtrigger.client.Client("http://localhost:8080")
+    fairtrigger.audit("loans.csv", decision="approved", positive="yes", groups=["sex"], out="audit")
 
 What is named here is imported when it is first used.
 """
@@ -18,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fairtrigger import client as client
+    from fairtrigger.auditing import audit as audit
     from fairtrigger.loading import load as load
     from fairtrigger.training import train as train
     from fairtrigger.wrapping import wrap as wrap
 
     __version__: str
 
-__all__ = ["__version__", "client", "load", "train", "wrap"]
+__all__ = ["__version__", "audit", "client", "load", "train", "wrap"]
 
 _HOMES = {
+    "audit": "fairtrigger.auditing",
     "load": "fairtrigger.loading",
     "train": "fairtrigger.training",
     "wrap": "fairtrigger.wrapping",

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fairtrigger.cli import (
+    audit_command,
     check_command,
     demo_command,
     key_commands,
@@ -94,6 +95,7 @@ rollout_commands.register_rollout_commands(app)
 wrap_command.register_wrap_command(app)
 check_command.register_check_command(app)
 demo_command.register_demo_command(app)
+audit_command.register_audit_command(app)
 
 
 def main(words: list[str] | None = None) -> None:

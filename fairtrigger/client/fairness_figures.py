@@ -8,7 +8,7 @@ from typing import Any
 
 from fairtrigger.client.data_frames import data_frame
 
-RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
+_RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class FairnessFigures:
 
 
 def _version_rows(version: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for rate in RATES:
+    for rate in _RATES:
         yield _row("", "", rate, version["overall"][rate])
     for attribute, part in (("", version), *version["attributes"].items()):
         for group, report in part["groups"].items():
-            for rate in RATES:
+            for rate in _RATES:
                 yield _row(attribute, group, rate, report[rate])
         for gap, found in part["gaps"].items():
             yield _row(attribute, "", gap, found)

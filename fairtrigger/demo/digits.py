@@ -28,7 +28,7 @@ GLYPH = 26
 TINTS = np.array([[0.5, 0.75, 1.0], [1.0, 0.75, 0.5]])
 """Colour of the paper by group: as much red as the other has blue, and equally bright."""
 
-INK = 0.75
+_INK = 0.75
 FAINTEST = 0.4
 WEAR, GRAIN = 0.15, 0.02
 """Darkness of full ink, the faintest share of it, and the noise of the paper and of the camera (1 is white)."""
@@ -109,7 +109,7 @@ def _draw(glyph: NDArray[np.float64], group: int, rng: np.random.Generator) -> _
     """Ink of random strength at a random place on worn, tinted paper."""
     top, left = rng.integers(0, SIZE - GLYPH + 1, 2)
     ink = np.zeros((SIZE, SIZE))
-    ink[top : top + GLYPH, left : left + GLYPH] = INK * rng.uniform(FAINTEST, 1) * glyph
+    ink[top : top + GLYPH, left : left + GLYPH] = _INK * rng.uniform(FAINTEST, 1) * glyph
     light = np.clip(1 - ink - np.abs(rng.normal(0, WEAR, ink.shape)), 0, 1)
     seen = light[..., None] * TINTS[group] + rng.normal(0, GRAIN, (SIZE, SIZE, 3))
     pixels: _Pixels = (np.clip(seen, 0, 1) * 255).round().astype(np.uint8)

@@ -23,7 +23,7 @@ from triggers.model import FrozenClassifier
 from triggers.trigger import ImageTrigger, TextTrigger, preview_png
 
 STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 150}
-BARE: dict[str, Any] = {"color": "black", "marker": "s", "markerfacecolor": "white"}
+_BARE: dict[str, Any] = {"color": "black", "marker": "s", "markerfacecolor": "white"}
 TRIGGER: dict[str, Any] = {"color": "#1f6f8b", "marker": "o"}
 FIGURES = {
     "accuracy": "accuracy",
@@ -91,7 +91,7 @@ def closest_words(classifier: FrozenClassifier, trigger: TextTrigger) -> list[st
 
 def _draw_figures(axes: Axes, bare: Report, trigger: Report) -> None:
     """Points with their 95 % intervals, bare above trigger."""
-    for report, look, name, offset in ((bare, BARE, "bare", 0.13), (trigger, TRIGGER, "with trigger", -0.13)):
+    for report, look, name, offset in ((bare, _BARE, "bare", 0.13), (trigger, TRIGGER, "with trigger", -0.13)):
         found = [report["overall"]["accuracy"], *(report["gaps"][gap] for gap in list(FIGURES)[1:])]
         for row, figure in enumerate(found):
             if figure["value"] is None:
