@@ -57,7 +57,7 @@ def test_a_token_is_checked_before_it_is_needed(service: httpx.Client) -> None:
 
 
 def test_without_plotly_the_page_says_what_to_install(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.dashboard.files.find_spec", lambda name: None)
+    monkeypatch.setattr("service.api.static_files.find_spec", lambda name: None)
     found = service.get("/dashboard")
     assert found.status_code == 501 and "pip install 'fairtrigger[service,dashboard]'" in found.text
     assert service.get("/dashboard/dashboard.css").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.dashboard.test_walk import decide, give_token
 from tests.service.engine.test_failed_models import LINE, bad_bundle
 from tests.service.live import process
 from triggers.model import load_bundle
+from triggers.model.bundle import SPEC_FILE
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
@@ -30,10 +32,16 @@ SELECTIONS = (
 )
 
 
+COMPARISON = {"oracle": "torchvision", "inputs": 40, "largest_difference": 1.2e-7, "flips": 3, "accepted": True}
+COMPARED = "torchvision: 40 inputs, scores differ by 1.2e-7 at most, 3 other labels; written all the same"
+
+
 @contextmanager
 def judged(folder: Path) -> Iterator[httpx.Client]:
     """A service with one version of each standing, v2 champion, and beside it a model that fails its self-check."""
     bundle = image_bundle(folder / "faces")
+    description = json.loads((bundle / SPEC_FILE).read_text())
+    (bundle / SPEC_FILE).write_text(json.dumps(description | {"comparison": COMPARISON}))
     with FileStore(folder / "store") as store:
         for seed, found in enumerate(SELECTIONS):
             store.publish(artifact_for(load_bundle(bundle), "border", seed, selection=found), actor="test")
@@ -51,6 +59,10 @@ def test_standing_cautions_and_faults_are_shown(
         seen.wait_for("v4", "#triggers")
         cards = page.locator("#triggers li").all_inner_texts()
         assert not any(word in cards[0] for word in ("certified", "promising", "recommended"))
+        assert "not judged" in cards[0]
+        checks = [row.inner_text().split("\t") for row in page.locator("#models tbody tr").all()]
+        assert checks[0][:3] == ["faces", "passed", COMPARED]
+        assert checks[1][:2] == ["bad", f"failed {LINE}"]
         for text, found in zip(cards[1:], SELECTIONS[1:], strict=True):
             assert found and found.status in text and found.sentence.split(": ", 1)[1] in text
             assert page.locator(f'#triggers .badge[title="{found.sentence}"]').inner_text() == found.status

@@ -9,7 +9,7 @@ export function showFront(place, fairness, gap) {
   draw(place, {
     traces: full.map((each) => trace(each, gap)),
     layout: {
-      xaxis: { title: { text: `${label} (smaller is fairer)` }, rangemode: "tozero", tickformat: ".2f" },
+      xaxis: { title: { text: `${label}<br>(smaller is fairer)` }, rangemode: "tozero", tickformat: ".2f" },
       yaxis: { title: { text: "Accuracy" }, tickformat: ".2f" }, showlegend: false, hovermode: "closest",
       margin: { l: 60, r: 75, t: 15, b: 50 },
     },
