@@ -16,7 +16,8 @@ from tests.artifacts import artifact_for, selection
 from tests.bundles import image_bundle
 from tests.dashboard.axe import axe_script, serious_findings
 from tests.dashboard.chromium import visit
-from tests.dashboard.test_walk import decide, give_token
+from tests.dashboard.test_walk import PICTURES, decide, give_token
+from tests.dashboard.traffic import some_traffic
 from tests.service.engine.test_failed_models import LINE, bad_bundle
 from tests.service.live import process
 from triggers.model import load_bundle
@@ -55,6 +56,7 @@ def test_standing_cautions_and_faults_are_shown(
     chromium: Browser, scheme: Literal["light", "dark"], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with judged(tmp_path) as client, visit(chromium, client, color_scheme=scheme) as seen:
+        some_traffic(client, PICTURES)
         page = seen.page
         seen.wait_for("v4", "#triggers")
         cards = page.locator("#triggers li").all_inner_texts()
@@ -67,6 +69,8 @@ def test_standing_cautions_and_faults_are_shown(
             assert found and found.status in text and found.sentence.split(": ", 1)[1] in text
             assert page.locator(f'#triggers .badge[title="{found.sentence}"]').inner_text() == found.status
         assert "certified" in seen.show("#now")
+        page.locator("#front summary").click()
+        assert seen.show("#front tbody tr").split("\t")[:2] == ["v2", "certified"]
         assert seen.show("#faults") == f"bad is not served: {LINE}"
         give_token(page)
         page.get_by_label("Answers everybody else").select_option("v4")

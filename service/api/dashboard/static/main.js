@@ -63,7 +63,7 @@ async function show() {
   showTimeline(find("timeline"), find("decisions"), series, history, find("metric").value);
   offerAttributes(find("attribute"), find("attribute-label"), fairness);
   showGroups(find("groups"), fairness, find("rate").value, find("attribute").value);
-  showFront(find("front"), fairness, find("gap").value);
+  showFront(find("front"), fairness, find("gap").value, triggers);
   showGains(find("gains"), find("flips"), fairness);
   showGuard(find("guard"), fairness, rollout);
   showCoverage(find("coverage"), fairness);
