@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.dashboard.chromium import visit
-from tests.dashboard.test_walk import PICTURES
+from tests.dashboard.test_walk import PICTURES, give_token
 from tests.dashboard.traffic import some_traffic
 from tests.service.guard.test_guard import Ahead
 from tests.service.live import running, settings
@@ -52,7 +52,10 @@ def test_the_counts_behind_the_page_are_saved_as_the_service_gives_them(chromium
         address = seen.show("#export-address")
         assert json.loads(text)["versions"] == ahead.client.get(address).json()["versions"]
         assert sum(row["n"] for row in json.loads(text)["versions"]["v2"]["counts"]) == 2 * len(PICTURES)
-        assert seen.show("#export-command") == f"fairtrigger audit --live {seen.url}"
+        audit = f"fairtrigger audit --live {seen.url.rstrip('/')} --model faces --window 1h"
+        assert seen.show("#export-command") == f"{audit} --out audit"
+        give_token(page)
+        seen.wait_for(f"{audit} --token-file FILE --out audit", "#export-command")
         name, text = saved(page, "Card as JSON: v2")
         assert name == "faces-v2.json"
         assert json.loads(text) == ahead.client.get("/v1/models/faces/triggers/v2").json()

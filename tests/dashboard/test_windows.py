@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from service.fairness import WINDOW_MINUTES
 from service.ledger.events import PredictionEvent
 from tests.dashboard.chromium import Visit, visit
 from tests.dashboard.test_walk import PICTURES
 from tests.dashboard.traffic import some_traffic
 from tests.service.guard.test_guard import Ahead
-from tests.service.live import wait_until
+from tests.service.live import running, settings, wait_until
+from triggers.model.classifier import FrozenClassifier
+from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
 AXIS_MINUTES = """() => {
@@ -59,3 +63,16 @@ def test_where_nothing_was_counted_an_hour_is_shown(chromium: Browser, ahead: Ah
     with visit(chromium, ahead.client, "/dashboard") as seen:
         seen.wait_for("Nothing to draw in this time", "#timeline")
         assert seen.page.locator("#window option").first.inner_text() == "all there is: 1 hour"
+
+
+def test_others_are_offered_every_window_and_see_one_that_is_public(
+    chromium: Browser, image_model: FrozenClassifier, filled_store: FileStore, tmp_path: Path
+) -> None:
+    with running(settings(tmp_path, k_min=11), filled_store, [image_model]) as client:
+        some_traffic(client, PICTURES)
+        with visit(chromium, client, "/dashboard") as seen:
+            seen.wait_for("sealed periods of an hour", "#timeline")
+            options = seen.page.locator("#window option")
+            assert options.first.inner_text() == "all there is: 1 hour"
+            values = [option.get_attribute("value") for option in options.all()]
+            assert values == ["fit", *WINDOW_MINUTES]

@@ -80,7 +80,8 @@ async function show() {
 function showExport(model, { window }) {
   const base = new URL(".", location.href).href.replace(/\/$/, "");
   find("export-address").textContent = `${base}/${modelPath(model, "/fairness")}?window=${window.name}`;
-  find("export-command").textContent = `fairtrigger audit --live ${base}`;
+  find("export-command").textContent = `fairtrigger audit --live ${base} --model ${model} --window ${window.name}` +
+    `${hasToken() ? " --token-file FILE" : ""} --out audit`;
 }
 
 /** Announce decisions and alarms to screen readers, never mere figures. */
