@@ -23,7 +23,7 @@ import typer
 from benchmarks.results.baseline_check import check_baselines, check_lines, passed
 from benchmarks.results.curve_figure import draw_curves
 from benchmarks.results.page import PICTURE, read_records, results_page
-from benchmarks.results.piece import Piece, planned, prepared, run_piece
+from benchmarks.results.piece import SEEDS, Piece, planned, prepared, run_piece
 from benchmarks.results.problem import problems
 from benchmarks.results.scheduler import Scheduler
 from benchmarks.results.tuning_curves import tuning_curves
@@ -33,7 +33,6 @@ from trainer.progress import open_progress
 from triggers.errors import FairtriggerError
 
 DOCS = Path(__file__).parents[2] / "docs"
-SEEDS = (0, 1, 2, 3, 4)
 
 app = typer.Typer(add_completion=False)
 

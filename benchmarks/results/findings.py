@@ -14,7 +14,7 @@ from statistics import mean
 from benchmarks.results.baseline_check import RivalCheck
 from benchmarks.results.problem import ADVISED, ASKS_FOR, MEASURES, Problem, advice_words, name_of
 from benchmarks.results.run_record import NOTHING, RunRecord
-from benchmarks.results.seed_mean import SeedMean, seed_mean
+from benchmarks.results.seed_mean import SeedMean
 from benchmarks.results.tuning_curves import TuningCurve
 from trainer.formatting import format_number, join_words
 from triggers.metrics import wilson
@@ -22,6 +22,8 @@ from triggers.metrics.intervals import critical
 
 RARE = 0.15
 """Share of a label below which it is called rare here."""
+NOTICED = -0.01
+"""Change of plain accuracy from which it is said beside that of balanced accuracy."""
 
 HEADS = {
     "trigger": "**A trigger helps**, and the report recommends one in most runs:",
@@ -80,11 +82,13 @@ def _line(problem: Problem) -> str:
     if problem.outcome == NOTHING and problem.advice[NOTHING] == len(problem.plain):
         return f"{said}: the {problem.gap_name} stays {format_number(bare)}.{rare}"
     balanced = problem.change(ADVISED, lambda one: one.balanced)
+    plain = problem.change(ADVISED, lambda one: one.accuracy)
+    accuracy = f" ({plain.points} of accuracy)" if plain.value <= NOTICED else ""
     unsure = "" if change.clearly_below else " These seeds do not tell this change from none."
     return (
         f"{said}: the {problem.gap_name} goes from {format_number(bare)} to"
         f" {problem.mean(ADVISED, lambda one: one.gap).share}, a change of {change.change}, for"
-        f" {balanced.points} points of balanced accuracy.{unsure}{rare}"
+        f" {balanced.points} points of balanced accuracy{accuracy}.{unsure}{rare}"
     )
 
 
@@ -160,7 +164,7 @@ def _held(problems: Sequence[Problem]) -> Iterator[str]:
     held, deltas = held_share(records), {one.json["select"]["delta"] for one in records}
     if held:
         aim = " or ".join(_share(1 - delta) for delta in sorted(deltas))
-        noise = seed_mean([one.rows[2] for one in records]).value
+        noise = mean(one.rows[2] for one in records)
         yield (
             f"Certified picks that lose no more than the budget on test: {held}; promised are {aim} of the true losses,"
             f" to which the test's {noise:,.0f} rows (mean) add noise of their own."

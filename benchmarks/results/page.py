@@ -9,11 +9,13 @@ from statistics import mean
 
 from benchmarks.results.baseline_check import check_baselines, check_lines
 from benchmarks.results.findings import findings, held_share
+from benchmarks.results.piece import SEEDS, planned
 from benchmarks.results.problem import ADVISED, ASKS_FOR, Problem, advice_words, name_of, problems
 from benchmarks.results.run_record import RunRecord
 from benchmarks.results.seed_mean import seed_mean
 from benchmarks.results.tuning_curves import LEFT, TuningCurve, tuning_curves
-from trainer.formatting import format_number
+from benchmarks.tasks import CURVES, MAIN, TASKS
+from trainer.formatting import format_number, join_words
 
 PICTURE = "tuning-sizes.png"
 
@@ -52,7 +54,7 @@ less, unproved or for those who may change the weights; `measure`: the rival is 
 to the budget on validation without the proof that a certified trigger has.
 """
 
-CURVES = """\
+CURVES_READING = """\
 ## How much tuning data
 The same classifier, validation and test rows at every size, per seed; smaller tuning parts lie within larger ones, and
 are trained for at least as many steps as 2,000 rows are. Gaps are the test part's, of the setting that validation
@@ -82,7 +84,7 @@ def results_page(records: Sequence[RunRecord]) -> str:
         lines += [line for problem in compared for line in (*problem_section(problem), "")]
         lines += [CHECK, *check_lines(checks), ""]
     if curves:
-        lines += [CURVES, f"![Gap over the rows of the tuning part](results/{PICTURE})", ""]
+        lines += [CURVES_READING, f"![Gap over the rows of the tuning part](results/{PICTURE})", ""]
         lines += [line for curve in curves for line in (*curve_section(curve), "")]
     return "\n".join([*lines, *_made(records)]) + "\n"
 
@@ -159,6 +161,20 @@ def _made(records: Sequence[RunRecord]) -> Iterator[str]:
     yield (
         f"{len(records)} runs on {' and '.join(devices)}, {seconds / 60:,.0f} minutes of them in all, many side by"
         " side. Every seed splits the data, fits the classifier and trains anew (dlib's network is fitted on none of"
-        " these data; CelebA's partition is fixed, so its seeds share validation and test faces). Again:"
+        " these data; CelebA's partition is fixed, so its seeds share validation and test faces)."
     )
-    yield "\n```sh\nmake results PROCESSES=36\npython -m benchmarks.results --help\n```"
+    if missing := _missing(records):
+        yield f"\nNot run so far: {'; '.join(missing)}."
+    yield "\nAgain, and what is left:\n\n```sh\nmake results PROCESSES=36\npython -m benchmarks.results --help\n```"
+
+
+def _missing(records: Sequence[RunRecord]) -> list[str]:
+    """What `make results` would still run, by task, criterion and trigger kind or tuning size."""
+    made = {(*one.problem, one.seed, one.json["kind"], one.tuning) for one in records}
+    left: dict[str, list[str]] = {}
+    for piece in planned(MAIN + CURVES, SEEDS):
+        if (piece.task, piece.criterion, piece.seed, piece.kind, piece.tuning) not in made:
+            what = piece.kind if piece.tuning is None else f"{piece.tuning:,} rows"
+            runs = left.setdefault(TASKS[piece.task].heading(piece.criterion), [])
+            runs += [] if what in runs else [what]
+    return [f"{heading} ({join_words(runs)})" for heading, runs in left.items()]

@@ -21,6 +21,7 @@ from trainer.progress import Progress
 from trainer.train import DATA_CACHE, prepare_data, train
 from triggers.storage import write_atomically
 
+SEEDS = (0, 1, 2, 3, 4)
 FULL = 2000
 """Rows of tuning whose number of steps smaller parts are trained for as well."""
 BUDGET = "select.max_accuracy_drop=0.01"
@@ -102,7 +103,7 @@ def run_piece(
     path = piece.path(pieces)
     if path.exists():
         return
-    with _locked(folder / "locks" / piece.base):
+    with _locked(folder / "locks" / piece.task), _locked(folder / "locks" / piece.base):
         where = TASKS[piece.task].prepare(sources, piece.seed, progress)
         config = configured(piece, folder, (*where, *changes))
         prepare_data(config, folder / "runs" / DATA_CACHE, progress)

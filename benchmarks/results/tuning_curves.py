@@ -123,9 +123,10 @@ def size_at(curve: Mapping[int, float], gap: float) -> float | None:
 
 
 def tuning_curves(records: Iterable[RunRecord]) -> list[TuningCurve]:
-    """The curves of all records that are at a size, in the tasks' order."""
+    """The curves of all records that are at a size, in the tasks' order; a single size makes none."""
     by_task: dict[str, list[RunRecord]] = {}
     for one in records:
         if one.tuning is not None:
             by_task.setdefault(one.problem[0], []).append(one)
-    return [TuningCurve(TASKS[name], own[0].problem[1], own) for name in TASKS if (own := by_task.get(name))]
+    found = [TuningCurve(TASKS[name], own[0].problem[1], own) for name in TASKS if (own := by_task.get(name))]
+    return [curve for curve in found if len(curve.sizes) > 1]

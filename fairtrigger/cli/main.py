@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fairtrigger.cli import (
+    audit_command,
     check_command,
     key_commands,
     rollout_commands,
@@ -92,6 +93,7 @@ key_commands.register_key_commands(app)
 rollout_commands.register_rollout_commands(app)
 wrap_command.register_wrap_command(app)
 check_command.register_check_command(app)
+audit_command.register_audit_command(app)
 
 
 def main(words: list[str] | None = None) -> None:
