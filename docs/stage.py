@@ -17,6 +17,7 @@ PAGES = {
     "SECURITY.md": "security-policy.md",
     "examples/dlib-age/README.md": "dlib-age.md",
     "examples/remote/README.md": "remote.md",
+    "deploy/helm/fairtrigger/README.md": "helm.md",
 }
 
 

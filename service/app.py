@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from service.api import problem_details
 from service.api.dashboard import routes as dashboard
-from service.api.reference_page import reference_page
+from service.api.reference import routes as reference
 from service.api.routes import fairness, feedback, health, models, observations, predict, rollout, triggers
 from service.api.schemas import ProblemDocument
 from service.api.v2 import infer_route, routes
@@ -39,7 +38,8 @@ Every answer names the trigger version that computed it. Errors are `application
 """
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """Turns off FastAPI's own telemetry (0.16x on), which puts query strings, with groups, in spans, and bodies in logs."""
-ROUTERS = (predict, feedback, observations, fairness, models, triggers, rollout, health, routes, infer_route, dashboard)
+ROUTERS = (predict, feedback, observations, fairness, models, triggers, rollout, health, routes, infer_route)
+PAGES = (dashboard, reference)
 
 
 class Application(FastAPI):
@@ -81,15 +81,14 @@ def assemble(running: ServiceRuntime, span_exporter: SpanExporter | None = None)
     """The FastAPI app around a runtime, whichever processes compute its models."""
     settings = running.settings
     about: dict[str, Any] = {"title": "fairtrigger", "version": _version(), "description": DESCRIPTION}
-    about |= {"docs_url": None, "redoc_url": None}  # both pages load third-party scripts
+    about |= {"docs_url": None, "redoc_url": None}  # both pages load scripts of third parties
     app = Application(**about, lifespan=_lifespan, telemetry=NO_TELEMETRY)
     app.state.running, app.state.settings = running, settings
     traced = span_exporter or settings.trace_endpoint
     app.state.tracing = Tracing(settings, app.version, span_exporter) if traced else None
     problem_details.install_error_handlers(app, methods_at)
-    for module in ROUTERS:
+    for module in (*ROUTERS, *PAGES):
         app.include_router(module.router, responses=_PROBLEMS)
-    app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

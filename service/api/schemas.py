@@ -304,3 +304,19 @@ class TriggerList(_Out):
 
     model: str
     triggers: list[TriggerSummary]
+
+
+class TokenOut(_Out):
+    """One token of a text trigger, in its order."""
+
+    word: str | None = Field(description="null for a learned vector, which is no word")
+    token_id: int | None = Field(description="in the model's vocabulary; null for a learned vector")
+    norm: float | None = Field(description="length (L2) of its vector; null for words that are sent to an endpoint")
+
+
+class TriggerTokens(_Out):
+    """What a text trigger inserts, and where."""
+
+    digest: str
+    position: str
+    tokens: list[TokenOut]

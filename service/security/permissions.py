@@ -18,8 +18,8 @@ ROLE_TABLE: tuple[tuple[str, str, RequiredRole], ...] = (
     ("POST", rf"{_MODEL}/observations", "observe"),
     ("GET", r"/healthz|/readyz|/v2/health/(live|ready)|/dashboard(/.*)?", "nothing"),  # a page without data in it
     ("GET", rf"{_MODEL}/(fairness(/series)?|history)|/metrics", "statistics"),
-    ("GET", rf"/v1/models|{_MODEL}|{_MODEL}/(rollout|triggers(/[^/]+(/preview\.png)?)?)", "any"),
-    ("GET", rf"/v2|{_V2}(/ready)?|/docs|/openapi\.json", "any"),
+    ("GET", rf"/v1/models|{_MODEL}|{_MODEL}/(rollout|triggers(/[^/]+(/(preview\.png|tokens))?)?)", "any"),
+    ("GET", rf"/v2|{_V2}(/ready)?|/docs(/[^/]+)?|/openapi\.json", "any"),
     ("PUT", rf"{_MODEL}/rollout", "admin"),
     ("POST", rf"{_MODEL}/rollout/rollback", "admin"),
 )

@@ -63,8 +63,10 @@ class Visit:
 
 
 @contextmanager
-def visit(opened: Browser, client: httpx.Client, hash_: str = "#window=1h", **context: Any) -> Iterator[Visit]:
-    """Open the dashboard; at the end, nothing may have been complained of and nobody else asked for anything."""
+def visit(
+    opened: Browser, client: httpx.Client, address: str = "/dashboard#window=1h", **context: Any
+) -> Iterator[Visit]:
+    """Open a page; at the end, nothing may have been complained of and nobody else asked for anything."""
     with opened.new_context(**context) as made:
         page = made.new_page()
         found = Visit(page, str(client.base_url))
@@ -73,7 +75,7 @@ def visit(opened: Browser, client: httpx.Client, hash_: str = "#window=1h", **co
         page.on("pageerror", lambda error: found.complaints.append(str(error.stack)))
         page.on("request", lambda request: _note(found, request))
         page.set_default_timeout(15_000)
-        page.goto(f"{found.url}/dashboard{hash_}")
+        page.goto(f"{found.url}{address}")
         try:
             yield found
         except Exception as error:

@@ -44,7 +44,7 @@ def test_the_page_without_plotly_is_sound_too(
     chromium: Browser, service: httpx.Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     script = axe_script(request.config.cache)
-    monkeypatch.setattr("service.api.dashboard.files.find_spec", lambda name: None)
+    monkeypatch.setattr("service.api.static_files.find_spec", lambda name: None)
     with chromium.new_page() as page:
         page.goto(f"{service.base_url}/dashboard")
         assert serious_findings(page, script) == []
@@ -66,6 +66,33 @@ def test_everything_can_be_reached_by_keyboard_and_at_200_percent(chromium: Brow
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", reached
             page.keyboard.press("Tab")
         assert {"model", "window", "theme", "pause", "token", "metric", "d-champion", "d-rollback"} <= set(reached)
+
+
+CUT_OFF = """() => [...document.querySelectorAll(".chart:not([hidden])")].flatMap((chart) => {
+    const box = chart.getBoundingClientRect();
+    return [...chart.querySelectorAll("text")].filter((text) => text.textContent).filter((text) => {
+        const { left, right } = text.getBoundingClientRect();
+        return left < box.left - 1 || right > box.right + 1;
+    }).map((text) => `${chart.parentElement.id}: ${text.textContent}`);
+})"""
+
+
+@pytest.mark.parametrize("mobile", [True, False])
+def test_a_narrow_screen_shows_whole_charts_and_does_not_scroll_sideways(
+    chromium: Browser, ahead: Ahead, mobile: bool
+) -> None:
+    challenger = {"version": "v1", "share": 0.5}
+    assert decided(ahead.client, "faces", champion="v2", challenger=challenger, twin_share=1.0).status_code == 200
+    some_traffic(ahead.client, PICTURES)
+    with visit(chromium, ahead.client, viewport={"width": 390, "height": 844}, is_mobile=mobile) as seen:
+        page = seen.page
+        give_token(page)
+        page.locator("#decide").wait_for()
+        for chart in ("timeline", "groups", "front", "gains"):
+            page.locator(f"#{chart} .main-svg").first.wait_for()
+            page.locator(f"#{chart} summary").click()
+        assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+        assert page.evaluate(CUT_OFF) == []
 
 
 def test_the_theme_can_be_chosen_and_is_kept(chromium: Browser, service: httpx.Client) -> None:

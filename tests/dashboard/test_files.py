@@ -57,7 +57,7 @@ def test_a_token_is_checked_before_it_is_needed(service: httpx.Client) -> None:
 
 
 def test_without_plotly_the_page_says_what_to_install(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.dashboard.files.find_spec", lambda name: None)
+    monkeypatch.setattr("service.api.static_files.find_spec", lambda name: None)
     found = service.get("/dashboard")
     assert found.status_code == 501 and "pip install 'fairtrigger[service,dashboard]'" in found.text
     assert service.get("/dashboard/dashboard.css").status_code == 200
@@ -68,5 +68,6 @@ def test_without_plotly_the_page_says_what_to_install(service: httpx.Client, mon
 def test_the_files_are_in_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert "service*" in project["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert "api/dashboard/static/*" in project["tool"]["setuptools"]["package-data"]["service"]
+    package_data = project["tool"]["setuptools"]["package-data"]["service"]
+    assert {"api/dashboard/static/*", "api/reference/static/*"} <= set(package_data)
     assert {path.suffix for path in STATIC_FOLDER.iterdir()} == {".html", ".js", ".css", ".svg"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from tests.artifacts import artifact_for, selection
 from tests.bundles import image_bundle
 from tests.dashboard.axe import axe_script, serious_findings
 from tests.dashboard.chromium import visit
-from tests.dashboard.test_walk import decide, give_token
+from tests.dashboard.test_walk import PICTURES, decide, give_token
+from tests.dashboard.traffic import some_traffic
 from tests.service.engine.test_failed_models import LINE, bad_bundle
 from tests.service.live import process
 from triggers.model import load_bundle
+from triggers.model.bundle import SPEC_FILE
 from triggers.store.file_store import FileStore
 
 pytestmark = pytest.mark.slow
@@ -30,10 +33,16 @@ SELECTIONS = (
 )
 
 
+COMPARISON = {"oracle": "torchvision", "inputs": 40, "largest_difference": 1.2e-7, "flips": 3, "accepted": True}
+COMPARED = "torchvision: 40 inputs, scores differ by 1.2e-7 at most, 3 other labels; written all the same"
+
+
 @contextmanager
 def judged(folder: Path) -> Iterator[httpx.Client]:
     """A service with one version of each standing, v2 champion, and beside it a model that fails its self-check."""
     bundle = image_bundle(folder / "faces")
+    description = json.loads((bundle / SPEC_FILE).read_text())
+    (bundle / SPEC_FILE).write_text(json.dumps(description | {"comparison": COMPARISON}))
     with FileStore(folder / "store") as store:
         for seed, found in enumerate(SELECTIONS):
             store.publish(artifact_for(load_bundle(bundle), "border", seed, selection=found), actor="test")
@@ -47,14 +56,21 @@ def test_standing_cautions_and_faults_are_shown(
     chromium: Browser, scheme: Literal["light", "dark"], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with judged(tmp_path) as client, visit(chromium, client, color_scheme=scheme) as seen:
+        some_traffic(client, PICTURES)
         page = seen.page
         seen.wait_for("v4", "#triggers")
         cards = page.locator("#triggers li").all_inner_texts()
         assert not any(word in cards[0] for word in ("certified", "promising", "recommended"))
+        assert "not judged" in cards[0]
+        checks = [row.inner_text().split("\t") for row in page.locator("#models tbody tr").all()]
+        assert checks[0][:3] == ["faces", "passed", COMPARED]
+        assert checks[1][:2] == ["bad", f"failed {LINE}"]
         for text, found in zip(cards[1:], SELECTIONS[1:], strict=True):
             assert found and found.status in text and found.sentence.split(": ", 1)[1] in text
             assert page.locator(f'#triggers .badge[title="{found.sentence}"]').inner_text() == found.status
         assert "certified" in seen.show("#now")
+        page.locator("#front summary").click()
+        assert seen.show("#front tbody tr").split("\t")[:2] == ["v2", "certified"]
         assert seen.show("#faults") == f"bad is not served: {LINE}"
         give_token(page)
         page.get_by_label("Answers everybody else").select_option("v4")

@@ -18,7 +18,8 @@ from service.ledger.events import Feedback
 from service.ledger.ledger import Ledger
 from service.ledger.time_buckets import Level
 from tests.artifacts import image_artifact
-from tests.deploy.files import ROOT, read
+from tests.deploy.environment import ROOT
+from tests.deploy.files import read
 from tests.deploy.test_manifests import assert_setting
 from tests.redis_servers.server import RedisServer
 from tests.service.counted import everything, prediction

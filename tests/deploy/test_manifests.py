@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from service.config.settings import ENV_PREFIX, SECRETS, Settings
-from tests.deploy.files import KUSTOMIZE, TARGETS, missing, read, render
+from tests.deploy.files import KUSTOMIZE, TARGETS, read, render
+from tests.deploy.operators import validate
 from trainer.config.run_config import load_config
 from triggers.storage.url_utils import without_parameter
 
-OF_OPERATORS = ("monitoring.coreos.com/v1", "serving.kserve.io/v1beta1")
-"""No schema of theirs is at hand: rendered, not validated."""
-VERSION = "1.34"
+SERVING = ("base", "overlays", "kserve", "helm")
+"""Beginnings of the targets that serve."""
 
 
 def test_targets() -> None:
@@ -24,14 +24,27 @@ def test_targets() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_fits_the_schemas(target: str) -> None:
-    documents = render(target)
-    try:
-        import kubernetes_validate
-    except ImportError:
-        missing("kubernetes-validate")
-    for document in documents:
-        if document["apiVersion"] not in OF_OPERATORS:
-            kubernetes_validate.validate(document, VERSION, strict=True)
+    for document in render(target):
+        validate(document)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("kserve", "InferenceService"),
+        ("training/kubeflow", "TrainJob"),
+        ("training/kubeflow", "TrainingRuntime"),
+        ("overlays/replicas", "ServiceMonitor"),
+        ("overlays/replicas", "PrometheusRule"),
+    ],
+)
+def test_a_misspelt_field_of_an_operator_is_noticed(target: str, kind: str) -> None:
+    document = next(each for each in render(target) if each["kind"] == kind)
+    wrong = document["spec"] | {"misspelt": 1}
+    if kind == "InferenceService":
+        wrong = {"predictor": document["spec"]["predictor"] | {"misspelt": 1}}
+    with pytest.raises(Exception, match=r"misspelt|that Kubeflow does not know"):
+        validate(document | {"spec": wrong})
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -62,7 +75,7 @@ def test_names_lead_somewhere(target: str) -> None:
                 assert_setting(name)
 
 
-@pytest.mark.parametrize("target", [target for target in TARGETS if target.startswith(("base", "overlays"))])
+@pytest.mark.parametrize("target", [each for each in TARGETS if each.startswith(("base", "overlays", "helm"))])
 def test_there_is_time_to_drain(target: str) -> None:
     documents = render(target)
     settings = next(each["data"] for each in documents if each["kind"] == "ConfigMap")
@@ -119,11 +132,11 @@ def test_every_pod_has_a_network_policy(target: str) -> None:
         assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
 
 
-@pytest.mark.parametrize("target", [each for each in TARGETS if each.startswith(("base", "overlays", "kserve"))])
+@pytest.mark.parametrize("target", [each for each in TARGETS if each.startswith(SERVING)])
 def test_every_service_wants_keys(target: str) -> None:
     for pod in pods(render(target)):
         container = pod["containers"][0]
-        if "redis" in container["image"]:
+        if "redis" in container["image"] or "trainer" in container["image"]:
             continue
         text = json.dumps([container, render(target)])
         assert "/run/secrets/fairtrigger/api_keys.toml" in text
@@ -145,6 +158,8 @@ def test_run_is_one_the_trainer_reads(folder: str) -> None:
 def labels_of(document: dict[str, Any]) -> dict[str, str]:
     """The labels of the pods that a document makes; {} if it makes none."""
     match document:
+        case {"kind": "TrainingRuntime", "spec": {"template": {"spec": {"replicatedJobs": [job]}}}}:
+            return dict(job["template"]["spec"]["template"]["metadata"]["labels"])
         case {"spec": {"jobTemplate": {"spec": {"template": {"metadata": {"labels": labels}}}}}}:
             return dict(labels)
         case {"spec": {"template": {"metadata": {"labels": labels}}}}:
@@ -158,6 +173,8 @@ def pods(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The pod of everything that makes some."""
     for document in documents:
         match document:
+            case {"kind": "TrainingRuntime", "spec": {"template": {"spec": {"replicatedJobs": [job]}}}}:
+                yield job["template"]["spec"]["template"]["spec"]
             case {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}:
                 yield pod
             case {"spec": {"template": {"spec": pod}} as spec}:

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.deploy.files import ROOT
+from tests.deploy.environment import ROOT
 
 UV = """#!/bin/sh
 [ "$1 $2" = "pip compile" ] || exit 9

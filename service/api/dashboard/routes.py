@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from service.api.auth_dependencies import AdminOnly
-from service.api.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, StaticFile, find_file, plotly_script
+from service.api.dashboard.files import PAGE, PLOTLY, WITHOUT_PLOTLY, find_file, plotly_script
 from service.api.pooled_route import PooledRoute
+from service.api.static_files import StaticFile, static_answer
 from service.errors import ProblemError
 
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -29,7 +30,6 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
 }
 router = APIRouter(route_class=PooledRoute, prefix="/dashboard", include_in_schema=False)
 
@@ -58,12 +58,5 @@ def show_file(request: Request, name: Annotated[str, Path(pattern=r"^[a-z][a-z.-
 
 
 def _answer(request: Request, file: StaticFile | None, status: int = 200) -> Response:
-    """A file in an encoding that the client accepts; 304 if the client has it already."""
     assert file is not None, "the package data of service.api.dashboard are missing"
-    headers = HEADERS | {"ETag": file.etag}
-    if file.etag in request.headers.get("if-none-match", "") and status == 200:
-        return Response(status_code=304, headers=headers)
-    packs = "gzip" in request.headers.get("accept-encoding", "")
-    if packs:
-        headers["Content-Encoding"] = "gzip"
-    return Response(file.packed if packs else file.content, status, headers, file.media_type)
+    return static_answer(request, file, HEADERS, status)

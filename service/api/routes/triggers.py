@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 
 from service.api.dependencies import Model, Runtime, Version
 from service.api.pooled_route import PooledRoute
-from service.api.schemas import SelectionOut, TriggerList, TriggerSummary
+from service.api.schemas import SelectionOut, TokenOut, TriggerList, TriggerSummary, TriggerTokens
 from service.errors import ProblemError
 from triggers.store.store import VersionInfo, version_name
 from triggers.store.version_card import card
-from triggers.trigger import ImageTrigger, preview_png
+from triggers.trigger import ImageTrigger, TextTrigger, preview_png
 
 router = APIRouter(route_class=PooledRoute, tags=["triggers"])
 
@@ -31,6 +31,16 @@ def show_trigger(service: Runtime, model: Model, version: Version) -> dict[str, 
     return card(service.store.version(model.name, version), service.store.rollout(model.name))
 
 
+@router.get("/v1/models/{model}/triggers/{version}/tokens", summary="The tokens of a text trigger")
+def show_tokens(service: Runtime, model: Model, version: Version) -> TriggerTokens:
+    """Its words, where it has any, and the weight of each token: the length of its vector, as its file holds it."""
+    artifact = service.store.get(model.name, version)
+    if isinstance(artifact.trigger, ImageTrigger):
+        raise ProblemError(404, "no_tokens", f"{version_name(version)} is an image trigger; it has a preview.png.")
+    trigger = artifact.trigger
+    return TriggerTokens(digest=artifact.digest, position=trigger.position, tokens=_tokens(trigger))
+
+
 @router.get(
     "/v1/models/{model}/triggers/{version}/preview.png",
     summary="A picture of an image trigger",
@@ -44,6 +54,14 @@ def preview_trigger(service: Runtime, model: Model, version: Version) -> Respons
         raise ProblemError(404, "no_picture", f"{version_name(version)} is a text trigger; its card names its words.")
     headers = {"ETag": f'"{artifact.digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
     return Response(preview_png(artifact.trigger), media_type="image/png", headers=headers)
+
+
+def _tokens(trigger: TextTrigger) -> list[TokenOut]:
+    count, dim = trigger.embeddings.shape
+    nothing = [None] * count
+    norms = trigger.embeddings.norm(dim=1).tolist() if dim else nothing  # an endpoint's words have no vectors
+    rows = zip(trigger.words or nothing, trigger.token_ids or nothing, norms, strict=True)
+    return [TokenOut(word=word, token_id=token_id, norm=norm) for word, token_id, norm in rows]
 
 
 def _summary(info: VersionInfo, champion: bool) -> TriggerSummary:

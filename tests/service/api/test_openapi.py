@@ -25,6 +25,7 @@ ROUTES = {
     ("get", "/v1/models/{model}/triggers"),
     ("get", "/v1/models/{model}/triggers/{version}"),
     ("get", "/v1/models/{model}/triggers/{version}/preview.png"),
+    ("get", "/v1/models/{model}/triggers/{version}/tokens"),
     ("get", "/v1/models/{model}/rollout"),
     ("put", "/v1/models/{model}/rollout"),
     ("post", "/v1/models/{model}/rollout/rollback"),

@@ -1,5 +1,7 @@
 // DOM helpers: text never becomes markup, and unchanged parts keep their focus and scroll position.
 
+import { saveTable } from "./download.js";
+
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -23,7 +25,10 @@ export function onChange(parent, data, build) {
   build();
 }
 
-/** A table with a caption in a box that can be scrolled by keyboard; `rows` hold texts or nodes, the first is the head. */
+/**
+ * A table with a caption in a box that can be scrolled by keyboard, and a button that saves it as CSV; `rows` hold texts or
+ * nodes, the first is the head.
+ */
 export function table(parent, { caption, columns, rows, empty = "Nothing yet." }) {
   onChange(parent, [caption, columns, rows.map((row) => row.map((cell) => cell?.outerHTML ?? cell)), empty], () => {
     if (!rows.length) return parent.replaceChildren(element("p", { class: "empty" }, empty));
@@ -32,7 +37,9 @@ export function table(parent, { caption, columns, rows, empty = "Nothing yet." }
       element("tr", {}, element("th", { scope: "row" }, first), ...rest.map((cell) => element("td", {}, cell ?? "–"))));
     const made = element("table", {},
       element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...body));
-    parent.replaceChildren(element("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 }, made));
+    const save = element("button", { type: "button", class: "save", "aria-label": `CSV of: ${caption}` }, "CSV");
+    save.onclick = () => saveTable(caption, columns, rows);
+    parent.replaceChildren(element("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 }, made), save);
   });
 }
 

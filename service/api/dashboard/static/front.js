@@ -2,22 +2,23 @@
 
 import { bars, draw, styleOf } from "./plot.js";
 import { GAPS, count, figure, shownName } from "./format.js";
+import { selectionOf } from "./selection.js";
 
-export function showFront(place, fairness, gap) {
+export function showFront(place, fairness, gap, triggers) {
   const label = GAPS[gap][0];
   const full = fairness.front.filter((each) => each.accuracy.value !== null && each[gap].value !== null);
   draw(place, {
     traces: full.map((each) => trace(each, gap)),
     layout: {
-      xaxis: { title: { text: `${label} (smaller is fairer)` }, rangemode: "tozero", tickformat: ".2f" },
+      xaxis: { title: { text: `${label}<br>(smaller is fairer)` }, rangemode: "tozero", tickformat: ".2f" },
       yaxis: { title: { text: "Accuracy" }, tickformat: ".2f" }, showlegend: false, hovermode: "closest",
       margin: { l: 60, r: 75, t: 15, b: 50 },
     },
     describe: `Accuracy against ${label.toLowerCase()}: ${full.map((each) => `${nameOf(each)} ${figure(each.accuracy)} against ${figure(each[gap])}`).join("; ")}.`,
     data: {
       caption: `Accuracy against ${label.toLowerCase()}`,
-      columns: ["Version", "Predictions", "Labelled", "Accuracy", label, "Beaten in both by"],
-      rows: fairness.front.map((each) => [nameOf(each), count(each.n), count(each.labelled), figure(each.accuracy),
+      columns: ["Version", "Standing", "Predictions", "Labelled", "Accuracy", label, "Beaten in both by"],
+      rows: fairness.front.map((each) => [nameOf(each), selectionOf(triggers, each.version)?.status, count(each.n), count(each.labelled), figure(each.accuracy),
         figure(each[gap]), each[gap].beaten_by === null ? "unknown" : each[gap].beaten_by.map(shownName).join(", ") || "nobody"]),
     },
     empty: "Accuracy needs labels: send them to /feedback with the prediction_id of an answer.",

@@ -1,6 +1,6 @@
 // What a trigger changes on the same inputs: gains with intervals, and flipped predictions by group and direction.
 
-import { bars, draw, styleOf } from "./plot.js";
+import { bars, draw, lines, styleOf } from "./plot.js";
 import { GAPS, count, figure, number, percent } from "./format.js";
 import { table } from "./dom.js";
 
@@ -10,9 +10,9 @@ export function showGains(place, flips, fairness) {
   draw(place, {
     traces: paired.map(([version, report]) => trace(version, report.paired.gains)).filter((each) => each.x.length),
     layout: {
-      xaxis: { title: { text: "Gain: gap without the trigger minus gap with it" }, tickformat: ".2f" },
+      xaxis: { title: { text: "Gain" }, tickformat: ".2f" }, legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 },
       yaxis: { autorange: "reversed", type: "category" }, scattermode: "group", scattergap: 0.6,
-      margin: { l: 60, r: 15, t: 10, b: 50 }, hovermode: "closest",
+      margin: { l: 60, r: 15, t: 30, b: 50 }, hovermode: "closest",
     },
     describe: `Paired gain in each gap for ${paired.map(([name]) => name).join(", ")}. The table has the figures.`,
     data: {
@@ -41,7 +41,7 @@ function trace(version, gains) {
   const found = Object.entries(gains).filter(([name, gain]) => gain.value !== null && name in GAPS);
   const figures = found.map(([, gain]) => gain);
   return {
-    x: figures.map((each) => each.value), y: found.map(([name]) => GAPS[name][0]), orientation: "h",
+    x: figures.map((each) => each.value), y: found.map(([name]) => lines(GAPS[name][0])), orientation: "h",
     text: found.map(([name, gain]) => `${version}, ${GAPS[name][0]}: ${figure(gain)}`), hovertemplate: "%{text}<extra></extra>",
     mode: "markers", name: version, error_x: bars(figures, colour), marker: { color: colour, symbol, size: 10 },
   };

@@ -1,6 +1,7 @@
 // The page's main loop: polls the service every few seconds and passes the data to the parts.
 
 import { Problem, forgetToken, get, hasToken, modelPath, useToken } from "./api.js";
+import { saveDocument } from "./download.js";
 import { element, fill } from "./dom.js";
 import { GAPS, GROUP_RATES, RATES } from "./format.js";
 import { refreshForm } from "./decide.js";
@@ -8,29 +9,31 @@ import { showFront } from "./front.js";
 import { showGains } from "./gains.js";
 import { offerAttributes, showGroups } from "./groups.js";
 import { showFaults, showFreshness, showNow } from "./now.js";
-import { showCoverage, showGuard, showReplicas } from "./tables.js";
+import { showCoverage, showGuard, showModels, showReplicas } from "./tables.js";
 import { showTimeline } from "./timeline.js";
 import { showTriggers } from "./triggers.js";
+import { FITTING, fittingWindow, windowOptions } from "./windows.js";
 
-const EVERY_MS = 4000;
+const EVERY_MS = 4000, FIT_EVERY_MS = 60000;
 const THEME = "fairtrigger-theme";
 const find = (id) => document.getElementById(id);
-let paused = false, timer = null, turn = 0, last = null, told = {};
+let paused = false, timer = null, turn = 0, last = null, told = {}, fitted = {};
 
 /** Fetch everything once and show it; a newer call discards the result of an older one. */
 async function refresh() {
   const mine = ++turn;
   clearTimeout(timer);
-  const model = find("model").value, window = find("window").value;
+  const model = find("model").value;
   try {
     const ask = (rest, query) => get(modelPath(model, rest), query);
+    const window = await windowOf(model);
     const [served, rollout, history, triggers, fairness, series] = await Promise.all([
       get("v1/models"), ask("/rollout"), ask("/history", { limit: 1000 }), ask("/triggers"), ask("/fairness", { window }),
       ask("/fairness/series", { window }),
     ]);
     if (mine !== turn) return;
     showFaults(find("faults"), served);
-    last = { model, rollout, history, triggers: triggers.triggers, fairness, series };
+    last = { model, served, rollout, history, triggers: triggers.triggers, fairness, series };
     clearProblem("refresh");
     await show();
     announce();
@@ -40,23 +43,45 @@ async function refresh() {
   if (mine === turn && !paused) timer = setTimeout(refresh, EVERY_MS);
 }
 
+/** The window to show: the chosen one, or the one that fits, looked for once a minute. */
+async function windowOf(model) {
+  if (find("window").value !== FITTING) return find("window").value;
+  const of = `${model} ${hasToken()}`;
+  if (fitted.of !== of || Date.now() > fitted.at + FIT_EVERY_MS) {
+    const ask = (window) => get(modelPath(model, "/fairness"), { window, by: "total" });
+    fitted = { of, window: await fittingWindow(ask), at: Date.now() };
+    find("window").options[0].textContent = windowOptions(fitted.window)[0][1];
+  }
+  return fitted.window;
+}
+
 async function show() {
   if (!last) return;
-  const { model, rollout, history, triggers, fairness, series } = last;
+  const { model, served, rollout, history, triggers, fairness, series } = last;
   showFreshness(find("freshness"), fairness, paused);
   showNow(find("now"), rollout, fairness, triggers);
   showTimeline(find("timeline"), find("decisions"), series, history, find("metric").value);
   offerAttributes(find("attribute"), find("attribute-label"), fairness);
   showGroups(find("groups"), fairness, find("rate").value, find("attribute").value);
-  showFront(find("front"), fairness, find("gap").value);
+  showFront(find("front"), fairness, find("gap").value, triggers);
   showGains(find("gains"), find("flips"), fairness);
   showGuard(find("guard"), fairness, rollout);
   showCoverage(find("coverage"), fairness);
+  showModels(find("models"), served);
   showReplicas(find("replicas"), rollout);
+  showExport(model, fairness);
   find("decide").hidden = !hasToken();
   find("locked").hidden = hasToken();
   refreshForm(find("decide"), model, rollout, triggers, history.entries, { refresh, failed: (problem) => report(problem, "decision") });
   await showTriggers(find("triggers"), model, triggers, rollout);
+}
+
+/** Where the document comes from, and the command that makes a report of it. */
+function showExport(model, { window }) {
+  const base = new URL(".", location.href).href.replace(/\/$/, "");
+  find("export-address").textContent = `${base}/${modelPath(model, "/fairness")}?window=${window.name}`;
+  find("export-command").textContent = `fairtrigger audit --live ${base} --model ${model} --window ${window.name}` +
+    `${hasToken() ? " --token-file FILE" : ""} --out audit`;
 }
 
 /** Announce decisions and alarms to screen readers, never mere figures. */
@@ -117,6 +142,7 @@ function listen() {
     find("forget").hidden = !hasToken();
     refresh();
   };
+  find("export").onclick = () => last && saveDocument(`fairness-${last.model}-${last.fairness.window.name}`, last.fairness);
   find("forget").onclick = () => { forgetToken(); find("forget").hidden = true; refresh(); };
   document.addEventListener("visibilitychange", () => { if (!document.hidden && !paused) refresh(); else clearTimeout(timer); });
 }
@@ -130,8 +156,7 @@ async function start() {
   setTheme(find("theme").value);
   listen();
   const kept = new URLSearchParams(location.hash.slice(1));
-  if (kept.has("window")) find("window").value = kept.get("window");
-  if (!find("window").value) find("window").value = "24h";
+  fill(find("window"), windowOptions(), kept.get("window") ?? FITTING);
   await loadModels(kept.get("model"));
 }
 

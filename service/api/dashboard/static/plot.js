@@ -28,6 +28,16 @@ export function styleOf(name) {
   return { colour: COLOURS[isDark() ? "dark" : "light"][index % 8], symbol: SYMBOLS[index % 8] };
 }
 
+/** A long name in lines of about `most` letters, for a narrow chart. */
+export function lines(text, most = 18) {
+  const found = [""];
+  for (const word of text.split(" ")) {
+    if (found.at(-1) && `${found.at(-1)} ${word}`.length > most) found.push(word);
+    else found.push(`${found.pop()} ${word}`.trim());
+  }
+  return found.join("<br>");
+}
+
 /** Error bars from intervals: plotly wants distances. */
 export const bars = (figures, stroke) => ({
   type: "data", symmetric: false, thickness: 1.3, width: 3, color: stroke,

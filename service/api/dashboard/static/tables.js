@@ -1,6 +1,6 @@
-// The parts of the page that are tables only: the guard's evidence, labels so far, and the services.
+// The parts of the page that are tables only: the guard's evidence, labels so far, the models, and the services.
 
-import { badge, table } from "./dom.js";
+import { badge, element, table } from "./dom.js";
 import { GAPS, count, moment, number, percent, shownName, versionName } from "./format.js";
 
 const TESTS = {
@@ -36,6 +36,32 @@ export function showCoverage(place, { versions, labels }) {
           labels[prediction] ?? prediction, `${count(labelled)} of ${count(n)}`, n ? percent(labelled / n) : "–"]))),
     empty: "No predictions in this time.",
   });
+}
+
+export function showModels(place, { models, failed }) {
+  table(place, {
+    caption: "Bundles as they were loaded; one that fails its self-check is not served",
+    columns: ["Model", "Self-check", "Answers as its source", "Computed on", "Fingerprint"],
+    rows: [
+      ...models.map((each) => [each.name, checkOf(each), likeSource(each.comparison), `${each.device}, ${each.precision}`,
+        each.fingerprint.replace("sha256:", "").slice(0, 12)]),
+      ...failed.map(({ name, reason }) => [name, element("span", {}, badge("failed", "bad"), ` ${reason}`), null, null, null]),
+    ],
+  });
+}
+
+/** An endpoint is only an address: it was not loaded, but asked. */
+function checkOf({ endpoint }) {
+  if (!endpoint) return badge("passed", "good");
+  const state = badge(endpoint.status, endpoint.status === "answers" ? "good" : "bad");
+  return endpoint.reason ? element("span", {}, state, ` ${endpoint.reason}`) : state;
+}
+
+function likeSource(comparison) {
+  if (!comparison) return "not recorded";
+  const { oracle, inputs, largest_difference: largest, flips, accepted } = comparison;
+  return `${oracle}: ${count(inputs)} inputs, scores differ by ${largest.toPrecision(2)} at most, ` +
+    `${count(flips)} other labels${accepted ? "; written all the same" : ""}`;
 }
 
 export function showReplicas(place, { replicas, revision, store_error }) {

@@ -1,6 +1,6 @@
 // Fairness over time, one line per version with intervals, and the decisions of the rollout on the time axis.
 
-import { bars, draw, styleOf } from "./plot.js";
+import { bars, draw, lines, styleOf } from "./plot.js";
 import { GAPS, RATES, count, figure, localTime, moment, shownName } from "./format.js";
 import { isChange, story } from "./history.js";
 import { table } from "./dom.js";
@@ -19,8 +19,8 @@ export function showTimeline(place, decisions, series, history, metric) {
   draw(place, {
     traces,
     layout: {
-      xaxis: { type: "date", range: range?.map(localTime) }, yaxis: { title: { text: name }, rangemode: "tozero", tickformat: ".2f" },
-      hovermode: "closest", margin: { l: 60, r: 15, t: 48, b: 45 }, ...lines(marks, range),
+      xaxis: { type: "date", range: range?.map(localTime) }, yaxis: { title: { text: lines(name, 30) }, rangemode: "tozero", tickformat: ".2f" },
+      hovermode: "closest", margin: { l: 60, r: 25, t: 48, b: 45 }, ...markLines(marks, range),
     },
     describe: `${name} over time for ${traces.map((each) => each.name).join(", ")}; ${marks.length} decisions are marked. The table has the figures.`,
     data: {
@@ -75,7 +75,7 @@ function rangeOf(series) {
 const inside = (iso, range) => range && Date.parse(iso) >= +range[0] && Date.parse(iso) <= +range[1];
 
 /** Dotted lines with the revision above; neighbours that are close are written at different heights. */
-function lines(marks, range) {
+function markLines(marks, range) {
   if (!range) return {};
   const near = (range[1] - range[0]) * 0.035;
   let last = -Infinity, height = 0;

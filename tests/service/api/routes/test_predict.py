@@ -12,6 +12,7 @@ from tests.service.live import as_item, picture, predict, swap
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import reprogram, scores
 from triggers.store.file_store import FileStore
+from triggers.trigger import TextTrigger
 
 PREDICT = "/v1/models/faces/predict"
 PNG = {"Content-Type": "image/png"}
@@ -175,4 +176,12 @@ def test_triggers_cards_and_previews(service: httpx.Client, filled_store: FileSt
     image = service.get("/v1/models/faces/triggers/1/preview.png")
     assert image.headers["content-type"] == "image/png" and image.content.startswith(b"\x89PNG")
     assert service.get("/v1/models/posts/triggers/v1/preview.png").json()["code"] == "no_picture"
-    assert service.get("/v1/models/posts/triggers/v1").json()["manifest"]["words"]
+    words = service.get("/v1/models/posts/triggers/v1").json()["manifest"]["words"]
+    tokens = service.get("/v1/models/posts/triggers/v1/tokens").json()
+    trigger = filled_store.get("posts", 1).trigger
+    assert isinstance(trigger, TextTrigger) and trigger.token_ids
+    assert (tokens["digest"], tokens["position"]) == (filled_store.version("posts", 1).digest, trigger.position)
+    lengths = [float(norm) for norm in trigger.embeddings.norm(dim=1)]
+    rows = zip(words, trigger.token_ids, lengths, strict=True)
+    assert [tuple(each.values()) for each in tokens["tokens"]] == list(rows)
+    assert service.get("/v1/models/faces/triggers/v1/tokens").json()["code"] == "no_tokens"

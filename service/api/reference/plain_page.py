@@ -9,7 +9,7 @@ from typing import Any
 OPERATION_METHODS = ("get", "put", "post", "delete", "patch")
 
 
-def reference_page(document: Mapping[str, Any]) -> str:
+def plain_page(document: Mapping[str, Any]) -> str:
     """HTML of an OpenAPI document; everything in it is escaped."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
