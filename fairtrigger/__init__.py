@@ -1,4 +1,4 @@
-"""Fairness triggers for frozen classifiers: wrap, train, load, ask a service, audit decisions.
+"""Fairness triggers for frozen classifiers: wrap, train, load, ask a service, audit decisions, plot.
 
     import fairtrigger
 
@@ -7,6 +7,7 @@
     model = fairtrigger.load("models/comments", trigger="v1", store="fairtrigger-store")
     client = fairtrigger.client.Client("http://localhost:8080")
     fairtrigger.audit("loans.csv", decision="approved", positive="yes", groups=["sex"], out="audit")
+    fairtrigger.plots.front(run)
 
 What is named here is imported when it is first used.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fairtrigger import client as client
+    from fairtrigger import plots as plots
     from fairtrigger.auditing import audit as audit
     from fairtrigger.loading import load as load
     from fairtrigger.training import train as train
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["__version__", "audit", "client", "load", "train", "wrap"]
+__all__ = ["__version__", "audit", "client", "load", "plots", "train", "wrap"]
 
 _HOMES = {
     "audit": "fairtrigger.auditing",
@@ -45,8 +47,8 @@ if not TYPE_CHECKING:  # so that a checker knows these names alone
                 return version("fairtrigger")
             except PackageNotFoundError:
                 return "unknown"
-        if name == "client":
-            return import_module("fairtrigger.client")
+        if name in ("client", "plots"):  # modules
+            return import_module(f"fairtrigger.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module 'fairtrigger' has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(_HOMES[name]), name)

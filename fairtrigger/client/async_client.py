@@ -12,7 +12,7 @@ import httpx
 from fairtrigger.client import feedback, rollouts
 from fairtrigger.client.connection import ServiceConnection
 from fairtrigger.client.data_frames import TableT
-from fairtrigger.client.fairness_figures import FairnessFigures
+from fairtrigger.client.fairness_figures import FairnessFigures, FairnessSeries
 from fairtrigger.client.feedback import ItemReceipt, TrueLabel
 from fairtrigger.client.predictions import ForEach, PredictOptions
 from fairtrigger.client.results import PredictionResult
@@ -111,6 +111,12 @@ class AsyncClient(ServiceConnection):
     async def fairness(self, model: str, window: str = "1h", *, attributes: Sequence[str] = ()) -> FairnessFigures:
         """As `Client.fairness`."""
         return await self._run(self._fairness(model, window, attributes))
+
+    async def fairness_over_time(
+        self, model: str, window: str = "24h", *, step: str | None = None, attributes: Sequence[str] = ()
+    ) -> FairnessSeries:
+        """As `Client.fairness_over_time`."""
+        return await self._run(self._series(model, window, step, attributes))
 
     async def rollout(self, model: str) -> RolloutState:
         """As `Client.rollout`."""

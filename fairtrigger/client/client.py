@@ -16,7 +16,7 @@ import httpx
 from fairtrigger.client import feedback, rollouts
 from fairtrigger.client.connection import ServiceConnection
 from fairtrigger.client.data_frames import TableT
-from fairtrigger.client.fairness_figures import FairnessFigures
+from fairtrigger.client.fairness_figures import FairnessFigures, FairnessSeries
 from fairtrigger.client.feedback import ItemReceipt, TrueLabel
 from fairtrigger.client.predictions import ForEach, PredictOptions
 from fairtrigger.client.results import PredictionResult
@@ -128,6 +128,12 @@ class Client(ServiceConnection):
     def fairness(self, model: str, window: str = "1h", *, attributes: Sequence[str] = ()) -> FairnessFigures:
         """Live fairness of a window: `.frame()` is a pandas DataFrame, `.rows()` the same without pandas."""
         return self._run(self._fairness(model, window, attributes))
+
+    def fairness_over_time(
+        self, model: str, window: str = "24h", *, step: str | None = None, attributes: Sequence[str] = ()
+    ) -> FairnessSeries:
+        """A window of live fairness in steps (1m, 5m, 15m, 1h, 6h, 1d; by default what suits a chart)."""
+        return self._run(self._series(model, window, step, attributes))
 
     def rollout(self, model: str) -> RolloutState:
         """What is decided for a model, and what every replica serves."""

@@ -11,7 +11,7 @@ import httpx
 
 from fairtrigger.client import predictions
 from fairtrigger.client.data_frames import TableT, column_values, results_table
-from fairtrigger.client.fairness_figures import FairnessFigures
+from fairtrigger.client.fairness_figures import FairnessFigures, FairnessSeries
 from fairtrigger.client.predictions import PredictOptions
 from fairtrigger.client.results import PredictionResult
 from fairtrigger.client.service_calls import Operation, RetryRules, fetch, model_path
@@ -94,3 +94,9 @@ class ServiceConnection:
     def _fairness(self, model: str, window: str, attributes: Sequence[str]) -> Operation[FairnessFigures]:
         params = {"window": window, "attributes": ",".join(attributes)}
         return FairnessFigures((yield from fetch(model_path(model, "/fairness"), self._rules, params)))
+
+    def _series(
+        self, model: str, window: str, step: str | None, attributes: Sequence[str]
+    ) -> Operation[FairnessSeries]:
+        params = {"window": window, "attributes": ",".join(attributes)} | ({"step": step} if step else {})
+        return FairnessSeries((yield from fetch(model_path(model, "/fairness/series"), self._rules, params)))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from fairtrigger.client.results import PredictionResult
-from fairtrigger.extras import require_extra
 from triggers.errors import ConfigError
 
 TableT = TypeVar("TableT")
@@ -60,9 +59,10 @@ def result_rows(results: Sequence[PredictionResult]) -> list[dict[str, Any]]:
 
 def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Rows as a pandas DataFrame. Raises ConfigError without pandas."""
-    require_extra("client", "pandas")
-    import pandas
-
+    try:
+        import pandas
+    except ImportError as error:
+        raise ConfigError("A data frame needs pandas: pip install pandas.") from error
     return pandas.DataFrame(list(rows))
 
 

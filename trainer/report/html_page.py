@@ -135,7 +135,7 @@ def _tables(summary: Json) -> dict[str, report_tables.ReportTable]:
         "systems": report_tables.comparisons(summary),
         "tests": selection_tests(summary),
         "rivals": nearest_rivals(summary),
-        "rates": report_tables.group_rates(summary),
+        "rates": report_tables.rates_table(summary),
         "confusion": report_tables.confusion(summary),
         "data": report_tables.data_table(summary),
     }

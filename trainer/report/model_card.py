@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.formatting import Json, inputs_word, join_words, objective_gap, shown_candidate
-from trainer.report.report_tables import ReportTable, data_table, group_rates, key_figures, worst_cell
+from trainer.report.report_tables import ReportTable, data_table, key_figures, rates_table, worst_cell
 from trainer.report.run_cautions import cautions
 from trainer.report.run_summary import headline_sentence, origin_sentence, scoring_sentence, verdict
 from trainer.report.selection_tables import selection_rules
@@ -65,7 +65,7 @@ def model_card(summary: Json) -> str:
         " The classifier's own training rows are in no split of this run.",
         "## Quantitative analyses",
         _markdown(key_figures(summary)),
-        _markdown(group_rates(summary)),
+        _markdown(rates_table(summary)),
         f"Worst group and label without the trigger: {worst_cell(summary, summary['bare_counts']['test'])}."
         f" With it: {worst_cell(summary, one['counts']['test'])}.",
         "## Ethical considerations",

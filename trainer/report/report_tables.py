@@ -86,7 +86,7 @@ def key_figures(summary: Json) -> ReportTable:
     return ReportTable(caption, ["", "without the trigger", "with the trigger", "change"], rows)
 
 
-def group_rates(summary: Json) -> ReportTable:
+def rates_table(summary: Json) -> ReportTable:
     """Per group and rate: without, with, on how many rows."""
     before, after = summary["bare"]["test"], shown_candidate(summary)["splits"]["test"]
     rows = []

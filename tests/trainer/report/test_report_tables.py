@@ -56,7 +56,7 @@ def test_flips_are_counts_and_shares(summary: dict[str, Any]) -> None:
 def test_every_row_is_as_wide_as_its_head(summary: dict[str, Any]) -> None:
     for table in (
         report_tables.key_figures,
-        report_tables.group_rates,
+        report_tables.rates_table,
         report_tables.confusion,
         report_tables.comparisons,
         report_tables.data_table,

@@ -20,7 +20,7 @@ from trainer.formatting import (
     other_criterion,
     system_name,
 )
-from trainer.report.figures.figure_style import BLACK, BLUE, GREY, MATPLOTLIB_STYLE, ORANGE, save
+from trainer.report.figures.figure_style import BLACK, BLUE, GREY, MATPLOTLIB_STYLE, ORANGE, NotebookFigure, save
 from trainer.report.rivals import alternatives
 
 PLOTTED_SPLIT = "test"
@@ -90,7 +90,7 @@ def front_figure(summary: Json) -> Figure:
     criterion = summary["config"]["objective"]["criterion"]
     series = list(_series(summary))
     bare = summary["bare"][PLOTTED_SPLIT]
-    figure = Figure(figsize=(9.2, 4.9))
+    figure = NotebookFigure(figsize=(9.2, 4.9))
     panels = figure.subplots(1, 2)
     for panel, shown in zip(panels, (criterion, other_criterion(criterion)), strict=True):
         _panel(panel, series, shown, "trained" if shown == criterion else "not trained")
