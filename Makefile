@@ -13,7 +13,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ma
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: build docs minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
+.PHONY: build docs notebooks minimum audit mutants soak statistics counting system bench fuzz life scale results help install bootstrap demo test lint fmt types contracts pytest quick lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ build: install ## a wheel and a source archive in dist/, without a network
 docs: install ## the documentation site into build/site, every link checked
 	$(BIN)/python docs/stage.py
 	$(BIN)/zensical build --clean --strict
+
+notebooks: install ## execute docs/notebooks/ and write their pages anew (a minute)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebook_pages.py
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff format .

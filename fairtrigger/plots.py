@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trainer.report.figures import TimeMark
 
-_BARE_NAMES = ("bare", "none")
+_SHOWN_NAMES = {"bare": "no trigger", "none": "no trigger", "given": "decisions as given"}
 _NO_FIGURES = ("n", "labelled", "gaps", "groups")
 
 
@@ -96,7 +96,7 @@ def gaps_over_time(
         raise ConfigError("Gaps over time are those of client.fairness_over_time(...): give what it returned.")
     points = document["points"]
     names = {name for point in points for name in point["versions"]}
-    known = {_shown(name): name for name in sorted(names, key=lambda name: (name not in _BARE_NAMES, len(name), name))}
+    known = {_shown(name): name for name in sorted(names, key=lambda name: (name not in _SHOWN_NAMES, len(name), name))}
     lines = {name: _marks(points, known[name], figure) for name in _chosen(known, versions)}
     if not any(lines.values()):
         raise DataError(f"{figure} is defined in no step: a gap needs rows of two groups, and some need labels.")
@@ -128,7 +128,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _shown(name: str) -> str:
-    return "no trigger" if name in _BARE_NAMES else name
+    return _SHOWN_NAMES.get(name, name)
 
 
 def _chosen(known: Iterable[str], versions: Sequence[str]) -> list[str]:

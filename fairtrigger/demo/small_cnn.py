@@ -42,7 +42,9 @@ def fit_cnn(
     save_bundle(folder, _spec(), fitted_cnn(made, seed, advance).state_dict())
 
 
-def fitted_cnn(made: Sequence[Drawing], seed: int, advance: Callable[[int], object]) -> nn.Sequential:
+def fitted_cnn(
+    made: Sequence[Drawing], seed: int, advance: Callable[[int], object] = lambda done: None
+) -> nn.Sequential:
     """The network, fitted on the biased collection."""
     torch.manual_seed(seed)
     network = small_cnn()
