@@ -32,7 +32,7 @@ def main(names: list[str]) -> None:
 
 def executed(path: Path) -> NotebookNode:
     """A notebook with the outputs of a run in an empty folder. Raises nbclient's CellExecutionError."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook: NotebookNode = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         config = Config(KernelManager={"transport": "ipc", "connection_file": f"{folder}/kernel.json"})
         client = NotebookClient(notebook, timeout=CELL_SECONDS, config=config)

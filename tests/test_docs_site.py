@@ -18,8 +18,13 @@ def test_the_site_builds_and_every_link_holds() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     site = ROOT / "build" / "site"
-    start, api = ((site / page / "index.html").read_text() for page in ("", "api"))
+    start, api, notebook = (
+        (site / page / "index.html").read_text() for page in ("", "api", "notebooks/wrap-and-audit")
+    )
     assert "FAIRTRIGGER_STORE" in start and "bash quickstart" not in start
     assert (
         "FrozenClassifier" in api and "service.errors" in api and "predict_frame" in api and "accept_difference" in api
     )
+    assert "gaps_over_time" in api and 'src="../wrap-and-audit-2.png"' in notebook
+    for file in ("wrap-and-audit-2.png", "wrap-and-audit.ipynb"):
+        assert (site / "notebooks" / file).is_file()

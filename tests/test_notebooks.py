@@ -56,10 +56,11 @@ def test_pages_are_of_the_notebooks_which_are_kept_without_outputs() -> None:
 
 @pytest.mark.process
 def test_a_cell_that_fails_fails_the_notebook_and_outputs_become_markdown(tmp_path: Path) -> None:
-    source = """
+    table = '<style>td {}</style><div><table class="dataframe"><tr style="a"><td>1</td></tr></table></div>'
+    source = f"""
 from IPython.display import HTML, Markdown, display
 from PIL import Image
-display(Markdown("*so*"), HTML('<style>td {}</style><div><table class="dataframe"><tr style="a"><td>1</td></tr></table></div>'))
+display(Markdown("*so*"), HTML({table!r}))
 print("said")
 Image.new("RGB", (2, 2))
 """

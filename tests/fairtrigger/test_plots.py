@@ -13,7 +13,7 @@ import numpy as np
 import pandas
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.dates import date2num
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 import fairtrigger
@@ -43,9 +43,18 @@ def decisions(*, truth: bool = True) -> fairtrigger.auditing.AuditReport:
     )
 
 
+def bars(axes: Axes) -> list[ErrorbarContainer]:
+    return [drawn for drawn in axes.containers if isinstance(drawn, ErrorbarContainer)]
+
+
+def points(axes: Axes) -> list[list[list[float]]]:
+    """What is drawn with intervals: x and y of the marks of each line, in order."""
+    return [np.asarray(drawn.lines[0].get_xydata()).tolist() for drawn in bars(axes)]
+
+
 def marks(axes: Axes) -> list[list[float]]:
-    """What is drawn with intervals: x and y of every mark, in order."""
-    return [np.asarray(drawn.lines[0].get_xydata()).tolist()[0] for drawn in axes.containers]
+    """The same of marks that no line joins."""
+    return [mark for (mark,) in points(axes)]
 
 
 def titles(figure: Figure) -> list[str]:
@@ -93,7 +102,7 @@ def test_rates_of_an_audit_are_at_their_values_with_their_intervals(tmp_path: Pa
         for axes in figure.axes:
             assert marks(axes) == [[0.2, 0.0], [0.8, 1.0]]
         found = audit.figures["given"]["groups"]["f"]["selection_rate"]
-        (bar,) = figure.axes[0].containers[0].lines[2]
+        (bar,) = bars(figure.axes[0])[0].lines[2]
         assert bar.get_segments()[0][:, 0].tolist() == pytest.approx([found["low"], found["high"]])
     assert titles(fairtrigger.plots.group_rates(decisions(truth=False))) == ["selection rate"]
 
@@ -138,14 +147,13 @@ def test_live_counts_are_plotted_by_version_and_over_time(service: httpx.Client)
     assert legend(over_time) == ["no trigger", "v2"]
     (axes,) = over_time.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (UTC), steps of 1h", "demographic parity difference")
-    drawn = [np.asarray(each.lines[0].get_xydata()).tolist() for each in axes.containers]
+    drawn = points(axes)
     assert [len(line) for line in drawn] == [2, 1, 1], "an hour without counts breaks the line"
     wanted = [row for row in series.rows() if row["figure"] == OVER_TIME]
-    assert [(row["version"], row["value"]) for row in wanted] == [
-        ("none", pytest.approx(0.5)), ("none", pytest.approx(0.5)), ("none", pytest.approx(0.5)), ("v2", pytest.approx(0.8)),
-    ]  # fmt: skip
-    middle = datetime.fromisoformat(wanted[0]["since"]) + timedelta(minutes=30)
-    assert drawn[0][0] == pytest.approx([date2num(middle), 0.5]) and drawn[2][0][1] == pytest.approx(0.8)
+    assert [row["version"] for row in wanted] == ["none", "none", "none", "v2"]
+    assert [row["value"] for row in wanted] == pytest.approx([0.5, 0.5, 0.5, 0.8])
+    middle = (datetime.fromisoformat(wanted[0]["since"]) + timedelta(minutes=30)).timestamp() / 86_400  # days
+    assert drawn[0][0] == pytest.approx([middle, 0.5]) and drawn[2][0][1] == pytest.approx(0.8)
     rates = fairtrigger.plots.group_rates(figures, ["v2", "none"])
     assert legend(rates) == ["v2", "no trigger"] and titles(rates) == ["selection rate"]
     assert [x for x, _ in marks(rates.axes[0])] == pytest.approx([0.2, 1.0, 0.5, 1.0])
