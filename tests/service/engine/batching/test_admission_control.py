@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from service.engine.admission_control import AdmissionControl
+from service.engine.batching.admission_control import AdmissionControl
 from service.errors import Overloaded
 
 

@@ -16,7 +16,7 @@ from triggers.model.endpoint.protocols import UnnamedColumns
 from triggers.model.endpoint.request_rows import rows_of
 from triggers.model.head import SUM_TOLERANCE, Head, LabelsHead, head_fault
 from triggers.sources.canary_choice import NOISE_MARGIN, AnswerNoise, measured_noise, spread_rows
-from triggers.sources.endpoint_description import DescribedEndpoint
+from triggers.sources.endpoint.endpoint_description import DescribedEndpoint
 from triggers.sources.source import WrapOptions
 from triggers.sources.stated import stated_head
 

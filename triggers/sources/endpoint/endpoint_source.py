@@ -14,9 +14,9 @@ from triggers.model.endpoint.request_rows import canary_inputs, rows_of
 from triggers.model.head import head_logits
 from triggers.preprocessing import TextSpec
 from triggers.sources.canary_choice import canary_candidates, canary_item
-from triggers.sources.endpoint_answers import EndpointInquiry, labels_and_head, tolerant_loader
-from triggers.sources.endpoint_description import MAX_TEXT_BYTES, describe_endpoint
-from triggers.sources.endpoint_metadata import NEEDS_CREDENTIALS
+from triggers.sources.endpoint.endpoint_answers import EndpointInquiry, labels_and_head, tolerant_loader
+from triggers.sources.endpoint.endpoint_description import MAX_TEXT_BYTES, describe_endpoint
+from triggers.sources.endpoint.endpoint_metadata import NEEDS_CREDENTIALS
 from triggers.sources.oracles import Oracle, RawInput
 from triggers.sources.source import ModelSource, WrapOptions
 

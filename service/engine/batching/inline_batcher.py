@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 
-from service.engine.batcher import Batcher
-from service.engine.pending_requests import Req, Res, resolve_batch
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.pending_requests import Req, Res, resolve_batch
 
 INLINE_MAX_SECONDS = 0.02
 """CPU seconds above which a batch is too slow for the event loop."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
+from service.engine.batching.inline_policy import INLINE_BATCH_SECONDS, runs_inline
 from service.engine.execution.dummy_inputs import blank_input, largest_input
-from service.engine.inline_policy import INLINE_BATCH_SECONDS, runs_inline
 from service.engine.predictor import Predictor
 from tests.bundles import text_bundle, tiny_network
 from triggers.artifact.artifact import TriggerArtifact

@@ -17,9 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
-from service.engine.admission_control import AdmissionControl, Permit
-from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
-from service.engine.pending_requests import (
+from service.engine.batching.admission_control import AdmissionControl, Permit
+from service.engine.batching.pending_requests import (
     BatchSlice,
     BatchTiming,
     PendingRequest,
@@ -29,6 +28,7 @@ from service.engine.pending_requests import (
     resolve_batch,
     take_prefix,
 )
+from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
 from service.errors import BatchFailed, Overloaded
 from service.process_lifecycle import run_bounded
 from triggers.errors import EndpointFailed, EndpointUnavailable, FairtriggerError

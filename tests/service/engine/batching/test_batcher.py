@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.engine.batcher import Batcher
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.inline_batcher import InlineBatcher
 from service.engine.client_disconnect import WATCH_DELAY_SECONDS
-from service.engine.inline_batcher import InlineBatcher
 from service.errors import BatchFailed, ClientDisconnected, Overloaded
 from triggers.errors import EndpointFailed, EndpointUnavailable, FairtriggerError
 

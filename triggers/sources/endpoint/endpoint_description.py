@@ -12,8 +12,8 @@ from triggers.allow_lists import AllowedHosts
 from triggers.errors import ModelError
 from triggers.model.endpoint.endpoint_loader import WHOLE_BODY, EndpointLoader
 from triggers.preprocessing import ImageSpec
-from triggers.sources.endpoint_metadata import USUAL_TYPES, SeenTensors, ask_metadata, seen_tensors
-from triggers.sources.endpoint_presets import EndpointPreset, chosen_preset
+from triggers.sources.endpoint.endpoint_metadata import USUAL_TYPES, SeenTensors, ask_metadata, seen_tensors
+from triggers.sources.endpoint.endpoint_presets import EndpointPreset, chosen_preset
 from triggers.sources.source import WrapOptions
 from triggers.sources.stated import first_fault, stated_image
 
