@@ -110,8 +110,8 @@ def run(
 def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -> None:
     """Run the training. What it needs is imported only here, so that help and the example appear at once."""
     from trainer.config import load_config
-    from trainer.console_summary import print_summary
     from trainer.distributed import join_process_group
+    from trainer.overview import print_summary
     from trainer.progress import open_progress
     from trainer.queries import ANSWERS_FILE
     from trainer.train import CHECKPOINT, train

@@ -1,0 +1,88 @@
+"""Delivery to trackers: batches in order, failures said once and made up for, and a close that ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.service.live import wait_until
+from trainer.progress.run_tracker import FIGURES_AT_ONCE, MOST_WAITING, Ending, RunTracker, TrackedFigure
+
+
+class Memory:
+    """A tracker that remembers, and fails while it is told to."""
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        self.works, self.tries = threading.Event(), 0
+        self.works.set()
+        self.batches: list[list[TrackedFigure]] = []
+        self.endings: list[Ending] = []
+
+    def log_figures(self, figures: Sequence[TrackedFigure]) -> None:
+        self.tries += 1
+        if not self.works.is_set():
+            raise RuntimeError("gone.")
+        self.batches.append(list(figures))
+
+    def log_facts(self, facts: Mapping[str, str]) -> None: ...
+
+    def log_files(self, folder: Path, files: Sequence[Path]) -> None: ...
+
+    def end(self, ending: Ending) -> None:
+        if not self.works.is_set():
+            raise RuntimeError("gone.")
+        self.endings.append(ending)
+
+    def steps(self) -> list[int]:
+        """Steps in the order in which they came."""
+        return [one.step for batch in self.batches for one in batch]
+
+
+def test_figures_come_in_order_and_the_ending_last() -> None:
+    memory, notes = Memory(), list[str]()
+    tracker = RunTracker([memory], notes.append)
+    for step in range(3 * FIGURES_AT_ONCE):
+        tracker.log(step, {"loss": 0.5, "bad": float("nan")})
+    tracker.close("FINISHED")
+    assert memory.steps() == list(range(3 * FIGURES_AT_ONCE))
+    assert max(map(len, memory.batches)) <= FIGURES_AT_ONCE
+    assert (memory.endings, notes) == (["FINISHED"], [])
+
+
+def test_what_failed_is_said_once_and_comes_later_complete() -> None:
+    memory, notes = Memory(), list[str]()
+    memory.works.clear()
+    tracker = RunTracker([memory], notes.append, pause=0.001)
+    for step in range(50):
+        tracker.log(step, {"loss": 0.5})
+    wait_until(lambda: memory.tries >= 3)
+    memory.works.set()
+    wait_until(lambda: len(memory.steps()) == 50)
+    tracker.close("KILLED")
+    assert memory.steps() == list(range(50))
+    assert notes == ["memory takes nothing now: gone. The run goes on, and it is tried again."]
+
+
+def test_a_tracker_that_stays_away_is_given_up_and_the_other_gets_everything() -> None:
+    gone, memory, notes = Memory(), Memory(), list[str]()
+    gone.works.clear()
+    tracker = RunTracker([gone, memory], notes.append, pause=3600.0)
+    tracker.log(1, {"loss": 0.5})
+    wait_until(lambda: bool(notes))
+    tracker.close("FINISHED")  # at once, whatever the pause
+    assert notes[1:] == ["memory took nothing to the end: this run's history there is not complete."]
+    assert (memory.steps(), memory.endings, gone.batches) == ([1], ["FINISHED"], [])
+
+
+def test_figures_that_wait_are_bounded_and_the_latest_stay() -> None:
+    memory = Memory()
+    memory.works.clear()
+    tracker = RunTracker([memory], lambda _: None, pause=3600.0)
+    for step in range(MOST_WAITING + 10):
+        tracker.log(step, {"loss": 0.5})
+    memory.works.set()
+    tracker.close("FINISHED")
+    assert memory.steps() == list(range(10, MOST_WAITING + 10))
