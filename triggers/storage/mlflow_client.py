@@ -23,10 +23,11 @@ from triggers.storage.url_utils import without_password
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-PATIENCE = {
+CLIENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
 """MLflow's codes of failures that may pass: no answer, or a server's own fault."""
@@ -37,7 +38,7 @@ def connect_mlflow(uri: str) -> MlflowClient:
 
     A server is not asked anything yet. Its methods are called within `mlflow_errors`.
     """
-    for name, value in PATIENCE.items():
+    for name, value in CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
         from mlflow.tracking import MlflowClient
