@@ -34,6 +34,8 @@ Look first: `--look` tells in seconds what the data is, how the bare model does 
 
 Was it killed? The same command goes on from the last checkpoint; a model behind an address is asked no row again.
 
+Section "track" keeps a run's history in MLflow and TensorBoard as well (docs/tracking.md).
+
 Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ from triggers.storage import write_atomically
 from triggers.store import artifact_gate
 from triggers.store.store import version_name
 
-REGISTRIES = "mlflow:URI[#NAME], hub:OWNER/NAME or hub-folder:PATH"
+REGISTRIES = "mlflow:URI, hub:OWNER/NAME or hub-folder:PATH"
 EndpointOption = Annotated[
     str | None, typer.Option("--endpoint", help="The hub's address; default HF_ENDPOINT, or the public one.")
 ]
@@ -49,7 +50,12 @@ def add_to(app: typer.Typer) -> None:
 
 def push(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="An artifact's file.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|MODEL", help="An artifact's file; with --to, a model of the store.", show_default=False
+        ),
+    ],
     version: Annotated[
         str | None, typer.Argument(help="With --to: a version of MODEL, as v7 or 7.", show_default=False)
     ] = None,
@@ -170,7 +176,14 @@ def _free(path: Path, *, force: bool) -> Path:
 
 def follow(
     context: typer.Context,
-    registry: Annotated[str, typer.Argument(metavar="REGISTRY", help="mlflow:URI[#NAME]", show_default=False)],
+    registry: Annotated[
+        str,
+        typer.Argument(
+            metavar="REGISTRY",
+            help="mlflow:URI, or mlflow:URI#NAME for a registered model of another name.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[str, typer.Option("--model", help="The model whose rollout follows.", show_default=False)],
     share: Annotated[
         float, typer.Option("--share", min=0.0, max=1.0, help="What a challenger answers, from 0 to 1.")
@@ -199,4 +212,5 @@ def follow(
         line = follower.poll()  # a wrong address or name ends it now
         typer.echo(line or f"{model}: nothing moved since {opened.place} was followed last.")
         if not once:
-            follower.follow(typer.echo)
+            with suppress(KeyboardInterrupt):
+                follower.follow(typer.echo)

@@ -42,6 +42,7 @@ class AliasFollower:
         self._registry, self._store, self._model = registry, store, model
         self._actor, self._share, self._certified = actor, share, certified
         self._seen = self._followed()
+        import triggers.artifact.artifact_tensors  # noqa: F401 - torch now, not when an alias has moved
 
     def poll(self) -> str | None:
         """Look once and do what changed; return a line about it.

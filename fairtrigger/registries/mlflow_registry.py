@@ -36,6 +36,9 @@ class MlflowRegistry:
         self.place = f"mlflow:{without_password(uri)}" + (f"#{name}" if name else "")
         self._uri, self._name = uri, name
         self._client: MlflowClient = connect_mlflow(uri)
+        import mlflow.artifacts  # now, not when an alias has moved
+
+        self._artifacts = mlflow.artifacts
 
     def push(self, info: VersionInfo, rollout: Rollout, data: bytes) -> str:
         """Make a version of the registered model, which is made when it is missing; return its number."""
@@ -47,9 +50,7 @@ class MlflowRegistry:
 
     def pull(self, model: str, version: str) -> bytes:
         """The file of a version, by number or alias."""
-        from mlflow import artifacts
-
-        name = self._name or model
+        name, artifacts = self._name or model, self._artifacts
         number = re.fullmatch(r"v?([1-9][0-9]*)", version)
         with mlflow_errors(self._uri):
             found = number[1] if number else self.aliases(model).get(version)
@@ -91,8 +92,8 @@ class MlflowRegistry:
                     continue
                 with suppress(NotFound), mlflow_errors(self._uri):
                     self._client.delete_registered_model_alias(name, alias)
-                why = f"{version_name(version)} is not there, push it too" if version else "the store has none"
-                lines.append(f"{alias}: taken away; {why}")
+                why = f"; {version_name(version)} is not there, push it too" if version else ", as in the store"
+                lines.append(f"{alias}: none{why}")
         return lines
 
     def _make_model(self, name: str, model: str) -> None:

@@ -28,10 +28,11 @@ def repository_card(records: Mapping[str, Mapping[str, Any]]) -> str:
 
 # Fairness triggers for {model}
 
-Learned inputs that are put into every {manifest["modality"]} before the frozen classifier `{model}` sees it; its
-weights stay as they are. They fit this model alone: `{manifest["model_fingerprint"]}`.
-Labels: {", ".join(manifest["labels"])}; the rate of `{manifest["labels"][manifest["pos_label"]]}` is the selection
-rate. Groups: {", ".join(manifest["groups"])}.
+Learned inputs that are put into every {manifest["modality"]} before the frozen model `{model}` sees it. Its weights
+stay as they are. They fit this model alone: `{manifest["model_fingerprint"]}`.
+
+Labels: {", ".join(manifest["labels"])}. The selection rate is that of `{manifest["labels"][manifest["pos_label"]]}`.
+Groups: {", ".join(manifest["groups"])}.
 
 | version | kind | trained for | standing | split | accuracy | demographic parity | equalized odds | signed |
 |-|-|-|-|-|-|-|-|-|

@@ -18,6 +18,7 @@ from trainer.progress.tensorboard_log import TensorboardLog
 from triggers.errors import ConfigError, StoreError
 from triggers.fingerprint import json_digest
 from triggers.storage import without_password, write_atomically
+from triggers.storage.mlflow_client import mlflow_folder
 
 STATE = "tracking.json"
 """File in the output folder: which run the trackers know it as."""
@@ -85,7 +86,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _mlflow_address(address: str, root: Path) -> str:
     """The address; a folder starts from the configuration file's."""
-    return address if ":" in address else str(root / Path(address).expanduser())
+    folder = mlflow_folder(address)
+    return str(root / folder.expanduser()) if folder else address
 
 
 def _tensorboard_folder(wanted: Path, known: str | None) -> Path:

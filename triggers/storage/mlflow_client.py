@@ -59,17 +59,27 @@ def connect_mlflow(uri: str) -> MlflowClient:
 
 def mlflow_folder(uri: str) -> Path | None:
     """The folder that an address names; None for a server or a database."""
-    return Path(uri.removeprefix("file://")) if uri.startswith("file:///") or ":" not in uri else None
+    plain = ":" not in uri and not uri.startswith("databricks")  # which is a name of MLflow's own
+    return Path(uri.removeprefix("file://")) if plain or uri.startswith("file:///") else None
 
 
 def make_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """The id of an experiment, made when it is missing; a folder keeps its artifacts."""
+    """The id of an experiment, made when it is missing; a folder keeps its artifacts. Raises ConfigError."""
+    from mlflow.exceptions import MlflowException
+
     folder = mlflow_folder(uri)
     found = client.get_experiment_by_name(name)
     if found is not None and found.lifecycle_stage == "deleted":
         raise ConfigError(f"The MLflow experiment {name!r} is deleted: restore it there, or name another.")
-    place = (folder.resolve() / "artifacts").as_uri() if folder else None
-    return str(found.experiment_id if found else client.create_experiment(name, artifact_location=place))
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        place = (folder.resolve() / "artifacts").as_uri() if folder else None
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:
+        if (made := client.get_experiment_by_name(name)) is None:  # else another run made it just now
+            raise
+        return str(made.experiment_id)
 
 
 @contextmanager

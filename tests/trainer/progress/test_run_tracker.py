@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from tests.service.live import wait_until
-from trainer.progress.run_tracker import FIGURES_AT_ONCE, MOST_WAITING, Ending, RunTracker, TrackedFigure
-
-
-class Memory:
-    """A tracker that remembers, and fails while it is told to."""
-
-    place = "memory"
-
-    def __init__(self) -> None:
-        self.works, self.tries = threading.Event(), 0
-        self.works.set()
-        self.batches: list[list[TrackedFigure]] = []
-        self.endings: list[Ending] = []
-
-    def log_figures(self, figures: Sequence[TrackedFigure]) -> None:
-        self.tries += 1
-        if not self.works.is_set():
-            raise RuntimeError("gone.")
-        self.batches.append(list(figures))
-
-    def log_facts(self, facts: Mapping[str, str]) -> None: ...
-
-    def log_files(self, folder: Path, files: Sequence[Path]) -> None: ...
-
-    def end(self, ending: Ending) -> None:
-        if not self.works.is_set():
-            raise RuntimeError("gone.")
-        self.endings.append(ending)
-
-    def steps(self) -> list[int]:
-        """Steps in the order in which they came."""
-        return [one.step for batch in self.batches for one in batch]
+from tests.trainer.progress.memory_tracker import MemoryTracker
+from trainer.progress.run_tracker import FIGURES_AT_ONCE, MOST_WAITING, RunTracker
 
 
 def test_figures_come_in_order_and_the_ending_last() -> None:
-    memory, notes = Memory(), list[str]()
+    memory, notes = MemoryTracker(), list[str]()
     tracker = RunTracker([memory], notes.append)
     for step in range(3 * FIGURES_AT_ONCE):
         tracker.log(step, {"loss": 0.5, "bad": float("nan")})
@@ -53,7 +19,7 @@ def test_figures_come_in_order_and_the_ending_last() -> None:
 
 
 def test_what_failed_is_said_once_and_comes_later_complete() -> None:
-    memory, notes = Memory(), list[str]()
+    memory, notes = MemoryTracker(), list[str]()
     memory.works.clear()
     tracker = RunTracker([memory], notes.append, pause=0.001)
     for step in range(50):
@@ -67,7 +33,7 @@ def test_what_failed_is_said_once_and_comes_later_complete() -> None:
 
 
 def test_a_tracker_that_stays_away_is_given_up_and_the_other_gets_everything() -> None:
-    gone, memory, notes = Memory(), Memory(), list[str]()
+    gone, memory, notes = MemoryTracker(), MemoryTracker(), list[str]()
     gone.works.clear()
     tracker = RunTracker([gone, memory], notes.append, pause=3600.0)
     tracker.log(1, {"loss": 0.5})
@@ -78,7 +44,7 @@ def test_a_tracker_that_stays_away_is_given_up_and_the_other_gets_everything() -
 
 
 def test_figures_that_wait_are_bounded_and_the_latest_stay() -> None:
-    memory = Memory()
+    memory = MemoryTracker()
     memory.works.clear()
     tracker = RunTracker([memory], lambda _: None, pause=3600.0)
     for step in range(MOST_WAITING + 10):
