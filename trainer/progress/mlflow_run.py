@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.progress.run_tracker import Ending, TrackedFigure
+from trainer.progress.figure_journal import TrackedFigure
+from trainer.progress.run_tracker import Ending
 from triggers.errors import NotFound
 from triggers.storage import without_password
 from triggers.storage.mlflow_client import connect_mlflow, make_experiment, mlflow_errors

@@ -10,11 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from trainer.progress.figure_journal import FigureJournal, TrackedFigure
 from trainer.progress.run_figures import final_facts, final_figures
 
 Ending: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
@@ -25,16 +25,6 @@ MOST_WAITING = 200_000
 """Figures that wait for a tracker, at most; the oldest go first."""
 LONGEST_PAUSE = 60.0
 """Seconds between two tries, at most."""
-
-
-@dataclass(frozen=True)
-class TrackedFigure:
-    """A figure of a step; `moment` is in milliseconds since 1970."""
-
-    name: str
-    step: int
-    value: float
-    moment: int
 
 
 class Tracker(Protocol):
@@ -56,15 +46,30 @@ class Tracker(Protocol):
 
 
 class RunTracker:
-    """The trackers of one run. Thread-safe; nothing waits but `close`."""
+    """The trackers of one run, called on its thread; nothing waits but `close`.
 
-    def __init__(self, trackers: Sequence[Tracker], note: Callable[[str], None], *, pause: float = 1.0) -> None:
+    They get what the journal holds from before, and what is new.
+    """
+
+    def __init__(
+        self,
+        trackers: Sequence[Tracker],
+        note: Callable[[str], None],
+        journal: FigureJournal | None = None,
+        *,
+        pause: float = 1.0,
+    ) -> None:
+        self._journal = journal
         self._deliveries = [_Delivery(tracker, note, pause) for tracker in trackers]
+        for delivery in self._deliveries:
+            delivery.add(journal.earlier if journal else ())
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Keep figures of a step; what is not finite is left out."""
         moment = time.time_ns() // 1_000_000
         found = [TrackedFigure(name, step, value, moment) for name, value in figures.items() if isfinite(value)]
+        if self._journal:
+            found = self._journal.add(found)
         for delivery in self._deliveries:
             delivery.add(found)
 
@@ -83,6 +88,8 @@ class RunTracker:
             delivery.do(lambda tracker: tracker.end(ending))
         for delivery in self._deliveries:
             delivery.close()
+        if self._journal:
+            self._journal.close()
 
 
 class _Delivery:
@@ -130,7 +137,7 @@ class _Delivery:
                 )
             last, lost = self._closing.is_set(), True
             if last and self._deliver() is not None:
-                self._note(f"{self._tracker.place} took nothing to the end: this run's history there is not complete.")
+                self._note(f"{self._tracker.place} took nothing to the end; the same command, later, delivers it.")
                 return
             self._closing.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.progress.run_tracker import Ending, TrackedFigure
+from trainer.progress.figure_journal import TrackedFigure
+from trainer.progress.run_tracker import Ending
 from triggers.errors import ConfigError
 
 if TYPE_CHECKING:

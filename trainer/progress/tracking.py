@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer.config import RunConfig, to_dict
 from trainer.config.toml_schema import to_toml
+from trainer.progress.figure_journal import FigureJournal
 from trainer.progress.mlflow_run import MlflowRun
 from trainer.progress.progress import Progress
 from trainer.progress.run_tracker import Ending, RunTracker, Tracker
@@ -22,6 +23,8 @@ from triggers.storage.mlflow_client import mlflow_folder
 
 STATE = "tracking.json"
 """File in the output folder: which run the trackers know it as."""
+JOURNAL = "tracking.jsonl"
+"""File beside it: the run's figures."""
 
 
 @contextmanager
@@ -35,7 +38,9 @@ def open_tracking(config: RunConfig, out: Path, progress: Progress, *, fresh: bo
     if not (track.mlflow or track.tensorboard):
         yield
         return
-    progress.tracker = tracker = RunTracker(_opened(config, out, progress, fresh=fresh), progress.note)
+    trackers, known = _opened(config, out, progress, fresh=fresh)
+    journal = FigureJournal(out / JOURNAL, progress.note, keep=known)
+    progress.tracker = tracker = RunTracker(trackers, progress.note, journal)
     ending: Ending = "KILLED"
     try:
         yield
@@ -48,7 +53,8 @@ def open_tracking(config: RunConfig, out: Path, progress: Progress, *, fresh: bo
         tracker.close(ending)
 
 
-def _opened(config: RunConfig, out: Path, progress: Progress, *, fresh: bool) -> list[Tracker]:
+def _opened(config: RunConfig, out: Path, progress: Progress, *, fresh: bool) -> tuple[list[Tracker], bool]:
+    """The trackers, and whether the run is one that they know."""
     table, track = to_dict(config), config.track
     identity = json_digest({name: each for name, each in table.items() if name not in ("publish", "report")})
     known = {} if fresh else _read(out / STATE)
@@ -73,7 +79,7 @@ def _opened(config: RunConfig, out: Path, progress: Progress, *, fresh: bool) ->
         state["mlflow"] = {"uri": without_password(uri), "run_id": run.run_id}
         progress.note(f"{run.place}: experiment {experiment!r}, run {run.run_id}.")
     write_atomically(out / STATE, json.dumps(state, indent=2).encode() + b"\n")
-    return trackers
+    return trackers, bool(known)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainer.progress.run_tracker import Ending, TrackedFigure
+from trainer.progress.figure_journal import TrackedFigure
+from trainer.progress.run_tracker import Ending
 
 
 class MemoryTracker:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 from tests.service.live import wait_until
 from tests.trainer.progress.memory_tracker import MemoryTracker
+from trainer.progress.figure_journal import FigureJournal
 from trainer.progress.run_tracker import FIGURES_AT_ONCE, MOST_WAITING, RunTracker
 
 
@@ -39,7 +43,7 @@ def test_a_tracker_that_stays_away_is_given_up_and_the_other_gets_everything() -
     tracker.log(1, {"loss": 0.5})
     wait_until(lambda: bool(notes))
     tracker.close("FINISHED")  # at once, whatever the pause
-    assert notes[1:] == ["memory took nothing to the end: this run's history there is not complete."]
+    assert notes[1:] == ["memory took nothing to the end; the same command, later, delivers it."]
     assert (memory.steps(), memory.endings, gone.batches) == ([1], ["FINISHED"], [])
 
 
@@ -52,3 +56,26 @@ def test_figures_that_wait_are_bounded_and_the_latest_stay() -> None:
     memory.works.set()
     tracker.close("FINISHED")
     assert memory.steps() == list(range(10, MOST_WAITING + 10))
+
+
+def test_what_a_kill_took_from_the_queue_comes_again_and_every_step_once(tmp_path: Path) -> None:
+    notes, path = list[str](), tmp_path / "figures.jsonl"
+    gone = MemoryTracker()
+    gone.works.clear()
+    killed = RunTracker([gone], notes.append, FigureJournal(path, notes.append, keep=False), pause=3600.0)
+    for step in range(1, 8):
+        killed.log(step, {"loss": step / 2, "late": step / 4})
+    with path.open("ab") as file:
+        file.write(b"[8, 17")  # the line that the kill cut off
+    memory = MemoryTracker()
+    again = RunTracker([memory], notes.append, FigureJournal(path, notes.append, keep=True))
+    for step in range(5, 12):  # from the last checkpoint
+        again.log(step, {"loss": step / 2})
+    again.close("FINISHED")
+    found = [(one.step, one.value) for batch in memory.batches for one in batch if one.name == "loss"]
+    assert found == [(step, step / 2) for step in range(1, 12)]
+    killed.close("KILLED")
+    with closing(FigureJournal(path, notes.append, keep=True)) as journal:
+        assert len(journal.earlier) == 7 + 11
+    with closing(FigureJournal(path, notes.append, keep=False)) as journal:
+        assert not journal.earlier and path.read_bytes() == b""
