@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from trainer.progress.run_tracker import RunTracker
+
 
 class Task(Protocol):
     """One piece of work with a known number of parts."""
@@ -26,7 +28,12 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """The progress display of a run, a context manager: leaving it restores the terminal."""
+    """The progress display of a run, a context manager: leaving it restores the terminal.
+
+    `tracker` keeps the run's figures; None: nobody asked for that.
+    """
+
+    tracker: RunTracker | None
 
     def __enter__(self) -> Self: ...
 
@@ -50,6 +57,8 @@ def open_progress(stream: TextIO) -> Progress:
 
 class LiveProgress:
     """Bars that redraw themselves, one per task, and notes above them."""
+
+    tracker: RunTracker | None = None
 
     def __init__(self, stream: TextIO) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
@@ -87,6 +96,8 @@ class _Bar:
 
 class LineProgress:
     """Records for a log file, a container or CI. `every`: seconds between two records of a task."""
+
+    tracker: RunTracker | None = None
 
     def __init__(self, stream: TextIO, every: float = 10.0) -> None:
         self._stream, self._every = stream, every

@@ -10,9 +10,9 @@ import pytest
 
 from tests.trainer.outcomes import image_config, image_outcome
 from tests.trainer.reports import material, written
-from trainer.console_summary import print_summary
 from trainer.evaluation.comparison_record import Comparison
 from trainer.evaluation.run_result import TrainingResult
+from trainer.overview import print_summary
 from trainer.publish import Published
 from trainer.train import FinishedRun
 from triggers.model.classifier import FrozenClassifier
