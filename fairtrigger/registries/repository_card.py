@@ -7,7 +7,7 @@ from typing import Any
 
 KEEP_MARK = "<!-- Written by `fairtrigger push`; remove this line, and pushes leave the page as you write it. -->"
 PIPELINES = {"image": "image-classification", "text": "text-classification"}
-FIGURES = {
+CARD_FIGURES = {
     "accuracy": ("overall", "accuracy"),
     "demographic_parity_difference": ("gaps", "demographic_parity_difference"),
     "equalized_odds_difference": ("gaps", "equalized_odds_difference"),
@@ -61,7 +61,7 @@ def _metadata(model: str, modality: str, records: Mapping[str, Mapping[str, Any]
         )
         for name, record in records.items()
         for split, report in _reports(record)
-        for figure, (part, key) in FIGURES.items()
+        for figure, (part, key) in CARD_FIGURES.items()
         if report[part][key]["value"] is not None
     ]
     facts: dict[str, Any] = {
@@ -70,7 +70,7 @@ def _metadata(model: str, modality: str, records: Mapping[str, Mapping[str, Any]
         "tags": ["fairness", "safetensors"],
     }
     if results:
-        facts |= {"model_name": model, "eval_results": results, "metrics": list(FIGURES)}
+        facts |= {"model_name": model, "eval_results": results, "metrics": list(CARD_FIGURES)}
     return str(ModelCardData(**facts).to_yaml()).strip()
 
 
@@ -85,7 +85,10 @@ def _row(name: str, record: Mapping[str, Any]) -> str:
     manifest, splits = record["manifest"], record["evaluation"]
     split = "test" if "test" in splits else next(iter(splits), "")
     both, objective = splits.get(split, {}), manifest["objective"]
-    changes = [" -> ".join(_figure(both, side, *FIGURES[figure]) for side in ("bare", "trigger")) for figure in FIGURES]
+    changes = [
+        " -> ".join(_figure(both, side, *CARD_FIGURES[figure]) for side in ("bare", "trigger"))
+        for figure in CARD_FIGURES
+    ]
     standing = (manifest.get("selection") or {}).get("status", "not recorded")
     trained = f"{objective['criterion'].replace('_', ' ')}, strength {objective['strength']:g}"
     signed = record.get("signature_key") or "no"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fairtrigger.auditing.annex_iv import annex_points
 from fairtrigger.auditing.audit_words import period_words
-from fairtrigger.auditing.page_parts import PageSection, PageTable
+from fairtrigger.auditing.documents.annex_iv import annex_points
+from fairtrigger.auditing.documents.page_parts import PageSection, PageTable
 from trainer.formatting import Json, format_count, format_interval, format_number
 
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fairtrigger.auditing.audit_page import NEEDS_EXTRA
-from fairtrigger.auditing.audit_sections import page_sections, page_title
-from fairtrigger.auditing.page_parts import IntervalPlot, PageSection, PageTable
+from fairtrigger.auditing.documents.audit_page import NEEDS_EXTRA
+from fairtrigger.auditing.documents.audit_sections import page_sections, page_title
+from fairtrigger.auditing.documents.page_parts import IntervalPlot, PageSection, PageTable
 from triggers.errors import ConfigError
 
 FONT = "DejaVu"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fairtrigger.auditing.audited_counts import WITHOUT_TRIGGER, shown_group
-from fairtrigger.auditing.page_parts import IntervalMark, IntervalPlot, PageSection, PageTable
-from fairtrigger.auditing.template_sections import template_sections
+from fairtrigger.auditing.documents.page_parts import IntervalMark, IntervalPlot, PageSection, PageTable
+from fairtrigger.auditing.documents.template_sections import template_sections
 from trainer.formatting import Json, format_count, format_interval, format_number, join_words
 
 RATE_WORDS = {

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fairtrigger.auditing.audit_sections import page_sections, page_title
 from fairtrigger.auditing.audited_counts import WITHOUT_TRIGGER
-from fairtrigger.auditing.page_parts import PageTable
+from fairtrigger.auditing.documents.audit_sections import page_sections, page_title
+from fairtrigger.auditing.documents.page_parts import PageTable
 from trainer.formatting import Json
 
 CARD_TABLES = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairtrigger.auditing.audit_sections import page_sections, page_title
+from fairtrigger.auditing.documents.audit_sections import page_sections, page_title
 from triggers.errors import ConfigError
 
 NEEDS_EXTRA = "Pages need the extra: pip install 'fairtrigger[audit]'."
@@ -18,7 +18,7 @@ def render_audit(document: Mapping[str, Any]) -> str:
     except ImportError as error:
         raise ConfigError(NEEDS_EXTRA) from error
     environment = Environment(
-        loader=PackageLoader("fairtrigger.auditing"),
+        loader=PackageLoader("fairtrigger.auditing.documents"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
