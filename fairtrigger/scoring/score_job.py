@@ -171,7 +171,8 @@ class _ScoreJob:
     def _request(self) -> dict[str, Any]:
         """What decides the content of the file, by the part that a difference is told of."""
         spec, config = self._classifier.spec, self._config
-        options = {key: value for key, value in asdict(replace(config, frame=None)).items() if key != "path"}
+        options = asdict(replace(config, frame=None))
+        del options["path"], options["frame"]
         return {
             "software": f"fairtrigger {version('fairtrigger')}",
             "model": {
@@ -210,7 +211,7 @@ class _ScoreJob:
             digest = chained(b"", list(pipeline.digests(islice(rows, done.rows))))
             if done.rows and _named(digest) != done.digest:
                 raise ConfigError(
-                    f"{parts.folder} was begun with another input (its first {done.rows} rows changed): "
+                    f"{parts.folder} was begun otherwise, the first {done.rows} rows of its input were other ones: "
                     "name another --out, or begin anew with --overwrite."
                 )
             held: list[ScoredWindow] = []

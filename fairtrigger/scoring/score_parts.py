@@ -124,7 +124,7 @@ def check_request(before: Mapping[str, Any], now: Mapping[str, Any], what: str) 
         old, new = before.get(name), now[name]
         if old != new:
             raise ConfigError(
-                f"{what} with another {name} ({_shown(old, new)}, now {_shown(new, old)}): "
+                f"{what} otherwise, its {name} was {_shown(old, new)} and is {_shown(new, old)} now: "
                 "name another --out, or begin anew with --overwrite."
             )
 
