@@ -23,8 +23,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Task as RichTask
 from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
 
 
 class Task(Protocol):

@@ -3,6 +3,6 @@
 from fairtrigger.scoring.batch_scorer import BatchScorer
 from fairtrigger.scoring.score_file import read_scores
 from fairtrigger.scoring.score_job import ScoreResult, score
-from fairtrigger.scoring.version_choice import ChosenVersion, choose_versions
+from fairtrigger.scoring.version_choice import ScoringVersion, choose_versions
 
-__all__ = ["BatchScorer", "ChosenVersion", "ScoreResult", "choose_versions", "read_scores", "score"]
+__all__ = ["BatchScorer", "ScoreResult", "ScoringVersion", "choose_versions", "read_scores", "score"]

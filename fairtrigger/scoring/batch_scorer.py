@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairtrigger.scoring.version_choice import ChosenVersion, choose_versions
+from fairtrigger.scoring.version_choice import ScoringVersion, choose_versions
 from triggers.errors import FairtriggerError, ModelError
 from triggers.model import FrozenClassifier, Item, load_bundle, scores, sweep
 from triggers.model.endpoint import EndpointLoader
@@ -21,7 +21,7 @@ from triggers.store import open_store
 class BatchScorer:
     """A frozen model on its device, under some versions; computes as a service does. For one thread at a time."""
 
-    def __init__(self, classifier: FrozenClassifier, versions: Sequence[ChosenVersion], batch_size: int = 32) -> None:
+    def __init__(self, classifier: FrozenClassifier, versions: Sequence[ScoringVersion], batch_size: int = 32) -> None:
         self.classifier, self.versions = classifier, tuple(versions)
         remote = classifier.spec.loader
         self._batch_size = min(batch_size, remote.max_batch) if isinstance(remote, EndpointLoader) else batch_size

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from fairtrigger.scoring.score_file import read_scores
-from fairtrigger.scoring.version_choice import BARE, ChosenVersion
+from fairtrigger.scoring.version_choice import BARE, ScoringVersion
 from triggers.errors import ConfigError, StoreError
+from triggers.metrics.attributes import sorted_name
 from triggers.metrics.label_values import label_index
 from triggers.model import FrozenClassifier
 from triggers.store import Store
 
 COUNTED_AT_ONCE = 1000
-KEY_BYTES, MOST = 16, 5_000_000
+ROW_KEY_BYTES, MOST_OBSERVATIONS = 16, 5_000_000
 """Bytes of a row's key, and rows of one model that a ledger may know, each for 8 days; as in a service."""
 
 
-def check_countable(versions: Sequence[ChosenVersion]) -> None:
+def check_countable(versions: Sequence[ScoringVersion]) -> None:
     """Raise ConfigError for a version that a ledger has no number for."""
     for version in versions:
         if version.number is None and version.name != BARE:
@@ -50,10 +51,10 @@ def count_scores(out: Path, ledger: str, classifier: FrozenClassifier, store: St
             opened.declare(classifier.name, groups or None)
         rows = _counted_rows(out, classifier.labels)
         while some := list(islice(rows, COUNTED_AT_ONCE)):
-            told = opened.observe([_observation(opened, classifier.name, row) for row in some], MOST)
+            told = opened.observe([_observation(opened, classifier.name, row) for row in some], MOST_OBSERVATIONS)
             if None in told:
                 raise StoreError(
-                    f"{ledger} knows {MOST} observations of the last 8 days and takes no more: go on later."
+                    f"{ledger} knows {MOST_OBSERVATIONS} observations of the last 8 days and takes no more: go on later."
                 )
             fresh += sum(each is not None and each.fresh for each in told)
     return fresh
@@ -83,10 +84,10 @@ def _counted_rows(out: Path, labels: Sequence[str]) -> Iterator[Mapping[str, Any
 
 
 def _group(values: Mapping[str, str | None]) -> str | None:
-    """The group of a row by attribute; of several `sex=female,age=old`, None if one is missing."""
+    """The group of a row by attribute; of several `age=old,sex=female`, None if one is missing."""
     if len(values) < 2:
         return next(iter(values.values()), None)
-    return None if None in values.values() else ",".join(f"{name}={value}" for name, value in values.items())
+    return None if None in values.values() else sorted_name(",".join(f"{name}={values[name]}" for name in values))
 
 
 def _observation(ledger: Any, model: str, row: Mapping[str, Any]) -> Any:
@@ -100,4 +101,4 @@ def _observation(ledger: Any, model: str, row: Mapping[str, Any]) -> Any:
     group = ledger.canonical_group(model, row["group"])
     minute, nonce = int(time.time() // 60), known_as(b"nonce", NONCE_BYTES)
     event = PredictionEvent(model, minute, row["version"], row["prediction"], group, row["bare"], nonce)
-    return Observation(known_as(b"key", KEY_BYTES), "", event, row["label"])
+    return Observation(known_as(b"key", ROW_KEY_BYTES), "", event, row["label"])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fairtrigger.scoring.version_choice import ChosenVersion
+from fairtrigger.scoring.version_choice import ScoringVersion
 from trainer.data import InputRow
 from triggers.errors import ConfigError, DataError
 from triggers.storage import write_atomically
@@ -38,7 +38,7 @@ class ScoreLayout:
     """The columns of a score file; `groups` are its group columns, `threshold` that of the decision."""
 
     labels: Sequence[str]
-    versions: Sequence[ChosenVersion]
+    versions: Sequence[ScoringVersion]
     threshold: float | None
     groups: Sequence[str]
 

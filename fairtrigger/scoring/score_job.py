@@ -20,7 +20,7 @@ from fairtrigger.scoring.ledger_counts import check_countable, count_scores
 from fairtrigger.scoring.score_file import ScoreFormat, ScoreLayout, score_format
 from fairtrigger.scoring.score_parts import PartTotals, ScoreParts, check_request
 from fairtrigger.scoring.scoring_pipeline import WINDOW_BATCHES, ScoredWindow, ScoringPipeline, chained
-from fairtrigger.scoring.version_choice import ChosenVersion, choose_versions
+from fairtrigger.scoring.version_choice import ScoringVersion, choose_versions
 from trainer.data import InputConfig, InputTable
 from trainer.progress import Progress
 from triggers.artifact.signature import TRUST_ANYONE, Trust
@@ -133,7 +133,7 @@ class _ScoreJob:
         self,
         config: InputConfig,
         classifier: FrozenClassifier,
-        versions: Sequence[ChosenVersion],
+        versions: Sequence[ScoringVersion],
         kind: ScoreFormat,
         out: Path,
         bad_rows: BadRowAction,

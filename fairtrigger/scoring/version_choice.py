@@ -19,7 +19,7 @@ BARE = "none"
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")
 
 
-class ChosenVersion(NamedTuple):
+class ScoringVersion(NamedTuple):
     """A version by its name in files; `number` is that in the store, None of the bare model and of a file."""
 
     name: str
@@ -36,13 +36,13 @@ def choose_versions(
     trust: Trust = TRUST_ANYONE,
     certified: bool = False,
     actor: str = "score",
-) -> list[ChosenVersion]:
+) -> list[ScoringVersion]:
     """The versions of the words, each once, the bare model first; without words the champion, without a store the bare.
 
     A word is `none`, `v3`, `champion`, `challenger` or the path of an artifact. `certified`: champion and challenger
     must be so. A refusal of the store's is in its history. Raises ArtifactError, NotFound or ConfigError.
     """
-    found: dict[str, ChosenVersion] = {}
+    found: dict[str, ScoringVersion] = {}
     for word in words or ["champion" if store else BARE]:
         if Path(word).is_file():
             chosen = _from_file(Path(word), classifier, trust)
@@ -56,22 +56,22 @@ def choose_versions(
     return sorted(found.values(), key=lambda version: version.name != BARE)
 
 
-def _from_file(path: Path, classifier: FrozenClassifier, trust: Trust) -> ChosenVersion:
+def _from_file(path: Path, classifier: FrozenClassifier, trust: Trust) -> ScoringVersion:
     artifact = load_artifact(path)
     trust.check(artifact.digest, artifact.signature)
     check_compatible(artifact, classifier)
-    return ChosenVersion(path.stem, None, artifact.digest, artifact.trigger)
+    return ScoringVersion(path.stem, None, artifact.digest, artifact.trigger)
 
 
 def _from_store(
     number: int | None, classifier: FrozenClassifier, store: Store | None, certified: bool, actor: str
-) -> ChosenVersion:
+) -> ScoringVersion:
     if number is None:
-        return ChosenVersion(BARE, None, "", classifier.null_trigger())
+        return ScoringVersion(BARE, None, "", classifier.null_trigger())
     assert store
     check_servable(store, classifier.name, number, actor=actor, classifier=classifier, certified=certified)
     artifact = store.get(classifier.name, number)
-    return ChosenVersion(version_name(number), number, artifact.digest, artifact.trigger)
+    return ScoringVersion(version_name(number), number, artifact.digest, artifact.trigger)
 
 
 def _number(word: str, model: str, store: Store | None) -> int | None:

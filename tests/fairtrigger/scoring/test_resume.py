@@ -65,7 +65,12 @@ def source(tmp_path: Path) -> Path:
 
 def begun(desk: Desk, source: Path, out: Path, **options: Any) -> dict[str, Any]:
     """Score a part of the rows, batch by batch, and return the options for going on."""
-    given = {"trigger": ["none", "v1"], "store": desk.store, "batch_size": 1, "checkpoint_seconds": 0} | options
+    given: dict[str, Any] = {
+        "trigger": ["none", "v1"],
+        "store": desk.store,
+        "batch_size": 1,
+        "checkpoint_seconds": 0,
+    } | options
     with pytest.raises(Stopped):
         score(desk.posts, source, out, progress=StoppingProgress(30), **given)
     assert not out.exists()
@@ -100,9 +105,7 @@ CHANGES: dict[str, tuple[Callable[[Path, dict[str, Any]], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_refused_until_the_job_begins_anew(
-    desk: Desk, source: Path, tmp_path: Path, change: str
-) -> None:
+def test_a_change_is_refused_until_the_job_begins_anew(desk: Desk, source: Path, tmp_path: Path, change: str) -> None:
     out = tmp_path / "out.csv"
     given = begun(desk, source, out)
     make, said = CHANGES[change]
