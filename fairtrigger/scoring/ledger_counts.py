@@ -54,7 +54,7 @@ def count_scores(out: Path, ledger: str, classifier: FrozenClassifier, store: St
             told = opened.observe([_observation(opened, classifier.name, row) for row in some], MOST_OBSERVATIONS)
             if None in told:
                 raise StoreError(
-                    f"{ledger} knows {MOST_OBSERVATIONS} observations of the last 8 days and takes no more: go on later."
+                    f"{ledger} knows {MOST_OBSERVATIONS} observations of the last 8 days, its most: go on later."
                 )
             fresh += sum(each is not None and each.fresh for each in told)
     return fresh
