@@ -67,6 +67,7 @@ def main(
     round_rows: Annotated[int, typer.Option(help="Of each round.")] = 5000,
     rounds: Annotated[int, typer.Option()] = 5,
     workers: Annotated[int, typer.Option()] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(help="Of torch, in the rounds; 1 where other work takes cores.")] = 0,
 ) -> None:
     """Print throughput against the loop, memory over the run, and what a kill cost."""
     os.environ.setdefault(FACTORIES_VARIABLE, "examples")
@@ -74,7 +75,7 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         work = MAKERS[task](folder, total, model)
-        ratios = [one_round(folder / "few", task, round_rows, model, workers) for _ in range(rounds)]
+        ratios = [one_round(folder / "few", task, round_rows, model, workers, threads) for _ in range(rounds)]
         shown = " ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"{task}, {model}: throughput / bare loop's, {rounds} rounds of {round_rows} rows: {shown}")
         print(f"{task}, {model}: median {median(ratios):.2f}")
@@ -154,17 +155,19 @@ def _write(path: Path, column: str, values: Sequence[str], rows: int) -> Path:
     return path
 
 
-def one_round(folder: Path, task: Task, rows: int, model: str, workers: int) -> float:
+def one_round(folder: Path, task: Task, rows: int, model: str, workers: int, threads: int) -> float:
     """Throughput of the command over that of the loop, each in a new process, in a random order."""
     seconds: dict[str, float] = {}
     for way in random.sample(["bare", "ours"], 2):
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            seconds[way] = process.submit(timed, way, folder, task, rows, model, workers).result()
+            seconds[way] = process.submit(timed, way, folder, task, rows, model, workers, threads).result()
     return seconds["bare"] / seconds["ours"]
 
 
-def timed(way: str, folder: Path, task: Task, rows: int, model: str, workers: int) -> float:
+def timed(way: str, folder: Path, task: Task, rows: int, model: str, workers: int, threads: int) -> float:
     """Seconds of one way through all rows, with all modules imported; the command's with all that it does."""
+    if threads:
+        torch.set_num_threads(threads)
     work = MAKERS[task](folder, rows, model)
     loaded = load_bundle(work.bundle)
     began = time.perf_counter()

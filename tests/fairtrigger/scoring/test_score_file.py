@@ -77,7 +77,7 @@ def test_every_kind_of_table_gives_the_same_rows(desk: Desk, tmp_path: Path, kin
     made = texts.rows(20)
     write: Any = {"csv": texts.csv_file, "jsonl": jsonl, "parquet": parquet, "datasets": saved, "shards": shards}
     inputs: Any = pandas.DataFrame(made) if kind == "frame" else write[kind](tmp_path / f"in.{kind}", made)
-    given = {"format": kind} if kind in ("csv", "jsonl", "parquet") else {}
+    given: dict[str, Any] = {"format": kind} if kind in ("csv", "jsonl", "parquet") else {}
     out = tmp_path / "scores.parquet"
     result = score(desk.posts, inputs, out, trigger=["none", "champion"], store=desk.store, **OPTIONS, **given)
     found = texts.scored(out)
