@@ -78,7 +78,15 @@ class ScoreResult:
         """The score file as a pandas data frame."""
         import pandas
 
-        return pandas.read_parquet(self.out) if self.out.suffix == ".parquet" else pandas.read_csv(self.out)
+        if self.out.suffix.lower() == ".parquet":
+            return pandas.read_parquet(self.out)
+        return pandas.read_csv(self.out, keep_default_na=False, na_values={name: [""] for name in self._figures()})
+
+    def _figures(self) -> list[str]:
+        """The columns of numbers, of which an empty field is a missing one."""
+        with self.out.open(newline="", encoding="utf-8") as file:
+            names = next(csv.reader(file))
+        return [name for name in names if name == "threshold" or name.startswith("score_")]
 
 
 def score(
