@@ -14,8 +14,17 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
 
 from trainer.progress.run_tracker import RunTracker
 
@@ -62,7 +71,7 @@ class LiveProgress:
 
     def __init__(self, stream: TextIO) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[shown]}"))
+        times = (_Rate(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[shown]}"))
         self._rich = RichProgress(*columns, *times, console=Console(file=stream))
 
     def __enter__(self) -> Self:
@@ -82,6 +91,13 @@ class LiveProgress:
     def note(self, text: str) -> None:
         """Print above the bars, without markup."""
         self._rich.console.print(text, markup=False, highlight=False)
+
+
+class _Rate(ProgressColumn):
+    """Parts per second, of late."""
+
+    def render(self, task: RichTask) -> str:
+        return f"{task.speed:.3g}/s" if task.speed else ""
 
 
 class _Bar:
