@@ -33,12 +33,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 import typer
-from examples.demo.tiny_bert import small_bert
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.process_tree import memory_mb
+from fairtrigger.demo.tiny_bert import small_bert
 from fairtrigger.scoring import read_scores, score
 from trainer.data import InputConfig, InputRow, InputTable
 from triggers.allow_lists import FACTORIES_VARIABLE
@@ -136,7 +136,7 @@ def image_bundle(folder: Path, model: str) -> Path:
     """A bundle with random weights: the demo's network at 32 pixels, or a ResNet-18 at 64."""
     torch.manual_seed(0)
     resnet = {"kind": "torchvision", "builder": "resnet18", "kwargs": {"num_classes": 2}}
-    small = {"kind": "factory", "target": "examples.demo.small_cnn:small_cnn"}
+    small = {"kind": "factory", "target": "fairtrigger.demo.small_cnn:small_cnn"}
     spec = BundleSpec.model_validate(
         {
             "name": "faces",
@@ -151,7 +151,7 @@ def image_bundle(folder: Path, model: str) -> Path:
 
         network = get_model("resnet18", num_classes=2)
     else:
-        from examples.demo.small_cnn import small_cnn
+        from fairtrigger.demo.small_cnn import small_cnn
 
         network = small_cnn()
     save_bundle(folder, spec, network.state_dict())
