@@ -9,6 +9,7 @@ from tests.real_data import need
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_the_lines_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     need("data/celeba10k.tar")
     main("faces", "small", rows=3000, round_rows=64, rounds=1, workers=1, threads=1)
