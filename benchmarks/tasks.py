@@ -18,7 +18,8 @@ from trainer.progress import Progress
 from triggers.allow_lists import FACTORIES_VARIABLE
 from triggers.model.bundle import SPEC_FILE
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 CRITERIA: tuple[Criterion, ...] = ("demographic_parity", "equalized_odds")
 RARE_SHARE = 0.1
 """Share of toxic posts in the task of rare positives."""
@@ -93,7 +94,7 @@ class Task:
         always: tuple[str, ...] = () if self.own_trigger else ("objective.calibrate=true",)
         always += (f"split.tuning={self.curve.largest}",) if self.curve else ()
         return load_config(
-            EXAMPLES / self.example, ["publish.enabled=false", *always, *self.changes, *own, *seeds, *changes]
+            ROOT / self.example, ["publish.enabled=false", *always, *self.changes, *own, *seeds, *changes]
         )
 
 
@@ -168,16 +169,16 @@ def _demo(name: str) -> Prepare:
 
 def _face(name: str, attribute: str, *changes: str, curve: TuningSizes | None = None) -> Task:
     own = ("base.shift=0", f"data.label={attribute}", "base.labels=[]", f"base.name=celeba-{attribute.lower()}")
-    return Task(name, "CelebA", attribute, "Male", "celeba/run.toml", _celeba, (*own, *changes), curve=curve)
+    return Task(name, "CelebA", attribute, "Male", "examples/celeba/run.toml", _celeba, (*own, *changes), curve=curve)
 
 
 def _post(name: str, target: str, prepare: Prepare, *changes: str, curve: TuningSizes | None = None) -> Task:
     group = "names an identity"
-    return Task(name, "HateXplain", target, group, "hatexplain/run.toml", prepare, changes, curve=curve)
+    return Task(name, "HateXplain", target, group, "examples/hatexplain/run.toml", prepare, changes, curve=curve)
 
 
 def _drawn(name: str, data: str, target: str, group: str, sizes: TuningSizes | None = None) -> Task:
-    example = f"demo/{name.removesuffix('-sizes')}.toml"
+    example = f"fairtrigger/demo/{name.removesuffix('-sizes')}.toml"
     prepare = _demo(name.removesuffix("-sizes"))
     models = ('baselines.systems=["adv_post"]', "baselines.strengths=[1.0, 5.0]", "baselines.epochs=3")
     return Task(name, data, target, group, example, prepare, models, fitted=False, own_trigger=True, curve=sizes)
@@ -198,7 +199,7 @@ TASKS: Mapping[str, Task] = {
             "dlib's age network",
             "young",
             "gender",
-            "dlib-age/run.toml",
+            "examples/dlib-age/run.toml",
             _aligned_faces,
             ("split.val=3500", "split.test=4000", "baselines.systems=[]"),
             fitted=False,

@@ -1,10 +1,11 @@
-"""Fairness triggers for frozen classifiers: wrap, train, load, ask a service, audit decisions, plot.
+"""Fairness triggers for frozen classifiers: wrap, train, load, score, ask a service, audit, plot.
 
     import fairtrigger
 
     fairtrigger.wrap("./my-model", "models/comments", positive="toxic")
     run = fairtrigger.train("run.toml")
     model = fairtrigger.load("models/comments", trigger="v1", store="fairtrigger-store")
+    fairtrigger.score("models/comments", "posts.csv", "scores.parquet", trigger="none,v1")
     client = fairtrigger.client.Client("http://localhost:8080")
     fairtrigger.audit("loans.csv", decision="approved", positive="yes", groups=["sex"], out="audit")
     fairtrigger.plots.front(run)
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
     from fairtrigger import plots as plots
     from fairtrigger.auditing import audit as audit
     from fairtrigger.loading import load as load
+    from fairtrigger.scoring import score as score
     from fairtrigger.training import train as train
     from fairtrigger.wrapping import wrap as wrap
 
     __version__: str
 
-__all__ = ["__version__", "audit", "client", "load", "plots", "train", "wrap"]
+__all__ = ["__version__", "audit", "client", "load", "plots", "score", "train", "wrap"]
 
 _HOMES = {
     "audit": "fairtrigger.auditing",
     "load": "fairtrigger.loading",
+    "score": "fairtrigger.scoring",
     "train": "fairtrigger.training",
     "wrap": "fairtrigger.wrapping",
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.mlflow_server import mlflow_server
 from tests.redis_servers.cluster import one_cluster, redis_cluster
 from tests.redis_servers.server import one_redis, own_redis, redis_server
 from tests.tiers import LONG, Tiers
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from triggers.model.classifier import FrozenClassifier
     from triggers.store.file_store import FileStore
 
-__all__ = ["one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
+__all__ = ["mlflow_server", "one_cluster", "one_redis", "own_redis", "redis_cluster", "redis_server"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

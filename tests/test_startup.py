@@ -65,7 +65,7 @@ def test_decoding_imports_no_compiler() -> None:
 
 WITHOUT = """
 import importlib, sys
-for name in "captum datasets fsspec jinja2 matplotlib plotly redis s3fs".split():
+for name in "captum datasets fsspec jinja2 matplotlib mlflow plotly redis s3fs tensorboard".split():
     sys.modules[name] = None  # as if it were not installed
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -73,7 +73,7 @@ for name in sys.argv[1:]:
 
 
 def test_programs_start_without_the_optional_extras() -> None:
-    programs = ("trainer.train", "trainer.console_summary", "service.app", "service.workers.engine_server")
+    programs = ("trainer.train", "trainer.overview", "service.app", "service.workers.engine_server")
     command = [sys.executable, "-c", WITHOUT, *programs, "service.workers.http_worker", "fairtrigger.cli.main"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
-    "service/engine/batcher.py:_work": "a failed batch is answered where it is served; `alive` tells of the end",
+    "service/engine/batching/batcher.py:_work": "a failed batch is answered where it is served; `alive` tells",
     "service/workers/control_socket.py:follow": "without it the process ends itself",
     "service/workers/engine_pool.py:_accept_engines": "lets an arrival in",
     "service/workers/engine_pool.py:_receive": "ends with its arrival",

@@ -34,6 +34,8 @@ Look first: `--look` tells in seconds what the data is, how the bare model does 
 
 Was it killed? The same command goes on from the last checkpoint; a model behind an address is asked no row again.
 
+Section "track" keeps a run's history in MLflow and TensorBoard as well (docs/tracking.md).
+
 Several GPUs, or several processes on CPUs: `torchrun --nproc-per-node 2 -m trainer run.toml` gives the same triggers.
 """
 
@@ -110,8 +112,8 @@ def run(
 def _run(config: Path, overrides: Sequence[str], folder: Path, *, fresh: bool) -> None:
     """Run the training. What it needs is imported only here, so that help and the example appear at once."""
     from trainer.config import load_config
-    from trainer.console_summary import print_summary
     from trainer.distributed import join_process_group
+    from trainer.overview import print_summary
     from trainer.progress import open_progress
     from trainer.queries import ANSWERS_FILE
     from trainer.train import CHECKPOINT, train

@@ -29,7 +29,7 @@ from trainer.data import DataLoader, Splits
 from trainer.distributed import ProcessGroup, deterministic_algorithms
 from trainer.evaluation import TrainingResult
 from trainer.evaluation.selection import require_known_names
-from trainer.progress import Progress
+from trainer.progress import Progress, open_tracking
 from trainer.publish import Published, make_artifacts, publish, save_artifacts, signer_of
 from trainer.queries import LEFT_OUT, meter_of, open_answers, with_gradient
 from trainer.report import ReportInputs, Stopwatch, write_report
@@ -120,6 +120,8 @@ def _train(
 ) -> FinishedRun:
     signer_of(config)  # refuse a key that cannot be read now, not after the training
     out.mkdir(parents=True, exist_ok=True)
+    if process_group.is_main_process:
+        opened.enter_context(open_tracking(config, out, progress, fresh=fresh))
     checkpoint = out / CHECKPOINT
     if fresh and process_group.is_main_process:
         for old in out.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
@@ -144,6 +146,8 @@ def _train(
     published = publish(config, result, artifacts)
     inputs = ReportInputs(config, asked, result, artifacts, published, splits)
     files += write_report(out, inputs, watch, progress)
+    if progress.tracker:
+        progress.tracker.log_result(out, files)
     return FinishedRun(classifier, result, artifacts, published, files)
 
 

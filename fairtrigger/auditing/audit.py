@@ -9,15 +9,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fairtrigger.auditing.audit_csv import audit_csv, audit_rows
 from fairtrigger.auditing.audit_figures import audit_facts, derive, input_of
-from fairtrigger.auditing.audit_page import render_audit
-from fairtrigger.auditing.audit_pdf import audit_pdf
 from fairtrigger.auditing.audit_signature import own_software, sealed
 from fairtrigger.auditing.audited_counts import AuditInput
 from fairtrigger.auditing.decision_labels import LabelChoice
 from fairtrigger.auditing.decision_rows import open_decisions
-from fairtrigger.auditing.hub_card import hub_card
+from fairtrigger.auditing.documents import audit_csv, audit_pdf, audit_rows, hub_card, render_audit
 from fairtrigger.auditing.impact_ratios import ll144_template
 from fairtrigger.auditing.live_counts import read_live_counts
 from fairtrigger.auditing.metric_frames import make_metric_frame, read_metric_frame

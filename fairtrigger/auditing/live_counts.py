@@ -21,7 +21,7 @@ from fairtrigger.auditing.audited_counts import (
 )
 from triggers.errors import ConfigError, DataError, NotFound, StoreUnavailable
 
-BARE = "bare"
+_BARE = "bare"
 """The service's name of the model without a trigger."""
 ANSWER_SECONDS = 30.0
 
@@ -52,7 +52,7 @@ def read_live_counts(
     labels = tuple(said["labels"])
     terms = AuditTerms(labels, said["pos_label"], attributes, confidence or said["confidence"], overlapping)
     versions = {
-        WITHOUT_TRIGGER if version == BARE else version: VersionCells(
+        WITHOUT_TRIGGER if version == _BARE else version: VersionCells(
             _cells(found["counts"], groups), digests.get(version), card["threshold"]
         )
         for version, found in said["versions"].items()

@@ -17,11 +17,12 @@ from fairtrigger.cli import (
     demo_command,
     key_commands,
     rollout_commands,
+    score_command,
     store_commands,
     version_commands,
     wrap_command,
 )
-from fairtrigger.cli.options import Chosen
+from fairtrigger.cli.options import DEFAULT_STORE, Chosen
 from triggers.errors import FairtriggerError
 
 app = typer.Typer(
@@ -32,8 +33,6 @@ app = typer.Typer(
     help="Look at fairness triggers, check them, and decide which one serves a model.",
     epilog="Example: fairtrigger list; fairtrigger show faces v2; fairtrigger activate faces v2 --reason 'fairer'",
 )
-
-DEFAULT_STORE = "./fairtrigger-store"
 
 
 @app.callback()
@@ -93,6 +92,7 @@ store_commands.add_to(app)
 key_commands.register_key_commands(app)
 rollout_commands.register_rollout_commands(app)
 wrap_command.register_wrap_command(app)
+score_command.register_score_command(app)
 check_command.register_check_command(app)
 demo_command.register_demo_command(app)
 audit_command.register_audit_command(app)

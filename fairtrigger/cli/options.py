@@ -31,6 +31,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RevisionOption = Annotated[int | None, typer.Option("--if-revision", help="Only at this revision.")]
 
 
+DEFAULT_STORE = "./fairtrigger-store"
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The options before the command: the store, whose signatures are accepted, and what may answer."""

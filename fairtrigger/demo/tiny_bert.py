@@ -53,6 +53,16 @@ def fit_bert(
     save_bundle(folder, _spec())
 
 
+def small_bert(folder: Path, texts: Sequence[str], seed: int = 0) -> None:
+    """A bundle of the same network with random weights, over the words of these texts."""
+    words = _tokenizer(texts)
+    torch.manual_seed(seed)
+    disable_progress_bar()
+    BertForSequenceClassification(_config(len(words))).save_pretrained(folder)
+    words.save_pretrained(folder)
+    save_bundle(folder, _spec())
+
+
 def _spec() -> BundleSpec:
     return BundleSpec.model_validate(
         {

@@ -11,7 +11,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from trainer.progress import Progress, Task
+from trainer.progress import Progress, RunTracker, Task
 from triggers.errors import DataError, FairtriggerError
 
 CHANNEL_SECONDS = 0.2
@@ -98,6 +98,8 @@ def _child(channel: Channel, work: Work) -> None:
 
 class _Sender:
     """A `trainer.progress.Progress` whose words go through a channel."""
+
+    tracker: RunTracker | None = None
 
     def __init__(self, channel: Channel, name: str) -> None:
         self._channel, self._name, self._numbers = channel, name, count()

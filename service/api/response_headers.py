@@ -7,7 +7,7 @@ import time
 from starlette.types import Scope
 
 from service.engine import RequestResult, ServedModel
-from service.engine.deadline import MAX_TIMEOUT_MS
+from service.engine.batching import MAX_TIMEOUT_MS
 from service.errors import ProblemError
 from service.telemetry import RequestTrace
 from triggers.store.store import version_name

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from service.config import Settings
-from service.engine.batcher import Batcher
+from service.engine.batching import Batcher, BatchTiming, InlineBatcher, runs_inline
 from service.engine.client_disconnect import WaitForDisconnect
 from service.engine.decoding.gpu import build_batch_function
 from service.engine.endpoint_health import EndpointHealth, EndpointState
@@ -16,9 +16,6 @@ from service.engine.endpoint_watch import EndpointWatch
 from service.engine.execution.eager_forward import Forward
 from service.engine.execution.endpoint_forward import EndpointForward
 from service.engine.execution.execution_backend import build_forward
-from service.engine.inline_batcher import InlineBatcher
-from service.engine.inline_policy import runs_inline
-from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, BatchResult, Predictor
 from service.process_lifecycle import run_bounded
 from service.rollout import TriggerState

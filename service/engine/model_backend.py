@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from service.engine.batching import BatchTiming
 from service.engine.client_disconnect import WaitForDisconnect
 from service.engine.endpoint_health import EndpointState
-from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, BatchResult
 from service.engine.types import ModelDescription
 from service.rollout import TriggerHost

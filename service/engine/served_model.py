@@ -12,13 +12,13 @@ from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
 from service.config import Settings
+from service.engine.batching import BatchTiming
 from service.engine.client_disconnect import WaitForDisconnect
 from service.engine.decoding.cpu import CpuDecoder
 from service.engine.decoding.passthrough import DecodedOrEncoded, build_passthrough
 from service.engine.decoding.pixel_budget import Decoder, PixelBudget
 from service.engine.model_backend import ModelBackend, RequestLease
 from service.engine.observation_log import ObservationLog
-from service.engine.pending_requests import BatchTiming
 from service.engine.prediction_log import PredictionLog
 from service.engine.predictor import BatchItem, BatchResult, Scored
 from service.engine.types import PredictInput

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message
 
 from service.api.v2.request import HEADER_LENGTH
 from service.config import Settings
-from service.engine.deadline import MAX_TIMEOUT_MS
+from service.engine.batching import MAX_TIMEOUT_MS
 from service.server.grpc_messages import infer_request_body, infer_response, metadata_response
 from triggers.errors import ConfigError, InputError
 from triggers.model.endpoint.grpc_connection import require_grpc

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from service.engine import BatchItem, FailedModel, LocalBackend
-from service.engine.pending_requests import BatchTiming
+from service.engine.batching import BatchTiming
 from service.engine.predictor import BatchResult, Predictor
 from service.errors import BatchFailed, ClientDisconnected, VersionNotLoaded
 from service.workers.ipc.message_stream import Message, MessageStream, send_hello

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.engine.admission_control import AdmissionControl
+from service.engine.batching import AdmissionControl
 from service.workers.engine_client import EngineClient
 from service.workers.engine_pool import EnginePool
 

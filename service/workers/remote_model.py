@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 import torch
 
 from service.engine import BatchItem, EndpointState
+from service.engine.batching import BatchTiming
 from service.engine.client_disconnect import WaitForDisconnect, cancel_on_disconnect
-from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchResult
 from service.errors import ClientDisconnected, EngineRestarting, NoReply, VersionNotLoaded
 from service.rollout import TriggerState

@@ -43,7 +43,7 @@ def test_a_module_is_guarded_by_its_mirror_then_by_those_that_import_it_then_by_
 
 
 def test_the_mirror_follows_the_folders() -> None:
-    assert mirror("service/engine/batcher.py") == "tests/service/engine/test_batcher.py"
+    assert mirror("service/engine/batching/batcher.py") == "tests/service/engine/batching/test_batcher.py"
 
 
 LEAVES_A_PROCESS = """

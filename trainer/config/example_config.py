@@ -82,6 +82,10 @@ systems = []                  # ["adv_post", "adv_in", "faap"]: the classifier t
 examples = 3                  # real inputs that the report shows, before and after; 0: none
 # price_per_hour = 2.5, currency = "USD": the run's cost
 
+# [track]                     # the run's history, kept elsewhere too: docs/tracking.md
+# mlflow = "http://localhost:5000"  # a tracking server, or a folder; experiment = "faces", name = "overlay, long"
+# tensorboard = "tensorboard" # a folder: `tensorboard --logdir tensorboard`
+
 [publish]
 store = "fairtrigger-store"   # where `python -m service --store ...` finds it; left out: FAIRTRIGGER_STORE
 actor = "trainer"

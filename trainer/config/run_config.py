@@ -22,6 +22,7 @@ from trainer.config.comparison_config import BaselinesConfig, ControlsConfig, Sc
 from trainer.config.data_config import DataConfig, SplitConfig
 from trainer.config.report_config import ReportConfig
 from trainer.config.toml_schema import STRICT, ConfigPath, NumbersOrAuto, OneOrMore, different
+from trainer.config.tracking_config import TrackingConfig
 from triggers.artifact.manifest import ObjectiveName
 from triggers.errors import ConfigError
 from triggers.storage import without_password
@@ -296,6 +297,7 @@ class RunConfig:
     controls: ControlsConfig = field(default_factory=ControlsConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    track: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         if self.base and self.base.modality != self.modality:
@@ -385,9 +387,12 @@ def _drop_removed(table: Mapping[str, Any]) -> None:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, without passwords, paths relative to `root`, as manifests keep it."""
+    """The configuration as plain JSON values, as manifests keep it: without passwords, paths relative to `root`.
+
+    [track] decides nothing and is left out.
+    """
     table = asdict(config)
-    root = table.pop("root")
+    root, _ = table.pop("root"), table.pop("track")
     table["publish"]["store"] = without_password(table["publish"]["store"])
     plain: dict[str, Any] = _plain(table, root)
     return plain

@@ -117,7 +117,7 @@ class _KeptNotes:
     """A progress display whose notes are kept for the overview instead of shown."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self._progress, self.tracker = progress, progress.tracker
         self.notes: list[str] = []
 
     def __enter__(self) -> Self:

@@ -56,7 +56,7 @@ def train_folds(
         run, searched = prepare_run(alike, classifier, part, progress, own, process_group)
         alike, search = run.config, search or searched  # the first fold's strengths are those of all
         history = ValidationHistory(run.optimizer.average)
-        run.train(history, own, f"train triggers, fold {fold + 1} of {folds}")
+        run.train(history, own, f"train triggers, fold {fold + 1} of {folds}", tracked_as=f"fold-{fold + 1}/")
         finished.append((run, history))
     return Folds(finished, pool, fold_of, search)
 

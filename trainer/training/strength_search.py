@@ -74,7 +74,7 @@ def _searched(
     total = total_steps(config.train, len(splits.tuning))
     steps = max(1, total // SEARCH_PART)
     run = TrainingRun.prepare(_leg(config, TRIED, steps), classifier, splits, progress, process_group)
-    run.train(_NoSnapshots(), _search_path(path), "search strengths", may_diverge=True)
+    run.train(_NoSnapshots(), _search_path(path), "search strengths", may_diverge=True, tracked_as="search/")
     search = _judged(run)
     progress.note(search.note)
     return run.again(_leg(config, search.strengths, max(1, total - steps))), search

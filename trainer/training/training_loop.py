@@ -24,6 +24,7 @@ from trainer.training.calibration import calibrating_temperature
 from trainer.training.checkpoint import Checkpointer, run_identity
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from trainer.training.step import TriggerOptimizer
+from trainer.training.tracked_training import TrackedTraining
 from trainer.training.validation_history import SnapshotStore
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
@@ -98,10 +99,12 @@ class TrainingRun:
         title: str = "train triggers",
         *,
         may_diverge: bool = False,
+        tracked_as: str = "",
     ) -> None:
         """All steps, with validations for the store; with a checkpoint `path`, go on where a killed run stopped.
 
-        Raises ConfigError if losses become infinite, unless they may.
+        `tracked_as` is a prefix of the names that the run's tracker gets. Raises ConfigError if losses become infinite,
+        unless they may.
         """
         self._note_exchange()
         train, checkpointer, first = self.config.train, None, 0
@@ -114,18 +117,21 @@ class TrainingRun:
         began = time.monotonic() - self.seconds
         eval_every = train.eval_every or max(1, self.steps // 10)
         steps = range(first, self.steps)
+        tracked = TrackedTraining(self.progress, self.config, self.classifier, self.val_rows, tracked_as)
         advice = f"lower train.lr ({train.lr:g}) or objective.strengths and use --fresh."
         with self.progress.task(title, self.steps, done=first) as task:
             for number, batch in zip(steps, self._batches().each(steps), strict=True):
                 losses = self.optimizer.step(number, batch)
                 done = number + 1
+                tracked.log_losses(done, losses)
                 if done % eval_every == 0 or done == self.steps:
-                    snapshot_store.offer(done, self.predict_val)
+                    snapshot_store.offer(done, lambda at=done: tracked.validated(at, self.predict_val()))  # type: ignore[misc]
                 self.seconds = time.monotonic() - began
                 if checkpointer and (done % (train.checkpoint_every or eval_every) == 0 or done == self.steps):
                     checkpointer.save(done, self.seconds)
                 shown = done % FINETUNE_REPORT_EVERY == 0 and not may_diverge
                 task.advance(1, **(losses.means("Training", done, advice) if shown else {}))
+        tracked.flush()
 
     def _batches(self) -> Batches:
         train = self.config.train

@@ -79,6 +79,20 @@ class FrozenClassifier(Preprocessor):
             made = self._accelerated[dtype, compiled] = self._faster(dtype, compiled)
         return made
 
+    def for_inference(self) -> FrozenClassifier:
+        """The same classifier as it answers in float32 without a GPU: a model of images on a CPU has its norms folded.
+
+        Half precision becomes float32; a network that cannot be copied stays as it is.
+        """
+        weights = any(True for _ in self.network.parameters())
+        folded = self.spec.image is not None and self.device.type == "cpu" and weights
+        if not (folded or self.half_precision):
+            return self
+        try:
+            return self.accelerated()
+        except ModelError:
+            return self
+
     def _faster(self, dtype: torch.dtype, compiled: bool) -> FrozenClassifier:
         fast = copy.copy(self)
         fast.network = accelerate(self.network, dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,10 +81,11 @@ def change_plan(
     if_revision: int | None = None,
     classifier: FrozenClassifier | None = None,
     certified: bool = False,
+    detail: Mapping[str, str] | None = None,
 ) -> Rollout:
     """Change the plan once all its versions verify; otherwise record the refusal and raise it.
 
-    With `certified`, those that answer must be so.
+    With `certified`, those that answer must be so. `detail` goes into the history.
     Raises InputError("bad_rollout") for invalid guard rules, and RevisionConflict if the plan changed meanwhile, or
     since `if_revision`.
     """
@@ -93,7 +94,7 @@ def change_plan(
     check_guard(plan)
     _check_plan(store, model, plan, actor, classifier, certified)
     revision = before.revision if if_revision is None else if_revision
-    return store.set_rollout(model, plan, if_revision=revision, actor=actor, reason=reason)
+    return store.set_rollout(model, plan, if_revision=revision, actor=actor, reason=reason, detail=detail)
 
 
 def rollback_plan(

@@ -16,7 +16,7 @@ from service.api.request_parsing import read_inputs, read_query, request_key
 from service.api.response_headers import served_headers, timeout_ms
 from service.api.schemas import PredictQuery, PredictRequest, PredictResponse, RequestKey
 from service.engine import ItemResult, RequestResult, ServedModel
-from service.engine.deadline import with_deadline
+from service.engine.batching import with_deadline
 from service.errors import ProblemError
 from service.runtime import ServiceRuntime
 

@@ -14,7 +14,7 @@ from service.api.v2.request import read_infer_request
 from service.api.v2.response import infer_body
 from service.api.v2.schemas import InferRequest, InferResponse
 from service.engine import ServedModel
-from service.engine.deadline import with_deadline
+from service.engine.batching import with_deadline
 from service.runtime import ServiceRuntime
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

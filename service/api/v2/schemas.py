@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.api.schemas import GroupName, TriggerChoice
-from service.engine.deadline import MAX_TIMEOUT_MS
+from service.engine.batching import MAX_TIMEOUT_MS
 
 TensorName = Literal["scores", "label", "prediction_id", "trigger", "truncated", "twin_scores", "twin_label", "flipped"]
 """Names of the outputs; the last three exist only with the parameter `twin`."""

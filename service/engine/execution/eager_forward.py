@@ -9,7 +9,6 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from triggers.errors import ModelError
 from triggers.model import Bank, FrozenClassifier, Item, Trigger, scores
 from triggers.model.reprogram import reprogram
 
@@ -34,14 +33,7 @@ class Forward(Protocol):
 
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
     """The eager pass in float32; an image model on a CPU has its norms folded and channels last."""
-    weights = any(True for _ in classifier.network.parameters())
-    folded = classifier.spec.image is not None and classifier.device.type == "cpu" and weights
-    if not (folded or classifier.half_precision):
-        return EagerForward(classifier)
-    try:
-        return EagerForward(classifier.accelerated())
-    except ModelError:  # its network cannot be copied
-        return EagerForward(classifier)
+    return EagerForward(classifier.for_inference())
 
 
 class EagerForward:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.engine import BatchItem, Scored
-from service.engine.pending_requests import BatchTiming
+from service.engine.batching import BatchTiming
 from service.engine.predictor import BatchResult
 from service.errors import BatchFailed, ClientDisconnected, Overloaded, VersionNotLoaded
 from service.workers.ipc.message_stream import Message

@@ -27,7 +27,7 @@ from triggers.trigger.image import ImageTrigger
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = (
     "list", "show", "verify", "activate", "canary", "shadow", "twin", "guard", "rollback", "rollout", "history", "push",
-    "pull",
+    "pull", "follow",
 )  # fmt: skip
 
 

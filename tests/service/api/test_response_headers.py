@@ -14,7 +14,7 @@ import httpx
 import pytest
 from torch import Tensor, nn
 
-from service.engine.inline_policy import INLINE_BATCH_SECONDS
+from service.engine.batching.inline_policy import INLINE_BATCH_SECONDS
 from service.server.request_id import continue_trace, trace_context
 from tests.bundles import tiny_network
 from tests.service.live import ADMIN, as_item, picture, problem, running, settings, swap

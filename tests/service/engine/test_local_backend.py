@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from service.engine.batching.inline_batcher import InlineBatcher
 from service.engine.execution.execution_backend import set_torch_threads
-from service.engine.inline_batcher import InlineBatcher
 from service.engine.local_backend import LocalBackend
 from service.engine.predictor import BatchItem, Scored
 from service.telemetry.metrics import Metrics

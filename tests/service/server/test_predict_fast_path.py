@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.api.raw_request import RawRequest
-from service.engine.admission_control import AdmissionControl
+from service.engine.batching.admission_control import AdmissionControl
 from service.engine.prediction_log import PredictionLog
 from service.errors import Overloaded
 from tests.service.live import as_item, picture, problem, running, settings

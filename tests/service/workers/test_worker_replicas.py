@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ROLLOUT = "/v1/models/faces/rollout"
 DYING = """
 import threading
-from service.engine.batcher import Batcher
+from service.engine.batching.batcher import Batcher
 
 work = Batcher._work
 

@@ -72,6 +72,10 @@ def test_the_last_override_wins(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("trian.lr=1", "Unknown key 'trian'; did you mean 'train'"),
+        ("track.mlfow=kept", "Unknown key 'track.mlfow'; did you mean 'mlflow'"),
+        ("track.tensorboard=1", "track.tensorboard must be a string, not 1"),
+        ("track.experiment=faces", "track.experiment has a meaning for track.mlflow only"),
+        ("track.name=long", "give one of them"),
         ("objective.strenghts=[1]", "Unknown key 'objective.strenghts'; did you mean 'strengths'"),
         ("train.zzz=1", "Unknown key 'train.zzz'; known here: epochs"),
         ("root=elsewhere", "Unknown key 'root'"),
@@ -228,6 +232,12 @@ def test_the_dumped_configuration_is_json_with_relative_paths(tmp_path: Path) ->
     assert to_dict(load(folder))["objective"]["strengths"] == "auto"
     assert str(tmp_path) not in json.dumps(dumped)
     assert "fit" not in dumped["trigger"]
+
+
+def test_tracking_is_no_part_of_what_is_dumped(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL, "track.mlflow=http://user:secret@host", "track.tensorboard=board")
+    assert config.track.tensorboard == tmp_path / "board"
+    assert to_dict(config) == to_dict(load(tmp_path))
 
 
 def test_the_geometry_states_the_size_in_force() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import tarfile
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
+from weakref import finalize
 
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.packed_files import refuse_packed
@@ -74,7 +74,7 @@ class FolderFiles:
 
 
 class TarFiles:
-    """Files of a tar file: its members are listed once; the file is mapped, so threads share it."""
+    """Files of a tar file: its members are listed once, and each is read from its place, on any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._stamp = path, FileStamp.of(path)
@@ -85,7 +85,8 @@ class TarFiles:
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"{path} is not a plain tar file ({error}); unpack it, or pack it uncompressed.") from error
         with open_regular(path) as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._handle = os.dup(file.fileno())
+        finalize(self, os.close, self._handle)
 
     def names(self) -> Sequence[str]:
         """Every file, sorted."""
@@ -101,7 +102,11 @@ class TarFiles:
         if place is None:
             example = f"; it holds, for example, {min(self._members)!r}" if self._members else ""
             raise DataError(f"{self.path} holds no {name!r}{example}.")
-        return self._bytes[place[0] : sum(place)]
+        offset, size = place
+        data = os.pread(self._handle, size, offset)
+        if len(data) < size:
+            raise DataError(f"{self.path} was cut short while it was read: {name!r} is not whole.")
+        return data
 
     def stamp(self, name: str) -> FileStamp | None:
         """The tar file's stamp and the member's place in it; None if it has no such member."""

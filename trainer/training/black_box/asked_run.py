@@ -33,6 +33,7 @@ from trainer.training.build_module import build_module
 from trainer.training.final_evaluation import final_result
 from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
 from trainer.training.strength_search import trial_of, with_search
+from trainer.training.tracked_training import TrackedTraining
 from trainer.training.validation_history import ValidationHistory
 from triggers.errors import ConfigError
 from triggers.model import Bank, FrozenClassifier
@@ -111,14 +112,20 @@ class AskedRun:
         began, learner = time.monotonic(), self.learner
         validated = _spread(learner.ends, self.plan.validations)
         advice = f"lower train.lr ({self.config.train.lr:g}) or objective.strengths."
+        prefix = "" if history else "search/"
+        tracked = TrackedTraining(self.progress, self.config, self.classifier, self.val_rows, prefix)
         with self.progress.task(title, learner.steps) as task:
             self.meter.watch = lambda: task.advance(0, **self.meter.shown())
             try:
                 for number, losses in enumerate(learner.each_step(), 1):
+                    tracked.log_losses(number, losses)
                     if history and number in validated:
                         with torch.no_grad():
                             bank = learner.average.render()
-                        history.offer(number, lambda bank=bank: self.predict_val(bank))  # type: ignore[misc]
+                        history.offer(
+                            number,
+                            lambda at=number, bank=bank: tracked.validated(at, self.predict_val(bank)),  # type: ignore[misc]
+                        )
                         self.asked_at.append(self.meter.spent["tuning"])
                     shown = number % FINETUNE_REPORT_EVERY == 0 or number in learner.ends
                     means = losses.means("Training", number, advice) if shown and history else {}
@@ -128,6 +135,7 @@ class AskedRun:
                     raise ConfigError(f"{spent} Nothing was validated yet: raise train.max_queries.") from spent
                 self.progress.note(f"{spent} Training ends here, with the best of what was validated.")
         self.meter.watch = None
+        tracked.flush()
         self.seconds += time.monotonic() - began
 
     def _opened(self) -> AskedPoints | AskedWords:

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 
 from service.config.settings import Settings
-from service.engine.batcher import Batcher
+from service.engine.batching.batcher import Batcher
+from service.engine.batching.pending_requests import BatchTiming
 from service.engine.decoding.cpu import CpuDecoder
 from service.engine.decoding.gpu import DecodingPredictor, GpuDecoder, build_batch_function, decodes_on_gpu
 from service.engine.decoding.passthrough import DecodedOrEncoded, EncodedPassthrough, build_passthrough
 from service.engine.execution.eager_forward import EagerForward
-from service.engine.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, BatchResult, Predictor, Scored
 from service.engine.types import EncodedFile, PredictInput
 from service.workers.ipc.messages import pack_queries, pack_results, unpack_queries, unpack_results

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.engine.pending_requests import BatchTiming
+from service.engine.batching.pending_requests import BatchTiming
 from service.engine.predictor import BatchItem, Scored
 from service.engine.types import EncodedFile
 from service.errors import BatchFailed, Overloaded

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from triggers.model.endpoint import EndpointLoader
-from triggers.sources.endpoint_presets import PRESETS
+from triggers.sources.endpoint.endpoint_presets import PRESETS
 
 V2 = {"kind": "endpoint", "protocol": "v2", "url": "http://h/v2/models/m/infer", "encoding": "pixels", "input": "x"}
 GRPC = {**V2, "protocol": "v2-grpc", "url": "grpc://h:1/m"}

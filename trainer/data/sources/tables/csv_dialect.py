@@ -81,7 +81,7 @@ def _sample(text: TextFile) -> list[str]:
 
 def _fitting_records(dialect: CsvDialect, lines: Iterable[str]) -> tuple[bool, int]:
     """Whether all records have as many fields as the first, and how many have; none where that has only one."""
-    records = _records(dialect, lines)
+    records = read_fields(dialect, lines)
     width = len(next(records))
     if width == 1:
         return False, 0
@@ -90,11 +90,11 @@ def _fitting_records(dialect: CsvDialect, lines: Iterable[str]) -> tuple[bool, i
 
 
 def _quotes_after_blanks(dialect: CsvDialect, sample: Iterable[str]) -> bool:
-    fields = (field for record in _records(dialect, sample) for field in record)
+    fields = (field for record in read_fields(dialect, sample) for field in record)
     return any(field.startswith(" ") and re.fullmatch('".*"', field.strip(), re.DOTALL) for field in fields)
 
 
-def _records(dialect: CsvDialect, lines: Iterable[str]) -> Iterator[list[str]]:
+def read_fields(dialect: CsvDialect, lines: Iterable[str]) -> Iterator[list[str]]:
     """Records that are not blank lines; one that cannot be read has a single field."""
     reader = dialect.reader(lines)
     while True:

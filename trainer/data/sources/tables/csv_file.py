@@ -11,8 +11,8 @@ from pathlib import Path
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.tables.csv_dialect import find_dialect
-from trainer.data.sources.tables.table import Record
+from trainer.data.sources.tables.csv_dialect import find_dialect, read_fields
+from trainer.data.sources.tables.table import Record, beside_texts
 from trainer.data.sources.tables.text_file import TextFile
 from triggers.errors import DataError
 
@@ -57,6 +57,14 @@ class CsvFile:
                 yield BadRecord("wrong number of fields", problem)
             else:
                 yield self._named(fields)
+
+    def size(self) -> int:
+        """The number of records, by a reading of the whole file."""
+        return sum(1 for _ in read_fields(self._dialect, self._text.lines())) - 1
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, str | None]]:
+        """All records, each beside one of its columns."""
+        return beside_texts(self.records(), column)
 
     def record(self, row: int) -> Record:
         """Read a record again."""

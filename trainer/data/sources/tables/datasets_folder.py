@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.tables.table import Record, leaves, record_of
+from trainer.data.sources.tables.table import Record, leaves, record_of, typed_value
 from triggers.errors import ConfigError, DataError
 
 
@@ -35,16 +35,21 @@ class DatasetsFolder:
 
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The columns of all records in their order."""
-        outer = [
-            name for name in self._table.column_names if any(f"{each}.".startswith(f"{name}.") for each in columns)
-        ]
-        for values in self._table.select_columns(outer):
+        for values in self._table.select_columns(self._outer(columns)):
             yield record_of(dict(leaves(values)), columns, self._classes)
+
+    def size(self) -> int:
+        """The number of records."""
+        return len(self._table)
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, Any]]:
+        """The columns of all records, each beside its input."""
+        for values in self._table.select_columns(self._outer({*columns, column})):
+            yield record_of(dict(leaves(values)), columns, self._classes), typed_value(values, column)
 
     def value(self, row: int, column: str) -> Any:
         """A record's value, read again."""
-        values = self._table[row]
-        return values[column] if column in values else dict(leaves(values)).get(column)
+        return typed_value(self._table[row], column)
 
     def stamp(self, row: int, column: str) -> FileStamp | None:
         """None: a column of images may point to other files."""
@@ -57,6 +62,10 @@ class DatasetsFolder:
     def where(self, row: int) -> str:
         """The folder and the row."""
         return f"{self.path}, {self.row_id(row)}"
+
+    def _outer(self, columns: Collection[str]) -> list[str]:
+        """The table's own columns that hold these, which may be parts of theirs."""
+        return [name for name in self._table.column_names if any(f"{each}.".startswith(f"{name}.") for each in columns)]
 
 
 def _loaded(path: Path) -> Any:

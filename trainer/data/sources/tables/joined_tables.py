@@ -55,6 +55,19 @@ class JoinedTables:
                 self._starts[-1] += 1
                 yield record if isinstance(record, BadRecord) else {**record, **split}
 
+    def size(self) -> int:
+        """The number of records of all tables."""
+        return sum(table.size() for table in self._tables)
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, Any]]:
+        """The columns of all records, each beside its input, table by table."""
+        for at, table in enumerate(self._tables):
+            split = {"split": self._splits[at]} if self._splits else {}
+            self._starts.append(self._starts[-1])
+            for record, value in table.inputs([name for name in columns if name not in split], column):
+                self._starts[-1] += 1
+                yield record if isinstance(record, BadRecord) else {**record, **split}, value
+
     def value(self, row: int, column: str) -> Any:
         """A record's value, read again."""
         table, at = self._place(row)

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.tables.table import Record, cell_text, leaves, record_of
+from trainer.data.sources.tables.table import Record, beside_texts, cell_text, leaves, record_of
 from trainer.data.sources.tables.text_file import TextFile
 from triggers.errors import DataError
 
@@ -52,6 +52,14 @@ class JsonlFile:
                 yield BadRecord("not JSON", f"not a JSON object: {error}")
             else:
                 yield record_of(values, columns)
+
+    def size(self) -> int:
+        """The number of records."""
+        return len(self._lines)
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, str | None]]:
+        """The columns of all records, each beside one of them."""
+        return beside_texts(self.records({*columns, column}), column)
 
     def value(self, row: int, column: str) -> str:
         """A record's value, read again."""

@@ -14,11 +14,13 @@ from typing import Any
 
 from trainer.data.sources.bad_rows import BadRecord
 from trainer.data.sources.file_stamps import FileStamp
-from trainer.data.sources.tables.table import Record, leaves, record_of
+from trainer.data.sources.tables.table import Record, leaves, record_of, typed_value
 from triggers.errors import ConfigError, DataError
 from triggers.storage.regular_file import check_regular
 
 GROUPS_HELD = 2
+INPUTS_AT_ONCE = 256
+"""Rows that are read together where inputs, which may be images, come with them."""
 
 
 class ParquetFile:
@@ -54,13 +56,25 @@ class ParquetFile:
                 for values in batch.to_pylist():
                     yield record_of(dict(leaves(values)), columns, self._classes)
 
+    def size(self) -> int:
+        """The number of records."""
+        return int(self._starts[-1])
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, Any]]:
+        """The columns of all records, each beside its input."""
+        with _readable(self.path):
+            for batch in self._file.iter_batches(INPUTS_AT_ONCE, columns=list({*columns, column})):
+                for values in batch.to_pylist():
+                    record = record_of(dict(leaves(values)), columns, self._classes)
+                    yield record, typed_value(values, column)
+
     def value(self, row: int, column: str) -> Any:
         """A record's value, read again."""
         group = bisect_right(self._starts, row) - 1
         with self._lock, _readable(self.path):
             table = self._group(group, column)
         values = table.slice(row - self._starts[group], 1).to_pylist()[0]
-        return values[column] if column in values else dict(leaves(values)).get(column)
+        return typed_value(values, column)
 
     def stamp(self, row: int, column: str) -> FileStamp | None:
         """The file's stamp, the row and the column; None for images, which may lie in files of their own."""

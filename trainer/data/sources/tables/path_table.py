@@ -21,19 +21,26 @@ SUFFIXES = {
 class PathTable:
     """Column `path`, of texts also `text` with the file's content, and the columns of the pattern. Raises DataError.
 
-    Files of other kinds are passed over; those of the kind that are not of the pattern are left out and counted.
+    Without a pattern all files of the kind are rows. Files of other kinds are passed over; those of
+    the kind that are not of the pattern are left out and counted.
     """
 
     def __init__(
-        self, files: InputFiles, pattern: PathPattern, modality: Modality, encoding: str | None = None
+        self, files: InputFiles, pattern: PathPattern | None, modality: Modality, encoding: str | None = None
     ) -> None:
         self._files, self._pattern, self._encoding = files, pattern, encoding or "utf-8"
-        self.names: Sequence[str] = ("path", *(["text"] if modality == "text" else []), *pattern.names)
+        self.names: Sequence[str] = (
+            "path",
+            *(["text"] if modality == "text" else []),
+            *(pattern.names if pattern else ()),
+        )
         paths = [path for path in files.names() if _visible(path) and path.lower().endswith(SUFFIXES[modality])]
-        self._paths = [path for path in paths if pattern.columns(path) is not None]
+        self._paths = [path for path in paths if self._columns(path) is not None]
         others = sorted(set(paths) - set(self._paths))
         if not self._paths:
             example = f", for example {others[0]!r}" if others else ""
+            if not paths:
+                raise DataError(f"{files.path} holds no {modality} file ({', '.join(SUFFIXES[modality])}).")
             raise DataError(
                 f"{files.path} holds {len(paths)} {modality} files{example}, and none whose path is like "
                 f"data.columns_from_path. Mend that key: it is the path from there to the end."
@@ -53,7 +60,16 @@ class PathTable:
         """The columns of all files in the order of their paths; a text is read only if it is among them."""
         for row, path in enumerate(self._paths):
             text = {"text": self.value(row, "text")} if "text" in columns and "text" in self.names else {}
-            yield {"path": path, **text, **(self._pattern.columns(path) or {})}
+            yield {"path": path, **text, **(self._columns(path) or {})}
+
+    def size(self) -> int:
+        """The number of files."""
+        return len(self._paths)
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, str]]:
+        """The columns of all files, each beside its path or its text."""
+        named = self.records([name for name in columns if name != "text"])
+        return ((record, self.value(row, column)) for row, record in enumerate(named))
 
     def value(self, row: int, column: str) -> str:
         """A file's path, or its text without a byte order mark."""
@@ -69,6 +85,9 @@ class PathTable:
     def stamp(self, row: int, column: str) -> FileStamp | None:
         """The file's stamp, or of its place in the tar file."""
         return self._files.stamp(self._paths[row])
+
+    def _columns(self, path: str) -> dict[str, str] | None:
+        return self._pattern.columns(path) if self._pattern else {}
 
     def row_id(self, row: int) -> str:
         """The file's path."""

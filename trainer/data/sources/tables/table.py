@@ -16,8 +16,8 @@ WHOLE_FLOAT = 2.0**53
 """Floats below it that are whole are written like whole numbers: a column with gaps turns its numbers into floats."""
 
 
-class Table(Protocol):
-    """Rows numbered from 0. Values are read again from the file, safely from several threads."""
+class InputRecords(Protocol):
+    """Rows numbered from 0 that are read once, in their order."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -33,6 +33,19 @@ class Table(Protocol):
     def class_names(self, column: str) -> tuple[str, ...]:
         """The names of a column of classes, which stand in its records, in the order of their indices; else ()."""
 
+    def size(self) -> int:
+        """The number of rows; a file that does not state it is read through."""
+
+    def inputs(self, columns: Collection[str], column: str) -> Iterator[tuple[Record | BadRecord, Any]]:
+        """The `columns` of all rows, each beside its input, `column` as `Table.value` has it; to be called once."""
+
+    def where(self, row: int) -> str:
+        """The file and the place in it, for errors."""
+
+
+class Table(InputRecords, Protocol):
+    """Rows whose values are also read again from the file, safely from several threads."""
+
     def records(self, columns: Collection[str]) -> Iterator[Record | BadRecord]:
         """The `columns` of all rows; to be called once, before all that follows."""
 
@@ -44,9 +57,6 @@ class Table(Protocol):
 
     def row_id(self, row: int) -> str:
         """A row's name among all rows."""
-
-    def where(self, row: int) -> str:
-        """The file and the place in it, for errors."""
 
 
 def cell_text(value: object) -> str:
@@ -72,6 +82,16 @@ def leaves(record: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, A
             yield from leaves(value, f"{inside}{name}.")
         else:
             yield f"{inside}{name}", value
+
+
+def beside_texts(records: Iterator[Record | BadRecord], column: str) -> Iterator[tuple[Record | BadRecord, str | None]]:
+    """Records of a table of texts, each beside its input, which is one of its columns; None beside a bad one."""
+    return ((record, None if isinstance(record, BadRecord) else record[column]) for record in records)
+
+
+def typed_value(values: Mapping[str, Any], column: str) -> Any:
+    """A column of a record with nested values; a name with dots is that of a part."""
+    return values[column] if column in values else dict(leaves(values)).get(column)
 
 
 def record_of(

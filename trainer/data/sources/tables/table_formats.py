@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
-from trainer.config import DataConfig
 from trainer.data.sources.tables.csv_file import CsvFile
 from trainer.data.sources.tables.datasets_folder import DatasetsFolder
 from trainer.data.sources.tables.joined_tables import JoinedTables
@@ -28,7 +28,26 @@ MARKERS = {
 """Files that say what their folder is."""
 
 
-def find_format(data: DataConfig) -> str:
+class TableLocation(Protocol):
+    """Where a table is, and how it is read; the keys of [data] say it for a run."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def columns_from_path(self) -> str | None: ...
+
+    @property
+    def delimiter(self) -> str | None: ...
+
+    @property
+    def encoding(self) -> str | None: ...
+
+
+def find_format(data: TableLocation) -> str:
     """The format in `data.format`, or for "auto" that of the file or folder. Raises DataError."""
     if data.format != "auto":
         return data.format
@@ -36,11 +55,7 @@ def find_format(data: DataConfig) -> str:
         return "files"
     if not data.path.exists():
         raise DataError(f"No such file or folder: {data.path}. Set data.path to the data.")
-    if data.path.is_dir():
-        marked = next((kind for name, kind in MARKERS.items() if (data.path / name).is_file()), None)
-        kinds = {marked} if marked else {kind for path in _visible_files(data.path) for kind in _kinds_of(path)}
-    else:
-        kinds = set(_kinds_of(data.path))
+    kinds = formats_in(data.path)
     if len(kinds) != 1:
         found = f"holds files of {' and '.join(sorted(kinds))}" if kinds else "may be anything"
         advice = "for a folder or tar of images or texts give data.columns_from_path as well"
@@ -48,7 +63,15 @@ def find_format(data: DataConfig) -> str:
     return kinds.pop()
 
 
-def open_table(kind: str, data: DataConfig) -> Table:
+def formats_in(path: Path) -> set[str]:
+    """The formats of a file or of the files in a folder, by their names; a folder may say itself what it is."""
+    if not path.is_dir():
+        return set(_kinds_of(path))
+    marked = next((kind for name, kind in MARKERS.items() if (path / name).is_file()), None)
+    return {marked} if marked else {kind for file in _visible_files(path) for kind in _kinds_of(file)}
+
+
+def open_table(kind: str, data: TableLocation) -> Table:
     """The table in a file, or in the files of a folder, of a format that is one. Raises DataError."""
     if kind == "datasets":
         return DatasetsFolder(data.path)
@@ -62,7 +85,7 @@ def open_table(kind: str, data: DataConfig) -> Table:
     return JoinedTables(data.path, tables) if len(tables) > 1 else next(iter(tables.values()))
 
 
-_OPENERS: Mapping[str, Callable[[Path, DataConfig], Table]] = {
+_OPENERS: Mapping[str, Callable[[Path, TableLocation], Table]] = {
     "csv": lambda path, data: CsvFile(path, data.encoding, data.delimiter),
     "jsonl": lambda path, data: JsonlFile(path, data.encoding),
     "parquet": lambda path, data: ParquetFile(path),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from trainer.config import DataConfig
 from trainer.config.data_config import SplitConfig
@@ -11,7 +13,7 @@ from trainer.data.sources.bad_rows import BadRecord, BadRows
 from trainer.data.sources.base import SourceRow
 from trainer.data.sources.file_stamps import FileStamp
 from trainer.data.sources.input_files import InputFiles
-from trainer.data.sources.tables.table import Record, Table
+from trainer.data.sources.tables.table import InputRecords, Record, Table
 from trainer.data.sources.tables.table_rows import known_column, table_groups, table_rows
 from triggers.errors import DataError
 
@@ -32,7 +34,7 @@ class TableSource:
         bad_rows: BadRows,
     ) -> None:
         self.modality, self._table, self._files = modality, table, files
-        self._input = _input_column(table, data, modality)
+        self._input = input_column(table, data.input, data.path, modality)
         self._paths = modality == "image" and table.kind(self._input) == "text"
         records = _with_mapped_split(table.records(self._columns(data, split)), split)
         found = table_rows(data, split, table.names, records, self._id, self._input, bad_rows, table.where)
@@ -44,16 +46,7 @@ class TableSource:
     def read(self, row: int) -> bytes | str:
         """The image file's bytes, or the text."""
         value = self.rows[row].id if self._paths else self._table.value(row, self._input)
-        if self.modality == "text":
-            return value or ""
-        if isinstance(value, dict):
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            return value
-        try:
-            return self._files.read(value or "")
-        except DataError as error:
-            raise DataError(f"{self._table.where(row)}: {error}") from error
+        return input_content(value, self.modality, self._files, self._table, row)
 
     def stamp(self, row: int) -> FileStamp | None:
         """Stamp of the image file, or of the input's place in the table."""
@@ -70,13 +63,28 @@ class TableSource:
         return record[self._input] if self._paths else self._table.row_id(number - 1)
 
 
-def _input_column(table: Table, data: DataConfig, modality: Modality) -> str:
+def input_column(table: InputRecords, named: str | None, path: Path, modality: Modality) -> str:
+    """The column of the inputs in the table at `path`, the one that is named or of a usual name. Raises DataError."""
     usual = ("path", "image") if modality == "image" else ("text",)
-    wanted = data.input or next((name for name in usual if name in table.names), usual[0])
-    kind = table.kind(known_column(wanted, table.names, "data.input", data.path))
+    wanted = named or next((name for name in usual if name in table.names), usual[0])
+    kind = table.kind(known_column(wanted, table.names, "data.input", path))
     if kind not in ("text", modality):
-        raise DataError(f"Column {wanted!r} of {data.path} holds {kind}, not {modality}s; set data.input.")
+        raise DataError(f"Column {wanted!r} of {path} holds {kind}, not {modality}s; set data.input.")
     return wanted
+
+
+def input_content(value: Any, modality: Modality, files: InputFiles, table: InputRecords, row: int) -> bytes | str:
+    """The text, or the bytes of the image file, that a row's input stands for. Raises DataError."""
+    if modality == "text":
+        return value or ""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return value
+    try:
+        return files.read(value or "")
+    except DataError as error:
+        raise DataError(f"{table.where(row)}: {error}") from error
 
 
 def _with_mapped_split(records: Iterable[Record | BadRecord], split: SplitConfig) -> Iterator[Record | BadRecord]:
