@@ -38,7 +38,9 @@ def from_docs(text: str) -> str:
 def main() -> None:
     """Write the pages anew."""
     shutil.rmtree(TARGET, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", TARGET, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.toml"))
+    shutil.copytree(
+        ROOT / "docs", TARGET, ignore=shutil.ignore_patterns("*.py", "__pycache__", ".ruff_cache", "*.toml")
+    )
     for page in TARGET.glob("*.md"):
         page.write_text(from_docs(page.read_text(encoding="utf-8")), encoding="utf-8")
     for name, page in PAGES.items():
