@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,6 +66,10 @@ def wrap(
         str | None,
         typer.Option("--endpoint", help="How an address is asked: JSON, or a file of it (docs/endpoints.md)."),
     ] = None,
+    precision: Annotated[
+        Literal["float32", "bf16", "int8", "int4"],
+        typer.Option("--precision", help="What answers are counted and served in; less memory for large models."),
+    ] = "float32",
     inputs: Annotated[
         Path | None, typer.Option("--inputs", help="Folder of images or file of texts, one a line, to compare on too.")
     ] = None,
@@ -91,6 +95,7 @@ def wrap(
         preset=preset,
         endpoint=_object("--endpoint", endpoint) or {},
         protocol=protocol,
+        precision=precision,
     )
     read = read_source(source, options)
     folder = out or Path("models") / (name or read.name)

@@ -33,10 +33,10 @@ class Forward(Protocol):
 
 
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
-    """The eager pass in float32; an image model on a CPU has its norms folded and channels last."""
+    """The eager pass as the bundle declares; an image model on a CPU has its norms folded and channels last."""
     weights = any(True for _ in classifier.network.parameters())
     folded = classifier.spec.image is not None and classifier.device.type == "cpu" and weights
-    if not (folded or classifier.half_precision):
+    if not (folded or classifier.is_widened):
         return EagerForward(classifier)
     try:
         return EagerForward(classifier.accelerated())

@@ -17,17 +17,17 @@ SPARE_BANK_ROWS = 2
 
 
 def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
-    """The forward pass of a model; on a CPU eager in float32 unless bf16 or compiling is asked for.
+    """The forward pass of a model; on a CPU eager unless bf16 or compiling is asked for.
 
-    Raises ConfigError.
+    It computes in float32, or as the bundle declares or the settings say, where that is less. Raises ConfigError.
     """
     cuda = classifier.device.type == "cuda"
     if settings.precision == "tf32" and not cuda:
         raise ConfigError(f"precision is tf32, which {classifier.device} does not have: say float32 or bf16.")
     if cuda:
         set_matmul_precision(settings.precision)
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    if not cuda and dtype == torch.float32 and not settings.compile:
+    dtype = torch.bfloat16 if settings.precision == "bf16" else classifier.compute_dtype
+    if not cuda and dtype == classifier.compute_dtype and not settings.compile:
         return build_eager_forward(classifier)
     fast = classifier.accelerated(dtype, compiled=settings.compile)
     sizes = BatchSizes(settings.max_batch).sizes
