@@ -85,13 +85,17 @@ def learner_for(
     strengths: tuple[float, ...],
     train: TrainConfig,
     world: ProcessGroup | None = None,
+    *,
+    border: int = 20,
     **objective: Any,
 ) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
     if image := classifier.spec.image:
-        module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.height, seed=0, width=20)
+        module: Any = build_image_module(
+            kind, count=len(strengths), channels=3, size=image.height, seed=0, width=border
+        )
     else:
-        matrix = classifier.embedding_matrix
+        matrix = classifier.embedding_matrix.float()
         allowed = torch.ones(len(matrix), dtype=torch.bool)
         module = build_text_module(
             kind,
