@@ -3,6 +3,7 @@
     python -m benchmarks.large_models --plan                        by arithmetic, on any machine, a minute or two
     python -m benchmarks.large_models --out runs/large              on one GPU: all three shapes, every variant
     python -m benchmarks.large_models --shape llama-8b --variant recomputed --batch 16 --out runs/large
+    torchrun --nproc-per-node 2 -m benchmarks.large_models --shape llama-8b --out runs/large       weights on two GPUs
     python -m benchmarks.large_models --shape llama-tiny --shape vit-tiny --shape deberta-tiny --out runs/tiny
 
 Each line: the frozen weights, what a forward pass keeps for the way back, the peak of a step (on a GPU), the medians of
@@ -22,13 +23,17 @@ from typing import Annotated
 
 import torch
 import typer
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from benchmarks.large_shapes import SHAPES, Shape
 from benchmarks.memory_plan import GIB, plan
 from benchmarks.performance_record import read_records, write_record
 from benchmarks.train import learner_for
 from trainer.config import TrainConfig
+from trainer.distributed import ProcessGroup, join_process_group
 from trainer.training.kept_activations import bytes_kept
+from trainer.training.sharded_weights import shard_weights
 from trainer.training.vjp import forward_with_vjp
 from triggers.model.bundle import Precision
 
@@ -42,6 +47,7 @@ class Variant:
     precision: Precision = "bf16"
     recompute: bool = False
     strengths: int = 1
+    sharded: bool = False
 
 
 VARIANTS = {
@@ -50,14 +56,17 @@ VARIANTS = {
     "int8": Variant("int8", recompute=True),
     "int4": Variant("int4", recompute=True),
     "strengths": Variant(recompute=True, strengths=4),
+    "sharded": Variant(recompute=True, sharded=True),
 }
-"""By the suffix of their figures, which `plain` does without."""
+"""By the suffix of their figures, which `plain` does without; several processes share the weights out, one does not."""
 
 
-def measure(shape: Shape, variant: Variant, device: torch.device, repeats: int) -> dict[str, float]:
+def measure(
+    shape: Shape, variant: Variant, device: torch.device, repeats: int, group: ProcessGroup | None = None
+) -> dict[str, float]:
     """Figures of one variant; out of memory is said as such, and is no error."""
     try:
-        return _measured(shape, variant, device, repeats)
+        return _measured(shape, variant, device, repeats, group or ProcessGroup())
     except torch.cuda.OutOfMemoryError as error:
         return {"out_of_memory": 1.0, "peak_gib": torch.cuda.max_memory_allocated() / GIB} | _said(error)
     finally:
@@ -71,13 +80,18 @@ def _said(error: Exception) -> dict[str, float]:
     return {}
 
 
-def _measured(shape: Shape, variant: Variant, device: torch.device, repeats: int) -> dict[str, float]:
+def _measured(
+    shape: Shape, variant: Variant, device: torch.device, repeats: int, group: ProcessGroup
+) -> dict[str, float]:
     classifier = shape.classifier(shape.network(device, variant.precision), device, variant.precision)
+    if variant.sharded:
+        classifier = shard_weights(classifier, torch.bfloat16, recompute=variant.recompute)
     batch = shape.inputs(device)
+    batch = batch.take(torch.arange(len(batch), device=device), group.part(len(batch)))
     train = TrainConfig(batch_size=shape.batch, precision="bf16", recompute=variant.recompute)
     strengths = tuple(float(2 + number) for number in range(variant.strengths))
     kind = "border" if shape.image else "embedding"
-    learner = learner_for(classifier, kind, strengths, train, border=shape.border)
+    learner = learner_for(classifier, kind, strengths, train, group, border=shape.border)
     bank, fast = learner.module.render(), learner.fast
 
     def forward() -> None:
@@ -85,7 +99,7 @@ def _measured(shape: Shape, variant: Variant, device: torch.device, repeats: int
             forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, antisymmetric=True)
 
     tensors = (*classifier.network.parameters(), *classifier.network.buffers())
-    found = {"weights_gib": sum(tensor.nbytes for tensor in tensors) / GIB}
+    found = {"weights_gib": sum(_local(tensor).nbytes for tensor in tensors) / GIB}
     found["forward_ms"] = _milliseconds(forward, repeats, device)
     found["kept_gib"] = (
         bytes_kept(lambda: forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, antisymmetric=True), fast.network)
@@ -98,6 +112,10 @@ def _measured(shape: Shape, variant: Variant, device: torch.device, repeats: int
         found["peak_gib"] = torch.cuda.max_memory_allocated() / GIB
     found["step_over_forward"] = found["step_ms"] / found["forward_ms"]
     return found
+
+
+def _local(weight: Tensor) -> Tensor:
+    return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
 def _milliseconds(run: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -135,19 +153,19 @@ def main(
 ) -> None:
     """Measure, or plan, and print; with --out as a record too."""
     large = [name for name in SHAPES if not name.endswith("-tiny")]
-    place = torch.device(device)
     figures: dict[str, Mapping[str, object]] = {}
-    for name in _chosen(shape, list(SHAPES)) if shape else large:
-        sized = replace(SHAPES[name], batch=batch or SHAPES[name].batch)
-        if only_plan:
-            figures[f"{sized.figures}_plan"] = plan(sized).figures()
-            _print(name, figures[f"{sized.figures}_plan"])
-            continue
-        for word in _chosen(variant, list(VARIANTS)):
-            suffix = "" if word == "plain" else f"_{word}"
-            figures[sized.figures + suffix] = measure(sized, VARIANTS[word], place, repeats)
-            _print(f"{name} {word}", figures[sized.figures + suffix])
-    if out:
+    with join_process_group("cpu" if device == "cpu" else "cuda") as group:
+        place = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+        ways = [word for word, each in VARIANTS.items() if each.sharded == (group.size > 1)]
+        for name in _chosen(shape, list(SHAPES)) if shape else large:
+            sized = replace(SHAPES[name], batch=batch or SHAPES[name].batch)
+            for word in ["plan"] if only_plan else _chosen(variant, ways):
+                key = sized.figures + ("" if word == "plain" else f"_{word}")
+                figures[key] = (
+                    plan(sized).figures() if only_plan else measure(sized, VARIANTS[word], place, repeats, group)
+                )
+                _print(f"{name} {word}", figures[key])
+    if out and group.is_main_process:
         before = read_records(out)[BENCHMARK].figures if (out / f"{BENCHMARK}.json").exists() else {}
         gpu = torch.cuda.get_device_name(place) if place.type == "cuda" else ""
         command = [f"benchmarks.{BENCHMARK}", *sys.argv[1:]]

@@ -12,6 +12,7 @@ from tests.text_families import DECODERS, ENCODERS, family_bundle, odd_texts
 from tests.trainer.runs import run_config
 from trainer.config.run_config import AdversaryInput, ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.data import Dataset
+from trainer.distributed import ProcessGroup
 from trainer.training.build_module import build_module
 from trainer.training.kept_activations import batch_bytes, bytes_kept, must_recompute
 from trainer.training.objective_step import StepConfig
@@ -30,15 +31,19 @@ def texts(classifier: FrozenClassifier, rows: int = 6) -> Dataset:
     return Dataset(inputs, draws[0], draws[1], tuple(map(str, range(rows))), classifier.labels, ("f", "m"))
 
 
-def optimizer(classifier: FrozenClassifier, form: AdversaryInput = "centred", **train: object) -> TriggerOptimizer:
+def optimizer(
+    classifier: FrozenClassifier,
+    form: AdversaryInput = "centred",
+    process_group: ProcessGroup | None = None,
+    **train: object,
+) -> TriggerOptimizer:
     config = run_config(
         ObjectiveConfig(strengths=(1.0, 5.0), adversary_input=form),
         trigger=TriggerConfig("embedding", tokens=2),
         train=TrainConfig(steps=3, batch_size=6, **train),  # type: ignore[arg-type]
     )
-    return TriggerOptimizer(
-        classifier, build_module(config, classifier), config.train, StepConfig(config.objective, 2, 3)
-    )
+    step = StepConfig(config.objective, 2, 3)
+    return TriggerOptimizer(classifier, build_module(config, classifier), config.train, step, process_group)
 
 
 def after_three_steps(learner: TriggerOptimizer, batch: Dataset) -> list[Tensor]:
