@@ -101,10 +101,11 @@ def _measured(
     tensors = (*classifier.network.parameters(), *classifier.network.buffers())
     found = {"weights_gib": sum(_local(tensor).nbytes for tensor in tensors) / GIB}
     found["forward_ms"] = _milliseconds(forward, repeats, device)
-    found["kept_gib"] = (
-        bytes_kept(lambda: forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, antisymmetric=True), fast.network)
-        / GIB
-    )
+    if not variant.sharded:  # where gathered weights would count too
+        kept = bytes_kept(
+            lambda: forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, antisymmetric=True), fast.network
+        )
+        found["kept_gib"] = kept / GIB
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     found["step_ms"] = _milliseconds(lambda: learner.step(0, batch), repeats, device)
@@ -164,7 +165,8 @@ def main(
                 figures[key] = (
                     plan(sized).figures() if only_plan else measure(sized, VARIANTS[word], place, repeats, group)
                 )
-                _print(f"{name} {word}", figures[key])
+                if group.is_main_process:
+                    _print(f"{name} {word}", figures[key])
     if out and group.is_main_process:
         before = read_records(out)[BENCHMARK].figures if (out / f"{BENCHMARK}.json").exists() else {}
         gpu = torch.cuda.get_device_name(place) if place.type == "cuda" else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from trainer.training.vjp import forward_with_vjp
 from triggers.model import Bank, FrozenClassifier
@@ -44,8 +45,12 @@ def batch_bytes(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype:
 
 
 def must_recompute(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype: torch.dtype) -> bool:
-    """Whether a batch keeps more than a GPU has room for, and the network repeats blocks that can do with less."""
-    if classifier.device.type != "cuda" or not repeated_blocks(classifier.network):
+    """Whether a batch keeps more than a GPU has room for, and the network repeats blocks that can do with less.
+
+    Of weights that are shared out (sharded_weights.py) it was decided before.
+    """
+    sharded = any(isinstance(weight, DTensor) for weight in classifier.network.parameters())
+    if classifier.device.type != "cuda" or sharded or not repeated_blocks(classifier.network):
         return False
     free = torch.cuda.mem_get_info(classifier.device)[0]
     unused = torch.cuda.memory_reserved(classifier.device) - torch.cuda.memory_allocated(classifier.device)
