@@ -74,6 +74,11 @@ class FrozenClassifier(Preprocessor):
         """Whether counts and services compute in a wider type than that of the weights."""
         return self.dtype.itemsize < self.compute_dtype.itemsize
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its passes are compiled."""
+        return self._compiled is not None
+
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
         now = self._weights_digest()

@@ -33,15 +33,20 @@ class Forward(Protocol):
 
 
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
-    """The eager pass as the bundle declares; an image model on a CPU has its norms folded and channels last."""
+    """The eager pass as the bundle declares."""
+    return EagerForward(eager_classifier(classifier))
+
+
+def eager_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
+    """The classifier of an eager pass; an image model on a CPU has its norms folded and channels last."""
     weights = any(True for _ in classifier.network.parameters())
     folded = classifier.spec.image is not None and classifier.device.type == "cpu" and weights
     if not (folded or classifier.is_widened):
-        return EagerForward(classifier)
+        return classifier
     try:
-        return EagerForward(classifier.accelerated())
+        return classifier.accelerated()
     except ModelError:  # its network cannot be copied
-        return EagerForward(classifier)
+        return classifier
 
 
 class EagerForward:

@@ -8,7 +8,8 @@ from service.config import Settings
 from service.engine.execution.batch_sizes import BatchSizes
 from service.engine.execution.cuda_graph_forward import CudaGraphForward
 from service.engine.execution.cuda_graph_recorder import CudaGraphRecorder, EagerRecorder
-from service.engine.execution.eager_forward import EagerForward, Forward, build_eager_forward
+from service.engine.execution.eager_forward import EagerForward, Forward, build_eager_forward, eager_classifier
+from service.engine.execution.text_forward import TextForward
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
 
@@ -28,10 +29,12 @@ def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
         set_matmul_precision(settings.precision)
     dtype = torch.bfloat16 if settings.precision == "bf16" else classifier.compute_dtype
     if not cuda and dtype == classifier.compute_dtype and not settings.compile:
-        return build_eager_forward(classifier)
+        return TextForward(eager_classifier(classifier)) if classifier.spec.text else build_eager_forward(classifier)
     fast = classifier.accelerated(dtype, compiled=settings.compile)
     sizes = BatchSizes(settings.max_batch).sizes
-    if classifier.spec.image is None or not (settings.graphs and cuda):
+    if classifier.spec.text:
+        return TextForward(fast, sizes)
+    if not (settings.graphs and cuda):
         return EagerForward(fast, sizes)
     return build_cuda_graph_forward(fast, max_rows=settings.max_batch, max_versions=settings.max_versions)
 
