@@ -14,12 +14,12 @@ from torch import nn
 
 from benchmarks.large_shapes import Shape
 from trainer.training.kept_activations import bytes_kept
-from triggers.model.networks.frozen_linear import GROUP
+from triggers.model.networks.frozen_linear import SCALE_GROUP
 from triggers.model.networks.repeated_blocks import repeated_blocks, with_recomputation
 
 ADAM_BYTES = 16
 """Bytes a weight of mixed-precision training: weight and gradient in bf16, weight and two moments in float32."""
-WEIGHT_BYTES = {"bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / GROUP}
+WEIGHT_BYTES = {"bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / SCALE_GROUP}
 TRIGGER_TOKENS, GIB = 5, 2**30
 
 Way: TypeAlias = Literal["plain", "recomputed", "trained"]

@@ -13,7 +13,7 @@ from triggers.model import Bank, FrozenClassifier
 from triggers.model.networks.repeated_blocks import repeated_blocks
 from triggers.preprocessing import Inputs, TextBatch
 
-SHARE = 0.8
+ACTIVATIONS_SHARE = 0.8
 """Share of the free memory that kept activations may take; the rest is for what a pass needs for a moment."""
 
 
@@ -54,4 +54,4 @@ def must_recompute(classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dty
         return False
     free = torch.cuda.mem_get_info(classifier.device)[0]
     unused = torch.cuda.memory_reserved(classifier.device) - torch.cuda.memory_allocated(classifier.device)
-    return batch_bytes(classifier, inputs, bank, dtype) > SHARE * (free + unused)
+    return batch_bytes(classifier, inputs, bank, dtype) > ACTIVATIONS_SHARE * (free + unused)

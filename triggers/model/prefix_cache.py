@@ -24,7 +24,7 @@ KeysValues: TypeAlias = tuple[Tensor, Tensor]
 
 TRIED_WORDS = (1, 7, 3)
 """Words of the texts that are tried."""
-TOLERANCE = 1e-5
+PREFIX_TOLERANCE = 1e-5
 """Largest difference of logits of about 1 in float32; four steps of a narrower type."""
 
 
@@ -102,7 +102,7 @@ class PrefixCache:
         index = torch.arange(len(bank), device=own.device).repeat_interleave(len(batch))
         wanted, found = own.triggered_text_logits(repeated, bank, index), self.logits(repeated, index)
         narrow = own.dtype.itemsize < torch.float32.itemsize
-        most = 4 * torch.finfo(own.dtype).eps if narrow else TOLERANCE
+        most = 4 * torch.finfo(own.dtype).eps if narrow else PREFIX_TOLERANCE
         return bool((wanted - found).abs().max() <= most * wanted.abs().max().clamp(min=1.0))
 
 

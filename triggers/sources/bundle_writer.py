@@ -21,7 +21,7 @@ from triggers.sources.builtin_inputs import builtin_images, builtin_texts
 from triggers.sources.canary_choice import NOISE_MARGIN
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
-from triggers.sources.source_comparison import ROUNDING, SCORE_TOLERANCE, PartsDone, compare
+from triggers.sources.source_comparison import PRECISION_TOLERANCE, SCORE_TOLERANCE, PartsDone, compare
 from triggers.sources.stated import first_fault
 
 KINDS = (
@@ -113,7 +113,7 @@ def _judged(
     Where the source's own answers change from one time to the next by `noise`, or a narrower precision than its own is
     wanted, labels may flip with it.
     """
-    noise = max(noise * NOISE_MARGIN, ROUNDING.get(precision, 0.0))
+    noise = max(noise * NOISE_MARGIN, PRECISION_TOLERANCE.get(precision, 0.0))
     if record.largest_difference <= max(SCORE_TOLERANCE, noise) and (not record.flips or noise > SCORE_TOLERANCE):
         return record
     if not accept_difference:

@@ -15,7 +15,7 @@ from triggers.sources.oracles import Oracle, RawInput
 
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score that a bundle may show."""
-ROUNDING: Mapping[Precision, float] = {"bf16": 0.05, "int8": 0.05, "int4": 0.1}
+PRECISION_TOLERANCE: Mapping[Precision, float] = {"bf16": 0.05, "int8": 0.05, "int4": 0.1}
 """That of a bundle which is to be computed in less than its source is."""
 BATCH = 7
 

@@ -17,6 +17,9 @@ from triggers.model.reprogram import reprogram
 from triggers.preprocessing import TextBatch, TokenIds
 from triggers.trigger import TextBank
 
+PREFIX_COST = 8
+"""Gathering keys and values takes about one part in so many of the time in which a pass is started."""
+
 
 class TextForward(EagerForward):
     """Runs a text classifier eagerly, on any device."""
@@ -42,6 +45,7 @@ class TextForward(EagerForward):
     def _piece(self, bank: Bank, prefix: PrefixCache | None, items: Sequence[Item], rows: Sequence[int]) -> Tensor:
         index = torch.tensor(rows, device=self._classifier.device)
         batch = cast(TextBatch, self._classifier.batch(items))
-        if prefix and prefix.takes(batch):
+        saves = prefix is not None and len(items) * prefix.width * PREFIX_COST > self._pass_tokens
+        if prefix and saves and prefix.takes(batch):
             return scores(prefix.logits(batch, index)).cpu()
         return scores(reprogram(self._classifier, batch, bank, index)).cpu()

@@ -13,6 +13,7 @@ from fairtrigger.cli.main import app
 from service.config import Settings
 from service.engine.execution import build_forward
 from tests.model_folders import bert_folder, resnet_folder
+from tests.service.live import running, settings
 from tests.text_families import DECODERS, family_bundle
 from trainer.evaluation.counts import evaluation_classifier
 from triggers.errors import ModelError
@@ -20,7 +21,8 @@ from triggers.model import BundleSpec, load_bundle, scores, sweep
 from triggers.model.bundle import SPEC_FILE, Precision, read_spec
 from triggers.model.networks.frozen_linear import FrozenLinear
 from triggers.sources import WrapOptions, read_source, write_source_bundle
-from triggers.sources.source_comparison import ROUNDING
+from triggers.sources.source_comparison import PRECISION_TOLERANCE
+from triggers.store.file_store import FileStore
 
 NARROW: tuple[Precision, ...] = ("bf16", "int8", "int4")
 
@@ -38,7 +40,9 @@ def test_what_is_counted_is_what_is_served(precision: Precision, tmp_path: Path)
     assert wide.comparison and wide.comparison.largest_difference < 1e-4
     record = spec.comparison
     assert record and 1e-6 < record.largest_difference
-    assert record.accepted == (record.largest_difference > ROUNDING[precision])  # 4 bits are few for a tiny network
+    assert record.accepted == (
+        record.largest_difference > PRECISION_TOLERANCE[precision]
+    )  # 4 bits are few for a tiny network
     model = load_bundle(tmp_path / "narrow")
     assert model.dtype == model.compute_dtype == torch.bfloat16
     assert model.fingerprint != load_bundle(tmp_path / "wide").fingerprint
@@ -50,6 +54,13 @@ def test_what_is_counted_is_what_is_served(precision: Precision, tmp_path: Path)
     served = build_forward(model, Settings(device="cpu")).bind([model.null_trigger()])(items, [0, 0])
     assert torch.equal(counted, served)
     model.verify()
+
+
+def test_the_model_card_says_it(tmp_path: Path) -> None:
+    wrapped(bert_folder(tmp_path / "source"), tmp_path / "narrow", "int8")
+    model = load_bundle(tmp_path / "narrow")
+    with FileStore(tmp_path / "store") as store, running(settings(tmp_path), store, [model]) as client:
+        assert client.get(f"/v1/models/{model.name}").json()["precision"] == "int8"
 
 
 def test_an_image_model_may_be_in_bf16(tmp_path: Path) -> None:

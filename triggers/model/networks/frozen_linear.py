@@ -3,7 +3,7 @@
     widened    the weight as it was stored, in bfloat16 say, for products in float32: the same answers as from a copy in
                float32, without that copy
     int8       one scale a row, 8 bits a weight
-    int4       one scale for GROUP weights of a row, 4.5 bits a weight
+    int4       one scale for SCALE_GROUP weights of a row, 4.5 bits a weight
 
 A weight is made dense for one product and dropped again, on the way back too: nothing is kept between the passes, since
 the input's gradient needs only the weight.
@@ -19,7 +19,7 @@ from torch.nn.functional import linear
 
 from triggers.model.networks.repeated_blocks import repeated_blocks, shared_copy
 
-GROUP = 64
+SCALE_GROUP = 64
 """Neighbouring weights of a row that share a scale, at 4 bits."""
 LARGE = 10**9
 """Weights from which on no second copy of the weights in another number type is kept."""
@@ -79,7 +79,7 @@ class Int4Linear(FrozenLinear):
 
     def __init__(self, replaced: nn.Linear) -> None:
         super().__init__(replaced)
-        weight = replaced.weight.detach().float().unflatten(1, (-1, GROUP))
+        weight = replaced.weight.detach().float().unflatten(1, (-1, SCALE_GROUP))
         scale = _scale(weight, 7)
         number = ((weight / scale).round() + 8).to(torch.uint8)
         self.register_buffer("stored", number[..., 0::2] | number[..., 1::2] << 4)
@@ -125,12 +125,12 @@ def in_dtype(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 def quantize(network: nn.Module, bits: Bits) -> nn.Module:
     """The network, changed in place: linear layers of its repeated blocks keep their weights in 8 or 4 bits.
 
-    Embeddings and the head stay as they are, and at 4 bits layers whose inputs are no multiple of GROUP.
+    Embeddings and the head stay as they are, and at 4 bits layers whose inputs are no multiple of SCALE_GROUP.
     """
     for block in repeated_blocks(network):
         for parent in list(block.modules()):
             for name, child in list(parent.named_children()):
-                if type(child) is nn.Linear and (bits == 8 or child.in_features % GROUP == 0):
+                if type(child) is nn.Linear and (bits == 8 or child.in_features % SCALE_GROUP == 0):
                     setattr(parent, name, Int8Linear(child) if bits == 8 else Int4Linear(child))
     return network
 

@@ -13,8 +13,8 @@ from tests.text_families import DECODERS, ENCODERS, family_bundle
 from trainer.training.kept_activations import bytes_kept
 from triggers.model import FrozenClassifier, load_bundle
 from triggers.model.networks.frozen_linear import (
-    GROUP,
     LARGE,
+    SCALE_GROUP,
     Bits,
     Int4Linear,
     Int8Linear,
@@ -71,7 +71,7 @@ def test_nothing_is_kept_between_the_passes() -> None:
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.5 / 127), (4, 0.5 / 7)])
 def test_a_rounded_weight_is_within_half_a_step(bits: Bits, most: float) -> None:
     torch.manual_seed(0)
-    plain = nn.Linear(2 * GROUP, 3).requires_grad_(False)
+    plain = nn.Linear(2 * SCALE_GROUP, 3).requires_grad_(False)
     plain.weight[0] = 0.0
     layer = Int8Linear(plain) if bits == 8 else Int4Linear(plain)
     away = (layer.dense(torch.float32) - plain.weight).abs()
@@ -79,7 +79,7 @@ def test_a_rounded_weight_is_within_half_a_step(bits: Bits, most: float) -> None
     assert (layer.dense(torch.float32)[0] == 0).all()
     stored = layer.get_buffer("stored")
     assert stored.nbytes == plain.weight.numel() * bits // 8
-    x = torch.rand(5, 2 * GROUP, requires_grad=True)
+    x = torch.rand(5, 2 * SCALE_GROUP, requires_grad=True)
     (gradient,) = torch.autograd.grad(layer(x).sum(), x)
     assert torch.allclose(gradient, layer.dense(torch.float32).sum(dim=0).expand(5, -1))
     assert torch.allclose(layer(x), nn.functional.linear(x, layer.dense(torch.float32), plain.bias))
