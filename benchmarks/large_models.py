@@ -36,6 +36,7 @@ from trainer.training.kept_activations import bytes_kept
 from trainer.training.sharded_weights import shard_weights
 from trainer.training.vjp import forward_with_vjp
 from triggers.model.bundle import Precision
+from triggers.trigger.text import Position
 
 BENCHMARK = "large_models"
 
@@ -48,6 +49,7 @@ class Variant:
     recompute: bool = False
     strengths: int = 1
     sharded: bool = False
+    position: Position = "after_cls"
 
 
 VARIANTS = {
@@ -56,9 +58,15 @@ VARIANTS = {
     "int8": Variant("int8", recompute=True),
     "int4": Variant("int4", recompute=True),
     "strengths": Variant(recompute=True, strengths=4),
+    "behind": Variant(position="before_sep"),
+    "behind_strengths": Variant(strengths=4, position="before_sep"),
     "sharded": Variant(recompute=True, sharded=True),
 }
-"""By the suffix of their figures, which `plain` does without; several processes share the weights out, one does not."""
+"""By the suffix of their figures, which `plain` does without; several processes share the weights out, one does not.
+
+`behind` is a trigger behind the words, for which a decoder computes them once and without a gradient; its forward pass
+is one over whole texts.
+"""
 
 
 def measure(
@@ -91,7 +99,7 @@ def _measured(
     train = TrainConfig(batch_size=shape.batch, precision="bf16", recompute=variant.recompute)
     strengths = tuple(float(2 + number) for number in range(variant.strengths))
     kind = "border" if shape.image else "embedding"
-    learner = learner_for(classifier, kind, strengths, train, group, border=shape.border)
+    learner = learner_for(classifier, kind, strengths, train, group, border=shape.border, position=variant.position)
     bank, fast = learner.module.render(), learner.fast
 
     def forward() -> None:
@@ -102,9 +110,8 @@ def _measured(
     found = {"weights_gib": sum(_local(tensor).nbytes for tensor in tensors) / GIB}
     found["forward_ms"] = _milliseconds(forward, repeats, device)
     if not variant.sharded:  # where gathered weights would count too
-        kept = bytes_kept(
-            lambda: forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, antisymmetric=True), fast.network
-        )
+        options = {"antisymmetric": True, "shared_text": learner.shared_text}
+        kept = bytes_kept(lambda: forward_with_vjp(fast, batch.inputs, bank, torch.bfloat16, **options), fast.network)
         found["kept_gib"] = kept / GIB
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -161,6 +168,8 @@ def main(
         for name in _chosen(shape, list(SHAPES)) if shape else large:
             sized = replace(SHAPES[name], batch=batch or SHAPES[name].batch)
             for word in ["plan"] if only_plan else _chosen(variant, ways):
+                if sized.model_type != "llama" and word.startswith("behind"):
+                    continue
                 key = sized.figures + ("" if word == "plain" else f"_{word}")
                 figures[key] = (
                     plan(sized).figures() if only_plan else measure(sized, VARIANTS[word], place, repeats, group)

@@ -44,6 +44,7 @@ from trainer.training.vjp import forward_with_vjp
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
 from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text import Position
 from triggers.trigger.text_trainable import build_text_module
 
 
@@ -87,6 +88,7 @@ def learner_for(
     world: ProcessGroup | None = None,
     *,
     border: int = 20,
+    position: Position = "before_sep",
     **objective: Any,
 ) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
@@ -101,7 +103,7 @@ def learner_for(
             kind,
             count=len(strengths),
             tokens=5,
-            position="before_sep",
+            position=position,
             matrix=matrix,
             vocabulary=["word"] * len(matrix),
             allowed=allowed,

@@ -41,7 +41,7 @@ class PrefixCache:
         """The prefixes of a bank; None where they would save nothing, or logits would not be the same."""
         spec, before = classifier.spec.text, any(bank.lengths) and set(bank.positions) == {"after_cls"}
         plain = spec is not None and spec.padding == "left" and classifier.template.types is None
-        if not (before and plain and _argument(classifier.network)) or classifier.is_compiled:
+        if not (before and plain and cache_argument(classifier.network)) or classifier.is_compiled:
             return None
         try:
             cache = cls._computed(classifier, bank)
@@ -59,7 +59,7 @@ class PrefixCache:
         template = replace(classifier.template, suffix=())
         text = bank.apply(frames, classifier.embed, index, template, left=True)
         filled = DynamicCache()
-        _run(classifier.network, text.embeds, text.mask, text.position_ids, filled)
+        run_with_cache(classifier.network, text.embeds, text.mask, text.position_ids, filled)
         seen = text.mask[:, None, :, None].bool()  # what stands at padding may be NaN, and is read times 0
         kept: Sequence[Any] = filled.layers
         layers = [(layer.keys.where(seen, 0.0), layer.values.where(seen, 0.0)) for layer in kept]
@@ -88,7 +88,9 @@ class PrefixCache:
         for number, (keys, values) in enumerate(self.layers):
             cache.update(keys[index], values[index], number)
         positions = text.position_ids + before.sum(dim=1, keepdim=True)
-        return own.logits(_run(own.network, text.embeds, torch.cat([before, text.mask], dim=1), positions, cache))
+        return own.logits(
+            run_with_cache(own.network, text.embeds, torch.cat([before, text.mask], dim=1), positions, cache)
+        )
 
     def _is_exact(self, bank: TextBank) -> bool:
         """Whether logits of a few texts are those of the whole texts, under every trigger."""
@@ -106,14 +108,15 @@ class PrefixCache:
         return bool((wanted - found).abs().max() <= most * wanted.abs().max().clamp(min=1.0))
 
 
-def _argument(network: nn.Module) -> str | None:
+def cache_argument(network: nn.Module) -> str | None:
     """By which name a network takes keys and values: that of transformers, or its earlier one."""
     parameters = inspect.signature(network.forward).parameters
     return next((name for name in ("cache", "past_key_values") if name in parameters), None)
 
 
-def _run(network: nn.Module, embeds: Tensor, mask: Tensor, positions: Tensor | None, cache: Any) -> Any:
-    named: dict[str, Any] = {str(_argument(network)): cache, "use_cache": True}
+def run_with_cache(network: nn.Module, embeds: Tensor, mask: Tensor, positions: Tensor | None, cache: Any) -> Any:
+    """A network's output for embeddings behind those in a `transformers` cache, which it fills; the mask is of both."""
+    named: dict[str, Any] = {str(cache_argument(network)): cache, "use_cache": True}
     return network(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, **named)
 
 
