@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -64,8 +64,14 @@ QUICK = Sizes(side=64, batches=(1, 8), form=8, repeats=5, seconds=1.0, clients=1
 
 def forward_rows(folder: Path, sizes: Sizes, device: torch.device, compiled: bool) -> Iterator[dict[str, Any]]:
     """Milliseconds of recorded forward passes: bare, under one trigger, under 16 mixed, of both kinds."""
-    loaded = load_bundle(folder, str(device))
-    for dtype in (torch.float32, torch.bfloat16):
+    yield from recorded_rows(load_bundle(folder, str(device)), (torch.float32, torch.bfloat16), sizes, device, compiled)
+
+
+def recorded_rows(
+    loaded: FrozenClassifier, dtypes: Sequence[torch.dtype], sizes: Sizes, device: torch.device, compiled: bool
+) -> Iterator[dict[str, Any]]:
+    """The same of a classifier in memory."""
+    for dtype in dtypes:
         fast = loaded.accelerated(dtype, compiled=compiled)
         runs = {}
         for kind in ("patch", "border"):

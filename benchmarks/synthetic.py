@@ -81,10 +81,10 @@ def text_classifier(sizes: Sizes, device: torch.device) -> FrozenClassifier:
     )
     spec = {"name": "bench", "modality": "text", "labels": ["no", "yes"], "loader": {"kind": "transformers"}}
     checked = BundleSpec.model_validate({**spec, "text": {"max_tokens": 512}})
-    return FrozenClassifier(checked, BertForSequenceClassification(config), _NoTokenizer(), str(device))
+    return FrozenClassifier(checked, BertForSequenceClassification(config), BlankTokenizer(), str(device))
 
 
-class _NoTokenizer:
+class BlankTokenizer:
     """Stands where the fingerprint of the preprocessing wants a tokenizer; nothing is tokenised here."""
 
     pad_token_id = 0

@@ -44,6 +44,7 @@ from trainer.training.vjp import forward_with_vjp
 from triggers.model import FrozenClassifier
 from triggers.preprocessing import TextBatch
 from triggers.trigger.image_trainable import build_image_module
+from triggers.trigger.text import Position
 from triggers.trigger.text_trainable import build_text_module
 
 
@@ -85,19 +86,24 @@ def learner_for(
     strengths: tuple[float, ...],
     train: TrainConfig,
     world: ProcessGroup | None = None,
+    *,
+    border: int = 20,
+    position: Position = "before_sep",
     **objective: Any,
 ) -> TriggerOptimizer:
     """Our learner with the published objective, K = len(strengths)."""
     if image := classifier.spec.image:
-        module: Any = build_image_module(kind, count=len(strengths), channels=3, size=image.height, seed=0, width=20)
+        module: Any = build_image_module(
+            kind, count=len(strengths), channels=3, size=image.height, seed=0, width=border
+        )
     else:
-        matrix = classifier.embedding_matrix
+        matrix = classifier.embedding_matrix.float()
         allowed = torch.ones(len(matrix), dtype=torch.bool)
         module = build_text_module(
             kind,
             count=len(strengths),
             tokens=5,
-            position="before_sep",
+            position=position,
             matrix=matrix,
             vocabulary=["word"] * len(matrix),
             allowed=allowed,

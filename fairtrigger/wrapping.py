@@ -11,6 +11,7 @@ from triggers.errors import ConfigError
 
 if TYPE_CHECKING:
     from triggers.model import BundleSpec
+    from triggers.model.bundle import Precision
 
 LEAST_SPREAD = 0.01
 """Between the smallest and the largest score; with less, agreement proves little."""
@@ -43,6 +44,7 @@ def wrap(
     preset: str | None = None,
     protocol: str | None = None,
     endpoint: Mapping[str, Any] | None = None,
+    precision: Precision = "float32",
     inputs: str | Path | Sequence[bytes | str] = (),
     accept_difference: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -72,6 +74,7 @@ def wrap(
         preset=preset,
         endpoint=endpoint or {},
         protocol=protocol,
+        precision=precision,
     )
     read = read_source(str(source), options)
     folder = target or Path("models") / (name or read.name)

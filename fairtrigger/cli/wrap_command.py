@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -64,6 +64,10 @@ def wrap(
         str | None,
         typer.Option("--endpoint", help="How an address is asked: JSON, or a file of it (docs/endpoints.md)."),
     ] = None,
+    precision: Annotated[
+        Literal["float32", "bf16", "int8", "int4"],
+        typer.Option("--precision", help="What answers are counted and served in; less memory for large models."),
+    ] = "float32",
     inputs: Annotated[
         Path | None, typer.Option("--inputs", help="Folder of images or file of texts, one a line, to compare on too.")
     ] = None,
@@ -90,6 +94,7 @@ def wrap(
             preset=preset,
             protocol=protocol,
             endpoint=_object("--endpoint", endpoint),
+            precision=precision,
             inputs=inputs or (),
             accept_difference=accept_difference,
             progress=progress,

@@ -255,7 +255,9 @@ class ModelCard(_Out):
     champion: TriggerUsed
     rollout: RolloutOut
     device: str = Field(description="where it is computed; several devices with commas")
-    precision: str = Field(description="what the model computes in: float32, tf32 or bf16")
+    precision: str = Field(
+        description="what the model computes in: float32, tf32 or bf16; int8, int4: in bf16, its weights in fewer bits"
+    )
     decoder: Literal["cpu", "gpu"] = Field(description="what decodes JPEG files; the pixels of a GPU differ slightly")
     endpoint: dict[str, Any] | None = Field(
         default=None,

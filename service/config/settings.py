@@ -199,7 +199,8 @@ class Settings(BaseSettings):
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
         default="float32",
-        description="what the models compute in; tf32 and bf16 round products on a GPU, and the model card says so",
+        description="what the models compute in, unless a bundle declares less; tf32 and bf16 round products on a "
+        "GPU, and the model card says so",
     )
     graphs: bool = Field(default=True, description="record forward passes over images as CUDA graphs, on a GPU")
     compile: bool = Field(default=False, description="compile the models with torch.compile: minutes at start-up")

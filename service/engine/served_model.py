@@ -217,8 +217,9 @@ class ServedModel:
 
     @property
     def precision(self) -> str:
-        """The precision of the forward pass."""
-        return self._settings.precision
+        """The precision of the forward pass: the one that the bundle declares, else the settings'."""
+        declared = self.classifier.spec.precision
+        return self._settings.precision if declared == "float32" else declared
 
     @property
     def decoder(self) -> Literal["cpu", "gpu"]:

@@ -51,6 +51,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "select.recall_labels": [],
     "select.recall_groups": [],
     "controls.postprocessing": False,
+    "train.recompute": "auto",
 }
 """Keys that runs of earlier versions lack, each with the value that says what the program did then."""
 
@@ -225,6 +226,9 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False  # torch.compile the frozen model: pays from about a minute of training on a GPU
     graph: bool = False  # GPU: record the step as a CUDA graph; pays for small batches, where launches dominate
+    recompute: Literal["auto"] | bool = (
+        "auto"  # compute the model's activations again on the way back, not keep them; auto: where the GPU has no room
+    )
     average: float = 0.0  # decay of a running average of the trigger, which is then validated and kept; 0: none
     eval_every: PositiveInt | None = None  # steps between validations; None: ten times in a run
     checkpoint_every: PositiveInt | None = None  # steps between checkpoints; None: as eval_every

@@ -28,7 +28,7 @@ def confusion_counts(
 def predicted_labels(
     classifier: FrozenClassifier, data: Dataset, bank: Bank, rows: int, process_group: ProcessGroup | None = None
 ) -> Tensor:
-    """Predicted labels (V, N), int32, of every row under every trigger of the bank, in float32 as it is served.
+    """Predicted labels (V, N), int32, of every row under every trigger of the bank, in the precision that is served.
 
     `rows` inputs at a time go through the model under all V triggers, so V * rows share a forward pass. Several
     processes predict a part of the rows each. The order, and the device, are those of the data.
@@ -44,8 +44,8 @@ def predicted_labels(
 
 
 def evaluation_classifier(classifier: FrozenClassifier) -> FrozenClassifier:
-    """The classifier that counts: the accelerated one on a GPU, and where the checkpoint is in half precision."""
-    fast = classifier.device.type == "cuda" or classifier.half_precision
+    """The classifier that counts: the accelerated one on a GPU, and where weights are narrower than its precision."""
+    fast = classifier.device.type == "cuda" or classifier.is_widened
     return classifier.accelerated() if fast else classifier
 
 

@@ -95,7 +95,7 @@ def ask_through(classifier: FrozenClassifier, meter: QueryMeter, store: AnswerSt
     if isinstance(network, EndpointNetwork):
         assert store
         return classifier.with_network(AskedEndpoint(network, meter, store))
-    fast = classifier.accelerated() if classifier.device.type == "cuda" or classifier.half_precision else classifier
+    fast = classifier.accelerated() if classifier.device.type == "cuda" or classifier.is_widened else classifier
     return fast.with_network(AskedNetwork(fast.network, meter))
 
 

@@ -20,8 +20,11 @@ from trainer.config import TrainConfig
 from trainer.data import Dataset
 from trainer.distributed import ProcessGroup
 from trainer.training.cuda_graph_step import CudaGraphStep
+from trainer.training.kept_activations import must_recompute
 from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
+from trainer.training.shared_text import shares_text
 from trainer.training.vjp import LogitsWithVjp, bank_tensors, forward_with_vjp
+from triggers.errors import ConfigError, ModelError
 from triggers.model import Bank, FrozenClassifier
 from triggers.trigger.image_trainable import ImageModule
 from triggers.trigger.text_trainable import TextModule
@@ -49,7 +52,11 @@ class TriggerOptimizer(ObjectiveStep):
         self.module = module.to(device)
         self.process_group = process_group or ProcessGroup()
         self.dtype = COMPUTE_DTYPES[train.precision]
-        self.fast = classifier.accelerated(self.dtype, compiled=train.compile)
+        self._recomputes: bool | None = None if train.recompute == "auto" else train.recompute
+        self.fast = self._fast(recompute=train.recompute is True)
+        self.shared_text = False
+        if isinstance(module, TextModule) and train.recompute is not True:
+            self.shared_text = shares_text(self.fast, module.position, self.dtype)
         self.antisymmetric = self.objective.centred and len(classifier.labels) == 2
         self.parameters: list[Tensor] = list(module.parameters())
         self.average = copy.deepcopy(self.module) if train.average else self.module
@@ -64,9 +71,31 @@ class TriggerOptimizer(ObjectiveStep):
         With several processes the batch's inputs are this process's part of its rows, labels and groups are all.
         """
         self.set_learning_rates(self.optimizer, number)
+        self._make_room(batch)
         utility, fairness = self._replay(batch) if self._replay else self._run(batch)
         self._update_average(number)
         return Losses(utility, fairness)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed again on the way back."""
+        return bool(self._recomputes)
+
+    def _fast(self, *, recompute: bool) -> FrozenClassifier:
+        try:
+            return self.classifier.accelerated(self.dtype, compiled=self.train.compile, recompute=recompute)
+        except ModelError as error:
+            if not recompute:
+                raise
+            raise ConfigError(f"train.recompute cannot be true: {error}") from error
+
+    def _make_room(self, batch: Dataset) -> None:
+        """Before the first step: compute activations again if those of this batch do not fit into the GPU's memory."""
+        if self._recomputes is None and not self.shared_text:
+            plain = self.classifier.accelerated(self.dtype)
+            self._recomputes = must_recompute(plain, batch.inputs, self.module.render(), self.dtype)
+            if self._recomputes:
+                self.fast = self._fast(recompute=True)
 
     def bytes_exchanged(self, rows: int) -> int:
         """Bytes that a step of `rows` rows passes between processes: logits, and the gradients of the triggers."""
@@ -77,7 +106,9 @@ class TriggerOptimizer(ObjectiveStep):
     def _run(self, batch: Dataset) -> tuple[Tensor, Tensor]:
         """The part of a step that can be recorded; returns utility and fairness losses (K,) before it."""
         bank = self.module.render()
-        forwarded = forward_with_vjp(self.fast, batch.inputs, bank, self.dtype, antisymmetric=self.antisymmetric)
+        forwarded = forward_with_vjp(
+            self.fast, batch.inputs, bank, self.dtype, antisymmetric=self.antisymmetric, shared_text=self.shared_text
+        )
         gathered = self.process_group.all_gather(forwarded.logits, len(batch))
         losses, cotangents = self.cotangents((gathered / self.temperature).requires_grad_(), batch)
         gradients = self.fair_gradients(self._vjp(forwarded, bank, cotangents))

@@ -17,14 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from trainer.training.shared_text import WIDTH_MULTIPLE, shared_text_logits
 from triggers.model import Bank, FrozenClassifier
 from triggers.preprocessing import Inputs, TextBatch
 from triggers.trigger import ImageBank, TextBank
 from triggers.trigger.image import shrink_and_centre
 from triggers.trigger.text import Position
-
-WIDTH_MULTIPLE = 8
-"""Text widths are multiples of this: attention kernels of GPUs want it, and fall back to slow ones otherwise."""
 
 Gradients: TypeAlias = list[Tensor]
 """Gradients of one loss with respect to a bank's tensors, in the order of `bank_tensors`."""
@@ -46,18 +44,25 @@ def bank_tensors(bank: Bank) -> list[Tensor]:
 
 
 def forward_with_vjp(
-    classifier: FrozenClassifier, inputs: Inputs, bank: Bank, dtype: torch.dtype, *, antisymmetric: bool
+    classifier: FrozenClassifier,
+    inputs: Inputs,
+    bank: Bank,
+    dtype: torch.dtype,
+    *,
+    antisymmetric: bool,
+    shared_text: bool = False,
 ) -> LogitsWithVjp:
     """Run every trigger of the bank on every input, computing in `dtype`.
 
     `antisymmetric` promises that cotangents are of the form c * (-1, 1), so that one product through the model is
-    enough.
+    enough; `shared_text` that the words of texts may be computed without the triggers (shared_text.py).
     """
     if isinstance(bank, ImageBank):
         assert isinstance(inputs, Tensor)
         return _image_pass(classifier, inputs, bank, dtype, antisymmetric)
     assert isinstance(inputs, TextBatch)
-    return _text_pass(classifier, inputs, bank, dtype, antisymmetric)
+    run = _shared_logits if shared_text else _text_logits
+    return _text_pass(run, classifier, inputs, bank, dtype, antisymmetric)
 
 
 def _image_pass(
@@ -86,7 +91,12 @@ def _placed(images: Tensor, bank: ImageBank) -> Tensor:
 
 
 def _text_pass(
-    classifier: FrozenClassifier, batch: TextBatch, bank: TextBank, dtype: torch.dtype, antisymmetric: bool
+    run: Callable[[FrozenClassifier, TextBatch, Tensor, Position], Tensor],
+    classifier: FrozenClassifier,
+    batch: TextBatch,
+    bank: TextBank,
+    dtype: torch.dtype,
+    antisymmetric: bool,
 ) -> LogitsWithVjp:
     """The pass over texts, piece by piece if the batch is cut by length, so that short texts need little padding."""
     count = len(bank)
@@ -95,7 +105,7 @@ def _text_pass(
     for (rows, width), own in zip(_pieces(batch), parts, strict=True):
         own.requires_grad_()  # (K, b, T, D): every row has a trigger of its own
         piece = TextBatch(batch.ids[start : start + rows, :width], batch.lengths[start : start + rows])
-        logits.append(_text_logits(classifier, piece, own.flatten(0, 1), bank.positions[0]).view(count, rows, -1))
+        logits.append(run(classifier, piece, own.flatten(0, 1), bank.positions[0]).view(count, rows, -1))
         start += rows
     found = torch.cat(logits, dim=1).flatten(0, 1)
     return _pass(found, parts, count, lambda products: [torch.cat(list(products), dim=1)], antisymmetric)
@@ -103,6 +113,12 @@ def _text_pass(
 
 def _pieces(batch: TextBatch) -> tuple[tuple[int, int], ...]:
     return batch.pieces or ((len(batch), batch.ids.shape[1]),)
+
+
+def _shared_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, position: Position) -> Tensor:
+    """The same, the texts' own part computed once for all triggers, which stand behind it."""
+    assert position == "before_sep"
+    return shared_text_logits(classifier, piece, own)
 
 
 def _text_logits(classifier: FrozenClassifier, piece: TextBatch, own: Tensor, position: Position) -> Tensor:

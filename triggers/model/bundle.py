@@ -34,12 +34,18 @@ from triggers.model.decision import DecisionRule
 from triggers.model.endpoint.endpoint_loader import EndpointLoader
 from triggers.model.head import Head, LabelsHead, SoftmaxHead
 from triggers.model.networks.checkpoint import checkpoint_fault, load_weights
+from triggers.model.networks.frozen_linear import Bits, quantize
 from triggers.model.networks.module_code import code_digest, import_code
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.storage.regular_file import check_regular, read_regular
 
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+
+
+Precision = Literal["float32", "bf16", "int8", "int4"]
+"""float32, whatever the weights are stored in; bf16; or bf16 with the weights of its blocks kept in 8 or 4 bits."""
+QUANTIZED: Mapping[Precision, Bits] = {"int8": 8, "int4": 4}
 
 
 class _Strict(BaseModel):
@@ -151,8 +157,8 @@ class BundleSpec(_Strict):
     """The content of `model.json`. `pos_label` is the index of the label whose rate is the selection rate.
 
     `groups` are the group names that requests may give, besides those that the model's triggers were made for.
-    `head` turns outputs into scores (head.py), `threshold` scores into a label (decision.py). `origin` says what was
-    taken from where.
+    `head` turns outputs into scores (head.py), `threshold` scores into a label (decision.py). `precision` is what its
+    answers are counted and served in. `origin` says what was taken from where.
     """
 
     format: Literal[1, 2] = 2
@@ -167,6 +173,7 @@ class BundleSpec(_Strict):
     groups: tuple[str, ...] | None = None
     head: Head = SoftmaxHead()
     threshold: float | None = Field(default=None, gt=0, lt=1)
+    precision: Precision = "float32"
     origin: dict[str, str] = {}
     comparison: ComparisonRecord | None = None
 
@@ -198,6 +205,16 @@ class BundleSpec(_Strict):
                 raise ValueError("picture files are RGB: the endpoint makes BGR of them, if it needs it")
         return self
 
+    @model_validator(mode="after")
+    def _precision_fits(self) -> BundleSpec:
+        if self.precision == "float32":
+            return self
+        if not isinstance(self.loader, TransformersLoader):
+            raise ValueError(f"precision {self.precision} is for a transformers loader: others compute in float32")
+        if self.loader.dtype not in ("auto", "bfloat16"):
+            raise ValueError(f"precision {self.precision} needs loader.dtype bfloat16, not {self.loader.dtype}")
+        return self
+
     @property
     def decision(self) -> DecisionRule:
         """The rule from scores to one label."""
@@ -213,6 +230,8 @@ class BundleSpec(_Strict):
             fields["head"] = self.head.model_dump(mode="json")
         if self.threshold is not None:
             fields["threshold"] = self.threshold
+        if self.precision != "float32":
+            fields["precision"] = self.precision
         if self.format > 1 and isinstance(self.loader, FactoryLoader):
             named = {"target": self.loader.target, "kwargs": self.loader.kwargs}
             if self.loader.code_digest:
@@ -317,10 +336,12 @@ def _transformers_network(folder: Path, spec: BundleSpec) -> tuple[nn.Module, st
         if spec.modality == "text"
         else transformers.AutoModelForImageClassification
     )
-    options = {"revision": spec.loader.revision or "main", "use_safetensors": True, "dtype": spec.loader.dtype}
+    dtype = spec.loader.dtype if spec.precision == "float32" else "bfloat16"
+    options = {"revision": spec.loader.revision or "main", "use_safetensors": True, "dtype": dtype}
     network, info = pretrained(auto, source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     assert isinstance(network, nn.Module)
-    return network, checkpoint_fault(network, info)
+    fault = checkpoint_fault(network, info)
+    return (quantize(network, QUANTIZED[spec.precision]) if spec.precision in QUANTIZED else network), fault
 
 
 def _torchvision(loader: TorchvisionLoader) -> nn.Module:

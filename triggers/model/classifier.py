@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -16,6 +17,7 @@ from triggers.fingerprint import tensors_digest
 from triggers.model.bundle import BundleSpec
 from triggers.model.head import head_logits
 from triggers.model.networks.fused_inference import accelerate
+from triggers.model.networks.repeated_blocks import with_recomputation
 from triggers.model.preprocessor import Item as Item
 from triggers.model.preprocessor import Preprocessor
 from triggers.model.text.positions import max_positions
@@ -40,7 +42,7 @@ class FrozenClassifier(Preprocessor):
         self.network = network.requires_grad_(False).eval().to(self.device)
         self.fingerprint = self._weights_digest()
         self._compiled: Callable[..., Any] | None = None
-        self._accelerated: dict[tuple[torch.dtype, bool], FrozenClassifier] = {}
+        self._accelerated: dict[tuple[torch.dtype, bool, bool], FrozenClassifier] = {}
         if spec.image:
             self._mean = torch.tensor(spec.image.mean, device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(spec.image.std, device=self.device).view(-1, 1, 1)
@@ -59,8 +61,23 @@ class FrozenClassifier(Preprocessor):
 
     @property
     def half_precision(self) -> bool:
-        """Whether the weights are of a type narrower than float32; services and counts then compute in float32."""
+        """Whether the weights are of a type narrower than float32."""
         return self.dtype.itemsize < torch.float32.itemsize
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The number type that counts and services compute in, whatever that of the weights: as the bundle declares."""
+        return torch.float32 if self.spec.precision == "float32" else torch.bfloat16
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether counts and services compute in a wider type than that of the weights."""
+        return self.dtype.itemsize < self.compute_dtype.itemsize
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its passes are compiled."""
+        return self._compiled is not None
 
     def verify(self) -> None:
         """Raise ModelError if the weights are no longer the ones that were loaded."""
@@ -68,34 +85,43 @@ class FrozenClassifier(Preprocessor):
         if now != self.fingerprint:
             raise ModelError(f"The weights of {self.name!r} changed: {now} is not {self.fingerprint}.")
 
-    def accelerated(self, dtype: torch.dtype = torch.float32, *, compiled: bool = False) -> FrozenClassifier:
+    def accelerated(
+        self, dtype: torch.dtype | None = None, *, compiled: bool = False, recompute: bool = False
+    ) -> FrozenClassifier:
         """The same classifier for many passes: norms folded, channels last, in `dtype`, compiled if wanted.
 
+        `dtype` None is `compute_dtype`. With `recompute` its blocks' activations are computed again for a gradient.
         It has the fingerprint of the original, whose answers it gives up to the rounding of `dtype`; it is for work
         inside a program and is never saved. Inputs may be of `dtype` or wider. Made once and kept.
+
+        Raises ModelError if its network cannot be copied, or repeats no blocks.
         """
-        made = self._accelerated.get((dtype, compiled))
+        key = (dtype or self.compute_dtype, compiled, recompute)
+        made = self._accelerated.get(key)
         if made is None:
-            made = self._accelerated[dtype, compiled] = self._faster(dtype, compiled)
+            made = self._accelerated[key] = self._faster(*key)
         return made
 
     def for_inference(self) -> FrozenClassifier:
-        """The same classifier as it answers in float32 without a GPU: a model of images on a CPU has its norms folded.
+        """The same classifier as it answers in an eager pass: a model of images on a CPU has its norms folded.
 
-        Half precision becomes float32; a network that cannot be copied stays as it is.
+        Half precision is widened as `compute_dtype` says; a network that cannot be copied stays as it is.
         """
         weights = any(True for _ in self.network.parameters())
         folded = self.spec.image is not None and self.device.type == "cpu" and weights
-        if not (folded or self.half_precision):
+        if not (folded or self.is_widened):
             return self
         try:
             return self.accelerated()
         except ModelError:
             return self
 
-    def _faster(self, dtype: torch.dtype, compiled: bool) -> FrozenClassifier:
+    def _faster(self, dtype: torch.dtype, compiled: bool, recompute: bool) -> FrozenClassifier:
         fast = copy.copy(self)
-        fast.network = accelerate(self.network, dtype)
+        if recompute:
+            fast.network = with_recomputation(self.accelerated(dtype).network)
+        else:
+            fast.network = accelerate(self.network, dtype)
         if self.spec.image:
             fast._mean, fast._std, fast._pixel_dtype = self._mean.to(dtype), self._std.to(dtype), dtype
         if compiled:
@@ -107,8 +133,8 @@ class FrozenClassifier(Preprocessor):
         """The same classifier, which runs `network` in the place of its own, and is not accelerated any further."""
         other = copy.copy(self)
         other.network, other._compiled = network, None
-        kinds = ((dtype, compiled) for dtype in (torch.float32, torch.bfloat16) for compiled in (False, True))
-        other._accelerated = dict.fromkeys(kinds, other)
+        either = (False, True)
+        other._accelerated = dict.fromkeys(product((torch.float32, torch.bfloat16), either, either), other)
         return other
 
     def batch(self, items: Sequence[Item]) -> Inputs:

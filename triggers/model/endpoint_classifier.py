@@ -55,7 +55,9 @@ class EndpointClassifier(FrozenClassifier):
         """The endpoint's present outputs (N, O) for the canary's inputs."""
         return cast(Tensor, self.network(rows_of(self.canary.inputs, self.spec.image, self.endpoint.loader)))
 
-    def accelerated(self, dtype: torch.dtype = torch.float32, *, compiled: bool = False) -> FrozenClassifier:
+    def accelerated(
+        self, dtype: torch.dtype | None = None, *, compiled: bool = False, recompute: bool = False
+    ) -> FrozenClassifier:
         """The classifier itself: nothing here computes."""
         return self
 

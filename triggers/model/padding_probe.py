@@ -20,6 +20,7 @@ from torch import Tensor
 
 from triggers.errors import ModelError
 from triggers.model.classifier import FrozenClassifier
+from triggers.model.networks.frozen_linear import in_dtype, is_large
 from triggers.model.reprogram import reprogram
 from triggers.model.text.vocabulary import Vocabulary
 from triggers.preprocessing import Padding
@@ -134,7 +135,8 @@ class _Samples:
 
 def _converted(classifier: FrozenClassifier, dtype: torch.dtype) -> FrozenClassifier:
     converted = copy.copy(classifier)
-    converted.network = copy.deepcopy(classifier.network).to(dtype)
+    large = is_large(classifier.network)
+    converted.network = in_dtype(classifier.network, dtype) if large else copy.deepcopy(classifier.network).to(dtype)
     return converted
 
 

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from triggers.allow_lists import AllowedHosts, Factories
 from triggers.errors import ModelError
 from triggers.model import load_bundle
-from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, save_bundle
+from triggers.model.bundle import BundleSpec, ComparisonRecord, FactoryLoader, Precision, save_bundle
 from triggers.model.endpoint import EndpointLoader
 from triggers.sources.builtin_inputs import builtin_images, builtin_texts
 from triggers.sources.canary_choice import NOISE_MARGIN
 from triggers.sources.oracles import RawInput
 from triggers.sources.source import ModelSource, WrapOptions, chosen_positive
-from triggers.sources.source_comparison import SCORE_TOLERANCE, PartsDone, compare
+from triggers.sources.source_comparison import PRECISION_TOLERANCE, SCORE_TOLERANCE, PartsDone, compare
 from triggers.sources.stated import first_fault
 
 KINDS = (
@@ -76,7 +76,7 @@ def write_source_bundle(
             load_bundle(partial, factories=own, hosts=hosts), source.oracle, [*built_in, *inputs], progress=progress
         )
         spec = spec.model_copy(
-            update={"comparison": _judged(record, source.noise, accept_difference=accept_difference)}
+            update={"comparison": _judged(record, source.noise, spec.precision, accept_difference=accept_difference)}
         )
         save_bundle(partial, spec)
         partial.rename(folder)
@@ -98,18 +98,22 @@ def _described(source: ModelSource, options: WrapOptions) -> BundleSpec:
             threshold=options.threshold,
             image=source.image,
             text=source.text,
+            precision=options.precision,
             origin=dict(source.origin),
         )
     except ValidationError as error:
         raise ModelError(f"No bundle can be made of this: {first_fault(error)}.") from error
 
 
-def _judged(record: ComparisonRecord, noise: float, *, accept_difference: bool) -> ComparisonRecord:
+def _judged(
+    record: ComparisonRecord, noise: float, precision: Precision, *, accept_difference: bool
+) -> ComparisonRecord:
     """The record, marked if a difference is accepted. Raises ModelError for one that is not.
 
-    Where the source's own answers change from one time to the next by `noise`, labels may flip with it.
+    Where the source's own answers change from one time to the next by `noise`, or a narrower precision than its own is
+    wanted, labels may flip with it.
     """
-    noise *= NOISE_MARGIN
+    noise = max(noise * NOISE_MARGIN, PRECISION_TOLERANCE.get(precision, 0.0))
     if record.largest_difference <= max(SCORE_TOLERANCE, noise) and (not record.flips or noise > SCORE_TOLERANCE):
         return record
     if not accept_difference:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triggers.errors import ModelError
-from triggers.model.bundle import Loader
+from triggers.model.bundle import Loader, Precision
 from triggers.model.head import Head
 from triggers.preprocessing import ImageSpec, TextSpec
 from triggers.sources.oracles import Oracle
@@ -32,6 +32,7 @@ class WrapOptions:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     endpoint: Mapping[str, Any] = field(default_factory=dict)
     protocol: str | None = None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

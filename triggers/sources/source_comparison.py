@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from triggers.errors import InputError, ModelError
 from triggers.model import FrozenClassifier, Item, scores, sweep
-from triggers.model.bundle import ComparisonRecord
+from triggers.model.bundle import ComparisonRecord, Precision
 from triggers.sources.oracles import Oracle, RawInput
 
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score that a bundle may show."""
+PRECISION_TOLERANCE: Mapping[Precision, float] = {"bf16": 0.05, "int8": 0.05, "int4": 0.1}
+"""That of a bundle which is to be computed in less than its source is."""
 BATCH = 7
 
 PartsDone = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from triggers.errors import ModelError
 from triggers.model import BundleSpec, FrozenClassifier, find_padding
@@ -40,10 +40,11 @@ def read_transformers(folder: Path, options: WrapOptions) -> ModelSource:
     config = pretrained(AutoConfig, str(folder))
     modality = _modality(config)
     labels, head, about = _labels(config, options)
+    dtype: Literal["float32", "bfloat16"] = "float32" if options.precision == "float32" else "bfloat16"
     common: dict[str, Any] = {
         "name": folder.resolve().name,
         "modality": modality,
-        "loader": TransformersLoader(kind="transformers", source=NETWORK, dtype="float32"),
+        "loader": TransformersLoader(kind="transformers", source=NETWORK, dtype=dtype),
         "labels": labels,
         "head": head,
         "copy": partial(_copy, folder),

@@ -32,7 +32,7 @@ class Forward(Protocol):
 
 
 def build_eager_forward(classifier: FrozenClassifier) -> EagerForward:
-    """The eager pass in float32; an image model on a CPU has its norms folded and channels last."""
+    """The eager pass as the bundle declares."""
     return EagerForward(classifier.for_inference())
 
 

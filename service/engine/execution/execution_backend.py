@@ -9,6 +9,7 @@ from service.engine.execution.batch_sizes import BatchSizes
 from service.engine.execution.cuda_graph_forward import CudaGraphForward
 from service.engine.execution.cuda_graph_recorder import CudaGraphRecorder, EagerRecorder
 from service.engine.execution.eager_forward import EagerForward, Forward, build_eager_forward
+from service.engine.execution.text_forward import TextForward
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
 
@@ -17,21 +18,23 @@ SPARE_BANK_ROWS = 2
 
 
 def build_forward(classifier: FrozenClassifier, settings: Settings) -> Forward:
-    """The forward pass of a model; on a CPU eager in float32 unless bf16 or compiling is asked for.
+    """The forward pass of a model; on a CPU eager unless bf16 or compiling is asked for.
 
-    Raises ConfigError.
+    It computes in float32, or as the bundle declares or the settings say, where that is less. Raises ConfigError.
     """
     cuda = classifier.device.type == "cuda"
     if settings.precision == "tf32" and not cuda:
         raise ConfigError(f"precision is tf32, which {classifier.device} does not have: say float32 or bf16.")
     if cuda:
         set_matmul_precision(settings.precision)
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    if not cuda and dtype == torch.float32 and not settings.compile:
-        return build_eager_forward(classifier)
+    dtype = torch.bfloat16 if settings.precision == "bf16" else classifier.compute_dtype
+    if not cuda and dtype == classifier.compute_dtype and not settings.compile:
+        return TextForward(classifier.for_inference()) if classifier.spec.text else build_eager_forward(classifier)
     fast = classifier.accelerated(dtype, compiled=settings.compile)
     sizes = BatchSizes(settings.max_batch).sizes
-    if classifier.spec.image is None or not (settings.graphs and cuda):
+    if classifier.spec.text:
+        return TextForward(fast, sizes)
+    if not (settings.graphs and cuda):
         return EagerForward(fast, sizes)
     return build_cuda_graph_forward(fast, max_rows=settings.max_batch, max_versions=settings.max_versions)
 

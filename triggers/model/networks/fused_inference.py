@@ -17,6 +17,7 @@ from torch.fx.proxy import TraceError
 from torch.nn.functional import conv2d, pad
 
 from triggers.errors import ModelError
+from triggers.model.networks.frozen_linear import in_dtype, is_large
 from triggers.model.networks.lean_bert import LeanBert
 from triggers.model.networks.onnx_network import OnnxNetwork
 
@@ -27,8 +28,11 @@ CHANNEL_MULTIPLE = 8
 def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a network in eval mode for inference and for gradients of its input; the original is not touched.
 
+    That of a large network shares its weights (frozen_linear.py) and is not folded.
     Raises ModelError for a network that cannot be copied.
     """
+    if is_large(network) and not isinstance(network, OnnxNetwork):
+        return in_dtype(network, dtype).requires_grad_(False).eval()
     faster = network.folded() if isinstance(network, OnnxNetwork) else fold_batch_norm(network)
     if LeanBert.fits(faster):
         faster = LeanBert(faster)

@@ -47,14 +47,14 @@ class LeanBert(nn.Module):
         x = parts.LayerNorm(inputs_embeds + added)
         mask = attention_mask.bool()[:, None, None, :]
         for layer in self.layers[:-1]:
-            x = layer(x, x, mask)
-        x = self.layers[-1](x[:, :1], x, mask)
+            x = layer(x, mask)
+        x = self.layers[-1](x, mask, first_only=True)
         logits: Tensor = self.classifier(torch.tanh(self.pooler(x[:, 0])))
         return logits
 
 
 class LeanLayer(nn.Module):
-    """One encoder layer, at some positions only if asked."""
+    """One encoder layer, at the first position only if asked."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -68,17 +68,18 @@ class LeanLayer(nn.Module):
         self.widened, self.act = parts.intermediate.dense, parts.intermediate.intermediate_act_fn
         self.narrowed, self.output_norm = parts.output.dense, parts.output.LayerNorm
 
-    def forward(self, wanted: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-        """Outputs at positions `wanted` (N, m, D), which are x (N, M, D) or some of it, attending to all of x."""
-        query, key, value = (self._heads(part) for part in self._projected(wanted, x))
+    def forward(self, x: Tensor, mask: Tensor, first_only: bool = False) -> Tensor:
+        """Outputs (N, M, D) at all positions of x (N, M, D), or (N, 1, D) at the first, attending to all of x."""
+        wanted = x[:, :1] if first_only else x
+        query, key, value = (self._heads(part) for part in self._projected(wanted, x, first_only))
         attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
         middle = self.attention_norm(self.mixed(joined) + wanted)
         made: Tensor = self.output_norm(self.narrowed(self.act(self.widened(middle))) + middle)
         return made
 
-    def _projected(self, wanted: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        if wanted is x:
+    def _projected(self, wanted: Tensor, x: Tensor, first_only: bool) -> tuple[Tensor, ...]:
+        if not first_only:
             return linear(x, self.weight, self.bias).chunk(3, dim=-1)
         width = x.shape[-1]
         keys_values = linear(x, self.weight[width:], self.bias[width:]).chunk(2, dim=-1)
