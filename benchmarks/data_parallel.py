@@ -17,7 +17,7 @@ from trainer.baselines.finetune_step import FinetuneOptimizer
 from trainer.config import ObjectiveConfig
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from triggers.model import FrozenClassifier, sweep
 from triggers.preprocessing import Inputs
 

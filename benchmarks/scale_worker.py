@@ -38,7 +38,7 @@ from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
 from trainer.distributed import ProcessGroup, join_process_group
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from triggers.model import FrozenClassifier
 
 STRENGTHS = tuple(float(strength) for strength in (1, 2, 3, 5, 8, 12, 20, 30))

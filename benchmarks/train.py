@@ -38,7 +38,7 @@ from benchmarks.synthetic import (
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.data import Batches, Dataset
 from trainer.distributed import ProcessGroup
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.vjp import forward_with_vjp
 from triggers.model import FrozenClassifier

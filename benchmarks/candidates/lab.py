@@ -20,7 +20,7 @@ from trainer.evaluation.counts import chunks, count_predictions
 from trainer.evaluation.selection import SelectionCriterion, ValidationScore, ValidationSnapshot, best_of
 from trainer.evaluation.selection import selection_criterion as criterion_of
 from trainer.progress import Progress
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
+from trainer.training.objectives.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from trainer.training.training_loop import TrainingRun
 from trainer.training.validation_history import ValidationHistory
 from triggers.errors import ConfigError

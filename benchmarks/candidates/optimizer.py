@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.candidates.candidate import Candidate
 from trainer.config import TrainConfig
 from trainer.data import Dataset
-from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
+from trainer.training.objectives.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
 from trainer.training.step import COMPUTE_DTYPES
 from triggers.model import FrozenClassifier
 

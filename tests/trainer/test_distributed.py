@@ -22,7 +22,7 @@ from trainer.distributed import ProcessGroup, _own_gpu
 from trainer.progress import LineProgress
 from trainer.train import train
 from trainer.training.build_module import build_module
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from triggers.artifact.artifact import TriggerArtifact, load_artifact
 from triggers.errors import ConfigError

@@ -17,7 +17,7 @@ from trainer.evaluation import SelectionCriterion
 from trainer.evaluation.counts import count_predictions
 from trainer.evaluation.selection import ValidationSnapshot
 from trainer.progress import Task
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
+from trainer.training.objectives.objective_step import FINETUNE_REPORT_EVERY, Losses
 from triggers.model.networks.checkpoint import load_weights
 
 ADVICE = "lower baselines.lr or baselines.strengths."

@@ -28,8 +28,8 @@ from trainer.evaluation.comparison_record import SYSTEM_NAMES
 from trainer.evaluation.counts import ConfusionCounts, count_predictions
 from trainer.evaluation.selection import ValidationSnapshot, best_of, selection_criterion
 from trainer.progress import Progress
-from trainer.training.calibration import calibrating_temperature
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.calibration import calibrating_temperature
+from trainer.training.objectives.objective_step import StepConfig
 from triggers.model import FrozenClassifier
 from triggers.storage.regular_file import read_regular
 

@@ -1,7 +1,7 @@
 """One training step: batch -> render -> forward -> losses -> gradients of the trigger -> surgery -> optimiser.
 
 The step computes gradients of the trigger only; the frozen model's weights need none. The losses and their gradients at
-the logits are in trainer/training/objective_step.py. The expensive backward pass through the model runs once for both
+the logits are in trainer/training/objectives/objective_step.py. The expensive backward pass through the model runs once for both
 gradients where that is exact (trainer/training/vjp.py), whatever the number K of strengths: each trigger sees only its
 own rows.
 
@@ -21,7 +21,7 @@ from trainer.data import Dataset
 from trainer.distributed import ProcessGroup
 from trainer.training.cuda_graph_step import CudaGraphStep
 from trainer.training.kept_activations import must_recompute
-from trainer.training.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
+from trainer.training.objectives.objective_step import Losses, ObjectiveStep, StepConfig, adam, descend
 from trainer.training.shared_text import shares_text
 from trainer.training.vjp import LogitsWithVjp, bank_tensors, forward_with_vjp
 from triggers.errors import ConfigError, ModelError

@@ -11,7 +11,7 @@ from trainer.config import RunConfig
 from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
 from trainer.progress.run_figures import report_figures, strength_name
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
+from trainer.training.objectives.objective_step import FINETUNE_REPORT_EVERY, Losses
 from triggers.metrics import evaluate_counts
 from triggers.model import FrozenClassifier
 

@@ -20,9 +20,9 @@ from trainer.evaluation.counts import evaluation_classifier, predicted_labels
 from trainer.evaluation.validation_rows import ValidationRows
 from trainer.progress import Progress
 from trainer.training.build_module import build_module
-from trainer.training.calibration import calibrating_temperature
 from trainer.training.checkpoint import Checkpointer, run_identity
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, StepConfig
+from trainer.training.objectives.calibration import calibrating_temperature
+from trainer.training.objectives.objective_step import FINETUNE_REPORT_EVERY, StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.tracked_training import TrackedTraining
 from trainer.training.validation_history import SnapshotStore

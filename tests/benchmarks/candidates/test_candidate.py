@@ -20,7 +20,7 @@ from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
 from trainer.evaluation.network_outputs import last_linear
 from trainer.training.build_module import build_module
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from triggers.model import FrozenClassifier
 from triggers.model.reprogram import sweep

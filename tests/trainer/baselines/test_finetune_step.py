@@ -17,9 +17,9 @@ from trainer.config.hyperparameters import Hyperparameters
 from trainer.config.run_config import ObjectiveConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
-from trainer.training.adversary import adversary_loss
-from trainer.training.objective import fair_gradients, utility_loss
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.adversary import adversary_loss
+from trainer.training.objectives.objective import fair_gradients, utility_loss
+from trainer.training.objectives.objective_step import StepConfig
 from triggers.model import load_bundle
 from triggers.model.reprogram import sweep
 

@@ -23,11 +23,11 @@ from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
 from trainer.evaluation.counts import confusion_counts, predicted_labels
 from trainer.evaluation.network_outputs import last_linear, network_outputs
-from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
-from trainer.training.calibration import calibrating_temperature
-from trainer.training.objective import group_distance, utility_loss
-from trainer.training.objective_step import ObjectiveStep, StepConfig
+from trainer.training.objectives.adversary import adversary_loss
+from trainer.training.objectives.calibration import calibrating_temperature
+from trainer.training.objectives.objective import group_distance, utility_loss
+from trainer.training.objectives.objective_step import ObjectiveStep, StepConfig
 from trainer.training.step import TriggerOptimizer
 from triggers.metrics import evaluate_counts
 from triggers.model.classifier import FrozenClassifier

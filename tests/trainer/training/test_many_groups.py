@@ -21,10 +21,10 @@ from trainer.progress import LineProgress
 from trainer.publish import make_artifacts
 from trainer.report.cost import Stopwatch
 from trainer.report.report import ReportInputs, report_of, write_report
-from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
-from trainer.training.objective import cell_membership, distance_loss, stratum_membership
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.adversary import adversary_loss
+from trainer.training.objectives.objective import cell_membership, distance_loss, stratum_membership
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.training_loop import TrainingRun
 from trainer.training.trigger_training import train_triggers

@@ -15,7 +15,7 @@ from trainer.data import Dataset
 from trainer.distributed import ProcessGroup
 from trainer.training.build_module import build_module
 from trainer.training.kept_activations import batch_bytes, bytes_kept, must_recompute
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.step import TriggerOptimizer
 from trainer.training.vjp import forward_with_vjp
 from triggers.errors import ConfigError

@@ -13,7 +13,7 @@ from tests.trainer.training.test_recomputation import after_three_steps, texts
 from trainer.config.run_config import AdversaryInput, ObjectiveConfig, TrainConfig, TriggerConfig
 from trainer.training.build_module import build_module
 from trainer.training.kept_activations import bytes_kept
-from trainer.training.objective_step import StepConfig
+from trainer.training.objectives.objective_step import StepConfig
 from trainer.training.shared_text import shares_text
 from trainer.training.step import TriggerOptimizer
 from trainer.training.vjp import forward_with_vjp

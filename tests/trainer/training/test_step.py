@@ -14,10 +14,10 @@ from tests.trainer.runs import run_config
 from trainer.config.run_config import Criterion, ObjectiveConfig, RunConfig, TrainConfig, TriggerConfig
 from trainer.data.batches import Batches
 from trainer.data.dataset import Dataset
-from trainer.training.adversary import adversary_loss
 from trainer.training.build_module import build_module
-from trainer.training.objective import cell_membership, gap_loss, project_out_and_subtract, utility_loss
-from trainer.training.objective_step import StepConfig, learning_rate_factor
+from trainer.training.objectives.adversary import adversary_loss
+from trainer.training.objectives.objective import cell_membership, gap_loss, project_out_and_subtract, utility_loss
+from trainer.training.objectives.objective_step import StepConfig, learning_rate_factor
 from trainer.training.step import TriggerOptimizer
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import sweep

@@ -26,9 +26,9 @@ from trainer.config.hyperparameters import Hyperparameters
 from trainer.config.run_config import Criterion
 from trainer.data import Dataset
 from trainer.evaluation.network_outputs import captured_features, network_outputs
-from trainer.training.adversary import adversary_loss
-from trainer.training.objective import utility_loss
-from trainer.training.objective_step import Losses, adam, descend, learning_rate_factor, set_rate
+from trainer.training.objectives.adversary import adversary_loss
+from trainer.training.objectives.objective import utility_loss
+from trainer.training.objectives.objective_step import Losses, adam, descend, learning_rate_factor, set_rate
 from triggers.model import FrozenClassifier
 
 ENTROPY = 0.25

@@ -26,8 +26,8 @@ from trainer.baselines.postprocessing.class_weights import class_weights
 from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
 from trainer.baselines.postprocessing.ridge import Columns, RowLoss, Standardisation
 from trainer.baselines.postprocessing.rule import FeatureOffset, FitTarget, FittedRule
-from trainer.training.calibration import temperature_of
-from trainer.training.objective import cell_membership, gap_loss
+from trainer.training.objectives.calibration import temperature_of
+from trainer.training.objectives.objective import cell_membership, gap_loss
 
 STRENGTHS = (0.3, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0)
 MIDDLE = 3.0

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer.data import Dataset
 from trainer.queries import asked_for
-from trainer.training.calibration import temperature_of
+from trainer.training.objectives.calibration import temperature_of
 from triggers.model import Bank, FrozenClassifier, sweep
 from triggers.model.decision import DecisionRule
 

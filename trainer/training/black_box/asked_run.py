@@ -31,7 +31,7 @@ from trainer.training.black_box.word_search import AskedWords, WordSearch
 from trainer.training.black_box.word_triggers import TriggerVocabulary
 from trainer.training.build_module import build_module
 from trainer.training.final_evaluation import final_result
-from trainer.training.objective_step import FINETUNE_REPORT_EVERY, Losses
+from trainer.training.objectives.objective_step import FINETUNE_REPORT_EVERY, Losses
 from trainer.training.strength_search import trial_of, with_search
 from trainer.training.tracked_training import TrackedTraining
 from trainer.training.validation_history import ValidationHistory

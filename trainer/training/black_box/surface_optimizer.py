@@ -2,7 +2,7 @@
 
 A round trains all triggers on the surface, where steps cost no query, but only so far from where they were as the
 surface can be trusted; then the model is asked under each of them, and at a few points around, and the surface is
-fitted anew. Losses, adversaries and the surgery of gradients are those of trainer/training/objective_step.py.
+fitted anew. Losses, adversaries and the surgery of gradients are those of trainer/training/objectives/objective_step.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainer.config import RunConfig
 from trainer.data import Batches, Dataset
 from trainer.training.black_box.asked_points import STEP, AskedPoints, coefficients
 from trainer.training.black_box.low_frequencies import in_low_frequencies
-from trainer.training.objective_step import Losses, StepConfig, adam, descend
+from trainer.training.objectives.objective_step import Losses, StepConfig, adam, descend
 from trainer.training.step import TriggerOptimizer
 from triggers.trigger.image_trainable import ImageModule
 

@@ -17,8 +17,8 @@ from trainer.config import ObjectiveConfig
 from trainer.queries import BudgetSpent
 from trainer.training.black_box.asked_rows import AskedRows
 from trainer.training.black_box.word_triggers import TriggerVocabulary, WordModule, Words
-from trainer.training.objective import cell_weights, group_distance, utility_loss
-from trainer.training.objective_step import Losses
+from trainer.training.objectives.objective import cell_weights, group_distance, utility_loss
+from trainer.training.objectives.objective_step import Losses
 
 FIRST_ROWS = 128
 """Rows that every word is asked on."""

@@ -16,7 +16,7 @@ from trainer.baselines.postprocessing.frozen_outputs import FrozenOutputs
 from trainer.baselines.postprocessing.ridge import Columns
 from trainer.baselines.postprocessing.rule import FeatureOffset, FitTarget
 from trainer.config import Criterion
-from trainer.training.objective import cell_membership, gap_loss
+from trainer.training.objectives.objective import cell_membership, gap_loss
 
 PARITY = FitTarget("demographic_parity", "accuracy", 1)
 ODDS = FitTarget("equalized_odds", "accuracy", 1)

@@ -11,7 +11,7 @@ from trainer.training.black_box.asked_points import AskedPoints, coefficients
 from trainer.training.black_box.asked_rows import AskedRows, representative_rows
 from trainer.training.black_box.low_frequencies import cosine_basis, in_low_frequencies
 from trainer.training.black_box.response_surface import ResponseSurface
-from trainer.training.objective import gap_loss, stratum_membership, utility_loss
+from trainer.training.objectives.objective import gap_loss, stratum_membership, utility_loss
 from triggers.model import FrozenClassifier, sweep
 from triggers.trigger.image_trainable import ImageModule, build_image_module
 

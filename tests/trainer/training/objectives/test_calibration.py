@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from tests.trainer.datasets import comments, digits
-from trainer.training.calibration import HIGHEST, calibrating_temperature, temperature_of
+from trainer.training.objectives.calibration import HIGHEST, calibrating_temperature, temperature_of
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import sweep
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from trainer.config.run_config import ObjectiveConfig, TrainConfig
-from trainer.training.objective_step import ObjectiveStep, StepConfig
+from trainer.training.objectives.objective_step import ObjectiveStep, StepConfig
 from triggers.model import FrozenClassifier
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.trainer.datasets import digits
 from trainer.config.run_config import AdversaryInput, Criterion
-from trainer.training.adversary import Adversaries, adversary_loss, log_odds_features, score_features
+from trainer.training.objectives.adversary import Adversaries, adversary_loss, log_odds_features, score_features
 from triggers.model.classifier import FrozenClassifier
 from triggers.model.reprogram import sweep
 

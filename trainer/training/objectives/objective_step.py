@@ -21,8 +21,8 @@ from torch.optim import Adam
 from trainer.config import ObjectiveConfig, TrainConfig
 from trainer.config.hyperparameters import Hyperparameters
 from trainer.data import Dataset
-from trainer.training.adversary import Adversaries, adversary_loss
-from trainer.training.objective import cell_weights, fair_gradients, group_distance, utility_loss
+from trainer.training.objectives.adversary import Adversaries, adversary_loss
+from trainer.training.objectives.objective import cell_weights, fair_gradients, group_distance, utility_loss
 from triggers.errors import ConfigError
 from triggers.model import FrozenClassifier
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from trainer.config.run_config import Criterion, ObjectiveConfig
-from trainer.training.objective import (
+from trainer.training.objectives.objective import (
     BANDWIDTHS,
     cell_membership,
     cell_weights,

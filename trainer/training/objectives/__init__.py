@@ -1,0 +1,1 @@
+"""Objectives of a step: losses, the adversary, calibration, and the gradients that come of them."""
