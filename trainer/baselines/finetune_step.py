@@ -3,7 +3,7 @@
 Source: Zhang, Lemoine and Mitchell 2018, as "Fairness Reprogramming" (arXiv 2209.10222) runs it for its baselines.
 Losses, adversary and surgery are the triggers'; norm and projection are taken per weight tensor, as published. The
 network is in train mode, as in fitting the base: batch norms use the batch and update their averages, dropout is on.
-Departures, with those of trainer/training/objectives/objective.py: biases and norms are trained; in the released code the text
+Departures, with those of objectives/objective.py: biases and norms are trained; in the released code the text
 optimiser's parameter groups lose them.
 """
 

@@ -1,7 +1,7 @@
 """One training step: batch -> render -> forward -> losses -> gradients of the trigger -> surgery -> optimiser.
 
 The step computes gradients of the trigger only; the frozen model's weights need none. The losses and their gradients at
-the logits are in trainer/training/objectives/objective_step.py. The expensive backward pass through the model runs once for both
+the logits are in objectives/objective_step.py. The expensive backward pass through the model runs once for both
 gradients where that is exact (trainer/training/vjp.py), whatever the number K of strengths: each trigger sees only its
 own rows.
 

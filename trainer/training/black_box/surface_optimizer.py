@@ -2,7 +2,7 @@
 
 A round trains all triggers on the surface, where steps cost no query, but only so far from where they were as the
 surface can be trusted; then the model is asked under each of them, and at a few points around, and the surface is
-fitted anew. Losses, adversaries and the surgery of gradients are those of trainer/training/objectives/objective_step.py.
+fitted anew. Losses, adversaries and the surgery of gradients are those of objectives/objective_step.py.
 """
 
 from __future__ import annotations
