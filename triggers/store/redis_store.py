@@ -141,11 +141,15 @@ class RedisStore:
             names = sorted(name.decode() for name in named)
             return [name for name in names if self._redis.exists(keys.history_key(name))]
 
-    def versions(self, model: str) -> list[VersionInfo]:
-        """All versions of a model, oldest first."""
+    def versions(self, model: str, limit: int | None = None, before: int | None = None) -> list[VersionInfo]:
+        """The latest versions of a model, oldest first."""
+        key = keys.versions_key(check_model_name(model))
         with translated():
-            found: Any = self._redis.lrange(keys.versions_key(check_model_name(model)), 0, -1)
-        return [records.read_version(model, number, text) for number, text in enumerate(found, start=1)]
+            last: Any = self._redis.llen(key)
+            end = last if before is None else max(0, min(last, before - 1))
+            first = 0 if limit is None else max(0, end - limit)
+            found: Any = self._redis.lrange(key, first, end - 1) if end > first else []
+        return [records.read_version(model, number, text) for number, text in enumerate(found, start=first + 1)]
 
     def version(self, model: str, version: int) -> VersionInfo:
         """One version without its tensors. Raises NotFound."""
@@ -253,6 +257,14 @@ class RedisStore:
         with translated():
             found: Any = self._redis.lrange(keys.history_key(check_model_name(model)), -(limit or 0), -1)
         return [records.read_entry(model, text) for text in reversed(found)]
+
+    def entry(self, model: str, seq: int) -> HistoryEntry:
+        """One entry of the history. Raises NotFound."""
+        with translated():
+            text: Any = self._redis.lindex(keys.history_key(check_model_name(model)), seq - 1) if seq >= 1 else None
+        if text is None:
+            raise NotFound(f"The history of {model!r} has no entry {seq}.")
+        return records.read_entry(model, text)
 
     def verify_history(self, model: str) -> int:
         """Check the chain and that rollout and versions are its outcome, all as of one moment; return its length."""
