@@ -130,8 +130,8 @@ class FileStore:
         self._swept.add(model)
         folder, by_number = self._artifacts(model), dict[int, list[str]]()
         for name in os.listdir(folder):
-            number = re.fullmatch(r"v([1-9][0-9]{0,8})-[0-9a-f]{12}\.safetensors", name)
-            by_number.setdefault(int(number[1]) if number and int(number[1]) <= last else 0, []).append(name)
+            match = re.fullmatch(r"v([1-9][0-9]{0,8})-[0-9a-f]{12}\.safetensors", name)
+            by_number.setdefault(int(match[1]) if match and int(match[1]) <= last else 0, []).append(name)
         unknown = [folder / name for name in by_number.pop(0, ()) if name != spare.name]
         for number, names in by_number.items():
             if len(names) > 1:
