@@ -16,9 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +28,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.own_redis import own_redis
 from benchmarks.performance_record import write_record
 from service.fairness import Disclosure, DisclosureRule, FairnessMonitor, TimeWindows
 from service.ledger import Cell, Ledger, Level
@@ -183,30 +182,12 @@ def sqlite(folder: Path, labels: int) -> Iterator[Simulation]:
 @contextmanager
 def redis_server(folder: Path, labels: int) -> Iterator[Simulation]:
     """A simulation on a Redis server that is started for it."""
-    program, socket = shutil.which("redis-server"), folder / "redis.sock"
-    if program is None:
-        raise SystemExit("redis-server is not installed: apt-get install redis-server, or --stores sqlite.")
-    options = {"port": "0", "unixsocket": str(socket), "save": "", "dir": str(folder), "maxmemory-policy": "noeviction"}
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    with subprocess.Popen([program, *words], stdout=subprocess.DEVNULL) as process:
-        try:
-            client = redis.Redis(unix_socket_path=str(socket))
-            _wait(socket, client)
-            clock = Clock()
-            options = {"runs": folder / "runs", "flush_interval": 1e6, "busy_seconds": 60, "clock": clock}  # type: ignore[dict-item]
-            with Ledger(f"unix://{socket}", **options) as ledger:  # type: ignore[arg-type]
-                yield Simulation(ledger, clock, lambda: _used(client), lambda minute: _expire(client, minute), labels)
-            client.close()
-        finally:
-            process.terminate()
-
-
-def _wait(socket: Path, client: redis.Redis) -> None:
-    deadline = time.monotonic() + 30
-    while not socket.exists() or not client.ping():
-        if time.monotonic() > deadline:
-            raise SystemExit("redis-server did not start.")
-        time.sleep(0.05)
+    clock = Clock()
+    with (
+        own_redis(folder) as (url, client),
+        Ledger(url, runs=folder / "runs", flush_interval=1e6, busy_seconds=60, clock=clock) as ledger,
+    ):
+        yield Simulation(ledger, clock, lambda: _used(client), lambda minute: _expire(client, minute), labels)
 
 
 def _used(client: redis.Redis) -> int:
