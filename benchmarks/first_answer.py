@@ -1,6 +1,6 @@
 """From a command to the first answer, and the memory this takes: the service beside its peers, commands, imports.
 
-    python -m benchmarks.first_answer                      # peers are installed into environments of their own if need be
+    python -m benchmarks.first_answer                      # peers get environments of their own
     python -m benchmarks.first_answer --demo demo-out      # with the models of `make demo` as well
     python -m benchmarks.first_answer --no-peers --rounds 1
     python -m benchmarks.first_answer --record             # writes docs/results/performance/first_answer.json

@@ -122,14 +122,17 @@ class FileStore:
     def _sweep(self, db: sqlite3.Connection, model: str, last: int, spare: Path) -> None:
         """At the first publish, and after one that failed: remove the files that killed ones left.
 
-        These are files that no version up to `last` refers to, and old temporary files. Of all others only the names
-        are read: a file is a version's if it is the only one with its number.
+        These are files that no version up to `last` refers to, and old temporary files, where there are more files than
+        versions. Only names are read: a file is a version's if it is the only one with its number.
         """
         if model in self._swept:
             return
         self._swept.add(model)
         folder, by_number = self._artifacts(model), dict[int, list[str]]()
-        for name in os.listdir(folder):
+        names = os.listdir(folder)
+        if len(names) == last + 1:  # a file for each version, and the spare one
+            return
+        for name in names:
             match = re.fullmatch(r"v([1-9][0-9]{0,8})-[0-9a-f]{12}\.safetensors", name)
             by_number.setdefault(int(match[1]) if match and int(match[1]) <= last else 0, []).append(name)
         unknown = [folder / name for name in by_number.pop(0, ()) if name != spare.name]
