@@ -59,6 +59,7 @@ GOALS = (
             Goal("ledger_month", f"{store}.window_90d_ms", 200, f"a month in {store}: the window of 90 d, ms"),
             Goal("ledger_month", f"{store}.disclosed_24h_ms", 20, f"{store}: 24 h as everybody sees it, ms"),
             Goal("ledger_month", f"{store}.disclosed_90d_ms", 200, f"{store}: 90 d as everybody sees it, ms"),
+            Goal("ledger_month", f"{store}.disclosed_90d_first_ms", 200, f"{store}: the first reading of an hour, ms"),
             Goal("ledger_month", f"{store}.last_week_growth", 0.1, f"{store}: growth of the last week, of the whole"),
         )
     ),

@@ -155,11 +155,11 @@ def grown(name: str, counts: Sequence[int], *, serve: bool) -> dict[str, Any]:
     few, many = found[str(counts[0])], found[str(counts[-1])]
     compared = [key for key in few if "publish" not in key and many[key] >= NOTICEABLE_MS]
     ratios = {key: many[key] / max(few[key], NOTICEABLE_MS) for key in compared}
-    worst = max(ratios, key=lambda key: ratios[key])
+    worst = max(ratios, key=lambda key: ratios[key], default="nothing")
     return {
         "publish_ms": many["publish"],
         "first_publish_ms": many["first publish"],
-        "worst_ratio": ratios[worst],
+        "worst_ratio": ratios.get(worst, 1.0),
         "worst": worst,
         "ratios": ratios,
         "ms": found,

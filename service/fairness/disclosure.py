@@ -109,12 +109,13 @@ class Disclosure:
         with self._reading:
             known = self._read.setdefault(model, {})
         if key not in known:
-            total = Counter[tuple[VersionGroup, OutcomeKey]]()
-            for release in self._releases(model, since, until).values():
-                for part, table in _parse(release.text).items():
-                    for outcome, n in table.items():
-                        total[part, outcome] += n
-            known[key] = {_cell(model, 0, *place): n for place, n in total.items() if n > 0}
+            total = _summed(release.text for release in self._releases(model, since, until).values())
+            known[key] = {
+                _cell(model, 0, part, outcome): n
+                for part, table in total.items()
+                for outcome, n in table.items()
+                if n > 0
+            }
         return dict(known[key])
 
     def series(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
@@ -236,6 +237,18 @@ def _parse(text: str) -> Tables:
         (version, group): {(y, h, bare): n for y, h, bare, n in tables[-1]}
         for version, group, tables in orjson.loads(text)
     }
+
+
+def _summed(texts: Iterable[str]) -> Tables:
+    """The sum of the tables of many releases, of `_parse` each: thousands of periods in a fraction of a second."""
+    total: dict[VersionGroup, dict[OutcomeKey, int]] = {}
+    for text in texts:
+        for version, group, tables in orjson.loads(text):
+            table = total.setdefault((version, group), {})
+            for label, prediction, bare, n in tables[-1]:
+                outcome = label, prediction, bare
+                table[outcome] = table.get(outcome, 0) + n
+    return total
 
 
 def _cell(model: str, minute: int, part: VersionGroup, outcome: OutcomeKey) -> Cell:

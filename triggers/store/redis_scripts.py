@@ -16,12 +16,12 @@ return 1
 
 A trainer that only publishes needs no right to the rollout's key."""
 
-KNOWN = """
+KNOWN_DIGEST = """
 return {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HLEN', KEYS[1]), redis.call('LLEN', KEYS[2])}
 """
 """KEYS: digests, versions; ARGV: a digest. Its version or nil, how many digests and how many versions there are."""
 
-INDEX = """
+INDEX_DIGESTS = """
 -- KEYS: digests, versions; ARGV: how many versions were read, then (digest, version) for each of them
 if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[1])

@@ -43,7 +43,7 @@ from triggers.store import redis_records as records
 from triggers.store.artifact_files import ArtifactFiles
 from triggers.store.artifact_integrity import check_digest, file_digest, open_verified
 from triggers.store.redis_pubsub import RedisPubSub
-from triggers.store.redis_scripts import COMMIT, INDEX, KNOWN, LIVING, LOOK, REPORT
+from triggers.store.redis_scripts import COMMIT, INDEX_DIGESTS, KNOWN_DIGEST, LIVING, LOOK, REPORT
 
 if TYPE_CHECKING:
     import redis
@@ -83,7 +83,7 @@ class RedisStore:
         self._redis = connect_redis(url, OPERATION_SECONDS, text=False)
         scripts = (COMMIT, LOOK, REPORT, LIVING)
         self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
-        self._known_digest, self._index = map(self._redis.register_script, (KNOWN, INDEX))
+        self._known_digest, self._index = map(self._redis.register_script, (KNOWN_DIGEST, INDEX_DIGESTS))
         self._files = files or _RedisFiles(self._redis)
         self._bus = RedisPubSub(self._redis)
         check_server(self._redis, "trigger versions and rollouts")

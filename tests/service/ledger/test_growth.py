@@ -33,8 +33,8 @@ def filled(path: Path, days: int) -> SqliteLedger:
                 last = MINUTE // level.minutes
                 rows = [("m", level, period, *key) for period in range(last - span, last + 1)]
                 db.executemany("INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        rows = [(day.to_bytes(12, "big"), MINUTE // 1440 - day, 1, "a") for day in range(days)]
-        db.executemany("INSERT INTO labelled VALUES (?, ?, ?, ?)", rows)
+        labels = [(day.to_bytes(12, "big"), MINUTE // 1440 - day, 1, "a") for day in range(days)]
+        db.executemany("INSERT INTO labelled VALUES (?, ?, ?, ?)", labels)
     ledger.reap_dead_runs(NOW)
     return ledger
 
