@@ -171,7 +171,7 @@ class ServiceRuntime:
         if settings.groups == "open":
             return
         named = (model.classifier.spec.groups or ()) + (settings.declared_groups or {}).get(model.name, ())
-        declarations = Declarations(model.name, self.store, named)
+        declarations = Declarations(model.name, self.store, named, settings.data_dir)
         alone = settings.keyless and settings.local
 
         def declare() -> None:

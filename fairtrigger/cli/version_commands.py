@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from triggers.model import FrozenClassifier
 
 
+LISTED = 100
+"""Versions of each model that `list` shows unless told otherwise."""
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command("list", epilog="Example: fairtrigger --store ./fairtrigger-store list faces")(list_)
@@ -45,18 +49,28 @@ def add_to(app: typer.Typer) -> None:
 def list_(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="How many versions of each model, the latest; default: 100, all as JSON."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List models and trigger versions, with the figures that choose between them."""
+    most = limit or (None if as_json else LISTED)
     with open_existing_store(context) as store:
         names = models_of(store, model)
-        models = {name: (store.rollout(name), store.versions(name)) for name in names}
+        models = {name: (store.rollout(name), store.versions(name, most)) for name in names}
     if as_json:
         print_json([card(info, rollout) for rollout, versions in models.values() for info in versions])
     elif not models:
         typer.echo("The store is empty. Train a trigger, or: fairtrigger push FILE")
     else:
         console().print(output_tables.versions_table(models))
+        for name, (_, versions) in models.items():
+            if versions and versions[0].version > 1:
+                typer.echo(
+                    f"{name}: {versions[0].version - 1} earlier versions are not listed; raise --limit.", err=True
+                )
 
 
 def show(
@@ -122,7 +136,7 @@ def history(
 def _usual_version(store: Store, rollout: Rollout) -> int:
     if rollout.champion is not None:
         return rollout.champion
-    versions = store.versions(rollout.model)
+    versions = store.versions(rollout.model, limit=1)
     if not versions:
         raise NotFound(f"Nothing was published for model {rollout.model!r} yet.")
     return versions[-1].version

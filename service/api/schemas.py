@@ -302,10 +302,11 @@ class TriggerSummary(_Out):
 
 
 class TriggerList(_Out):
-    """All versions of a model, oldest first."""
+    """The latest versions of a model, oldest first."""
 
     model: str
     triggers: list[TriggerSummary]
+    earlier: str | None = Field(default=None, description="the `before` of the versions before these; null if none is")
 
 
 class TokenOut(_Out):

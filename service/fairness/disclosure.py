@@ -18,11 +18,14 @@ protection against a reader who made the other predictions of the group.
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+import orjson
 
 from service.fairness.privacy_noise import geometric_noise, largest_sum
 from service.ledger import Cell, Ledger, Level
@@ -71,6 +74,10 @@ class Disclosure:
         self._ledger, self._rule, self._labels = ledger, rule, labels
         self._size = rule.level.minutes
         self._disclosed_until: dict[str, int] = {}
+        self._read: dict[
+            str, dict[tuple[int, int], dict[Cell, int]]
+        ] = {}  # windows by model, since its last disclosure
+        self._reading = threading.Lock()
 
     @property
     def terms(self) -> dict[str, Any]:
@@ -93,23 +100,37 @@ class Disclosure:
         return int((now - SEAL_SECONDS) // 60 - self._rule.wait_hours * 60) // self._size * self._size
 
     def counts(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
-        """Disclosed counts of the sealed minutes [since, until), by cell (minute 0)."""
-        total = Counter[Cell]()
-        for cell, n in self.series(model, since, until, now).items():
-            total[cell._replace(minute=0)] += n
-        return {cell: n for cell, n in total.items() if n > 0}
+        """Disclosed counts of the sealed minutes [since, until), by cell (minute 0).
+
+        What was disclosed stays as it is: until the next period is, a window is read from the store once.
+        """
+        self._disclose(model, self.sealed_until(now))
+        key = (since, until)
+        with self._reading:
+            known = self._read.setdefault(model, {})
+        if key not in known:
+            total = _summed(release.text for release in self._releases(model, since, until).values())
+            known[key] = {
+                _cell(model, 0, part, outcome): n
+                for part, table in total.items()
+                for outcome, n in table.items()
+                if n > 0
+            }
+        return dict(known[key])
 
     def series(self, model: str, since: int, until: int, now: float) -> dict[Cell, int]:
         """Disclosed counts by period: a cell's minute is the first of its period. With noise, n may be negative."""
         self._disclose(model, self.sealed_until(now))
+        return {
+            _cell(model, minute, part, outcome): n
+            for minute, release in self._releases(model, since, until).items()
+            for part, table in _parse(release.text).items()
+            for outcome, n in table.items()
+        }
+
+    def _releases(self, model: str, since: int, until: int) -> dict[int, Release]:
         since = max(since, until - RELEASE_DAYS * Level.DAY.minutes)
-        found: dict[Cell, int] = {}
-        for minute, release in self._ledger.releases(model, self._size, since, until).items():
-            for (version, group), table in _parse(release.text).items():
-                for (label, prediction, bare), n in table.items():
-                    assert prediction is not None
-                    found[Cell(model, minute, version, group, label, prediction, bare)] = n
-        return found
+        return self._ledger.releases(model, self._size, since, until)
 
     def _disclose(self, model: str, until: int) -> None:
         """Store a release for each period before `until` that has none: nearly always none, or one."""
@@ -124,6 +145,8 @@ class Disclosure:
         for minute, tables in exact.items():
             if minute not in done and minute // Level.DAY.minutes not in days:
                 self._ledger.release(model, self._size, minute, Release(1, _text(self._tables(model, minute, tables))))
+        with self._reading:
+            self._read.pop(model, None)
         self._disclosed_until[model] = until
 
     def _days_of_other_length(self, model: str, since: int, until: int) -> set[int]:
@@ -212,5 +235,23 @@ def _parse(text: str) -> Tables:
     """The tables of a release: the last of each list, as earlier releases of this package disclosed a period often."""
     return {
         (version, group): {(y, h, bare): n for y, h, bare, n in tables[-1]}
-        for version, group, tables in json.loads(text)
+        for version, group, tables in orjson.loads(text)
     }
+
+
+def _summed(texts: Iterable[str]) -> Tables:
+    """The sum of the tables of many releases, of `_parse` each: thousands of periods in a fraction of a second."""
+    total: dict[VersionGroup, dict[OutcomeKey, int]] = {}
+    for text in texts:
+        for version, group, tables in orjson.loads(text):
+            table = total.setdefault((version, group), {})
+            for label, prediction, bare, n in tables[-1]:
+                outcome = label, prediction, bare
+                table[outcome] = table.get(outcome, 0) + n
+    return total
+
+
+def _cell(model: str, minute: int, part: VersionGroup, outcome: OutcomeKey) -> Cell:
+    (version, group), (label, prediction, bare) = part, outcome
+    assert prediction is not None
+    return Cell(model, minute, version, group, label, prediction, bare)

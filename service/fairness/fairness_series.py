@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 
 from service.fairness.time_windows import WINDOW_MINUTES
 from service.fairness.version_report import CellCounts, Document, ReportParams, confusion_counts_of
@@ -14,6 +15,7 @@ from triggers.rollout.guard_rules import METRICS
 SERIES_STEPS: Mapping[str, int] = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "6h": 360, "1d": 1440}
 """Lengths of steps in minutes, by name."""
 MAX_POINTS, DEFAULT_POINTS = 400, 120
+REMEMBERED_POINTS = 2048
 SERIES_RATES = ("selection_rate", "accuracy")
 
 
@@ -44,6 +46,12 @@ def cells_by_step(cells: CellCounts) -> dict[int, dict[Cell, int]]:
     for cell in sorted(cells, key=lambda cell: cell.minute):
         found.setdefault(cell.minute, {})[cell] = cells[cell]
     return found
+
+
+@lru_cache(maxsize=REMEMBERED_POINTS)
+def remembered_point(cells: tuple[tuple[Cell, int], ...], terms: ReportParams) -> Document:
+    """A `series_point` that is not to be changed: nearly all steps of a window are as when it was read last."""
+    return series_point(dict(cells), terms)
 
 
 def series_point(cells: CellCounts, terms: ReportParams) -> Document:

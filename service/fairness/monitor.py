@@ -18,7 +18,7 @@ from service.fairness.fairness_series import (
     cells_by_step,
     check_step,
     default_step,
-    series_point,
+    remembered_point,
 )
 from service.fairness.pareto_front import pareto_front
 from service.fairness.time_windows import WINDOW_MINUTES, TimeWindows, WindowReading
@@ -130,7 +130,9 @@ class FairnessMonitor:
                 {
                     "since": iso_timestamp(minute * 60),
                     "until": iso_timestamp((minute + SERIES_STEPS[step]) * 60),
-                    "versions": {name: series_point(each, terms) for name, each in _split(part, by).items()},
+                    "versions": {
+                        name: remembered_point(tuple(each.items()), terms) for name, each in _split(part, by).items()
+                    },
                 }
                 for minute, part in cells_by_step(cells).items()
             ],

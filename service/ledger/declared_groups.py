@@ -7,17 +7,21 @@ a declaration of their own, but count towards the ledger's `max_groups`.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from triggers.artifact.manifest import Manifest
 from triggers.errors import NotFound, StoreError
 from triggers.metrics.attributes import attributes_of, sorted_name
 from triggers.metrics.overlapping_groups import NO_GROUP, UNDECLARED, UNKNOWN, cell_of, identities_of
+from triggers.storage import write_atomically
 from triggers.store import Store
+from triggers.store.store import VersionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -63,36 +67,67 @@ class DeclaredGroups:
 class Declarations:
     """The declared groups of one model, updated as versions are published. On any thread.
 
-    `named` are the names from the bundle and the settings.
+    `named` are the names from the bundle and the settings. `notes` is a folder in which what the manifests declare is
+    kept from one start to the next, so that a start reads those of new versions only, however many there are.
     """
 
-    def __init__(self, model: str, store: Store, named: Sequence[str] = ()) -> None:
+    def __init__(self, model: str, store: Store, named: Sequence[str] = (), notes: Path | None = None) -> None:
         self._model, self._store = model, store
-        self._read, self._reading = 0, threading.Lock()
-        self.groups = DeclaredGroups().with_names(named)
+        self._notes = notes and notes / f"groups-{model}.json"
+        self._read, self._digest, self._reading = 0, "", threading.Lock()
+        self._named, self._published = tuple(named), DeclaredGroups()
+
+    @property
+    def groups(self) -> DeclaredGroups:
+        """All declared groups known so far."""
+        return self._published.with_names(self._named)
 
     def refresh(self) -> DeclaredGroups:
         """Read the manifests of new versions; without an answer the known groups stay. Waits for the store."""
-        try:
-            with self._reading:
+        with self._reading:
+            before = self._read
+            try:
                 self._read_new()
-        except NotFound:
-            pass
-        except StoreError as error:
-            logger.warning("model %s: the groups of new versions are not known yet: %s", self._model, error)
-        return self.groups
+            except NotFound:
+                if before != self._read:
+                    self._keep()
+            except StoreError as error:
+                logger.warning("model %s: the groups of new versions are not known yet: %s", self._model, error)
+            return self.groups
 
     def _read_new(self) -> None:
         """Read versions, which are numbered from 1 and never change, until NotFound."""
         if not self._read:
-            self._add(info.manifest for info in self._store.versions(self._model))
+            self._recall()
+        if not self._read:
+            self._add(self._store.versions(self._model))
         while True:
-            self._add([self._store.version(self._model, self._read + 1).manifest])
+            self._add([self._store.version(self._model, self._read + 1)])
 
-    def _add(self, manifests: Iterable[Manifest]) -> None:
-        for manifest in manifests:
-            self.groups = self.groups.with_manifest(manifest)
-            self._read += 1
+    def _add(self, versions: Iterable[VersionInfo]) -> None:
+        for info in versions:
+            self._published = self._published.with_manifest(info.manifest)
+            self._read, self._digest = info.version, info.digest
+
+    def _recall(self) -> None:
+        """Take over what an earlier start noted, if its last version is still that of the store."""
+        try:
+            noted = json.loads(self._notes.read_text()) if self._notes else {}
+            if noted and self._store.version(self._model, noted["version"]).digest == noted["digest"]:
+                self._published = DeclaredGroups(frozenset(noted["names"]), frozenset(noted["identities"]))
+                self._read, self._digest = noted["version"], noted["digest"]
+        except (OSError, ValueError, TypeError, KeyError, NotFound):
+            pass  # there is none, or it is of another store: all are read
+
+    def _keep(self) -> None:
+        if self._notes is None:
+            return
+        noted = {"version": self._read, "digest": self._digest}
+        known = {"names": sorted(self._published.names), "identities": sorted(self._published.identities)}
+        try:
+            write_atomically(self._notes, json.dumps(noted | known).encode())
+        except OSError as error:
+            logger.warning("model %s: the next start reads all versions again: %s", self._model, error)
 
 
 def _cell(name: str) -> str:

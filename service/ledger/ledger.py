@@ -64,6 +64,7 @@ class Ledger:
         self._cells: Counter[Cell] = Counter()
         self._new_groups: set[tuple[str, str]] = set()
         self._declared: dict[str, DeclaredGroups] = {}
+        self._places: dict[str, set[str]] = {}  # what `_placed` found, until its grounds change
         self._batch: CountBatch | None = None  # being written, or waiting to be tried again
         self._batches = 0
         self._dropped: Loss | None = None
@@ -83,10 +84,12 @@ class Ledger:
 
         Declared names do not count towards `max_groups`; combinations of them do, as all names without declarations.
         """
-        if groups is None:
-            self._declared.pop(model, None)
-        else:
-            self._declared[model] = groups
+        with self._memory:
+            self._places.clear()
+            if groups is None:
+                self._declared.pop(model, None)
+            else:
+                self._declared[model] = groups
 
     def canonical_group(self, model: str, group: str | None) -> str:
         """The name under which `group` is counted: "unknown" for none, "undeclared", "other" beyond `max_groups`."""
@@ -114,16 +117,19 @@ class Ledger:
                 return name
             if len(self._placed(model)) >= self._max_groups:
                 return OTHER_GROUP
+            self._placed(model).add(name)
             self._groups.add((model, name))
             self._new_groups.add((model, name))
             return name
 
     def _placed(self, model: str) -> set[str]:
         """Names that count towards `max_groups`: with declarations, only combinations of declared names."""
-        names, declared = {name for each, name in self._groups if each == model}, self._declared.get(model)
-        if declared is None:
-            return names
-        return {name for name in names - declared.names if declared.spelled(name) == name}
+        if model not in self._places:
+            names, declared = {name for each, name in self._groups if each == model}, self._declared.get(model)
+            if declared is not None:
+                names = {name for name in names - declared.names if declared.spelled(name) == name}
+            self._places[model] = names
+        return self._places[model]
 
     def record(self, event: PredictionEvent) -> None:
         """Count a prediction. On any thread: never waits for the store and never raises."""
@@ -290,7 +296,9 @@ class Ledger:
         self._store.reap_dead_runs(self._clock())
         groups = self._store.groups()
         with self._memory:
-            self._groups |= groups
+            if not groups <= self._groups:
+                self._groups |= groups
+                self._places.clear()
 
     def close(self) -> None:
         """Write the remaining counts and end the run cleanly; if that fails, the next start reports a possible loss."""

@@ -24,7 +24,14 @@ from triggers.artifact.artifact import check_certified
 from triggers.artifact.signature import TRUST_ANYONE, Trust
 from triggers.errors import ArtifactError, InputError, NotFound, RevisionConflict, StoreError, StoreUnavailable
 from triggers.rollout import RolloutPlan
-from triggers.rollout.rollout_history import CHANGES, HistoryEntry, check_decided, last_change, plan_before
+from triggers.rollout.rollout_history import (
+    CHANGES,
+    HistoryEntry,
+    check_decided,
+    deciding_entry,
+    last_change,
+    plan_before,
+)
 from triggers.store import Store, open_store
 from triggers.store.store import Replica, Rollout, version_name
 
@@ -258,8 +265,8 @@ class RolloutController:
         for _ in range(SAME_MOMENT_READS):
             desired, entries = self._store.rollout(self.model), self._store.history(self.model)
             change = last_change(entries)
-            if change is None and entries:
-                change = last_change(self._store.history(self.model, limit=None))
+            if change is None and entries:  # nothing but publishes and refusals since
+                change = deciding_entry(entries[0], partial(self._store.entry, self.model))
             if change is None or change.revision <= desired.revision:
                 break  # else the decision came between the two reads
         return desired, entries[0] if entries else None, change

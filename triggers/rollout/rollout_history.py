@@ -8,7 +8,7 @@ the entry but signature and hash, and so, by the previous hash, over all earlier
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -193,6 +193,24 @@ def check_signed(entry: HistoryEntry, trust: Trust) -> None:
 def last_change(entries: Iterable[HistoryEntry]) -> HistoryEntry | None:
     """The last decision in a history, newest first."""
     return next((entry for entry in entries if entry.action in CHANGES), None)
+
+
+def deciding_entry(head: HistoryEntry, entry_at: Callable[[int], HistoryEntry]) -> HistoryEntry | None:
+    """The decision behind the revision of a history's last entry, by some log2(length) calls of `entry_at`.
+
+    It is the first entry of that revision, as revisions only grow. None if there was none, or if it is none.
+    """
+    if head.revision == 0:
+        return None
+    first, last = 1, head.seq
+    while first < last:
+        middle = (first + last) // 2
+        if entry_at(middle).revision < head.revision:
+            first = middle + 1
+        else:
+            last = middle
+    found = entry_at(first)
+    return found if found.action in CHANGES else None
 
 
 def check_decided(rollout: Rollout, change: HistoryEntry | None, trust: Trust = TRUST_ANYONE) -> None:

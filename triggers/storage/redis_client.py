@@ -73,6 +73,8 @@ def connect_redis(url: str, seconds: float, *, text: bool = True) -> redis.Redis
 
 
 def _server(url: str, options: dict[str, Any]) -> redis.Redis:
+    if urlsplit(url).scheme == "unix":
+        options = {name: value for name, value in options.items() if name != "socket_keepalive"}  # it is TCP's
     pool = redis.BlockingConnectionPool.from_url(url, max_connections=MAX_CONNECTIONS, **options)
     return redis.Redis.from_pool(pool)
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ class SqliteFile:
         self._schema_version = schema_version
         self._locks = (threading.Lock(), threading.Lock())
         with self._translated():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _make(path)
             self._connections = [self._connect(), self._connect()]  # for reading, for writing
             self._opened = [self._identity()] * 2
             self._prepare(schema, schema_version)
@@ -130,6 +130,16 @@ class SqliteFile:
         for lock, connection in zip(self._locks, self._connections, strict=True):
             with lock:
                 connection.close()
+
+
+def _make(path: Path) -> None:
+    """Make the file if it is missing, private. Never opens one that exists.
+
+    Closing any descriptor of a file gives up all locks that this process holds on it through other connections, and
+    the next process to close it would then delete the journal under them.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 @contextmanager

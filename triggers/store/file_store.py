@@ -4,12 +4,14 @@
     artifacts/<model>/v7-<digest12>.safetensors   a temporary file, flushed, renamed, and only then in the index
 
 A process killed between the rename and the entry leaves a file that no version refers to; the first publish of the next
-process removes it. Except for that one, the time of a publish does not depend on the number of versions.
+process removes it, for which it lists the folder. Else the time of a publish does not depend on the number of versions.
 Folders are private (0700), files too (0600).
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +53,7 @@ from triggers.store.sqlite_index import (
     replace_replica,
     replace_rollout,
     select_entries,
+    select_entry,
     select_known,
     select_models,
     select_replicas,
@@ -109,23 +112,35 @@ class FileStore:
             return known
         version, sha256 = last + 1, file_digest(data)
         info = VersionInfo(manifest.model, version, digest, sha256, len(data), self._now(), actor, manifest)
-        self._sweep(db, manifest.model, temporary)
+        self._sweep(db, manifest.model, last, temporary)
         rename_durably(temporary, self.path_of(info))
         insert_version(db, info)
         detail = {"digest": digest, "kind": manifest.kind, "file_sha256": sha256}
         self._append(db, manifest.model, "publish", actor, None, version, reason, detail)
         return version
 
-    def _sweep(self, db: sqlite3.Connection, model: str, spare: Path) -> None:
+    def _sweep(self, db: sqlite3.Connection, model: str, last: int, spare: Path) -> None:
         """At the first publish, and after one that failed: remove the files that killed ones left.
 
-        These are files that no version refers to, and old temporary files.
+        These are files that no version up to `last` refers to, and old temporary files, where there are more files than
+        versions. Only names are read: a file is a version's if it is the only one with its number.
         """
         if model in self._swept:
             return
         self._swept.add(model)
-        keep = {self.path_of(info) for info in select_versions(db, model)} | {spare}
-        for path in set(self._artifacts(model).iterdir()) - keep:
+        folder, by_number = self._artifacts(model), dict[int, list[str]]()
+        names = os.listdir(folder)
+        if len(names) == last + 1:  # a file for each version, and the spare one
+            return
+        for name in names:
+            match = re.fullmatch(r"v([1-9][0-9]{0,8})-[0-9a-f]{12}\.safetensors", name)
+            by_number.setdefault(int(match[1]) if match and int(match[1]) <= last else 0, []).append(name)
+        unknown = [folder / name for name in by_number.pop(0, ()) if name != spare.name]
+        for number, names in by_number.items():
+            if len(names) > 1:
+                right = self.path_of(select_version(db, model, number)).name
+                unknown += [folder / name for name in names if name != right]
+        for path in unknown:
             written_aside = path.name.startswith(TEMP_PREFIX)
             if not written_aside or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 path.unlink(missing_ok=True)
@@ -135,10 +150,10 @@ class FileStore:
         with self._index.read() as db:
             return select_models(db)
 
-    def versions(self, model: str) -> list[VersionInfo]:
-        """All versions of a model, oldest first."""
+    def versions(self, model: str, limit: int | None = None, before: int | None = None) -> list[VersionInfo]:
+        """The latest versions of a model, oldest first."""
         with self._index.read() as db:
-            return select_versions(db, check_model_name(model))
+            return select_versions(db, check_model_name(model), limit, before)
 
     def version(self, model: str, version: int) -> VersionInfo:
         """One version without its tensors. Raises NotFound."""
@@ -230,6 +245,11 @@ class FileStore:
         """The latest entries, newest first."""
         with self._index.read() as db:
             return select_entries(db, check_model_name(model), limit)
+
+    def entry(self, model: str, seq: int) -> HistoryEntry:
+        """One entry of the history. Raises NotFound."""
+        with self._index.read() as db:
+            return select_entry(db, check_model_name(model), seq)
 
     def verify_history(self, model: str) -> int:
         """Check the chain and that rollout and versions are its outcome; return its length."""

@@ -16,6 +16,20 @@ return 1
 
 A trainer that only publishes needs no right to the rollout's key."""
 
+KNOWN_DIGEST = """
+return {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HLEN', KEYS[1]), redis.call('LLEN', KEYS[2])}
+"""
+"""KEYS: digests, versions; ARGV: a digest. Its version or nil, how many digests and how many versions there are."""
+
+INDEX_DIGESTS = """
+-- KEYS: digests, versions; ARGV: how many versions were read, then (digest, version) for each of them
+if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+"""Write the digests anew, unless versions were added since: one that is missing for a moment may be published twice."""
+
 LOOK = """
 return {redis.call('LRANGE', KEYS[1], 0, -1), redis.call('GET', KEYS[2]) or '', redis.call('LRANGE', KEYS[3], 0, -1)}
 """

@@ -43,7 +43,7 @@ from triggers.store import redis_records as records
 from triggers.store.artifact_files import ArtifactFiles
 from triggers.store.artifact_integrity import check_digest, file_digest, open_verified
 from triggers.store.redis_pubsub import RedisPubSub
-from triggers.store.redis_scripts import COMMIT, LIVING, LOOK, REPORT
+from triggers.store.redis_scripts import COMMIT, INDEX_DIGESTS, KNOWN_DIGEST, LIVING, LOOK, REPORT
 
 if TYPE_CHECKING:
     import redis
@@ -83,6 +83,7 @@ class RedisStore:
         self._redis = connect_redis(url, OPERATION_SECONDS, text=False)
         scripts = (COMMIT, LOOK, REPORT, LIVING)
         self._commit, self._look, self._report, self._living = map(self._redis.register_script, scripts)
+        self._known_digest, self._index = map(self._redis.register_script, (KNOWN_DIGEST, INDEX_DIGESTS))
         self._files = files or _RedisFiles(self._redis)
         self._bus = RedisPubSub(self._redis)
         check_server(self._redis, "trigger versions and rollouts")
@@ -115,9 +116,8 @@ class RedisStore:
     def _known(self, model: str, digest: str) -> tuple[int | None, int]:
         """The version that a digest has, None if it is new, and the last version (0: none)."""
         with translated():
-            found: Any = self._redis.hget(keys.digests(model), digest)
-            entered: Any = self._redis.hlen(keys.digests(model))
-            last: Any = self._redis.llen(keys.versions_key(model))
+            state: Any = self._known_digest([keys.digests(model), keys.versions_key(model)], [digest])
+            found, entered, last = state
         if found is not None and int(found) <= last and self.version(model, int(found)).digest == digest:
             return int(found), last
         if found is None and entered == last:
@@ -129,9 +129,8 @@ class RedisStore:
         infos = self.versions(model)
         numbers = {info.digest: info.version for info in reversed(infos)}
         with translated():
-            self._redis.delete(keys.digests(model))
-            if numbers:
-                self._redis.hset(keys.digests(model), mapping=numbers)  # type: ignore[arg-type]
+            pairs = [word for pair in numbers.items() for word in pair]
+            self._index([keys.digests(model), keys.versions_key(model)], [len(infos), *pairs])
         return numbers.get(digest), len(infos)
 
     def models(self) -> list[str]:
@@ -141,11 +140,15 @@ class RedisStore:
             names = sorted(name.decode() for name in named)
             return [name for name in names if self._redis.exists(keys.history_key(name))]
 
-    def versions(self, model: str) -> list[VersionInfo]:
-        """All versions of a model, oldest first."""
+    def versions(self, model: str, limit: int | None = None, before: int | None = None) -> list[VersionInfo]:
+        """The latest versions of a model, oldest first."""
+        key = keys.versions_key(check_model_name(model))
         with translated():
-            found: Any = self._redis.lrange(keys.versions_key(check_model_name(model)), 0, -1)
-        return [records.read_version(model, number, text) for number, text in enumerate(found, start=1)]
+            last: Any = self._redis.llen(key)
+            end = last if before is None else max(0, min(last, before - 1))
+            first = 0 if limit is None else max(0, end - limit)
+            found: Any = self._redis.lrange(key, first, end - 1) if end > first else []
+        return [records.read_version(model, number, text) for number, text in enumerate(found, start=first + 1)]
 
     def version(self, model: str, version: int) -> VersionInfo:
         """One version without its tensors. Raises NotFound."""
@@ -253,6 +256,14 @@ class RedisStore:
         with translated():
             found: Any = self._redis.lrange(keys.history_key(check_model_name(model)), -(limit or 0), -1)
         return [records.read_entry(model, text) for text in reversed(found)]
+
+    def entry(self, model: str, seq: int) -> HistoryEntry:
+        """One entry of the history. Raises NotFound."""
+        with translated():
+            text: Any = self._redis.lindex(keys.history_key(check_model_name(model)), seq - 1) if seq >= 1 else None
+        if text is None:
+            raise NotFound(f"The history of {model!r} has no entry {seq}.")
+        return records.read_entry(model, text)
 
     def verify_history(self, model: str) -> int:
         """Check the chain and that rollout and versions are its outcome, all as of one moment; return its length."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from triggers.artifact.manifest import Manifest
-from triggers.errors import FairtriggerError, StoreError
+from triggers.errors import FairtriggerError, NotFound, StoreError
 from triggers.rollout import RolloutPlan
 from triggers.rollout.rollout_history import HistoryEntry, Replica, Rollout, VersionInfo, no_version, version_name
 from triggers.storage import SqliteFile
@@ -44,10 +44,13 @@ def insert_version(db: sqlite3.Connection, info: VersionInfo) -> None:
     db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, info.manifest.model_dump_json()))
 
 
-def select_versions(db: sqlite3.Connection, model: str) -> list[VersionInfo]:
-    """All versions of a model, oldest first."""
-    rows = db.execute("SELECT * FROM versions WHERE model = ? ORDER BY version", (model,))
-    return [_info(*row) for row in rows]
+def select_versions(
+    db: sqlite3.Connection, model: str, limit: int | None = None, before: int | None = None
+) -> list[VersionInfo]:
+    """The latest `limit` versions of a model before number `before`, oldest first; by default all."""
+    statement = "SELECT * FROM versions WHERE model = ? AND version < ? ORDER BY version DESC LIMIT ?"
+    rows = db.execute(statement, (model, 2**62 if before is None else before, -1 if limit is None else limit))
+    return [_info(*row) for row in rows][::-1]
 
 
 def select_known(db: sqlite3.Connection, model: str, digest: str) -> tuple[int | None, int]:
@@ -62,8 +65,8 @@ def select_version(db: sqlite3.Connection, model: str, version: int) -> VersionI
     row = db.execute("SELECT * FROM versions WHERE model = ? AND version = ?", (model, version)).fetchone()
     if row:
         return _info(*row)
-    (count,) = db.execute("SELECT count(*) FROM versions WHERE model = ?", (model,)).fetchone()
-    raise no_version(model, version, count)
+    (last,) = db.execute("SELECT max(version) FROM versions WHERE model = ?", (model,)).fetchone()
+    raise no_version(model, version, last or 0)
 
 
 def _info(
@@ -77,8 +80,15 @@ def _info(
 
 
 def select_models(db: sqlite3.Connection) -> list[str]:
-    """Every model with a version or a history, sorted."""
-    return [name for (name,) in db.execute("SELECT model FROM versions UNION SELECT model FROM history ORDER BY model")]
+    """Every model with a version or a history, sorted; one step along each index for each, as DISTINCT reads all."""
+    found = set[str]()
+    for table in ("versions", "history"):
+        name = ""
+        while (
+            name := db.execute(f"SELECT min(model) FROM {table} WHERE model > ?", (name,)).fetchone()[0]
+        ) is not None:  # nosec B608
+            found.add(name)
+    return sorted(found)
 
 
 def select_rollout(db: sqlite3.Connection, model: str) -> Rollout:
@@ -134,6 +144,14 @@ def select_entries(db: sqlite3.Connection, model: str, limit: int | None = None)
     """The latest entries, newest first. Raises StoreError for one that cannot be read."""
     statement = "SELECT seq, entry FROM history WHERE model = ? ORDER BY seq DESC LIMIT ?"
     return [_entry(model, *row) for row in db.execute(statement, (model, -1 if limit is None else limit))]
+
+
+def select_entry(db: sqlite3.Connection, model: str, seq: int) -> HistoryEntry:
+    """One entry. Raises NotFound, and StoreError for one that cannot be read."""
+    row = db.execute("SELECT entry FROM history WHERE model = ? AND seq = ?", (model, seq)).fetchone()
+    if row is None:
+        raise NotFound(f"The history of {model!r} has no entry {seq}.")
+    return _entry(model, seq, row[0])
 
 
 def _entry(model: str, seq: int, text: str) -> HistoryEntry:

@@ -53,8 +53,8 @@ class Store(Protocol):
         """Names of all models with a version or a history, sorted."""
         ...
 
-    def versions(self, model: str) -> list[VersionInfo]:
-        """All versions of a model, oldest first."""
+    def versions(self, model: str, limit: int | None = None, before: int | None = None) -> list[VersionInfo]:
+        """The latest `limit` versions of a model, oldest first; None: all. `before`: only those with lower numbers."""
         ...
 
     def version(self, model: str, version: int) -> VersionInfo:
@@ -129,6 +129,10 @@ class Store(Protocol):
 
     def history(self, model: str, limit: int | None = 100) -> list[HistoryEntry]:
         """The latest entries, newest first; all of them with limit None."""
+        ...
+
+    def entry(self, model: str, seq: int) -> HistoryEntry:
+        """One entry of the history, by its number from 1 on. Raises NotFound."""
         ...
 
     def verify_history(self, model: str) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from service.api.dependencies import Model, Runtime, Version
 from service.api.pooled_route import PooledRoute
@@ -15,14 +15,24 @@ from triggers.store.version_card import card
 from triggers.trigger import ImageTrigger, TextTrigger, preview_png
 
 router = APIRouter(route_class=PooledRoute, tags=["triggers"])
+VERSION = r"^v?[1-9][0-9]{0,8}$"
 
 
-@router.get("/v1/models/{model}/triggers", summary="All published versions")
-def list_triggers(service: Runtime, model: Model) -> TriggerList:
-    """Every version in the store, oldest first."""
-    serving = model.state.champion
-    found = [_summary(info, info.version == serving) for info in service.store.versions(model.name)]
-    return TriggerList(model=model.name, triggers=found)
+@router.get("/v1/models/{model}/triggers", summary="The published versions")
+def list_triggers(
+    service: Runtime,
+    model: Model,
+    limit: Annotated[int, Query(ge=1, le=1000, description="most versions, the latest ones")] = 1000,
+    before: Annotated[str | None, Query(pattern=VERSION, description="only versions before this one")] = None,
+) -> TriggerList:
+    """The latest versions in the store, oldest first. `earlier` is the `before` under which those before them are."""
+    serving, end = model.state.champion, None if before is None else int(before.removeprefix("v"))
+    found = service.store.versions(model.name, limit, end)
+    return TriggerList(
+        model=model.name,
+        triggers=[_summary(info, info.version == serving) for info in found],
+        earlier=version_name(found[0].version) if found and found[0].version > 1 else None,
+    )
 
 
 @router.get("/v1/models/{model}/triggers/{version}", summary="The card of one version")

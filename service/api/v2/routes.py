@@ -37,7 +37,8 @@ async def ready(service: Runtime) -> JSONResponse:
 @router.get("/models/{model}", summary="Inputs, outputs and versions of a model")
 def model_metadata(service: Runtime, model: Model) -> ModelMetadata:
     """`versions` are the published triggers, and `none`: the bare model."""
-    return _metadata(model, ["none", *(version_name(info.version) for info in service.store.versions(model.name))])
+    latest = service.store.versions(model.name, limit=1)
+    return _metadata(model, ["none", *map(version_name, range(1, latest[0].version + 1 if latest else 1))])
 
 
 @router.get("/models/{model}/versions/{version}", summary="Inputs and outputs of a model under one trigger")

@@ -67,6 +67,15 @@ def test_list_shows_versions_figures_and_the_champion(run: Run, filled_store: Fi
     assert "posts" not in run("list", "faces")[1]
 
 
+def test_list_shows_the_latest_versions_and_says_so(run: Run, filled_store: FileStore) -> None:
+    last = len(filled_store.versions("faces"))
+    status, out, err = run("list", "faces", "--limit", "1")
+    assert status == 0 and re.search(rf"v{last} ", out) and not re.search(rf"v{last - 1} ", out)
+    assert err == f"faces: {last - 1} earlier versions are not listed; raise --limit.\n"
+    assert run("list", "faces")[2] == ""
+    assert [card["version"] for card in json.loads(run("list", "faces", "--limit", "1", "--json")[1])] == [last]
+
+
 @pytest.fixture
 def judged_store(filled_store: FileStore) -> FileStore:
     """The filled store with faces v5 certified, v6 promising and v7 not recommended."""

@@ -82,6 +82,31 @@ def test_nothing_of_an_hour_is_seen_before_it_is_sealed(world: World) -> None:
     assert world.windows.read("m", "1h", exact=False).until == DAY + 60
 
 
+def test_a_window_is_read_from_the_store_once_for_each_disclosure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[tuple[int, int]]()
+    releases = world.ledger.releases
+
+    def counted(model: str, size: int, since: int, until: int) -> dict[int, Release]:
+        read.append((since, until))
+        return releases(model, size, since, until)
+
+    monkeypatch.setattr(world.ledger, "releases", counted)
+    world.count(50, "a")
+    world.minute = DAY + 70
+    assert world.groups("24h") == {"a": 50}
+    first = len(read)
+    for window in ("24h", "24h", "7d", "24h", "7d"):
+        assert world.groups(window) == {"a": 50}
+    assert len(read) == first + 1, "one reading of 7d and none of 24h"
+    world.count(30, "a")
+    world.minute = DAY + 130
+    assert world.groups("24h") == {"a": 80} == world.groups("7d")
+    world.minute = DAY + 130 + 1440
+    assert world.groups("24h") == {} and world.groups("7d") == {"a": 80}
+
+
 def test_a_small_cell_is_not_seen_by_itself_nor_in_a_total(world: World) -> None:
     world.count(50, "a")
     world.count(K - 1, "b")

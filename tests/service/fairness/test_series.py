@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.fairness.disclosure import Disclosure, DisclosureRule
+from service.fairness.fairness_series import remembered_point
 from service.fairness.monitor import FairnessMonitor
 from service.fairness.time_windows import TimeWindows
 from service.ledger.events import PredictionEvent
@@ -85,6 +86,17 @@ def test_steps_are_aligned_and_empty_ones_are_missing(two_hours: World) -> None:
     assert [point["since"][11:16] for point in points] == ["00:00", "01:00"]
     assert [point["until"][11:16] for point in points] == ["00:15", "01:15"]
     assert [list(point["versions"]) for point in points] == [["bare"], ["v2"]]
+
+
+def test_only_steps_that_changed_are_computed_again(two_hours: World) -> None:
+    first = two_hours.monitor.fairness_series("m", "24h", "15m")
+    computed = remembered_point.cache_info().misses
+    assert two_hours.monitor.fairness_series("m", "24h", "15m")["points"] == first["points"]
+    assert remembered_point.cache_info().misses == computed
+    two_hours.count(7, "a", version=2)
+    again = two_hours.monitor.fairness_series("m", "24h", "15m")["points"]
+    assert remembered_point.cache_info().misses == computed + 1
+    assert again[:2] == first["points"] and again[2]["versions"]["v2"]["n"] == 7
 
 
 def test_everything_is_told_by_day_and_the_present_day_is_in_it(two_hours: World) -> None:

@@ -14,6 +14,7 @@ from triggers.artifact.manifest import DataCount
 from triggers.metrics.overlapping_groups import UNDECLARED
 from triggers.model.classifier import FrozenClassifier
 from triggers.store.file_store import FileStore
+from triggers.store.store import VersionInfo
 
 PEOPLE = DeclaredGroups().with_names(["sex=f,age=old", "age=young,sex=m", "Male & not Young"])
 ROWS = tuple(DataCount(split="train", group=group, label=0, count=5) for group in ("none", "muslim + black", "female"))
@@ -95,3 +96,79 @@ def test_every_version_declares_also_those_published_later(tmp_path: Path, image
         store.publish(artifact_for(image_model, "border", 7, groups=("d",), evaluation=()), actor="test")
         assert declared.refresh().names == {"named", "a", "b", "c", "d"}
         assert not Declarations("nobody", store).refresh()
+
+
+class CountedStore(FileStore):
+    """A store that notes which versions were read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.read: list[int | str] = []
+
+    def versions(self, model: str, limit: int | None = None, before: int | None = None) -> list[VersionInfo]:
+        self.read.append("all")
+        return super().versions(model, limit, before)
+
+    def version(self, model: str, version: int) -> VersionInfo:
+        self.read.append(version)
+        return super().version(model, version)
+
+
+def test_a_start_reads_the_manifests_of_new_versions_only(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    with CountedStore(tmp_path / "store") as store:
+        for seed in range(4):
+            store.publish(artifact_for(image_model, "border", seed, groups=(f"g{seed}",), evaluation=()), actor="test")
+        first = Declarations("faces", store, ["named"], tmp_path).refresh()
+        assert first.names == {"named", "g0", "g1", "g2", "g3"} and store.read == ["all", 5]
+        store.read.clear()
+        again = Declarations("faces", store, ["other"], tmp_path).refresh()
+        assert again.names == {"other", "g0", "g1", "g2", "g3"} and store.read == [4, 5]
+        store.publish(artifact_for(image_model, "border", 9, groups=("late",), evaluation=()), actor="test")
+        assert "late" in Declarations("faces", store, (), tmp_path).refresh().names
+        store.read.clear()
+        assert "late" in Declarations("faces", store, (), tmp_path).refresh().names and store.read == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "noted", ["", "{", "[]", '{"version": 1, "digest": "sha256:0", "names": ["x"], "identities": []}']
+)
+def test_notes_of_another_store_or_none_are_not_believed(
+    tmp_path: Path, image_model: FrozenClassifier, noted: str
+) -> None:
+    (tmp_path / "groups-faces.json").write_text(noted)
+    with FileStore(tmp_path / "store") as store:
+        store.publish(artifact_for(image_model, "border", 1, groups=("a", "b"), evaluation=()), actor="test")
+        assert Declarations("faces", store, (), tmp_path).refresh().names == {"a", "b"}
+
+
+def test_overlapping_groups_are_the_same_after_a_start(tmp_path: Path, image_model: FrozenClassifier) -> None:
+    with FileStore(tmp_path / "store") as store:
+        overlapping = {"groups": ("black", "female", "muslim"), "groups_overlap": True, "evaluation": ()}
+        store.publish(artifact_for(image_model, "border", 1, data_counts=ROWS, **overlapping), actor="test")
+        first = Declarations("faces", store, (), tmp_path).refresh()
+        assert first.identities == {"black", "female", "muslim"}
+        assert Declarations("faces", store, (), tmp_path).refresh() == first
+
+
+class AskedGroups(DeclaredGroups):
+    """Declared groups that count how often a name is spelled."""
+
+    asked = 0
+
+    def spelled(self, name: str) -> str | None:
+        AskedGroups.asked += 1
+        return super().spelled(name)
+
+
+def test_placing_a_combination_looks_at_that_name_only(tmp_path: Path) -> None:
+    """64 declared groups of four attributes make 65,536 combinations; those beyond the limit cost one look each."""
+    names = frozenset(f"{attribute}={value}" for attribute in "abcd" for value in range(16))
+    crossed = [f"a={a},b={b},c=0,d=0" for a in range(16) for b in range(16)]
+    with Ledger(tmp_path / "ledger.sqlite", flush_interval=NEVER, max_groups=64) as ledger:
+        ledger.declare("m", AskedGroups(names))
+        assert [ledger.canonical_group("m", name) for name in crossed[:64]] == crossed[:64]
+        AskedGroups.asked = 0
+        assert {ledger.canonical_group("m", name) for name in crossed[64:]} == {OTHER_GROUP}
+        assert AskedGroups.asked == len(crossed) - 64
+        assert [ledger.canonical_group("m", name) for name in crossed[:64]] == crossed[:64]
+        assert ledger.group_limit_reached("m") and len(ledger.groups("m")) == 128

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,6 +36,36 @@ def test_what_is_written_is_read_after_opening_again(tmp_path: Path) -> None:
     assert names(file) == ["a", "b"]
     file.close()
     file.close()
+    assert (tmp_path / "f.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+WRITE_AND_END = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute("INSERT INTO things VALUES ('of a child')")
+db.close()
+"""
+
+
+@pytest.mark.process
+def test_a_file_may_be_opened_twice_while_other_processes_come_and_go(tmp_path: Path) -> None:
+    """Closing any descriptor of a file gives up all locks of the process on it, and others then delete its journal."""
+    path = tmp_path / "f.sqlite"
+    first = opened(path)
+    second = opened(path)
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", WRITE_AND_END, str(path)], check=True)
+        with first.write() as db:
+            db.execute("INSERT INTO things VALUES ('of the first')")
+    third = opened(path)
+    assert names(third) == names(second) == names(first) == ["of a child", "of the first"] * 2
+    for file in (first, second, third):
+        file.close()
+
+
+def test_a_file_behind_a_link_is_private_too(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "f.sqlite")
+    opened(tmp_path / "link.sqlite").close()
     assert (tmp_path / "f.sqlite").stat().st_mode & 0o777 == 0o600
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import redis
 
+from service.ledger import Ledger
 from tests.artifacts import image_artifact
 from tests.redis_servers.sentinel import Sentinels, sentinels
-from tests.redis_servers.server import RedisServer
+from tests.redis_servers.server import RedisServer, need_redis
 from triggers.artifact.artifact import to_bytes
 from triggers.errors import ArtifactCorrupt, ConfigError, StoreError, StoreUnavailable
 from triggers.store import redis_keys as keys
@@ -34,6 +35,23 @@ def store(redis_server: RedisServer) -> Iterator[Store]:
     with open_store(redis_server.url) as opened:
         opened.publish(FIRST, actor="a")
         yield opened
+
+
+def test_a_server_is_reached_through_a_socket_file(tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    command = [need_redis(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while not socket.exists():
+                assert server.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            with open_store(f"unix://{socket}") as store:
+                assert store.publish(FIRST, actor="a") == 1
+            with Ledger(f"unix://{socket}", runs=tmp_path / "runs") as ledger:
+                assert ledger.counts("faces", 0, 1) == {}
+        finally:
+            server.terminate()
 
 
 def client(server: RedisServer) -> redis.Redis:

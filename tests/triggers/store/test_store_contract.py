@@ -73,6 +73,27 @@ def test_versions_count_per_model_and_carry_their_papers(store: Store) -> None:
     assert infos[0].created_at <= infos[1].created_at <= infos[2].created_at
 
 
+def test_versions_come_in_pages_and_entries_one_by_one(store: Store) -> None:
+    assert store.versions("faces", 2) == [] == store.versions("faces", 2, 1)
+    publish_three(store)
+    pages = {
+        (2, None): [2, 3],
+        (1, None): [3],
+        (9, 3): [1, 2],
+        (1, 3): [2],
+        (None, 2): [1],
+        (5, 1): [],
+        (2, 99): [2, 3],
+    }
+    for (limit, before), numbers in pages.items():
+        assert [info.version for info in store.versions("faces", limit, before)] == numbers
+    assert store.versions("faces", 1, 3)[0] == store.version("faces", 2)
+    assert [store.entry("faces", seq) for seq in (3, 2, 1)] == store.history("faces")
+    for seq in (0, 4):
+        with pytest.raises(NotFound, match=f"no entry {seq}"):
+            store.entry("faces", seq)
+
+
 def test_the_same_digest_is_one_version_whoever_publishes_it_when(store: Store) -> None:
     publish_three(store)
     later = FIRST.manifest.model_copy(update={"provenance": PROVENANCE.model_copy(update={"created_by": "resumed"})})
