@@ -14,6 +14,7 @@ ELSEWHERE = {
     "service/workers/control_socket.py:follow": "without it the process ends itself",
     "service/workers/engine_pool.py:_accept_engines": "lets an arrival in",
     "service/workers/engine_pool.py:_receive": "ends with its arrival",
+    "trainer/progress/run_tracker.py:_work": "`_deliver` catches whatever a tracker raises",
 }
 """Threads whose errors are dealt with where they work, or that end with what they do."""
 
