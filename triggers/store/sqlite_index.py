@@ -83,10 +83,9 @@ def select_models(db: sqlite3.Connection) -> list[str]:
     """Every model with a version or a history, sorted; one step along each index for each, as DISTINCT reads all."""
     found = set[str]()
     for table in ("versions", "history"):
+        next_model = f"SELECT min(model) FROM {table} WHERE model > ?"  # nosec B608
         name = ""
-        while (
-            name := db.execute(f"SELECT min(model) FROM {table} WHERE model > ?", (name,)).fetchone()[0]
-        ) is not None:  # nosec B608
+        while (name := db.execute(next_model, (name,)).fetchone()[0]) is not None:
             found.add(name)
     return sorted(found)
 
