@@ -38,6 +38,7 @@ def test_what_stands_in_for_a_part_is_called_as_it_is(part: str) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.soak
 @pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
 def test_the_fast_path_is_taken_out(tmp_path: Path) -> None:
     chosen = [plan for plan in plans("tiny", tmp_path, 1, "cpu") if plan.name in (WHOLE, "without fast path")]

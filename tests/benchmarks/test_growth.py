@@ -14,6 +14,7 @@ from benchmarks.servers import OURS
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_month_of_a_day_misses_no_count(capsys: pytest.CaptureFixture[str]) -> None:
     ledger_month.main(["--days", "1", "--before", "2", "--labels", "2", "--repeats", "1", "--stores", "sqlite"])
     out = capsys.readouterr().out

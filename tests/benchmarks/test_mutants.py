@@ -56,6 +56,7 @@ def half(n):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_fault_is_noticed_what_a_test_leaves_is_ended_and_the_module_is_put_back(tree: Path) -> None:
     asked = f"""
 import sys

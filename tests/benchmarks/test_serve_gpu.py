@@ -57,7 +57,7 @@ def test_the_load_generator_counts_answers_and_refusals(service: httpx.Client, t
             service.base_url.port or 0,
             [request.replace(b"/faces/", b"/nobody/") for request in requests],
             1,
-            0.1,
+            1.0,
         )
     )
     assert refused.refused > 0 and not refused.milliseconds

@@ -51,7 +51,7 @@ def judged(folder: Path) -> Iterator[httpx.Client]:
             yield service.client
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.soak), "dark"])
 def test_standing_cautions_and_faults_are_shown(
     chromium: Browser, scheme: Literal["light", "dark"], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

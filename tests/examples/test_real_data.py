@@ -36,7 +36,8 @@ Cells = Counter[tuple[str, int, int]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["celeba", pytest.param("hatexplain", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["celeba", "hatexplain"])
 def test_train_publish_serve_and_replay_real_inputs(name: str, tmp_path: Path) -> None:
     need(*NEEDED[name])
     config, out = f"examples/{name}/run.toml", tmp_path / "run"

@@ -107,7 +107,7 @@ def trained(
 @pytest.mark.parametrize(
     ("objective", "folds", "strengths"),
     [
-        ("adversarial", 1, "[1, 5]"),
+        pytest.param("adversarial", 1, "[1, 5]", marks=pytest.mark.soak),
         pytest.param("gap", 1, "[1, 5]", marks=pytest.mark.soak),
         ("gap", 2, '"auto"'),
     ],

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["keep", "recompute"])
+@pytest.mark.parametrize("how", [pytest.param("keep", marks=pytest.mark.soak), "recompute"])
 def test_the_trigger_is_that_of_one_process(how: str, tmp_path: Path) -> None:
     bundle = family_bundle(tmp_path / "model", DECODERS["llama"])
     launcher = ["torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "2"]

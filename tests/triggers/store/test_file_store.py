@@ -154,18 +154,18 @@ def test_a_publish_killed_before_its_row_is_invisible_and_cleaned_up(store: File
 
 @pytest.mark.process
 def test_processes_publish_and_decide_at_once(tmp_path: Path) -> None:
-    """Three processes open a store that does not exist yet and each publish and activate twenty-five versions."""
-    seeds = [range(1000 * worker, 1000 * worker + 25) for worker in range(3)]
+    """Three processes open a store that does not exist yet and each publish and activate fifty versions."""
+    seeds = [range(1000 * worker, 1000 * worker + 50) for worker in range(3)]
     jobs = [[artifact_file(tmp_path, seed) for seed in mine] for mine in seeds]
     assert run_workers(tmp_path / "store", *jobs) == [0, 0, 0]
     with FileStore(tmp_path / "store") as store:
         infos = store.versions("faces")
-        assert [info.version for info in infos] == list(range(1, 76))
+        assert [info.version for info in infos] == list(range(1, 151))
         assert {info.digest for info in infos} == {image_artifact(seed=seed).digest for mine in seeds for seed in mine}
         for info in infos:
             assert store.get("faces", info.version).digest == info.digest
-        assert store.rollout("faces").revision == 75
-        assert store.verify_history("faces") == 150
+        assert store.rollout("faces").revision == 150
+        assert store.verify_history("faces") == 300
         changes = sum(a.created_by != b.created_by for a, b in pairwise(infos))
         assert changes > 2  # they did run at the same time
 

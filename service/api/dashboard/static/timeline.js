@@ -20,7 +20,7 @@ export function showTimeline(place, decisions, series, history, metric) {
     traces,
     layout: {
       xaxis: { type: "date", range: range?.map(localTime) }, yaxis: { title: { text: lines(name, 30) }, rangemode: "tozero", tickformat: ".2f" },
-      hovermode: "closest", margin: { l: 60, r: 25, t: 48, b: 45 }, ...markLines(marks, range),
+      hovermode: "closest", margin: { l: 60, r: 40, t: 48, b: 45 }, ...markLines(marks, range),
     },
     describe: `${name} over time for ${traces.map((each) => each.name).join(", ")}; ${marks.length} decisions are marked. The table has the figures.`,
     data: {
