@@ -78,7 +78,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Of torch, in the rounds; 1 where other work takes cores.")] = 0,
 ) -> None:
     """Print throughput against the loop, memory over the run, and what a kill cost."""
-    os.environ.setdefault(FACTORIES_VARIABLE, "examples")
+    os.environ.setdefault(FACTORIES_VARIABLE, "fairtrigger.demo")
     total = rows or FULL_ROWS[task]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
