@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairtrigger.auditing.audited_counts import value_text
+from fairtrigger.score_record import read_score_record
 from triggers.errors import DataError
 
 
@@ -66,16 +67,10 @@ def open_decisions(source: Any) -> DecisionTable:
 
 
 def _notes(path: Path) -> Mapping[str, Any]:
-    """What `fairtrigger score` wrote about its run, in the Parquet file or in JSON beside the CSV; {} without it."""
-    beside = path.with_name(path.name + ".json")
+    """What `fairtrigger score` recorded of its run; {} without it. Raises DataError."""
+    text = read_score_record(path)
     try:
-        if path.suffix in (".parquet", ".pq"):
-            import pyarrow.parquet
-
-            kept = pyarrow.parquet.read_schema(path).metadata or {}
-            found = json.loads(kept.get(b"fairtrigger", b"{}"))
-        else:
-            found = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        found = {} if text is None else json.loads(text)
     except ValueError as error:
         raise DataError(f"What `fairtrigger score` noted about {path} is no JSON: {error}.") from error
     return found if isinstance(found, dict) else {}

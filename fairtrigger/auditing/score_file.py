@@ -88,8 +88,9 @@ def read_score_file(table: DecisionTable, columns: ColumnChoice, chosen: LabelCh
     labels = find_labels(chosen, _noted_labels(table), decided, true)
     attributes, groups = _groups(named, versions, chosen.overlapping)
     index = LabelIndex(labels)
-    rule: Mapping[str, Any] = table.notes.get("decision") or {}
-    positive = positive_label(labels, chosen.positive or rule.get("positive"))
+    rule = table.notes.get("decision")
+    noted = rule.get("positive") if isinstance(rule, Mapping) else None
+    positive = positive_label(labels, chosen.positive or noted)
     terms = AuditTerms(labels, labels.index(positive), attributes, chosen.confidence, chosen.overlapping)
     keep_scores = columns.median_cut and named.score is not None
     counted = {

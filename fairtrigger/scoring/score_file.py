@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fairtrigger.score_record import SCORE_METADATA, read_score_record, record_beside
 from fairtrigger.scoring.version_choice import ScoringVersion
 from trainer.data import InputRow
 from triggers.errors import ConfigError, DataError
 from triggers.storage import write_atomically
 
-METADATA = b"fairtrigger"
 ROW_GROUP = 65_536
 """Rows of a row group in the final Parquet file, at least, and rows read back at a time."""
 
@@ -79,9 +79,6 @@ class ScoreFormat(Protocol):
     def assemble(self, layout: ScoreLayout, parts: Sequence[Path], temporary: Path, out: Path, record: str) -> None:
         """Write the final file from its parts by way of a temporary file, one part after the other."""
 
-    def record(self, out: Path) -> str | None:
-        """The JSON that a final file was written with; None where it has none."""
-
     def batches(self, out: Path) -> Iterator[Mapping[str, Sequence[Any]]]:
         """The columns of a final file, some rows at a time."""
 
@@ -98,7 +95,7 @@ def read_scores(out: Path | str) -> tuple[dict[str, Any], Iterator[Mapping[str, 
     """The record of a score file, and its columns some rows at a time. Raises DataError."""
     path = Path(out)
     kind = score_format(path)
-    text = kind.record(path) if path.is_file() else None
+    text = read_score_record(path) if path.is_file() else None
     if text is None:
         raise DataError(f"{path} is no score file: fairtrigger score writes them.")
     return json.loads(text), kind.batches(path)
@@ -132,7 +129,7 @@ class ParquetScores(ScoreFormat):
         import pyarrow.parquet as pq
 
         held: list[Any] = []
-        with pq.ParquetWriter(temporary, _schema(layout).with_metadata({METADATA: record.encode()})) as writer:
+        with pq.ParquetWriter(temporary, _schema(layout).with_metadata({SCORE_METADATA: record.encode()})) as writer:
             for part in parts:
                 held.append(pq.read_table(part, partitioning=None))
                 if sum(len(each) for each in held) >= ROW_GROUP:
@@ -141,17 +138,6 @@ class ParquetScores(ScoreFormat):
             if held:
                 writer.write_table(_plain(pa.concat_tables(held), writer.schema))
         temporary.replace(out)
-
-    def record(self, out: Path) -> str | None:
-        """The file's metadata."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            found = (pq.read_schema(out).metadata or {}).get(METADATA)
-        except pa.ArrowException as error:
-            raise DataError(f"{out} is no Parquet file: {error}.") from error
-        return None if found is None else found.decode()
 
     def batches(self, out: Path) -> Iterator[Mapping[str, Sequence[Any]]]:
         """Batch by batch."""
@@ -186,12 +172,8 @@ class CsvScores(ScoreFormat):
             for part in parts:
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, file)
-        write_atomically(_beside(out), record.encode())
+        write_atomically(record_beside(out), record.encode())
         temporary.replace(out)
-
-    def record(self, out: Path) -> str | None:
-        """The file beside it."""
-        return _beside(out).read_text() if _beside(out).is_file() else None
 
     def batches(self, out: Path) -> Iterator[Mapping[str, Sequence[Any]]]:
         """Batch by batch; "" becomes None."""
@@ -201,10 +183,6 @@ class CsvScores(ScoreFormat):
             while rows := [row for row, _ in zip(reader, range(ROW_GROUP), strict=False)]:
                 columns = zip(names, zip(*rows, strict=True), strict=True)
                 yield {name: [_number(name, value) for value in values] for name, values in columns}
-
-
-def _beside(out: Path) -> Path:
-    return out.with_name(f"{out.name}.json")
 
 
 def _number(name: str, value: str) -> Any:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from fairtrigger.score_record import read_score_record
 from fairtrigger.scoring.batch_scorer import BatchScorer
 from fairtrigger.scoring.ledger_counts import check_countable, count_scores
 from fairtrigger.scoring.score_file import ScoreFormat, ScoreLayout, score_format
@@ -197,7 +198,7 @@ class _ScoreJob:
 
     def _finished(self, pipeline: ScoringPipeline) -> ScoreResult | None:
         """The result of a file that is there and of this very input; None without one. Raises ConfigError."""
-        text = self._format.record(self._out) if self._out.exists() else None
+        text = read_score_record(self._out) if self._out.exists() else None
         if text is None:
             if self._out.exists():
                 raise ConfigError(f"{self._out} is there and is no score file: name another --out.")
